@@ -1,0 +1,33 @@
+"""Kinema recognises human actions in video and shows why."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from kinema.clip_spec import ClipSpec
+    from kinema.data.clips import read_clip
+    from kinema.errors import KinemaError
+    from kinema.models import create_model, list_models
+    from kinema.recognizer import Prediction, Recognizer
+
+__all__ = ["ClipSpec", "KinemaError", "Prediction", "Recognizer", "create_model", "list_models", "read_clip"]
+
+_HOMES = {
+    "ClipSpec": "kinema.clip_spec",
+    "KinemaError": "kinema.errors",
+    "Prediction": "kinema.recognizer",
+    "Recognizer": "kinema.recognizer",
+    "create_model": "kinema.models",
+    "list_models": "kinema.models",
+    "read_clip": "kinema.data.clips",
+}
+
+
+def __getattr__(name: str) -> Any:  # PEP 562: torch is imported when first needed, not by `import kinema`
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'kinema' has no attribute {name!r}")

@@ -1,0 +1,79 @@
+"""`ClipSpec`: the one preprocessing object that training, testing, prediction, export and the pages all read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from kinema.errors import KinemaError, unknown
+
+Sampler = Literal["segments", "dense", "normal"]
+Short = Literal["loop", "last", "error"]
+Colour = Literal["rgb", "bgr"]
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """How a video becomes the clip that a network sees.
+
+    Attributes:
+        frames: T, the frames of a clip.
+        stride: frames of the video from one frame of the clip to the next (samplers `dense` and `normal`).
+        sampler: `segments` cuts the video into T equal parts and takes one frame of each (TSN); `dense` takes T frames
+            `stride` apart from a uniformly random start; `normal` likewise from a start drawn from a normal
+            distribution with mean L/4 and deviation L/6 on [0, L/2] (thesis, figure 5.6).
+        short_side: the side, in pixels, to which the shorter side of a frame is scaled before a crop is cut.
+        crop: height and width, in pixels, of the clip.
+        test_crop: side of the square that testing cuts from the scaled frame and then resizes to `crop`; None is `crop`.
+        short: what completes a clip when the video is too short: `loop` starts again from its first frame, `last`
+            repeats its last frame, `error` refuses the video.
+        mean: per channel, of pixels in 0 to 1, in the order of `colour`.
+        std: per channel, of pixels in 0 to 1, in the order of `colour`.
+        colour: order of the channels.
+    """
+
+    frames: int = 8
+    stride: int = 1
+    sampler: Sampler = "segments"
+    short_side: int = 256
+    crop: int = 224
+    test_crop: int | None = None
+    short: Short = "loop"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    colour: Colour = "rgb"
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "stride", "short_side", "crop"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise KinemaError(f"clip.{name} is {value!r}: give a whole number of at least 1")
+        for name, kind in (("sampler", Sampler), ("short", Short), ("colour", Colour)):
+            if getattr(self, name) not in get_args(kind):
+                raise unknown(f"clip.{name}", str(getattr(self, name)), get_args(kind))
+        if self.crop > self.short_side:
+            raise KinemaError(f"clip.crop is {self.crop} but clip.short_side is {self.short_side}: the crop must fit")
+        if self.test_crop is not None and not 1 <= self.test_crop <= self.short_side:
+            raise KinemaError(f"clip.test_crop is {self.test_crop}: it must lie between 1 and short_side")
+        for name in ("mean", "std"):
+            value = tuple(float(v) for v in getattr(self, name))
+            if len(value) != 3 or (name == "std" and min(value) <= 0):
+                raise KinemaError(f"clip.{name} is {value}: give three numbers, std above 0")
+            object.__setattr__(self, name, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they are written to `card.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ClipSpec:
+        """The inverse of `to_dict`; a key that no field has raises `KinemaError`."""
+        known = [f.name for f in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise unknown("key of the clip specification", key, known)
+        return cls(**values)
+
+    def replace(self, **changes: Any) -> ClipSpec:
+        """A copy with some fields changed."""
+        return replace(self, **changes)

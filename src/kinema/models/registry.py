@@ -1,0 +1,110 @@
+"""A plain dictionary of networks: a family registers its names with a decorator, `create_model` builds one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from kinema.clip_spec import ClipSpec
+from kinema.errors import KinemaError, unknown
+
+
+class VideoModel(Protocol):
+    """What every network of the zoo offers."""
+
+    classifier: nn.Linear
+    clip_spec: ClipSpec
+    feature_maps: tuple[str, ...]
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> N C T' H' W'."""
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replaces the final linear layer."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name.
+
+    Attributes:
+        name: as given to `create_model`.
+        build: makes the network from keyword arguments.
+        preset: the arguments that the name stands for.
+        paper: the source, short.
+    """
+
+    name: str
+    build: Callable[..., nn.Module]
+    preset: Mapping[str, Any]
+    paper: str
+
+    def options(self) -> dict[str, inspect.Parameter]:
+        """The keyword arguments a caller may give, with their defaults."""
+        return {k: p for k, p in inspect.signature(self.build).parameters.items() if k not in self.preset}
+
+
+_ENTRIES: dict[str, Entry] = {}
+_Build = TypeVar("_Build", bound=Callable[..., nn.Module])
+
+
+def register(presets: Mapping[str, Mapping[str, Any]], *, paper: str) -> Callable[[_Build], _Build]:
+    """Registers a builder under several names; `presets` maps each name to the arguments that it fixes."""
+
+    def add(build: _Build) -> _Build:
+        for name, preset in presets.items():
+            if name in _ENTRIES:
+                raise ValueError(f"the model name {name!r} is registered twice")
+            _ENTRIES[name] = Entry(name, build, preset, paper)
+        return build
+
+    return add
+
+
+def find(name: str) -> Entry:
+    """The entry of a name; an unknown one raises `KinemaError` with the nearest names."""
+    if name not in _ENTRIES:
+        raise unknown("model", name, _ENTRIES)
+    return _ENTRIES[name]
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """The registered names that match a shell pattern (`stm_*`), sorted; without a wildcard, those that contain it."""
+    wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    return sorted(name for name in _ENTRIES if fnmatchcase(name, wanted))
+
+
+def create_model(name: str, **options: Any) -> nn.Module:
+    """Builds a network of the zoo with random weights.
+
+    Args:
+        name: one of `list_models()`.
+        **options: checked against the builder of that name. Every network takes `num_classes`, `frames`
+            (T that the network is meant for; other lengths run too) and `width` (a multiplier of all channels).
+
+    Returns:
+        A module that maps clips `N 3 T H W` to logits `N num_classes`. Its `architecture` records name and options.
+
+    Raises:
+        KinemaError: an unknown name or option (the nearest is offered), or a value outside the option's domain.
+    """
+    entry = find(name)
+    known = entry.options()
+    for key in options:
+        if key not in known:
+            raise unknown(f"option of {name}", key, known)
+    for key in ("num_classes", "frames"):
+        value = options.get(key, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise KinemaError(f"{key} is {value!r}: give a whole number of at least 1")
+    width = options.get("width", 1.0)
+    if not isinstance(width, int | float) or isinstance(width, bool) or not 0 < width <= 16:
+        raise KinemaError(f"width is {width!r}: give a number above 0 and at most 16")
+    model = entry.build(**entry.preset, **options)
+    model.architecture = {"name": name, "options": dict(options)}  # type: ignore[assignment]
+    return model

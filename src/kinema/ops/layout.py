@@ -1,0 +1,31 @@
+"""Time folded into the batch and back: free views when clips lie in memory as `channels_last_3d` (N T H W C)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from kinema.errors import KinemaError
+
+
+def check_clips(x: Tensor, channels: int = 3) -> Tensor:
+    """Returns `x` when it is a batch of clips `N channels T H W`; raises `KinemaError` that says what it is otherwise."""
+    if x.ndim != 5:
+        raise KinemaError(f"a network takes clips of shape N {channels} T H W, this has shape {tuple(x.shape)}")
+    if x.shape[1] != channels:
+        raise KinemaError(
+            f"a network takes clips with {channels} channels at position 1 (N C T H W), this has {x.shape[1]} there: "
+            f"shape {tuple(x.shape)}"
+        )
+    return x
+
+
+def fold_time(x: Tensor) -> Tensor:
+    """`N C T H W` -> `(N T) C H W`, clip-major (`index = n * T + t`)."""
+    n, c, t, h, w = x.shape
+    return x.transpose(1, 2).reshape(n * t, c, h, w)
+
+
+def unfold_time(x: Tensor, frames: int) -> Tensor:
+    """`(N T) C H W` -> `N C T H W` with T = `frames`; the inverse of `fold_time`."""
+    nt, c, h, w = x.shape
+    return x.view(nt // frames, frames, c, h, w).transpose(1, 2)

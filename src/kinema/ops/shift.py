@@ -1,0 +1,34 @@
+"""The temporal shift of TSM."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def temporal_shift(x: Tensor, fold: int = 8, causal: bool = False) -> Tensor:
+    """Shifts one part of the channels by a frame, so that the next 2-D convolution sees the neighbours in time.
+
+    The first C // fold channels of frame t come from frame t + 1, the next C // fold from frame t - 1, and the rest
+    stay; what comes from outside the clip is zero. With `causal` only the first C // fold channels move, and they come
+    from t - 1: no frame sees a later one.
+
+    Args:
+        x: N C T H W.
+        fold: the reciprocal of the moved share of channels, per direction; fewer than `fold` channels move nothing.
+        causal: only look back.
+
+    Returns:
+        The same shape and dtype.
+
+    Source: Lin et al., TSM: Temporal Shift Module for Efficient Video Understanding, ICCV 2019, section 3.
+    """
+    c = x.shape[1] // fold
+    if c == 0:
+        return x
+    later, earlier = x[:, :c, 1:], x[:, :c, :-1]
+    edge = torch.zeros_like(x[:, :c, :1])
+    if causal:
+        return torch.cat([torch.cat([edge, earlier], 2), x[:, c:]], 1)
+    earlier = x[:, c : 2 * c, :-1]
+    return torch.cat([torch.cat([later, edge], 2), torch.cat([edge, earlier], 2), x[:, 2 * c :]], 1)

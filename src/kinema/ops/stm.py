@@ -1,0 +1,166 @@
+"""The two modules of STM: channel-wise spatio-temporal features (CSTM) and channel-wise motion (CMM).
+
+Source: STM journal version, sections 3.1 to 3.3. Where the paper is silent, the default here is named beside each option.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinema.ops.layout import fold_time, unfold_time
+
+TemporalInit = Literal["shift", "identity", "random", "degenerate"]
+Connection = Literal["depthwise", "ordinary"]
+Motion = Literal["depthwise", "ordinary", "degenerate"]
+StrideAt = Literal["difference", "reduce"]
+
+
+class CSTM(nn.Module):
+    """Temporal convolution of each channel by itself, then a 3x3 convolution of each frame (equation 1).
+
+    `G[c, t] = sum_i K[c, i] F[c, t + i]` with i in -1, 0, 1 and zeros outside the clip, then Conv2d 3x3, nothing between.
+    Input N C T H W, output N C' T H' W' with H' = ceil(H / stride).
+
+    Args:
+        channels: C.
+        out_channels: C'.
+        stride: of the 3x3 convolution.
+        init: the temporal kernels at the start (the paper does not say). `shift`: an eighth of the channels looks at
+            t + 1, the next eighth at t - 1, the rest at t, which is TSM exactly. `identity`: all look at t, which is
+            the 2-D network exactly. `random`: the default of PyTorch. `degenerate`: [0, 1, 1] * `low_scale`, fixed,
+            the low frequency of equation 7 (table 8).
+        temporal: `depthwise` as in the paper or `ordinary`, all channels mixed (table 10).
+        spatial: `ordinary` as in the paper or `depthwise` (table 10).
+        causal: taps t - 1 and t only, so that no frame depends on a later one.
+        low_scale: factor of the degenerate kernel; 1 is equation 7, 0.5 keeps the size of the activations.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        stride: int = 1,
+        *,
+        init: TemporalInit = "shift",
+        temporal: Connection = "depthwise",
+        spatial: Connection = "ordinary",
+        causal: bool = False,
+        low_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.causal = causal
+        taps = 2 if causal else 3
+        groups = channels if temporal == "depthwise" else 1
+        self.t = nn.Conv1d(channels, channels, taps, groups=groups, bias=False)
+        self.conv = nn.Conv2d(
+            channels, out_channels, 3, stride, 1, bias=False, groups=channels if spatial == "depthwise" else 1
+        )
+        if init != "random":
+            with torch.no_grad():
+                self.t.weight.copy_(self._start(init, groups, low_scale))
+        if init == "degenerate":
+            self.t.register_buffer("fixed", self.t.weight.detach().clone())
+            del self.t.weight
+            self.t.register_parameter("weight", None)
+
+    def _start(self, init: TemporalInit, groups: int, low_scale: float) -> Tensor:
+        """The kernels `C C/groups taps` that `init` asks for."""
+        weight = torch.zeros(self.t.weight.shape)
+        channels, _, taps = weight.shape
+        now = 1  # the tap that looks at frame t: the middle of three, the last of two
+        own = torch.arange(channels)
+        column = torch.zeros_like(own) if groups == channels else own
+        tap = torch.full_like(own, now)
+        eighth = channels // 8
+        if init == "shift":
+            if self.causal:
+                tap[:eighth] = now - 1
+            else:
+                tap[:eighth], tap[eighth : 2 * eighth] = now + 1, now - 1
+        weight[own, column, tap] = 1.0
+        if init == "degenerate":
+            weight[own, column, (now + 1) % taps] = 1.0  # t + 1, or t - 1 for a causal kernel
+            weight *= low_scale
+        return weight
+
+    @property
+    def kernel(self) -> Tensor:
+        """The temporal kernels, `C 1 taps` (depthwise) or `C C taps` (ordinary)."""
+        return self.t.fixed if self.t.weight is None else self.t.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T H' W'."""
+        if self.causal:
+            x = F.pad(x, (0, 0, 0, 0, 1, 0))
+        # As a 3-D kernel: no permutation to N H W, C, T, and in channels_last_3d memory no copy at all.
+        kernel = self.kernel[:, :, :, None, None]
+        x = F.conv3d(x, kernel, padding=(0 if self.causal else 1, 0, 0), groups=self.t.groups)
+        return unfold_time(self.conv(fold_time(x)), x.shape[2])
+
+
+class CMM(nn.Module):
+    """Motion as the difference of neighbouring feature maps, one of them moved by a learned kernel (equation 2).
+
+    Reduce 1x1 (C -> C / reduction) and BatchNorm, `H[t] = F[t] - K * F[t + 1]` with a 3x3 kernel shared by all t, zeros
+    for the last frame, restore 1x1 (-> C'). Input N C T H W, output N C' T H' W' with H' = ceil(H / stride).
+
+    Args:
+        channels: C.
+        out_channels: C'.
+        stride: spatial; the paper does not say where it acts, see `stride_at`.
+        reduction: r of the paper; at least one channel stays.
+        motion: `depthwise` as in the paper, `ordinary` (table 10), or `degenerate`: the plain difference with a fixed
+            kernel, the high frequency of equation 7 (table 8).
+        causal: `H[t] = F[t - 1] - K * F[t]`, zeros for the first frame: the same motion, one frame later.
+        stride_at: `difference`: motion at full resolution, then average pooling; `reduce`: the first 1x1 strides.
+        zero_restore: the restoring 1x1 starts at zero, so that the block starts as its CSTM.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        stride: int = 1,
+        *,
+        reduction: int = 16,
+        motion: Motion = "depthwise",
+        causal: bool = False,
+        stride_at: StrideAt = "difference",
+        zero_restore: bool = True,
+    ) -> None:
+        super().__init__()
+        inner = max(1, channels // reduction)
+        self.causal = causal
+        self.pool = stride if stride_at == "difference" else 1
+        self.reduce = nn.Conv2d(channels, inner, 1, stride if stride_at == "reduce" else 1, bias=False)
+        self.bn = nn.BatchNorm2d(inner)
+        self.dw: nn.Conv2d | None = None
+        if motion != "degenerate":
+            self.dw = nn.Conv2d(inner, inner, 3, 1, 1, bias=False, groups=inner if motion == "depthwise" else 1)
+            with torch.no_grad():  # a centre delta: the plain difference at the start
+                own = torch.arange(inner)
+                self.dw.weight.zero_()[own, own if motion == "ordinary" else 0, 1, 1] = 1.0
+        self.restore = nn.Conv2d(inner, out_channels, 1, bias=False)
+        if zero_restore:
+            nn.init.zeros_(self.restore.weight)
+
+    def motion(self, x: Tensor) -> Tensor:
+        """The motion representation before the stride and the restoring convolution: N C T H W -> N C/r T H W."""
+        t = x.shape[2]
+        f = self.bn(self.reduce(fold_time(x)))
+        moved = unfold_time(f if self.dw is None else self.dw(f), t)
+        f = unfold_time(f, t)
+        difference = f[:, :, :-1] - moved[:, :, 1:]
+        edge = torch.zeros_like(f[:, :, :1])
+        return torch.cat([edge, difference] if self.causal else [difference, edge], 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T H' W'."""
+        h = fold_time(self.motion(x))
+        if self.pool > 1:  # a last odd row or column is averaged over the pixels that exist
+            h = F.avg_pool2d(h, self.pool, ceil_mode=True, count_include_pad=False)
+        return unfold_time(self.restore(h), x.shape[2])

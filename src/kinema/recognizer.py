@@ -1,0 +1,259 @@
+"""`Recognizer`: the trained thing, network + preprocessing + labels, as one folder on disk.
+
+`model.safetensors` holds the weights, `card.json` everything else: architecture and its arguments, labels, `ClipSpec`,
+training protocol, metrics with their coverage, versions. Weights are never unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from kinema import __version__
+from kinema.clip_spec import ClipSpec
+from kinema.data.clips import read_clip, windows
+from kinema.data.transforms import to_input
+from kinema.errors import KinemaError, RunError
+from kinema.files import replace_file
+from kinema.models import create_model
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a recognizer says of one stretch of a video.
+
+    Attributes:
+        label: the most probable label.
+        score: its softmax score, 0 to 1.
+        top_k: pairs of label and score, best first.
+        t_start: seconds from the first frame.
+        t_end: seconds from the first frame.
+    """
+
+    label: str
+    score: float
+    top_k: tuple[tuple[str, float], ...]
+    t_start: float
+    t_end: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass
+class Recognizer:
+    """A network that knows how its clips are made and what its outputs are called.
+
+    Attributes:
+        model: maps clips N 3 T H W to logits N K.
+        labels: K names, in the order of the outputs.
+        spec: how a video becomes a clip.
+        card: further entries of `card.json` (`training`, `metrics`, …), plain values.
+    """
+
+    model: nn.Module
+    labels: tuple[str, ...]
+    spec: ClipSpec
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.labels = tuple(self.labels)
+        outputs = self.model.classifier.out_features
+        if len(self.labels) != outputs:
+            raise KinemaError(f"{len(self.labels)} labels for a network with {outputs} outputs: give one label an output")
+        if len(set(self.labels)) != len(self.labels):
+            raise KinemaError("the labels hold a name twice: every output needs a name of its own")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.model.classifier.weight.device
+
+    def to(self, device: str | torch.device) -> Recognizer:
+        """Moves the network; returns itself."""
+        self.model.to(device)
+        return self
+
+    @torch.inference_mode()
+    def scores(self, clips: Tensor, *, batch: int = 8) -> Tensor:
+        """Softmax scores of clips.
+
+        Args:
+            clips: uint8 N 3 T H W, as the transforms cut them, on any device.
+            batch: clips in one pass of the network.
+
+        Returns:
+            float32 N K on the CPU; every row sums to 1.
+        """
+        self.model.eval()
+        parts = []
+        for chunk in clips.split(batch):
+            logits = self.model(to_input(chunk.to(self.device), self.spec))
+            parts.append(logits.float().softmax(1).cpu())
+        return torch.cat(parts)
+
+    def predict(
+        self, video: str | Path, *, top_k: int = 5, start: float | None = None, end: float | None = None
+    ) -> Prediction:
+        """Recognises one video, or the part of it between two times, from one central clip.
+
+        Args:
+            video: a file or a folder of frames.
+            top_k: how many labels to name.
+            start: seconds from the first frame.
+            end: seconds from the first frame.
+
+        Raises:
+            UnreadableVideo: no clip can be had from the file.
+        """
+        clip, t_start, t_end = read_clip(video, self.spec, start=start, end=end, with_times=True)
+        return self._prediction(self.scores(clip)[0], top_k, t_start, t_end)
+
+    def predict_windows(
+        self, video: str | Path, *, window: float, step: float | None = None, top_k: int = 5
+    ) -> list[Prediction]:
+        """Recognises a long video window by window.
+
+        Args:
+            video: a file or a folder of frames.
+            window: seconds of a window.
+            step: seconds from one window to the next; None is `window`.
+            top_k: how many labels to name.
+        """
+        found = []
+        for t_start, t_end, clip in windows(video, self.spec, window, window if step is None else step):
+            found.append(self._prediction(self.scores(clip[None])[0], top_k, t_start, t_end))
+        return found
+
+    def _prediction(self, scores: Tensor, top_k: int, t_start: float, t_end: float) -> Prediction:
+        best = scores.topk(min(max(1, top_k), len(self.labels)))
+        ranked = tuple((self.labels[i], float(s)) for s, i in zip(best.values, best.indices.tolist(), strict=True))
+        return Prediction(ranked[0][0], ranked[0][1], ranked, t_start, t_end)
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes the folder; a file that exists is replaced only once its successor is whole on the disk."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        # A parameter that two modules share may be stored once only, and strided views not at all.
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
+        card = {
+            "format": 1,
+            "architecture": self.model.architecture,
+            "labels": list(self.labels),
+            "clip": self.spec.to_dict(),
+            "versions": versions(),
+            **self.card,
+        }
+        replace_file(folder / WEIGHTS, lambda path: save_file(tensors, path))
+        replace_file(folder / CARD, lambda path: path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8"))
+        return folder
+
+    @classmethod
+    def load(cls, source: str | Path, device: str | torch.device = "cpu") -> Recognizer:
+        """Reads a recognizer.
+
+        Args:
+            source: a recognizer folder, a run folder that holds `recognizer/`, one of the two files of a recognizer
+                folder, or `hf-hub:organisation/name`.
+            device: where the network goes.
+
+        Raises:
+            KinemaError: it does not exist, or the card and the weights do not fit each other.
+        """
+        folder = _folder(source)
+        card = _read_card(folder / CARD)
+        architecture = card.pop("architecture")
+        model = create_model(architecture["name"], **architecture["options"])
+        _load_weights(model, folder / WEIGHTS)
+        known = {"format", "labels", "clip"}
+        rest = {k: v for k, v in card.items() if k not in known}
+        labels = tuple(card["labels"])
+        return cls(model.eval(), labels, ClipSpec.from_dict(card["clip"]), rest).to(device)
+
+
+def versions() -> dict[str, str]:
+    """The software that made a result, as it is written beside it."""
+    return {
+        "kinema": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _folder(source: str | Path) -> Path:
+    text = str(source)
+    if text.startswith("hf-hub:"):
+        return _from_hub(text.removeprefix("hf-hub:"))
+    path = Path(source)
+    if path.name in (WEIGHTS, CARD):
+        path = path.parent
+    if (path / "recognizer" / CARD).is_file():
+        return path / "recognizer"
+    if not path.exists():
+        raise KinemaError(f"{path}: there is no such recognizer; give a folder with {WEIGHTS} and {CARD}")
+    if not path.is_dir():
+        raise KinemaError(f"{path}: not a recognizer; give the folder that holds {WEIGHTS} and {CARD}")
+    for name in (CARD, WEIGHTS):
+        if not (path / name).is_file():
+            raise KinemaError(f"{path}: not a recognizer, {name} is missing in it")
+    return path
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # a second to import, and few need it
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CARD]))
+    except Exception as error:  # the hub's client raises a dozen unrelated kinds
+        raise RunError(f"hf-hub:{name}: cannot be fetched ({type(error).__name__}); check the name and the network") from error
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise KinemaError(f"{path}: not a readable card ({error}); save the recognizer again") from error
+    for key in ("architecture", "labels", "clip"):
+        if not isinstance(card, dict) or key not in card:
+            raise KinemaError(f"{path}: the key {key!r} is missing; save the recognizer again")
+    return card
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise KinemaError(f"{path}: not a safetensors file ({error}); weights are never unpickled") from error
+    wanted = model.state_dict()
+    missing = sorted(set(wanted) - set(tensors))
+    surplus = sorted(set(tensors) - set(wanted))
+    shapes = sorted(k for k in set(wanted) & set(tensors) if wanted[k].shape != tensors[k].shape)
+    if missing or surplus or shapes:
+        parts = [
+            f"{len(names)} {what} (first: {_describe(names[0], wanted, tensors)})"
+            for what, names in (("missing", missing), ("not known", surplus), ("of another shape", shapes))
+            if names
+        ]
+        raise KinemaError(f"{path}: the weights do not fit the card: {'; '.join(parts)}")
+    model.load_state_dict(tensors)
+
+
+def _describe(name: str, wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> str:
+    if name in wanted and name in tensors:
+        return f"{name}, {tuple(tensors[name].shape)} for {tuple(wanted[name].shape)}"
+    return name
+
+
