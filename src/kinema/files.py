@@ -29,12 +29,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         part.chmod(0o644)
         part.replace(path)
-    except Exception as error:
-        # Writers name a full disk in their own ways (safetensors and torch raise errors of their own).
-        part.unlink(missing_ok=True)
-        if isinstance(error, OSError) or "write" in str(error).lower() or "I/O" in str(error):
-            reason = getattr(error, "strerror", None) or str(error)
-            raise RunError(f"{path}: cannot be written ({reason}); the file that was there is untouched") from error
-        raise
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror}); the file that was there is untouched") from error
     finally:
         part.unlink(missing_ok=True)

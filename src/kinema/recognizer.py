@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from kinema import __version__
@@ -72,7 +72,9 @@ class Recognizer:
         self.labels = tuple(self.labels)
         outputs = self.model.classifier.out_features
         if len(self.labels) != outputs:
-            raise KinemaError(f"{len(self.labels)} labels for a network with {outputs} outputs: give one label an output")
+            raise KinemaError(
+                f"{len(self.labels)} labels for a network with {outputs} outputs: give one label an output"
+            )
         if len(set(self.labels)) != len(self.labels):
             raise KinemaError("the labels hold a name twice: every output needs a name of its own")
 
@@ -146,7 +148,6 @@ class Recognizer:
         """Writes the folder; a file that exists is replaced only once its successor is whole on the disk."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        # A parameter that two modules share may be stored once only, and strided views not at all.
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
         card = {
             "format": 1,
@@ -156,7 +157,7 @@ class Recognizer:
             "versions": versions(),
             **self.card,
         }
-        replace_file(folder / WEIGHTS, lambda path: save_file(tensors, path))
+        replace_file(folder / WEIGHTS, lambda path: path.write_bytes(save(tensors)))
         replace_file(folder / CARD, lambda path: path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8"))
         return folder
 
@@ -218,7 +219,9 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CARD]))
     except Exception as error:  # the hub's client raises a dozen unrelated kinds
-        raise RunError(f"hf-hub:{name}: cannot be fetched ({type(error).__name__}); check the name and the network") from error
+        raise RunError(
+            f"hf-hub:{name}: cannot be fetched ({type(error).__name__}); check the name and the network"
+        ) from error
 
 
 def _read_card(path: Path) -> dict[str, Any]:
@@ -255,5 +258,3 @@ def _describe(name: str, wanted: dict[str, Tensor], tensors: dict[str, Tensor]) 
     if name in wanted and name in tensors:
         return f"{name}, {tuple(tensors[name].shape)} for {tuple(wanted[name].shape)}"
     return name
-
-

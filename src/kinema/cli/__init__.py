@@ -1,0 +1,104 @@
+"""The command line: `kinema COMMAND`. Each command is a module with `add_arguments(parser)` and `run(args)`.
+
+Only the module of the command that was asked for is imported, so that `kinema --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from kinema import __version__
+from kinema.errors import KinemaError, unknown
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+# What a person types -> (module, one line of help). Two words are a group and its command.
+COMMANDS = {
+    "demo": ("demo", "the whole story on generated clips, offline, on a CPU"),
+    "models": ("models", "every network: paper, frames, size, parameters, MACs"),
+    "cost": ("cost", "parameters, MACs and FLOPs of networks, and with --latency their speed here"),
+    "data puppets": ("data_puppets", "generate the embedded data set"),
+    "data doctor": ("data_doctor", "check labels, splits, leaks and odd files, before step 1"),
+    "train": ("train", "train a network; the same command again goes on where it stopped"),
+    "test": ("test", "test a recognizer: accuracies with coverage, scores of every video"),
+    "predict": ("predict", "recognise files, folders and globs"),
+    "weights import": ("weights_import", "load others' weights into a network, with a report of every name"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the words after `kinema`; None takes them from the process.
+
+    Returns:
+        The exit status: 0, 2 for bad input, 1 for a failed run, 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [w for w in words if w != "--debug"]
+    try:
+        return _dispatch(words)
+    except KinemaError as error:
+        if debug:
+            raise
+        print(f"kinema: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) has gone; Python would complain once more while closing stdout.
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print("kinema: interrupted", file=sys.stderr)
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+    name, rest = words[0], words[1:]
+    groups = {c.split()[0] for c in COMMANDS if " " in c}
+    if name in groups:
+        inside = [c for c in COMMANDS if c.startswith(f"{name} ")]
+        if not rest or rest[0] in ("-h", "--help"):
+            print("\n".join(_line(c) for c in inside))
+            return 0
+        name, rest = f"{name} {rest[0]}", rest[1:]
+    if name not in COMMANDS:
+        raise unknown("command", name, COMMANDS)
+    module_name, about = COMMANDS[name]
+    module = import_module(f"kinema.cli.{module_name}")
+    parser = _parser(name, about)
+    module.add_arguments(parser)
+    from kinema.cli.arguments import parse
+
+    if hasattr(module, "rewrite"):
+        rest = module.rewrite(rest)
+    args = parse(parser, rest)
+    if args is None:  # help was asked for and has been printed
+        return 0
+    return int(module.run(args) or 0)
+
+
+def _parser(name: str, about: str) -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
+    return ArgumentParser(prog=f"kinema {name}", description=about[0].upper() + about[1:] + ".", exit_on_error=False)
+
+
+def _line(name: str) -> str:
+    return f"  kinema {name:<16} {COMMANDS[name][1]}"
+
+
+def _overview() -> str:
+    lines = [f"Kinema {__version__}: recognise human actions in video, and show why.", "", "Commands:"]
+    lines += [_line(name) for name in COMMANDS]
+    return "\n".join([*lines, "", "`kinema COMMAND --help` explains one; `--debug` shows the traceback of an error."])

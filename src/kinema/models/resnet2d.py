@@ -232,9 +232,7 @@ def _plain(channels: int, out_channels: int, stride: int, stage: int, index: int
 
 
 @register({f"tsn_r{d}": {"depth": d} for d in LAYERS}, paper="TSN, ECCV 2016")
-def tsn(
-    depth: int, num_classes: int = 400, frames: int = 8, width: float = 1.0, *, dropout: float = 0.5
-) -> ResNet2D:
+def tsn(depth: int, num_classes: int = 400, frames: int = 8, width: float = 1.0, *, dropout: float = 0.5) -> ResNet2D:
     """Temporal Segment Network: a 2-D ResNet on each frame, the mean of the frames' logits."""
     return ResNet2D(depth, num_classes, frames, width, dropout, (_plain, _plain), lambda: None)
 

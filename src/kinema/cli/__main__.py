@@ -1,0 +1,7 @@
+"""`python -m kinema.cli`."""
+
+import sys
+
+from kinema.cli import main
+
+sys.exit(main())

@@ -1,0 +1,73 @@
+"""`kinema cost MODEL...`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from kinema.cli.arguments import add_device, add_json, device
+from kinema.cli.output import print_json, print_table
+from kinema.errors import KinemaError
+from kinema.evaluation.cost import count, environment
+from kinema.evaluation.latency import latency
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """MODEL... and the input."""
+    parser.add_argument("models", nargs="+", type=str, help="names of the zoo")
+    parser.add_argument("--classes", type=int, default=400, help="outputs of the classifier")
+    parser.add_argument("--frames", type=int, default=None, help="T; default: what the network is meant for")
+    parser.add_argument(
+        "--size", type=int, default=None, help="height and width in pixels; default: the network's crop"
+    )
+    parser.add_argument(
+        "--options", type=dict[str, Any], default={}, help="further options of the models, JSON or --options.width 0.5"
+    )
+    parser.add_argument(
+        "--latency", action="store_true", help="also run the networks: p50, p95, throughput, peak memory"
+    )
+    parser.add_argument("--batch", type=int, default=1, help="clips at a time for --latency")
+    parser.add_argument("--repeats", type=int, default=20, help="timed runs for --latency")
+    add_device(parser)
+    add_json(parser)
+
+
+def run(args: Namespace) -> None:
+    """Prints one row a network."""
+    for key in ("classes", "batch", "repeats"):
+        if args[key] < 1:
+            raise KinemaError(f"--{key} {args[key]}: give at least 1")
+    options = dict(args.options)
+    costs = [
+        count(m, num_classes=args.classes, frames=args.frames, size=args.size, options=options) for m in args.models
+    ]
+    rows: list[dict[str, Any]] = [{"model": m, **c.to_dict()} for m, c in zip(args.models, costs, strict=True)]
+    if args.latency:
+        where = device(args.device)
+        for row in rows:
+            timing = latency(
+                row["model"], num_classes=args.classes, frames=row["frames"], size=row["size"], options=options,
+                batch=args.batch, repeats=args.repeats, device=where,
+            )  # fmt: skip
+            row["latency"] = timing.to_dict()
+    if args.json:
+        print_json({"rows": rows, "environment": environment()})
+        return
+    columns = ["model", "classes", "frames", "size", "params", "MACs", "FLOPs"]
+    table = [
+        [r["model"], args.classes, r["frames"], r["size"], f"{r['params'] / 1e6:.2f} M", f"{r['macs'] / 1e9:.2f} G",
+         f"{r['flops'] / 1e9:.2f} G"]
+        for r in rows
+    ]  # fmt: skip
+    if args.latency:
+        columns += ["p50 ms", "p95 ms", "clips/s", "peak MiB"]
+        for row, cells in zip(rows, table, strict=True):
+            t = row["latency"]
+            cells += [f"{t['p50_ms']:.1f}", f"{t['p95_ms']:.1f}", f"{t['clips_per_s']:.2f}", f"{t['peak_mib']:.0f}"]
+    extra = f" Options: {json.dumps(options)}." if options else ""
+    print_table(columns, table, caption="One view of one clip. 1 MAC = 2 FLOPs; counted: convolutions, linear layers and other "
+                f"matrix products; not counted: normalisation, activations, pooling, sums.{extra}")  # fmt: skip
+    if args.latency:
+        print(f"Latency: batch {args.batch}, {args.repeats} runs after 3, {json.dumps(environment())}")

@@ -1,0 +1,204 @@
+"""Data sets for a loader: training clips, all views of a test video, and batches that keep failures apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kinema.clip_spec import ClipSpec
+from kinema.data.clips import cut_frames, decode, part_ticks
+from kinema.data.manifest import Manifest
+from kinema.data.sampling import test_indices, train_indices
+from kinema.data.transforms import Augment, cut, random_box, test_boxes
+from kinema.data.video import open_video
+from kinema.errors import KinemaError, UnreadableVideo, unknown
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that gave no clip; it is never replaced by another one.
+
+    Attributes:
+        path: of the video.
+        reason: why, without the path.
+        index: of the sample in its manifest.
+        label: index of the label the sample has.
+    """
+
+    path: str
+    reason: str
+    index: int
+    label: int
+
+
+class TrainClips(Dataset[dict[str, Any] | Failure]):
+    """One random clip of every training video.
+
+    An item is asked for by `(epoch, i)`, and all its randomness comes from (seed, epoch, i): a run that goes on after
+    an interruption, with however many loader workers, sees exactly the clips it would have seen.
+
+    Args:
+        manifest: the samples, usually `manifest.split("train")`.
+        labels: of the recognizer, in the order of its outputs.
+        spec: how to cut clips.
+        augment: what is random about them.
+        seed: of the run.
+
+    Raises:
+        KinemaError: a label of the manifest, or what it becomes when mirrored, is not among `labels`.
+    """
+
+    def __init__(
+        self, manifest: Manifest, labels: Sequence[str], spec: ClipSpec, augment: Augment, seed: int = 0
+    ) -> None:
+        self.samples = manifest.samples
+        self.targets = label_indices(manifest, labels)
+        self.mirrored = list(self.targets)
+        if augment.flip > 0:
+            swapped = [manifest.flip_map.get(s.label, s.label) for s in self.samples]
+            self.mirrored = _indices(swapped, labels, f"flip map of {manifest.source}")
+        self.spec = spec
+        self.augment = augment
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any] | Failure:
+        """The clip of sample i in an epoch.
+
+        Returns:
+            clip (uint8 `3 T crop crop`), label, index, path; or a `Failure`.
+        """
+        epoch, i = key
+        rng = np.random.default_rng([self.seed, epoch, i])
+        sample, target = self.samples[i], self.targets[i]
+        flip = bool(rng.random() < self.augment.flip)
+        try:
+            frames = decode(sample.path, lambda n: train_indices(n, self.spec, rng), sample.start, sample.end)
+        except KinemaError as error:
+            return Failure(sample.path, _reason(error), i, target)
+        box = random_box(frames.shape[1], frames.shape[2], self.spec, self.augment, rng)
+        clip = cut(frames, box, self.spec.crop, flip)
+        return {"clip": clip, "label": self.mirrored[i] if flip else target, "index": i, "path": sample.path}
+
+
+class TestVideos(Dataset[dict[str, Any] | Failure]):
+    """All views of every test video; a video is decoded once for all of them.
+
+    Args:
+        manifest: the samples, usually `manifest.split("test")`.
+        labels: of the recognizer, in the order of its outputs.
+        spec: how to cut clips.
+        clips: temporal views.
+        crops: spatial views of each, 1 or 3.
+
+    Raises:
+        KinemaError: a label of the manifest is not among `labels`, or views that cannot be cut.
+    """
+
+    __test__ = False  # not a test of pytest's
+
+    def __init__(
+        self, manifest: Manifest, labels: Sequence[str], spec: ClipSpec, clips: int = 1, crops: int = 1
+    ) -> None:
+        self.samples = manifest.samples
+        self.targets = label_indices(manifest, labels)
+        self.spec = spec
+        self.clips = clips
+        self.crops = crops
+        test_indices(spec.frames * spec.stride, spec, clips), test_boxes(spec.crop, spec.crop, spec, crops)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, i: int) -> dict[str, Any] | Failure:
+        """Every view of sample i: clip 0 with all its crops, then clip 1, and so on.
+
+        Returns:
+            views (uint8 `V 3 T crop crop`), label, index, path and keys: for every view what it was cut from (frame
+            indices, box), equal where two views are equal; or a `Failure`.
+        """
+        sample, target = self.samples[i], self.targets[i]
+        try:
+            with open_video(sample.path) as reader:
+                grid = part_ticks(reader, sample.start, sample.end)
+                clips = grid[test_indices(len(grid), self.spec, self.clips)]  # clips T
+                boxes = test_boxes(reader.info.height, reader.info.width, self.spec, self.crops)
+                frames, places = np.unique(clips, return_inverse=True)
+                parts = torch.stack([part for _, part in cut_frames(reader, frames, boxes, self.spec.crop)])
+        except KinemaError as error:
+            return Failure(sample.path, _reason(error), i, target)
+        views = parts[torch.from_numpy(places.reshape(clips.shape))]  # clips T crops S S 3
+        views = views.transpose(1, 2).flatten(0, 1).permute(0, 4, 1, 2, 3)
+        keys = tuple((tuple(clip.tolist()), box) for clip in clips for box in boxes)
+        return {"views": views, "label": target, "index": i, "path": sample.path, "keys": keys}
+
+
+def collate_train(items: Sequence[dict[str, Any] | Failure]) -> dict[str, Any]:
+    """A batch of `TrainClips` items.
+
+    Returns:
+        clip (uint8 `B 3 T S S` in `channels_last_3d` memory), label and index (int64 `B`), path (list), failures
+        (list of `Failure`). B is the number of items that are no failures: where it is 0, clip has shape `0`.
+    """
+    return _collate(items, "clip", (1, 2, 3, 0))
+
+
+def collate_test(items: Sequence[dict[str, Any] | Failure]) -> dict[str, Any]:
+    """A batch of `TestVideos` items.
+
+    Returns:
+        views (uint8 `B V 3 T S S`, every video in `channels_last_3d` memory), label and index (int64 `B`), path and
+        keys (lists), failures (list of `Failure`). B is the number of items that are no failures: where it is 0, views
+        has shape `0`.
+    """
+    return _collate(items, "views", (0, 2, 3, 4, 1))
+
+
+def label_indices(manifest: Manifest, labels: Sequence[str]) -> list[int]:
+    """The output of the recognizer that each sample should get.
+
+    Raises:
+        KinemaError: a label that the recognizer does not have; the nearest is offered.
+    """
+    return _indices([s.label for s in manifest.samples], labels, manifest.source)
+
+
+def _indices(names: Sequence[str], labels: Sequence[str], source: str) -> list[int]:
+    places = {label: i for i, label in enumerate(labels)}
+    for name in names:
+        if name not in places:
+            raise KinemaError(f"{source}: {unknown('label', name, labels)}")
+    return [places[name] for name in names]
+
+
+def _collate(items: Sequence[dict[str, Any] | Failure], tensor: str, memory: tuple[int, ...]) -> dict[str, Any]:
+    good = [item for item in items if not isinstance(item, Failure)]
+    batch: dict[str, Any] = {key: [item[key] for item in good] for key in ("path", "label", "index")}
+    if good and "keys" in good[0]:
+        batch["keys"] = [item["keys"] for item in good]
+    batch["failures"] = [item for item in items if isinstance(item, Failure)]
+    for key in ("label", "index"):
+        batch[key] = torch.tensor(batch[key], dtype=torch.int64)
+    batch[tensor] = _stack([item[tensor] for item in good], memory)
+    return batch
+
+
+def _stack(tensors: list[Tensor], memory: tuple[int, ...]) -> Tensor:
+    """Stacks in the order of the memory: `torch.stack` alone would lay the batch out anew, channels first."""
+    if not tensors:
+        return torch.empty(0, dtype=torch.uint8)
+    stacked = torch.stack([t.permute(memory) for t in tensors])
+    back = [memory.index(d) + 1 for d in range(len(memory))]
+    return stacked.permute(0, *back)
+
+
+def _reason(error: KinemaError) -> str:
+    return error.reason if isinstance(error, UnreadableVideo) else str(error)

@@ -1,0 +1,144 @@
+"""A cache of what is known of files (length, size, hash, looks), so that a data set is examined once and not again.
+
+One file of JSON lines a data source and kind of knowledge, in `$KINEMA_CACHE` or `~/.cache/kinema`. An entry holds as
+long as the file keeps its size and time of change; whatever is wrong with a cache file, it is built anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kinema.data.video import VideoInfo, probe
+from kinema.errors import UnreadableVideo
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1  # of a cache file; another number means: build anew
+Entry = dict[str, Any]
+
+
+def cache_folder() -> Path:
+    """`$KINEMA_CACHE`, else `~/.cache/kinema`."""
+    named = os.environ.get("KINEMA_CACHE")
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "kinema"
+
+
+def default_workers() -> int:
+    """Threads that examine files: one a core, at most 16 (decoding leaves Python's lock)."""
+    return min(16, os.cpu_count() or 1)
+
+
+def probe_all(
+    paths: Iterable[str], source: str | Path, *, workers: int | None = None
+) -> dict[str, VideoInfo | UnreadableVideo]:
+    """Probes files, from the cache where they have not changed.
+
+    Args:
+        paths: video files or frame folders.
+        source: the data set they belong to; names the cache file.
+        workers: threads; None is `default_workers()`.
+
+    Returns:
+        for every path what `probe` gives, or the error that it raises.
+    """
+    entries = remembered("probes", paths, source, _probe_entry, workers=workers)
+    return {
+        path: UnreadableVideo(path, entry["error"]) if "error" in entry else VideoInfo(**entry["info"] | {"path": path})
+        for path, entry in entries.items()
+    }
+
+
+def remembered(
+    kind: str,
+    paths: Iterable[str],
+    source: str | Path,
+    compute: Callable[[str], Entry],
+    *,
+    workers: int | None = None,
+) -> dict[str, Entry]:
+    """Calls `compute` for every path whose entry is missing or older than the file, and keeps the results.
+
+    Args:
+        kind: of knowledge; names the cache file together with `source`.
+        paths: of files or folders.
+        source: the data set they belong to.
+        compute: from a path to plain JSON values; called in threads.
+        workers: threads; None is `default_workers()`.
+
+    Returns:
+        an entry for every path.
+    """
+    wanted = list(dict.fromkeys(paths))
+    stamps = {path: _stamp(path) for path in wanted}
+    file = _cache_file(kind, source)
+    kept = _load(file)
+    missing = [path for path in wanted if stamps[path] is None or kept.get(_key(path), {}).get("stamp") != stamps[path]]
+    with ThreadPoolExecutor(workers or default_workers()) as pool:
+        fresh = dict(zip(missing, pool.map(compute, missing), strict=True))
+    if fresh:
+        kept |= {_key(path): {"stamp": stamps[path], "entry": entry} for path, entry in fresh.items()}
+        current = {_key(path) for path in wanted}
+        _save(file, {key: line for key, line in kept.items() if key in current or Path(key).exists()})
+    return {path: fresh[path] if path in fresh else kept[_key(path)]["entry"] for path in wanted}
+
+
+def _probe_entry(path: str) -> Entry:
+    try:
+        return {"info": asdict(probe(path))}
+    except UnreadableVideo as error:
+        return {"error": error.reason}
+
+
+def _key(path: str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - Path.absolute() keeps `..`, resolve() asks the disk for every part
+
+
+def _stamp(path: str) -> list[int] | None:
+    """Size and time of change, of a frame folder with the number of its files; None where there is nothing."""
+    try:
+        status = Path(path).stat()
+        size = sum(1 for _ in Path(path).iterdir()) if Path(path).is_dir() else status.st_size
+    except OSError:
+        return None
+    return [size, status.st_mtime_ns]
+
+
+def _cache_file(kind: str, source: str | Path) -> Path:
+    name = hashlib.sha256(_key(str(source)).encode()).hexdigest()[:16]
+    return cache_folder() / kind / f"{name}.jsonl"
+
+
+def _load(file: Path) -> dict[str, Entry]:
+    if not file.is_file():
+        return {}
+    try:
+        head, *lines = map(json.loads, file.read_text("utf-8").splitlines())
+        if head["format"] != _FORMAT or head["entries"] != len(lines):
+            raise ValueError(f"format {head['format']} with {len(lines)} of {head['entries']} entries")
+        return {line["path"]: {"stamp": line["stamp"], "entry": line["entry"]} for line in lines}
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        log.warning("the cache file %s cannot be used (%s): it is built anew", file, error)
+        return {}
+
+
+def _save(file: Path, entries: Mapping[str, Entry]) -> None:
+    """Writes beside the file and renames, so that a reader never meets half a file."""
+    head = {"format": _FORMAT, "entries": len(entries)}
+    lines = [head, *({"path": key, **line} for key, line in entries.items())]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as handle:
+            handle.write(text)
+        Path(handle.name).replace(file)
+    except OSError as error:
+        log.warning("the cache file %s cannot be written (%s): the next run examines the files again", file, error)

@@ -1,0 +1,209 @@
+"""Manifests: which videos there are, what each shows and to which split it belongs, from a folder or a CSV."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from kinema.data.report import Finding
+from kinema.data.sources import Notes, Sample, check_paths, clean_label, read_table, walk
+from kinema.errors import KinemaError, unknown
+
+HELD_OUT = 0.2
+_ORDER = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A labelled data set.
+
+    Attributes:
+        source: the folder or CSV it was read from.
+        samples: in the order of the CSV, or sorted by path.
+        labels: every label of the whole data set, sorted; a split keeps all of them.
+        flip_map: the label that each left- or right-handed label gets when a clip is mirrored; holds both directions.
+        held_out: the split `test` was chosen by Kinema, because the data names none.
+        remarks: sentences that a person should read before they trust the reading (files ignored, split chosen).
+    """
+
+    source: str
+    samples: tuple[Sample, ...]
+    labels: tuple[str, ...]
+    flip_map: dict[str, str] = field(default_factory=dict)
+    held_out: bool = False
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits: train, val, test, then the others."""
+        names = {s.split for s in self.samples if s.split is not None}
+        return (*(n for n in _ORDER if n in names), *sorted(names.difference(_ORDER)))
+
+    def split(self, name: str) -> Manifest:
+        """The samples of one split.
+
+        Raises:
+            KinemaError: there is no such split; the message offers those that exist.
+        """
+        if name not in self.splits:
+            raise KinemaError(f"{self.source} has no split {name!r}: it has {', '.join(self.splits) or 'none'}")
+        return replace(self, samples=tuple(s for s in self.samples if s.split == name))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The manifest as far as it can be read, and what is wrong."""
+
+    manifest: Manifest
+    findings: tuple[Finding, ...]
+
+
+def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
+    """Reads what a person calls their data.
+
+    - A CSV with the columns `path,label` and optionally `split,start,end` (paths relative to the CSV, UTF-8; other
+      columns are ignored), or a folder that holds such a file as `manifest.csv`.
+    - A folder with `train/`, `val/`, `test/` … folders of class folders, or a folder of class folders. A class folder
+      holds video files and/or one folder of pictures a video.
+
+    `flip_map.json` beside it ({"step left": "step right"}) says which labels a mirrored clip swaps. Where no split is
+    named, a fifth of the videos of every class, chosen by a hash of their relative paths, becomes `test`.
+
+    Args:
+        data: the folder or CSV.
+        check: look whether every path of a CSV exists.
+
+    Raises:
+        KinemaError: nothing that can be trained or tested on without mending; `survey` lists all that is wrong.
+    """
+    found = survey(data, check=check)
+    errors = [f for f in found.findings if f.severity == "error"]
+    if errors:
+        more = f" (and {len(errors) - 1} more kinds of error: run kinema data doctor {data})" if errors[1:] else ""
+        raise KinemaError(errors[0].message + more)
+    return found.manifest
+
+
+def survey(data: str | Path, *, check: bool = True) -> Survey:
+    """Reads the manifest of a folder or CSV (see `read_manifest`) and lists all that is wrong with it.
+
+    Args:
+        data: the folder or CSV.
+        check: look whether every path of a CSV exists.
+
+    Raises:
+        KinemaError: there is nothing to list: no such folder, an empty one, a CSV without the columns it needs.
+    """
+    source = Path(data)
+    if not source.exists():
+        raise KinemaError(f"no folder or CSV at {str(source)!r}{nearest_name(source)}: correct the path")
+    table = source / "manifest.csv" if source.is_dir() else source
+    notes = Notes(table if table.is_file() else source)
+    if table.is_file():
+        samples = read_table(table, notes)
+        if check:
+            check_paths(samples, table, notes)
+    else:
+        samples = walk(source, notes)
+    root = table.parent
+    named = [s.split is not None for s in samples]
+    held_out = not any(named)
+    if held_out:
+        samples = list(hold_out(samples, root))
+    elif not all(named):
+        paths = tuple(s.path for s in samples if s.split is None)
+        message = f"{notes.source}: {len(paths)} rows have no split while others have: fill in the column for all"
+        notes.findings.append(Finding("error", "no-split", message, paths))
+    labels = tuple(sorted({s.label for s in samples}))
+    flip_map: dict[str, str] = {}
+    try:
+        flip_map = read_flip_map(root / "flip_map.json", labels)
+    except KinemaError as error:
+        notes.findings.append(Finding("error", "flip-map", str(error)))
+    findings = notes.all()
+    remarks = [f.message for f in findings if f.severity == "warning"]
+    if held_out:
+        remarks.append(f"{source} names no split: a fifth of the videos of every class is held out as test")
+    return Survey(Manifest(str(source), tuple(samples), labels, flip_map, held_out, tuple(remarks)), findings)
+
+
+def require_trainable(manifest: Manifest) -> None:
+    """Refuses a manifest from which no classifier can be trained.
+
+    Raises:
+        KinemaError: no sample, or fewer than two labels among the samples.
+    """
+    labels = {s.label for s in manifest.samples}
+    if not labels:
+        raise KinemaError(f"{manifest.source} holds no video to train on: add some, or name another split")
+    if len(labels) == 1:
+        raise KinemaError(f"{manifest.source} holds one class only ({labels.pop()!r}): add videos of another class")
+
+
+def hold_out(samples: Sequence[Sample], root: Path) -> tuple[Sample, ...]:
+    """Gives every sample the split `train` or `test`, by video, so that no video is in both.
+
+    Of every class the fifth (at least one, of two or more) whose relative paths have the smallest hashes is held out:
+    the same files give the same split on every machine.
+    """
+    by_label: dict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        by_label[sample.label].add(sample.path)
+    test: set[str] = set()
+    train: set[str] = set()
+    for label in sorted(by_label):
+        paths = sorted(by_label[label], key=lambda path: _hash(path, root))
+        wanted = max(1, round(len(paths) * HELD_OUT)) if len(paths) > 1 else 0
+        wanted -= len(test.intersection(paths))
+        free = [path for path in paths if path not in test and path not in train]
+        test.update(free[: max(0, wanted)])
+        train.update(free[max(0, wanted) :])
+    return tuple(replace(s, split="test" if s.path in test else "train") for s in samples)
+
+
+def read_flip_map(file: Path, labels: Iterable[str]) -> dict[str, str]:
+    """Reads `flip_map.json` and makes it symmetric; {} where there is none.
+
+    Raises:
+        KinemaError: not an object of labels to labels, a label that the data does not have, or two partners for one.
+    """
+    if not file.is_file():
+        return {}
+    try:
+        pairs = json.loads(file.read_text("utf-8-sig"))
+    except ValueError as error:
+        raise KinemaError(f"{file} is not JSON ({error}): write it as {{label: mirrored label}}") from error
+    if not isinstance(pairs, dict) or not all(isinstance(name, str) for name in pairs.values()):
+        raise KinemaError(f"{file} is not one object of labels: write it as {{label: mirrored label}}")
+    symmetric: dict[str, str] = {}
+    known = list(labels)
+    for pair in pairs.items():
+        first, second = (clean_label(name) for name in pair)
+        for name in (first, second):
+            if name not in known:
+                raise KinemaError(f"{file}: {unknown('label', name, known)}")
+        for name, other in ((first, second), (second, first)):
+            if symmetric.setdefault(name, other) != other:
+                raise KinemaError(
+                    f"{file} swaps {name!r} with {symmetric[name]!r} and with {other!r}: keep one of them"
+                )
+    return symmetric
+
+
+def nearest_name(path: Path) -> str:
+    """`, did you mean …` for a path that does not exist, or nothing."""
+    folder = path.parent
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    near = get_close_matches(path.name, names, n=1)
+    return f", did you mean {str(folder / near[0])!r}" if near else ""
+
+
+def _hash(path: str, root: Path) -> str:
+    file = Path(path)
+    relative = file.relative_to(root) if file.is_relative_to(root) else file
+    return hashlib.sha256(relative.as_posix().encode()).hexdigest()

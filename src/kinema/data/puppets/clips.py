@@ -1,0 +1,113 @@
+"""One clip: its timing, its scene and its frames, all drawn from one generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kinema.data.puppets.actions import Action
+from kinema.data.puppets.figure import draw_body, solve
+from kinema.data.puppets.scenery import background, distractors, light, unrest, view
+from kinema.data.puppets.stage import Array, Camera, Pencil, paint
+from kinema.data.puppets.wardrobe import draw_look, dress, floor_shadow
+
+SPLITS = ("train", "test", "speed")
+
+TEMPO: dict[str, tuple[tuple[float, float], ...]] = {
+    "train": ((0.5, 2.0),),
+    "test": ((0.5, 2.0),),
+    "speed": ((0.3, 0.42), (2.4, 3.0)),
+}
+"""Duration of an action as a multiple of its ordinary one: ranges that the clips of a split take in turn."""
+
+RATES = (12, 15, 18, 20, 24, 25, 30)
+"""Frames per second."""
+
+_WALL = -2.6  # depth at which the wall meets the floor, behind everybody who walks
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When the action happens in a clip.
+
+    Attributes:
+        rate: frames per second.
+        frames: of the clip.
+        start: of the action, seconds.
+        duration: of the action, seconds.
+        tempo: duration as a multiple of the action's ordinary one.
+    """
+
+    rate: int
+    frames: int
+    start: float
+    duration: float
+    tempo: float
+
+    @property
+    def seconds(self) -> Array:
+        """Time of every frame."""
+        return np.arange(self.frames) / self.rate
+
+
+def draw_timing(rng: np.random.Generator, action: Action, split: str, number: int) -> Timing:
+    """Random timing of clip `number` of a split; the action fills about half to nine tenths of the clip."""
+    ranges = TEMPO[split]
+    low, high = ranges[number % len(ranges)]
+    tempo = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    duration = action.seconds * tempo
+    share = rng.uniform(0.5, 0.9)
+    rate = int(rng.choice(RATES))
+    frames = round(np.clip(duration / share, max(1.2, duration + 0.3), max(3.5, duration + 0.3)) * rate)
+    pause = frames / rate - duration
+    return Timing(rate, frames, float(pause * rng.uniform(0.15, 0.85)), duration, tempo)
+
+
+def render(
+    rng: np.random.Generator, action: Action, split: str, number: int, size: int
+) -> tuple[Timing, list[npt.NDArray[np.uint8]]]:
+    """A clip: its timing and its frames, RGB [size, size, 3]."""
+    timing = draw_timing(rng, action, split, number)
+    seconds = timing.seconds
+    body = draw_body(rng)
+    mirror = bool(rng.random() < 0.5)
+    if action.mirrored is not None:
+        mirror = action.mirrored
+    progress = np.clip((seconds - timing.start) / timing.duration, 0, 1)
+    performance = action.perform(progress, body, rng)
+    pose = performance.pose
+    pose.pelvis[:, 0] += unrest(rng, seconds, 0.0, 0.006)
+    pose.lean += unrest(rng, seconds, 0.0, 0.012)
+    pose.roll += unrest(rng, seconds, 0.0, 0.008)
+    pose.turn += unrest(rng, seconds, 0.3, 0.05)
+    pose.reach += np.stack([unrest(rng, seconds, 0.0, 0.012) for _ in range(6)], axis=1).reshape(-1, 2, 3)
+    skeleton = solve(body, pose)
+
+    height, distance = rng.uniform(0.55, 0.85), rng.uniform(3.0, 3.8)
+    scale = rng.uniform(*action.height) * size
+    feet = rng.uniform(0.88, 0.92) * size
+    sign = -1 if mirror else 1
+    rest = (scale, size * (0.5 + rng.uniform(-0.04, 0.04)) - sign * performance.centre * scale, feet - scale * height)
+    zoom = 1 + unrest(rng, seconds, 0.08, 0.004)
+    camera = Camera(
+        scale=rest[0] * zoom,
+        x=size / 2 + (rest[1] - size / 2) * zoom + unrest(rng, seconds, 0.1, 0.006) * size,
+        y=size / 2 + (rest[2] - size / 2) * zoom + unrest(rng, seconds, 0.05, 0.006) * size,
+        height=height,
+        distance=distance,
+        mirror=mirror,
+    )
+    pencil = Pencil(camera, light=(float(rng.choice([-0.7, 0.7])), -0.7))
+    floor = rest[2] + scale * distance / (distance - _WALL) * height
+    place = background(rng, size, floor / size)
+    surroundings = tuple(np.asarray(place).reshape(-1, 3).mean(axis=0).tolist())
+    look = draw_look(rng, surroundings)
+    shapes = [
+        *distractors(rng, pencil, seconds),
+        floor_shadow(pencil, skeleton),
+        *dress(pencil, body, look, skeleton),
+        *(shape for prop in performance.props for shape in prop.shapes(pencil, timing.frames)),
+    ]
+    return timing, light(rng, paint(view(place, camera, size, rest), shapes), seconds)

@@ -1,0 +1,223 @@
+"""The two ways in which labelled videos lie on disk, a CSV and folders of classes, and what is wrong with them."""
+
+from __future__ import annotations
+
+import csv
+import math
+import unicodedata
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kinema.data.report import Finding
+from kinema.data.video import is_video
+from kinema.errors import KinemaError, unknown
+
+SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled video, or the part of it from `start` to `end`.
+
+    Attributes:
+        path: of the video file or frame folder.
+        label: what it shows.
+        split: `train`, `val`, `test` or any other name; None where the data names none.
+        start: of the part, in seconds from the first frame; None is the beginning.
+        end: of the part, in seconds; None is the end.
+    """
+
+    path: str
+    label: str
+    split: str | None = None
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass
+class Notes:
+    """Collects what is wrong at a source: rows of a CSV with the same fault become one finding."""
+
+    source: Path
+    findings: list[Finding] = field(default_factory=list)
+    rows: dict[str, list[tuple[int, str, str]]] = field(default_factory=lambda: defaultdict(list))
+
+    def row(self, code: str, line: int, message: str, path: str) -> None:
+        """Notes a fault of one row."""
+        self.rows[code].append((line, message, path))
+
+    def all(self) -> tuple[Finding, ...]:
+        """The findings, a kind each."""
+        found = list(self.findings)
+        for code, rows in self.rows.items():
+            line, message, _ = rows[0]
+            more = f" (and {len(rows) - 1} more such rows)" if rows[1:] else ""
+            paths = tuple(f"line {at}: {path}" for at, _, path in rows)
+            found.append(Finding("error", code, f"{self.source} line {line}: {message}{more}", paths))
+        return tuple(found)
+
+
+def read_table(table: Path, notes: Notes) -> list[Sample]:
+    """The good rows of a CSV; the bad ones become notes.
+
+    Raises:
+        KinemaError: not a CSV in UTF-8 with the columns path and label and at least one row.
+    """
+    if table.suffix.lower() != ".csv":
+        raise KinemaError(f"{table} is neither a folder nor a .csv file: give a folder of class folders or a CSV")
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as handle:
+            reader = csv.reader(handle)
+            header = [name.strip() for name in next(reader, [])]
+            rows = [(reader.line_num, row) for row in reader if row]
+    except UnicodeDecodeError as error:
+        raise KinemaError(f"{table} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+    except csv.Error as error:
+        raise KinemaError(f"{table} is not a CSV ({error}): write it anew with the columns path,label") from error
+    for column in ("path", "label"):
+        if column not in header:
+            near = unknown("column", column, header) if header else "the file is empty"
+            raise KinemaError(f"{table} has no column {column!r} in its first line ({near}): it needs path,label")
+    samples = []
+    seen: dict[tuple[str, float | None, float | None], tuple[int, Sample]] = {}
+    for line, row in rows:
+        sample = _read_row(line, row, header, table.parent, notes)
+        if sample is None:
+            continue
+        first, other = seen.setdefault((sample.path, sample.start, sample.end), (line, sample))
+        if first == line:
+            samples.append(sample)
+        elif sample == other:
+            notes.row("duplicate-row", line, f"repeats line {first}: remove one of them", sample.path)
+        elif sample.label != other.label:
+            message = f"{sample.path} is labelled {sample.label!r} but line {first} says {other.label!r}: keep one"
+            notes.row("two-labels", line, message, sample.path)
+        else:
+            message = f"{sample.path} is in split {sample.split!r} but line {first} says {other.split!r}: keep one"
+            notes.row("two-splits", line, message, sample.path)
+    if not rows:
+        raise KinemaError(f"{table} has no rows below its first line: add a row for every video")
+    return samples
+
+
+def _read_row(line: int, row: list[str], header: list[str], root: Path, notes: Notes) -> Sample | None:
+    """One row as a sample, or None and a note."""
+    if len(row) != len(header):
+        message = f"{len(row)} fields under {len(header)} columns: put quotes around a path that holds a comma"
+        return notes.row("row-width", line, message, ",".join(row))
+    cells = dict(zip(header, row, strict=True))
+    path, label = cells["path"], clean_label(cells["label"])
+    if not path.strip():
+        return notes.row("empty-path", line, "the path is empty: fill it in or remove the row", "")
+    if not label:
+        return notes.row("empty-label", line, "the label is empty: fill it in or remove the row", path)
+    times: list[float | None] = []
+    for column in ("start", "end"):
+        text = cells.get(column, "").strip()
+        try:
+            value = float(text) if text else None
+        except ValueError:
+            value = math.nan
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            message = f"{column} is {text!r}: give seconds from 0 on, or leave it empty"
+            return notes.row("bad-time", line, message, path)
+        times.append(value)
+    start, end = times
+    if end is not None and (start or 0.0) >= end:
+        return notes.row(
+            "bad-time", line, f"start {start or 0:g} is not before end {end:g}: swap or correct them", path
+        )
+    return Sample(str(root / path), label, cells.get("split", "").strip() or None, start, end)
+
+
+def check_paths(samples: list[Sample], table: Path, notes: Notes) -> None:
+    """Notes the paths of a CSV that do not exist."""
+    missing = tuple(dict.fromkeys(s.path for s in samples if not Path(s.path).exists()))
+    if missing:
+        named = ", ".join(repr(path) for path in missing[:3])
+        message = f"{table}: {len(missing)} of {len({s.path for s in samples})} paths do not exist ({named}"
+        message += f"{', …' if missing[3:] else ''}): correct them, they are relative to {table.parent}"
+        notes.findings.append(Finding("error", "no-file", message, missing))
+
+
+def walk(root: Path, notes: Notes) -> list[Sample]:
+    """The videos of a folder of class folders, or of folders of those that are named like splits.
+
+    Raises:
+        KinemaError: no video in any of them.
+    """
+    folders, loose = _children(root)
+    splits = [f for f in folders if f.name.lower() in SPLITS and any(not is_video(c) for c in _children(f)[0])]
+    ignored = list(loose)
+    samples: list[Sample] = []
+    if splits:
+        for split in folders:
+            classes, files = _children(split)
+            ignored += files
+            for folder in classes:
+                samples += _class_folder(folder, split.name, notes, ignored)
+    else:
+        for folder in folders:
+            samples += _class_folder(folder, None, notes, ignored)
+    if not samples:
+        raise KinemaError(_nothing(root, folders, loose, notes))
+    _note_ignored(root, ignored, notes)
+    return samples
+
+
+def _children(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Sub-folders and files, sorted; hidden ones (`.DS_Store`, `._a.mp4`) are no data."""
+    visible = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    return [p for p in visible if p.is_dir()], [p for p in visible if not p.is_dir()]
+
+
+def _class_folder(folder: Path, split: str | None, notes: Notes, ignored: list[Path]) -> list[Sample]:
+    samples = []
+    nested = []
+    folders, files = _children(folder)
+    for child in sorted([*folders, *files]):
+        if is_video(child):
+            samples.append(Sample(str(child), clean_label(folder.name), split))
+        elif child in folders and any(is_video(p) for p in child.iterdir()):
+            nested.append(str(child))
+        else:
+            ignored.append(child)
+    if nested:
+        message = f"{folder} holds folders with videos inside ({Path(nested[0]).name!r}): put the videos directly into "
+        message += "the class folder, name the folders above the classes train, val and test, or write a CSV"
+        notes.findings.append(Finding("error", "nested", message, tuple(nested)))
+    elif not samples:
+        hint = "give each of its picture sequences a folder of its own" if is_video(folder) else "add some or remove it"
+        message = f"class folder {folder} holds no video: {hint}"
+        notes.findings.append(Finding("warning", "empty-class", message, (str(folder),)))
+    return samples
+
+
+def _nothing(root: Path, folders: list[Path], loose: list[Path], notes: Notes) -> str:
+    if notes.findings:
+        nested = [f for f in notes.findings if f.code == "nested"]
+        return (nested or notes.findings)[0].message
+    if not folders and not loose:
+        return f"{root} is empty: put one folder of videos a class into it"
+    if not folders:
+        return f"{root} holds {len(loose)} files but no class folders: make one folder a class, or write a CSV"
+    return f"{root} holds no video in {len(folders)} folders: put the videos of each class into the class's folder"
+
+
+def _note_ignored(root: Path, ignored: list[Path], notes: Notes) -> None:
+    tables = [p for p in ignored if p.suffix.lower() == ".csv"]
+    if tables:
+        message = (
+            f"{root} was read by its folders and not by {tables[0].name}: give the CSV itself if it names the splits"
+        )
+        notes.findings.append(Finding("warning", "csv-not-read", message, tuple(map(str, tables))))
+    others = tuple(str(p) for p in ignored if p not in tables and p.name != "flip_map.json")
+    if others:
+        message = f"{len(others)} entries of {root} are not videos and were ignored: move them elsewhere or rename them"
+        notes.findings.append(Finding("warning", "ignored", message, others))
+
+
+def clean_label(text: str) -> str:
+    """A label without space around it and in one Unicode form, so that equal-looking labels are equal."""
+    return unicodedata.normalize("NFC", text.strip())

@@ -1,0 +1,93 @@
+"""What a network costs, counted without running it: parameters, MACs and FLOPs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from kinema.errors import KinemaError
+from kinema.models import create_model
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The counts of one clip, one view.
+
+    Attributes:
+        frames: T of the clip.
+        size: its height and width in pixels.
+        params: learned numbers.
+        macs: multiply-accumulates of convolutions, linear layers and other matrix products.
+        flops: twice `macs`.
+    """
+
+    frames: int
+    size: int
+    params: int
+    macs: int
+    flops: int
+
+    def to_dict(self) -> dict[str, int]:
+        """Plain values."""
+        return asdict(self)
+
+
+def count(
+    name: str,
+    *,
+    num_classes: int = 400,
+    frames: int | None = None,
+    size: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Cost:
+    """Counts a network of the zoo on the meta device: shapes are followed, nothing is allocated or computed.
+
+    Args:
+        name: of the network.
+        num_classes: outputs of its classifier.
+        frames: T; None is what the network is meant for.
+        size: height and width in pixels; None is the crop of the network's `ClipSpec`.
+        options: further options of `create_model`.
+    """
+    given = dict(options or {})
+    if frames is not None:
+        given["frames"] = frames
+    if size is not None and size < 1:
+        raise KinemaError(f"size is {size}: give the height and width of the clip in pixels")
+    with torch.device("meta"):
+        model = create_model(name, num_classes=num_classes, **given).eval()
+        frames = frames or model.clip_spec.frames
+        size = size or model.clip_spec.crop
+        clip = torch.empty(1, 3, frames, size, size)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(clip)
+    flops = counter.get_total_flops()
+    return Cost(frames, size, sum(p.numel() for p in model.parameters()), flops // 2, flops)
+
+
+def environment() -> dict[str, str | int]:
+    """The machine and versions that a measurement stands beside."""
+    found: dict[str, str | int] = {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count() or 1,
+    }
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 (not a file of the project)
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,142 @@
+"""The typed configuration of a training run; a recipe is a YAML file of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from kinema.data.transforms import Augment
+from kinema.errors import KinemaError, unknown
+
+Schedule = Literal["step", "cosine", "constant"]
+Precision = Literal["32", "bf16", "16"]
+
+
+@dataclass(frozen=True)
+class Optim:
+    """SGD and the course of its learning rate.
+
+    Attributes:
+        lr: learning rate at its highest.
+        momentum: of SGD.
+        nesterov: use Nesterov's momentum.
+        weight_decay: on all parameters.
+        schedule: `step` multiplies by `gamma` at each milestone, `cosine` falls to zero at the end, or `constant`.
+        milestones: epochs at which `step` acts.
+        gamma: factor of `step`.
+        warmup: epochs, whole or in part, during which the rate rises linearly from a hundredth of its value.
+        clip_norm: longest gradient (2-norm over all parameters); 0 does not clip.
+    """
+
+    lr: float = 0.01
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 5e-4
+    schedule: Schedule = "cosine"
+    milestones: tuple[int, ...] = (30, 40, 60)
+    gamma: float = 0.1
+    warmup: float = 0.0
+    clip_norm: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.schedule not in get_args(Schedule):
+            raise unknown("optim.schedule", str(self.schedule), get_args(Schedule))
+        if self.lr <= 0:
+            raise KinemaError(f"optim.lr is {self.lr}: give a number above 0")
+        for name in ("momentum", "weight_decay", "warmup", "clip_norm"):
+            if getattr(self, name) < 0:
+                raise KinemaError(f"optim.{name} is {getattr(self, name)}: give 0 or more")
+        if self.nesterov and self.momentum == 0:
+            raise KinemaError("optim.nesterov needs optim.momentum above 0")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a training run depends on.
+
+    Attributes:
+        model: a name of the zoo (`kinema models`).
+        data: a folder with one sub-folder a class, or a CSV with the columns path, label and optionally split.
+        out: the run folder; without one, runs/<model>-<name of the data>.
+        options: further options of the model, such as width or mode.
+        clip: fields of the ClipSpec that differ from the model's own, such as crop or frames.
+        weights: start from these: a recognizer, or ImageNet weights of the 2-D ResNet in torchvision's names.
+        epochs: passes over the training split.
+        batch: clips a step.
+        train_split: name of the split that is learned from.
+        val_split: name of a split that is tested after every epoch, for the curve only; nothing is selected by it.
+        seed: of the weights, the order, and every augmentation.
+        precision: 32, bf16 or 16 (mixed precision).
+        optim: optimiser and schedule.
+        augment: crops and flips.
+        strict: stop at the first training video that cannot be read, instead of noting it in ledger.csv.
+        workers: processes that read videos; -1 is one a core, at most 8.
+        device: auto, cpu, cuda.
+    """
+
+    model: str
+    data: str
+    out: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    clip: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    epochs: int = 30
+    batch: int = 16
+    train_split: str = "train"
+    val_split: str | None = None
+    seed: int = 0
+    precision: Precision = "32"
+    optim: Optim = field(default_factory=Optim)
+    augment: Augment = field(default_factory=Augment)
+    strict: bool = False
+    workers: int = -1
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise KinemaError(f"{name} is {getattr(self, name)}: give at least 1")
+        if self.workers < -1:
+            raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one a core")
+        if self.precision not in get_args(Precision):
+            raise unknown("precision", str(self.precision), get_args(Precision))
+        for name in ("frames", "num_classes"):
+            if name in self.options:
+                mend = "set clip.frames" if name == "frames" else "the labels of the data decide it"
+                raise KinemaError(f"options.{name} cannot be given: {mend}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they are written to `config.yaml`."""
+        values = asdict(self)
+        values["optim"]["milestones"] = list(self.optim.milestones)
+        values["augment"]["jitter"] = list(self.augment.jitter)
+        return values
+
+
+# What may differ between the command that began a run and the one that goes on with it.
+FREE = ("out", "workers", "device")
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of the fields, but for the free ones, in which two configurations differ."""
+    found = []
+    for key in sorted(set(old) | set(new)):
+        if not prefix and key in FREE:
+            continue
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def field_names() -> list[str]:
+    """The keys of a recipe, the nested ones with dots."""
+    nested = {"optim": Optim, "augment": Augment}
+    names = []
+    for f in fields(TrainConfig):
+        names.append(f.name)
+        if f.name in nested:
+            names += [f"{f.name}.{g.name}" for g in fields(nested[f.name])]
+    return names

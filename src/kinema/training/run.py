@@ -1,0 +1,176 @@
+"""`train`: from a configuration to a run folder with a recognizer in it.
+
+A run folder holds `config.yaml`, `metrics.csv`, `checkpoints/`, `tensorboard/`, `ledger.csv` where videos could not be
+read, and at the end `recognizer/`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from kinema.clip_spec import ClipSpec
+from kinema.data.manifest import Manifest, read_manifest, require_trainable
+from kinema.errors import KinemaError, RunError
+from kinema.files import replace_file
+from kinema.models import create_model
+from kinema.models.weights import start_from
+from kinema.recognizer import Recognizer
+from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, found
+from kinema.training.config import TrainConfig, differences
+from kinema.training.loading import train_loader, val_loader
+from kinema.training.module import Training
+from kinema.training.report import Report, read_metrics
+
+_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+def run_folder(config: TrainConfig) -> Path:
+    """Where the run of a configuration goes."""
+    return Path(config.out or f"runs/{config.model}-{Path(config.data).stem}")
+
+
+def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
+    """Trains, or goes on with a training that stopped, or finds it finished.
+
+    Args:
+        config: the run.
+        say: receives a line for a person, several times.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        KinemaError: bad data or configuration, or a folder that holds another run.
+        RunError: the loss is not finite, the disk is full, no video can be read.
+    """
+    manifest = read_manifest(config.data)
+    learned = manifest.split(config.train_split)
+    require_trainable(learned)
+    model, spec = _network(config, learned.labels)
+    out = run_folder(config)
+    _open_folder(out, config)
+    if (out / "recognizer" / "card.json").is_file():
+        say(f"{out}: this run is finished; to train anew, give another --out")
+        return out
+    say(_summary(config, manifest, learned, spec, out))
+    module = _fit(config, manifest, learned, model, spec, out, say)
+    _save(config, learned, module, spec, out, say)
+    return out
+
+
+def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[torch.nn.Module, ClipSpec]:
+    torch.manual_seed(config.seed)
+    frames = {"frames": config.clip["frames"]} if "frames" in config.clip else {}
+    model = create_model(config.model, num_classes=len(labels), **frames, **config.options)
+    spec = ClipSpec.from_dict({**model.clip_spec.to_dict(), **config.clip})
+    if config.weights is not None:
+        start_from(model, config.weights)
+    return model, spec
+
+
+def _open_folder(out: Path, config: TrainConfig) -> None:
+    """Makes the folder this run's own; raises `KinemaError` when it is somebody else's."""
+    path = out / "config.yaml"
+    if path.exists():
+        old = yaml.safe_load(path.read_text(encoding="utf-8"))
+        changed = differences(old if isinstance(old, dict) else {}, config.to_dict())
+        if changed:
+            raise KinemaError(f"{out}: holds another run, which differs in {', '.join(changed)}; give another --out")
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise KinemaError(f"{out}: exists and is not a run folder; give another --out")
+    text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
+    replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _summary(config: TrainConfig, manifest: Manifest, learned: Manifest, spec: ClipSpec, out: Path) -> str:
+    lines = [
+        f"{config.model}: {len(learned.samples)} videos of {len(learned.labels)} classes, clips of {spec.frames} frames "
+        f"at {spec.crop}x{spec.crop}, {config.epochs} epochs, into {out}"
+    ]
+    if manifest.held_out:
+        lines.append(
+            "The data names no splits: about a fifth of every class, chosen by its file names, is kept for testing"
+        )
+    return "\n".join(lines)
+
+
+def _fit(
+    config: TrainConfig, manifest: Manifest, learned: Manifest, model: torch.nn.Module, spec: ClipSpec, out: Path,
+    say: Callable[[str], None],
+) -> Training:  # fmt: skip
+    torch.set_flush_denormal(True)  # denormal numbers slow a CPU several times
+    accelerator = "auto" if config.device == "auto" else config.device.split(":")[0]
+    cuda = torch.cuda.is_available() and accelerator in ("auto", "cuda")
+    loader = train_loader(learned, learned.labels, spec, config, cuda)
+    checked = None
+    if config.val_split is not None:
+        checked = val_loader(manifest.split(config.val_split), learned.labels, spec, config, cuda)
+    module = Training(model, spec, config, len(loader))
+    _quiet()
+    trainer = pl.Trainer(
+        accelerator=accelerator,
+        devices=[int(config.device.split(":")[1])] if ":" in config.device else 1,
+        precision=_PRECISION[config.precision],
+        max_epochs=config.epochs,
+        gradient_clip_val=config.optim.clip_norm or None,
+        callbacks=[Report(out / "metrics.csv", say), Checkpoints(out / "checkpoints")],
+        logger=TensorBoardLogger(out, name="", version="tensorboard"),
+        plugins=[AtomicCheckpointIO()],
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    newest = found(out / "checkpoints")[-1:]
+    if newest:
+        say(f"going on from {newest[0]}")
+    trainer.fit(module, loader, checked, ckpt_path=newest[0] if newest else None, weights_only=True)
+    return module
+
+
+def _save(
+    config: TrainConfig, learned: Manifest, module: Training, spec: ClipSpec, out: Path, say: Callable[[str], None]
+) -> None:
+    expected, failed = len(learned.samples), len(module.failures)
+    if module.failures or module.val_failures:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("path", "error"))
+        writer.writerows(sorted({**module.val_failures, **module.failures}.items()))
+        replace_file(out / "ledger.csv", lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
+        say(
+            f"{failed} training and {len(module.val_failures)} validation videos could not be read; {out / 'ledger.csv'} names them"
+        )
+        if failed >= expected:
+            raise RunError(
+                f"{config.data}: no video of the split {config.train_split!r} could be read; see {out / 'ledger.csv'}"
+            )
+    rows = read_metrics(out / "metrics.csv")
+    card = {
+        "training": {
+            "config": config.to_dict(),
+            "coverage": {"expected": expected, "read": expected - failed, "failed": failed},
+            "last_epoch": rows[-1] if rows else {},
+        }
+    }
+    Recognizer(module.model.cpu().eval(), learned.labels, spec, card).save(out / "recognizer")
+    say(f"recognizer saved in {out / 'recognizer'}")
+
+
+def _quiet() -> None:
+    """Lightning's advice about loaders and precision would bury the lines of `Report`."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")

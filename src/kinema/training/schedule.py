@@ -1,0 +1,25 @@
+"""The learning rate as a function of the time that has passed, in epochs."""
+
+from __future__ import annotations
+
+import math
+
+from kinema.training.config import Optim
+
+
+def factor(optim: Optim, epoch: float, epochs: int) -> float:
+    """What the learning rate is multiplied by.
+
+    Args:
+        optim: the schedule.
+        epoch: epochs that have passed, with the fraction of the current one.
+        epochs: of the whole training.
+    """
+    value = 1.0
+    if optim.schedule == "cosine":
+        value = 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / epochs)))
+    elif optim.schedule == "step":
+        value = optim.gamma ** sum(epoch >= m for m in optim.milestones)
+    if epoch < optim.warmup:
+        value *= 0.01 + 0.99 * epoch / optim.warmup
+    return value

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kinema.clip_spec import ClipSpec
+from kinema.data import sampling
+from kinema.data.sampling import needed_ticks, sliding_windows, train_indices
+from kinema.errors import KinemaError
+
+clip_indices = sampling.test_indices  # under its own name pytest would collect it
+
+
+def spec_of(frames: int, sampler: str = "segments", stride: int = 1, short: str = "loop") -> ClipSpec:
+    return ClipSpec(frames=frames, sampler=sampler, stride=stride, short=short)  # type: ignore[arg-type]
+
+
+def slow_centre(n: int, frames: int, clips: int, clip: int, segment: int) -> int:
+    point = (segment + (clip + Fraction(1, 2)) / clips) * Fraction(n, frames)
+    tick = int(point)
+    if point == tick and point > Fraction(n, 2):  # on the border of tick - 1 and tick, right of the middle
+        tick -= 1
+    return tick
+
+
+specs = st.builds(
+    spec_of,
+    frames=st.integers(1, 20),
+    sampler=st.sampled_from(["segments", "dense", "normal"]),
+    stride=st.integers(1, 7),
+    short=st.sampled_from(["loop", "last"]),
+)
+
+
+@given(n=st.integers(1, 400), spec=specs, clips=st.integers(1, 12), seed=st.integers(0, 99))
+@settings(max_examples=300, deadline=None)
+def test_every_sampler_stays_in_the_video(n: int, spec: ClipSpec, clips: int, seed: int) -> None:
+    drawn = train_indices(n, spec, np.random.default_rng(seed))
+    tested = clip_indices(n, spec, clips)
+    assert drawn.shape == (spec.frames,)
+    assert tested.shape == (clips, spec.frames)
+    for ticks in (drawn, tested):
+        assert ticks.dtype == np.int64
+        assert ticks.min() >= 0
+        assert ticks.max() < n
+    if n >= needed_ticks(spec):
+        assert (np.diff(drawn) > 0).all()  # in order and none twice
+        assert (np.diff(tested, axis=1) > 0).all()
+    assert (drawn == train_indices(n, spec, np.random.default_rng(seed))).all()
+
+
+@given(n=st.integers(1, 300), frames=st.integers(1, 16), clips=st.integers(1, 8))
+@settings(max_examples=300, deadline=None)
+def test_segment_clips_match_the_slow_rule(n: int, frames: int, clips: int) -> None:
+    if n < frames:
+        n = frames
+    expected = [[slow_centre(n, frames, clips, c, s) for s in range(frames)] for c in range(clips)]
+    assert clip_indices(n, spec_of(frames), clips).tolist() == expected
+
+
+@given(n=st.integers(1, 500), half=st.integers(1, 16), clips=st.integers(1, 10))
+@settings(max_examples=300, deadline=None)
+def test_segment_clips_are_symmetric_in_time(n: int, half: int, clips: int) -> None:
+    n = max(n, 2 * half)
+    ticks = clip_indices(n, spec_of(2 * half), clips)
+    assert (ticks[::-1, ::-1] == n - 1 - ticks).all()
+
+
+@given(spare=st.integers(0, 300), frames=st.integers(1, 16), clips=st.integers(1, 10))
+def test_views_of_a_long_enough_video_differ(spare: int, frames: int, clips: int) -> None:
+    ticks = clip_indices(frames * clips + spare, spec_of(frames), clips)
+    assert len(np.unique(ticks)) == frames * clips  # not even one frame is shared
+    edges = (frames * clips + spare) / frames * np.arange(frames + 1)
+    assert (ticks >= np.floor(edges[:-1])).all()
+    assert (ticks < np.ceil(edges[1:])).all()
+
+
+def test_centre_by_hand() -> None:
+    assert clip_indices(8, spec_of(8), 1).tolist() == [list(range(8))]
+    assert clip_indices(16, spec_of(4), 1).tolist() == [[2, 6, 9, 13]]  # points 2, 6, 10, 14 are all on borders
+    assert clip_indices(10, spec_of(2), 1).tolist() == [[2, 7]]
+    assert clip_indices(12, spec_of(2), 3).tolist() == [[1, 6], [3, 8], [5, 10]]
+
+
+def test_training_segments_are_uniform_inside_their_part() -> None:
+    rng = np.random.default_rng(0)
+    draws = np.stack([train_indices(10, spec_of(3), rng) for _ in range(6000)])
+    for column, part in enumerate((range(0, 3), range(3, 6), range(6, 10))):
+        ticks, counts = np.unique(draws[:, column], return_counts=True)
+        assert ticks.tolist() == list(part)
+        assert abs(counts / 6000 - 1 / len(part)).max() < 0.03
+
+
+def test_dense_by_hand_and_uniform_start() -> None:
+    spec = spec_of(4, "dense", stride=3)  # spans 10 ticks
+    assert clip_indices(30, spec, 1).tolist() == [[10, 13, 16, 19]]
+    assert clip_indices(30, spec, 3)[:, 0].tolist() == [0, 10, 20]
+    assert clip_indices(30, spec, 2)[:, 0].tolist() == [0, 20]
+    rng = np.random.default_rng(0)
+    draws = np.stack([train_indices(13, spec, rng) for _ in range(4000)])
+    starts, counts = np.unique(draws[:, 0], return_counts=True)
+    assert starts.tolist() == [0, 1, 2, 3]
+    assert abs(counts / 4000 - 0.25).max() < 0.03
+    assert (np.diff(draws, axis=1) == 3).all()
+
+
+def test_normal_start_follows_the_thesis() -> None:
+    n, spec = 300, spec_of(4, "normal", stride=2)
+    rng = np.random.default_rng(0)
+    starts = np.array([train_indices(n, spec, rng)[0] for _ in range(8000)])
+    assert starts.min() >= 0
+    assert starts.max() <= n // 2
+    assert abs(starts.mean() - n / 4) < 1.5  # standard error is 0.4
+    # a normal cut at 1.5 deviations on both sides keeps 0.7426 of its deviation
+    assert abs(starts.std() - 0.7426 * n / 6) < 1.5
+    assert np.mean(abs(starts - n / 4) < n / 12) == pytest.approx(0.3829 / 0.8664, abs=0.02)
+
+
+def test_normal_shrinks_its_stride_to_what_is_left() -> None:
+    spec = spec_of(8, "normal", stride=5)
+    for seed in range(200):
+        ticks = train_indices(24, spec, np.random.default_rng(seed))
+        assert ticks[-1] == 23  # 36 ticks do not fit anywhere: always to the end
+        assert np.ptp(np.diff(ticks)) <= 1
+    assert clip_indices(24, spec, 3).tolist() == [[i * 23 // 7 for i in range(8)]] * 3
+
+
+def test_short_videos_are_completed_as_stated() -> None:
+    rng = np.random.default_rng(0)
+    for sampler in ("segments", "dense", "normal"):
+        loop, last = spec_of(5, sampler), spec_of(5, sampler, short="last")
+        assert clip_indices(3, loop, 2).tolist() == [[0, 1, 2, 0, 1]] * 2
+        assert clip_indices(3, last, 1).tolist() == [[0, 1, 2, 2, 2]]
+        assert train_indices(3, loop, rng).tolist() == [0, 1, 2, 0, 1]
+        assert train_indices(3, last, rng).tolist() == [0, 1, 2, 2, 2]
+        assert train_indices(1, loop, rng).tolist() == [0] * 5
+    assert train_indices(5, spec_of(4, "dense", stride=2), rng).tolist() == [0, 2, 4, 1]
+    assert train_indices(5, spec_of(4, "dense", stride=2, short="last"), rng).tolist() == [0, 2, 4, 4]
+
+
+def test_short_video_refused_names_need_and_length() -> None:
+    spec = spec_of(8, "dense", stride=4, short="error")
+    with pytest.raises(KinemaError, match=r"needs 29 frames but the video has 12.*clip\.short"):
+        train_indices(12, spec, np.random.default_rng(0))
+    with pytest.raises(KinemaError, match="needs 29 frames but the video has 12"):
+        clip_indices(12, spec, 1)
+    assert clip_indices(29, spec, 1)[0, -1] == 28
+
+
+@pytest.mark.parametrize("sampler", ["segments", "dense", "normal"])
+def test_no_frame_is_an_error(sampler: str) -> None:
+    spec = spec_of(4, sampler)
+    for call in (
+        lambda: train_indices(0, spec, np.random.default_rng(0)),
+        lambda: clip_indices(0, spec, 1),
+        lambda: sliding_windows(0, spec, 8, 4),
+    ):
+        with pytest.raises(KinemaError, match="no frame"):
+            call()
+    with pytest.raises(KinemaError, match="at least 1"):
+        clip_indices(10, spec, 0)
+
+
+@given(n=st.integers(1, 300), window=st.integers(1, 60), step=st.integers(1, 60))
+@settings(max_examples=300, deadline=None)
+def test_windows_cover_the_video_once_and_to_its_end(n: int, window: int, step: int) -> None:
+    step = min(step, window)
+    windows = sliding_windows(n, spec_of(4), window, step)
+    starts = [0]
+    while starts[-1] + window < n:  # the slow rule: step on until the end is seen
+        starts.append(starts[-1] + step)
+    assert windows == [(s, min(s + window, n)) for s in starts]
+    assert set().union(*(range(s, e) for s, e in windows)) == set(range(n))
+    assert all(e > s for s, e in windows)
+
+
+def test_window_rests_and_bad_steps() -> None:
+    assert sliding_windows(10, spec_of(4), 4, 4) == [(0, 4), (4, 8), (8, 10)]
+    assert sliding_windows(10, spec_of(4, short="error"), 4, 4) == [(0, 4), (4, 8), (6, 10)]
+    assert sliding_windows(3, spec_of(2), 8, 8) == [(0, 3)]
+    for window, step in ((4, 5), (4, 0), (0, 1)):
+        with pytest.raises(KinemaError, match="step between 1 and the window"):
+            sliding_windows(10, spec_of(2), window, step)
