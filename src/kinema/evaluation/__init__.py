@@ -1,0 +1,46 @@
+"""Honest testing: accuracies beside their coverage, statistics of paired runs, and what a network costs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kinema.evaluation.metrics import Metrics, measure
+    from kinema.evaluation.results import Scores, read_scores, write_results
+    from kinema.evaluation.runner import TestResult, evaluate
+    from kinema.evaluation.statistics import bootstrap_interval, mcnemar, pair_accuracy, paired_bootstrap
+
+__all__ = [
+    "Metrics",
+    "Scores",
+    "TestResult",
+    "bootstrap_interval",
+    "evaluate",
+    "mcnemar",
+    "measure",
+    "pair_accuracy",
+    "paired_bootstrap",
+    "read_scores",
+    "write_results",
+]
+
+_HOMES = {
+    "Metrics": "metrics",
+    "Scores": "results",
+    "TestResult": "runner",
+    "bootstrap_interval": "statistics",
+    "evaluate": "runner",
+    "mcnemar": "statistics",
+    "measure": "metrics",
+    "pair_accuracy": "statistics",
+    "paired_bootstrap": "statistics",
+    "read_scores": "results",
+    "write_results": "results",
+}
+
+
+def __getattr__(name: str) -> Any:  # PEP 562: `kinema models` counts without the video and table libraries
+    if name in _HOMES:
+        return getattr(import_module(f"kinema.evaluation.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'kinema.evaluation' has no attribute {name!r}")

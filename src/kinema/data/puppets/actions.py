@@ -161,7 +161,7 @@ def approach(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     """Walks towards the camera, or backwards with the back to it."""
     away = bool(rng.random() < 0.25)
     yaw, drift = rng.uniform(-0.25, 0.25), rng.uniform(-0.12, 0.12)
-    near, far, steps, phase = rng.uniform(0.15, 0.45), rng.uniform(-2.1, -1.5), rng.uniform(1.6, 2.6), rng.uniform()
+    near, far, steps, phase = rng.uniform(-0.05, 0.15), rng.uniform(-2.4, -1.9), rng.uniform(1.6, 2.6), rng.uniform()
     pose = stand(len(u), body)
     gone = 0.35 * ease(u) + 0.65 * np.clip(u, 0, 1)
     pose.place[:, 2] = far + (near - far) * gone
@@ -174,7 +174,7 @@ def approach(u: Array, body: Body, rng: np.random.Generator) -> Performance:
 
 def step_right(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     """Walks to the right of the picture, in profile or half profile."""
-    yaw, way, steps, phase = rng.uniform(1.15, 1.75), rng.uniform(0.75, 0.95), rng.uniform(1.4, 2.2), rng.uniform()
+    yaw, way, steps, phase = rng.uniform(1.15, 1.75), rng.uniform(0.65, 0.85), rng.uniform(1.3, 2.0), rng.uniform()
     pose = stand(len(u), body)
     gone = 0.35 * ease(u) + 0.65 * np.clip(u, 0, 1)
     pose.place[:, 0] = way * (gone - 0.5)
@@ -238,7 +238,7 @@ def open_something(u: Array, body: Body, rng: np.random.Generator) -> Performanc
 
 def wave(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     """Lifts one hand beside the head, waves, and lowers it."""
-    yaw, times, swing = rng.uniform(-0.5, 0.5), rng.uniform(2.5, 4.0), rng.uniform(0.55, 0.8)
+    yaw, times, swing = rng.uniform(-0.5, 0.5), rng.uniform(2.0, 3.0), rng.uniform(0.55, 0.8)
     lift = rng.uniform(0.12, 0.28)
     pose = stand(len(u), body)
     up = plateau(u, 0.2)
@@ -269,13 +269,13 @@ def jumping_jack(u: Array, body: Body, rng: np.random.Generator) -> Performance:
 
 def clap(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     """Claps the hands before the chest with wide movements."""
-    yaw, times = rng.uniform(-0.55, 0.55), int(rng.integers(3, 5))
-    gap, height = rng.uniform(0.2, 0.27), rng.uniform(-0.17, -0.08)
+    yaw, times = rng.uniform(-0.55, 0.55), int(rng.integers(2, 4))
+    gap, height = rng.uniform(0.24, 0.32), rng.uniform(-0.17, -0.08)
     pose = stand(len(u), body)
     apart = 0.5 + 0.5 * np.cos(2 * np.pi * times * u)
     for side in (LEFT, RIGHT):
-        x = (1 - 2 * side) * (0.024 + gap * apart)
-        pose.grip[:, side] = np.stack([x, np.full_like(u, body.shoulder_height + height), 0.23 - 0.07 * apart], axis=1)
+        x = (1 - 2 * side) * (0.045 + gap * apart)
+        pose.grip[:, side] = np.stack([x, body.shoulder_height + height + 0.08 * apart, 0.24 - 0.1 * apart], axis=1)
         pose.hold[:, side] = plateau(u, 0.16)
     pose.yaw += yaw
     return Performance(pose)
@@ -291,7 +291,7 @@ def punch(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     pose.feet[:, RIGHT, 2] -= stance
     pose.pelvis[:, 1] -= 0.02 + 0.012 * guard
     for side in (LEFT, RIGHT):
-        out = np.maximum((1 - 2 * side) * beat, 0) ** 0.8
+        out = np.maximum((1 - 2 * side) * beat, 0) ** 0.6
         pose.grip[:, side] = np.stack(
             [
                 (1 - 2 * side) * (0.06 - 0.05 * out),
@@ -311,13 +311,13 @@ ACTIONS = (
     Action("sit down", "stand up", None, 1.1, (0.66, 0.8), sit_down),
     Action("pick up", "put down", None, 1.3, (0.64, 0.78), pick_up),
     Action("raise arms", "lower arms", None, 1.0, (0.6, 0.7), raise_arms),
-    Action("approach", "retreat", None, 1.4, (0.66, 0.74), approach),
+    Action("approach", "retreat", None, 1.4, (0.7, 0.8), approach),
     Action("open", "close", None, 1.2, (0.62, 0.74), open_something),
     Action("step right", "", False, 1.3, (0.62, 0.76), step_right),
     Action("step left", "", True, 1.3, (0.62, 0.76), step_right),
-    Action("wave", "", None, 1.4, (0.64, 0.78), wave),
-    Action("jumping jack", "", None, 1.5, (0.58, 0.66), jumping_jack),
-    Action("clap", "", None, 1.3, (0.64, 0.78), clap),
+    Action("wave", "", None, 1.5, (0.64, 0.78), wave),
+    Action("jumping jack", "", None, 1.6, (0.58, 0.66), jumping_jack),
+    Action("clap", "", None, 1.5, (0.64, 0.78), clap),
     Action("punch", "", None, 1.3, (0.64, 0.78), punch),
 )
 

@@ -93,7 +93,7 @@ def render(
     zoom = 1 + unrest(rng, seconds, 0.08, 0.004)
     camera = Camera(
         scale=rest[0] * zoom,
-        x=size / 2 + (rest[1] - size / 2) * zoom + unrest(rng, seconds, 0.1, 0.006) * size,
+        x=size / 2 + (rest[1] - size / 2) * zoom + unrest(rng, seconds, 0.08, 0.006) * size,
         y=size / 2 + (rest[2] - size / 2) * zoom + unrest(rng, seconds, 0.05, 0.006) * size,
         height=height,
         distance=distance,
@@ -105,7 +105,7 @@ def render(
     surroundings = tuple(np.asarray(place).reshape(-1, 3).mean(axis=0).tolist())
     look = draw_look(rng, surroundings)
     shapes = [
-        *distractors(rng, pencil, seconds),
+        *distractors(rng, pencil, seconds, pose.place[:, 2]),
         floor_shadow(pencil, skeleton),
         *dress(pencil, body, look, skeleton),
         *(shape for prop in performance.props for shape in prop.shapes(pencil, timing.frames)),

@@ -234,8 +234,11 @@ def view(image: Image.Image, camera: Camera, size: int, rest: tuple[float, float
     return frames
 
 
-def distractors(rng: np.random.Generator, pencil: Pencil, seconds: Array) -> list[Shape]:
-    """Balls, boxes and balloons that move behind the actor, and now and then a post that passes before everything."""
+def distractors(rng: np.random.Generator, pencil: Pencil, seconds: Array, actor: Array) -> list[Shape]:
+    """Balls, boxes and balloons that move by, and now and then a post that passes before everything.
+
+    `actor` [T] is the depth of the actor: what is nearer covers them.
+    """
     shapes = []
     frames = len(seconds)
     clock = (seconds - seconds[0]) / max(float(seconds[-1] - seconds[0]), 1e-6)
@@ -243,6 +246,7 @@ def distractors(rng: np.random.Generator, pencil: Pencil, seconds: Array) -> lis
         depth, radius = rng.uniform(-1.6, -0.5), rng.uniform(0.05, 0.1)
         start, end = rng.uniform(-1.1, 1.1, size=2)
         x = start + (end - start) * clock
+        rank = np.where(actor < depth, 30.0, -20.0) + depth
         colour = tint(rng, ANY, (0.35, 0.65), (0.55, 0.95))
         kind = rng.integers(3)
         bounce = np.abs(np.sin(2 * np.pi * (rng.uniform(0.3, 0.8) * seconds + rng.random())))
@@ -251,15 +255,15 @@ def distractors(rng: np.random.Generator, pencil: Pencil, seconds: Array) -> lis
         centre = np.stack([x, y, np.full(frames, depth)], axis=1)
         if kind == 1:
             frame = np.tile(np.eye(3), (frames, 1, 1))
-            shapes.append(pencil.shape(-20.0 + depth, pencil.cuboid(centre, (radius,) * 3, frame, colour)))
+            shapes.append(pencil.shape(rank, pencil.cuboid(centre, (radius,) * 3, frame, colour)))
         else:
-            shapes.append(pencil.rounded(-20.0 + depth, [(centre[:, None], (radius,), colour)]))
+            shapes.append(pencil.rounded(rank, [(centre[:, None], (radius,), colour)]))
         if kind < 2:
             spot = np.repeat((centre * np.array([1, 0, 1]))[:, None], 2, axis=1)
             spot[:, 0, 0] -= radius * 0.6
             spot[:, 1, 0] += radius * 0.6
             shapes.append(pencil.shape(-45.0, [pencil.flat(spot, (0.03, 0.03), (20, 18, 30, 60))]))
-    if rng.random() < 0.25:
+    if rng.random() < 0.12:
         start, end = rng.choice([-0.85, 0.85]) * rng.uniform(0.7, 1.3), rng.uniform(-0.85, 0.85)
         foot = np.stack([start + (end - start) * clock, np.full(frames, -0.4), np.full(frames, 0.9)], axis=1)
         top = foot + np.array([0.0, 2.6, 0.0])
@@ -279,7 +283,7 @@ def light(rng: np.random.Generator, frames: list[Image.Image], seconds: Array) -
     warm = rng.uniform(-0.07, 0.07)
     colour = np.array([1 + warm, 1.0, 1 - warm])
     field = (border[..., None] * colour).astype(np.float32)
-    gain = rng.uniform(0.78, 1.12) * (1 + unrest(rng, seconds, 0.16, 0.02))
+    gain = rng.uniform(0.85, 1.2) * (1 + unrest(rng, seconds, 0.16, 0.02))
     offset = np.float32(rng.uniform(-6, 14))
     return [
         np.clip(np.asarray(frame) * (field * np.float32(g)) + offset, 0, 255).astype(np.uint8)

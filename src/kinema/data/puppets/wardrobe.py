@@ -61,7 +61,7 @@ def draw_look(rng: np.random.Generator, surroundings: Colour) -> Look:
             (colours[i] for i in chosen), key=lambda c: sum(abs(a - b) for a, b in zip(c, surroundings, strict=True))
         )
 
-    shirt = pick(SHIRTS, 3)
+    shirt = pick(SHIRTS, 2)
     return Look(
         skin=pick(SKINS, 2),
         hair=pick(HAIRS),

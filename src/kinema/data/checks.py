@@ -1,0 +1,191 @@
+"""What the doctor looks at, apart from duplicates: labels and splits, and the files one by one and side by side."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from statistics import median
+
+from kinema.data.manifest import Manifest, Sample
+from kinema.data.report import Finding
+from kinema.data.video import VideoInfo
+
+IMBALANCE = 10  # times as many training videos in the largest class as in the smallest
+TINY = 64  # pixels of the short side
+STRETCHED = 3  # long side over short side
+OUTLIER_SIZE = 3  # times larger or smaller than the median short side
+OUTLIER_RATE = 2.5  # times faster or slower than the median frame rate
+SLOWEST = 5  # frames per second
+
+Infos = Mapping[str, VideoInfo]
+
+
+def check_labels(manifest: Manifest) -> list[Finding]:
+    """Labels: too few, in some splits only, confusable, left and right without a flip map, unevenly frequent."""
+    found = []
+    if len(manifest.labels) == 1:
+        message = f"there is one class only ({manifest.labels[0]!r}): add videos of another class"
+        found.append(Finding("error", "one-class", message))
+    found += _check_splits(manifest)
+    for label, other in _look_alikes(manifest.labels):
+        message = f"the labels {label!r} and {other!r} differ only in case, space or punctuation: make them one"
+        found.append(Finding("warning", "similar-labels", message))
+    handed = {a: b for a, b in _handed(manifest.labels) if a not in manifest.flip_map}
+    if handed:
+        message = "training mirrors clips, but no flip map says what these labels become: write flip_map.json beside "
+        message += f"the data, {json.dumps(handed, ensure_ascii=False)}, or train with augment.flip 0"
+        found.append(Finding("warning", "no-flip-map", message, tuple(f"{a} <-> {b}" for a, b in handed.items())))
+    found += _check_balance(manifest)
+    return found
+
+
+def check_files(manifest: Manifest, infos: Infos, frames: int) -> list[Finding]:
+    """Files: too short for a clip, part outside of the video, tiny, stretched, unlike the rest in size or frame rate.
+
+    Args:
+        manifest: the samples.
+        infos: of the files that can be read.
+        frames: that a clip needs.
+    """
+    readable = [(s, infos[s.path]) for s in manifest.samples if s.path in infos]
+    found: list[Finding] = []
+
+    def report(severity: str, code: str, message: str, entries: list[tuple[str, str]]) -> None:
+        if entries:
+            lines = tuple(dict.fromkeys(f"{path}: {what}" for path, what in entries))
+            text = message.format(n=f"{len(lines)} video" + ("s" if lines[1:] else ""))
+            found.append(Finding("error" if severity == "error" else "warning", code, text, lines))
+
+    outside = [(s, i) for s, i in readable if (s.start or 0) >= i.duration]
+    report(
+        "error",
+        "start-outside",
+        "the part of {n} begins after the video has ended: correct start and end, they are seconds",
+        [(s.path, f"start {s.start:g} s of {i.duration:.2f} s") for s, i in outside],
+    )
+    late = [(s, i) for s, i in readable if s.end is not None and s.end > i.duration + 1.5 / i.fps]
+    report(
+        "warning",
+        "end-outside",
+        "the part of {n} ends after the video: it is taken to the end of the video",
+        [(s.path, f"end {s.end:g} s of {i.duration:.2f} s") for s, i in late],
+    )
+    report(
+        "warning",
+        "too-short",
+        f"{{n}} have fewer frames than the {frames} of a clip: clips are completed by the rule clip.short",
+        [(s.path, f"{n} frames") for s, i in readable if 0 < (n := _frames(s, i)) < frames],
+    )
+    files = sorted({i.path: i for _, i in readable}.items())
+    report(
+        "warning",
+        "tiny",
+        f"the short side of {{n}} is below {TINY} pixels: little can be recognised in them",
+        [(p, _size(i)) for p, i in files if _short(i) < TINY],
+    )
+    report(
+        "warning",
+        "stretched",
+        f"{{n}} are more than {STRETCHED} times as long as wide: a square crop shows a small part of them",
+        [(p, _size(i)) for p, i in files if max(i.width, i.height) > STRETCHED * _short(i)],
+    )
+    if not files:
+        return found
+    side = median(_short(i) for _, i in files)
+    report(
+        "warning",
+        "odd-size",
+        f"{{n}} are {OUTLIER_SIZE} times larger or smaller than the rest (median short side {side:g})",
+        [(p, _size(i)) for p, i in files if not side / OUTLIER_SIZE <= _short(i) <= side * OUTLIER_SIZE],
+    )
+    rate = median(i.fps for _, i in files)
+    low, high = max(SLOWEST, rate / OUTLIER_RATE), rate * OUTLIER_RATE
+    report(
+        "warning",
+        "odd-rate",
+        f"{{n}} are far slower or faster than the rest (below {low:.3g} or above {high:.3g} fps, median {rate:.3g})",
+        [(p, f"{i.fps:.4g} fps") for p, i in files if not low <= i.fps <= high],
+    )
+    return found
+
+
+def _check_splits(manifest: Manifest) -> list[Finding]:
+    """A label that is tested must be trained; a label in one split only makes that split's figures wrong."""
+    splits = manifest.splits
+    if len(splits) < 2:
+        return []
+    places: dict[str, set[str]] = defaultdict(set)
+    for sample in manifest.samples:
+        if sample.split is not None:
+            places[sample.label].add(sample.split)
+    found = []
+    for split in splits:
+        alone = tuple(sorted(label for label, where in places.items() if where == {split}))
+        if alone:
+            message = f"{_labels(alone)} only in split {split!r}: move some of their videos to the other splits"
+            found.append(Finding("error", "label-in-one-split", message, alone))
+    if "train" in splits:
+        for split in splits:
+            untrained = tuple(sorted(k for k, w in places.items() if split in w and "train" not in w and len(w) > 1))
+            if split != "train" and untrained:
+                message = f"{_labels(untrained)} in split {split!r} but not in 'train': it can never be right there"
+                found.append(Finding("error", "label-not-trained", message, untrained))
+            missing = tuple(sorted(k for k, w in places.items() if split not in w and "train" in w and len(w) > 1))
+            if missing:
+                message = f"{_labels(missing)} not in split {split!r}: its figures say nothing of them"
+                found.append(Finding("warning", "label-not-in-split", message, missing))
+    return found
+
+
+def _check_balance(manifest: Manifest) -> list[Finding]:
+    samples = manifest.split("train").samples if "train" in manifest.splits else manifest.samples
+    counts = Counter(s.label for s in samples).most_common()
+    if len(counts) < 2 or counts[0][1] < IMBALANCE * counts[-1][1]:
+        return []
+    (most, many), (least, few) = counts[0], counts[-1]
+    message = f"{most!r} has {many} training videos but {least!r} has {few}: add some, or look at mean-class accuracy"
+    return [Finding("warning", "imbalance", message, tuple(f"{label}: {n}" for label, n in reversed(counts)))]
+
+
+def _look_alikes(labels: tuple[str, ...]) -> list[tuple[str, str]]:
+    first: dict[str, str] = {}
+    pairs = []
+    for label in labels:
+        plain = re.sub(r"[\W_]+", "", label).casefold() or label
+        if first.setdefault(plain, label) != label:
+            pairs.append((first[plain], label))
+    return pairs
+
+
+def _handed(labels: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Pairs of labels that become each other when `left` and `right` are exchanged, each once."""
+    known = {label.lower(): label for label in labels}
+    swap = {"left": "right", "right": "left"}
+    pairs = []
+    for label in labels:
+        other = known.get(re.sub(r"(?<![a-z])(left|right)(?![a-z])", lambda m: swap[m[0]], label.lower()))
+        if other is not None and label < other:
+            pairs.append((label, other))
+    return pairs
+
+
+def _frames(sample: Sample, info: VideoInfo) -> int:
+    if sample.start is None and sample.end is None:
+        return info.frames
+    end = info.duration if sample.end is None else min(sample.end, info.duration)
+    return max(0, round((end - (sample.start or 0)) * info.fps))
+
+
+def _labels(names: tuple[str, ...]) -> str:
+    shown = ", ".join(repr(name) for name in names[:3]) + (", …" if names[3:] else "")
+    return f"{len(names)} label{'s' if names[1:] else ''} ({shown}) {'are' if names[1:] else 'is'}"
+
+
+def _short(info: VideoInfo) -> int:
+    return min(info.width, info.height)
+
+
+def _size(info: VideoInfo) -> str:
+    return f"{info.width} x {info.height}"

@@ -1,0 +1,8 @@
+"""Puppets: generated clips of a figure that performs actions, the data set that comes with the library."""
+
+from __future__ import annotations
+
+from kinema.data.puppets.dataset import generate
+from kinema.data.puppets.sheet import contact_sheet
+
+__all__ = ["contact_sheet", "generate"]

@@ -1,0 +1,191 @@
+"""`generate`: the embedded data set on disk, the same bytes for the same seed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kinema.data.puppets.actions import ACTIONS, FLIP_MAP, LABELS
+from kinema.data.puppets.clips import SPLITS, render
+from kinema.data.puppets.encode import mp4, pictures
+from kinema.errors import KinemaError, RunError
+
+EDITION = 1
+"""Counts up when the same seed gives other pictures."""
+
+COMPLETE, UNFINISHED = "puppets.json", "puppets.unfinished.json"
+COLUMNS = ("path", "label", "split", "pair", "twin", "fps", "frames", "tempo")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One performance: clip `number` of an action (its position in `ACTIONS`) in a split."""
+
+    out: str
+    seed: int
+    split: str
+    action: int
+    number: int
+    size: int
+
+    def generator(self) -> np.random.Generator:
+        """The source of everything random in the clip, so that no other clip and no process matters."""
+        return np.random.default_rng([self.seed, SPLITS.index(self.split), self.action, self.number])
+
+
+def generate(
+    out: Path,
+    *,
+    seed: int = 0,
+    train: int = 90,
+    test: int = 16,
+    speed: int = 8,
+    size: int = 112,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Writes the puppets: `OUT/SPLIT/LABEL/NUMBER.mp4`, `manifest.csv`, `flip_map.json` and, last, `puppets.json`.
+
+    The manifest has the columns path, label, split, pair (name of the reversal pair), twin (the clip that is exactly
+    this one played backwards), fps, frames and tempo (duration of the action as a multiple of its ordinary one).
+    A complete output with the same parameters is left as it is; an interrupted one is made anew.
+
+    Args:
+        out: a folder that is new, empty, or holds puppets.
+        seed: not negative; all randomness comes from it. The number of workers does not change a byte.
+        train: clips of every class in the split `train`.
+        test: clips of every class in the split `test`.
+        speed: clips of every class in the split `speed`, faster and slower than in the other two.
+        size: side of the square picture, an even number of at least 64 pixels.
+        workers: processes; None is one for every core that this process may use, 1 works in this process.
+        progress: called with the performances done and their total.
+
+    Returns:
+        The folder.
+
+    Raises:
+        KinemaError: a parameter out of range, or a folder that holds something else.
+        RunError: the files cannot be written.
+    """
+    out = Path(out)
+    counts = {"train": train, "test": test, "speed": speed}
+    _check(seed, counts, size, workers)
+    parameters = {"edition": EDITION, "seed": seed, **counts, "size": size}
+    if _found(out, parameters):
+        return out
+    jobs = [
+        Job(str(out), seed, split, action, number, size)
+        for split in SPLITS
+        for action in range(len(ACTIONS))
+        for number in range(counts[split])
+    ]
+    try:
+        _begin(out, parameters)
+        rows: list[dict[str, str]] = []
+        for done, made in enumerate(_work(jobs, workers), start=1):
+            rows += made
+            if progress is not None:
+                progress(done, len(jobs))
+        _finish(out, rows)
+    except OSError as error:
+        raise RunError(f"writing the puppets to {out} failed: {error.strerror or error}; free space or change the folder") from error
+    return out
+
+
+def perform(job: Job) -> list[dict[str, str]]:
+    """Renders one performance, writes its clip (and the reversed twin), and gives their rows of the manifest."""
+    action = ACTIONS[job.action]
+    timing, frames = render(job.generator(), action, job.split, job.number, job.size)
+    images = pictures(frames)
+    name = f"{job.number:04d}.mp4"
+    paths = [f"{job.split}/{label}/{name}" for label in action.labels]
+    rows = []
+    for label, path, twin, order in zip(action.labels, paths, paths[::-1], (1, -1), strict=False):
+        (Path(job.out) / path).write_bytes(mp4(images[::order], timing.rate))
+        rows.append(
+            {
+                "path": path,
+                "label": label,
+                "split": job.split,
+                "pair": " / ".join(action.labels) if action.reversed else "",
+                "twin": twin if action.reversed else "",
+                "fps": str(timing.rate),
+                "frames": str(timing.frames),
+                "tempo": f"{timing.tempo:.3f}",
+            }
+        )
+    return rows
+
+
+def _work(jobs: list[Job], workers: int | None) -> Iterator[list[dict[str, str]]]:
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    workers = min(workers, len(jobs))
+    if workers == 1:
+        yield from map(perform, jobs)
+        return
+    # spawn is what every system has, and it is safe beside the threads of the calling program
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(perform, jobs, chunksize=4)
+
+
+def _check(seed: int, counts: dict[str, int], size: int, workers: int | None) -> None:
+    if seed < 0:
+        raise KinemaError(f"seed is {seed}: give a whole number that is not negative")
+    for split, count in counts.items():
+        if not 1 <= count <= 9999:
+            raise KinemaError(f"{split} is {count} clips of a class: give 1 to 9999")
+    if size < 64 or size % 2:
+        raise KinemaError(f"size is {size} pixels: give an even number of at least 64")
+    if workers is not None and workers < 1:
+        raise KinemaError(f"workers is {workers}: give at least 1")
+
+
+def _found(out: Path, parameters: dict[str, int]) -> bool:
+    """Whether the folder already holds exactly these puppets; refuses a folder that holds something else."""
+    if out.exists() and not out.is_dir():
+        raise KinemaError(f"{out} is a file: give a folder for the puppets")
+    if (out / COMPLETE).is_file():
+        try:
+            there = json.loads((out / COMPLETE).read_text())
+        except ValueError as error:
+            raise KinemaError(f"{out / COMPLETE} is not readable as JSON: delete the folder or choose another") from error
+        if there != parameters:
+            raise KinemaError(f"{out} holds puppets with other parameters ({there}): delete the folder or choose another")
+        with (out / "manifest.csv").open(newline="") as file:
+            return all((out / row["path"]).is_file() for row in csv.DictReader(file))
+    if out.is_dir() and not (out / UNFINISHED).is_file() and any(out.iterdir()):
+        raise KinemaError(f"{out} holds other files: give an empty or new folder for the puppets")
+    return False
+
+
+def _begin(out: Path, parameters: dict[str, int]) -> None:
+    """Marks the folder as unfinished puppets and removes what an interrupted run left."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / UNFINISHED).write_text(json.dumps(parameters) + "\n")
+    (out / COMPLETE).unlink(missing_ok=True)
+    for split in SPLITS:
+        for label in LABELS:
+            folder = out / split / label
+            folder.mkdir(parents=True, exist_ok=True)
+            for clip in folder.glob("[0-9][0-9][0-9][0-9].mp4"):
+                clip.unlink()
+
+
+def _finish(out: Path, rows: Iterable[dict[str, str]]) -> None:
+    order = {split: i for i, split in enumerate(SPLITS)}
+    with (out / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: (order[row["split"]], row["path"])))
+    (out / "flip_map.json").write_text(json.dumps(FLIP_MAP) + "\n")
+    # the rename is the last act: whoever finds `puppets.json` finds everything
+    (out / UNFINISHED).replace(out / COMPLETE)

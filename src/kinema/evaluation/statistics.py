@@ -1,0 +1,223 @@
+"""How sure a figure is, and whether two recognizers really differ: statistics over the videos of one test set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtr, chdtrc
+
+from kinema.errors import KinemaError, unknown
+
+LEVEL, RESAMPLES = 0.95, 2000
+TIE, NOISE = 1e-4, 2e-5  # of a difference of two softmax scores; each score carries up to 1e-5 of rounding
+_CHUNK = 4_000_000  # video indices drawn at a time, so that large test sets need little memory
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """McNemar's test of two recognizers on the same videos.
+
+    Attributes:
+        statistic: equation 6.1 of the thesis, chi-square with one degree of freedom under the null hypothesis that both
+            are equally accurate.
+        p: probability of a statistic at least as large under the null hypothesis.
+        p_exact: the same from the binomial distribution of the disagreements, two-sided; trust it where they are few.
+        table: ((both right, only the second right), (only the first right, both wrong)): table 6.5 of the thesis.
+    """
+
+    statistic: float
+    p: float
+    p_exact: float
+    table: tuple[tuple[int, int], tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more accurate the second of two recognizers is.
+
+    Attributes:
+        difference: accuracy of the second minus accuracy of the first, -1 to 1.
+        low: lower end of the interval.
+        high: upper end of the interval.
+    """
+
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairAccuracy:
+    """Accuracy of choosing between the two labels of a pair, for the videos that show one of the two.
+
+    Attributes:
+        overall: over all videos of all pairs, 0 to 1.
+        videos: how many there are.
+        ties: how many of them counted one half.
+        per_pair: (label, label) -> accuracy.
+    """
+
+    overall: float
+    videos: int
+    ties: int
+    per_pair: Mapping[tuple[str, str], float]
+
+
+def bootstrap_interval(
+    correct: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of a mean over videos, such as top-1.
+
+    Args:
+        correct: N values, one a video: right or wrong, or credits.
+        level: probability that the interval is meant to hold.
+        resamples: how many times N videos are drawn with replacement.
+        seed: of the draws; the same seed gives the same interval.
+
+    Returns:
+        The ends of the interval.
+
+    Raises:
+        KinemaError: no video, a level outside (0, 1) or no resample.
+    """
+    values = _values(correct)
+    if not 0 < level < 1 or resamples < 1:
+        raise KinemaError(f"level {level}, resamples {resamples}: give a level between 0 and 1 and at least 1 resample")
+    rng = np.random.default_rng(seed)
+    n, step = len(values), max(1, _CHUNK // len(values))
+    means = [
+        values[rng.integers(0, n, (min(step, resamples - done), n))].mean(1) for done in range(0, resamples, step)
+    ]
+    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def paired_bootstrap(
+    correct_a: ArrayLike,
+    correct_b: ArrayLike,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """The difference of two accuracies on the same videos, with its percentile bootstrap interval.
+
+    Every resample draws the same videos for both, so what is hard for both cancels out.
+
+    Args:
+        correct_a: N values of the first recognizer, one a video.
+        correct_b: N values of the second one, in the same order.
+        level: as in `bootstrap_interval`.
+        resamples: as in `bootstrap_interval`.
+        seed: as in `bootstrap_interval`.
+
+    Raises:
+        KinemaError: not as many values in both, or none.
+    """
+    a, b = _pair(correct_a, correct_b)
+    gain = b - a
+    return Difference(float(gain.mean()), *bootstrap_interval(gain, level=level, resamples=resamples, seed=seed))
+
+
+def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
+    """McNemar's test with Edwards' continuity correction (thesis, equation 6.1): (|b - c| - 1)^2 / (b + c).
+
+    b and c are the videos that only one of the two recognizers gets right. Where they are equal the equation still gives
+    1 / (b + c), because the correction overshoots; `p_exact` is 1 there. Without any disagreement the equation is
+    undefined: the statistic is then 0 and both probabilities are 1.
+
+    Args:
+        correct_a: N booleans of the first recognizer ("model 1", the original), one a video.
+        correct_b: N booleans of the second one ("model 2"), in the same order.
+
+    Raises:
+        KinemaError: not as many values in both, none, or one that is neither right nor wrong.
+    """
+    a, b = _pair(correct_a, correct_b)
+    if not np.isin(np.concatenate([a, b]), (0, 1)).all():
+        raise KinemaError("McNemar's test needs a right or wrong (1 or 0) for every video")
+    first, second = a == 1, b == 1
+    only_a, only_b = int((first & ~second).sum()), int((~first & second).sum())
+    table = ((int((first & second).sum()), only_b), (only_a, int((~first & ~second).sum())))
+    disagree = only_a + only_b
+    if not disagree:
+        return McNemar(0.0, 1.0, 1.0, table)
+    statistic = (abs(only_b - only_a) - 1) ** 2 / disagree
+    exact = min(1.0, 2 * float(bdtr(min(only_a, only_b), disagree, 0.5)))
+    return McNemar(statistic, float(chdtrc(1, statistic)), exact, table)
+
+
+def pair_accuracy(
+    true_labels: Sequence[str], scores: ArrayLike, labels: Sequence[str], pairs: Sequence[tuple[str, str]]
+) -> PairAccuracy:
+    """Direction accuracy inside pairs: of the two labels of a pair, is the true one's score the larger?
+
+    A tie counts one half. A tie is a difference of at most 1e-4, so that rounding never decides: where every video has
+    an exactly reversed twin of the other label in the set, a network that ignores order gives both the same scores up to
+    rounding (1e-5 a score), one of the two comes out right or both are ties, and the result is exactly one half. A twin
+    must not fall on the other side of the border of ties either: the border moves up into the next gap between the
+    differences that occur, 4e-5 wide. Only where they are so dense that no gap is found up to 1e-3 (many thousands of
+    videos) it stays, and a few videos may then deviate.
+
+    A video without scores (NaN, it could not be read) is wrong.
+
+    Args:
+        true_labels: N labels; videos of labels outside the pairs play no part.
+        scores: N K.
+        labels: K names, in the order of the scores.
+        pairs: the labels that belong together.
+
+    Raises:
+        KinemaError: a pair's label that the recognizer does not have, one label in two pairs, shapes that do not match,
+            or no video of any pair.
+    """
+    table = np.asarray(scores, dtype=np.float64)
+    if table.shape != (len(true_labels), len(labels)):
+        raise KinemaError(f"scores of shape {table.shape} for {len(true_labels)} videos and {len(labels)} labels")
+    member: dict[str, tuple[int, str]] = {}
+    for k, pair in enumerate(pairs):
+        for name, other in (pair, pair[::-1]):
+            if name not in labels:
+                raise unknown("label of a pair", name, labels)
+            if name in member or name == other:
+                raise KinemaError(f"the label {name!r} stands in two pairs: give every label one partner")
+            member[name] = (k, other)
+    place = {name: i for i, name in enumerate(labels)}
+    rows = [i for i, name in enumerate(true_labels) if name in member]
+    if not rows:
+        raise KinemaError("no video has a label of any pair: give pairs of labels that occur in the test")
+    mine = np.array([place[true_labels[i]] for i in rows])
+    others = np.array([place[member[true_labels[i]][1]] for i in rows])
+    margin = table[rows, mine] - table[rows, others]
+    border = _tie_border(np.abs(margin[np.isfinite(margin)]))
+    tied = np.abs(margin) <= border
+    credit = np.where(tied, 0.5, np.where(np.isfinite(margin), margin > 0, False).astype(float))
+    of_pair = np.array([member[true_labels[i]][0] for i in rows])
+    per_pair = {pair: float(credit[of_pair == k].mean()) for k, pair in enumerate(pairs) if (of_pair == k).any()}
+    return PairAccuracy(float(credit.mean()), len(rows), int(tied.sum()), per_pair)
+
+
+def _tie_border(margins: NDArray[np.float64]) -> float:
+    border = TIE
+    for margin in np.sort(margins):
+        if border - NOISE < margin <= border + NOISE:
+            border = float(margin) + NOISE
+    return border if border <= 10 * TIE else TIE
+
+
+def _pair(correct_a: ArrayLike, correct_b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    a, b = _values(correct_a), _values(correct_b)
+    if len(a) != len(b):
+        raise KinemaError(f"{len(a)} videos of the first recognizer and {len(b)} of the second: compare the same videos")
+    return a, b
+
+
+def _values(correct: Any) -> NDArray[np.float64]:
+    values = np.asarray(correct, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise KinemaError("give one finite value a video, and at least one video")
+    return values
