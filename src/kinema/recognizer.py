@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from kinema import __version__
 from kinema.clip_spec import ClipSpec
-from kinema.data.clips import read_clip, windows
-from kinema.data.transforms import to_input
+from kinema.data.clips import wanted_frames, windows
+from kinema.data.sampling import test_indices
+from kinema.data.transforms import cut, test_boxes, to_input
+from kinema.data.video import open_video
 from kinema.errors import KinemaError, RunError
 from kinema.files import replace_file
 from kinema.models import create_model
@@ -117,11 +119,25 @@ class Recognizer:
             start: seconds from the first frame.
             end: seconds from the first frame.
 
+        Returns:
+            The prediction, with the stretch that the clip stands for: the whole part with the sampler `segments`, else
+            from its first frame to the end of its last one.
+
         Raises:
             UnreadableVideo: no clip can be had from the file.
         """
-        clip, t_start, t_end = read_clip(video, self.spec, start=start, end=end, with_times=True)
-        return self._prediction(self.scores(clip)[0], top_k, t_start, t_end)
+        with open_video(video) as reader:
+            info = reader.info
+            indices = wanted_frames(reader, lambda n: test_indices(n, self.spec, 1)[0], start, end)
+            frames = reader.read(indices)
+            first, last = (float(reader.times[i]) for i in (indices.min(), indices.max()))
+        box = test_boxes(info.height, info.width, self.spec, 1)[0]
+        scores = self.scores(cut(frames, box, self.spec.crop, flip=False)[None])[0]
+        if self.spec.sampler == "segments":  # its frames stand for the whole part
+            stretch = (start or 0.0, info.duration if end is None else min(end, info.duration))
+        else:
+            stretch = (first, last + 1 / info.fps)
+        return self._prediction(scores, top_k, *stretch)
 
     def predict_windows(
         self, video: str | Path, *, window: float, step: float | None = None, top_k: int = 5

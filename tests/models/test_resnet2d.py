@@ -200,7 +200,9 @@ def test_every_network_keeps_its_contract(name: str) -> None:
         model(torch.zeros(1, 1, 4, 32, 32))
 
 
-@pytest.mark.parametrize("options", [{}, {"mode": "cmm"}, {"fuse": "concat"}, {"init": "degenerate"}, {"replace": "both"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"mode": "cmm"}, {"fuse": "concat"}, {"init": "degenerate"}, {"replace": "both"}]
+)
 @pytest.mark.parametrize("name", ["stm_r18", "stm_r50"])
 def test_every_parameter_is_reached_by_a_gradient(name: str, options: dict) -> None:
     model = wake(create_model(name, **SMALL, zero_restore=False, **options)).train()

@@ -96,7 +96,9 @@ def test_imagenet_weights_load_and_the_network_computes_the_same(name: str, dept
         torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"mode": "cmm"}, {"mode": "cstm"}, {"blocks": "four"}, {"fuse": "concat"}, {"init": "degenerate"}])
+@pytest.mark.parametrize(
+    "options", [{"mode": "cmm"}, {"mode": "cstm"}, {"blocks": "four"}, {"fuse": "concat"}, {"init": "degenerate"}]
+)
 def test_every_mode_of_stm_takes_the_weights(options: dict) -> None:
     model = create_model("stm_r50", num_classes=10, width=0.125, **options)
     assert import_weights(model, torchvision_resnet(50, base=8, classes=10)).complete

@@ -171,7 +171,9 @@ def test_one_frame_is_a_clip_too(causal: bool) -> None:
     assert CMM(16, 8, causal=causal).motion(x).abs().max() == 0
 
 
-@pytest.mark.parametrize("module", [CSTM(16, 16, causal=True, init="random"), CMM(16, 16, causal=True, zero_restore=False)])
+@pytest.mark.parametrize(
+    "module", [CSTM(16, 16, causal=True, init="random"), CMM(16, 16, causal=True, zero_restore=False)]
+)
 def test_causal_modules_do_not_see_the_future(module: nn.Module) -> None:
     module.eval()
     x = clip()

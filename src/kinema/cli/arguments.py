@@ -44,6 +44,8 @@ def _sentence(parser: ArgumentParser, message: str) -> str:
         near = get_close_matches(key, [o[2:] for o in options], n=1, cutoff=0.5)
         mend = f"did you mean {near[0]!r}?" if near else f"see {parser.prog} --help"
         return f"{parser.prog}: unknown key {key!r}: {mend}"
+    message = re.sub(r"<class '(\w+)'>", r"\1", message)
+    message = re.sub(r'^Parser key "([\w.]+)"', r"--\1", message)
     return f"{parser.prog}: {' '.join(message.split())}; see {parser.prog} --help"
 
 

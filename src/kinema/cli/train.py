@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import device
-from kinema.training.config import TrainConfig
+from kinema.cli.output import say
+from kinema.data.transforms import Augment
+from kinema.training.config import Optim, TrainConfig
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,10 +28,7 @@ def run(args: Namespace) -> None:
     from kinema.training.run import train  # Lightning takes seconds to import, and --help should not
 
     values = {k: v for k, v in args.as_dict().items() if k != "recipe"}
-    from kinema.data.transforms import Augment
-    from kinema.training.config import Optim
-
     optim, augment = values.pop("optim"), values.pop("augment")
     config = TrainConfig(**values, optim=Optim(**optim), augment=Augment(**augment))
     device(config.device)
-    train(replace(config, device=config.device))
+    train(config, say=say)

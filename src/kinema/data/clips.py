@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.data.sampling import sliding_windows, test_indices
 from kinema.data.transforms import Box, cut, test_boxes, to_input
 from kinema.data.video import FrameFolder, VideoReader, open_video, ticks
-from kinema.errors import KinemaError
+from kinema.errors import KinemaError, UnreadableVideo
 
 Indices = NDArray[np.integer[Any]]
 
@@ -40,51 +41,57 @@ def decode(
         uint8 RGB `... H W 3`, one frame for every tick asked for.
 
     Raises:
-        UnreadableVideo: no frame can be had.
-        KinemaError: no frame lies between `start` and `end`, or the sampler refuses the length.
+        UnreadableVideo: no frame can be had, none lies between `start` and `end`, or the sampler refuses the length.
     """
     with open_video(path) as reader:
-        grid = part_ticks(reader, start, end)
-        wanted = indices_of(len(grid))
-        frames = reader.read(grid[wanted.reshape(-1)])
+        wanted = wanted_frames(reader, indices_of, start, end)
+        frames = reader.read(wanted.reshape(-1))
     return frames.reshape(*wanted.shape, *frames.shape[1:])
 
 
-def part_ticks(reader: VideoReader | FrameFolder, start: float | None, end: float | None) -> NDArray[np.int64]:
-    """The frames shown at the regular ticks from `start` to `end` seconds.
+def wanted_frames(
+    reader: VideoReader | FrameFolder,
+    indices_of: Callable[[int], Indices],
+    start: float | None = None,
+    end: float | None = None,
+) -> NDArray[np.int64]:
+    """The frames of the file that are shown at the ticks a sampler asks for (arguments as for `decode`).
 
     Raises:
-        KinemaError: no frame lies there; the message gives the video's length.
+        UnreadableVideo: no frame lies between `start` and `end`, or the sampler refuses the length.
     """
     grid = ticks(reader.times, start, end)
     if not len(grid):
         part = f"{start or 0:g} s to {'the end' if end is None else f'{end:g} s'}"
-        raise KinemaError(f"{reader.info.path}: no frame from {part}, the video lasts {reader.info.duration:.2f} s")
-    return grid
+        raise UnreadableVideo(reader.info.path, f"no frame from {part}, the video lasts {reader.info.duration:.2f} s")
+    with _naming(reader.info.path):
+        return grid[indices_of(len(grid))]
 
 
 def cut_frames(
-    reader: VideoReader | FrameFolder, indices: Indices, boxes: Sequence[Box], size: int
+    reader: VideoReader | FrameFolder, indices: Indices, boxes_of: Callable[[int, int], Sequence[Box]], size: int
 ) -> Iterator[tuple[int, Tensor]]:
     """Decodes frames in order and cuts boxes from each, holding few whole frames at a time.
 
     Args:
         reader: an open video.
         indices: frames, ascending, each once.
-        boxes: what to cut from each.
+        boxes_of: called with the height and width of the frames; gives what to cut from each.
         size: height and width of the results in pixels.
 
     Yields:
         (frame index, uint8 `boxes size size 3`).
     """
-    size_of_frame = 3 * reader.info.height * reader.info.width
-    step = max(1, _CHUNK // size_of_frame)
-    for begin in range(0, len(indices), step):
+    begin, step = 0, 1  # the first frame alone: it tells how many fit into a chunk
+    while begin < len(indices):
         chunk = indices[begin : begin + step]
         frames = reader.read(chunk)
+        boxes = boxes_of(frames.shape[1], frames.shape[2])
         parts = torch.stack([cut(frames, box, size, flip=False).permute(1, 2, 3, 0) for box in boxes], dim=1)
         for index, part in zip(chunk, parts, strict=True):
             yield int(index), part
+        begin += step
+        step = max(1, _CHUNK // frames[0].numel())
 
 
 def read_clip(
@@ -102,8 +109,8 @@ def read_clip(
         float32 `1 3 T H W`, normalised, in `channels_last_3d` memory.
 
     Raises:
-        UnreadableVideo: no frame can be had.
-        KinemaError: no frame lies between `start` and `end`, or the video is too short and `spec.short` is `error`.
+        UnreadableVideo: no frame can be had, none lies between `start` and `end`, or there are too few of them and
+            `spec.short` is `error`.
     """
     spec = spec or ClipSpec()
     frames = decode(video, lambda n: test_indices(n, spec, 1)[0], start, end)
@@ -134,12 +141,13 @@ def windows(
         raise KinemaError(f"windows of {window_seconds:g} s every {step_seconds:g} s: give 0 < step <= window")
     with open_video(video) as reader:
         info = reader.info
-        grid = part_ticks(reader, None, None)
+        grid = wanted_frames(reader, np.arange)
         length, step = (max(1, round(seconds * info.fps)) for seconds in (window_seconds, step_seconds))
-        spans = sliding_windows(len(grid), spec, length, step)
-        clips = [grid[start + test_indices(end - start, spec, 1)[0]] for start, end in spans]
-        box = test_boxes(info.height, info.width, spec, 1)[0]
-        stream = cut_frames(reader, np.unique(np.concatenate(clips)), [box], spec.crop)
+        with _naming(info.path):
+            spans = sliding_windows(len(grid), spec, length, step)
+            clips = [grid[start + test_indices(end - start, spec, 1)[0]] for start, end in spans]
+        frames = np.unique(np.concatenate(clips))
+        stream = cut_frames(reader, frames, lambda height, width: test_boxes(height, width, spec, 1), spec.crop)
         held: dict[int, Tensor] = {}
         for i, (start, end) in enumerate(spans):
             while int(clips[i].max()) not in held:
@@ -150,3 +158,12 @@ def windows(
             if i + 1 < len(spans):
                 first = int(clips[i + 1].min())
                 held = {index: part for index, part in held.items() if index >= first}
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Adds the file to what a sampler complains of: it knows only how many frames there are."""
+    try:
+        yield
+    except KinemaError as error:
+        raise UnreadableVideo(path, str(error)) from error

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from kinema.clip_spec import ClipSpec
-from kinema.data.clips import cut_frames, decode, part_ticks
+from kinema.data.clips import cut_frames, decode, wanted_frames
 from kinema.data.manifest import Manifest
 from kinema.data.sampling import test_indices, train_indices
-from kinema.data.transforms import Augment, cut, random_box, test_boxes
+from kinema.data.transforms import Augment, Box, cut, random_box, test_boxes
 from kinema.data.video import open_video
 from kinema.errors import KinemaError, UnreadableVideo, unknown
 
@@ -82,8 +82,8 @@ class TrainClips(Dataset[dict[str, Any] | Failure]):
         flip = bool(rng.random() < self.augment.flip)
         try:
             frames = decode(sample.path, lambda n: train_indices(n, self.spec, rng), sample.start, sample.end)
-        except KinemaError as error:
-            return Failure(sample.path, _reason(error), i, target)
+        except UnreadableVideo as error:
+            return Failure(sample.path, error.reason, i, target)
         box = random_box(frames.shape[1], frames.shape[2], self.spec, self.augment, rng)
         clip = cut(frames, box, self.spec.crop, flip)
         return {"clip": clip, "label": self.mirrored[i] if flip else target, "index": i, "path": sample.path}
@@ -113,7 +113,8 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
         self.spec = spec
         self.clips = clips
         self.crops = crops
-        test_indices(spec.frames * spec.stride, spec, clips), test_boxes(spec.crop, spec.crop, spec, crops)
+        test_indices(spec.frames * spec.stride, spec, clips)  # refuse views now and not at the first video
+        test_boxes(spec.crop, spec.crop, spec, crops)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -126,15 +127,21 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
             indices, box), equal where two views are equal; or a `Failure`.
         """
         sample, target = self.samples[i], self.targets[i]
+        boxes: list[Box] = []
+
+        def boxes_of(height: int, width: int) -> list[Box]:
+            boxes[:] = test_boxes(height, width, self.spec, self.crops)
+            return boxes
+
         try:
             with open_video(sample.path) as reader:
-                grid = part_ticks(reader, sample.start, sample.end)
-                clips = grid[test_indices(len(grid), self.spec, self.clips)]  # clips T
-                boxes = test_boxes(reader.info.height, reader.info.width, self.spec, self.crops)
+                clips = wanted_frames(  # clips T
+                    reader, lambda n: test_indices(n, self.spec, self.clips), sample.start, sample.end
+                )
                 frames, places = np.unique(clips, return_inverse=True)
-                parts = torch.stack([part for _, part in cut_frames(reader, frames, boxes, self.spec.crop)])
-        except KinemaError as error:
-            return Failure(sample.path, _reason(error), i, target)
+                parts = torch.stack([part for _, part in cut_frames(reader, frames, boxes_of, self.spec.crop)])
+        except UnreadableVideo as error:
+            return Failure(sample.path, error.reason, i, target)
         views = parts[torch.from_numpy(places.reshape(clips.shape))]  # clips T crops S S 3
         views = views.transpose(1, 2).flatten(0, 1).permute(0, 4, 1, 2, 3)
         keys = tuple((tuple(clip.tolist()), box) for clip in clips for box in boxes)
@@ -198,7 +205,3 @@ def _stack(tensors: list[Tensor], memory: tuple[int, ...]) -> Tensor:
     stacked = torch.stack([t.permute(memory) for t in tensors])
     back = [memory.index(d) + 1 for d in range(len(memory))]
     return stacked.permute(0, *back)
-
-
-def _reason(error: KinemaError) -> str:
-    return error.reason if isinstance(error, UnreadableVideo) else str(error)

@@ -6,15 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from kinema.data.checks import Infos, check_files, check_labels
-from kinema.data.duplicates import identical, is_blank, look, near_pairs, stack_looks
-from kinema.data.index import probe_all, remembered
+from kinema.data.duplicates import identical, is_blank, look, near_pairs, shared_scenes, stack_looks
+from kinema.data.index import Entry, probe_all, remembered
 from kinema.data.manifest import Manifest, Sample, survey
-from kinema.data.report import Finding, Report, SplitSummary
+from kinema.data.report import Finding, Report, SplitSummary, count
 from kinema.data.video import VideoInfo
 
 
@@ -45,18 +44,19 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
             infos[path] = answer
         else:
             broken[path] = answer.reason
-    looks: dict[str, dict[str, Any]] = {}
+    looks: dict[str, Entry] = {}
     if deep:
         looks = remembered("looks", infos, manifest.source, look, workers=workers)
         broken |= {path: entry["error"] for path, entry in looks.items() if "error" in entry}
     if broken:
-        message = f"{len(broken)} of {len(files)} files cannot be read: replace or remove them"
+        message = f"{len(broken)} of {count(len(files), 'file')} cannot be read: replace or remove"
         lines = tuple(f"{path}: {reason}" for path, reason in sorted(broken.items()))
         findings.append(Finding("error", "unreadable", message, lines))
     infos = {path: info for path, info in infos.items() if path not in broken}
     findings += check_files(manifest, infos, frames)
-    findings += _check_identical(manifest, files, workers)
-    findings += _check_looks(manifest, {path: looks[path] for path in infos if path in looks})
+    copies = identical(infos, workers)
+    findings += _check_identical(manifest, copies)
+    findings += _check_looks(manifest, {path: looks[path] for path in infos if path in looks}, copies)
     splits = {name: manifest.split(name).samples for name in manifest.splits} or {"all": manifest.samples}
     return Report(
         source=manifest.source,
@@ -68,37 +68,38 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     )
 
 
-def _check_identical(manifest: Manifest, files: list[str], workers: int | None) -> list[Finding]:
+def _check_identical(manifest: Manifest, copies: list[tuple[str, ...]]) -> list[Finding]:
     """Equal bytes: in two splits or under two labels they falsify figures; within a split they only weigh double."""
     splits, labels = _members(manifest)
     across, within, torn = [], [], []
-    for group in identical(files, workers):
-        line = " = ".join(f"{path} ({'/'.join(sorted(splits[path]))})" for path in group)
-        if len(set().union(*(labels[path] for path in group))) > 1:
-            torn.append(line + ": " + " or ".join(sorted(set().union(*(labels[path] for path in group)))))
+    for group in copies:
+        line = _line(group, " = ", splits)
+        names = sorted(set().union(*(labels[path] for path in group)))
+        if len(names) > 1:
+            torn.append(f"{line}: {' or '.join(names)}")
         if len(set().union(*(splits[path] for path in group))) > 1:
             across.append(line)
-        else:
+        elif len(names) == 1:
             within.append(line)
     shared = [f"{path}: {', '.join(sorted(names))}" for path, names in splits.items() if len(names) > 1]
     found = []
     if across:
-        message = f"{len(across)} groups of identical files are in more than one split: keep each in one split"
+        message = f"identical files are in different splits ({count(len(across), 'group')}): keep each in one split"
         found.append(Finding("error", "identical-across-splits", message, tuple(across)))
     if torn:
-        message = f"{len(torn)} groups of identical files have more than one label: keep the right one"
+        message = f"identical files have different labels ({count(len(torn), 'group')}): keep the right one"
         found.append(Finding("error", "identical-with-other-label", message, tuple(torn)))
     if within:
-        message = f"{len(within)} groups of identical files are in the same split: keep one of each"
+        message = f"identical files are in the same split ({count(len(within), 'group')}): keep one of each"
         found.append(Finding("warning", "identical-in-split", message, tuple(within)))
     if shared:
-        message = f"parts of {len(shared)} videos are in more than one split: the splits share people and scenes"
+        message = f"parts of one video are in different splits ({count(len(shared), 'video')}): keep each in one split"
         found.append(Finding("warning", "video-in-two-splits", message, tuple(shared)))
     return found
 
 
-def _check_looks(manifest: Manifest, looks: Mapping[str, dict[str, Any]]) -> list[Finding]:
-    """Videos that show nothing, and near-identical ones across splits."""
+def _check_looks(manifest: Manifest, looks: Mapping[str, Entry], copies: list[tuple[str, ...]]) -> list[Finding]:
+    """Videos that show nothing, and near-identical ones (that are no copies) in different splits."""
     if not looks:
         return []
     splits, _ = _members(manifest)
@@ -107,22 +108,35 @@ def _check_looks(manifest: Manifest, looks: Mapping[str, dict[str, Any]]) -> lis
     found = []
     blank = tuple(path for path, empty in zip(paths, is_blank(pictures), strict=True) if empty)
     if blank:
-        message = f"{len(blank)} videos show one flat colour: replace or remove them"
+        message = f"{count(len(blank), 'video')} with one flat colour only: replace or remove"
         found.append(Finding("warning", "blank", message, blank))
-    names = sorted({"/".join(sorted(splits[path])) for path in paths})
-    groups = np.array([names.index("/".join(sorted(splits[path]))) for path in paths], np.int64)
-    copies = {frozenset(pair) for group in identical(paths) for pair in _pairs(group)}
-    pairs = [(paths[i], paths[j]) for i, j in near_pairs(pictures, groups)]
-    near = [pair for pair in pairs if frozenset(pair) not in copies and not splits[pair[0]] & splits[pair[1]]]
+    where = ["/".join(sorted(splits[path])) for path in paths]
+    groups = np.unique(where, return_inverse=True)[1]
+    copied = {path: number for number, group in enumerate(copies) for path in group}
+    near = [
+        (a, b)
+        for a, b in ((paths[i], paths[j]) for i, j in near_pairs(pictures, groups))
+        if not splits[a] & splits[b] and (a not in copied or copied[a] != copied.get(b))
+    ]
     if near:
-        message = f"{len(near)} pairs of near-identical videos are in different splits: look at them, keep one of each"
-        lines = tuple(" ~ ".join(f"{path} ({'/'.join(sorted(splits[path]))})" for path in pair) for pair in near)
+        message = f"near-identical videos are in different splits ({count(len(near), 'pair')}): look at them, keep one"
+        lines = tuple(_line(pair, " ~ ", splits) for pair in near)
         found.append(Finding("warning", "near-identical", message, lines))
+    told = {path for group in (*near, *copies) for path in group}
+    tested = {i for i, path in enumerate(paths) if splits[path] != {"train"}}
+    scenes = {i: j for i, j in shared_scenes(pictures, groups).items() if i in tested and paths[i] not in told}
+    if scenes:
+        message = (
+            f"{len(scenes)} of {count(len(tested), 'video')} outside of train show a scene that another split shows"
+        )
+        message += " too: the figures reward knowing the place, split by camera or source if you can"
+        lines = tuple(_line((paths[i], paths[j]), " ~ ", splits) for i, j in scenes.items())
+        found.append(Finding("warning", "same-scene", message, lines))
     return found
 
 
-def _pairs(group: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [(a, b) for i, a in enumerate(group) for b in group[i + 1 :]]
+def _line(paths: tuple[str, ...], between: str, splits: Mapping[str, set[str]]) -> str:
+    return between.join(f"{path} ({'/'.join(sorted(splits[path]))})" for path in paths)
 
 
 def _members(manifest: Manifest) -> tuple[dict[str, set[str]], dict[str, set[str]]]:

@@ -1,11 +1,17 @@
-"""Files that show the same: identical bytes, and near-identical pictures in the same order (a second encoding, say).
+"""Files that show the same: identical bytes, near-identical pictures (a second encoding, say), or the same scene.
 
-Near-identical is decided on five small grey pictures of each video, from its first to its last frame, by two
-correlations: of the pictures, and of what is left when the mean picture is taken away, which is motion. The second
-one tells two clips of one fixed camera apart, and a clip from its own reversal. Thresholds were set on 300 surveillance
-clips and copies of 60 of them (smaller, heavily compressed, border cut off, first frames dropped): 95 % of the copies
-were found, no two different clips were joined, and no clip with its reversal. A shorter part of a longer video is not
-recognised.
+All but bytes is decided on five small grey pictures of each video, from its first to its last frame.
+
+Near-identical are two videos whose pictures correlate and also what is left when the mean picture is taken away, which
+is motion: that tells two clips of one fixed camera apart, and a clip from its own reversal. Thresholds were set on 300
+surveillance clips and copies of 60 of them (smaller, heavily compressed, border cut off, first frames dropped): 95 % of
+the copies were found, no two different clips were joined, and no clip with its reversal. A shorter part of a longer
+video is not recognised.
+
+The same scene is a correlation of the fine structure of the mean pictures (each point less the mean of the nine around
+it: skies and floors are alike everywhere). Of the pairs of these clips that one camera took, four fifths were found,
+some of which the data's own list of sources has as two; no pair of two scenes was above 0.58, and of 550 000 pairs of
+drawn scenes with plain backgrounds none above 0.84.
 """
 
 from __future__ import annotations
@@ -23,10 +29,10 @@ from numpy.typing import NDArray
 from kinema.data.clips import decode
 from kinema.data.index import Entry, default_workers
 from kinema.data.transforms import Box, cut
-from kinema.errors import KinemaError, UnreadableVideo
+from kinema.errors import UnreadableVideo
 
 FRAMES, SIDE = 5, 12
-SAME_PICTURE, SAME_MOTION = 0.9, 0.75
+SAME_PICTURE, SAME_MOTION, SAME_SCENE = 0.9, 0.75, 0.85
 STILL, SAME_STILL = 1.0, 0.998  # grey levels of motion below which only pictures are compared, and more strictly
 
 Looks = NDArray[np.float32]
@@ -38,8 +44,6 @@ def look(path: str) -> Entry:
         frames = decode(path, lambda n: np.linspace(0, n - 1, FRAMES).round().astype(np.int64))
     except UnreadableVideo as error:
         return {"error": error.reason}
-    except KinemaError as error:
-        return {"error": str(error)}
     small = cut(frames, Box(0, 0, frames.shape[1], frames.shape[2]), SIDE, flip=False)  # 3 T S S
     grey = np.tensordot([0.299, 0.587, 0.114], small.numpy(), 1).round().astype(np.uint8)
     return {"look": base64.b64encode(grey.tobytes()).decode("ascii")}
@@ -78,6 +82,29 @@ def near_pairs(looks: Looks, groups: NDArray[np.int64]) -> list[tuple[int, int]]
     return pairs
 
 
+def shared_scenes(looks: Looks, groups: NDArray[np.int64]) -> dict[int, int]:
+    """For every video that shows the scene of one in another group: that one, or of several the most similar.
+
+    Args:
+        looks: `N T S S`.
+        groups: of each video, int64 `N`.
+    """
+    means = looks.mean(1)
+    padded = np.pad(means, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    around = sum(padded[:, y : y + SIDE, x : x + SIDE] for y in range(3) for x in range(3)) / 9
+    fine = means - around
+    scenes, contrast = _unit(fine - fine.mean((1, 2), keepdims=True))
+    scenes[contrast < 0.5] = 0
+    nearest: dict[int, int] = {}
+    for begin in range(0, len(looks), 1024):
+        similar = scenes[begin : begin + 1024] @ scenes.T
+        similar[groups[begin : begin + 1024, None] == groups[None]] = -1
+        best = similar.argmax(1)
+        hits = np.flatnonzero(similar[np.arange(len(best)), best] >= SAME_SCENE)
+        nearest |= {int(i) + begin: int(best[i]) for i in hits}
+    return nearest
+
+
 def identical(paths: Iterable[str], workers: int | None = None) -> list[tuple[str, ...]]:
     """Groups of two or more paths whose files hold the same bytes (of frame folders: the same pictures in order)."""
     by_size: dict[int, list[str]] = defaultdict(list)
@@ -99,7 +126,7 @@ def groups_of(keys: Mapping[str, str]) -> list[tuple[str, ...]]:
 
 def _unit(values: Looks) -> tuple[Looks, Looks]:
     """Rows of length 1, and the root mean square they had."""
-    rows = values.reshape(len(values), FRAMES * SIDE * SIDE)
+    rows = values.reshape(len(values), -1)
     length = np.linalg.norm(rows, axis=1)
     return rows / np.maximum(length, 1e-6)[:, None], length / np.sqrt(rows.shape[1])
 

@@ -10,19 +10,20 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import kinema
 from kinema.data.video import VideoInfo, probe
 from kinema.errors import UnreadableVideo
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1  # of a cache file; another number means: build anew
+_FORMAT = f"1 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
 Entry = dict[str, Any]
 
 
@@ -113,7 +114,7 @@ def _stamp(path: str) -> list[int] | None:
 
 
 def _cache_file(kind: str, source: str | Path) -> Path:
-    name = hashlib.sha256(_key(str(source)).encode()).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(_key(str(source)))).hexdigest()[:16]
     return cache_folder() / kind / f"{name}.jsonl"
 
 
@@ -135,10 +136,12 @@ def _save(file: Path, entries: Mapping[str, Entry]) -> None:
     head = {"format": _FORMAT, "entries": len(entries)}
     lines = [head, *({"path": key, **line} for key, line in entries.items())]
     text = "".join(json.dumps(line) + "\n" for line in lines)
+    beside = file.with_suffix(f".{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as handle:
-            handle.write(text)
-        Path(handle.name).replace(file)
+        beside.write_text(text, "utf-8")
+        beside.replace(file)
     except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         log.warning("the cache file %s cannot be written (%s): the next run examines the files again", file, error)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from kinema.data.report import Finding
+from kinema.data.report import Finding, count
 from kinema.data.sources import Notes, Sample, check_paths, clean_label, read_table, walk
 from kinema.errors import KinemaError, unknown
 
@@ -117,7 +118,7 @@ def survey(data: str | Path, *, check: bool = True) -> Survey:
         samples = list(hold_out(samples, root))
     elif not all(named):
         paths = tuple(s.path for s in samples if s.split is None)
-        message = f"{notes.source}: {len(paths)} rows have no split while others have: fill in the column for all"
+        message = f"{notes.source}: {count(len(paths), 'row')} without a split while others have one: fill in all"
         notes.findings.append(Finding("error", "no-split", message, paths))
     labels = tuple(sorted({s.label for s in samples}))
     flip_map: dict[str, str] = {}
@@ -206,4 +207,4 @@ def nearest_name(path: Path) -> str:
 def _hash(path: str, root: Path) -> str:
     file = Path(path)
     relative = file.relative_to(root) if file.is_relative_to(root) else file
-    return hashlib.sha256(relative.as_posix().encode()).hexdigest()
+    return hashlib.sha256(os.fsencode(relative.as_posix())).hexdigest()

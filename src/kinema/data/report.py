@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 SHOWN = 5  # paths a person sees of one finding; `to_dict` holds all
+
+
+def count(number: int, noun: str) -> str:
+    """`1 video`, `2 videos`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Report:
         splits: the figures of every split, by name; "all" where the data has none.
         findings: errors first.
         held_out: the test split was chosen by Kinema, not by the data.
+        files: that the manifest names and that exist.
         looked: whether frames were decoded and near-identical files looked for.
     """
 
@@ -66,8 +72,8 @@ class Report:
     splits: dict[str, SplitSummary]
     findings: tuple[Finding, ...]
     held_out: bool
+    files: int
     looked: bool
-    files: int = field(default=0)
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -94,28 +100,30 @@ class Report:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table("split", *("videos", "classes", "a class", "hours", "fps", "frames", "short side"))
+        names = ("split", "videos", "classes", "videos a class", "length", "fps", "frames", "short side")
+        table = Table(*names)
         for name, s in self.splits.items():
             counts = sorted(s.classes.values()) or [0]
             table.add_row(
-                *(name, str(s.samples), str(len(s.classes)), _span((counts[0], counts[-1])), f"{s.hours:.2f}"),
+                *(name, str(s.samples), str(len(s.classes)), _span((counts[0], counts[-1])), _length(s.hours)),
                 *(_span(s.fps), _span(s.frames), _span(s.short_side)),
             )
-        parts: list[Any] = [Text(f"{self.source}: {self.files} files"), table]
+        parts: list[Any] = [Text(f"{self.source}: {count(self.files, 'file')}"), table]
         if self.held_out:
             parts.append(Text("The data names no split: Kinema holds out a fifth of every class as `test`."))
         if not self.looked:
-            parts.append(
-                Text("No frame was decoded (quick): near-identical and half-broken files were not looked for.")
-            )
+            parts.append(Text("Quick: no frame was decoded, near-identical and half-broken files were not looked for."))
         for finding in self.findings:
             style = "bold red" if finding.severity == "error" else "yellow"
-            parts.append(Text(f"{finding.severity} [{finding.code}] {finding.message}", style=style))
-            parts += [Text(f"    {path}") for path in finding.paths[:SHOWN]]
+            parts.append(Text(f"{finding.severity} [{finding.code}] {_printable(finding.message)}", style=style))
+            parts += [Text(f"    {_printable(path)}") for path in finding.paths[:SHOWN]]
             if len(finding.paths) > SHOWN:
                 parts.append(Text(f"    … and {len(finding.paths) - SHOWN} more"))
-        verdict = "nothing to mend" if self.ok else "mend the errors before training"
-        parts.append(Text(f"{len(self.errors)} errors, {len(self.warnings)} warnings: {verdict}.", style="bold"))
+        verdict = "look at the warnings" if self.warnings else "nothing to mend"
+        if self.errors:
+            verdict = "mend the errors before training"
+        totals = f"{count(len(self.errors), 'error')}, {count(len(self.warnings), 'warning')}"
+        parts.append(Text(f"{totals}: {verdict}.", style="bold"))
         return Group(*parts)
 
 
@@ -123,5 +131,14 @@ def _span(values: Iterable[float] | None) -> str:
     """`3 … 12`, or one figure where all are the same."""
     if values is None:
         return "–"
-    ends = sorted({f"{v:.4g}": v for v in values}.items(), key=lambda item: item[1])
-    return ends[0][0] if len(ends) == 1 else f"{ends[0][0]} … {ends[-1][0]}"
+    texts = [f"{value:.4g}" for value in sorted(values)]
+    return texts[0] if texts[0] == texts[-1] else f"{texts[0]} … {texts[-1]}"
+
+
+def _length(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+
+
+def _printable(text: str) -> str:
+    """File names may hold bytes that are no UTF-8; a terminal refuses them."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kinema.data.report import Finding
+from kinema.data.report import Finding, count
 from kinema.data.video import is_video
 from kinema.errors import KinemaError, unknown
 
@@ -52,10 +52,16 @@ class Notes:
         found = list(self.findings)
         for code, rows in self.rows.items():
             line, message, _ = rows[0]
-            more = f" (and {len(rows) - 1} more such rows)" if rows[1:] else ""
+            more = f" (and {count(len(rows) - 1, 'more such row')})" if rows[1:] else ""
             paths = tuple(f"line {at}: {path}" for at, _, path in rows)
             found.append(Finding("error", code, f"{self.source} line {line}: {message}{more}", paths))
         return tuple(found)
+
+
+class _BadRowError(Exception):
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
 
 
 def read_table(table: Path, notes: Notes) -> list[Sample]:
@@ -82,8 +88,10 @@ def read_table(table: Path, notes: Notes) -> list[Sample]:
     samples = []
     seen: dict[tuple[str, float | None, float | None], tuple[int, Sample]] = {}
     for line, row in rows:
-        sample = _read_row(line, row, header, table.parent, notes)
-        if sample is None:
+        try:
+            sample = _read_row(row, header, table.parent)
+        except _BadRowError as bad:
+            notes.row(bad.code, line, str(bad), ",".join(row))
             continue
         first, other = seen.setdefault((sample.path, sample.start, sample.end), (line, sample))
         if first == line:
@@ -101,34 +109,30 @@ def read_table(table: Path, notes: Notes) -> list[Sample]:
     return samples
 
 
-def _read_row(line: int, row: list[str], header: list[str], root: Path, notes: Notes) -> Sample | None:
-    """One row as a sample, or None and a note."""
+def _read_row(row: list[str], header: list[str], root: Path) -> Sample:
     if len(row) != len(header):
-        message = f"{len(row)} fields under {len(header)} columns: put quotes around a path that holds a comma"
-        return notes.row("row-width", line, message, ",".join(row))
+        fields = f"{count(len(row), 'field')} under {count(len(header), 'column')}"
+        raise _BadRowError("row-width", f"{fields}: quote a path that holds a comma")
     cells = dict(zip(header, row, strict=True))
     path, label = cells["path"], clean_label(cells["label"])
     if not path.strip():
-        return notes.row("empty-path", line, "the path is empty: fill it in or remove the row", "")
+        raise _BadRowError("empty-path", "the path is empty: fill it in or remove the row")
     if not label:
-        return notes.row("empty-label", line, "the label is empty: fill it in or remove the row", path)
-    times: list[float | None] = []
-    for column in ("start", "end"):
-        text = cells.get(column, "").strip()
-        try:
-            value = float(text) if text else None
-        except ValueError:
-            value = math.nan
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            message = f"{column} is {text!r}: give seconds from 0 on, or leave it empty"
-            return notes.row("bad-time", line, message, path)
-        times.append(value)
-    start, end = times
+        raise _BadRowError("empty-label", "the label is empty: fill it in or remove the row")
+    start, end = (_seconds(column, cells.get(column, "").strip()) for column in ("start", "end"))
     if end is not None and (start or 0.0) >= end:
-        return notes.row(
-            "bad-time", line, f"start {start or 0:g} is not before end {end:g}: swap or correct them", path
-        )
+        raise _BadRowError("bad-time", f"start {start or 0:g} is not before end {end:g}: correct them")
     return Sample(str(root / path), label, cells.get("split", "").strip() or None, start, end)
+
+
+def _seconds(column: str, text: str) -> float | None:
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        value = math.nan
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise _BadRowError("bad-time", f"{column} is {text!r}: give seconds from 0 on, or leave it empty")
+    return value
 
 
 def check_paths(samples: list[Sample], table: Path, notes: Notes) -> None:
@@ -201,20 +205,20 @@ def _nothing(root: Path, folders: list[Path], loose: list[Path], notes: Notes) -
     if not folders and not loose:
         return f"{root} is empty: put one folder of videos a class into it"
     if not folders:
-        return f"{root} holds {len(loose)} files but no class folders: make one folder a class, or write a CSV"
-    return f"{root} holds no video in {len(folders)} folders: put the videos of each class into the class's folder"
+        return f"{root} holds {count(len(loose), 'file')} but no class folders: make one folder a class, or write a CSV"
+    return f"{root} holds no video in {count(len(folders), 'folder')}: put the videos of each class into its folder"
 
 
 def _note_ignored(root: Path, ignored: list[Path], notes: Notes) -> None:
     tables = [p for p in ignored if p.suffix.lower() == ".csv"]
     if tables:
-        message = (
-            f"{root} was read by its folders and not by {tables[0].name}: give the CSV itself if it names the splits"
-        )
+        message = f"{root} was read by its folders and not by {tables[0].name}: give the CSV itself to use its splits"
         notes.findings.append(Finding("warning", "csv-not-read", message, tuple(map(str, tables))))
     others = tuple(str(p) for p in ignored if p not in tables and p.name != "flip_map.json")
     if others:
-        message = f"{len(others)} entries of {root} are not videos and were ignored: move them elsewhere or rename them"
+        message = (
+            f"{root} holds {count(len(others), 'thing')} that are no videos and are ignored: rename or remove them"
+        )
         notes.findings.append(Finding("warning", "ignored", message, others))
 
 

@@ -89,9 +89,7 @@ def bootstrap_interval(
         raise KinemaError(f"level {level}, resamples {resamples}: give a level between 0 and 1 and at least 1 resample")
     rng = np.random.default_rng(seed)
     n, step = len(values), max(1, _CHUNK // len(values))
-    means = [
-        values[rng.integers(0, n, (min(step, resamples - done), n))].mean(1) for done in range(0, resamples, step)
-    ]
+    means = [values[rng.integers(0, n, (min(step, resamples - done), n))].mean(1) for done in range(0, resamples, step)]
     low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -126,8 +124,8 @@ def paired_bootstrap(
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
     """McNemar's test with Edwards' continuity correction (thesis, equation 6.1): (|b - c| - 1)^2 / (b + c).
 
-    b and c are the videos that only one of the two recognizers gets right. Where they are equal the equation still gives
-    1 / (b + c), because the correction overshoots; `p_exact` is 1 there. Without any disagreement the equation is
+    b and c are the videos that only one of the two recognizers gets right. Where they are equal the equation still
+    gives 1 / (b + c), because the correction overshoots; `p_exact` is 1 there. Without any disagreement the equation is
     undefined: the statistic is then 0 and both probabilities are 1.
 
     Args:
@@ -157,9 +155,9 @@ def pair_accuracy(
     """Direction accuracy inside pairs: of the two labels of a pair, is the true one's score the larger?
 
     A tie counts one half. A tie is a difference of at most 1e-4, so that rounding never decides: where every video has
-    an exactly reversed twin of the other label in the set, a network that ignores order gives both the same scores up to
-    rounding (1e-5 a score), one of the two comes out right or both are ties, and the result is exactly one half. A twin
-    must not fall on the other side of the border of ties either: the border moves up into the next gap between the
+    an exactly reversed twin of the other label in the set, a network that ignores order gives both the same scores up
+    to rounding (1e-5 a score), one of the two comes out right or both are ties, and the result is exactly one half. A
+    twin must not fall on the other side of the border of ties either: the border moves up into the next gap between the
     differences that occur, 4e-5 wide. Only where they are so dense that no gap is found up to 1e-3 (many thousands of
     videos) it stays, and a few videos may then deviate.
 
@@ -195,7 +193,7 @@ def pair_accuracy(
     margin = table[rows, mine] - table[rows, others]
     border = _tie_border(np.abs(margin[np.isfinite(margin)]))
     tied = np.abs(margin) <= border
-    credit = np.where(tied, 0.5, np.where(np.isfinite(margin), margin > 0, False).astype(float))
+    credit = np.where(tied, 0.5, margin > 0)  # no comparison holds for NaN
     of_pair = np.array([member[true_labels[i]][0] for i in rows])
     per_pair = {pair: float(credit[of_pair == k].mean()) for k, pair in enumerate(pairs) if (of_pair == k).any()}
     return PairAccuracy(float(credit.mean()), len(rows), int(tied.sum()), per_pair)
@@ -203,16 +201,19 @@ def pair_accuracy(
 
 def _tie_border(margins: NDArray[np.float64]) -> float:
     border = TIE
-    for margin in np.sort(margins):
-        if border - NOISE < margin <= border + NOISE:
-            border = float(margin) + NOISE
+    for margin in np.sort(margins[margins > border - NOISE]):
+        if margin > border + NOISE:
+            break
+        border = float(margin) + NOISE
     return border if border <= 10 * TIE else TIE
 
 
 def _pair(correct_a: ArrayLike, correct_b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     a, b = _values(correct_a), _values(correct_b)
     if len(a) != len(b):
-        raise KinemaError(f"{len(a)} videos of the first recognizer and {len(b)} of the second: compare the same videos")
+        raise KinemaError(
+            f"{len(a)} videos of the first recognizer and {len(b)} of the second: compare the same videos"
+        )
     return a, b
 
 

@@ -1,8 +1,7 @@
-"""Recurrent cells along time, N C T -> N C T: what SRTG and MTConv run over the frames' mean features."""
+"""Squeeze and Recursion: recurrent cells over the frames' mean features, fused back; SRTG and MTConv share it."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
 import torch
@@ -10,8 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError, unknown
+from kinema.ops.cycle import check_temperature, cycle_consistent
+from kinema.ops.precision import full_precision
 
 Cell = Literal["rnn", "lstm", "peephole", "gru"]
+Gate = Literal["none", "hard"]
+Fusion = Literal["mul", "add"]
 
 
 def recurrent(cell: str, channels: int, layers: int) -> Recurrent:
@@ -95,9 +98,89 @@ class PeepholeLSTM(nn.Module):
         return x, (h, c)
 
 
-def full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """A region in which autocast leaves dtypes alone; nothing at all outside autocast, so that exporters see nothing."""
-    kind = x.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-        return torch.autocast(kind, enabled=False)
-    return nullcontext()
+class SqueezeRecursion(nn.Module):
+    """Squeeze and Recursion with the temporal gate; N C T H W -> the same shape and dtype.
+
+    The mean over H and W runs through a stack of recurrent cells, and all top-layer states h (N C T) are fused back
+    into every position: `x * h`, as in the thesis, or `x + h`. There is no sigmoid, so that h lies in (-1, 1).
+
+    The hard gate decides per sample and without a gradient: open, the fused result passes; closed, x itself, bit for
+    bit, and the cells learn nothing from that sample. Freshly initialised cells resemble no features, so their gates
+    stay closed and would never learn to open: hold them open for the first epochs with `set_gate(model, open=True)`.
+
+    Args:
+        channels: C.
+        cell: `lstm` as in SRTG, `gru` as in MTConv, `rnn`, `peephole`.
+        layers: stacked cells.
+        gate: `none`: always fused ("inactive" in the paper, and how its weights were trained). `hard`: fused where the
+            mean features and h are cycle-consistent.
+        temperature: of the gate's soft nearest neighbours. At the paper's 1, features whose frames differ by much less
+            than 1 can not open a gate, however consistent they are.
+        fusion: `mul` or `add`; the papers' text and figures say either.
+
+    Attributes:
+        gate_open: with `gate="hard"`, fuse whatever the gate says. Not saved with the weights.
+        open_rate: share of the last batch that the gate found consistent, also while it is held open; a 0-dimensional
+            tensor on the batch's device, None before the first forward pass and without a gate.
+
+    Source: Stergiou and Poppe, Learn to cycle, section 3.1, equations 1 to 5.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        cell: Cell = "lstm",
+        layers: int = 2,
+        gate: Gate = "none",
+        temperature: float = 1.0,
+        fusion: Fusion = "mul",
+    ) -> None:
+        super().__init__()
+        for key, value, allowed in (("gate", gate, Gate), ("fusion", fusion, Fusion)):
+            if value not in get_args(allowed):
+                raise unknown(f"value of {key}", str(value), get_args(allowed))
+        check_temperature(temperature)
+        self.recurrence = recurrent(cell, channels, layers)
+        self.gate, self.temperature, self.fusion = gate, temperature, fusion
+        self.gate_open = False
+        self.open_rate: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> the same; frame t depends on later frames only through the gate."""
+        squeezed = x.mean((3, 4), dtype=torch.promote_types(x.dtype, torch.float32))  # N C T
+        h = self.recurrence(squeezed)
+        if self.gate == "hard":
+            consistent = cycle_consistent(squeezed, h.to(squeezed.dtype), self.temperature)
+            if not torch.compiler.is_exporting():
+                self.open_rate = consistent.float().mean()
+            if not self.gate_open:
+                neutral = 1.0 if self.fusion == "mul" else -0.0  # adding -0 keeps every bit, adding 0 turns -0 into 0
+                h = torch.where(consistent[:, None, None], h, neutral)
+        h = h.to(x.dtype)[..., None, None]
+        return x * h if self.fusion == "mul" else x + h
+
+
+def set_gate(model: nn.Module, *, open: bool) -> int:
+    """Holds all hard gates of a network open, for the first epochs of training, or lets them decide again.
+
+    Args:
+        model: any module.
+        open: True holds them open.
+
+    Returns:
+        How many gates there are; 0 is a network without any.
+    """
+    gated = [m for m in model.modules() if isinstance(m, SqueezeRecursion) and m.gate == "hard"]
+    for module in gated:
+        module.gate_open = open
+    return len(gated)
+
+
+def open_rates(model: nn.Module) -> dict[str, float]:
+    """Per hard gate of a network, by its name, the share of the last batch that it found consistent."""
+    return {
+        name: float(module.open_rate)
+        for name, module in model.named_modules()
+        if isinstance(module, SqueezeRecursion) and module.open_rate is not None
+    }

@@ -68,6 +68,9 @@ def _loader(
         pin_memory=cuda,
         persistent_workers=workers > 0,
         worker_init_fn=_one_thread,
+        # A loader without one draws from the global generator, how often depends on its workers, and dropout would
+        # then differ with their number.
+        generator=torch.Generator().manual_seed(config.seed),
     )
 
 

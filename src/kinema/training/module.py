@@ -43,6 +43,13 @@ class Training(pl.LightningModule):
         rate = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: factor(o, step / self.steps, self.config.epochs))
         return {"optimizer": sgd, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
+    def transfer_batch_to_device(
+        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Moves the tensors alone; paths and failures are of no use to a device."""
+        moved = {key: batch[key].to(device, non_blocking=True) for key in ("clip", "label")}
+        return {**batch, **moved}
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
         """Cross-entropy of the batch; None where none of its videos could be read."""
         for failure in batch["failures"]:

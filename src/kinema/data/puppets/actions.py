@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinema.data.puppets.figure import ANKLE, Body, Pose, arm, stand
+from kinema.data.puppets.figure import ANKLE, Body, Pose, arm, solve, stand
 from kinema.data.puppets.props import TOYS, WOODS, Carried, Chair, Prop, Trunk, Wardrobe
 from kinema.data.puppets.stage import Array, Colour
 
@@ -125,7 +125,7 @@ def pick_up(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     yaw = rng.uniform(0.45, 1.5)
     radius, ball = rng.uniform(0.065, 0.085), bool(rng.random() < 0.4)
     colour, band = (TOYS[i] for i in rng.choice(len(TOYS), 2, replace=False))
-    bow, crouch, top = rng.uniform(1.05, 1.25), rng.uniform(0.17, 0.23), rng.uniform(-0.14, -0.02)
+    bow, crouch, top = rng.uniform(1.1, 1.28), rng.uniform(0.2, 0.25), rng.uniform(-0.14, -0.02)
     pose = stand(len(u), body)
     bent = np.sin(np.pi * ease(u)) ** 1.3
     lift = ease((u - 0.5) * 2)
@@ -139,6 +139,10 @@ def pick_up(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     for side in (LEFT, RIGHT):
         pose.grip[:, side] = thing + np.array([(1 - 2 * side) * radius * 0.95, 0.012, -0.03])
         pose.hold[:, side] = ease(u / 0.42)
+    # where the arms are too short for the path, the thing stays between the hands
+    held = solve(body, pose).wrist.mean(axis=1) + np.array([0.0, -0.012, 0.03])
+    held[:, 1] = np.maximum(held[:, 1], radius)
+    thing += ease((u - 0.5) / 0.06)[:, None] * (held - thing)
     pose.yaw += yaw
     carried = Carried(turned(thing, yaw), pose.yaw, radius, colour, band, ball)
     return Performance(pose, (carried,), centre=0.08 * float(np.sin(yaw)))
@@ -211,19 +215,19 @@ def open_trunk(u: Array, body: Body, rng: np.random.Generator) -> Performance:
 def open_wardrobe(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     """Pulls open the door of a wardrobe that stands before the camera."""
     width, height = rng.uniform(0.36, 0.42), rng.uniform(0.92, 1.08)
-    widest, colour = rng.uniform(1.6, 2.0), pick(rng, WOODS)
+    widest, colour = rng.uniform(1.55, 1.85), pick(rng, WOODS)
     yaw, things = rng.uniform(1.65, 1.95), tuple(TOYS[i] for i in rng.integers(len(TOYS), size=9))
     phase = rng.uniform()
     pose = stand(len(u), body)
     turn = ease((u - 0.2) / 0.7)
     hinge = np.array([width + 0.06, 0.0, -0.16])
     wardrobe = Wardrobe(hinge, turn * widest, width, height, colour, things)
-    pose.place[:, 0] = -0.16 + 0.16 * turn
+    pose.place[:, 0] = -0.16 + 0.22 * turn
     pose.place[:, 2] = 0.06
-    walk(pose, body, 0.16 * turn, 0.32, phase)
+    walk(pose, body, 0.22 * turn, 0.44, phase)
     pose.yaw += yaw
     touch = ease(u / 0.2)
-    pose.lean += 0.1 * touch + 0.1 * turn
+    pose.lean += 0.1 * touch + 0.16 * turn
     local = wardrobe.handle(rng.uniform(0.55, 0.66)) - pose.place
     pose.grip[:, RIGHT] = turned(local, -yaw) - np.array([0.0, 0.0, 0.035])
     pose.hold[:, RIGHT] = touch
@@ -310,12 +314,12 @@ def punch(u: Array, body: Body, rng: np.random.Generator) -> Performance:
 ACTIONS = (
     Action("sit down", "stand up", None, 1.1, (0.66, 0.8), sit_down),
     Action("pick up", "put down", None, 1.3, (0.64, 0.78), pick_up),
-    Action("raise arms", "lower arms", None, 1.0, (0.6, 0.7), raise_arms),
+    Action("raise arms", "lower arms", None, 1.0, (0.63, 0.72), raise_arms),
     Action("approach", "retreat", None, 1.4, (0.7, 0.8), approach),
     Action("open", "close", None, 1.2, (0.62, 0.74), open_something),
     Action("step right", "", False, 1.3, (0.62, 0.76), step_right),
     Action("step left", "", True, 1.3, (0.62, 0.76), step_right),
-    Action("wave", "", None, 1.5, (0.64, 0.78), wave),
+    Action("wave", "", None, 1.5, (0.68, 0.8), wave),
     Action("jumping jack", "", None, 1.6, (0.58, 0.66), jumping_jack),
     Action("clap", "", None, 1.5, (0.64, 0.78), clap),
     Action("punch", "", None, 1.3, (0.64, 0.78), punch),

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,11 @@ EDITION = 1
 
 COMPLETE, UNFINISHED = "puppets.json", "puppets.unfinished.json"
 COLUMNS = ("path", "label", "split", "pair", "twin", "fps", "frames", "tempo")
+
+
+def reversal_pairs() -> tuple[tuple[str, str], ...]:
+    """The pairs of labels of which each is the other one played backwards."""
+    return tuple((action.label, action.reversed) for action in ACTIONS if action.reversed)
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ def generate(
 
     Raises:
         KinemaError: a parameter out of range, or a folder that holds something else.
-        RunError: the files cannot be written.
+        RunError: the files cannot be written, or the processes cannot be started.
     """
     out = Path(out)
     counts = {"train": train, "test": test, "speed": speed}
@@ -95,8 +101,15 @@ def generate(
             if progress is not None:
                 progress(done, len(jobs))
         _finish(out, rows)
+    except BrokenProcessPool as error:
+        raise RunError(
+            "the processes that render the puppets ended early: call generate from a file, below "
+            "`if __name__ == '__main__':`, or with workers=1"
+        ) from error
     except OSError as error:
-        raise RunError(f"writing the puppets to {out} failed: {error.strerror or error}; free space or change the folder") from error
+        raise RunError(
+            f"writing the puppets to {out} failed: {error.strerror or error}; free space or change the folder"
+        ) from error
     return out
 
 
@@ -157,9 +170,13 @@ def _found(out: Path, parameters: dict[str, int]) -> bool:
         try:
             there = json.loads((out / COMPLETE).read_text())
         except ValueError as error:
-            raise KinemaError(f"{out / COMPLETE} is not readable as JSON: delete the folder or choose another") from error
+            raise KinemaError(
+                f"{out / COMPLETE} is not readable as JSON: delete the folder or choose another"
+            ) from error
         if there != parameters:
-            raise KinemaError(f"{out} holds puppets with other parameters ({there}): delete the folder or choose another")
+            raise KinemaError(
+                f"{out} holds puppets with other parameters ({there}): delete the folder or choose another"
+            )
         with (out / "manifest.csv").open(newline="") as file:
             return all((out / row["path"]).is_file() for row in csv.DictReader(file))
     if out.is_dir() and not (out / UNFINISHED).is_file() and any(out.iterdir()):

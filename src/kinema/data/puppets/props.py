@@ -101,9 +101,9 @@ class Carried:
 
 @dataclass(frozen=True)
 class Trunk:
-    """A trunk whose lid turns by `angle` [T] around its far edge; `corner` is the middle of that top edge [3].
+    """A trunk whose lid turns by `angle` [T] around its far top edge, of which `hinge` is the middle [3].
 
-    It lies along `yaw`: the edge opposite to the hinge is `depth` away in the direction -z of that frame.
+    Seen along `yaw`, the direction of whoever stands before it, the free edge is `depth` nearer than the hinge.
     """
 
     hinge: Array

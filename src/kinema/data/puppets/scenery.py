@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from kinema.data.puppets.stage import Array, Camera, Colour, Layer, Pencil, Shape, hull, shade
+from kinema.data.puppets.stage import Array, Camera, Colour, Pencil, Shape, shade
 
 MARGIN = 0.25
 """What a background shows beyond the picture on every side, as a share of the picture."""
 
-_FINE = 2  # the background is drawn at twice its size and then reduced
+_DRAWN = 336  # side, in pixels, at which a background is drawn before it is resized: line widths are made for it
 
 Draw = ImageDraw.ImageDraw
 
@@ -66,12 +66,12 @@ def _room(rng: np.random.Generator, draw: Draw, image: Image.Image, line: int) -
     step = int(side * rng.uniform(0.05, 0.11))
     tone = shade(wall, rng.choice([0.9, 1.3]))
     if pattern == 0:
-        for x in range(0, side, step):
-            draw.rectangle([x, 0, x + step * 0.45, line], fill=tone)
+        for left in range(0, side, step):
+            draw.rectangle([left, 0, left + step * 0.45, line], fill=tone)
     elif pattern == 1:
-        for row, y in enumerate(range(0, line, step)):
-            for x in range((row % 2) * step // 2, side, step):
-                draw.ellipse([x, y, x + step * 0.3, y + step * 0.3], fill=tone)
+        for row, top in enumerate(range(0, line, step)):
+            for left in range((row % 2) * step // 2, side, step):
+                draw.ellipse([left, top, left + step * 0.3, top + step * 0.3], fill=tone)
     elif pattern == 2:
         draw.rectangle([0, line * 0.62, side, line], fill=shade(wall, 0.82))
         draw.line([(0, line * 0.62), (side, line * 0.62)], fill=shade(wall, 1.4), width=5)
@@ -122,9 +122,13 @@ def _park(rng: np.random.Generator, draw: Draw, image: Image.Image, line: int) -
             draw.ellipse([cx - r, y - r * 0.7, cx + r, y + r * 0.7], fill=shade(sky, 1.75))
     green = tint(rng, GREEN, (0.25, 0.5), (0.45, 0.7))
     for level, tone in ((0.62, 1.35), (0.78, 1.1)):
-        x = np.linspace(0, side, 40)
-        y = line * level + sum(line * 0.07 * np.sin(x / side * rng.uniform(2, 9) + rng.uniform(0, 6)) for _ in range(2))
-        draw.polygon([(0, line), *zip(x, y, strict=True), (side, line)], fill=shade(green, tone))
+        along = np.linspace(0, side, 40)
+        ridge = np.full(40, line * level)
+        for _ in range(2):
+            ridge += line * 0.07 * np.sin(along / side * rng.uniform(2, 9) + rng.uniform(0, 6))
+        draw.polygon(
+            [(0, line), *zip(along.tolist(), ridge.tolist(), strict=True), (side, line)], fill=shade(green, tone)
+        )
     for _ in range(int(rng.integers(2, 7))):
         x, base, h = rng.uniform(0, 1) * side, line + rng.uniform(0, 6), rng.uniform(0.3, 0.62) * line
         draw.rectangle([x - 6, base - h * 0.5, x + 6, base], fill=(98, 72, 54))
@@ -197,14 +201,15 @@ _KINDS: tuple[Callable[[np.random.Generator, Draw, Image.Image, int], None], ...
 
 def background(rng: np.random.Generator, size: int, floor: float) -> Image.Image:
     """A textured picture of side `size * (1 + 2 MARGIN)` whose wall meets the floor at the share `floor` of `size`."""
-    side = round(size * (1 + 2 * MARGIN)) * _FINE
-    image = Image.new("RGB", (side, side))
-    line = int((floor + MARGIN) * size * _FINE)
+    side = round(size * (1 + 2 * MARGIN))
+    image = Image.new("RGB", (_DRAWN, _DRAWN))
+    line = int((floor + MARGIN) / (1 + 2 * MARGIN) * _DRAWN)
     _KINDS[int(rng.integers(len(_KINDS)))](rng, ImageDraw.Draw(image), image, line)
-    picture = np.asarray(image.reduce(_FINE), dtype=np.float32)
+    picture = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS), dtype=np.float32)
     rough = rng.normal(0, 1, (9, 9)).astype(np.float32)
-    clouds = np.asarray(Image.fromarray(rough).resize((picture.shape[1], picture.shape[0]), Image.Resampling.BICUBIC))
-    grain = rng.normal(0, 1, picture.shape[:2]).astype(np.float32)
+    clouds = np.asarray(Image.fromarray(rough).resize((side, side), Image.Resampling.BICUBIC))
+    # a generator of its own: how much noise a size needs must not change what is drawn next
+    grain = np.random.default_rng(int(rng.integers(2**32))).normal(0, 1, (side, side)).astype(np.float32)
     picture = picture * (1 + 0.05 * clouds + 0.015 * grain)[..., None]
     return Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
 
@@ -283,8 +288,8 @@ def light(rng: np.random.Generator, frames: list[Image.Image], seconds: Array) -
     warm = rng.uniform(-0.07, 0.07)
     colour = np.array([1 + warm, 1.0, 1 - warm])
     field = (border[..., None] * colour).astype(np.float32)
-    gain = rng.uniform(0.85, 1.2) * (1 + unrest(rng, seconds, 0.16, 0.02))
-    offset = np.float32(rng.uniform(-6, 14))
+    gain = rng.uniform(0.85, 1.15) * (1 + unrest(rng, seconds, 0.16, 0.02))
+    offset = np.float32(rng.uniform(-6, 10))
     return [
         np.clip(np.asarray(frame) * (field * np.float32(g)) + offset, 0, 255).astype(np.uint8)
         for frame, g in zip(frames, gain, strict=True)

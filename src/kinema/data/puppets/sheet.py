@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from kinema.data.puppets.actions import ACTIONS
 from kinema.data.puppets.clips import SPLITS
-from kinema.errors import KinemaError, unknown
+from kinema.errors import KinemaError, UnreadableVideo, unknown
 
 _INK, _PAPER, _GAP = (40, 42, 54), (250, 249, 246), 2
 
@@ -30,7 +30,7 @@ def contact_sheet(folder: Path, out: Path, *, split: str = "test", columns: int 
         The PNG file.
 
     Raises:
-        KinemaError: the folder holds no puppets, or the split is unknown.
+        KinemaError: the folder holds no puppets, the split is unknown, or a clip cannot be read.
     """
     manifest = Path(folder) / "manifest.csv"
     if not manifest.is_file():
@@ -67,7 +67,10 @@ def contact_sheet(folder: Path, out: Path, *, split: str = "test", columns: int 
 
 
 def _frames(path: Path, count: int) -> list[Image.Image]:
-    with av.open(path) as container:
-        frames = list(container.decode(video=0))
+    try:
+        with av.open(path) as container:
+            frames = list(container.decode(video=0))
+    except (OSError, av.FFmpegError) as error:
+        raise UnreadableVideo(path, f"cannot be decoded ({error}): generate the puppets anew") from error
     middles = (np.arange(count) + 0.5) * len(frames) / count
     return [frames[int(i)].to_image() for i in middles]

@@ -10,7 +10,11 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 Array = npt.NDArray[np.float64]
+Frames = npt.NDArray[np.bool_]
 Colour = tuple[int, ...]
+
+Solid = tuple[Array, Sequence[float], Colour]
+"""What a rounded solid is the hull of: points [T, n, 3] and n radii in body heights; and its colour."""
 
 SUPERSAMPLE = 3
 """Pixels of the canvas per pixel of a frame, along each side."""
@@ -66,7 +70,7 @@ class Layer:
 
     points: Array
     colour: Colour
-    show: npt.NDArray[np.bool_] | None = None
+    show: Frames | None = None
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,20 @@ def hull(centres: Array, radii: Array) -> Array:
 
 @dataclass(frozen=True)
 class Pencil:
-    """Draws rounded solids: camera, direction of the light on the picture, width of the dark outline in body heights."""
+    """Draws solids.
+
+    Attributes:
+        camera: through which everything is seen.
+        light: where the light comes from, on the picture (x right, y down).
+        outline: width of the dark outline, in body heights.
+    """
 
     camera: Camera
     light: tuple[float, float] = (-0.6, -0.8)
     outline: float = 0.009
 
-    def rounded(self, depth: Array | float, parts: Sequence[tuple[Array, Sequence[float], Colour]]) -> Shape:
-        """A shape of rounded solids, each the hull of spheres: points [T, n, 3], n radii, colour.
+    def rounded(self, depth: Array | float, parts: Sequence[Solid]) -> Shape:
+        """A shape of rounded solids.
 
         All outlines come first, so that parts of one shape flow into each other; every part has a shadow side and a
         lit side.
@@ -112,10 +122,10 @@ class Pencil:
             lits.append(Layer(hull(centres + pixels[..., None] * offset, pixels * 0.76), colour))
         return Shape(self._depths(depth), [*outlines, *bodies, *lits])
 
-    def flat(self, points: Array, radii: Sequence[float], colour: Colour, show: Array | None = None) -> Layer:
+    def flat(self, points: Array, radii: Sequence[float], colour: Colour, show: Frames | None = None) -> Layer:
         """One hull of spheres without light or outline: eyes, stripes, shadows."""
         centres, scale = self.camera.project(points)
-        return Layer(hull(centres, np.asarray(radii) * scale), colour, None if show is None else show.astype(bool))
+        return Layer(hull(centres, np.asarray(radii) * scale), colour, show)
 
     def cuboid(self, centre: Array, half: Sequence[float], axes: Array, colour: Colour) -> list[Layer]:
         """The faces of a box that the camera sees.

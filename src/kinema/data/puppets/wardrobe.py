@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinema.data.puppets.figure import Body, Skeleton
-from kinema.data.puppets.stage import Array, Colour, Pencil, Shape, shade
+from kinema.data.puppets.stage import Array, Colour, Pencil, Shape, Solid, shade
 
-SKINS = ((248, 212, 186), (236, 188, 152), (214, 160, 120), (176, 122, 86), (134, 90, 62), (98, 66, 48))
+SKINS = ((242, 202, 172), (230, 180, 144), (214, 160, 120), (176, 122, 86), (134, 90, 62), (98, 66, 48))
 HAIRS = ((38, 30, 30), (74, 48, 34), (120, 76, 42), (196, 152, 84), (168, 72, 40), (150, 150, 156))
 SHIRTS = (
     (214, 62, 58),
@@ -130,7 +130,7 @@ def _torso(pencil: Pencil, body: Body, look: Look, s: Skeleton) -> Shape:
     layers = list(shape.layers)
     if look.striped:
         for height in (0.42, 0.68):
-            ends = [_between(w, t, height) for w, t in zip(waist, tops[::1], strict=True)]
+            ends = [_between(w, t, height) for w, t in zip(waist, tops, strict=True)]
             layers.append(pencil.flat(_line(*ends), (0.016 * b + 0.008, 0.016 * b + 0.008), look.accent))
     return Shape(shape.depth, layers)
 
@@ -198,7 +198,7 @@ def _head(pencil: Pencil, body: Body, look: Look, s: Skeleton) -> list[Shape]:
 
     colour = look.accent if look.style == "cap" else look.hair
     if look.style != "bald":
-        parts = [(_line(skull), (r * 1.02,), colour)]
+        parts: list[Solid] = [(_line(skull), (r * 1.02,), colour)]
         if look.style == "long":
             nape = s.head - s.facing * r * 0.5 - s.up * r * 1.1
             parts.append((_line(skull - s.facing * r * 0.1, nape), (r * 0.95, r * 0.62), colour))

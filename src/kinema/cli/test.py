@@ -1,0 +1,165 @@
+"""`kinema test RECOGNIZER --data D`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from kinema.cli.arguments import add_device, add_json, add_recognizer, device
+from kinema.cli.output import print_facts, progress_bar
+from kinema.errors import KinemaError, RunError, unknown
+from kinema.evaluation.naming import printable
+
+if TYPE_CHECKING:
+    from kinema.clip_spec import ClipSpec
+    from kinema.data.manifest import Manifest
+    from kinema.evaluation.metrics import Metrics
+    from kinema.evaluation.runner import TestResult
+    from kinema.recognizer import Recognizer
+
+SHOWN = 5  # failed files that a person sees; the ledger holds all
+_DEFAULT_SPLITS = ("test", "testing", "val", "valid", "validation")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """RECOGNIZER, the data and the protocol."""
+    add_recognizer(parser)
+    parser.add_argument("--data", type=str, required=True, help="a folder with one sub-folder a class, or a CSV")
+    parser.add_argument("--split", type=str | None, default=None, help="a split or `all`; default: test, else val")
+    parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video; crops are 1 or 3")
+    parser.add_argument("--out", type=str | None, default=None, help="folder for the result; default: test-SPLIT in "
+                        "the run folder, else test-RECOGNIZER-SPLIT here")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace the files of another test in --out")
+    parser.add_argument("--workers", type=int, default=-1, help="processes that read videos; -1: one a core, at most 8")
+    parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
+    parser.add_argument("--strict", action="store_true", help="exit with status 1 if any video could not be read")
+    parser.add_argument("--explain-views", action="store_true", help="draw the views of the first video; test nothing")
+    add_device(parser)
+    add_json(parser)
+
+
+def run(args: Namespace) -> None:
+    """Tests, writes the files, prints the figures."""
+    from kinema.data.datasets import label_indices
+    from kinema.data.manifest import read_manifest
+    from kinema.evaluation.results import Test, document, require_free, write_results
+    from kinema.evaluation.runner import evaluate
+    from kinema.evaluation.views import explain, parse_views
+    from kinema.recognizer import Recognizer
+
+    views = parse_views(args.views)
+    if args.batch < 1:
+        raise KinemaError(f"--batch {args.batch}: give at least 1")
+    if args.workers < -1:
+        raise KinemaError(f"--workers {args.workers}: give 0 or more, or -1 for one a core")
+    where = device(args.device)
+    recognizer = Recognizer.load(args.recognizer, where)
+    manifest = read_manifest(args.data, check=False)  # a file that is gone belongs into the ledger
+    split = _split(manifest, args.split)
+    tested = _videos(manifest, split)
+    if args.explain_views:
+        print(printable(explain(tested, recognizer.spec, *views)))
+        return
+    label_indices(tested, recognizer.labels)
+    test = Test(args.recognizer, args.data, split, f"{views[0]}x{views[1]}")
+    out = Path(args.out) if args.out else _default_out(args.recognizer, split)
+    require_free(out, test, overwrite=args.overwrite)
+    for remark in [*manifest.remarks, *_trained_on(recognizer, args.data, split)]:
+        print(f"note: {printable(remark)}", file=sys.stderr)
+    with progress_bar("testing videos") as progress:
+        result = evaluate(
+            recognizer, tested, views=views, workers=args.workers, batch=args.batch,
+            train_labels=_train_labels(manifest, split), progress=progress,
+        )  # fmt: skip
+    write_results(out, result, recognizer, test)
+    if args.json:
+        whole = document(result, recognizer, test) | {"out": str(out)}
+        print(printable(json.dumps(whole, indent=2, ensure_ascii=False)))
+    else:
+        print(printable(f"{args.recognizer} on {args.data}, split {split}"))
+        print_facts(_facts(result, recognizer.spec) | {"files": f"{out}: metrics.json, scores.parquet, ledger.csv"})
+        _print_failures(result, out)
+    coverage = result.metrics.coverage
+    if args.strict and coverage.failed:
+        raise RunError(f"{coverage.failed} of {coverage.expected} videos could not be read; see {out / 'ledger.csv'}")
+
+
+def _split(manifest: Manifest, asked: str | None) -> str:
+    names = manifest.splits
+    if asked is None:
+        found = [name for name in _DEFAULT_SPLITS if name in names]
+        if not found:
+            raise KinemaError(
+                f"{manifest.source} has no split test or val: name one with --split: {', '.join((*names, 'all'))}"
+            )
+        return found[0]
+    if asked != "all" and asked not in names:
+        raise unknown(f"split of {manifest.source}", asked, (*names, "all"))
+    return asked
+
+
+def _videos(manifest: Manifest, split: str) -> Manifest:
+    return manifest if split == "all" and "all" not in manifest.splits else manifest.split(split)
+
+
+def _train_labels(manifest: Manifest, split: str) -> list[str] | None:
+    if split == "all":
+        return None
+    return [s.label for s in manifest.samples if s.split in ("train", "training") and s.split != split] or None
+
+
+def _default_out(recognizer: str, split: str) -> Path:
+    name = f"test-{split.replace('/', '-')}"
+    if (Path(recognizer) / "recognizer").is_dir():
+        return Path(recognizer) / name
+    return Path(f"test-{Path(recognizer.removeprefix('hf-hub:')).resolve().name}-{name.removeprefix('test-')}")
+
+
+def _trained_on(recognizer: Recognizer, data: str, split: str) -> list[str]:
+    """A warning where the card says that the tested videos were trained on."""
+    training = recognizer.card.get("training")
+    config: dict[str, Any] = training.get("config", {}) if isinstance(training, dict) else {}
+    same = "data" in config and Path(config["data"]).resolve() == Path(data).resolve()
+    if same and split in ("all", config.get("train_split")):
+        return [f"split {split} holds videos that this recognizer was trained on: the figures say little about others"]
+    return []
+
+
+def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:
+    m, k = result.metrics, len(result.labels)
+    unread = f"; {m.coverage.failed} unreadable counted as wrong" if m.coverage.failed else ""
+    low, high = m.top1_interval
+    side = spec.test_crop or spec.crop
+    stride = "" if spec.sampler == "segments" else f" every {spec.stride}"
+    scaled = "" if side == spec.crop else f" scaled to {spec.crop}"
+    fused = "" if result.views.clips * result.views.crops == 1 else ", softmax scores averaged over the views"
+    return {
+        "top-1": f"{m.top1:6.1%}  95 % interval {low:.1%} to {high:.1%} (bootstrap over videos{unread})",
+        f"top-{m.k}": f"{m.topk:6.1%}" + (f"  (of {k} labels: says nothing)" if m.k == k else ""),
+        "mean class": f"{m.mean_class:6.1%}  mean recall of "
+        + (f"all {k} classes" if m.classes_tested == k else f"the {m.classes_tested} of {k} classes that occur"),
+        "majority": f"{m.majority.share:6.1%}  {_majority(m)}",
+        "coverage": str(m.coverage),
+        "views": str(result.views),
+        "protocol": f"{spec.frames} frames{stride} ({spec.sampler}), crop {side} of short side {spec.short_side}"
+        f"{scaled}{fused}",
+    }
+
+
+def _print_failures(result: TestResult, out: Path) -> None:
+    for path, reason in result.failures[:SHOWN]:
+        print(printable(f"unreadable: {path}: {reason}"))
+    if len(result.failures) > SHOWN:
+        print(f"… and {len(result.failures) - SHOWN} more, see {out / 'ledger.csv'}")
+
+
+def _majority(m: Metrics) -> str:
+    text = f"always naming {m.majority.label!r}"
+    train = m.train_majority
+    if train is not None and train.label != m.majority.label:
+        text += f" (always naming {train.label!r}, the most frequent label in training: {train.share:.1%})"
+    return text

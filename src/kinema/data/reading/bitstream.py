@@ -1,0 +1,118 @@
+"""What the first bytes of a compressed packet tell without decoding it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_START_CODE = b"\x00\x00\x01"
+_VOP = b"\x00\x00\x01\xb6"
+_LARGEST_SKIPPED_VOP = 19  # bytes; the bound by which FFmpeg tells a VOP that only says "as before"
+
+
+def frames_in(codec: str, data: bytes) -> int | None:
+    """How many frames the decoder shows for a packet: None where only decoding can tell.
+
+    Args:
+        codec: FFmpeg's canonical name.
+        data: the packet.
+    """
+    if codec == "vp8":
+        return data[0] >> 4 & 1  # show_frame (RFC 6386, 9.1)
+    if codec == "vp9":
+        return sum(map(_vp9_shows, _vp9_frames(data)))
+    if codec == "mpeg4":
+        plain = data.count(_VOP) == 1 and len(data) > _LARGEST_SKIPPED_VOP
+        return 1 if plain else None  # DivX packs a P and a B frame into one packet, and a "skip" into the next
+    return 1
+
+
+def _vp9_frames(data: bytes) -> Iterator[bytes]:
+    """The frames of a VP9 packet; a superframe ends in an index of their sizes (VP9 bitstream, annex B)."""
+    marker = data[-1]
+    count, width = (marker & 7) + 1, (marker >> 3 & 3) + 1
+    index = 2 + count * width
+    if marker >> 5 != 0b110 or len(data) < index or data[-index] != marker:
+        yield data
+        return
+    at = 0
+    for i in range(count):
+        place = len(data) - index + 1 + i * width
+        size = int.from_bytes(data[place : place + width], "little")
+        if size:
+            yield data[at : at + size]
+        at += size
+
+
+def _vp9_shows(frame: bytes) -> bool:
+    """Whether a VP9 frame is shown (uncompressed header, 6.2): show_existing_frame, frame_type, show_frame."""
+    reserved = frame[0] >> 4 & 3 == 3
+    bits = frame[0] << 1 if reserved else frame[0]
+    return bool(bits & 0b1010)
+
+
+def h264_starts_clean(data: bytes, extradata: bytes | None) -> bool:
+    """Whether decoding may start at an H.264 key packet and gives the bits that a decoder from the start gives.
+
+    True for an instantaneous refresh (IDR), and for an I frame whose recovery point is at once and exact (open GOP).
+    An intra refresh, which takes several frames to become right, is no clean start.
+    """
+    exact = False
+    for unit in _h264_units(data, extradata):
+        kind = unit[0] & 31
+        if kind == 5:
+            return True
+        if kind in (1, 2):
+            return exact
+        if kind == 6:
+            exact = exact or _exact_recovery(unit[1:].replace(b"\x00\x00\x03", b"\x00\x00"))
+    return False
+
+
+def _h264_units(data: bytes, extradata: bytes | None) -> Iterator[bytes]:
+    """The NAL units of a packet, stored with lengths (MP4, Matroska) or with start codes (transport streams)."""
+    if extradata and extradata[0] == 1 and len(extradata) > 4:
+        width, at = (extradata[4] & 3) + 1, 0
+        while at + width < len(data):
+            size = int.from_bytes(data[at : at + width], "big")
+            if size:
+                yield data[at + width : at + width + size]
+            at += width + size
+        return
+    at = data.find(_START_CODE)
+    while 0 <= at < len(data) - 3:
+        end = data.find(_START_CODE, at + 3)
+        yield data[at + 3 : end if end >= 0 else len(data)]
+        at = end
+
+
+def _exact_recovery(body: bytes) -> bool:
+    """Whether SEI messages hold a recovery point (type 6) with recovery_frame_cnt 0 and exact_match_flag 1."""
+    at = 0
+    while at + 2 < len(body):
+        numbers = []
+        for _ in range(2):  # type, then size: each a sum of bytes up to the first that is not 255
+            number = 0
+            while at < len(body) and body[at] == 255:
+                number, at = number + 255, at + 1
+            if at == len(body):
+                return False
+            numbers.append(number + body[at])
+            at += 1
+        kind, size = numbers
+        if kind == 6 and at < len(body):
+            return body[at] >> 6 == 0b11
+        at += size
+    return False
+
+
+def needs_first_packet(codec: str, first: bytes) -> bool:
+    """Whether the decoder draws from the first packet what it needs for all later ones.
+
+    MPEG-4 names its encoder there, and the decoder then follows that encoder's transform and errors; so do the oldest
+    builds of x264.
+    """
+    if codec == "h264":
+        build = re.search(rb"x264 - core (\d+)", first)
+        return build is not None and int(build[1]) < 151
+    return codec == "mpeg4"

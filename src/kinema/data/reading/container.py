@@ -1,0 +1,56 @@
+"""Opens a file and finds its video stream, or says in one sentence why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
+
+from kinema.errors import UnreadableVideo
+
+
+def open_video_stream(path: Path) -> tuple[InputContainer, VideoStream]:
+    """The opened container and its best video stream; cover pictures do not count, all other streams are left unread.
+
+    Raises:
+        UnreadableVideo: nothing is there, it is no video, or it holds none.
+    """
+    if not path.exists():
+        raise UnreadableVideo(path, "there is no such file")
+    if not path.is_file():
+        raise UnreadableVideo(path, "it is neither a file nor a folder of frames")
+    if path.stat().st_size == 0:
+        raise UnreadableVideo(path, "the file is empty (0 bytes): copy or download it again")
+    try:
+        # An absolute path, for FFmpeg takes "a:b.mp4" for a protocol; files only, for a playlist may name the network.
+        container = av.open(
+            str(path.absolute()), metadata_errors="replace", container_options={"protocol_whitelist": "file"}
+        )
+    except av.FFmpegError as error:
+        raise UnreadableVideo(path, _why_not_opened(path, error)) from error
+    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    best = container.streams.best("video")
+    stream = best if best in videos else next(iter(videos), None)
+    if stream is None or stream.codec_context is None:
+        holds = "sound but no video" if container.streams.audio else f"no video ({container.format.long_name})"
+        container.close()
+        if stream is not None:
+            raise UnreadableVideo(path, "no decoder for its video codec is installed: convert it to H.264")
+        raise UnreadableVideo(path, f"it holds {holds}")
+    for other in container.streams:
+        if other is not stream:
+            other.discard = Discard.all
+    return container, stream
+
+
+def _why_not_opened(path: Path, error: av.FFmpegError) -> str:
+    if not isinstance(error, av.error.InvalidDataError):
+        return f"it cannot be opened ({error.strerror})"
+    with path.open("rb") as file:
+        is_mp4 = file.read(12)[4:8] == b"ftyp"
+    if is_mp4:
+        return "the MP4 file is cut off or damaged, its table of frames (moov) is missing: copy or download it again"
+    return "it is not a video file, or its beginning is damaged"

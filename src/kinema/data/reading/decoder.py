@@ -1,0 +1,209 @@
+"""Decodes as little as shows the wanted frames, and every frame as a decoder that ran from the start shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import av
+from av.video.frame import VideoFrame
+
+from kinema.data.reading.frame_table import FrameTable
+from kinema.data.reading.packets import Packets
+
+Put = Callable[[int, VideoFrame], None]
+
+
+@dataclass
+class Work:
+    """What reading cost so far.
+
+    Attributes:
+        decoded: packets that were sent to the decoder.
+        spared: of these, packets that it was told to pass over if no other frame needs them.
+        seeks: jumps to another keyframe.
+    """
+
+    decoded: int = 0
+    spared: int = 0
+    seeks: int = 0
+
+
+class OutOfOrderError(Exception):
+    """Frames were shown in another order than the table says."""
+
+
+class Decoder:
+    """One codec context that walks over `Packets`.
+
+    Args:
+        packets: of the stream.
+        threads: that decode; 1 where many readers run beside one another.
+    """
+
+    def __init__(self, packets: Packets, threads: int) -> None:
+        self.work = Work()
+        self.damage: set[int] = set(packets.corrupt)
+        self._packets = packets
+        self._threads = threads
+        self._context = packets.decoder
+        self._context.thread_count = threads
+        if threads > 1:
+            self._context.thread_type = "FRAME"
+        # In H.264 a picture says itself that no other needs it. In HEVC it says so only within its temporal layer.
+        self._may_spare = packets.codec == "h264" and packets.progressive
+        self._walk: Iterator[tuple[int, av.Packet]] = iter(())
+        self._next: int | None = None  # the packet to send next; None when only a restart helps
+        self._shown = -1  # the last frame that came out
+        self._floor = 0  # frames before it may come out damaged after a restart: they are not asked of this run
+        self._lost: set[int] = set()  # frames passed over since the last restart
+        self._used = False
+        self._passing = False
+
+    def collect(self, table: FrameTable, wanted: Sequence[int], put: Put, *, exhaustive: bool = False) -> list[int]:
+        """Hands every wanted frame to `put`, in ascending order.
+
+        Args:
+            table: of the stream.
+            wanted: ascending frame indices, without repeats.
+            put: is called with index and frame.
+            exhaustive: decode every packet from the first on, never jump.
+
+        Returns:
+            The wanted frames that did not come out, or came out after damage on which they depend.
+
+        Raises:
+            OutOfOrderError: the table is wrong.
+        """
+        unmet: set[int] = set()
+        runs = [list(wanted)] if exhaustive else _runs(table, wanted)
+        for number, run in enumerate(runs):
+            start = 0 if exhaustive else int(table.starts[run[0]])
+            if not self._reaches(run, start):
+                self._restart(start, int(table.index_of[start]))
+            spare = self._may_spare and not exhaustive
+            unmet |= self._feed(table, run, put, drain=number + 1 < len(runs), spare=spare)
+        return [i for i in wanted if i in unmet or self.is_spoiled(table, i)]
+
+    def all_frames(self) -> Iterator[VideoFrame]:
+        """Every frame that the decoder shows, from the first packet to the last; a frame's `pts` is its packet."""
+        self._restart(0, -1)
+        for _, packet in self._walk:
+            yield from self._checked(self._send(packet))
+        yield from self._checked(self._send(None))
+        self._next = None
+
+    def _checked(self, frames: list[VideoFrame]) -> list[VideoFrame]:
+        self.damage.update(frame.pts for frame in frames if frame.is_corrupt and frame.pts is not None)
+        return frames
+
+    def forget(self) -> None:
+        """Takes back what was learned about damage: the next call starts afresh."""
+        self.damage = set(self._packets.corrupt)
+        self._next = None
+
+    def sound_frames(self, table: FrameTable) -> int:
+        """How many frames of the table decode without damage; decodes all of them."""
+        self.forget()
+        everything = range(len(table))
+        return len(table) - len(self.collect(table, everything, lambda index, frame: None, exhaustive=True))
+
+    def _reaches(self, run: list[int], start: int) -> bool:
+        """Whether decoding on from here meets the run without going back, and without passing a keyframe."""
+        if self._next is None or start > self._next or run[0] <= max(self._shown, self._floor - 1):
+            return False
+        return self._lost.isdisjoint(run)
+
+    def _restart(self, serial: int, index: int) -> None:
+        if self._used:
+            self._context.flush_buffers()
+        if serial and self._packets.primer and not self._used:
+            _, first = next(self._packets.walk(0))
+            self._send(first, harmless=True)
+            self._context.flush_buffers()
+        self.work.seeks += serial > 0 or self._used
+        self._used = True
+        self._walk = self._packets.walk(serial)
+        self._next, self._shown, self._floor = serial, -1, index
+        self._lost.clear()
+
+    def _feed(self, table: FrameTable, run: list[int], put: Put, *, drain: bool, spare: bool) -> set[int]:
+        """Decodes on until all frames of a run came out; returns those that did not.
+
+        Args:
+            table: of the stream.
+            run: ascending frame indices.
+            put: is called with index and frame.
+            drain: end with the packet of the last frame and empty the decoder, so that a restart must follow; else
+                decode on until the decoder lets it go, so that the next call may go on from there.
+            spare: pass over frames that nobody wants and no other frame needs.
+        """
+        pending = set(run)
+        last = max(int(table.serials[i]) for i in run)
+        for serial, packet in self._walk:
+            index = int(table.index_of[serial])
+            passed = spare and serial < last and index not in pending
+            if passed:
+                self._lost.add(index)
+            # Behind a keyframe of an open GOP come frames that need others from before it: they fail after a restart.
+            harmless = 0 <= index < self._floor
+            self._take(table, self._send(packet, passed=passed, harmless=harmless), pending, put)
+            self._next = serial + 1
+            if not pending or self._shown >= run[-1]:
+                return pending
+            if drain and serial >= last:
+                break
+        self._take(table, self._send(None), pending, put)
+        self._next = None
+        return pending
+
+    def _take(self, table: FrameTable, frames: list[VideoFrame], pending: set[int], put: Put) -> None:
+        for frame in frames:
+            if table.counted:
+                index = self._shown + 1
+            else:
+                index = -1 if frame.pts is None else int(table.index_of[frame.pts])
+                if index < max(self._floor, 0):
+                    continue
+                if index <= self._shown:
+                    raise OutOfOrderError
+            self._checked([frame])
+            self._shown = index
+            self._lost.discard(index)
+            if index in pending:
+                pending.remove(index)
+                put(index, frame)
+
+    def _send(self, packet: av.Packet | None, *, passed: bool = False, harmless: bool = False) -> list[VideoFrame]:
+        """Decodes one packet, or empties the decoder; damage is noted, for later frames may depend on it."""
+        if passed != self._passing:
+            self._context.skip_frame = "NONREF" if passed else "DEFAULT"
+            self._passing = passed
+        self.work.decoded += packet is not None
+        self.work.spared += passed
+        try:
+            return self._context.decode(packet)
+        except av.FFmpegError:
+            if harmless:
+                return []
+            at = len(self._packets) - 1 if packet is None or packet.pts is None else packet.pts
+            # With several threads an error shows up that many packets late.
+            self.damage.update(range(max(0, at - self._threads + 1), at + 1))
+            return []
+
+    def is_spoiled(self, table: FrameTable, index: int) -> bool:
+        """Whether damage was met between the keyframe of a frame and the frame itself."""
+        first, last = int(table.starts[index]), int(table.serials[index])
+        return any(first <= serial <= last for serial in self.damage)
+
+
+def _runs(table: FrameTable, wanted: Sequence[int]) -> list[list[int]]:
+    """Groups frames that are met by decoding on: a new run begins where the next frame lies beyond a keyframe."""
+    runs: list[list[int]] = []
+    reached = -1
+    for index in wanted:
+        if not runs or table.starts[index] > reached:
+            runs.append([])
+        runs[-1].append(index)
+        reached = max(reached, int(table.serials[index]) + 1)
+    return runs

@@ -1,0 +1,146 @@
+"""`FrameFolder`: a folder of JPEG or PNG frames, read as if it were a video."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from kinema.data.reading.info import VideoInfo
+from kinema.errors import UnreadableVideo
+
+_ORIENTATION = 0x0112  # EXIF; values from 5 on exchange width and height
+_SUFFIXES = frozenset((".jpg", ".jpeg", ".png"))
+
+
+def frame_names(folder: Path) -> list[str]:
+    """The names of the JPEG and PNG files right inside a folder, `frame10` after `frame9`."""
+    names = [entry.name for entry in folder.iterdir() if entry.suffix.lower() in _SUFFIXES and entry.is_file()]
+    return sorted((name for name in names if not name.startswith(".")), key=_natural)
+
+
+def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    parts = re.findall(r"(\d+)|(\D+)", name)
+    return [(0, int(digits), "") if digits else (1, 0, text.lower()) for digits, text in parts], name
+
+
+class FrameFolder:
+    """Reads frames of a folder by their number, in the natural order of the file names.
+
+    Pictures become RGB with 8 bits; alpha is left away; the turn that a camera wrote into a JPEG (EXIF) is applied.
+
+    Args:
+        path: the folder.
+        fps: frames per second, which a folder does not tell.
+
+    Raises:
+        UnreadableVideo: the folder holds no JPEG or PNG file.
+    """
+
+    def __init__(self, path: str | Path, fps: float = 30.0) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise UnreadableVideo(path, "there is no such folder")
+        self._names = frame_names(self.path)
+        if not self._names:
+            raise UnreadableVideo(path, "the folder holds no JPEG or PNG frames")
+        self._fps = fps
+        self._info: VideoInfo | None = None
+        self.times = np.arange(len(self._names)) / fps
+
+    def __enter__(self) -> FrameFolder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def info(self) -> VideoInfo:
+        """Facts about the frames; reads the head of every file.
+
+        Raises:
+            UnreadableVideo: a file is no picture, or its size is not that of the first.
+        """
+        if self._info is None:
+            sizes = [self._size(name) for name in self._names]
+            for name, size in zip(self._names, sizes, strict=True):
+                self._compare(name, size, sizes[0])
+            width, height = sizes[0]
+            suffix = Path(self._names[0]).suffix.lower()
+            self._info = VideoInfo(
+                path=str(self.path),
+                frames=len(self._names),
+                fps=self._fps,
+                duration=len(self._names) / self._fps,
+                width=width,
+                height=height,
+                codec="png" if suffix == ".png" else "mjpeg",
+                variable_rate=False,
+                has_audio=False,
+            )
+        return self._info
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Frames by their number, in any order, repeats allowed; only these files are opened, and the first.
+
+        Args:
+            indices: whole numbers in [0, frames).
+
+        Returns:
+            uint8 [len(indices), height, width, 3], RGB.
+
+        Raises:
+            UnreadableVideo: a file is no picture, or its size is not that of the first.
+            IndexError: a number lies outside [0, frames).
+        """
+        order = np.asarray(indices, np.int64).reshape(-1)
+        if len(order) and not (order.min() >= 0 and order.max() < len(self)):
+            raise IndexError(f"{self.path}: frames {order.min()} to {order.max()} were asked of {len(self)}")
+        width, height = self._size(self._names[0])
+        clip = torch.empty((len(order), height, width, 3), dtype=torch.uint8)
+        for index in np.unique(order).tolist():
+            picture = self._picture(self._names[index])
+            self._compare(self._names[index], (picture.shape[1], picture.shape[0]), (width, height))
+            clip.numpy()[order == index] = picture
+        return clip
+
+    def _compare(self, name: str, size: tuple[int, int], first: tuple[int, int]) -> None:
+        if size != first:
+            raise UnreadableVideo(
+                self.path,
+                f"frame {name} has {size[0]} x {size[1]} pixels but {self._names[0]} has {first[0]} x {first[1]}: "
+                "give all frames one size",
+            )
+
+    def _size(self, name: str) -> tuple[int, int]:
+        with self._opened(name) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) >= 5
+            return (image.height, image.width) if turned else (image.width, image.height)
+
+    def _picture(self, name: str) -> np.ndarray:
+        with self._opened(name) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip and not scale
+                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+            return np.asarray(image.convert("RGB"))
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[Image.Image]:
+        try:
+            with Image.open(self.path / name) as image:
+                yield image
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            reason = f"frame {name} is not a whole JPEG or PNG picture ({error}): replace it"
+            raise UnreadableVideo(self.path, reason) from error
+
+    def close(self) -> None:
+        """Nothing is held open; there so that folders and files are used alike."""

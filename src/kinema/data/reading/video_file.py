@@ -1,0 +1,182 @@
+"""`VideoReader`: exact frames of a video file by their number, at the least decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+from av.video.frame import VideoFrame
+
+from kinema.data.reading.decoder import Decoder, OutOfOrderError, Put, Work
+from kinema.data.reading.frame_table import FrameTable, from_decoding, from_stamps
+from kinema.data.reading.info import VideoInfo, is_variable
+from kinema.data.reading.packets import Packets
+from kinema.data.reading.picture import Picture
+from kinema.errors import UnreadableVideo
+
+
+class VideoReader:
+    """Reads frames of a video file by their number in the order of showing.
+
+    Every frame has the same bits as the one that decoding the whole file gives at that place. Frames that nobody asks
+    for are not converted, and not decoded where none of the wanted ones depends on them; the reader goes to another
+    keyframe only when the next wanted frame lies beyond one.
+
+    Frames are counted from the container's packets. Where these do not tell (stamps that are missing, equal or not
+    those of the shown order; packets that hold two frames or none), opening decodes the file once, keeps the frames if
+    they are small enough, and is exact as well.
+
+    A file that lists more frames than it holds (cut off), or in which frames are damaged, keeps its count. Frames that
+    do not depend on the damage can be read; asking for another raises `UnreadableVideo`, which says how many can.
+
+    Args:
+        path: the file.
+        threads: that decode; leave it at 1 where several readers run beside one another, as in a loader's workers.
+        memory: bytes that the reader may keep of packets, and again of frames.
+
+    Raises:
+        UnreadableVideo: no frame can be had.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int = 1, memory: int = 64 * 2**20) -> None:
+        self.path = Path(path)
+        self._packets = Packets(self.path, memory)
+        self._decoder = Decoder(self._packets, threads)
+        self._picture = Picture(self._packets.size)
+        self._kept: dict[int, VideoFrame] = {}
+        self._info: VideoInfo | None = None
+        self._exhaustive = False
+        self.converted = 0
+        try:
+            table = from_stamps(self._packets)
+            self._use(self._count_out(memory) if table is None else table)
+        except Exception:
+            self.close()
+            raise
+
+    def _use(self, table: FrameTable) -> None:
+        self._table = table
+        self.times = table.times
+        if self._packets.missing:
+            step = float(np.median(np.diff(table.times))) if len(table) > 1 else self._packets.period
+            further = table.times[-1] + step * np.arange(1, self._packets.missing + 1)
+            self.times = np.concatenate([table.times, further])
+
+    def _count_out(self, memory: int) -> FrameTable:
+        """Decodes everything once, to see which frames there are."""
+        serials: list[int | None] = []
+        kept = 0
+        for frame in self._decoder.all_frames():
+            kept += sum(plane.buffer_size for plane in frame.planes)
+            if kept <= memory:
+                self._kept[len(serials)] = frame
+            serials.append(frame.pts)
+        if not serials:
+            raise UnreadableVideo(self.path, f"none of its {len(self._packets)} frames can be decoded")
+        return from_decoding(self._packets, serials)
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def work(self) -> Work:
+        """What decoding cost so far."""
+        return self._decoder.work
+
+    @property
+    def info(self) -> VideoInfo:
+        """Facts about the video; how the picture is turned is known from the first frame, which may be decoded here."""
+        if self._info is None:
+            if not self._picture.is_known:
+                self._collect([0], lambda index, frame: self._picture.look(frame))
+            width, height = self._picture.shown_size
+            frames = len(self.times)
+            period = self.times[-1] / (frames - 1) if frames > 1 else self._packets.period
+            self._info = VideoInfo(
+                path=str(self.path),
+                frames=frames,
+                fps=1 / period,
+                duration=frames * period,
+                width=width,
+                height=height,
+                codec=self._packets.codec,
+                variable_rate=is_variable(self.times, self._packets.unit),
+                has_audio=self._packets.has_audio,
+            )
+        return self._info
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Frames by their number, in any order, repeats allowed.
+
+        Args:
+            indices: whole numbers in [0, frames).
+
+        Returns:
+            uint8 [len(indices), height, width, 3], RGB.
+
+        Raises:
+            UnreadableVideo: a wanted frame is missing or damaged.
+            IndexError: a number lies outside [0, frames).
+        """
+        order = np.asarray(indices, np.int64).reshape(-1)
+        if len(order) and not (order.min() >= 0 and order.max() < len(self)):
+            raise IndexError(f"{self.path}: frames {order.min()} to {order.max()} were asked of {len(self)}")
+        places: dict[int, list[int]] = {}
+        for place, index in enumerate(order.tolist()):
+            places.setdefault(index, []).append(place)
+        clip: torch.Tensor | None = None
+
+        def put(index: int, frame: VideoFrame) -> None:
+            nonlocal clip
+            picture = self._picture.rgb(frame)
+            self.converted += 1
+            if clip is None:
+                clip = torch.empty((len(order), *picture.shape), dtype=torch.uint8)
+            clip.numpy()[places[index]] = picture
+
+        self._collect(sorted(places), put)
+        if clip is None:
+            return torch.empty((0, self.info.height, self.info.width, 3), dtype=torch.uint8)
+        return clip
+
+    def _collect(self, wanted: list[int], put: Put) -> None:
+        try:
+            unmet = self._attempt(wanted, put)
+        except OutOfOrderError:
+            self._use(self._count_out(memory=0))
+            unmet = self._attempt(wanted, put)
+        if unmet and not self._exhaustive:
+            self._exhaustive = True  # jumps lost a frame: from now on as a player would, from the start
+            self._decoder.forget()
+            unmet = self._attempt(unmet, put)
+        if unmet:
+            sound, listed = self._decoder.sound_frames(self._table), len(self)
+            state = "cut off" if unmet[0] >= len(self._table) else "damaged"
+            reason = f"frame {unmet[0]} cannot be read, for the file is {state} ({sound} of {listed} frames can)"
+            raise UnreadableVideo(self.path, f"{reason}: copy or download it again")
+
+    def _attempt(self, wanted: list[int], put: Put) -> list[int]:
+        """Hands over the wanted frames; returns those that cannot be had this way."""
+        stored = [i for i in wanted if i < len(self._table)]
+        if len(stored) < len(wanted):
+            return wanted[len(stored) :]
+        for index in stored:
+            if index in self._kept:
+                put(index, self._kept[index])
+        rest = [i for i in stored if i not in self._kept]
+        unmet = self._decoder.collect(self._table, rest, put, exhaustive=self._exhaustive)
+        return unmet + [i for i in stored if i in self._kept and self._decoder.is_spoiled(self._table, i)]
+
+    def close(self) -> None:
+        """Gives back the file and the memory."""
+        self._packets.close()
+        self._kept.clear()

@@ -1,0 +1,47 @@
+"""Videos as frames by number: files of any kind that FFmpeg decodes, and folders of JPEG or PNG frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kinema.data.reading.frame_folder import FrameFolder, frame_names
+from kinema.data.reading.info import VideoInfo, ticks
+from kinema.data.reading.video_file import VideoReader
+
+__all__ = ["FrameFolder", "VideoInfo", "VideoReader", "is_video", "open_video", "probe", "ticks"]
+
+# fmt: off
+_SUFFIXES = frozenset((
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf",
+    ".flv", ".f4v", ".3gp", ".ogv", ".vob", ".divx", ".h264", ".264", ".hevc", ".h265", ".mjpeg", ".mjpg", ".ivf",
+    ".y4m", ".gif",
+))
+# fmt: on
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a path looks like a video: a file by its suffix, a folder by holding JPEG or PNG files itself."""
+    path = Path(path)
+    if path.is_dir():
+        return bool(frame_names(path))
+    return path.suffix.lower() in _SUFFIXES
+
+
+def open_video(path: str | Path) -> VideoReader | FrameFolder:
+    """A reader for a video file or a folder of frames; use it in a `with` statement.
+
+    Raises:
+        UnreadableVideo: no frame can be had.
+    """
+    path = Path(path)
+    return FrameFolder(path) if path.is_dir() else VideoReader(path)
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Facts about a video. Of a file one frame is decoded, of a folder the head of every frame is read.
+
+    Raises:
+        UnreadableVideo: no frame can be had, or the frames of a folder differ in size.
+    """
+    with open_video(path) as video:
+        return video.info

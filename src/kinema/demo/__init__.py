@@ -1,0 +1,1 @@
+"""The whole story on generated clips: what `kinema demo` runs and the page it leaves."""

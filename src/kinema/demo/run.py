@@ -1,0 +1,165 @@
+"""`run_demo`: clips are generated, two networks are trained and tested on them, one file is recognised, a page is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from kinema.clip_spec import ClipSpec
+from kinema.data.clips import decode
+from kinema.data.manifest import Manifest, read_manifest
+from kinema.data.puppets import contact_sheet, generate
+from kinema.data.puppets.actions import ACTIONS
+from kinema.data.sampling import test_indices
+from kinema.data.transforms import Augment
+from kinema.demo.page import Contestant, Story, write_page
+from kinema.evaluation.cost import count, environment
+from kinema.evaluation.latency import latency
+from kinema.evaluation.runner import evaluate
+from kinema.evaluation.statistics import mcnemar, paired_bootstrap, pair_accuracy
+from kinema.recognizer import Recognizer, versions
+from kinema.training.config import Optim, TrainConfig
+from kinema.training.report import read_metrics
+from kinema.training.run import train
+
+VIEWS = (2, 1)
+SHOWN = "pick up"
+PAIRS = [(a.labels[0], a.labels[1]) for a in ACTIONS if a.reversed]
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The size of the demo; the default ends within minutes on two cores.
+
+    Attributes:
+        out: folder for everything; what is complete in it is not made again.
+        seed: of clips and trainings.
+        train: training clips of every class.
+        test: test clips of every class.
+        speed: clips of every class in the split `speed`.
+        epochs: of each training.
+        width: multiplies the channels of both networks.
+    """
+
+    out: str = "demo"
+    seed: int = 0
+    train: int = 90
+    test: int = 16
+    speed: int = 8
+    epochs: int = 8
+    width: float = 0.25
+
+
+def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
+    """Runs the whole story.
+
+    Args:
+        config: its size.
+        say: receives lines for a person.
+
+    Returns:
+        The page, `OUT/index.html`.
+    """
+    began = time.perf_counter()
+    out = Path(config.out)
+    say("1. Generating clips: an articulated figure performs actions, five pairs of which are each other reversed")
+    data = generate(out / "puppets", seed=config.seed, train=config.train, test=config.test, speed=config.speed)
+    manifest = read_manifest(data)
+    counts = ", ".join(f"{len(manifest.split(s).samples)} in {s}" for s in manifest.splits)
+    say(f"   {len(manifest.samples)} clips of {len(manifest.labels)} actions: {counts}")
+    sheet = contact_sheet(data, out / "contact-sheet.png")
+    contestants = [
+        _contest(name, manifest, data, out, config, f"{2 + i}.", say) for i, name in enumerate(("stm_r18", "tsn_r18"))
+    ]
+    correct = [c.test.correct for c in contestants]
+    difference, test = paired_bootstrap(correct[1], correct[0]), mcnemar(correct[1], correct[0])
+    first, second = contestants
+    say(
+        f"4. {first.name} against {second.name}: {100 * difference.difference:+.1f} points of top-1 (95 % interval "
+        f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}), McNemar p = {test.p:.2g}"
+    )
+    sample = next(s for s in manifest.split("test").samples if s.label == SHOWN)
+    recognizer = Recognizer.load(out / first.name)
+    prediction = recognizer.predict(sample.path)
+    say(f"5. {sample.path}: {prediction.label} ({prediction.score:.2f}), in truth {sample.label}")
+    story = Story(
+        contestants, difference, test, sheet, _strip(sample.path, recognizer.spec, out / "clip.png"), prediction,
+        str(Path(sample.path).relative_to(out)) if Path(sample.path).is_relative_to(out) else sample.path, sample.label,
+        _protocol(config, recognizer.spec, manifest), {**environment(), **versions()},
+    )  # fmt: skip
+    write_page(story, out / "index.html")
+    say(
+        f"6. {time.perf_counter() - began:.0f} s in all; the page with curves, confusion and cost: {out / 'index.html'}"
+    )
+    return out / "index.html"
+
+
+def _contest(
+    name: str, manifest: Manifest, data: Path, out: Path, config: DemoConfig, number: str, say: Callable[[str], None]
+) -> Contestant:
+    say(f"{number} Training and testing {name}")
+    began = time.perf_counter()
+    train(_training(name, data, out, config), say=lambda line: say("   " + line.replace("\n", "\n   ")))
+    seconds = time.perf_counter() - began
+    recognizer = Recognizer.load(out / name)
+    train_labels = [s.label for s in manifest.split("train").samples]
+    results = {
+        split: evaluate(recognizer, manifest.split(split), views=VIEWS, batch=32, train_labels=train_labels)
+        for split in ("test", "speed")
+    }
+    test = results["test"]
+    pairs = pair_accuracy([s.label for s in test.samples], test.scores, test.labels, PAIRS)
+    m, spec = test.metrics, recognizer.spec
+    say(
+        f"   test: top-1 {m.top1:.1%} [{m.top1_interval[0]:.1%}, {m.top1_interval[1]:.1%}], top-5 {m.topk:.1%}, mean class "
+        f"{m.mean_class:.1%}, {m.coverage}, {VIEWS[0]}x{VIEWS[1]} views"
+    )
+    say(
+        f"   direction inside the reversal pairs: {pairs.overall:.1%} of {pairs.videos}; speed: {results['speed'].metrics.top1:.1%}"
+    )
+    shape = {"num_classes": len(test.labels), "frames": spec.frames, "size": spec.crop}
+    options = {"width": config.width}
+    return Contestant(
+        name, read_metrics(out / name / "metrics.csv"), test, results["speed"], pairs,
+        count(name, options=options, **shape), latency(name, options=options, repeats=30, **shape), seconds,
+    )  # fmt: skip
+
+
+def _training(name: str, data: Path, out: Path, config: DemoConfig) -> TrainConfig:
+    return TrainConfig(
+        model=name,
+        data=str(data),
+        out=str(out / name),
+        options={"width": config.width, "dropout": 0.2},
+        clip={"frames": 8, "short_side": 72, "crop": 64},
+        epochs=config.epochs,
+        batch=32,
+        seed=config.seed,
+        optim=Optim(lr=0.1, nesterov=True, warmup=0.5),
+        augment=Augment(scale="jitter", jitter=(64, 80)),
+    )
+
+
+def _strip(video: str, spec: ClipSpec, path: Path) -> Path:
+    """The frames of the central clip side by side."""
+    frames = decode(video, lambda n: test_indices(n, spec, 1)[0])
+    row = torch.cat(list(frames), 1).numpy()
+    Image.fromarray(row).save(path)
+    return path
+
+
+def _protocol(config: DemoConfig, spec: ClipSpec, manifest: Manifest) -> dict[str, str]:
+    given = _training("", Path(), Path(), config)
+    return {
+        "data": f"{config.train} training, {config.test} test and {config.speed} speed clips of each of "
+        f"{len(manifest.labels)} actions, generated from seed {config.seed}",
+        "clip": f"{spec.frames} frames, one of each of {spec.frames} equal parts, {spec.crop}x{spec.crop} pixels",
+        "training": f"{given.epochs} epochs, batch {given.batch}, SGD with learning rate {given.optim.lr} and momentum "
+        f"{given.optim.momentum}, {given.optim.schedule} schedule, both networks alike; the last weights are tested",
+        "test": f"{VIEWS[0]} clips x {VIEWS[1]} crop, softmax scores averaged",
+    }

@@ -1,0 +1,184 @@
+"""Accuracies of a test. A video that could not be read is wrong in every one of them, never left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinema.evaluation.statistics import LEVEL, RESAMPLES, bootstrap_interval
+
+SEED = 0  # of the bootstrap
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many videos stand behind a figure.
+
+    Attributes:
+        expected: videos of the test.
+        read: those that gave clips.
+        failed: those that did not; they count as errors.
+    """
+
+    expected: int
+    read: int
+    failed: int
+
+    def __str__(self) -> str:
+        return f"{self.expected} expected / {self.read} read / {self.failed} failed"
+
+
+@dataclass(frozen=True)
+class Majority:
+    """What one would get by always naming the same label.
+
+    Attributes:
+        label: the most frequent label (of equally frequent ones, the first in the order of the recognizer's labels).
+        share: of the test's videos that have it, 0 to 1.
+    """
+
+    label: str
+    share: float
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class of a test.
+
+    Attributes:
+        label: its name.
+        videos: of the test that show it.
+        failed: those of them that could not be read.
+        recall: share of its videos that were recognised, 0 to 1; None where the test has none.
+        predicted: what the readable ones were taken for, label -> videos, most frequent first: a row of the confusion
+            matrix without its zeros.
+    """
+
+    label: str
+    videos: int
+    failed: int
+    recall: float | None
+    predicted: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """All figures of a test; accuracies are shares of the expected videos, 0 to 1.
+
+    Attributes:
+        top1: share of videos whose true label has the highest score.
+        top1_interval: percentile bootstrap over videos, level 0.95, 2000 resamples, seed 0.
+        topk: share of videos whose true label is among the k highest scores.
+        k: 5, or the number of labels where there are fewer.
+        mean_class: mean recall of the classes that occur in the test.
+        classes_tested: how many of them there are.
+        majority: of the test set.
+        train_majority: always naming the most frequent label of the training set; None where it is not known.
+        coverage: the videos behind these figures.
+        per_class: one entry a label, in the order of the recognizer.
+    """
+
+    top1: float
+    top1_interval: tuple[float, float]
+    topk: float
+    k: int
+    mean_class: float
+    classes_tested: int
+    majority: Majority
+    train_majority: Majority | None
+    coverage: Coverage
+    per_class: tuple[ClassResult, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"bootstrap": {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED}}
+
+
+def measure(
+    targets: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    labels: Sequence[str],
+    *,
+    train_labels: Sequence[str] | None = None,
+) -> Metrics:
+    """All figures of a test.
+
+    Args:
+        targets: N outputs that the videos should get.
+        scores: N K; a row of NaN is a video that could not be read.
+        labels: K names.
+        train_labels: label of every training video, where they are known.
+    """
+    n, k = len(targets), min(5, len(labels))
+    readable = ~np.isnan(scores).any(1)
+    ranks = true_ranks(targets, scores)
+    correct = ranks < 1
+    confusion = confusion_matrix(targets[readable], scores[readable].argmax(1), len(labels))
+    videos = np.bincount(targets, minlength=len(labels))
+    per_class = []
+    for i, label in enumerate(labels):
+        row = sorted(np.flatnonzero(confusion[i]), key=lambda j: (-confusion[i, j], j))
+        recall = float(confusion[i, i] / videos[i]) if videos[i] else None
+        failed = int(videos[i] - confusion[i].sum())
+        per_class.append(
+            ClassResult(label, int(videos[i]), failed, recall, {labels[int(j)]: int(confusion[i, j]) for j in row})
+        )
+    recalls = [c.recall for c in per_class if c.recall is not None]
+    shares = {label: float(videos[i] / n) for i, label in enumerate(labels)}
+    top = labels[int(videos.argmax())]
+    return Metrics(
+        top1=float(correct.mean()),
+        top1_interval=bootstrap_interval(correct, seed=SEED),
+        topk=float((ranks < k).mean()),
+        k=k,
+        mean_class=float(np.mean(recalls)),
+        classes_tested=len(recalls),
+        majority=Majority(top, shares[top]),
+        train_majority=_train_majority(train_labels, labels, shares) if train_labels else None,
+        coverage=Coverage(n, int(readable.sum()), int(n - readable.sum())),
+        per_class=tuple(per_class),
+    )
+
+
+def true_ranks(targets: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """How many labels come before the true one: 0 is right. Equal scores rank in the order of the labels.
+
+    Args:
+        targets: N.
+        scores: N K; a row of NaN ranks the true label last, behind all K.
+
+    Returns:
+        int64 N.
+    """
+    if not len(targets):
+        return np.zeros(0, dtype=np.int64)
+    own = np.take_along_axis(scores, targets[:, None], 1)
+    earlier = np.arange(scores.shape[1]) < targets[:, None]
+    ranks = ((scores > own) | ((scores == own) & earlier)).sum(1)
+    return np.where(np.isnan(scores).any(1), scores.shape[1], ranks).astype(np.int64)
+
+
+def confusion_matrix(targets: NDArray[np.int64], predictions: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
+    """Videos by true label (rows) and predicted label (columns).
+
+    Args:
+        targets: N.
+        predictions: N.
+        classes: K.
+
+    Returns:
+        int64 K K.
+    """
+    flat = np.bincount(targets * classes + predictions, minlength=classes * classes)
+    return flat.reshape(classes, classes).astype(np.int64)
+
+
+def _train_majority(train_labels: Sequence[str], labels: Sequence[str], shares: dict[str, float]) -> Majority:
+    counts = Counter(train_labels)
+    top = max(labels, key=lambda label: counts[label])
+    return Majority(top, shares[top])

@@ -1,0 +1,208 @@
+"""The files of a test: `metrics.json`, `scores.parquet` (one row a video) and `ledger.csv` (what could not be read)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from kinema.errors import KinemaError
+from kinema.evaluation.metrics import true_ranks
+from kinema.evaluation.naming import data_root, printable, relative
+from kinema.evaluation.runner import TestResult
+from kinema.files import replace_file
+from kinema.recognizer import Recognizer, versions
+
+METRICS, SCORES, LEDGER = "metrics.json", "scores.parquet", "ledger.csv"
+_LABELS, _ROOT = b"kinema.labels", b"kinema.root"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `scores.parquet` holds, one entry a video in the order of the test.
+
+    Attributes:
+        labels: K names, in the order of the scores.
+        root: the folder that relative paths start from.
+        paths: N, relative to `root` where they lie below it.
+        spans: N pairs of start and end in seconds; None is the beginning or the end of the video.
+        truth: N labels.
+        predictions: N labels, or None for a video that could not be read.
+        scores: float32 N K; NaN for a video that could not be read.
+        errors: N, why a video could not be read, or None.
+    """
+
+    labels: tuple[str, ...]
+    root: str
+    paths: tuple[str, ...]
+    spans: tuple[tuple[float | None, float | None], ...]
+    truth: tuple[str, ...]
+    predictions: tuple[str | None, ...]
+    scores: NDArray[np.float32]
+    errors: tuple[str | None, ...]
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """N, right or wrong; a video that could not be read is wrong."""
+        place = {label: i for i, label in enumerate(self.labels)}
+        return true_ranks(np.array([place[label] for label in self.truth], dtype=np.int64), self.scores) < 1
+
+
+@dataclass(frozen=True)
+class Test:
+    """What was tested on what: two tests that agree in this are the same test.
+
+    Attributes:
+        recognizer: as it was given.
+        data: as it was given.
+        split: name of the split, or `all`.
+        views: `CLIPSxCROPS`.
+    """
+
+    __test__ = False  # not a test of pytest's
+
+    recognizer: str
+    data: str
+    split: str
+    views: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Plain values, local paths in full: a relative path means another place from another folder."""
+        places = {
+            key: value if value.startswith("hf-hub:") else str(Path(value).resolve())
+            for key, value in (("recognizer", self.recognizer), ("data", self.data))
+        }
+        return {**places, "split": self.split, "views": self.views}
+
+
+def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str, Any]:
+    """All of `metrics.json`: what was tested, how, with what, and the figures with their coverage."""
+    spec = recognizer.spec
+    return {
+        "test": test.to_dict(),
+        "metrics": result.metrics.to_dict(),
+        "views": result.views.to_dict(),
+        "protocol": {
+            "clip": spec.to_dict(),
+            "sampler": f"{spec.sampler}, {result.views.clips} clips of {spec.frames} frames at fixed places",
+            "crop": f"{spec.test_crop or spec.crop} of short side {spec.short_side}, at {spec.crop}x{spec.crop}",
+            "fusion": "softmax scores averaged over views",
+            "unreadable": "counted as errors",
+            "randomness": "none but the bootstrap",
+        },
+        "root": str(data_root(result.source)),
+        "architecture": recognizer.model.architecture,
+        "training": recognizer.card.get("training"),
+        "versions": versions(),
+    }
+
+
+def require_free(out: Path, test: Test, *, overwrite: bool = False) -> None:
+    """Refuses a folder that holds the files of something else; the same test again replaces its own files.
+
+    Raises:
+        KinemaError: `out` holds another test, or files with the names of a test's that are not known to be one.
+    """
+    if out.exists() and not out.is_dir():
+        raise KinemaError(f"{out}: is a file; give a folder as --out")
+    held = [name for name in (METRICS, SCORES, LEDGER) if (out / name).exists()]
+    if not held or overwrite:
+        return
+    try:
+        old = json.loads((out / METRICS).read_text(encoding="utf-8"))["test"]
+    except (OSError, ValueError, KeyError, TypeError):
+        old = None
+    if old is None:
+        raise KinemaError(f"{out}: {held[0]} there is not of a finished test; give another --out, or --overwrite")
+    there = old if isinstance(old, dict) else {}
+    changed = [f"{key} ({there.get(key)} there)" for key, value in test.to_dict().items() if there.get(key) != value]
+    if changed:
+        differs = " and ".join(changed)
+        raise KinemaError(f"{out}: holds a test with another {differs}; give another --out, or --overwrite")
+
+
+def write_results(out: Path, result: TestResult, recognizer: Recognizer, test: Test) -> None:
+    """Writes the three files, each in one step, `metrics.json` last.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written.
+    """
+    table = _table(result)
+    ledger = io.StringIO()
+    writer = csv.writer(ledger, lineterminator="\n")
+    writer.writerow(("path", "error"))
+    root = data_root(result.source)
+    writer.writerows((relative(path, root), printable(reason)) for path, reason in result.failures)
+    text = printable(json.dumps(document(result, recognizer, test), indent=2, ensure_ascii=False)) + "\n"
+    replace_file(out / SCORES, lambda part: _write_table(table, part))
+    replace_file(out / LEDGER, lambda part: part.write_text(ledger.getvalue(), encoding="utf-8"))
+    replace_file(out / METRICS, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def read_scores(path: str | Path) -> Scores:
+    """Reads the scores of a test.
+
+    Args:
+        path: a `scores.parquet`, or the folder that holds it.
+
+    Raises:
+        KinemaError: no such file, or not one that `kinema test` wrote.
+    """
+    path = Path(path)
+    file = path / SCORES if path.is_dir() else path
+    if not file.is_file():
+        raise KinemaError(f"{file}: there are no scores; make them with kinema test")
+    try:
+        table = pq.read_table(file)
+        labels = tuple(json.loads(table.schema.metadata[_LABELS]))
+        rows = {name: table[name].to_pylist() for name in ("path", "label", "prediction", "error", "start", "end")}
+        scores = np.full((table.num_rows, len(labels)), np.nan, dtype=np.float32)
+        readable = np.array([error is None for error in rows["error"]], dtype=bool)
+        flat = table["scores"].combine_chunks().flatten().to_numpy()
+        scores[readable] = flat.reshape(-1, len(labels))
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise KinemaError(f"{file}: not the scores of a test ({reason}); make them with kinema test") from error
+    return Scores(
+        labels=labels,
+        root=table.schema.metadata[_ROOT].decode(),
+        paths=tuple(rows["path"]),
+        spans=tuple(zip(rows["start"], rows["end"], strict=True)),
+        truth=tuple(rows["label"]),
+        predictions=tuple(rows["prediction"]),
+        scores=scores,
+        errors=tuple(rows["error"]),
+    )
+
+
+def _table(result: TestResult) -> pa.Table:
+    root = data_root(result.source)
+    readable = np.array([error is None for error in result.errors], dtype=bool)
+    ends = np.concatenate([[0], np.cumsum(readable * len(result.labels))])
+    values = pa.array(result.scores[readable].ravel(), pa.float32())
+    lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values, mask=pa.array(~readable))
+    columns = {
+        "path": pa.array([relative(s.path, root) for s in result.samples], pa.string()),
+        "label": pa.array([printable(s.label) for s in result.samples], pa.string()),
+        "prediction": pa.array([None if p is None else printable(p) for p in result.predictions], pa.string()),
+        "scores": lists,
+        "error": pa.array([None if e is None else printable(e) for e in result.errors], pa.string()),
+        "start": pa.array([s.start for s in result.samples], pa.float64()),
+        "end": pa.array([s.end for s in result.samples], pa.float64()),
+        "distinct_views": pa.array([None if p is None else p.distinct for p in result.proofs], pa.int32()),
+    }
+    names = json.dumps([printable(label) for label in result.labels], ensure_ascii=False).encode()
+    return pa.table(columns).replace_schema_metadata({_LABELS: names, _ROOT: printable(str(root)).encode()})
+
+
+def _write_table(table: pa.Table, part: Path) -> None:
+    with part.open("wb") as file:  # Python's file, so that a full disk raises Python's OSError with its reason
+        pq.write_table(table, file)

@@ -1,0 +1,177 @@
+"""`evaluate`: a recognizer on a manifest. Every video is read once for all its views and counted once, read or not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from kinema.data.datasets import TestVideos, collate_test, label_indices
+from kinema.data.manifest import Manifest
+from kinema.data.sources import Sample
+from kinema.errors import KinemaError, RunError
+from kinema.evaluation.metrics import Metrics, measure, true_ranks
+from kinema.evaluation.views import ViewProof, ViewSummary, prove, summarise
+from kinema.recognizer import Recognizer
+
+Progress = Callable[[int, int], object]  # videos done, videos expected
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What came out of a test, one entry a video in the order of the manifest.
+
+    Attributes:
+        source: the data it was made on.
+        labels: K names, in the order of the scores.
+        samples: the N videos.
+        targets: int64 N, the outputs that they should get.
+        scores: float32 N K, softmax scores averaged over views; NaN for a video that could not be read.
+        errors: N, why a video could not be read, or None.
+        proofs: N, what is known of its views, or None.
+        metrics: all figures.
+        views: whether the views differ.
+    """
+
+    __test__ = False  # not a test of pytest's
+
+    source: str
+    labels: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    targets: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    errors: tuple[str | None, ...]
+    proofs: tuple[ViewProof | None, ...]
+    metrics: Metrics
+    views: ViewSummary
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """N, right or wrong; a video that could not be read is wrong."""
+        return true_ranks(self.targets, self.scores) < 1
+
+    @property
+    def predictions(self) -> tuple[str | None, ...]:
+        """The label with the highest score (the first of equal ones), or None."""
+        return tuple(
+            None if error is not None else self.labels[int(row.argmax())]
+            for row, error in zip(self.scores, self.errors, strict=True)
+        )
+
+    @property
+    def failures(self) -> tuple[tuple[str, str], ...]:
+        """Path and reason of every video that could not be read."""
+        pairs = zip(self.samples, self.errors, strict=True)
+        return tuple((sample.path, error) for sample, error in pairs if error is not None)
+
+
+def evaluate(
+    recognizer: Recognizer,
+    manifest: Manifest,
+    *,
+    views: tuple[int, int] = (1, 1),
+    workers: int = -1,
+    batch: int = 8,
+    device: str | torch.device | None = None,
+    train_labels: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> TestResult:
+    """Tests a recognizer.
+
+    A video that cannot be read is an error of the test: it is kept, noted with the reason, and wrong in every figure.
+
+    Args:
+        recognizer: what is tested.
+        manifest: the videos, usually `read_manifest(data, check=False).split("test")`.
+        views: clips and crops of each video.
+        workers: processes that read videos; 0 reads in this one, -1 is one a core, at most 8.
+        batch: views in one pass of the network.
+        device: where the network goes; None leaves it where it is.
+        train_labels: label of every training video, for the figure of always naming the most frequent one.
+        progress: called after every few videos with the videos done and expected.
+
+    Raises:
+        KinemaError: a label that the recognizer does not have, views that cannot be cut, or an empty manifest.
+        RunError: no video could be read, the network gives scores that are not finite, or a loader process died.
+    """
+    clips, crops = views
+    if batch < 1 or workers < -1:
+        raise KinemaError(f"batch {batch}, workers {workers}: give a batch of at least 1, and 0 or more workers or -1")
+    if not manifest.samples:
+        raise KinemaError(f"{manifest.source} holds no video to test on: name another split")
+    data = TestVideos(manifest, recognizer.labels, recognizer.spec, clips, crops)
+    if device is not None:
+        recognizer.to(device)
+    n, total = len(data), clips * crops
+    scores = np.full((n, len(recognizer.labels)), np.nan, dtype=np.float32)
+    errors: list[str | None] = [None] * n
+    proofs: list[ViewProof | None] = [None] * n
+    seen = np.zeros(n, dtype=np.int64)
+    for read in _batches(data, max(1, batch // total), workers):
+        for failure in read["failures"]:
+            seen[failure.index] += 1
+            errors[failure.index] = failure.reason
+        if read["path"]:
+            places = read["index"].numpy()
+            np.add.at(seen, places, 1)
+            scores[places] = _average(recognizer, read["views"], batch, read["path"])
+            for place, keys in zip(places, read["keys"], strict=True):
+                proofs[place] = prove(keys)
+        if progress is not None:
+            progress(int(seen.sum()), n)
+    if (seen != 1).any():  # a sampler that pads or drops would silently change the figures
+        raise AssertionError(f"{int((seen != 1).sum())} videos were not counted exactly once")
+    _require_read(manifest, errors)
+    targets = np.array(label_indices(manifest, recognizer.labels), dtype=np.int64)
+    return TestResult(
+        source=manifest.source,
+        labels=recognizer.labels,
+        samples=manifest.samples,
+        targets=targets,
+        scores=scores,
+        errors=tuple(errors),
+        proofs=tuple(proofs),
+        metrics=measure(targets, scores, recognizer.labels, train_labels=train_labels),
+        views=summarise([p for p in proofs if p is not None], clips, crops),
+    )
+
+
+def _batches(data: TestVideos, videos: int, workers: int) -> Any:
+    """The loader's batches; a loader process that dies becomes one sentence."""
+    wanted = min(8, os.cpu_count() or 1) if workers < 0 else workers
+    loader = DataLoader(
+        data, batch_size=videos, num_workers=min(wanted, -(-len(data) // videos)), collate_fn=collate_test
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        raise RunError(
+            "a process that reads videos was killed (memory or /dev/shm full, or a decoder crashed); "
+            "test with --workers 0, or raise the memory"
+        ) from error
+
+
+def _average(recognizer: Recognizer, views: Tensor, batch: int, paths: list[str]) -> NDArray[np.float32]:
+    """uint8 B V 3 T S S -> B K."""
+    single = recognizer.scores(views.flatten(0, 1), batch=batch)
+    means = single.unflatten(0, views.shape[:2]).mean(1).numpy()
+    broken = [path for path, row in zip(paths, means, strict=True) if not np.isfinite(row).all()]
+    if broken:
+        raise RunError(f"{broken[0]}: the network's scores are not finite; its weights are damaged, train it anew")
+    return means
+
+
+def _require_read(manifest: Manifest, errors: Sequence[str | None]) -> None:
+    if any(error is None for error in errors):
+        return
+    first = f"{manifest.samples[0].path}: {errors[0]}"
+    raise RunError(f"{manifest.source}: none of {len(errors)} videos could be read (first {first}); check the paths")

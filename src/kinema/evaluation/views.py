@@ -1,0 +1,185 @@
+"""The views of a test: how many, whether they really differ, and what each of them shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from kinema.clip_spec import ClipSpec
+from kinema.data.datasets import Failure, TestVideos
+from kinema.data.manifest import Manifest
+from kinema.data.transforms import Box
+from kinema.data.video import VideoInfo, open_video
+from kinema.errors import KinemaError, RunError
+
+ViewKey = tuple[tuple[int, ...], Box]  # the frames of a view and what is cut from each
+
+_LINE = 72  # characters of a time line
+_PICTURE = 24  # characters of the width of a drawn frame
+
+
+def parse_views(text: str) -> tuple[int, int]:
+    """Reads `CLIPSxCROPS`.
+
+    Raises:
+        KinemaError: not two whole numbers, no clip, or crops other than 1 and 3.
+    """
+    found = re.fullmatch(r"(\d+)[x×X](\d+)", text.strip())
+    if not found:
+        raise KinemaError(f"--views {text}: give CLIPSxCROPS, such as 10x3 for ten clips with three crops each")
+    clips, crops = int(found[1]), int(found[2])
+    if clips < 1:
+        raise KinemaError(f"--views {text}: give at least 1 clip, such as 1x1")
+    if crops not in (1, 3):
+        raise KinemaError(f"--views {text}: give 1 crop (centre) or 3 crops (along the longer side)")
+    return clips, crops
+
+
+@dataclass(frozen=True)
+class ViewProof:
+    """What is known of the views of one video, by the frames and the box that each was cut from.
+
+    Attributes:
+        views: how many there are.
+        distinct: how many of them differ.
+        distinct_clips: how many different sets of frames there are.
+        distinct_crops: how many different boxes there are.
+        repeats: a clip shows one frame more than once: the video is shorter than a clip, or holds a frame for long.
+    """
+
+    views: int
+    distinct: int
+    distinct_clips: int
+    distinct_crops: int
+    repeats: bool
+
+
+def prove(keys: Sequence[ViewKey]) -> ViewProof:
+    """Counts the different views of one video."""
+    clips, boxes = {frames for frames, _ in keys}, {box for _, box in keys}
+    repeats = any(len(set(frames)) < len(frames) for frames in clips)
+    return ViewProof(len(keys), len(set(keys)), len(clips), len(boxes), repeats)
+
+
+@dataclass(frozen=True)
+class ViewSummary:
+    """Whether the views of a test's videos differ.
+
+    Attributes:
+        clips: temporal views of a video.
+        crops: spatial views of each clip.
+        all_distinct: readable videos of which all views differ.
+        coinciding: readable videos of which at least two views are the same.
+        fewest_distinct: of any readable video.
+        same_clips: videos with too few frames for that many different clips.
+        same_crops: videos with no room to move the crop along the longer side.
+        repeated_frames: videos of which a clip shows one frame more than once: shorter than a clip, which was completed
+            as `ClipSpec.short` says, or of variable frame rate with a frame held for long.
+    """
+
+    clips: int
+    crops: int
+    all_distinct: int
+    coinciding: int
+    fewest_distinct: int
+    same_clips: int
+    same_crops: int
+    repeated_frames: int
+
+    def __str__(self) -> str:
+        total = self.clips * self.crops
+        if total == 1:
+            text = "1x1: the centre crop of the centre clip"
+        else:
+            n = self.all_distinct + self.coinciding
+            text = f"{self.clips}x{self.crops} = {total} a video; all differ for {self.all_distinct} of {n} read"
+        if self.coinciding:
+            whys = [
+                f"{count} {why}"
+                for count, why in (
+                    (self.same_clips, f"with too few frames for {self.clips} different clips"),
+                    (self.same_crops, "with no room to move the crop"),
+                )
+                if count
+            ]
+            text += f", for {self.coinciding} some coincide ({', '.join(whys)}; at worst {self.fewest_distinct} differ)"
+        if self.repeated_frames:
+            text += f"; the clips of {self.repeated_frames} repeat frames (shorter than a clip, or a frame held long)"
+        return text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def summarise(proofs: Sequence[ViewProof], clips: int, crops: int) -> ViewSummary:
+    """Sums up the proofs of the readable videos of a test."""
+    differ = [p.distinct == p.views for p in proofs]
+    return ViewSummary(
+        clips=clips,
+        crops=crops,
+        all_distinct=sum(differ),
+        coinciding=len(differ) - sum(differ),
+        fewest_distinct=min((p.distinct for p in proofs), default=0),
+        same_clips=sum(p.distinct_clips < clips for p in proofs),
+        same_crops=sum(p.distinct_crops < crops for p in proofs),
+        repeated_frames=sum(p.repeats for p in proofs),
+    )
+
+
+def explain(manifest: Manifest, spec: ClipSpec, clips: int, crops: int) -> str:
+    """Says and draws which frames and boxes the views of the first readable video take.
+
+    Raises:
+        RunError: none can be read.
+    """
+    for sample in manifest.samples:
+        alone = replace(manifest, samples=(sample,))
+        item = TestVideos(alone, (sample.label,), spec, clips, crops)[0]
+        if not isinstance(item, Failure):
+            with open_video(sample.path) as reader:
+                info = reader.info
+            return _picture(item["keys"], spec, info)
+    raise RunError(f"{manifest.source}: no video could be read, so there are no views to show; run kinema data doctor")
+
+
+def _picture(keys: Sequence[ViewKey], spec: ClipSpec, info: VideoInfo) -> str:
+    clips = list(dict.fromkeys(frames for frames, _ in keys))
+    boxes = list(dict.fromkeys(box for _, box in keys))
+    lines = [
+        f"{info.path}: {info.frames} frames, {info.width}x{info.height}",
+        f"{len(keys)} views: every clip below with every crop below; their softmax scores are averaged",
+        "",
+    ]
+    for number, frames in enumerate(clips, 1):
+        line = ["."] * _LINE
+        for frame in frames:
+            line[min(_LINE - 1, frame * _LINE // max(1, info.frames))] = "#"
+        lines += [f"clip {number}: frames {' '.join(map(str, frames))}", f"  |{''.join(line)}|"]
+    for number, box in enumerate(boxes, 1):
+        where = f"{box.width}x{box.height} pixels from left {box.left}, top {box.top}"
+        lines += [
+            "",
+            f"crop {number}: {where}, scaled to {spec.crop}x{spec.crop}",
+            *_frame(box, info.width, info.height),
+        ]
+    coinciding = len(keys) - len(set(keys))
+    if coinciding:
+        lines += ["", f"{coinciding} of the {len(keys)} views repeat another one: the video has no more to show."]
+    return "\n".join(lines)
+
+
+def _frame(box: Box, width: int, height: int) -> list[str]:
+    columns = _PICTURE
+    rows = max(2, round(columns * height / width / 2))  # a character is about twice as high as wide
+    lines = []
+    for row in range(rows):
+        y = (row + 0.5) * height / rows
+        cells = [
+            "#" if box.top <= y < box.top + box.height and box.left <= x < box.left + box.width else "."
+            for x in ((column + 0.5) * width / columns for column in range(columns))
+        ]
+        lines.append("  " + "".join(cells))
+    return lines

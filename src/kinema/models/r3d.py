@@ -1,0 +1,199 @@
+"""3-D ResNets, r3d and r(2+1)d, plain and with SRTG (Squeeze and Recursion Temporal Gates).
+
+The widths are those that give the parameters of the SRTG paper's table: a bottleneck does not expand (64, 128, 256 and
+512 channels come out of the stages of all depths). What other releases built differently is an option.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kinema.clip_spec import ClipSpec
+from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Design, Middle, Placement, Shortcut, Stem
+from kinema.models.registry import register
+from kinema.ops.layout import check_clips
+from kinema.ops.recurrence import Cell, Fusion, Gate, SqueezeRecursion
+
+LAYERS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+
+class ResNet3D(nn.Module):
+    """A 3-D ResNet; T and the sides of a clip shrink by 16 and 32 (by 8 and 16 without max pooling).
+
+    Args:
+        design: of the blocks.
+        num_classes: outputs of the classifier.
+        frames: T that the network is meant for; it runs on any T.
+        width: multiplies all channels.
+        dropout: before the classifier.
+    """
+
+    architecture: dict[str, Any]  # set by create_model
+    feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
+
+    def __init__(self, design: Design, num_classes: int, frames: int, width: float, dropout: float) -> None:
+        super().__init__()
+        block = Bottleneck if design.depth >= 50 else BasicBlock
+        # Thesis, section 4.4.1: 16 frames 2 apart (on HACS), a uniformly random start, crops of 224 from a side of 320.
+        self.clip_spec = ClipSpec(frames=frames, stride=2, sampler="dense", short_side=320)
+        base = channels = max(1, round(64 * width))
+        self.stem = Stem(channels, width, design)
+        for i, count in enumerate(LAYERS[design.depth]):
+            blocks = []
+            for j in range(count):
+                planes = base * 2**i
+                blocks.append(block(channels, planes, 2 if i > 0 and j == 0 else 1, design))
+                channels = planes * design.expansion
+            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(channels, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self._start_classifier()
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    def _start_classifier(self) -> None:
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> N C T/16 H/32 W/32, sizes rounded up."""
+        x = check_clips(x).contiguous(memory_format=torch.channels_last_3d)
+        for name in self.feature_maps:
+            x = getattr(self, name)(x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> logits N K."""
+        x = self.forward_features(x)
+        pooled = x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
+        return self.classifier(self.dropout(pooled))
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """A new final layer with `num_classes` outputs."""
+        old = self.classifier.weight
+        self.classifier = nn.Linear(old.shape[1], num_classes).to(old.device, old.dtype)
+        self._start_classifier()
+        self.architecture["options"]["num_classes"] = num_classes
+
+
+def _presets(prefix: str, factorised: bool) -> dict[str, dict[str, Any]]:
+    """The names of one kind of convolution; an option that would do nothing there is fixed, so that nobody sets it."""
+    found: dict[str, dict[str, Any]] = {}
+    for depth in LAYERS:
+        found[f"{prefix}_{depth}"] = {"depth": depth, "factorised": factorised}
+        if not factorised:
+            found[f"{prefix}_{depth}"]["middle"] = "block"
+        if depth < 50:
+            found[f"{prefix}_{depth}"] |= {"expansion": 1, "widening": 1}
+    return found
+
+
+@register(
+    {
+        **_presets("r3d", False),
+        **_presets("r2plus1d", True),
+        "wide_r3d_50": {"depth": 50, "factorised": False, "middle": "block", "widening": 2},
+    },
+    paper="SRTG, PRL 2021 (baselines)",
+)
+def r3d(
+    depth: int,
+    factorised: bool,
+    num_classes: int = 400,
+    frames: int = 16,
+    width: float = 1.0,
+    *,
+    dropout: float = 0.0,
+    expansion: int = 1,
+    widening: int = 1,
+    shortcut: Shortcut = "B",
+    stem_frames: int = 3,
+    max_pool: bool = True,
+    middle: Middle = "block",
+) -> ResNet3D:
+    """A plain 3-D ResNet.
+
+    The networks of 3D-ResNets-PyTorch are `stem_frames=7`, 50 and 101 with `expansion=4`, the oldest weights of 34 with
+    `shortcut="A"`, r(2+1)d with `middle="convolution"`, the wide one `r3d_50` with `width=2, expansion=2`.
+
+    Args:
+        depth: fixed by the name.
+        factorised: fixed by the name; (2+1)D instead of 3-D convolutions.
+        num_classes: outputs.
+        frames: T.
+        width: multiplies all channels.
+        dropout: before the classifier.
+        expansion: of the last convolution of a bottleneck; 1 is what the paper's parameters say, 4 is usual elsewhere.
+        widening: multiplies the inner channels of a bottleneck; `wide_r3d_50` fixes 2.
+        shortcut: where a block changes size: `B`, a 1x1x1 convolution with BatchNorm, or `A`, strided and zero-padded.
+        stem_frames: temporal size of the first kernel; 3, with 3x7x7, gives the paper's GFLOPs.
+        max_pool: of the stem. The SRTG authors' released code has none, their published GFLOPs have it.
+        middle: channels between the factors of (2+1)D: `block`, from the block's input and output for all its
+            convolutions (the SRTG authors); `convolution`, from each convolution's own, the stem's too.
+    """
+    design = Design(depth, factorised, middle, expansion, widening, shortcut, stem_frames, max_pool)
+    return ResNet3D(design, num_classes, frames, width, dropout)
+
+
+@register({**_presets("srtg_r3d", False), **_presets("srtg_r2plus1d", True)}, paper="SRTG, PRL 2021")
+def srtg(
+    depth: int,
+    factorised: bool,
+    num_classes: int = 400,
+    frames: int = 16,
+    width: float = 1.0,
+    *,
+    placement: Placement = "final",
+    gate: Gate = "none",
+    cell: Cell = "lstm",
+    layers: int = 2,
+    temperature: float = 1.0,
+    fusion: Fusion = "mul",
+    dropout: float = 0.0,
+    expansion: int = 1,
+    widening: int = 1,
+    shortcut: Shortcut = "B",
+    stem_frames: int = 3,
+    max_pool: bool = True,
+    middle: Middle = "block",
+) -> ResNet3D:
+    """A 3-D ResNet with Squeeze and Recursion in every block.
+
+    Args:
+        depth: fixed by the name.
+        factorised: fixed by the name.
+        num_classes: outputs.
+        frames: T.
+        width: multiplies all channels.
+        placement: `start`: the block's input, before both branches; `top`: after the first convolution of a bottleneck;
+            `mid`: after the first of a simple block, the second of a bottleneck; `end`: after the last of a bottleneck,
+            before the addition; `res`: on every shortcut; `final`: after the addition. Depth 34 has no `top` and `end`.
+        gate: `none` as the authors' released weights, or `hard`; then hold it open for the first epochs with
+            `kinema.ops.set_gate`, or its cells never learn.
+        cell: `lstm`, `gru`, `rnn`, `peephole`.
+        layers: stacked cells.
+        temperature: of the gate, see `SqueezeRecursion`.
+        fusion: `mul` or `add`.
+        dropout: before the classifier.
+        expansion: see `r3d`.
+        widening: see `r3d`.
+        shortcut: see `r3d`.
+        stem_frames: see `r3d`.
+        max_pool: see `r3d`; False for the authors' released weights.
+        middle: see `r3d`.
+    """
+
+    def recursion(channels: int) -> nn.Module:
+        return SqueezeRecursion(
+            channels, cell=cell, layers=layers, gate=gate, temperature=temperature, fusion=fusion
+        )  # fmt: skip
+
+    design = Design(
+        depth, factorised, middle, expansion, widening, shortcut, stem_frames, max_pool, placement, recursion
+    )  # fmt: skip
+    return ResNet3D(design, num_classes, frames, width, dropout)

@@ -1,0 +1,211 @@
+"""The blocks of 3-D ResNets: 3-D or (2+1)D convolutions, simple or bottleneck, with room for SRTG in six places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinema.errors import KinemaError, unknown
+
+Shortcut = Literal["A", "B"]
+Middle = Literal["block", "convolution"]
+Placement = Literal["start", "top", "mid", "end", "res", "final"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the blocks are made of; see `r3d` and `srtg` for the meaning of each.
+
+    Attributes:
+        recursion: makes what stands at `placement` in every block, from its channels; None is a plain network.
+    """
+
+    depth: int
+    factorised: bool
+    middle: Middle
+    expansion: int
+    widening: int
+    shortcut: Shortcut
+    stem_frames: int
+    max_pool: bool
+    placement: Placement | None = None
+    recursion: Callable[[int], nn.Module] | None = None
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("shortcut", Shortcut), ("middle", Middle)):
+            if getattr(self, key) not in get_args(allowed):
+                raise unknown(f"value of {key}", str(getattr(self, key)), get_args(allowed))
+        for key in ("expansion", "widening", "stem_frames"):
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise KinemaError(f"{key} is {value!r}: give a whole number of at least 1")
+        if self.stem_frames % 2 == 0:
+            raise KinemaError(
+                f"stem_frames is {self.stem_frames}: give an odd number, so that the clip keeps its length"
+            )
+
+    def convolution(self, channels: int, out_channels: int, middle: int, stride: int = 1) -> nn.Module:
+        """The 3x3x3 of a block, or its two factors with `middle` channels between."""
+        if self.factorised:
+            return Conv2Plus1D(channels, out_channels, middle, (3, 3), (stride, stride))
+        return nn.Conv3d(channels, out_channels, 3, stride, 1, bias=False)
+
+
+class Conv2Plus1D(nn.Sequential):
+    """A spatial 1xKxK convolution, BatchNorm, ReLU and a temporal Tx1x1 convolution; N C T H W -> N C' T' H' W'.
+
+    Args:
+        channels: C.
+        out_channels: C'.
+        middle: channels between the two.
+        kernel: T and K.
+        stride: of time, of space.
+    """
+
+    def __init__(
+        self, channels: int, out_channels: int, middle: int, kernel: tuple[int, int], stride: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        (t, k), (step_t, step) = kernel, stride
+        self.spatial = nn.Conv3d(channels, middle, (1, k, k), (1, step, step), (0, k // 2, k // 2), bias=False)
+        self.bn = nn.BatchNorm3d(middle)
+        self.relu = nn.ReLU(inplace=True)
+        self.temporal = nn.Conv3d(middle, out_channels, (t, 1, 1), (step_t, 1, 1), (t // 2, 0, 0), bias=False)
+
+
+def middle_channels(channels: int, out_channels: int, frames: int = 3, size: int = 3) -> int:
+    """Channels between the factors that give them as many weights as the full `frames x size x size` kernel has.
+
+    Source: Tran et al., A closer look at spatiotemporal convolutions for action recognition, section 3.5.
+    """
+    area = size * size
+    return frames * area * channels * out_channels // (area * channels + frames * out_channels)
+
+
+class PaddedShortcut(nn.Module):
+    """Shortcut type A: every `stride`-th position, zeros for the new channels; nothing to learn."""
+
+    def __init__(self, channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.new, self.stride = out_channels - channels, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T' H' W'."""
+        s = self.stride
+        return F.pad(x[:, :, ::s, ::s, ::s], (0, 0, 0, 0, 0, 0, 0, self.new))
+
+
+class Block(nn.Module):
+    """What both kinds of blocks share: the shortcut and the place of SRTG.
+
+    Args:
+        channels: into the block.
+        inner: between its convolutions.
+        out_channels: out of it.
+        stride: of time and space.
+        design: of the network.
+    """
+
+    kind: str
+    placements: tuple[Placement, ...]
+
+    def __init__(self, channels: int, inner: int, out_channels: int, stride: int, design: Design) -> None:
+        super().__init__()
+        self.placement = design.placement
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or channels != out_channels:
+            if design.shortcut == "A":
+                self.downsample = PaddedShortcut(channels, out_channels, stride)
+            else:
+                self.downsample = nn.Sequential(
+                    nn.Conv3d(channels, out_channels, 1, stride, bias=False), nn.BatchNorm3d(out_channels)
+                )
+        if design.recursion is not None:
+            if self.placement not in self.placements:
+                raise unknown(f"placement in a {self.kind}", str(self.placement), self.placements)
+            widths = {"start": channels, "top": inner, "mid": inner}
+            self.srtg = design.recursion(widths.get(str(self.placement), out_channels))
+
+    def at(self, placement: Placement, x: Tensor) -> Tensor:
+        """Squeeze and Recursion, where it stands at this place of the block."""
+        return self.srtg(x) if placement == self.placement else x
+
+    def add_shortcut(self, y: Tensor, x: Tensor) -> Tensor:
+        """The end of a block: `y` (overwritten) plus the shortcut of the block's input, ReLU."""
+        shortcut = self.at("res", x if self.downsample is None else self.downsample(x))
+        return self.at("final", self.relu(y.add_(shortcut)))
+
+
+class BasicBlock(Block):
+    """Two 3x3x3 convolutions (depth 34), "simple" in the paper; N C T H W -> N C' T' H' W'."""
+
+    kind = "simple block (depth 34)"
+    placements = ("start", "mid", "res", "final")
+
+    def __init__(self, channels: int, planes: int, stride: int, design: Design) -> None:
+        super().__init__(channels, planes, planes, stride, design)
+        middle = middle_channels(channels, planes)
+        self.conv1 = design.convolution(channels, planes, middle, stride)
+        self.bn1 = nn.BatchNorm3d(planes)
+        if design.middle == "convolution":
+            middle = middle_channels(planes, planes)
+        self.conv2 = design.convolution(planes, planes, middle)
+        self.bn2 = nn.BatchNorm3d(planes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T' H' W'."""
+        x = self.at("start", x)
+        y = self.at("mid", self.relu(self.bn1(self.conv1(x))))
+        return self.add_shortcut(self.bn2(self.conv2(y)), x)
+
+
+class Bottleneck(Block):
+    """1x1x1, 3x3x3, 1x1x1 (depth 50 and 101); N C T H W -> N C' T' H' W'."""
+
+    kind = "bottleneck block"
+    placements = ("start", "top", "mid", "end", "res", "final")
+
+    def __init__(self, channels: int, planes: int, stride: int, design: Design) -> None:
+        inner, out_channels = planes * design.widening, planes * design.expansion
+        super().__init__(channels, inner, out_channels, stride, design)
+        if design.middle == "convolution":
+            middle = middle_channels(inner, inner)
+        else:
+            middle = middle_channels(channels, planes) * design.widening
+        self.conv1 = nn.Conv3d(channels, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm3d(inner)
+        self.conv2 = design.convolution(inner, inner, middle, stride)
+        self.bn2 = nn.BatchNorm3d(inner)
+        self.conv3 = nn.Conv3d(inner, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm3d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T' H' W'."""
+        x = self.at("start", x)
+        y = self.at("top", self.relu(self.bn1(self.conv1(x))))
+        y = self.at("mid", self.relu(self.bn2(self.conv2(y))))
+        return self.add_shortcut(self.at("end", self.bn3(self.conv3(y))), x)
+
+
+class Stem(nn.Sequential):
+    """7x7 convolution over a few frames with stride 2 in space, max pooling with stride 2 in time and space."""
+
+    def __init__(self, channels: int, width: float, design: Design) -> None:
+        super().__init__()
+        t = design.stem_frames
+        if design.factorised:
+            # The authors' 45 follows from no formula that the blocks use.
+            each = design.middle == "convolution"
+            middle = middle_channels(3, channels, t, 7) if each else max(1, round(45 * width))
+            self.conv: nn.Module = Conv2Plus1D(3, channels, middle, (t, 7), (1, 2))
+        else:
+            self.conv = nn.Conv3d(3, channels, (t, 7, 7), (1, 2, 2), (t // 2, 3, 3), bias=False)
+        self.bn = nn.BatchNorm3d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        if design.max_pool:
+            self.pool = nn.MaxPool3d(3, 2, 1)

@@ -1,0 +1,151 @@
+"""X3D: a small 3-D ResNet whose 3x3x3 convolutions are channel-wise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from kinema.clip_spec import ClipSpec
+from kinema.models.registry import register
+from kinema.ops.layout import check_clips
+from kinema.ops.x3d import SqueezeExcitation, X3DHead, X3DStem
+
+Size = Literal["s", "m", "l"]
+# Frames, their distance, crop and short side of the paper (tables 2 and 4), factor on the depths of the stages.
+SIZES: dict[Size, tuple[int, int, int, int, float]] = {
+    "s": (13, 6, 160, 182, 2.2),
+    "m": (16, 5, 224, 256, 2.2),
+    "l": (16, 5, 312, 356, 5.0),
+}
+DEPTHS = (1, 2, 5, 3)
+CHANNELS = (24, 48, 96, 192)
+EXPANSION = 2.25
+
+
+class X3DBlock(nn.Module):
+    """1x1x1, channel-wise 3x3x3 with the stride, 1x1x1; squeeze-and-excitation in every other block; N C T H W.
+
+    Args:
+        channels: into the block.
+        inner: between its convolutions.
+        out_channels: out of it.
+        stride: of height and width.
+        excite: squeeze and excitation after the channel-wise convolution.
+        normalise: the shortcut, where it is a convolution, has a BatchNorm.
+    """
+
+    def __init__(
+        self, channels: int, inner: int, out_channels: int, stride: int, excite: bool, normalise: bool
+    ) -> None:
+        super().__init__()
+        step = (1, stride, stride)
+        self.conv_a = nn.Conv3d(channels, inner, 1, bias=False)
+        self.norm_a = nn.BatchNorm3d(inner)
+        self.conv_b = nn.Conv3d(inner, inner, 3, step, 1, groups=inner, bias=False)
+        self.norm_b = nn.BatchNorm3d(inner)
+        self.se = SqueezeExcitation(inner) if excite else nn.Identity()
+        self.conv_c = nn.Conv3d(inner, out_channels, 1, bias=False)
+        self.norm_c = nn.BatchNorm3d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.swish = nn.SiLU()
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != out_channels:
+            self.shortcut = nn.Sequential(nn.Conv3d(channels, out_channels, 1, step, bias=False))
+            if normalise:
+                self.shortcut.append(nn.BatchNorm3d(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T H' W'."""
+        y = self.relu(self.norm_a(self.conv_a(x)))
+        y = self.swish(self.se(self.norm_b(self.conv_b(y))))
+        return self.relu(self.norm_c(self.conv_c(y)).add_(self.shortcut(x)))
+
+
+class X3D(nn.Module):
+    """X3D; T is kept, the sides of a clip shrink by 32.
+
+    The classifier sees more channels than any stage has: `head.maps` gives them at every position.
+    """
+
+    architecture: dict[str, Any]  # set by create_model
+    feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
+
+    def __init__(
+        self, depth: float, num_classes: int, width: float, dropout: float, shortcut_norm: bool, spec: ClipSpec
+    ) -> None:
+        super().__init__()
+        self.clip_spec = spec
+        channels = max(1, round(CHANNELS[0] * width))
+        self.stem = X3DStem(channels)
+        for i, (planes, count) in enumerate(zip(CHANNELS, DEPTHS, strict=True)):
+            out_channels = max(1, round(planes * width))
+            inner = int(out_channels * EXPANSION)
+            blocks = []
+            for j in range(math.ceil(count * depth)):
+                normalise = shortcut_norm or channels != out_channels
+                blocks.append(X3DBlock(channels, inner, out_channels, 2 if j == 0 else 1, j % 2 == 0, normalise))
+                channels = out_channels
+            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+        features = max(1, round(2048 * width))
+        self.head = X3DHead(channels, inner, features)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(features, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self._start_classifier()
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    def _start_classifier(self) -> None:
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> N C T H/32 W/32, sizes rounded up: the last stage, before the head."""
+        x = check_clips(x).contiguous(memory_format=torch.channels_last_3d)
+        for name in self.feature_maps:
+            x = getattr(self, name)(x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> logits N K."""
+        return self.classifier(self.dropout(self.head(self.forward_features(x))))
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """A new final layer with `num_classes` outputs."""
+        old = self.classifier.weight
+        self.classifier = nn.Linear(old.shape[1], num_classes).to(old.device, old.dtype)
+        self._start_classifier()
+        self.architecture["options"]["num_classes"] = num_classes
+
+
+@register({f"x3d_{size}": {"size": size} for size in SIZES}, paper="X3D, CVPR 2020")
+def x3d(
+    size: Size,
+    num_classes: int = 400,
+    frames: int | None = None,
+    width: float = 1.0,
+    *,
+    dropout: float = 0.5,
+    shortcut_norm: bool = False,
+) -> X3D:
+    """X3D-S, -M and -L.
+
+    Args:
+        size: fixed by the name.
+        num_classes: outputs.
+        frames: T; None is the paper's, 13 for S and 16 for M and L.
+        width: multiplies all channels.
+        dropout: before the classifier.
+        shortcut_norm: a BatchNorm on the first shortcut too, whose channels do not change. SlowFast's release has it,
+            PyTorchVideo's has not.
+    """
+    native, stride, crop, short_side, depth = SIZES[size]
+    spec = ClipSpec(
+        frames=frames or native, stride=stride, sampler="dense", short_side=short_side, crop=crop,
+        mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225),
+    )  # fmt: skip
+    return X3D(depth, num_classes, width, dropout, shortcut_norm, spec)

@@ -1,0 +1,87 @@
+"""Cyclic consistency of two sequences of features: the temporal gate of SRTG.
+
+Source: Stergiou and Poppe, Learn to cycle, equations 4 and 5.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from kinema.errors import KinemaError
+from kinema.ops.precision import full_precision
+
+
+def soft_nearest(a: Tensor, b: Tensor, temperature: float = 1.0) -> Tensor:
+    """The soft nearest neighbour in `b` of every frame of `a` (equation 4).
+
+    `sum_i softmax_i(-|a[t] - b[i]|^2 / temperature) b[i]`, with the squared distance summed over channels.
+
+    Args:
+        a: N C T.
+        b: N C T.
+        temperature: above 0, in squared feature units; the paper has 1. Where distances are small against it the
+            weights are nearly equal and every frame of `a` gets the mean of `b`.
+
+    Returns:
+        N C T, in float32 or wider. Autocast does not reach inside.
+    """
+    _check(a, b, temperature)
+    with full_precision(a):
+        return _soft_nearest(_wide(a), _wide(b), temperature)
+
+
+def cycle_consistent(a: Tensor, b: Tensor, temperature: float = 1.0) -> Tensor:
+    """Whether every frame's soft nearest neighbour lies nearest to the frame at its own time, both ways (equation 5).
+
+    Args:
+        a: N C T.
+        b: N C T.
+        temperature: of `soft_nearest`.
+
+    Returns:
+        bool N, without a gradient. Of frames that are equally near the earliest counts, so a sequence of equal frames
+        is not consistent with itself unless it has one frame only.
+    """
+    _check(a, b, temperature)
+    with torch.no_grad(), full_precision(a):
+        a, b = _wide(a), _wide(b)
+        return _returns(a, b, temperature) & _returns(b, a, temperature)
+
+
+def _returns(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """Whether all frames of `a` find themselves by way of `b`; bool N."""
+    nearest = _distances(_soft_nearest(a, b, temperature), b).argmin(2)  # N T, the first of equals
+    return (nearest == torch.arange(a.shape[2], device=a.device)).all(1)
+
+
+def _soft_nearest(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    weights = torch.softmax(-_distances(a, b) / temperature, 2)
+    # Products and a sum, no matrix product: that would be free to round to TF32 on a GPU, and the gate may turn on it.
+    return (weights[:, None] * b[:, :, None]).sum(3)
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    """Squared distances of all pairs, N T(a) T(b)."""
+    # The difference itself, not a^2 - 2ab + b^2: features far from zero would lose their digits.
+    return (a[:, :, :, None] - b[:, :, None]).square().sum(1)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _check(a: Tensor, b: Tensor, temperature: float) -> None:
+    if a.ndim != 3 or a.shape != b.shape:
+        raise KinemaError(
+            f"two sequences of one shape N C T are needed, these are {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+    check_temperature(temperature)
+
+
+def check_temperature(temperature: float) -> None:
+    """Raises `KinemaError` unless `temperature` is a finite number above 0."""
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise KinemaError(f"temperature is {temperature!r}: give a number above 0")

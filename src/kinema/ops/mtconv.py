@@ -1,0 +1,155 @@
+"""MTConv: a convolution whose channels are shared between a local and a prolonged branch (MTConv, equations 1 to 4)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinema.errors import KinemaError, unknown
+from kinema.ops.pooling import Pooling, prolong
+
+Split = Literal["text", "octave"]
+Size = tuple[int, int, int]
+
+
+def branch_channels(channels: int, delta: float) -> tuple[int, int]:
+    """Equation 1: channels of the local branch, floor(delta * channels), and of the prolonged branch, the rest.
+
+    Raises:
+        KinemaError: `delta` is not in (0, 1], or leaves the local branch nothing.
+    """
+    if isinstance(delta, bool) or not isinstance(delta, int | float) or not 0 < delta <= 1:
+        raise KinemaError(f"delta is {delta!r}: give the local branch a share above 0 and at most 1, such as 7/8")
+    local = math.floor(delta * channels + 1e-9)  # 2/3 of 54 is 36, whichever way 2/3 was rounded
+    if local == 0:
+        raise KinemaError(
+            f"delta is {delta}: that leaves the local branch none of {channels} channels; raise delta or width"
+        )
+    return local, channels - local
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution, BatchNorm and, unless told otherwise, ReLU; padded so that stride 1 keeps the size."""
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        kernel: Size,
+        stride: Size = (1, 1, 1),
+        *,
+        groups: int = 1,
+        relu: bool = True,
+    ) -> None:
+        super().__init__()
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        self.conv = nn.Conv3d(channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+        self.norm = nn.BatchNorm3d(out_channels)
+        if relu:
+            self.relu = nn.ReLU(inplace=True)
+
+
+class MTConv(nn.Module):
+    """Multi-temporal convolution: short patterns in a local branch, prolonged ones in a branch of half the size.
+
+    With `split="text"`, the operator of the paper's equations, both branches see all channels of the input x:
+
+        L  = g(x)                      C -> floor(delta C'), full size, carries the stride
+        P1 = g(prolong(x))             C -> the other channels
+        P2 = g(prolong(L)), pointwise  floor(delta C') -> the other channels
+        output = concat(L, trilinear(P1 + P2 -> size of L))
+
+    where g is a convolution, BatchNorm and ReLU of its own each time. `prolong` halves time, height and width, and
+    selects frames for x and for L independently.
+
+    With `split="octave"`, the operator that the paper's complexity tables imply, the input is shared out too: the first
+    delta of its channels go to the local branch, the others, at half the size, to the prolonged branch. A network keeps
+    the two streams apart from one layer to the next (`streams`); called on one clip, the operator parts and unites them.
+
+    With `delta=1` there is no prolonged branch: convolution, BatchNorm, ReLU.
+
+    A channel-wise convolution (`groups` equal to both numbers of channels) has no map from all channels to some. There
+    the local branch takes the first channels and the prolonged branch the others; P2 still sees all of L.
+
+    Args:
+        channels: C.
+        out_channels: C'.
+        kernel: of L and P1, in time, height and width.
+        stride: of L and P1; where sizes still differ, P2 is resized to P1.
+        delta: share of the local branch, in (0, 1].
+        split: `text` or `octave`.
+        pooling: how the prolonged branch gets its inputs, see `prolong` (table VIc).
+        groups: of L and P1. Unless channel-wise it must divide the channels of both branches.
+        relu: at the end of both branches, as in the paper; False leaves it to what comes after.
+
+    Source: MTConv, equations 1 to 4; thesis, section 6.4.1, for the pointwise kernel from L to P.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        kernel: Size,
+        stride: Size = (1, 1, 1),
+        *,
+        delta: float = 7 / 8,
+        split: Split = "text",
+        pooling: Pooling = "softpool+cosine",
+        groups: int = 1,
+        relu: bool = True,
+    ) -> None:
+        super().__init__()
+        for what, value, allowed in (("split", split, Split), ("pooling", pooling, Pooling)):
+            if value not in get_args(allowed):
+                raise unknown(what, str(value), get_args(allowed))
+        local, rest = branch_channels(out_channels, delta)
+        seen, seen_rest = branch_channels(channels, delta)
+        self.channelwise = groups == channels == out_channels > 1
+        if split == "text" and not self.channelwise:
+            seen = seen_rest = channels
+        self.split, self.pooling, self.seen = split, pooling, seen
+        for part in (seen, local, seen_rest, rest) if rest else (seen, local):
+            if not self.channelwise and part % groups:
+                raise KinemaError(
+                    f"groups is {groups}, which does not divide the {part} channels of a branch; change groups or delta"
+                )
+        self.local = ConvNorm(seen, local, kernel, stride, groups=local if self.channelwise else groups, relu=relu)
+        self.prolonged: ConvNorm | None = None
+        self.lateral: ConvNorm | None = None
+        if rest:
+            self.prolonged = ConvNorm(
+                seen_rest, rest, kernel, stride, groups=rest if self.channelwise else groups, relu=relu
+            )
+            self.lateral = ConvNorm(local, rest, (1, 1, 1), relu=relu)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T' H' W'."""
+        if self.prolonged is None:
+            return self.local(x)
+        parted = self.split == "octave" or self.channelwise
+        short, long = x.split([self.seen, x.shape[1] - self.seen], 1) if parted else (x, x)
+        short, long = self.streams(short, prolong(long, self.pooling, self.training))
+        return unite(short, long)
+
+    def streams(self, short: Tensor, long: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The two branches on inputs of their own: `short` at full size, `long` at half the size; gives L and P1 + P2."""
+        short = self.local(short)
+        if self.prolonged is None or self.lateral is None or long is None:
+            return short, None
+        long = self.prolonged(long)
+        from_local = resize(prolong(short, self.pooling, self.training), long.shape[2:])
+        return short, long + self.lateral(from_local)
+
+
+def resize(x: Tensor, size: torch.Size) -> Tensor:
+    """Trilinear interpolation to `T H W`; the very tensor when it has that size."""
+    return x if x.shape[2:] == size else F.interpolate(x, size, mode="trilinear", align_corners=False)
+
+
+def unite(short: Tensor, long: Tensor | None) -> Tensor:
+    """One clip of two streams: the channels of `short`, then those of `long` at the size of `short`."""
+    return short if long is None else torch.cat([short, resize(long, short.shape[2:])], 1)

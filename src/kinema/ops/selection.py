@@ -1,0 +1,69 @@
+"""Temporal triplet cosine frame selection: keep the frames that differ most from their neighbours (MTConv)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kinema.errors import KinemaError
+
+
+def triplet_scores(v: Tensor) -> Tensor:
+    """How alike each interior frame is to the one before and the one after: the sum of the two cosines.
+
+    Computed in float32 at least, and of directions only: any positive scale of a frame gives the same. A frame of
+    zeros has cosine 0 with everything.
+
+    Args:
+        v: N C T, one vector a frame.
+
+    Returns:
+        N T-2, in [-2, 2]; entry i is of frame i + 1, since the first and the last frame have no triplet.
+
+    Raises:
+        KinemaError: T < 3.
+
+    Source: MTConv, equations 6 and 7.
+    """
+    if v.ndim != 3 or v.shape[2] < 3:
+        raise KinemaError(f"triplets need vectors of at least 3 frames, N C T, this has shape {tuple(v.shape)}")
+    v = v.to(torch.promote_types(v.dtype, torch.float32))
+    smallest = torch.finfo(v.dtype).tiny
+    v = v / v.abs().amax(1, keepdim=True).clamp_min(smallest)  # squares of very small or large numbers would be lost
+    v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True).clamp_min(smallest)
+    cosines = (v[:, :, :-1] * v[:, :, 1:]).sum(1)  # N T-1
+    return cosines[:, :-1] + cosines[:, 1:]
+
+
+def select_frames(x: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    """Keeps the `keep` frames with the lowest triplet scores of each clip, in their order in time.
+
+    Scores come from the spatial mean of each frame (the paper's sum has the same direction). The first and the last
+    frame are never kept; of equal scores the earlier frame is. Every channel keeps the same frames, every clip its own.
+    No gradient flows through the choice.
+
+    Args:
+        x: N C T H W.
+        keep: frames to keep, 1 to T - 2.
+
+    Returns:
+        The frames, N C keep H W in `channels_last_3d` memory, and their indices, int64 N keep, ascending.
+
+    Raises:
+        KinemaError: `keep` outside its range.
+
+    Source: MTConv, equation 7 and figure 3.
+    """
+    n, c, t, h, w = x.shape
+    if not 1 <= keep <= t - 2:
+        raise KinemaError(
+            f"cannot keep {keep} of {t} frames: a clip has T - 2 frames with two neighbours, so give longer clips "
+            "or keep fewer"
+        )
+    with torch.no_grad():
+        scores = triplet_scores(x.mean((3, 4), dtype=torch.promote_types(x.dtype, torch.float32)))
+        indices = 1 + scores.argsort(dim=1, stable=True)[:, :keep].sort(1).values
+    rows = indices + t * torch.arange(n, device=x.device)[:, None]
+    # Whole frames are copied at once: in channels_last_3d memory the frames of all clips are the rows of one matrix.
+    frames = x.permute(0, 2, 3, 4, 1).reshape(n * t, h, w, c).index_select(0, rows.flatten())
+    return frames.view(n, keep, h, w, c).permute(0, 4, 1, 2, 3), indices

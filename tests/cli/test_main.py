@@ -1,0 +1,170 @@
+"""The shell of the command line and its small commands, as a person types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from kinema.cli import COMMANDS, main
+from kinema.models import create_model, list_models
+from kinema.recognizer import Recognizer
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    status = main(list(words))
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one sentence on stderr of a command that ends with status 2."""
+    status, out, err = run(capsys, *words)
+    assert status == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("kinema: ")
+    return err
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--help"], ["help"]):
+        status, out, _ = run(capsys, *words)
+        assert status == 0
+        assert all(f"kinema {name}" in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    status, out, _ = run(capsys, *name.split(), "--help")
+    assert status == 0
+    assert f"usage: kinema {name}" in out
+
+
+def test_version_and_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version")[1].strip() == "0.1.0"
+    assert "kinema data doctor" in run(capsys, "data")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["tran"], "unknown command 'tran': did you mean 'train'"),
+        (["data", "docter", "x"], "did you mean 'data doctor'"),
+        (["cost"], "models"),
+        (["cost", "stm_r05"], "did you mean 'stm_r50'"),
+        (["cost", "stm_r50", "--classs", "3"], "unknown argument --classs: did you mean --classes?"),
+        (["cost", "stm_r50", "--classes", "many"], "--classes"),
+        (["cost", "stm_r50", "--options.widht", "0.5"], "did you mean 'width'"),
+        (["cost", "stm_r50", "--latency", "--device", "abacus"], "use --device cpu"),
+        (["models", "nothing_such"], "no model matches"),
+        (["train", "--model", "stm_r18"], "data"),
+        (["train", "--model", "stm_r18", "--data", "no/such/folder"], "no/such/folder"),
+        (["train", "no-recipe.yaml"], "no-recipe.yaml"),
+        (["weights", "import", "no.pth", "--model", "stm_r18"], "no.pth"),
+    ],
+)
+def test_bad_words_are_one_sentence(capsys: pytest.CaptureFixture[str], words: list[str], sentence: str) -> None:
+    assert sentence in refused(capsys, *words)
+
+
+def test_debug_shows_the_traceback() -> None:
+    with pytest.raises(ValueError, match="unknown model"):
+        main(["cost", "nothing", "--debug"])
+
+
+def test_models_lists_the_zoo(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "models", "stm_*")
+    assert all(name in out for name in list_models("stm_*"))
+    assert "tsn_r50" not in out
+    rows = json.loads(run(capsys, "models", "tsn", "--json")[1])
+    assert [r["model"] for r in rows] == ["tsn_r18", "tsn_r34", "tsn_r50"]
+
+
+def test_cost_prints_the_figures_of_the_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("cost", "stm_r50", "--frames", "8", "--size", "224", "--classes", "174")
+    _, out, _ = run(capsys, *words)
+    assert "24.04 M" in out
+    assert "33.02 G" in out
+    row = json.loads(run(capsys, *words, "--json")[1])["rows"][0]
+    assert row["flops"] == 2 * row["macs"]
+
+
+def test_cost_measures_latency(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("cost", "tsn_r18", "--options.width", "0.0625", "--size", "32", "--latency", "--repeats", "3", "--json")
+    timing = json.loads(run(capsys, *words)[1])["rows"][0]["latency"]
+    assert 0 < timing["p50_ms"] <= timing["p95_ms"]
+    assert timing["clips_per_s"] > 0
+
+
+RECIPE = {
+    "model": "tsn_r18",
+    "options": {"width": 0.0625},
+    "clip": {"frames": 2, "short_side": 36, "crop": 32},
+    "epochs": 1,
+    "batch": 4,
+    "workers": 0,
+    "optim": {"lr": 0.02},
+}
+
+
+def test_a_recipe_trains_and_the_command_line_overrides_it(
+    capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({**RECIPE, "data": str(tiny)}))
+    status, out, err = run(capsys, "train", str(recipe), "--out", str(tmp_path / "run"), "--optim.lr", "0.03")
+    assert status == 0, err
+    assert "epoch 1/1" in out
+    kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (kept["optim"]["lr"], kept["batch"], kept["clip"]["crop"]) == (0.03, 4, 32)
+    status, out, _ = run(capsys, "train", str(tmp_path / "run" / "config.yaml"))  # what a run keeps is a recipe
+    assert status == 0
+    assert "finished" in out
+    assert "another run" in refused(capsys, "train", str(recipe), "--out", str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"epoch": 3}, "epochs"),
+        ({"optim": {"learning_rate": 1}}, "learning_rate"),
+        ({"clip": {"croop": 3}}, "did you mean 'crop'"),
+        ({"model": "stm_r81"}, "did you mean 'stm_r18'"),
+        ({"batch": "many"}, "batch"),
+    ],
+)
+def test_a_recipe_with_a_mistake(
+    capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, changes: dict, sentence: str
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({**RECIPE, "data": str(tiny), "out": str(tmp_path / "run"), **changes}))
+    assert sentence in refused(capsys, "train", str(recipe))
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_import_reports_and_saves(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    source = create_model("tsn_r18", num_classes=2, width=0.0625)
+    save_file({k: v.contiguous() for k, v in source.state_dict().items()}, tmp_path / "w.safetensors")
+    (tmp_path / "labels.txt").write_text("fall\nstand\n")
+    words = ("weights", "import", str(tmp_path / "w.safetensors"), "--model", "stm_r18", "--options.width", "0.0625")
+    status, out, _ = run(capsys, *words, "--labels", str(tmp_path / "labels.txt"), "--out", str(tmp_path / "r"))
+    assert status == 0
+    assert "classifier taken over" in out
+    assert "new, left as built: layer1.0.conv1.cstm.t.weight" in out
+    loaded = Recognizer.load(tmp_path / "r")
+    assert loaded.labels == ("fall", "stand")
+    assert torch.equal(loaded.model.stem.conv.weight, source.stem.conv.weight)
+    assert "--labels" in refused(capsys, *words, "--out", str(tmp_path / "r2"))
+
+
+def test_weights_that_do_not_fit_save_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "w.safetensors")
+    status, out, err = run(capsys, "weights", "import", str(tmp_path / "w.safetensors"), "--model", "tsn_r18")
+    assert status == 1
+    assert "of another shape: stem.conv.weight" in out
+    assert "nothing was saved" in err

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from data.odd_videos import FRAMES, HEIGHT, RATE, WIDTH, frame_number, write_video
+
+import kinema
+from kinema.clip_spec import ClipSpec
+from kinema.data import clips as clips_module
+from kinema.data.clips import cut_frames, decode, read_clip, windows
+from kinema.data.sampling import test_indices as clip_indices
+from kinema.data.transforms import Box, cut, to_input
+from kinema.data.transforms import test_boxes as view_boxes
+from kinema.data.video import open_video
+from kinema.errors import KinemaError, UnreadableVideo
+
+SPEC = ClipSpec(frames=4, short_side=64, crop=48)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("clips") / "a.mp4")
+
+
+@pytest.fixture(scope="module")
+def every_frame(video: Path) -> torch.Tensor:
+    with open_video(video) as reader:
+        return reader.read(np.arange(FRAMES))
+
+
+def test_decode_gives_the_frames_of_the_part(video: Path) -> None:
+    wanted = np.array([[3, 0], [9, 9]])
+    frames = decode(video, lambda n: wanted % n)
+    assert frames.shape == (2, 2, HEIGHT, WIDTH, 3)
+    assert [[frame_number(f.numpy()) for f in row] for row in frames] == wanted.tolist()
+    lengths = []
+    part = decode(video, lambda n: lengths.append(n) or np.arange(n), start=0.4, end=0.8)  # type: ignore[func-returns-value]
+    assert lengths == [0.4 * RATE]
+    assert [frame_number(f.numpy()) for f in part] == list(range(10, 20))
+
+
+def test_part_without_frames_names_the_length(video: Path) -> None:
+    with pytest.raises(KinemaError, match=r"a\.mp4: no frame from 5 s to 6 s, the video lasts 1\.60 s"):
+        decode(video, np.arange, 5, 6)
+
+
+def test_read_clip_is_the_centre_clip(video: Path, every_frame: torch.Tensor) -> None:
+    x = kinema.read_clip(video, SPEC)
+    box = view_boxes(HEIGHT, WIDTH, SPEC, 1)[0]
+    frames = every_frame[torch.from_numpy(clip_indices(FRAMES, SPEC, 1)[0])]
+    assert torch.equal(x, to_input(cut(frames, box, 48, False)[None], SPEC))
+    assert x.shape == (1, 3, 4, 48, 48)
+    assert x.is_contiguous(memory_format=torch.channels_last_3d)
+    assert read_clip(str(video)).shape == (1, 3, 8, 224, 224)
+
+
+def test_read_clip_of_a_part_and_of_a_short_one(video: Path) -> None:
+    late = read_clip(video, SPEC, start=1.0)
+    assert not torch.equal(late, read_clip(video, SPEC))
+    short = read_clip(video, SPEC, start=0.0, end=0.12)  # three frames, completed by the first
+    assert torch.equal(short[:, :, 0], short[:, :, 3])
+    with pytest.raises(UnreadableVideo, match=r"a\.mp4: the clip needs 4 frames but the video has 3"):
+        read_clip(video, SPEC.replace(short="error"), start=0.0, end=0.12)
+    with pytest.raises(UnreadableVideo, match="nowhere"):
+        read_clip(video.with_name("nowhere.mp4"), SPEC)
+
+
+def test_cut_frames_holds_few_whole_frames(
+    video: Path, every_frame: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clips_module, "_CHUNK", 3 * HEIGHT * WIDTH * 3)  # three frames
+    boxes = [Box(0, 0, 64, 64), Box(5, 20, 40, 50)]
+    wanted = np.array([0, 1, 5, 6, 7, 30, 39])
+    with open_video(video) as reader:
+        read, sizes = reader.read, []
+        monkeypatch.setattr(reader, "read", lambda indices: sizes.append(len(indices)) or read(indices))
+        found = list(cut_frames(reader, wanted, lambda height, width: boxes, 32))
+    assert sizes == [1, 3, 3]
+    assert [index for index, _ in found] == wanted.tolist()
+    for index, parts in found:
+        for box, part in zip(boxes, parts, strict=True):
+            assert torch.equal(part.permute(2, 0, 1)[:, None], cut(every_frame[index : index + 1], box, 32, False))
+
+
+@pytest.mark.parametrize("sampler", ["segments", "dense", "normal"])
+@pytest.mark.parametrize("short", ["loop", "last"])
+@pytest.mark.parametrize(("window", "step"), [(0.4, 0.4), (0.4, 0.08), (0.72, 0.28), (9.0, 3.0)])
+def test_windows_equal_clips_of_parts(video: Path, sampler: str, short: str, window: float, step: float) -> None:
+    spec = ClipSpec(frames=4, stride=2, sampler=sampler, short=short, short_side=64, crop=48)  # type: ignore[arg-type]
+    found = list(windows(video, spec, window, step))
+    starts = [0.0]
+    while starts[-1] + window < FRAMES / RATE - 1e-9:
+        starts.append(starts[-1] + step)
+    assert [start for start, _, _ in found] == pytest.approx(starts)
+    assert [end for _, end, _ in found] == pytest.approx([min(s + window, FRAMES / RATE) for s in starts])
+    for start, end, clip in found:
+        first, last = round(start * RATE), round(end * RATE)
+        with open_video(video) as reader:
+            frames = reader.read(first + clip_indices(last - first, spec, 1)[0])
+        assert torch.equal(clip, cut(frames, view_boxes(HEIGHT, WIDTH, spec, 1)[0], 48, False))
+
+
+def test_windows_hold_no_more_than_a_window(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clips_module, "_CHUNK", 1)
+    spec = ClipSpec(frames=4, short_side=64, crop=48)
+    with open_video(video) as reader:
+        decoded: list[int] = []
+        read = type(reader).read
+        monkeypatch.setattr(type(reader), "read", lambda self, indices: decoded.extend(indices) or read(self, indices))
+        for number, (_, end, _) in enumerate(windows(video, spec, 0.4, 0.2)):
+            assert max(decoded) < round(end * RATE)  # nothing is read ahead of the window
+            assert len(decoded) <= 4 * (number + 1)
+    assert decoded == sorted(set(decoded))  # once, in order
+
+
+def test_bad_windows_are_refused(video: Path) -> None:
+    for window, step in ((1.0, 2.0), (1.0, 0.0), (-1.0, -1.0)):
+        with pytest.raises(KinemaError, match="0 < step <= window"):
+            next(windows(video, SPEC, window, step))

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from data.odd_videos import FRAMES, HEIGHT, WIDTH, frame_number, picture, write_video
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from kinema.clip_spec import ClipSpec
+from kinema.data import clips as clips_module
+from kinema.data.clips import decode
+from kinema.data.datasets import Failure, TestVideos, TrainClips, collate_test, collate_train
+from kinema.data.manifest import Manifest, Sample
+from kinema.data.sampling import test_indices as clip_indices
+from kinema.data.transforms import Augment, cut
+from kinema.data.transforms import test_boxes as view_boxes
+from kinema.data.video import VideoReader
+from kinema.errors import KinemaError
+
+LABELS = ("wave", "step right", "step left")  # in an order of their own: that of a recognizer
+SPEC = ClipSpec(frames=4, short_side=64, crop=48)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    folder = tmp_path_factory.mktemp("data")
+    write_video(folder / "left.mp4", gop=250)
+    write_video(folder / "wave.mp4", frames=9)
+    (folder / "broken.mp4").write_bytes(b"")
+    for i in range(12):
+        (folder / "pictures").mkdir(exist_ok=True)
+        Image.fromarray(picture(i)).save(folder / "pictures" / f"{i}.png")
+    samples = (
+        Sample(str(folder / "left.mp4"), "step left"),
+        Sample(str(folder / "wave.mp4"), "wave"),
+        Sample(str(folder / "broken.mp4"), "wave"),
+        Sample(str(folder / "pictures"), "step right"),
+        Sample(str(folder / "left.mp4"), "wave", None, 0.4, 0.8),
+        Sample(str(folder / "left.mp4"), "wave", None, 7, 9),
+    )
+    return Manifest("data.csv", samples, tuple(sorted(LABELS)), {"step left": "step right", "step right": "step left"})
+
+
+def train_set(manifest: Manifest, flip: float = 0.5, seed: int = 0, **changes: Any) -> TrainClips:
+    return TrainClips(manifest, LABELS, SPEC.replace(**changes), Augment(flip=flip), seed)
+
+
+def test_clips_depend_on_seed_epoch_and_number_only(manifest: Manifest) -> None:
+    first, again = train_set(manifest), train_set(manifest)
+    keys = [(epoch, i) for epoch in range(4) for i in (0, 1, 3)]
+    clips = {key: first[key] for key in keys}
+    for key in reversed(keys):  # another order, another object
+        other = again[key]
+        assert torch.equal(clips[key]["clip"], other["clip"])
+        assert clips[key]["label"] == other["label"]
+    assert not torch.equal(clips[0, 0]["clip"], clips[1, 0]["clip"])
+    seeded = train_set(manifest, seed=1)
+    assert any(not torch.equal(clips[key]["clip"], seeded[key]["clip"]) for key in keys)
+
+
+def test_clip_memory_and_fields(manifest: Manifest) -> None:
+    item = train_set(manifest)[0, 3]
+    assert item["clip"].shape == (3, 4, 48, 48)
+    assert item["clip"].dtype == torch.uint8
+    assert item["clip"].permute(1, 2, 3, 0).is_contiguous()
+    assert item["index"] == 3
+    assert item["path"].endswith("pictures")
+
+
+def test_frames_come_from_the_part(manifest: Manifest) -> None:
+    spec = {"short_side": 64, "crop": 64}  # a square of the full height: the number's row stays in it
+    for epoch in range(5):
+        clip = train_set(manifest, flip=0.0, **spec)[epoch, 4]["clip"]
+        frames = decode(manifest.samples[4].path, lambda n: np.arange(n), 0.4, 0.8)
+        rows = frames[:, HEIGHT - HEIGHT // 8, :, 0].float()  # the brightness along the number, of frames 10 to 19
+        for t in range(4):
+            row = clip[0, t, HEIGHT - HEIGHT // 8].float()
+            errors = rows.unfold(1, 64, 1).sub(row).abs().mean(-1).amin(1)
+            part = int(errors.argmin())
+            assert errors[part] < 1
+            assert part * 4 // 10 in (t - 1, t)  # segments of ten frames: 0-1, 2-4, 5-6, 7-9
+
+
+def test_a_mirrored_clip_gets_the_mirrored_label(manifest: Manifest) -> None:
+    plain, mirrored = train_set(manifest, flip=0.0), train_set(manifest, flip=1.0)
+    for i, (label, other) in {
+        0: ("step left", "step right"),
+        3: ("step right", "step left"),
+        1: ("wave", "wave"),
+    }.items():
+        a, b = plain[2, i], mirrored[2, i]
+        assert (LABELS[a["label"]], LABELS[b["label"]]) == (label, other)
+        assert torch.equal(a["clip"].flip(3), b["clip"])
+    both = train_set(manifest, flip=0.5)
+    labels = {both[epoch, 0]["label"] for epoch in range(20)}
+    assert labels == {LABELS.index("step left"), LABELS.index("step right")}
+
+
+def test_failures_are_told_and_not_replaced(manifest: Manifest) -> None:
+    for item in (train_set(manifest)[0, 2], TestVideos(manifest, LABELS, SPEC)[2]):
+        assert isinstance(item, Failure)
+        assert (item.index, item.label) == (2, 0)
+        assert item.path.endswith("broken.mp4")
+        assert item.reason
+        assert "broken.mp4" not in item.reason
+    outside = train_set(manifest)[0, 5]
+    assert isinstance(outside, Failure)
+    assert "no frame from 7 s to 9 s" in outside.reason
+    short = train_set(manifest, frames=16, short="error")[0, 1]
+    assert isinstance(short, Failure)
+    assert "needs 16 frames but the video has 9" in short.reason
+    assert pickle.loads(pickle.dumps(short)) == short
+
+
+def test_batches_keep_failures_apart(manifest: Manifest) -> None:
+    clips = train_set(manifest)
+    batch = collate_train([clips[0, i] for i in (0, 2, 3, 5)])
+    assert batch["clip"].shape == (2, 3, 4, 48, 48)
+    assert batch["clip"].is_contiguous(memory_format=torch.channels_last_3d)
+    assert torch.equal(batch["clip"][1], clips[0, 3]["clip"])
+    assert batch["index"].tolist() == [0, 3]
+    assert [Path(path).name for path in batch["path"]] == ["left.mp4", "pictures"]
+    assert [f.index for f in batch["failures"]] == [2, 5]
+    nothing = collate_train([clips[0, 2]])
+    assert nothing["clip"].shape == (0,)
+    assert nothing["label"].shape == (0,)
+    assert len(nothing["failures"]) == 1
+
+
+@pytest.mark.parametrize(("clips", "crops"), [(1, 1), (3, 1), (2, 3)])
+@pytest.mark.parametrize("sampler", ["segments", "dense"])
+def test_views_equal_separate_decodes(manifest: Manifest, clips: int, crops: int, sampler: Any) -> None:
+    spec = ClipSpec(frames=4, stride=2, sampler=sampler, short_side=64, crop=40, test_crop=60)
+    item = TestVideos(manifest, LABELS, spec, clips, crops)[0]
+    assert item["views"].shape == (clips * crops, 3, 4, 40, 40)
+    boxes = view_boxes(HEIGHT, WIDTH, spec, crops)
+    for j in range(clips):
+        indices = clip_indices(FRAMES, spec, clips)[j]
+        frames = decode(item["path"], lambda n, indices=indices: indices)
+        for k, box in enumerate(boxes):
+            assert torch.equal(item["views"][j * crops + k], cut(frames, box, 40, False))
+            assert item["keys"][j * crops + k] == (tuple(indices.tolist()), box)
+    assert len(set(item["keys"])) == clips * crops
+    assert item["label"] == LABELS.index("step left")
+
+
+def test_a_video_is_decoded_once_for_all_views(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, decoded = [], []
+    read, open_video = VideoReader.read, clips_module.open_video
+    monkeypatch.setattr(VideoReader, "read", lambda self, indices: decoded.extend(indices) or read(self, indices))
+    monkeypatch.setattr("kinema.data.datasets.open_video", lambda path: opened.append(path) or open_video(path))
+    TestVideos(manifest, LABELS, SPEC.replace(frames=8), clips=10, crops=3)[0]
+    assert len(opened) == 1
+    assert decoded == sorted(set(decoded))
+    assert len(decoded) == FRAMES  # 10 clips of 8 frames want all 40
+
+
+def test_test_batches(manifest: Manifest) -> None:
+    videos = TestVideos(manifest, LABELS, SPEC, clips=2, crops=3)
+    batch = collate_test([videos[i] for i in (0, 2, 1)])
+    assert batch["views"].shape == (2, 6, 3, 4, 48, 48)
+    assert batch["views"].flatten(0, 1).is_contiguous(memory_format=torch.channels_last_3d)
+    assert torch.equal(batch["views"][1], videos[1]["views"])
+    assert batch["label"].tolist() == [LABELS.index("step left"), LABELS.index("wave")]
+    assert len(batch["keys"]) == 2
+    assert [f.index for f in batch["failures"]] == [2]
+
+
+def test_a_loader_with_workers_gives_the_same(manifest: Manifest) -> None:
+    clips = train_set(manifest)
+    keys = [(0, i) for i in range(6)]
+    loader: DataLoader[Any] = DataLoader(
+        clips, batch_size=3, sampler=keys, num_workers=2, collate_fn=collate_train, multiprocessing_context="fork"
+    )
+    batches = list(loader)
+    assert [b["index"].tolist() for b in batches] == [[0, 1], [3, 4]]
+    assert batches[0]["clip"].is_contiguous(memory_format=torch.channels_last_3d)
+    assert torch.equal(batches[1]["clip"][0], clips[0, 3]["clip"])
+    assert [f.index for b in batches for f in b["failures"]] == [2, 5]
+
+
+def test_unknown_labels_offer_the_nearest(manifest: Manifest) -> None:
+    for build in (
+        lambda labels: TrainClips(manifest, labels, SPEC, Augment()),
+        lambda labels: TestVideos(manifest, labels, SPEC),
+    ):
+        with pytest.raises(KinemaError, match=r"data\.csv.*unknown label 'step left': did you mean 'step lefd'"):
+            build(["wave", "step lefd", "step right"])
+    alone = Manifest("data.csv", manifest.samples[:1], manifest.labels, manifest.flip_map)
+    with pytest.raises(KinemaError, match=r"flip map of data\.csv: unknown label 'step right'"):
+        TrainClips(alone, ["step left", "wave"], SPEC, Augment())
+    assert len(TrainClips(alone, ["step left", "wave"], SPEC, Augment(flip=0.0))) == 1
+
+
+def test_bad_views_are_refused_at_once(manifest: Manifest) -> None:
+    with pytest.raises(KinemaError, match="0 test clips"):
+        TestVideos(manifest, LABELS, SPEC, clips=0)
+    with pytest.raises(KinemaError, match="2 crops"):
+        TestVideos(manifest, LABELS, SPEC, crops=2)
+
+
+def test_frame_numbers_of_the_centre_clip(manifest: Manifest) -> None:
+    frames = decode(manifest.samples[0].path, lambda n: clip_indices(n, SPEC, 1)[0])
+    assert [frame_number(f.numpy()) for f in frames] == [5, 15, 24, 34]

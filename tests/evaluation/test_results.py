@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from evaluation.mixed_data import BAD, LABELS, VIDEOS, mixed_data, picture_sequence, recognizer
+from tiny import write_video
+
+from kinema.data.manifest import Manifest, read_manifest
+from kinema.errors import KinemaError, RunError
+from kinema.evaluation import TestResult, evaluate, read_scores, write_results
+from kinema.evaluation.results import Test, document, require_free
+
+TEST = Test("rec", "data/videos.csv", "test", "2x1")
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return read_manifest(mixed_data(tmp_path_factory.mktemp("mixed data")), check=False).split("test")
+
+
+@pytest.fixture(scope="module")
+def result(manifest: Manifest) -> TestResult:
+    return evaluate(recognizer(), manifest, views=(2, 1), workers=0)
+
+
+@pytest.fixture(scope="module")
+def out(result: TestResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "new" / "folder"
+    write_results(folder, result, recognizer(), TEST)
+    return folder
+
+
+def test_scores_come_back_as_they_were(out: Path, result: TestResult) -> None:
+    for place in (out, out / "scores.parquet", str(out)):
+        back = read_scores(place)
+        assert back.labels == LABELS
+        assert back.paths == tuple(VIDEOS)  # relative to the data
+        assert back.truth == tuple(label for label, _ in VIDEOS.values())
+        assert back.predictions == result.predictions
+        assert back.errors == result.errors
+        assert back.scores.dtype == np.float32
+        np.testing.assert_array_equal(back.scores, result.scores)
+        assert (back.correct == result.correct).all()
+        assert Path(back.root) == Path(result.source).parent
+
+
+def test_the_table_can_be_read_by_others(out: Path, result: TestResult) -> None:
+    table = pq.read_table(out / "scores.parquet")
+    assert table.num_rows == len(VIDEOS)
+    assert table.schema.field("scores").type == pa.list_(pa.float32())
+    rows = {r["path"]: r for r in table.to_pylist()}
+    for name, i in zip(VIDEOS, range(len(VIDEOS)), strict=True):
+        row = rows[name]
+        assert (row["scores"] is None) == (row["prediction"] is None) == (row["error"] is not None) == (name in BAD)
+        if name not in BAD:
+            assert row["scores"] == result.scores[i].tolist()
+            assert row["distinct_views"] == (1 if name == "tiny.mp4" else 2)
+
+
+def test_parts_keep_their_times(manifest: Manifest, tmp_path: Path) -> None:
+    parts = tuple(replace(manifest.samples[0], start=t, end=t + 1) for t in (0.0, 1.5))
+    found = evaluate(recognizer(), replace(manifest, samples=parts), workers=0)
+    write_results(tmp_path, found, recognizer(), TEST)
+    assert read_scores(tmp_path).spans == ((0.0, 1.0), (1.5, 2.5))
+
+
+def test_the_ledger_names_every_failure(out: Path, result: TestResult) -> None:
+    with (out / "ledger.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == BAD
+    assert [row["error"] for row in rows] == [reason for _, reason in result.failures]
+
+
+def test_the_ledger_is_empty_where_nothing_failed(manifest: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "ledger.csv").write_text("path,error\nold.mp4,gone\n", encoding="utf-8")
+    found = evaluate(recognizer(), replace(manifest, samples=manifest.samples[:1]), workers=0)
+    write_results(tmp_path, found, recognizer(), TEST)
+    assert (tmp_path / "ledger.csv").read_text(encoding="utf-8") == "path,error\n"
+
+
+def test_metrics_state_coverage_and_protocol(out: Path, result: TestResult) -> None:
+    values = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    assert values == json.loads(json.dumps(document(result, recognizer(), TEST), allow_nan=False))
+    assert values["metrics"]["coverage"] == {"expected": 11, "read": 6, "failed": 5}
+    assert values["metrics"]["top1"] == result.metrics.top1
+    assert values["test"]["data"] == str(Path("data/videos.csv").resolve())
+    assert (values["test"]["split"], values["test"]["views"]) == ("test", "2x1")
+    assert values["protocol"]["clip"]["frames"] == 4
+    assert values["protocol"]["unreadable"] == "counted as errors"
+    assert values["views"]["all_distinct"] + values["views"]["coinciding"] == 6
+    assert values["architecture"]["name"] == "tsm_r18"
+    assert {"kinema", "torch", "python", "machine"} <= set(values["versions"])
+
+
+def test_the_same_test_may_be_repeated_and_no_other(out: Path, tmp_path: Path) -> None:
+    require_free(tmp_path / "nowhere", TEST)
+    require_free(tmp_path, TEST)
+    require_free(out, TEST)
+    for change, named in (
+        ({"views": "10x3"}, r"another views \(2x1 there\)"),
+        ({"data": "other"}, "another data"),
+        ({"recognizer": "x", "split": "val"}, r"another recognizer \(.*\) and split \(test there\)"),
+    ):
+        other = replace(TEST, **change)
+        with pytest.raises(KinemaError, match=named):
+            require_free(out, other)
+        require_free(out, other, overwrite=True)
+
+
+def test_files_of_something_else_are_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "ledger.csv").write_text("path,error\n", encoding="utf-8")  # such as a training's
+    with pytest.raises(KinemaError, match=r"ledger\.csv there is not of a finished test"):
+        require_free(tmp_path, TEST)
+    (tmp_path / "metrics.json").write_text("[1, 2", encoding="utf-8")
+    with pytest.raises(KinemaError, match=r"metrics\.json there is not of a finished test"):
+        require_free(tmp_path, TEST)
+    (tmp_path / "metrics.json").write_text('{"test": null}', encoding="utf-8")
+    with pytest.raises(KinemaError, match="not of a finished test"):
+        require_free(tmp_path, TEST)
+    with pytest.raises(KinemaError, match="is a file; give a folder"):
+        require_free(tmp_path / "ledger.csv", TEST)
+
+
+def test_a_full_disk_leaves_the_old_scores(result: TestResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_results(tmp_path, result, recognizer(), TEST)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def full(table: pa.Table, file: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(RunError, match=r"scores\.parquet: cannot be written \(No space left on device\)"):
+        write_results(tmp_path, result, recognizer(), TEST)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_scores_that_are_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(KinemaError, match="there are no scores; make them with kinema test"):
+        read_scores(tmp_path)
+    (tmp_path / "scores.parquet").write_bytes(b"not a table")
+    with pytest.raises(KinemaError, match="not the scores of a test"):
+        read_scores(tmp_path)
+    pq.write_table(pa.table({"path": ["a"]}), tmp_path / "scores.parquet")
+    with pytest.raises(KinemaError, match="not the scores of a test"):
+        read_scores(tmp_path)
+
+
+def test_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "sit"
+    odd = os.fsdecode(b"caf\xe9.mp4")
+    write_video(folder / "plain.mp4", picture_sequence(0, 6))
+    try:
+        (folder / "plain.mp4").rename(folder / odd)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    (folder / os.fsdecode(b"bad\xff.mp4")).write_bytes(b"")
+    found = evaluate(recognizer(), read_manifest(tmp_path / "data"), workers=0)
+    write_results(tmp_path / "out", found, recognizer(), TEST)
+    assert [error is None for error in found.errors] == [False, True]
+    assert read_scores(tmp_path / "out").paths == ("sit/bad\\udcff.mp4", "sit/caf\\udce9.mp4")
+    assert "sit/bad\\udcff.mp4" in (tmp_path / "out" / "ledger.csv").read_text(encoding="utf-8")

@@ -1,0 +1,82 @@
+"""The house: what may import what, what stays light, the small things that everything stands on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kinema
+from kinema.clip_spec import ClipSpec
+from kinema.errors import KinemaError, RunError, UnreadableVideo, unknown
+
+SRC = Path(kinema.__file__).parent
+# A room may import from those after it.
+ROOMS = ["cli", "demo", "training", "evaluation", "recognizer", "data", "models", "ops"]
+GROUND = {"errors", "files", "clip_spec"}
+
+
+def imported(path: Path) -> set[str]:
+    return set(re.findall(r"^\s*(?:from|import) kinema\.(\w+)", path.read_text(encoding="utf-8"), re.M))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_downwards_only(room: str) -> None:
+    files = [SRC / f"{room}.py"] if room == "recognizer" else sorted((SRC / room).rglob("*.py"))
+    assert files
+    allowed = set(ROOMS[ROOMS.index(room) :]) | GROUND
+    if room == "data":
+        allowed -= {"models", "ops"}
+    for path in files:
+        assert imported(path) <= allowed, path
+
+
+def test_every_room_is_known_here() -> None:
+    found = {p.name for p in SRC.iterdir() if p.is_dir() and p.name != "__pycache__"}
+    assert found == set(ROOMS) - {"recognizer"}
+
+
+def test_nothing_that_cannot_be_had_beside_a_cpu_torch_is_imported() -> None:
+    for path in SRC.rglob("*.py"):
+        assert not re.search(
+            r"^\s*(from|import) (torchvision|timm|fvcore|pytorchvideo|mmcv|decord)\b", path.read_text(), re.M
+        )
+
+
+def test_import_is_light() -> None:
+    code = "import sys, kinema; print([m for m in ('torch', 'av', 'numpy', 'pytorch_lightning') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert set(kinema.__all__) >= {"create_model", "list_models", "Recognizer", "ClipSpec", "read_clip", "KinemaError"}
+    assert all(getattr(kinema, name) is not None for name in kinema.__all__)
+    with pytest.raises(AttributeError):
+        kinema.nothing  # noqa: B018
+
+
+def test_errors() -> None:
+    assert issubclass(KinemaError, ValueError)
+    assert (KinemaError("x").exit_status, RunError("x").exit_status) == (2, 1)
+    error = UnreadableVideo("a b.mp4", "it is empty")
+    assert (error.path, error.reason, str(error)) == ("a b.mp4", "it is empty", "a b.mp4: it is empty")
+    assert str(unknown("model", "stm_r5", ["stm_r50", "x3d_m"])) == "unknown model 'stm_r5': did you mean 'stm_r50'?"
+    assert "known are a, b" in str(unknown("model", "zzz", ["b", "a"]))
+
+
+def test_clip_spec_round_trip_and_refusals() -> None:
+    spec = ClipSpec(frames=16, stride=5, sampler="normal", mean=(0.45, 0.45, 0.45))
+    assert ClipSpec.from_dict(spec.to_dict()) == spec
+    assert spec.replace(crop=200).crop == 200
+    for values, sentence in [
+        ({"frames": 0}, r"clip\.frames"),
+        ({"stride": 1.5}, "whole number"),
+        ({"sampler": "segment"}, "did you mean 'segments'"),
+        ({"crop": 300}, "must fit"),
+        ({"std": (0.2, 0.2, 0)}, "above 0"),
+        ({"test_crop": 999}, "test_crop"),
+        ({"colour": "grb"}, "did you mean"),
+    ]:
+        with pytest.raises(KinemaError, match=sentence):
+            ClipSpec(**values)  # type: ignore[arg-type]

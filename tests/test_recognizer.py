@@ -1,0 +1,190 @@
+"""The recognizer as a folder: what it says, what it keeps, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import resource
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import moving_square, write_video
+
+from kinema import ClipSpec, Prediction, Recognizer, create_model, read_clip
+from kinema.errors import KinemaError, RunError
+
+LABELS = ("go left", "go right", "stand – still")
+
+
+@pytest.fixture
+def recognizer() -> Recognizer:
+    torch.manual_seed(0)
+    model = create_model("stm_r18", num_classes=3, width=0.125, frames=4, dropout=0.3)
+    spec = model.clip_spec.replace(short_side=40, crop=32, stride=2)
+    return Recognizer(model, LABELS, spec, {"metrics": {"top1": 0.5}})
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "a video.mp4", moving_square(np.random.default_rng(0), True, frames=36), rate=12)
+
+
+def test_what_is_saved_is_what_is_loaded(recognizer: Recognizer, video: Path, tmp_path: Path) -> None:
+    folder = recognizer.save(tmp_path / "r")
+    assert {p.name for p in folder.iterdir()} == {"model.safetensors", "card.json"}
+    for source in (folder, folder / "card.json", str(folder / "model.safetensors")):
+        again = Recognizer.load(source)
+        assert again.labels == LABELS
+        assert again.spec == recognizer.spec
+        assert again.card["metrics"] == {"top1": 0.5}
+        assert again.predict(video) == recognizer.predict(video)
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    assert card["architecture"] == {
+        "name": "stm_r18",
+        "options": {"num_classes": 3, "width": 0.125, "frames": 4, "dropout": 0.3},
+    }
+    assert card["versions"]["torch"] == torch.__version__
+
+
+def test_a_prediction_is_the_softmax_of_the_network_on_the_central_clip(recognizer: Recognizer, video: Path) -> None:
+    recognizer.model.eval()
+    with torch.no_grad():
+        expected = recognizer.model(read_clip(video, recognizer.spec)).softmax(1)[0]
+    found = recognizer.predict(video, top_k=2)
+    assert isinstance(found, Prediction)
+    assert found.label == LABELS[int(expected.argmax())]
+    assert found.score == pytest.approx(float(expected.max()), abs=1e-6)
+    assert len(found.top_k) == 2
+    assert found.top_k[0] == (found.label, found.score)
+    assert (found.t_start, found.t_end) == (0, pytest.approx(3.0))
+    json.dumps(found.to_dict())
+
+
+def test_windows_cover_a_long_video(recognizer: Recognizer, video: Path) -> None:
+    found = recognizer.predict_windows(video, window=1.0, step=0.5)
+    assert [w.t_start for w in found][:3] == pytest.approx([0, 0.5, 1.0])
+    assert found[-1].t_end == pytest.approx(3.0)
+
+
+def test_a_part_of_a_video(recognizer: Recognizer, video: Path) -> None:
+    part = recognizer.predict(video, start=1.0, end=2.0)
+    assert (part.t_start, part.t_end) == pytest.approx((1.0, 2.0))
+
+
+def test_the_number_of_labels_must_be_that_of_the_outputs() -> None:
+    model = create_model("tsn_r18", num_classes=3, width=0.0625)
+    with pytest.raises(KinemaError, match="2 labels for a network with 3 outputs"):
+        Recognizer(model, ("a", "b"), ClipSpec())
+    with pytest.raises(KinemaError, match="twice"):
+        Recognizer(model, ("a", "b", "a"), ClipSpec())
+
+
+def test_a_new_classifier_is_in_the_card(recognizer: Recognizer, tmp_path: Path) -> None:
+    recognizer.model.reset_classifier(2)
+    again = Recognizer(recognizer.model, ("x", "y"), recognizer.spec)
+    assert Recognizer.load(again.save(tmp_path / "r")).labels == ("x", "y")
+
+
+def edit(folder: Path, **changes: object) -> None:
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    (folder / "card.json").write_text(json.dumps({**card, **changes}), encoding="utf-8")
+
+
+def test_a_card_whose_weights_do_not_fit_is_refused(recognizer: Recognizer, tmp_path: Path) -> None:
+    folder = recognizer.save(tmp_path / "r")
+    edit(folder, architecture={"name": "stm_r18", "options": {"num_classes": 3, "width": 0.25, "frames": 4}})
+    with pytest.raises(KinemaError, match=r"model\.safetensors: the weights do not fit the card: .* of another shape"):
+        Recognizer.load(folder)
+    edit(folder, architecture={"name": "tsn_r18", "options": {"num_classes": 3, "width": 0.125}})
+    with pytest.raises(KinemaError, match=r"missing \(first: layer1.* not known"):
+        Recognizer.load(folder)
+    edit(folder, architecture={"name": "stm_r81", "options": {}})
+    with pytest.raises(KinemaError, match="did you mean 'stm_r18'"):
+        Recognizer.load(folder)
+
+
+def test_a_missing_tensor_is_named(recognizer: Recognizer, tmp_path: Path) -> None:
+    folder = recognizer.save(tmp_path / "r")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["stem.bn.bias"]
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(KinemaError, match=r"1 missing \(first: stem\.bn\.bias\)"):
+        Recognizer.load(folder)
+
+
+def test_a_card_with_an_unknown_key_of_the_clip_is_refused(recognizer: Recognizer, tmp_path: Path) -> None:
+    folder = recognizer.save(tmp_path / "r")
+    edit(folder, clip={"frames": 4, "croop": 32})
+    with pytest.raises(KinemaError, match="'croop': did you mean 'crop'"):
+        Recognizer.load(folder)
+
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+def test_a_pickle_disguised_as_weights_is_not_run(recognizer: Recognizer, tmp_path: Path) -> None:
+    folder = recognizer.save(tmp_path / "r")
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
+    with pytest.raises(KinemaError, match="never unpickled"):
+        Recognizer.load(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_is_no_recognizer_is_named(recognizer: Recognizer, tmp_path: Path) -> None:
+    with pytest.raises(KinemaError, match="no such recognizer"):
+        Recognizer.load(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(KinemaError, match=r"card\.json is missing"):
+        Recognizer.load(tmp_path / "empty")
+    folder = recognizer.save(tmp_path / "r")
+    (folder / "card.json").write_text("{")
+    with pytest.raises(KinemaError, match="not a readable card"):
+        Recognizer.load(folder)
+    (folder / "card.json").write_text('{"labels": []}')
+    with pytest.raises(KinemaError, match="'architecture' is missing"):
+        Recognizer.load(folder)
+
+
+def test_a_full_disk_leaves_the_old_recognizer(recognizer: Recognizer, tmp_path: Path) -> None:
+    folder = recognizer.save(tmp_path / "r")
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    with torch.no_grad():
+        recognizer.model.classifier.weight.add_(1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(RunError, match=r"model\.safetensors: cannot be written .*untouched"):
+            recognizer.save(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_the_hub_is_asked_for_hub_names(
+    monkeypatch: pytest.MonkeyPatch, recognizer: Recognizer, tmp_path: Path
+) -> None:
+    import huggingface_hub
+
+    folder = recognizer.save(tmp_path / "r")
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: asked.append(name) or str(folder))
+    assert Recognizer.load("hf-hub:someone/thing").labels == LABELS
+    assert asked == ["someone/thing"]
+
+    def offline(name: str, **_: object) -> str:
+        raise ConnectionError(name)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+    with pytest.raises(RunError, match=r"hf-hub:someone/thing: cannot be fetched .*network"):
+        Recognizer.load("hf-hub:someone/thing")

@@ -1,0 +1,258 @@
+"""Training from a configuration to a recognizer: what it learns, leaves behind, refuses and takes up again."""
+
+from __future__ import annotations
+
+import csv
+import resource
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor
+
+from kinema.data.transforms import Augment
+from kinema.errors import KinemaError, RunError
+from kinema.recognizer import Recognizer
+from kinema.training.checkpoint import found
+from kinema.training.config import Optim, TrainConfig
+from kinema.training.module import Training
+from kinema.training.report import read_metrics
+from kinema.training.run import train
+
+
+def config(data: Path, out: Path, **changes: object) -> TrainConfig:
+    base = TrainConfig(
+        model="stm_r18",
+        data=str(data),
+        out=str(out),
+        options={"width": 0.125, "dropout": 0.5},
+        clip={"frames": 4, "short_side": 40, "crop": 32},
+        epochs=3,
+        batch=4,
+        workers=0,
+        device="cpu",
+        optim=Optim(lr=0.05, warmup=0.5),
+        augment=Augment(scale="jitter", jitter=(32, 44)),
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    return load_file(run / "recognizer" / "model.safetensors")
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+class Stop(Exception):
+    """Stands for whatever ends a run in the middle."""
+
+
+@pytest.fixture(scope="module")
+def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed."""
+    lines: list[str] = []
+    run = train(config(tiny, tmp_path_factory.mktemp("runs") / "whole", val_split="test"), say=lines.append)
+    assert sum(line.startswith("epoch ") and line.endswith("left") for line in lines) == 3
+    return run
+
+
+def test_a_run_folder_holds_what_the_contract_names(whole: Path, tiny: Path) -> None:
+    assert {p.name for p in whole.iterdir()} >= {
+        "config.yaml",
+        "metrics.csv",
+        "checkpoints",
+        "recognizer",
+        "tensorboard",
+    }
+    assert list((whole / "tensorboard").glob("events*"))
+    assert yaml.safe_load((whole / "config.yaml").read_text())["optim"]["lr"] == 0.05
+    rows = read_metrics(whole / "metrics.csv")
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row["step"] for row in rows] == [3, 6, 9]
+    assert all(row["val_videos"] == 6 and 0 <= row["data_wait"] <= 1 for row in rows)
+    assert rows[-1]["lr"] == pytest.approx(0.0, abs=1e-12)  # the cosine has come to its end
+    recognizer = Recognizer.load(whole)
+    assert recognizer.labels == ("go left", "go right")
+    assert recognizer.spec.crop == 32
+    training = recognizer.card["training"]
+    assert training["coverage"] == {"expected": 12, "read": 12, "failed": 0}
+    assert training["config"]["seed"] == 0
+
+
+def test_the_same_configuration_gives_the_same_bits(whole: Path, tiny: Path, tmp_path: Path) -> None:
+    assert same(weights(whole), weights(train(config(tiny, tmp_path / "again", val_split="test"), say=str)))
+    other = train(config(tiny, tmp_path / "other", val_split="test", seed=1), say=str)
+    assert not same(weights(whole), weights(other))
+
+
+def test_worker_processes_change_no_bit(whole: Path, tiny: Path, tmp_path: Path) -> None:
+    assert same(weights(whole), weights(train(config(tiny, tmp_path / "w", val_split="test", workers=2), say=str)))
+
+
+@pytest.mark.parametrize("step", [2, 4, 8])
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(
+    whole: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """In the first epoch, inside the second, and in the last: the same command again, the same weights."""
+    plain, steps = Training.training_step, 0
+
+    def cut(self: Training, batch: dict, batch_idx: int) -> Tensor | None:
+        nonlocal steps
+        steps += 1
+        if steps == step:
+            raise Stop
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(Training, "training_step", cut)
+    given = config(tiny, tmp_path / "cut", val_split="test")
+    with pytest.raises(Stop):
+        train(given, say=str)
+    monkeypatch.setattr(Training, "training_step", plain)
+    lines: list[str] = []
+    assert same(weights(whole), weights(train(given, say=lines.append)))
+    assert any("going on from" in line for line in lines) == (step > 3)
+    rows, undisturbed = (read_metrics(run / "metrics.csv") for run in (tmp_path / "cut", whole))
+    for column in ("epoch", "step", "lr", "train_loss", "train_top1", "val_top1"):
+        assert [row[column] for row in rows] == [row[column] for row in undisturbed]
+
+
+def test_a_finished_run_is_left_alone(whole: Path, tiny: Path) -> None:
+    before = (whole / "recognizer" / "model.safetensors").stat().st_mtime_ns
+    lines: list[str] = []
+    train(config(tiny, whole, val_split="test"), say=lines.append)
+    assert "finished" in lines[0]
+    assert (whole / "recognizer" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_folder_with_another_run_or_other_files_is_refused(whole: Path, tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(KinemaError, match=r"another run, which differs in optim\.lr, seed"):
+        train(config(tiny, whole, val_split="test", seed=2, optim=Optim(lr=0.2, warmup=0.5)), say=str)
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(KinemaError, match="not a run folder"):
+        train(config(tiny, tmp_path), say=str)
+    assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_checkpoints_are_two_and_hold_no_code(whole: Path) -> None:
+    paths = found(whole / "checkpoints")
+    assert [p.name for p in paths] == ["epoch-0002.ckpt", "epoch-0003.ckpt"]
+    state = torch.load(paths[-1], weights_only=True)
+    assert "torch" in state["callbacks"]["Checkpoints"]
+
+
+def test_a_damaged_checkpoint_is_named(tiny: Path, tmp_path: Path, whole: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    shutil.rmtree(run / "recognizer")
+    newest = found(run / "checkpoints")[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.raises(KinemaError, match=r"epoch-0003\.ckpt: not a readable checkpoint"):
+        train(config(tiny, run, val_split="test"), say=str)
+    newest.unlink()
+    assert same(weights(whole), weights(train(config(tiny, run, val_split="test"), say=str)))
+
+
+def test_a_loss_that_is_not_finite_names_the_files(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"the loss is (nan|inf) at step \d+ with the files .*\.mp4"):
+        train(config(tiny, tmp_path / "run", optim=Optim(lr=1e30, clip_norm=0)), say=str)
+    assert not (tmp_path / "run" / "recognizer").exists()
+
+
+def with_broken_video(tiny: Path, folder: Path) -> Path:
+    shutil.copytree(tiny.parent, folder)
+    (folder / "train go left 0.mp4").write_bytes(b"this is no video at all" * 20)
+    return folder / "manifest.csv"
+
+
+def test_an_unreadable_training_video_is_noted_and_not_replaced(tiny: Path, tmp_path: Path) -> None:
+    data = with_broken_video(tiny, tmp_path / "data")
+    lines: list[str] = []
+    run = train(config(data, tmp_path / "run", epochs=1), say=lines.append)
+    with (run / "ledger.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 1
+    assert rows[0]["path"].endswith("train go left 0.mp4")
+    assert rows[0]["error"]
+    assert any("1 training and 0 validation videos could not be read" in line for line in lines)
+    assert Recognizer.load(run).card["training"]["coverage"] == {"expected": 12, "read": 11, "failed": 1}
+
+
+def test_strict_stops_at_it(tiny: Path, tmp_path: Path) -> None:
+    data = with_broken_video(tiny, tmp_path / "data")
+    with pytest.raises(RunError, match=r"train go left 0\.mp4"):
+        train(config(data, tmp_path / "run", strict=True), say=str)
+
+
+def test_a_batch_of_nothing_but_unreadable_videos_does_not_end_the_run(tiny: Path, tmp_path: Path) -> None:
+    data = with_broken_video(tiny, tmp_path / "data")
+    run = train(config(data, tmp_path / "run", epochs=1, batch=1), say=str)
+    assert Recognizer.load(run).card["training"]["coverage"] == {"expected": 12, "read": 11, "failed": 1}
+    assert read_metrics(run / "metrics.csv")[0]["train_loss"] > 0
+
+
+def test_a_validation_video_that_cannot_be_read_is_wrong(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny.parent, tmp_path / "data")
+    for path in (tmp_path / "data").glob("test*.mp4"):
+        path.write_bytes(b"")
+    run = train(config(tmp_path / "data" / "manifest.csv", tmp_path / "run", epochs=1, val_split="test"), say=str)
+    row = read_metrics(run / "metrics.csv")[0]
+    assert row["val_top1"] == 0
+    assert row["val_videos"] == 6
+    assert len((run / "ledger.csv").read_text().splitlines()) == 7
+
+
+@pytest.fixture
+def small_disk() -> object:
+    """Files of this process may hold at most 100 kB, as on a disk that is nearly full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tiny: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    given = config(tiny, tmp_path / "run")
+    plain = Training.on_train_epoch_start
+    patch = pytest.MonkeyPatch()
+
+    def fill(self: Training) -> None:
+        if self.current_epoch == 1:
+            request.getfixturevalue("small_disk")
+        plain(self)
+
+    patch.setattr(Training, "on_train_epoch_start", fill)
+    with pytest.raises(RunError, match=r"epoch-0002\.ckpt: cannot be written .*untouched"):
+        train(given, say=str)
+    patch.undo()
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert [p.name for p in checkpoints.iterdir()] == ["epoch-0001.ckpt"]
+    assert torch.load(checkpoints / "epoch-0001.ckpt", weights_only=True)["epoch"] == 0
+
+
+def test_starting_from_a_recognizer(whole: Path, tiny: Path, tmp_path: Path) -> None:
+    slow = Optim(lr=1e-12, weight_decay=0)
+    run = train(config(tiny, tmp_path / "fine", weights=str(whole), epochs=1, optim=slow), say=str)
+    for name, value in weights(whole).items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(weights(run)[name], value)
+
+
+@pytest.mark.parametrize("precision", ["bf16"])
+def test_mixed_precision_trains(tiny: Path, tmp_path: Path, precision: str) -> None:
+    run = train(config(tiny, tmp_path / "run", epochs=1, precision=precision), say=str)
+    assert all(v.isfinite().all() for v in weights(run).values())
+
+
+@pytest.mark.slow
+def test_it_learns_direction(tiny: Path, tmp_path: Path) -> None:
+    run = train(config(tiny, tmp_path / "run", epochs=40, val_split="test"), say=str)
+    assert read_metrics(run / "metrics.csv")[-1]["val_top1"] == 1.0
