@@ -24,7 +24,7 @@ class ClipSpec:
             distribution with mean L/4 and deviation L/6 on [0, L/2] (thesis, figure 5.6).
         short_side: the side, in pixels, to which the shorter side of a frame is scaled before a crop is cut.
         crop: height and width, in pixels, of the clip.
-        test_crop: side of the square that testing cuts from the scaled frame and then resizes to `crop`; None is `crop`.
+        test_crop: side of the square that testing cuts from the scaled frame and resizes to `crop`; None is `crop`.
         short: what completes a clip when the video is too short: `loop` starts again from its first frame, `last`
             repeats its last frame, `error` refuses the video.
         mean: per channel, of pixels in 0 to 1, in the order of `colour`.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from kinema import __version__
 from kinema.clip_spec import ClipSpec
@@ -26,7 +25,7 @@ from kinema.data.transforms import cut, test_boxes, to_input
 from kinema.data.video import open_video
 from kinema.errors import KinemaError, RunError
 from kinema.files import replace_file
-from kinema.models import create_model
+from kinema.models import VideoModel, create_model
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 
@@ -65,7 +64,7 @@ class Recognizer:
         card: further entries of `card.json` (`training`, `metrics`, …), plain values.
     """
 
-    model: nn.Module
+    model: VideoModel
     labels: tuple[str, ...]
     spec: ClipSpec
     card: dict[str, Any] = field(default_factory=dict)
@@ -251,7 +250,7 @@ def _read_card(path: Path) -> dict[str, Any]:
     return card
 
 
-def _load_weights(model: nn.Module, path: Path) -> None:
+def _load_weights(model: VideoModel, path: Path) -> None:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:

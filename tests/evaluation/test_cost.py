@@ -15,7 +15,7 @@ def test_a_small_network_by_hand() -> None:
     channels, side = 4, 8
     for stage, inner in enumerate((4, 8, 16, 32)):
         side = side if stage == 0 else side // 2
-        for block in range(2):
+        for _ in range(2):
             macs += 2 * side * side * (inner * channels * 9 + inner * inner * 9)
             params += inner * channels * 9 + inner * inner * 9 + 4 * inner
             if channels != inner:

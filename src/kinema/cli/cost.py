@@ -67,7 +67,10 @@ def run(args: Namespace) -> None:
             t = row["latency"]
             cells += [f"{t['p50_ms']:.1f}", f"{t['p95_ms']:.1f}", f"{t['clips_per_s']:.2f}", f"{t['peak_mib']:.0f}"]
     extra = f" Options: {json.dumps(options)}." if options else ""
-    print_table(columns, table, caption="One view of one clip. 1 MAC = 2 FLOPs; counted: convolutions, linear layers and other "
-                f"matrix products; not counted: normalisation, activations, pooling, sums.{extra}")  # fmt: skip
+    counted = (
+        "One view of one clip. 1 MAC = 2 FLOPs; counted: convolutions, linear layers and other matrix products; "
+        "not counted: normalisation, activations, pooling, sums."
+    )
+    print_table(columns, table, caption=counted + extra)
     if args.latency:
         print(f"Latency: batch {args.batch}, {args.repeats} runs after 3, {json.dumps(environment())}")

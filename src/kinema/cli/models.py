@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_json
@@ -23,7 +25,7 @@ def run(args: Namespace) -> None:
     names = list_models(args.pattern)
     if not names:
         raise KinemaError(f"no model matches {args.pattern!r}: `kinema models` lists all")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in names:
         cost = count(name, num_classes=args.classes)
         rows.append({"model": name, "paper": find(name).paper, **cost.to_dict()})

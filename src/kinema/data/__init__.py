@@ -1,0 +1,1 @@
+"""From files on disk to batches: reading, sampling, transforms, data sets, doctor, puppets."""

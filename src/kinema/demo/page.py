@@ -89,14 +89,15 @@ def render(story: Story) -> str:
     coverage = first.test.metrics.coverage
     parts = [
         f"<h1>Kinema demo</h1><p class=lead>{escape(first.name)}, which sees motion, and {escape(second.name)}, which "
-        f"averages frames, trained for the same number of epochs on the same generated clips. Five pairs of actions are "
-        f"each other played backwards, and the test holds the exact reversal of every such clip: a network that ignores "
-        f"order is right in half of them, whatever it has learned.</p>",
+        f"averages frames, trained for the same number of epochs on the same generated clips. Five pairs of actions "
+        f"are each other played backwards, and the test holds the exact reversal of every such clip: a network that "
+        f"ignores order is right in half of them, whatever it has learned.</p>",
         _tiles(story),
         "<h2>The clips</h2><p>Eight evenly spaced frames of one test clip of each action.</p>",
         f"<img src='{_png(story.sheet)}' alt='contact sheet of the generated actions'>",
         f"<h2>Accuracy on the test split</h2>{_results(story)}",
-        f"<p>{_difference(story)}</p><p class=note>Coverage: {coverage}. A video that cannot be read counts as an error. "
+        f"<p>{_difference(story)}</p>"
+        f"<p class=note>Coverage: {coverage}. A video that cannot be read counts as an error. "
         f"Views: {escape(str(first.test.views))}.</p>",
         f"<h2>Direction inside the reversal pairs</h2>{figures.pairs(pair_values)}",
         f"<h2>Training</h2>{figures.curves({c.name: c.history for c in story.contestants})}",
@@ -108,7 +109,8 @@ def render(story: Story) -> str:
         f"<h2>Cost</h2>{_costs(story)}",
         f"<h2>Protocol and versions</h2>{_facts({**story.protocol, **story.environment})}",
     ]
-    return f"<!doctype html><html lang=en><meta charset=utf-8><title>Kinema demo</title>{_STYLE}<main>{''.join(parts)}</main></html>\n"
+    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>Kinema demo</title>{_STYLE}"
+    return f"{head}<main>{''.join(parts)}</main></html>\n"
 
 
 def _confusion(result: TestResult) -> NDArray[np.int64]:
@@ -172,8 +174,8 @@ def _costs(story: Story) -> str:
         for c in story.contestants
     ]  # fmt: skip
     return _table(head, rows) + (
-        "<p class=note>1 MAC = 2 FLOPs; convolutions and linear layers of one view are counted. Latency: one clip at a time, "
-        "in the same run on this machine.</p>"
+        "<p class=note>1 MAC = 2 FLOPs; convolutions and linear layers of one view are counted. "
+        "Latency: one clip at a time, in the same run on this machine.</p>"
     )
 
 
@@ -207,6 +209,7 @@ h1{font-size:30px;margin:0 0 6px}h2{font-size:19px;margin:38px 0 8px}
 .name{font-weight:600}.big{font-size:38px;font-weight:700;line-height:1.25}.mid{font-weight:600;margin-top:8px}
 img{max-width:100%;border-radius:8px;border:1px solid #e5e7eb;background:#fff}svg{max-width:100%;height:auto}
 .wide{overflow-x:auto}table{border-collapse:collapse;background:#fff;font-size:14px;font-variant-numeric:tabular-nums}
-th,td{border-bottom:1px solid #e5e7eb;padding:6px 12px;text-align:left;vertical-align:top}th{font-size:12px;color:#6b7280}
+th,td{border-bottom:1px solid #e5e7eb;padding:6px 12px;text-align:left;vertical-align:top}
+th{font-size:12px;color:#6b7280}
 .n{text-align:right}code{background:#eef2f7;padding:1px 5px;border-radius:4px}
 </style>"""

@@ -1,4 +1,4 @@
-"""`run_demo`: clips are generated, two networks are trained and tested on them, one file is recognised, a page is written."""
+"""`run_demo`: clips are generated, two networks learn and are tested, one file is recognised, a page is written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kinema.demo.page import Contestant, Story, write_page
 from kinema.evaluation.cost import count, environment
 from kinema.evaluation.latency import latency
 from kinema.evaluation.runner import evaluate
-from kinema.evaluation.statistics import mcnemar, paired_bootstrap, pair_accuracy
+from kinema.evaluation.statistics import mcnemar, pair_accuracy, paired_bootstrap
 from kinema.recognizer import Recognizer, versions
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.report import read_metrics
@@ -116,17 +116,18 @@ def _contest(
     pairs = pair_accuracy([s.label for s in test.samples], test.scores, test.labels, PAIRS)
     m, spec = test.metrics, recognizer.spec
     say(
-        f"   test: top-1 {m.top1:.1%} [{m.top1_interval[0]:.1%}, {m.top1_interval[1]:.1%}], top-5 {m.topk:.1%}, mean class "
-        f"{m.mean_class:.1%}, {m.coverage}, {VIEWS[0]}x{VIEWS[1]} views"
+        f"   test: top-1 {m.top1:.1%} [{m.top1_interval[0]:.1%}, {m.top1_interval[1]:.1%}], top-5 {m.topk:.1%}, "
+        f"mean class {m.mean_class:.1%}, {m.coverage}, {VIEWS[0]}x{VIEWS[1]} views"
     )
     say(
-        f"   direction inside the reversal pairs: {pairs.overall:.1%} of {pairs.videos}; speed: {results['speed'].metrics.top1:.1%}"
+        f"   direction inside the reversal pairs: {pairs.overall:.1%} of {pairs.videos} videos; "
+        f"split speed: top-1 {results['speed'].metrics.top1:.1%}"
     )
-    shape = {"num_classes": len(test.labels), "frames": spec.frames, "size": spec.crop}
-    options = {"width": config.width}
+    classes, options = len(test.labels), {"width": config.width}
     return Contestant(
         name, read_metrics(out / name / "metrics.csv"), test, results["speed"], pairs,
-        count(name, options=options, **shape), latency(name, options=options, repeats=30, **shape), seconds,
+        count(name, num_classes=classes, frames=spec.frames, size=spec.crop, options=options),
+        latency(name, num_classes=classes, frames=spec.frames, size=spec.crop, options=options, repeats=30), seconds,
     )  # fmt: skip
 
 

@@ -62,13 +62,12 @@ def count(
         raise KinemaError(f"size is {size}: give the height and width of the clip in pixels")
     with torch.device("meta"):
         model = create_model(name, num_classes=num_classes, **given).eval()
-        frames = frames or model.clip_spec.frames
-        size = size or model.clip_spec.crop
-        clip = torch.empty(1, 3, frames, size, size)
+        t, side = model.clip_spec.frames, size or model.clip_spec.crop
+        clip = torch.empty(1, 3, t, side, side)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             model(clip)
     flops = counter.get_total_flops()
-    return Cost(frames, size, sum(p.numel() for p in model.parameters()), flops // 2, flops)
+    return Cost(t, side, sum(p.numel() for p in model.parameters()), flops // 2, flops)
 
 
 def environment() -> dict[str, str | int]:

@@ -1,12 +1,13 @@
 """Multi-temporal networks: MTNet, which is X3D with MTBlocks, and a 3-D ResNet-50 of MTConvs.
 
-The text of the paper and its complexity tables describe different networks. `mtnet_s`, `mtnet_m` and `mtnet_l` are the
-text; `mtnet_*_table` are a fit to the tables, whose parameters and MACs the text can not have.
+The text of the paper and its complexity tables describe different networks: `mtnet_s`, `mtnet_m` and `mtnet_l` are the
+text, `mtnet_*_table` a fit to the tables, whose parameters and MACs no reading of the text has.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any, Literal, get_args
 
@@ -17,7 +18,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
 from kinema.models.registry import register
 from kinema.ops.layout import check_clips
-from kinema.ops.mtblock import MTBlock, OctaveBlock, PerStream, StreamRecursion, Streams, projection
+from kinema.ops.mtblock import MTBlock, OctaveBlock, OctaveStage, PerStream, StreamRecursion, projection
 from kinema.ops.mtconv import ConvNorm, MTConv, Split, branch_channels, unite
 from kinema.ops.pooling import Pooling, prolong
 from kinema.ops.recurrence import Cell, SqueezeRecursion
@@ -25,63 +26,267 @@ from kinema.ops.selection import select_frames
 from kinema.ops.x3d import X3DHead, X3DStem
 
 Size = Literal["s", "m", "l"]
-Block = Literal["text", "table"]
+Block = Literal["channelwise", "dense", "table"]
 Stride = tuple[int, int, int]
 
-# Frames, crop and short side (table 6.3 and section 5.4.1 of the thesis), factor on the depths of the stages.
+# Frames and crop (thesis, table 6.3; the crops of S are 256 resized to 182), short side, factor on the stages' depths.
 SIZES: dict[Size, tuple[int, int, int, float]] = {
     "s": (13, 182, 228, 2.2),
     "m": (16, 256, 320, 2.2),
     "l": (16, 256, 320, 5.0),
 }
+POINT, CUBE = (1, 1, 1), (3, 3, 3)
 
 
 @dataclass(frozen=True)
 class Design:
     """What the blocks are made of; see `mtnet` for the meaning of each."""
 
-    delta: float
-    split: Split
-    pooling: Pooling
     block: Block
+    split: Split
+    delta: float
+    pooling: Pooling
     cell: Cell
     layers: int
     relu_before_sum: bool
 
     def __post_init__(self) -> None:
-        for key, allowed in (("split", Split), ("pooling", Pooling), ("block", Block)):
+        for key, allowed in (("block", Block), ("split", Split), ("pooling", Pooling), ("cell", Cell)):
             if getattr(self, key) not in get_args(allowed):
                 raise unknown(f"value of {key}", str(getattr(self, key)), get_args(allowed))
         if not isinstance(self.layers, int) or isinstance(self.layers, bool) or self.layers < 0:
-            raise KinemaError(f"layers is {self.layers!r}: give the number of recurrent layers, 0 for none")
+            raise KinemaError(f"layers is {self.layers!r}: give the number of stacked recurrent cells, 0 for none")
 
-    def convolution(
+    def make(self, channels: int, inner: int, out_channels: int, stride: Stride) -> MTBlock:
+        """A block N C T H W -> N C' T' H' W', or the same on two streams."""
+        conv = partial(MTConv, delta=self.delta, split=self.split, pooling=self.pooling)
+        kernel = CUBE if self.block == "table" else POINT
+        groups = inner if self.block == "channelwise" else 1
+        convs = [
+            conv(channels, inner, POINT),
+            self._plain(inner, stride) if self.block == "table" else conv(inner, inner, CUBE, stride, groups=groups),
+            conv(inner, out_channels, kernel, relu=self.relu_before_sum),
+        ]
+        recursion: nn.Module = nn.Identity()
+        if self.split == "text":
+            if self.layers:
+                recursion = SqueezeRecursion(out_channels, cell=self.cell, layers=self.layers)
+            return MTBlock(convs, recursion, projection(channels, out_channels, stride))
+        before, after = branch_channels(channels, self.delta), branch_channels(out_channels, self.delta)
+        if self.layers:
+            recursion = StreamRecursion(after, self.cell, self.layers)
+        shortcuts = [projection(c, d, stride) if d else None for c, d in zip(before, after, strict=True)]
+        return OctaveBlock(convs, recursion, PerStream(*shortcuts))
+
+    def _plain(self, channels: int, stride: Stride) -> nn.Module:
+        """A channel-wise convolution without branches."""
+        if self.split == "text":
+            return ConvNorm(channels, channels, CUBE, stride, groups=channels)
+        shares = branch_channels(channels, self.delta)
+        return PerStream(*(ConvNorm(c, c, CUBE, stride, groups=c) if c else None for c in shares))
+
+
+class MTNet(nn.Module):
+    """A network of MTBlocks between a stem and a head.
+
+    With the text split a stage gives one clip. With the octave split it gives two streams, whose maps `feature_maps`
+    names apart, and the head sees them united.
+
+    Args:
+        stem: N 3 T H W -> N C T' H' W'.
+        channels: C.
+        stages: channels, inner channels, number of blocks and stride of each stage.
+        design: of the blocks.
+        halve_time: frame selection keeps half of the stem's frames.
+        head: N C T H W -> N F.
+        features: F.
+        num_classes: outputs of the classifier.
+        dropout: before the classifier.
+        spec: of the clips.
+    """
+
+    architecture: dict[str, Any]  # set by create_model
+
+    def __init__(
         self,
+        stem: nn.Module,
         channels: int,
-        out_channels: int,
-        kernel: Stride,
-        stride: Stride = (1, 1, 1),
-        groups: int = 1,
-        relu: bool = True,
-    ) -> MTConv:
-        """An MTConv of this design."""
-        return MTConv(
-            channels, out_channels, kernel, stride, delta=self.delta, split=self.split, pooling=self.pooling,
-            groups=groups, relu=relu,
-        )  # fmt: skip
+        stages: list[tuple[int, int, int, Stride]],
+        design: Design,
+        halve_time: bool,
+        head: nn.Module,
+        features: int,
+        num_classes: int,
+        dropout: float,
+        spec: ClipSpec,
+    ) -> None:
+        super().__init__()
+        self.design, self.halve_time, self.clip_spec = design, halve_time, spec
+        self.stem = stem
+        self.entry = branch_channels(channels, design.delta)
+        names = []
+        for i, (out_channels, inner, count, stride) in enumerate(stages):
+            blocks = []
+            for j in range(count):
+                blocks.append(design.make(channels, inner, out_channels, stride if j == 0 else (1, 1, 1)))
+                channels = out_channels
+            name = f"layer{i + 1}"
+            if design.split == "text":
+                setattr(self, name, nn.Sequential(*blocks))
+                names.append(name)
+            else:
+                stage = OctaveStage(blocks, two=self.entry[1] > 0)
+                setattr(self, name, stage)
+                names += [f"{name}.{stream}" for stream in stage.streams]
+        self.feature_maps = ("stem", *names)
+        self.head = head
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(features, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self._start_classifier()
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
-    def per_stream(self, channels: int, out_channels: int, **options: Any) -> nn.Module:
-        """A convolution that keeps the streams apart: one for the text split, one each for the octave split."""
+    def _start_classifier(self) -> None:
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
 
-    def make(self, channels: int, inner: int, out_channels: int, stride: Stride, channelwise: bool) -> MTBlock:
-        """A block."""
-        point, cube = (1, 1, 1), (3, 3, 3)
-        groups = inner if channelwise else 1
-        convs: list[nn.Module] = [self.convolution(channels, inner, point)]
-        if self.block == "text":
-            convs.append(self.convolution(inner, inner, cube, stride, groups=groups))
-            convs.append(self.convolution(inner, out_channels, point, relu=self.relu_before_sum))
-        else:
-            convs.append(self.plain(inner, inner, cube, stride, channelwise=True))
-            convs.append(self.convolution(inner, out_channels, cube, relu=self.relu_before_sum))
-        return convs
+    def forward_features(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> N C T' H' W', what the head sees."""
+        x = self.stem(check_clips(x).contiguous(memory_format=torch.channels_last_3d))
+        if self.halve_time and x.shape[2] > 2:
+            x, _ = select_frames(x, x.shape[2] // 2)
+        stages = [getattr(self, f"layer{i + 1}") for i in range(4)]
+        if self.design.split == "text":
+            for stage in stages:
+                x = stage(x)
+            return x
+        short, long = x.split(self.entry, 1)
+        streams = (short, prolong(long, self.design.pooling, self.training) if self.entry[1] else None)
+        for stage in stages:
+            streams = stage(streams)
+        return unite(*streams)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> logits N K."""
+        return self.classifier(self.dropout(self.head(self.forward_features(x))))
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """A new final layer with `num_classes` outputs."""
+        old = self.classifier.weight
+        self.classifier = nn.Linear(old.shape[1], num_classes).to(old.device, old.dtype)
+        self._start_classifier()
+        self.architecture["options"]["num_classes"] = num_classes
+
+
+_TABLE = {"block": "table", "split": "octave", "halve_time": True}
+
+
+@register(
+    {f"mtnet_{s}": {"size": s} for s in SIZES} | {f"mtnet_{s}_table": {"size": s, **_TABLE} for s in SIZES},
+    paper="MTConv, IJCNN 2021",
+)
+def mtnet(
+    size: Size,
+    num_classes: int = 400,
+    frames: int | None = None,
+    width: float = 1.0,
+    *,
+    delta: float = 7 / 8,
+    split: Split = "text",
+    pooling: Pooling = "softpool+cosine",
+    cell: Cell = "gru",
+    layers: int = 2,
+    block: Block = "channelwise",
+    halve_time: bool = False,
+    relu_before_sum: bool = True,
+    dropout: float = 0.5,
+) -> MTNet:
+    """MTNet-S, -M and -L.
+
+    Args:
+        size: fixed by the name.
+        num_classes: outputs.
+        frames: T; None is the thesis's, 13 for S and 16 for M and L.
+        width: multiplies all channels.
+        delta: share of the local branches, in (0, 1]; 1 has no prolonged ones.
+        split: `text` or `octave`, see `MTConv`.
+        pooling: what makes the inputs of the prolonged branches (table VIc), see `prolong`.
+        cell: of Squeeze and Recursion (table VIb).
+        layers: stacked cells; 0 for no recursion.
+        block: `channelwise`: MTConvs of 1x1x1, channel-wise 3x3x3, 1x1x1, as X3D. `dense`: its 3x3x3 sees all channels.
+            `table`: MTConv of 1x1x1, a plain channel-wise 3x3x3, MTConv of a dense 3x3x3.
+        halve_time: frame selection after the stem and temporal stride 2 in the last three stages; otherwise the blocks
+            keep T.
+        relu_before_sum: the last convolution of a block has its ReLU before the shortcut is added, as in the paper.
+        dropout: before the classifier.
+    """
+    native, crop, short_side, depth = SIZES[size]
+    spec = ClipSpec(frames=frames or native, stride=5, sampler="normal", short_side=short_side, crop=crop)
+    design = Design(block, split, delta, pooling, cell, layers, relu_before_sum)
+    stages = []
+    for i, (planes, count) in enumerate(((24, 1), (48, 2), (96, 5), (192, 3))):
+        out_channels = max(1, round(planes * width))
+        step = 2 if halve_time and i > 0 else 1
+        stages.append((out_channels, int(2.25 * out_channels), ceil(count * depth), (step, 2, 2)))
+    channels, features = stages[0][0], max(1, round(2048 * width))
+    head = X3DHead(out_channels, int(2.25 * out_channels), features)
+    return MTNet(X3DStem(channels), channels, stages, design, halve_time, head, features, num_classes, dropout, spec)
+
+
+class _ResNetStem(nn.Sequential):
+    """That of r3d_50."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(3, channels, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False)
+        self.bn = nn.BatchNorm3d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.pool = nn.MaxPool3d(3, 2, 1)
+
+
+class _Mean(nn.Module):
+    """N C T H W -> N C."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The mean over the clip."""
+        return x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
+
+
+@register({"mtconv_r50": {}}, paper="MTConv, IJCNN 2021")
+def mtconv_r50(
+    num_classes: int = 400,
+    frames: int = 16,
+    width: float = 1.0,
+    *,
+    delta: float = 7 / 8,
+    split: Split = "text",
+    pooling: Pooling = "softpool+cosine",
+    cell: Cell = "gru",
+    layers: int = 0,
+    relu_before_sum: bool = True,
+    dropout: float = 0.0,
+) -> MTNet:
+    """The 3-D ResNet-50 of the SRTG paper with an MTConv in place of every convolution of its blocks (table II).
+
+    Args:
+        num_classes: outputs.
+        frames: T.
+        width: multiplies all channels.
+        delta: see `mtnet`.
+        split: see `mtnet`.
+        pooling: see `mtnet`.
+        cell: see `mtnet`.
+        layers: of Squeeze and Recursion; 0, none, is what table II, a comparison of convolutions, has room for.
+        relu_before_sum: see `mtnet`.
+        dropout: before the classifier.
+    """
+    spec = ClipSpec(frames=frames, stride=5, sampler="normal", short_side=320, crop=224)
+    design = Design("dense", split, delta, pooling, cell, layers, relu_before_sum)
+    stages: list[tuple[int, int, int, Stride]] = []
+    for i, count in enumerate((3, 4, 6, 3)):
+        channels = max(1, round(64 * width)) * 2**i
+        stages.append((channels, channels, count, (2, 2, 2) if i else (1, 1, 1)))
+    stem = _ResNetStem(stages[0][0])
+    return MTNet(stem, stages[0][0], stages, design, False, _Mean(), channels, num_classes, dropout, spec)

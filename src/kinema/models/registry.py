@@ -6,26 +6,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from torch import Tensor, nn
-
-from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
-
-
-class VideoModel(Protocol):
-    """What every network of the zoo offers."""
-
-    classifier: nn.Linear
-    clip_spec: ClipSpec
-    feature_maps: tuple[str, ...]
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> N C T' H' W'."""
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replaces the final linear layer."""
+from kinema.models.video_model import VideoModel
 
 
 @dataclass(frozen=True)
@@ -40,7 +24,7 @@ class Entry:
     """
 
     name: str
-    build: Callable[..., nn.Module]
+    build: Callable[..., VideoModel]
     preset: Mapping[str, Any]
     paper: str
 
@@ -50,7 +34,7 @@ class Entry:
 
 
 _ENTRIES: dict[str, Entry] = {}
-_Build = TypeVar("_Build", bound=Callable[..., nn.Module])
+_Build = TypeVar("_Build", bound=Callable[..., VideoModel])
 
 
 def register(presets: Mapping[str, Mapping[str, Any]], *, paper: str) -> Callable[[_Build], _Build]:
@@ -79,7 +63,7 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(name for name in _ENTRIES if fnmatchcase(name, wanted))
 
 
-def create_model(name: str, **options: Any) -> nn.Module:
+def create_model(name: str, **options: Any) -> VideoModel:
     """Builds a network of the zoo with random weights.
 
     Args:
@@ -106,5 +90,5 @@ def create_model(name: str, **options: Any) -> nn.Module:
     if not isinstance(width, int | float) or isinstance(width, bool) or not 0 < width <= 16:
         raise KinemaError(f"width is {width!r}: give a number above 0 and at most 16")
     model = entry.build(**entry.preset, **options)
-    model.architecture = {"name": name, "options": dict(options)}  # type: ignore[assignment]
+    model.architecture = {"name": name, "options": dict(options)}
     return model

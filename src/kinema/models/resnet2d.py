@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
 from kinema.models.registry import register
+from kinema.models.video_model import VideoModel
 from kinema.ops.layout import check_clips, fold_time, unfold_time
 from kinema.ops.shift import temporal_shift
 from kinema.ops.stm import CMM, CSTM, Connection, Motion, StrideAt, TemporalInit
@@ -150,7 +151,7 @@ class Stage(nn.Sequential):
         return unfold_time(y, frames)
 
 
-class ResNet2D(nn.Module):
+class ResNet2D(VideoModel):
     """A ResNet that sees each frame, with room for something temporal in front of a block or in place of its 3x3.
 
     Args:
@@ -217,14 +218,6 @@ class ResNet2D(nn.Module):
         """N 3 T H W -> logits N K: the mean over frames of the frames' logits."""
         pooled = self.forward_features(x).mean((3, 4)).transpose(1, 2)  # N T C
         return self.classifier(self.dropout(pooled)).mean(1)
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """A new final layer with `num_classes` outputs."""
-        old = self.classifier.weight
-        self.classifier = nn.Linear(old.shape[1], num_classes).to(old.device, old.dtype)
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)
-        self.architecture["options"]["num_classes"] = num_classes
 
 
 def _plain(channels: int, out_channels: int, stride: int, stage: int, index: int) -> nn.Module:
@@ -333,7 +326,8 @@ def stm(
         if mode == "cstm":
             return core
         cmm = CMM(
-            channels, out_channels, stride, reduction=reduction, motion="degenerate" if init == "degenerate" else motion,
+            channels, out_channels, stride, reduction=reduction,
+            motion="degenerate" if init == "degenerate" else motion,
             causal=causal, stride_at=stride_at, zero_restore=zero_restore,
         )  # fmt: skip
         return Sum(core, cmm, out_channels, fuse)

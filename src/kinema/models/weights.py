@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from kinema.errors import KinemaError, RunError
+from kinema.models.video_model import VideoModel
 
 # Parts that a 2-D ResNet has no weights for; they keep the values with which they were built.
 _NEW = re.compile(r"\.(t\.(weight|fixed)|cmm\..*|mix\.weight)$")
@@ -87,7 +88,7 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
     return {str(k): v for k, v in found.items()}
 
 
-def import_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> ImportReport:
+def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportReport:
     """Puts the tensors of a 2-D ResNet (torchvision's names, or this library's) into a network of `resnet2d`.
 
     The 3x3 convolutions go where the network has them, inside CSTM or beside CMM. What fits is loaded, the report
@@ -117,13 +118,13 @@ def import_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> ImportRep
     return ImportReport(loaded, new, missing, tuple(unused), tuple(shapes), classifier)
 
 
-def start_from(model: nn.Module, source: str | Path) -> ImportReport:
+def start_from(model: VideoModel, source: str | Path) -> ImportReport:
     """Loads weights to train on from; everything but the classifier and the temporal parts must fit."""
     report = import_weights(model, read_tensors(source))
     if not report.complete:
         worst = [*report.shapes, *report.missing, *report.unused]
         raise KinemaError(
-            f"{source}: does not fit {model.architecture['name']}: {len(worst)} names, first {worst[0]}; "  # type: ignore[index, call-overload]
+            f"{source}: does not fit {model.architecture['name']}: {len(worst)} names, first {worst[0]}; "
             "`kinema weights import` lists them all"
         )
     return report

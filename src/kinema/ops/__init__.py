@@ -2,21 +2,31 @@
 
 from kinema.ops.cycle import cycle_consistent, soft_nearest
 from kinema.ops.layout import check_clips, fold_time, unfold_time
+from kinema.ops.mtconv import MTConv
+from kinema.ops.pooling import average_pool, prolong, soft_pool, stochastic_pool
 from kinema.ops.recurrence import SqueezeRecursion, open_rates, recurrent, set_gate
+from kinema.ops.selection import select_frames, triplet_scores
 from kinema.ops.shift import temporal_shift
 from kinema.ops.stm import CMM, CSTM
 
 __all__ = [
     "CMM",
     "CSTM",
+    "MTConv",
     "SqueezeRecursion",
+    "average_pool",
     "check_clips",
     "cycle_consistent",
     "fold_time",
     "open_rates",
+    "prolong",
     "recurrent",
+    "select_frames",
     "set_gate",
     "soft_nearest",
+    "soft_pool",
+    "stochastic_pool",
     "temporal_shift",
+    "triplet_scores",
     "unfold_time",
 ]

@@ -8,7 +8,7 @@ from kinema.errors import KinemaError
 
 
 def check_clips(x: Tensor, channels: int = 3) -> Tensor:
-    """Returns `x` when it is a batch of clips `N channels T H W`; raises `KinemaError` that says what it is otherwise."""
+    """Returns `x` when it is a batch of clips `N channels T H W`; otherwise `KinemaError` says what it is."""
     if x.ndim != 5:
         raise KinemaError(f"a network takes clips of shape N {channels} T H W, this has shape {tuple(x.shape)}")
     if x.shape[1] != channels:

@@ -53,6 +53,32 @@ class OctaveBlock(MTBlock):
         return torch.relu(short + short_cut), None if long is None or long_cut is None else torch.relu(long + long_cut)
 
 
+class OctaveStage(nn.Module):
+    """Blocks in a row; its two outputs pass through modules of their own, so that a hook finds tensors there.
+
+    Args:
+        blocks: the blocks.
+        two: there is a long stream.
+
+    Attributes:
+        streams: the names of those modules.
+    """
+
+    def __init__(self, blocks: Sequence[MTBlock], two: bool) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*blocks)
+        self.short = nn.Identity()
+        self.streams: tuple[str, ...] = ("short",)
+        if two:
+            self.long = nn.Identity()
+            self.streams = ("short", "long")
+
+    def forward(self, streams: Streams) -> Streams:
+        """Streams -> streams."""
+        short, long = self.blocks(streams)
+        return self.short(short), None if long is None else self.long(long)
+
+
 class PerStream(nn.Module):
     """A module for each of two streams; streams -> streams."""
 

@@ -1,6 +1,6 @@
 """The two modules of STM: channel-wise spatio-temporal features (CSTM) and channel-wise motion (CMM).
 
-Source: STM journal version, sections 3.1 to 3.3. Where the paper is silent, the default here is named beside each option.
+Source: STM journal version, sections 3.1 to 3.3. Where the paper is silent, the default is named beside each option.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ StrideAt = Literal["difference", "reduce"]
 class CSTM(nn.Module):
     """Temporal convolution of each channel by itself, then a 3x3 convolution of each frame (equation 1).
 
-    `G[c, t] = sum_i K[c, i] F[c, t + i]` with i in -1, 0, 1 and zeros outside the clip, then Conv2d 3x3, nothing between.
+    `G[c, t] = sum_i K[c, i] F[c, t + i]` with i in -1, 0, 1 and zeros outside the clip, then Conv2d 3x3.
     Input N C T H W, output N C' T H' W' with H' = ceil(H / stride).
 
     Args:

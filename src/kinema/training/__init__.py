@@ -1,0 +1,1 @@
+"""Networks learn: configuration, loop, checkpoints, schedules."""

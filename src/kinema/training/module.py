@@ -6,12 +6,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
 from torch.nn import functional as F
 
 from kinema.clip_spec import ClipSpec
 from kinema.data.transforms import to_input
 from kinema.errors import RunError
+from kinema.models import VideoModel
 from kinema.training.config import TrainConfig
 from kinema.training.schedule import factor
 
@@ -26,7 +28,7 @@ class Training(pl.LightningModule):
         tally: loss and hits of the epoch so far, summed over clips.
     """
 
-    def __init__(self, model: nn.Module, spec: ClipSpec, config: TrainConfig, steps: int) -> None:
+    def __init__(self, model: VideoModel, spec: ClipSpec, config: TrainConfig, steps: int) -> None:
         super().__init__()
         self.model, self.spec, self.config = model, spec, config
         self.steps = steps  # of an epoch
@@ -34,7 +36,7 @@ class Training(pl.LightningModule):
         self.val_failures: dict[str, str] = {}
         self.tally = {"loss": 0.0, "hits": 0, "clips": 0, "val_hits": 0, "val_videos": 0}
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """SGD, its rate set anew before every step."""
         o = self.config.optim
         sgd = torch.optim.SGD(

@@ -24,11 +24,12 @@ class Report(pl.Callback):
 
     Args:
         path: of `metrics.csv`; rows of epochs that a resumed run has not reached yet are dropped.
+        epochs: of the whole training.
         say: prints a line.
     """
 
-    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
-        self.path, self.say = path, say
+    def __init__(self, path: Path, epochs: int, say: Callable[[str], None]) -> None:
+        self.path, self.epochs, self.say = path, epochs, say
         self.rows: list[dict[str, Any]] = []
         self.bar: Progress | None = None
         self.began = self.epoch_began = self.idle_since = time.perf_counter()
@@ -47,8 +48,8 @@ class Report(pl.Callback):
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps,"),
                 TimeRemainingColumn(), TextColumn("left"), console=Console(stderr=True), transient=True,
             )  # fmt: skip
-            done = trainer.current_epoch * trainer.num_training_batches
-            self.bar.add_task("training", total=trainer.max_epochs * trainer.num_training_batches, completed=done)
+            steps = int(trainer.num_training_batches)
+            self.bar.add_task("training", total=self.epochs * steps, completed=trainer.current_epoch * steps)
             self.bar.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -88,10 +89,10 @@ class Report(pl.Callback):
         }
         self.rows.append(row)
         self._write()
-        left = (now - self.began) / (epoch - self.first_epoch) * (trainer.max_epochs - epoch)
+        left = (now - self.began) / (epoch - self.first_epoch) * (self.epochs - epoch)
         val = "" if row["val_top1"] is None else f", val top-1 {row['val_top1']:.1%}"
         self.say(
-            f"epoch {epoch}/{trainer.max_epochs}: loss {row['train_loss']:.3f}, train top-1 {row['train_top1']:.1%}{val}, "
+            f"epoch {epoch}/{self.epochs}: loss {row['train_loss']:.3f}, train top-1 {row['train_top1']:.1%}{val}, "
             f"{row['seconds']:.1f} s of which {row['data_wait']:.0%} waiting for data, {_clock(left)} left"
         )
         if trainer.logger is not None:

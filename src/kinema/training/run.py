@@ -23,7 +23,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.data.manifest import Manifest, read_manifest, require_trainable
 from kinema.errors import KinemaError, RunError
 from kinema.files import replace_file
-from kinema.models import create_model
+from kinema.models import VideoModel, create_model
 from kinema.models.weights import start_from
 from kinema.recognizer import Recognizer
 from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, found
@@ -69,7 +69,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     return out
 
 
-def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[torch.nn.Module, ClipSpec]:
+def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[VideoModel, ClipSpec]:
     torch.manual_seed(config.seed)
     frames = {"frames": config.clip["frames"]} if "frames" in config.clip else {}
     model = create_model(config.model, num_classes=len(labels), **frames, **config.options)
@@ -96,8 +96,8 @@ def _open_folder(out: Path, config: TrainConfig) -> None:
 
 def _summary(config: TrainConfig, manifest: Manifest, learned: Manifest, spec: ClipSpec, out: Path) -> str:
     lines = [
-        f"{config.model}: {len(learned.samples)} videos of {len(learned.labels)} classes, clips of {spec.frames} frames "
-        f"at {spec.crop}x{spec.crop}, {config.epochs} epochs, into {out}"
+        f"{config.model}: {len(learned.samples)} videos of {len(learned.labels)} classes, clips of {spec.frames} "
+        f"frames at {spec.crop}x{spec.crop}, {config.epochs} epochs, into {out}"
     ]
     if manifest.held_out:
         lines.append(
@@ -107,7 +107,7 @@ def _summary(config: TrainConfig, manifest: Manifest, learned: Manifest, spec: C
 
 
 def _fit(
-    config: TrainConfig, manifest: Manifest, learned: Manifest, model: torch.nn.Module, spec: ClipSpec, out: Path,
+    config: TrainConfig, manifest: Manifest, learned: Manifest, model: VideoModel, spec: ClipSpec, out: Path,
     say: Callable[[str], None],
 ) -> Training:  # fmt: skip
     torch.set_flush_denormal(True)  # denormal numbers slow a CPU several times
@@ -125,7 +125,7 @@ def _fit(
         precision=_PRECISION[config.precision],
         max_epochs=config.epochs,
         gradient_clip_val=config.optim.clip_norm or None,
-        callbacks=[Report(out / "metrics.csv", say), Checkpoints(out / "checkpoints")],
+        callbacks=[Report(out / "metrics.csv", config.epochs, say), Checkpoints(out / "checkpoints")],
         logger=TensorBoardLogger(out, name="", version="tensorboard"),
         plugins=[AtomicCheckpointIO()],
         num_sanity_val_steps=0,
@@ -151,7 +151,8 @@ def _save(
         writer.writerows(sorted({**module.val_failures, **module.failures}.items()))
         replace_file(out / "ledger.csv", lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
         say(
-            f"{failed} training and {len(module.val_failures)} validation videos could not be read; {out / 'ledger.csv'} names them"
+            f"{failed} training and {len(module.val_failures)} validation videos could not be read; "
+            f"{out / 'ledger.csv'} names them"
         )
         if failed >= expected:
             raise RunError(

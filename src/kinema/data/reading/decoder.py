@@ -56,7 +56,6 @@ class Decoder:
         self._next: int | None = None  # the packet to send next; None when only a restart helps
         self._shown = -1  # the last frame that came out
         self._floor = 0  # frames before it may come out damaged after a restart: they are not asked of this run
-        self._lost: set[int] = set()  # frames passed over since the last restart
         self._used = False
         self._passing = False
 
@@ -76,7 +75,7 @@ class Decoder:
             OutOfOrderError: the table is wrong.
         """
         unmet: set[int] = set()
-        runs = [list(wanted)] if exhaustive else _runs(table, wanted)
+        runs = [list(wanted)] if exhaustive and len(wanted) else _runs(table, wanted)
         for number, run in enumerate(runs):
             start = 0 if exhaustive else int(table.starts[run[0]])
             if not self._reaches(run, start):
@@ -110,9 +109,7 @@ class Decoder:
 
     def _reaches(self, run: list[int], start: int) -> bool:
         """Whether decoding on from here meets the run without going back, and without passing a keyframe."""
-        if self._next is None or start > self._next or run[0] <= max(self._shown, self._floor - 1):
-            return False
-        return self._lost.isdisjoint(run)
+        return self._next is not None and start <= self._next and run[0] > max(self._shown, self._floor - 1)
 
     def _restart(self, serial: int, index: int) -> None:
         if self._used:
@@ -125,7 +122,6 @@ class Decoder:
         self._used = True
         self._walk = self._packets.walk(serial)
         self._next, self._shown, self._floor = serial, -1, index
-        self._lost.clear()
 
     def _feed(self, table: FrameTable, run: list[int], put: Put, *, drain: bool, spare: bool) -> set[int]:
         """Decodes on until all frames of a run came out; returns those that did not.
@@ -142,9 +138,7 @@ class Decoder:
         last = max(int(table.serials[i]) for i in run)
         for serial, packet in self._walk:
             index = int(table.index_of[serial])
-            passed = spare and serial < last and index not in pending
-            if passed:
-                self._lost.add(index)
+            passed = spare and index not in pending and (drain or index < run[-1])
             # Behind a keyframe of an open GOP come frames that need others from before it: they fail after a restart.
             harmless = 0 <= index < self._floor
             self._take(table, self._send(packet, passed=passed, harmless=harmless), pending, put)
@@ -169,7 +163,6 @@ class Decoder:
                     raise OutOfOrderError
             self._checked([frame])
             self._shown = index
-            self._lost.discard(index)
             if index in pending:
                 pending.remove(index)
                 put(index, frame)

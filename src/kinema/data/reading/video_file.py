@@ -157,6 +157,7 @@ class VideoReader:
         if unmet and not self._exhaustive:
             self._exhaustive = True  # jumps lost a frame: from now on as a player would, from the start
             self._decoder.forget()
+            self._kept.clear()
             unmet = self._attempt(unmet, put)
         if unmet:
             sound, listed = self._decoder.sound_frames(self._table), len(self)

@@ -1,0 +1,358 @@
+"""Every frame that a reader gives is compared, bit for bit, with a full decode done here."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from data.odd_videos import FRAMES, GOOD, HEIGHT, STAMPS, WIDTH, frame_number, picture, write_odd, write_video
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from kinema.data.video import FrameFolder, VideoReader, is_video, open_video, probe, ticks
+from kinema.errors import UnreadableVideo
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "rotated_90": lambda frame: np.rot90(frame, 1),
+    "rotated_180": lambda frame: np.rot90(frame, 2),
+    "rotated_270": lambda frame: np.rot90(frame, 3),
+    "mirrored": lambda frame: frame[:, ::-1],
+}
+NUMBERS = {
+    "single_frame": [0],
+    "edit_list": list(range(10, FRAMES)),
+    "cut_start": list(range(24, FRAMES)),
+    "vp8_hidden": [i for i in range(FRAMES) if i % 5 != 3],
+    "vp9_hidden": [i for i in range(FRAMES) if i not in (12, 24)],
+    "vp9_apart": [i for i in range(FRAMES) if i not in (12, 24)],
+    "size_change": [*range(FRAMES), *range(20)],
+    "cinepak": list(range(14)),
+}
+
+
+def full_decode(path: Path) -> list[np.ndarray]:
+    """Every frame, decoded from the first packet to the last, scaled to the size that the stream declares."""
+    frames: list[np.ndarray] = []
+    with av.open(str(path), metadata_errors="replace") as container:
+        stream = container.streams.best("video")
+        stream.codec_context.thread_count = 1
+        size = {"width": stream.codec_context.width, "height": stream.codec_context.height}
+        for packet in container.demux(stream):
+            try:
+                decoded = stream.codec_context.decode(packet if packet.size else None)
+            except av.FFmpegError:
+                continue
+            frames += [frame.reformat(format="rgb24", **size).to_ndarray().copy() for frame in decoded]
+    return frames
+
+
+class Library:
+    """Files of every kind with their full decode, made when first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[str, tuple[Path, list[np.ndarray]]] = {}
+        self._numbers: dict[str, list[int]] = {}
+
+    def numbers(self, kind: str) -> list[int]:
+        """What the frames of a file say, before they are turned."""
+        self(kind)
+        return self._numbers[kind]
+
+    def __call__(self, kind: str) -> tuple[Path, list[np.ndarray]]:
+        if kind not in self._made:
+            path = write_odd(kind, self._folder)
+            frames, turn = full_decode(path), TURNS.get(kind, lambda frame: frame)
+            self._made[kind] = path, [turn(frame) for frame in frames]
+            self._numbers[kind] = [frame_number(frame) for frame in frames]
+        return self._made[kind]
+
+
+@pytest.fixture(scope="session")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    return Library(tmp_path_factory.mktemp("odd"))
+
+
+def assert_frames(got: object, expected: list[np.ndarray], indices: list[int]) -> None:
+    frames = np.asarray(got)
+    assert len(frames) == len(indices)
+    for frame, index in zip(frames, indices, strict=True):
+        assert frame.shape == expected[index].shape
+        assert np.array_equal(frame, expected[index]), f"frame {index} of {indices}"
+
+
+@pytest.mark.parametrize("memory", [64 * 2**20, 0], ids=["held", "reread"])
+@pytest.mark.parametrize("kind", GOOD)
+def test_every_kind_is_exact(odd: Library, kind: str, memory: int) -> None:
+    path, expected = odd(kind)
+    assert odd.numbers(kind) == NUMBERS.get(kind, list(range(FRAMES))), "the file itself is not what it should be"
+    n = len(expected)
+    rng = np.random.default_rng(len(kind))
+    with VideoReader(path, memory=memory) as video:
+        assert len(video) == n == len(video.times)
+        assert (np.diff(video.times) > 0).all()
+        assert video.times[0] == 0
+        for size in (1, 3, 6, 6, n):
+            indices = rng.integers(0, n, size).tolist()
+            assert_frames(video.read(indices), expected, indices)
+            with VideoReader(path, memory=memory) as fresh:
+                assert_frames(fresh.read(indices), expected, indices)
+        height, width = expected[0].shape[:2]
+        assert (video.info.height, video.info.width, video.info.frames) == (height, width, n)
+        assert video.info.has_audio == (kind in ("sound_first", "late_start_mp4"))
+
+
+@pytest.mark.parametrize("kind", ["h264", "no_b_frames", "open_gop", "hevc_open_gop", "mpeg4_mp4_b", "vp9_hidden"])
+def test_threads_change_nothing(odd: Library, kind: str) -> None:
+    path, expected = odd(kind)
+    indices = [2, 30, 17, 37, 5]
+    with VideoReader(path, threads=3) as video:
+        assert_frames(video.read(indices), expected, indices)
+        assert_frames(video.read([33, 34]), expected, [33, 34])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 29), max_size=6), min_size=1, max_size=4), st.data())
+def test_any_reads_of_one_reader_are_exact(odd: Library, reads: list[list[int]], data: st.DataObject) -> None:
+    kind = data.draw(
+        st.sampled_from(["h264", "many_b_frames", "open_gop", "mpeg4_avi_b", "edit_list", "intra_refresh"])
+    )
+    path, expected = odd(kind)
+    with VideoReader(path) as video:
+        for indices in reads:
+            assert_frames(video.read(indices), expected, indices)
+
+
+def test_no_frames_wanted_gives_none(odd: Library) -> None:
+    path, _ = odd("rotated_90")
+    with VideoReader(path) as video:
+        assert tuple(video.read([]).shape) == (0, WIDTH, HEIGHT, 3)
+
+
+@pytest.mark.parametrize("indices", [[FRAMES], [-1], [0, 99]])
+def test_a_number_outside_is_refused(odd: Library, indices: list[int]) -> None:
+    with VideoReader(odd("h264")[0]) as video, pytest.raises(IndexError, match="of 40"):
+        video.read(indices)
+
+
+# ---- only what is needed
+
+
+@pytest.mark.parametrize("kind", ["h264", "open_gop", "mpeg4_avi", "no_stamps", "vp9_pairs"])
+def test_only_wanted_frames_are_converted(odd: Library, kind: str) -> None:
+    with VideoReader(odd(kind)[0]) as video:
+        video.read([3, 20, 20, 33, 3])
+        assert video.converted == 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, FRAMES - 1), min_size=1, max_size=8, unique=True).map(sorted))
+def test_seeks_and_decodes_as_little_as_keyframes_allow(odd: Library, wanted: list[int]) -> None:
+    path, _ = odd("no_b_frames")  # a keyframe every 12 frames; a frame comes out as soon as its packet goes in
+    seeks = decoded = place = 0
+    for index in wanted:
+        keyframe = index // 12 * 12
+        if keyframe > place:  # beyond the next keyframe: go there
+            place, seeks = keyframe, seeks + 1
+        decoded += index + 1 - place
+        place = index + 1
+    with VideoReader(path) as video:
+        video.read(wanted)
+        assert (video.work.seeks, video.work.decoded) == (seeks, decoded)
+
+
+def test_reading_on_never_goes_back(odd: Library) -> None:
+    path, expected = odd("one_gop")
+    with VideoReader(path) as video:
+        for start in range(0, FRAMES, 8):
+            indices = list(range(start, start + 8))
+            assert_frames(video.read(indices), expected, indices)
+        assert video.work.seeks == 0
+        assert video.work.decoded == FRAMES
+
+
+def test_a_frame_that_was_passed_over_is_found_again(odd: Library) -> None:
+    path, expected = odd("many_b_frames")
+    with VideoReader(path) as video:
+        assert_frames(video.read([11]), expected, [11])
+        assert video.work.spared > 0
+        for index in range(10, -1, -1):
+            assert_frames(video.read([index]), expected, [index])
+
+
+# ---- time
+
+
+def test_times_are_those_of_the_file(odd: Library) -> None:
+    for kind in ("variable_rate", "variable_rate_mkv"):
+        with VideoReader(odd(kind)[0]) as video:
+            np.testing.assert_allclose(video.times, np.array(STAMPS) / 1000, atol=1e-9)
+            assert video.info.variable_rate
+            mean = (STAMPS[-1] - STAMPS[0]) / 1000 / (FRAMES - 1)
+            assert video.info.fps == pytest.approx(1 / mean)
+            assert video.info.duration == pytest.approx(FRAMES * mean)
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(set(GOOD) - {"variable_rate", "variable_rate_mkv", "vp8_hidden", "vp9_hidden", "vp9_apart"})
+)
+def test_constant_rate_is_seen(odd: Library, kind: str) -> None:
+    info = probe(odd(kind)[0])
+    assert info.fps == pytest.approx(25, rel=1e-6)
+    assert not info.variable_rate
+    with open_video(odd(kind)[0]) as video:
+        assert np.array_equal(ticks(video.times), np.arange(info.frames))
+
+
+# ---- what cannot be read
+
+
+REASONS = {
+    "missing": "there is no such file",
+    "empty": "empty",
+    "text": "not a video",
+    "audio_only": "sound but no video",
+    "audio_with_cover": "sound but no video",
+    "no_table": "cut off",
+}
+
+
+@pytest.mark.parametrize("kind", REASONS)
+def test_broken_files_are_refused_in_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str) -> None:
+    path = write_odd(kind, tmp_path)
+    capfd.readouterr()
+    with pytest.raises(UnreadableVideo, match=REASONS[kind]) as caught:
+        probe(path)
+    assert caught.value.path == str(path)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_cut_off_file_gives_what_it_holds(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write_odd("cut_off", tmp_path)
+    capfd.readouterr()
+    expected = full_decode(path)
+    assert 10 < len(expected) < 30
+    with VideoReader(path) as video:
+        assert video.info.frames == FRAMES
+        assert video.info.duration == pytest.approx(FRAMES / 25, abs=0.1)
+        sound = []
+        for index in range(FRAMES):
+            try:
+                assert_frames(video.read([index]), expected, [index])
+                sound.append(index)
+            except UnreadableVideo as error:
+                reason = error.reason
+        assert sound == list(range(len(sound)))
+        assert len(sound) >= len(expected) - 4
+        assert f"cut off ({len(sound)} of 40 frames can)" in reason
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_damaged_file_gives_what_the_damage_left(tmp_path: Path, odd: Library) -> None:
+    _, whole = odd("no_b_frames")
+    path = write_odd("damaged", tmp_path)  # packets 15 to 17; keyframes at 12 and 24
+    with VideoReader(path) as video:
+        for index in [*range(15), *range(24, FRAMES)]:
+            assert_frames(video.read([index]), whole, [index])
+        for wanted in ([15], [23], [3, 20, 30]):
+            with pytest.raises(UnreadableVideo, match=r"frame (15|20|23) .* damaged \(31 of 40 frames can\)"):
+                video.read(wanted)
+        assert_frames(video.read([14, 24]), whole, [14, 24])
+
+
+@pytest.mark.parametrize("kind", ["h264", "open_gop_ts", "no_count", "mpeg4_avi", "mpeg4_packed", "vp8_hidden", "av1"])
+def test_noise_never_raises_anything_else(odd: Library, tmp_path: Path, kind: str) -> None:
+    whole = odd(kind)[0].read_bytes()
+    path = tmp_path / f"noise{odd(kind)[0].suffix}"
+    outcomes = set()
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        data = bytearray(whole[: len(whole) * 2 // 3] if seed % 3 == 0 else whole)
+        for at in rng.integers(0, len(data), 1 + 3 * seed):
+            data[at] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            with VideoReader(path) as video:
+                for start in (0, len(video) // 2, len(video) - 1):
+                    video.read([start])
+            outcomes.add("read")
+        except UnreadableVideo as error:
+            assert error.reason
+            outcomes.add("refused")
+    assert outcomes
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.mp4"
+    os.mkfifo(path)
+    with pytest.raises(UnreadableVideo, match="neither a file nor a folder"):
+        open_video(path)
+
+
+def test_the_error_crosses_the_process_border() -> None:
+    error = pickle.loads(pickle.dumps(UnreadableVideo("a.mp4", "it is empty")))
+    assert (error.path, error.reason) == ("a.mp4", "it is empty")
+
+
+# ---- names and doors
+
+
+@pytest.mark.parametrize("name", ["a:b.mp4", "http:%03d ü.mp4", "-i.mp4", "c*[1]?.mp4"])
+def test_any_name_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    write_video(tmp_path / "plain.mp4", frames=5).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    with open_video(name) as video:
+        assert [frame_number(frame) for frame in video.read([4, 0]).numpy()] == [4, 0]
+
+
+def test_is_video(tmp_path: Path) -> None:
+    assert is_video("x/A.MP4") and is_video(Path("b.webm"))
+    assert not is_video("b.txt") and not is_video("labels.csv") and not is_video("mp4")
+    assert not is_video(tmp_path)
+    Image.fromarray(picture(0)).save(tmp_path / "0.png")
+    assert is_video(tmp_path)
+    with open_video(tmp_path) as folder:
+        assert isinstance(folder, FrameFolder)
+
+
+# ---- real files, where they are at hand
+
+
+def real_files() -> list[Path]:
+    return (
+        sorted(REAL.glob("clips/*"))
+        + sorted(REAL.glob("daily/*/*.mp4"))[::8]
+        + sorted(REAL.glob("fights/*/*.mp4"))[::40]
+    )
+
+
+@pytest.mark.parametrize("path", real_files() or [None], ids=lambda path: path.name if path else "none at hand")
+def test_real_files_are_exact(path: Path | None) -> None:
+    if path is None:
+        pytest.skip("the real clips are not at hand")
+    with VideoReader(path) as video:
+        rng = np.random.default_rng(0)
+        n = len(video)
+        reads = [rng.integers(0, n, 5).tolist() for _ in range(3)] + [np.linspace(0, n - 1, 4).astype(int).tolist()]
+        wanted = {index for read in reads for index in read}
+        expected: dict[int, np.ndarray] = {}
+        with av.open(str(path)) as container:
+            count = 0
+            for frame in container.decode(video=0):
+                if count in wanted:
+                    expected[count] = frame.to_ndarray(format="rgb24")
+                count += 1
+        assert n == count
+        for read in reads:
+            for frame, index in zip(video.read(read).numpy(), read, strict=True):
+                assert np.array_equal(frame, expected[index])
+        assert 9 < video.info.fps < 61
