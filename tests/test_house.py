@@ -16,7 +16,7 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo, unknown
 SRC = Path(kinema.__file__).parent
 # A room may import from those after it.
 ROOMS = ["cli", "demo", "training", "evaluation", "recognizer", "data", "models", "ops"]
-GROUND = {"errors", "files", "clip_spec"}
+GROUND = {"errors", "files", "clip_spec", "cores"}
 
 
 def imported(path: Path) -> set[str]:

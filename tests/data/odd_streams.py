@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from data.plain_videos import FRAMES, HEIGHT, RATE, WIDTH, picture
+from data.plain_videos import FRAMES, HEIGHT, RATE, WIDTH, picture, x264
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,14 @@ def store(path: Path, codec: str, chunks: Sequence[Chunk]) -> Path:
             packet.pts, packet.dts, packet.is_keyframe = chunk.pts, chunk.dts, chunk.key
             out.mux(packet)
     return path
+
+
+def cut_at_keyframe(path: Path) -> Path:
+    """H.264 that begins with the second keyframe of a stream, behind which frames follow that need the first."""
+    chunks = encode("libx264", options=x264(**{"open-gop": 1, "bframes": 3, "b-adapt": 0}))
+    second = [i for i, chunk in enumerate(chunks) if chunk.key][1]
+    assert chunks[second + 1].pts < chunks[second].pts, "nothing is shown before the keyframe"
+    return store(path, "libx264", chunks[second:])
 
 
 _VOP = b"\x00\x00\x01\xb6"  # begins a picture of MPEG-4

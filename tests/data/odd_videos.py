@@ -22,7 +22,7 @@ from data.odd_containers import (
     size_change,
     text_file,
 )
-from data.odd_streams import mpeg4_packed, mpeg4_xvid, vp8_hidden, vp9_apart, vp9_hidden, vp9_pairs
+from data.odd_streams import cut_at_keyframe, mpeg4_packed, mpeg4_xvid, vp8_hidden, vp9_apart, vp9_hidden, vp9_pairs
 from data.plain_videos import FRAMES, HEIGHT, RATE, WIDTH, frame_number, picture, tone, write_video, x264
 
 __all__ = [
@@ -76,6 +76,7 @@ GOOD: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "intra_refresh": (".mp4", lambda p: write_video(p, options=x264(**{"intra-refresh": 1, "keyint": 12}))),
     "interlaced": (".ts", lambda p: write_video(p, options=x264(tff=1, keyint=12))),
     "cut_start": (".ts", cut_start),
+    "cut_at_keyframe": (".ts", cut_at_keyframe),
     "hevc_open_gop": (".mp4", lambda p: write_video(p, "libx265", options=_HEVC)),
     "raw_h264": (".h264", lambda p: write_video(p)),
     "raw_h264_b": (".h264", lambda p: write_video(p, options=x264(bframes=3))),
@@ -83,6 +84,7 @@ GOOD: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "mpeg4_avi": (".avi", lambda p: write_video(p, "mpeg4", options={"qscale": "3"})),
     "mpeg4_avi_b": (".avi", lambda p: write_video(p, "mpeg4", options=_B)),
     "mpeg4_packed": (".avi", mpeg4_packed),
+    "mpeg4_no_b": (".avi", lambda p: write_video(p, "mpeg4", gop=1, options=_B)),
     "mpeg4_mp4_b": (".mp4", lambda p: write_video(p, "mpeg4", options=_B)),
     "msmpeg4": (".avi", lambda p: write_video(p, "msmpeg4", options={"qscale": "3"})),
     "wmv": (".wmv", lambda p: write_video(p, "wmv2")),

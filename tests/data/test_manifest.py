@@ -203,6 +203,10 @@ def test_held_out_part_does_not_tear_a_video_apart() -> None:
         by_path.setdefault(sample.path, set()).add(sample.split)
     assert all(len(splits) == 1 for splits in by_path.values())
     assert sum(splits == {"test"} for splits in by_path.values()) == 4
+    kept = [s.path for s in hold_out([Sample(f"{v}.mp4", "a") for v in range(10)], Path()) if s.split == "train"]
+    rows = [Sample(f"{v}.mp4", "a") for v in range(10)] + [Sample(path, "b") for path in kept]
+    again = hold_out(rows, Path())  # what class a left to training is not taken from it by class b
+    assert sorted({s.path for s in again if s.split == "train"}) == sorted(kept)
 
 
 def test_equal_looking_labels_are_equal(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_every_video_is_counted_once_and_the_unreadable_ones_are_named(result: T
         assert (result.predictions[i] is None) == (name in BAD)
         assert (result.proofs[i] is None) == (name in BAD)
         assert LABELS[result.targets[i]] == VIDEOS[name][0]  # the label of an unreadable video is its own
-    assert "no such file" in dict((Path(p).name, e) for p, e in result.failures)["missing.mp4"]
+    assert "no such file" in {Path(p).name: e for p, e in result.failures}["missing.mp4"]
 
 
 def test_failures_count_as_errors_in_every_figure(result: TestResult) -> None:
@@ -160,7 +160,10 @@ def test_labels_keep_the_order_of_the_card(manifest: Manifest, result: TestResul
     order = [2, 0, 1]
     turned = recognizer(tuple(LABELS[i] for i in order))
     with torch.no_grad():
-        turned.model.classifier.weight.copy_(recognizer().model.classifier.weight[order])
+        for mine, own in zip(
+            turned.model.classifier.parameters(), recognizer().model.classifier.parameters(), strict=True
+        ):
+            mine.copy_(own[order])
     other = evaluate(turned, manifest, views=VIEWS, workers=0)
     assert other.predictions == result.predictions
     np.testing.assert_allclose(other.scores, result.scores[:, order], atol=1e-6)

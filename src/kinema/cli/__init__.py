@@ -46,7 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     except KinemaError as error:
         if debug:
             raise
-        print(f"kinema: {error}", file=sys.stderr)
+        # A file name that is not UTF-8 holds half characters, which a terminal cannot be sent.
+        print(f"kinema: {error}".encode("utf-8", "replace").decode(), file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has gone; Python would complain once more while closing stdout.

@@ -98,7 +98,8 @@ def find_videos(inputs: Sequence[str]) -> list[str]:
                 matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
             except ValueError as error:  # such as `**.mp4`
                 raise KinemaError(f"{text}: not a pattern ({error}); write it like 'clips/**/*.mp4'") from error
-            videos = [video for match in matches for video in _search(match, set())]
+            visible = [m for m in matches if all(not p.startswith(".") or p in path.parts for p in m.parts)]
+            videos = [video for match in visible for video in _search(match, set())]
             if not videos:
                 raise KinemaError(f"{text}: no video matches this pattern; check it, and quote it")
         else:

@@ -13,8 +13,7 @@ from PIL import Image
 from kinema.clip_spec import ClipSpec
 from kinema.data.clips import decode
 from kinema.data.manifest import Manifest, read_manifest
-from kinema.data.puppets import contact_sheet, generate
-from kinema.data.puppets.actions import ACTIONS
+from kinema.data.puppets import contact_sheet, generate, reversal_pairs
 from kinema.data.sampling import test_indices
 from kinema.data.transforms import Augment
 from kinema.demo.page import Contestant, Story, write_page
@@ -29,7 +28,6 @@ from kinema.training.run import train
 
 VIEWS = (2, 1)
 SHOWN = "pick up"
-PAIRS = [(a.labels[0], a.labels[1]) for a in ACTIONS if a.reversed]
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class DemoConfig:
     train: int = 90
     test: int = 16
     speed: int = 8
-    epochs: int = 8
+    epochs: int = 12
     width: float = 0.25
 
 
@@ -113,7 +111,7 @@ def _contest(
         for split in ("test", "speed")
     }
     test = results["test"]
-    pairs = pair_accuracy([s.label for s in test.samples], test.scores, test.labels, PAIRS)
+    pairs = pair_accuracy([s.label for s in test.samples], test.scores, test.labels, reversal_pairs())
     m, spec = test.metrics, recognizer.spec
     say(
         f"   test: top-1 {m.top1:.1%} [{m.top1_interval[0]:.1%}, {m.top1_interval[1]:.1%}], top-5 {m.topk:.1%}, "

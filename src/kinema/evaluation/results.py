@@ -98,7 +98,7 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
             "unreadable": "counted as errors",
             "randomness": "none but the bootstrap",
         },
-        "root": str(data_root(result.source)),
+        "root": str(data_root(result.source).resolve()),
         "architecture": recognizer.model.architecture,
         "training": recognizer.card.get("training"),
         "versions": versions(),
@@ -200,7 +200,7 @@ def _table(result: TestResult) -> pa.Table:
         "distinct_views": pa.array([None if p is None else p.distinct for p in result.proofs], pa.int32()),
     }
     names = json.dumps([printable(label) for label in result.labels], ensure_ascii=False).encode()
-    return pa.table(columns).replace_schema_metadata({_LABELS: names, _ROOT: printable(str(root)).encode()})
+    return pa.table(columns).replace_schema_metadata({_LABELS: names, _ROOT: printable(str(root.resolve())).encode()})
 
 
 def _write_table(table: pa.Table, part: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
 from kinema.models.registry import register
+from kinema.models.video_model import VideoModel
 from kinema.ops.layout import check_clips
-from kinema.ops.mtblock import MTBlock, OctaveBlock, OctaveStage, PerStream, StreamRecursion, projection
-from kinema.ops.mtconv import ConvNorm, MTConv, Split, branch_channels, unite
-from kinema.ops.pooling import Pooling, prolong
+from kinema.ops.mtconv import ConvNorm, MTConv, Split
+from kinema.ops.pooling import Pooling
 from kinema.ops.recurrence import Cell, SqueezeRecursion
 from kinema.ops.selection import select_frames
 from kinema.ops.x3d import X3DHead, X3DStem
@@ -57,40 +57,40 @@ class Design:
         if not isinstance(self.layers, int) or isinstance(self.layers, bool) or self.layers < 0:
             raise KinemaError(f"layers is {self.layers!r}: give the number of stacked recurrent cells, 0 for none")
 
-    def make(self, channels: int, inner: int, out_channels: int, stride: Stride) -> MTBlock:
-        """A block N C T H W -> N C' T' H' W', or the same on two streams."""
+    def convs(self, channels: int, inner: int, out_channels: int, stride: Stride) -> list[nn.Module]:
+        """The convolutions of a block, BatchNorm and ReLU included."""
         conv = partial(MTConv, delta=self.delta, split=self.split, pooling=self.pooling)
-        kernel = CUBE if self.block == "table" else POINT
+        last = partial(conv, inner, out_channels, relu=self.relu_before_sum)
+        if self.block == "table":
+            middle: nn.Module = ConvNorm(inner, inner, CUBE, stride, groups=inner)
+            return [conv(channels, inner, POINT), middle, last(CUBE)]
         groups = inner if self.block == "channelwise" else 1
-        convs = [
-            conv(channels, inner, POINT),
-            self._plain(inner, stride) if self.block == "table" else conv(inner, inner, CUBE, stride, groups=groups),
-            conv(inner, out_channels, kernel, relu=self.relu_before_sum),
-        ]
-        recursion: nn.Module = nn.Identity()
-        if self.split == "text":
-            if self.layers:
-                recursion = SqueezeRecursion(out_channels, cell=self.cell, layers=self.layers)
-            return MTBlock(convs, recursion, projection(channels, out_channels, stride))
-        before, after = branch_channels(channels, self.delta), branch_channels(out_channels, self.delta)
-        if self.layers:
-            recursion = StreamRecursion(after, self.cell, self.layers)
-        shortcuts = [projection(c, d, stride) if d else None for c, d in zip(before, after, strict=True)]
-        return OctaveBlock(convs, recursion, PerStream(*shortcuts))
-
-    def _plain(self, channels: int, stride: Stride) -> nn.Module:
-        """A channel-wise convolution without branches."""
-        if self.split == "text":
-            return ConvNorm(channels, channels, CUBE, stride, groups=channels)
-        shares = branch_channels(channels, self.delta)
-        return PerStream(*(ConvNorm(c, c, CUBE, stride, groups=c) if c else None for c in shares))
+        return [conv(channels, inner, POINT), conv(inner, inner, CUBE, stride, groups=groups), last(POINT)]
 
 
-class MTNet(nn.Module):
+class MTBlock(nn.Module):
+    """Convolutions in a row, Squeeze and Recursion on what they give, the shortcut, ReLU; N C T H W -> N C' T' H' W'.
+
+    Source: MTConv, figure 2.
+    """
+
+    def __init__(self, channels: int, inner: int, out_channels: int, stride: Stride, design: Design) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(*design.convs(channels, inner, out_channels, stride))
+        self.recursion: nn.Module = nn.Identity()
+        if design.layers:
+            self.recursion = SqueezeRecursion(out_channels, cell=design.cell, layers=design.layers)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != (1, 1, 1) or channels != out_channels:
+            self.shortcut = ConvNorm(channels, out_channels, POINT, stride, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T' H' W'."""
+        return torch.relu(self.recursion(self.convs(x)) + self.shortcut(x))
+
+
+class MTNet(VideoModel):
     """A network of MTBlocks between a stem and a head.
-
-    With the text split a stage gives one clip. With the octave split it gives two streams, whose maps `feature_maps`
-    names apart, and the head sees them united.
 
     Args:
         stem: N 3 T H W -> N C T' H' W'.
@@ -105,7 +105,7 @@ class MTNet(nn.Module):
         spec: of the clips.
     """
 
-    architecture: dict[str, Any]  # set by create_model
+    feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
 
     def __init__(
         self,
@@ -121,63 +121,36 @@ class MTNet(nn.Module):
         spec: ClipSpec,
     ) -> None:
         super().__init__()
-        self.design, self.halve_time, self.clip_spec = design, halve_time, spec
+        self.clip_spec, self.halve_time = spec, halve_time
         self.stem = stem
-        self.entry = branch_channels(channels, design.delta)
-        names = []
         for i, (out_channels, inner, count, stride) in enumerate(stages):
             blocks = []
             for j in range(count):
-                blocks.append(design.make(channels, inner, out_channels, stride if j == 0 else (1, 1, 1)))
+                blocks.append(MTBlock(channels, inner, out_channels, stride if j == 0 else (1, 1, 1), design))
                 channels = out_channels
-            name = f"layer{i + 1}"
-            if design.split == "text":
-                setattr(self, name, nn.Sequential(*blocks))
-                names.append(name)
-            else:
-                stage = OctaveStage(blocks, two=self.entry[1] > 0)
-                setattr(self, name, stage)
-                names += [f"{name}.{stream}" for stream in stage.streams]
-        self.feature_maps = ("stem", *names)
+            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
         self.head = head
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(features, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self._start_classifier()
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-    def _start_classifier(self) -> None:
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward_features(self, x: Tensor) -> Tensor:
         """N 3 T H W -> N C T' H' W', what the head sees."""
         x = self.stem(check_clips(x).contiguous(memory_format=torch.channels_last_3d))
         if self.halve_time and x.shape[2] > 2:
             x, _ = select_frames(x, x.shape[2] // 2)
-        stages = [getattr(self, f"layer{i + 1}") for i in range(4)]
-        if self.design.split == "text":
-            for stage in stages:
-                x = stage(x)
-            return x
-        short, long = x.split(self.entry, 1)
-        streams = (short, prolong(long, self.design.pooling, self.training) if self.entry[1] else None)
-        for stage in stages:
-            streams = stage(streams)
-        return unite(*streams)
+        for name in self.feature_maps[1:]:
+            x = self.stage(name, x)
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         """N 3 T H W -> logits N K."""
         return self.classifier(self.dropout(self.head(self.forward_features(x))))
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """A new final layer with `num_classes` outputs."""
-        old = self.classifier.weight
-        self.classifier = nn.Linear(old.shape[1], num_classes).to(old.device, old.dtype)
-        self._start_classifier()
-        self.architecture["options"]["num_classes"] = num_classes
 
 
 _TABLE = {"block": "table", "split": "octave", "halve_time": True}

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from kinema.clip_spec import ClipSpec
 from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Design, Middle, Placement, Shortcut, Stem
 from kinema.models.registry import register
+from kinema.models.video_model import VideoModel
 from kinema.ops.layout import check_clips
 from kinema.ops.recurrence import Cell, Fusion, Gate, SqueezeRecursion
 
 LAYERS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
-class ResNet3D(nn.Module):
+class ResNet3D(VideoModel):
     """A 3-D ResNet; T and the sides of a clip shrink by 16 and 32 (by 8 and 16 without max pooling).
 
     Args:
@@ -31,7 +32,6 @@ class ResNet3D(nn.Module):
         dropout: before the classifier.
     """
 
-    architecture: dict[str, Any]  # set by create_model
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
 
     def __init__(self, design: Design, num_classes: int, frames: int, width: float, dropout: float) -> None:
@@ -53,18 +53,15 @@ class ResNet3D(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self._start_classifier()
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-    def _start_classifier(self) -> None:
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward_features(self, x: Tensor) -> Tensor:
         """N 3 T H W -> N C T/16 H/32 W/32, sizes rounded up."""
         x = check_clips(x).contiguous(memory_format=torch.channels_last_3d)
         for name in self.feature_maps:
-            x = getattr(self, name)(x)
+            x = self.stage(name, x)
         return x
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,13 +69,6 @@ class ResNet3D(nn.Module):
         x = self.forward_features(x)
         pooled = x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
         return self.classifier(self.dropout(pooled))
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """A new final layer with `num_classes` outputs."""
-        old = self.classifier.weight
-        self.classifier = nn.Linear(old.shape[1], num_classes).to(old.device, old.dtype)
-        self._start_classifier()
-        self.architecture["options"]["num_classes"] = num_classes
 
 
 def _presets(prefix: str, factorised: bool) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from kinema.errors import KinemaError, unknown
+from kinema.models.class_regularisation import regularise
 from kinema.models.video_model import VideoModel
 
 
@@ -32,6 +33,9 @@ class Entry:
         """The keyword arguments a caller may give, with their defaults."""
         return {k: p for k, p in inspect.signature(self.build).parameters.items() if k not in self.preset}
 
+
+# Options that `create_model` itself adds to every network.
+EVERYWHERE = ("class_regularisation", "class_regularisation_bounds")
 
 _ENTRIES: dict[str, Entry] = {}
 _Build = TypeVar("_Build", bound=Callable[..., VideoModel])
@@ -69,7 +73,8 @@ def create_model(name: str, **options: Any) -> VideoModel:
     Args:
         name: one of `list_models()`.
         **options: checked against the builder of that name. Every network takes `num_classes`, `frames`
-            (T that the network is meant for; other lengths run too) and `width` (a multiplier of all channels).
+            (T that the network is meant for; other lengths run too), `width` (a multiplier of all channels),
+            `class_regularisation` (lambda of each stage) and `class_regularisation_bounds` (`shrink` or `symmetric`).
 
     Returns:
         A module that maps clips `N 3 T H W` to logits `N num_classes`. Its `architecture` records name and options.
@@ -80,8 +85,8 @@ def create_model(name: str, **options: Any) -> VideoModel:
     entry = find(name)
     known = entry.options()
     for key in options:
-        if key not in known:
-            raise unknown(f"option of {name}", key, known)
+        if key not in known and key not in EVERYWHERE:
+            raise unknown(f"option of {name}", key, [*known, *EVERYWHERE])
     for key in ("num_classes", "frames"):
         value = options.get(key, 1)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -89,6 +94,11 @@ def create_model(name: str, **options: Any) -> VideoModel:
     width = options.get("width", 1.0)
     if not isinstance(width, int | float) or isinstance(width, bool) or not 0 < width <= 16:
         raise KinemaError(f"width is {width!r}: give a number above 0 and at most 16")
-    model = entry.build(**entry.preset, **options)
+    model = entry.build(**entry.preset, **{k: v for k, v in options.items() if k not in EVERYWHERE})
+    strengths, bounds = options.get(EVERYWHERE[0]), options.get(EVERYWHERE[1], "shrink")
+    if strengths is not None:
+        regularise(model, strengths, bounds)
+    elif EVERYWHERE[1] in options:
+        raise KinemaError(f"{EVERYWHERE[1]} needs {EVERYWHERE[0]}: give the strength of each stage")
     model.architecture = {"name": name, "options": dict(options)}
     return model

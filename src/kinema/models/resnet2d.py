@@ -211,7 +211,7 @@ class ResNet2D(VideoModel):
         """N 3 T H W -> N C T H/32 W/32."""
         x = check_clips(x).contiguous(memory_format=torch.channels_last_3d)
         for name in self.feature_maps:
-            x = getattr(self, name)(x)
+            x = self.stage(name, x)
         return x
 
     def forward(self, x: Tensor) -> Tensor:

@@ -24,6 +24,17 @@ class VideoModel(nn.Module):
     feature_maps: tuple[str, ...]
     architecture: dict[str, Any]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.class_regularisation = nn.ModuleDict()  # stage -> ClassRegularisation, see `create_model`
+
+    def stage(self, name: str, x: Tensor) -> Tensor:
+        """One of `feature_maps`, and after it its Class Regularisation, if it has one."""
+        x = getattr(self, name)(x)
+        if name in self.class_regularisation:
+            x = self.class_regularisation[name](x, self.classifier.weight)
+        return x
+
     def forward_features(self, x: Tensor) -> Tensor:
         """N 3 T H W -> N C T' H' W', what the head pools; every family has its own."""
         raise AttributeError(f"{type(self).__name__} lacks forward_features")

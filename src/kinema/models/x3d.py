@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.models.registry import register
+from kinema.models.video_model import VideoModel
+from kinema.ops.frame_conv import FrameConv3d
 from kinema.ops.layout import check_clips
 from kinema.ops.x3d import SqueezeExcitation, X3DHead, X3DStem
 
@@ -42,18 +44,18 @@ class X3DBlock(nn.Module):
     ) -> None:
         super().__init__()
         step = (1, stride, stride)
-        self.conv_a = nn.Conv3d(channels, inner, 1, bias=False)
+        self.conv_a = FrameConv3d(channels, inner)
         self.norm_a = nn.BatchNorm3d(inner)
         self.conv_b = nn.Conv3d(inner, inner, 3, step, 1, groups=inner, bias=False)
         self.norm_b = nn.BatchNorm3d(inner)
         self.se = SqueezeExcitation(inner) if excite else nn.Identity()
-        self.conv_c = nn.Conv3d(inner, out_channels, 1, bias=False)
+        self.conv_c = FrameConv3d(inner, out_channels)
         self.norm_c = nn.BatchNorm3d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.swish = nn.SiLU()
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != out_channels:
-            self.shortcut = nn.Sequential(nn.Conv3d(channels, out_channels, 1, step, bias=False))
+            self.shortcut = nn.Sequential(FrameConv3d(channels, out_channels, stride=step))
             if normalise:
                 self.shortcut.append(nn.BatchNorm3d(out_channels))
 
@@ -64,13 +66,12 @@ class X3DBlock(nn.Module):
         return self.relu(self.norm_c(self.conv_c(y)).add_(self.shortcut(x)))
 
 
-class X3D(nn.Module):
+class X3D(VideoModel):
     """X3D; T is kept, the sides of a clip shrink by 32.
 
     The classifier sees more channels than any stage has: `head.maps` gives them at every position.
     """
 
-    architecture: dict[str, Any]  # set by create_model
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
 
     def __init__(
@@ -96,30 +97,20 @@ class X3D(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self._start_classifier()
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-    def _start_classifier(self) -> None:
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward_features(self, x: Tensor) -> Tensor:
         """N 3 T H W -> N C T H/32 W/32, sizes rounded up: the last stage, before the head."""
         x = check_clips(x).contiguous(memory_format=torch.channels_last_3d)
         for name in self.feature_maps:
-            x = getattr(self, name)(x)
+            x = self.stage(name, x)
         return x
 
     def forward(self, x: Tensor) -> Tensor:
         """N 3 T H W -> logits N K."""
         return self.classifier(self.dropout(self.head(self.forward_features(x))))
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """A new final layer with `num_classes` outputs."""
-        old = self.classifier.weight
-        self.classifier = nn.Linear(old.shape[1], num_classes).to(old.device, old.dtype)
-        self._start_classifier()
-        self.architecture["options"]["num_classes"] = num_classes
 
 
 @register({f"x3d_{size}": {"size": size} for size in SIZES}, paper="X3D, CVPR 2020")

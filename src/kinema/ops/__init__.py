@@ -1,5 +1,6 @@
 """Operators: one equation of a paper is one operator, on tensors `N C T H W`."""
 
+from kinema.ops.class_regularisation import ClassRegularisation
 from kinema.ops.cycle import cycle_consistent, soft_nearest
 from kinema.ops.layout import check_clips, fold_time, unfold_time
 from kinema.ops.mtconv import MTConv
@@ -12,6 +13,7 @@ from kinema.ops.stm import CMM, CSTM
 __all__ = [
     "CMM",
     "CSTM",
+    "ClassRegularisation",
     "MTConv",
     "SqueezeRecursion",
     "average_pool",

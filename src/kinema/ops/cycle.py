@@ -75,9 +75,7 @@ def _wide(x: Tensor) -> Tensor:
 
 def _check(a: Tensor, b: Tensor, temperature: float) -> None:
     if a.ndim != 3 or a.shape != b.shape:
-        raise KinemaError(
-            f"two sequences of one shape N C T are needed, these are {tuple(a.shape)} and {tuple(b.shape)}"
-        )
+        raise KinemaError(f"two sequences N C T of one shape are needed, not {tuple(a.shape)} and {tuple(b.shape)}")
     check_temperature(temperature)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError, unknown
+from kinema.ops.frame_conv import FrameConv3d
 from kinema.ops.pooling import Pooling, prolong
 
 Split = Literal["text", "octave"]
@@ -46,8 +47,11 @@ class ConvNorm(nn.Sequential):
         relu: bool = True,
     ) -> None:
         super().__init__()
-        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-        self.conv = nn.Conv3d(channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+        if kernel == (1, 1, 1) and groups == 1:
+            self.conv: nn.Conv3d = FrameConv3d(channels, out_channels, stride=stride)
+        else:
+            padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+            self.conv = nn.Conv3d(channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm3d(out_channels)
         if relu:
             self.relu = nn.ReLU(inplace=True)
@@ -67,8 +71,8 @@ class MTConv(nn.Module):
     selects frames for x and for L independently.
 
     With `split="octave"`, the operator that the paper's complexity tables imply, the input is shared out too: the first
-    delta of its channels go to the local branch, the others, at half the size, to the prolonged branch. A network keeps
-    the two streams apart from one layer to the next (`streams`); called on one clip, the operator parts and unites them.
+    delta of its channels go to L, P1 sees the others, prolonged. There two frames become one, their mean. (The authors'
+    released code does the same on two streams that it does not unite until the end of the network.)
 
     With `delta=1` there is no prolonged branch: convolution, BatchNorm, ReLU.
 
@@ -108,48 +112,39 @@ class MTConv(nn.Module):
                 raise unknown(what, str(value), get_args(allowed))
         local, rest = branch_channels(out_channels, delta)
         seen, seen_rest = branch_channels(channels, delta)
-        self.channelwise = groups == channels == out_channels > 1
-        if split == "text" and not self.channelwise:
+        channelwise = groups == channels == out_channels > 1
+        self.shared_out = split == "octave" or channelwise
+        if not self.shared_out:
             seen = seen_rest = channels
         self.split, self.pooling, self.seen = split, pooling, seen
         for part in (seen, local, seen_rest, rest) if rest else (seen, local):
-            if not self.channelwise and part % groups:
+            if not channelwise and (not isinstance(groups, int) or groups < 1 or part % groups):
                 raise KinemaError(
-                    f"groups is {groups}, which does not divide the {part} channels of a branch; change groups or delta"
+                    f"groups is {groups!r}, not a divisor of the {part} channels of a branch; change groups or delta"
                 )
-        self.local = ConvNorm(seen, local, kernel, stride, groups=local if self.channelwise else groups, relu=relu)
+        self.local = ConvNorm(seen, local, kernel, stride, groups=local if channelwise else groups, relu=relu)
         self.prolonged: ConvNorm | None = None
         self.lateral: ConvNorm | None = None
         if rest:
-            self.prolonged = ConvNorm(
-                seen_rest, rest, kernel, stride, groups=rest if self.channelwise else groups, relu=relu
-            )
+            of_rest = rest if channelwise else groups
+            self.prolonged = ConvNorm(seen_rest, rest, kernel, stride, groups=of_rest, relu=relu)
             self.lateral = ConvNorm(local, rest, (1, 1, 1), relu=relu)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> N C' T' H' W'."""
-        if self.prolonged is None:
+        if self.prolonged is None or self.lateral is None:
             return self.local(x)
-        parted = self.split == "octave" or self.channelwise
-        short, long = x.split([self.seen, x.shape[1] - self.seen], 1) if parted else (x, x)
-        short, long = self.streams(short, prolong(long, self.pooling, self.training))
-        return unite(short, long)
+        near, far = x.split([self.seen, x.shape[1] - self.seen], 1) if self.shared_out else (x, x)
+        local = self.local(near)
+        prolonged = self.prolonged(self._prolong(far))
+        prolonged = prolonged + self.lateral(resize(self._prolong(local), prolonged.shape[2:]))
+        return torch.cat([local, resize(prolonged, local.shape[2:])], 1)
 
-    def streams(self, short: Tensor, long: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The two branches on inputs of their own: `short` at full size, `long` at half the size; gives L and P1 + P2."""
-        short = self.local(short)
-        if self.prolonged is None or self.lateral is None or long is None:
-            return short, None
-        long = self.prolonged(long)
-        from_local = resize(prolong(short, self.pooling, self.training), long.shape[2:])
-        return short, long + self.lateral(from_local)
+    def _prolong(self, x: Tensor) -> Tensor:
+        halved = prolong(x, self.pooling, self.training)
+        return halved.mean(2, keepdim=True) if self.split == "octave" and halved.shape[2] == x.shape[2] == 2 else halved
 
 
 def resize(x: Tensor, size: torch.Size) -> Tensor:
     """Trilinear interpolation to `T H W`; the very tensor when it has that size."""
     return x if x.shape[2:] == size else F.interpolate(x, size, mode="trilinear", align_corners=False)
-
-
-def unite(short: Tensor, long: Tensor | None) -> Tensor:
-    """One clip of two streams: the channels of `short`, then those of `long` at the size of `short`."""
-    return short if long is None else torch.cat([short, resize(long, short.shape[2:])], 1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from functools import reduce
+from itertools import product
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from kinema.ops.layout import fold_time, unfold_time
 from kinema.ops.selection import select_frames
 
 Kernel = tuple[int, int, int]
+Index = tuple[slice, ...]
 Pooling = Literal["average", "max", "stochastic", "softpool", "average+cosine", "softpool+cosine"]
 
 # Elements of the input that are pooled at a time: on a CPU so few that all intermediate results stay in the cache.
@@ -46,7 +49,7 @@ def prolong(x: Tensor, pooling: Pooling, training: bool = False) -> Tensor:
     elif pooling == "softpool+cosine":
         x = soft_pool(x)
     else:
-        raise unknown("pooling", str(pooling), Pooling.__args__)  # type: ignore[attr-defined]
+        raise unknown("pooling", str(pooling), get_args(Pooling))
     return select_frames(x, x.shape[2] // 2)[0] if x.shape[2] > 2 else x
 
 
@@ -93,27 +96,18 @@ def stochastic_pool(x: Tensor, kernel: Kernel = (1, 2, 2), training: bool = Fals
     Source: Zeiler and Fergus, Stochastic Pooling for Regularization of Deep Convolutional Neural Networks, ICLR 2013.
     """
     _check(x, kernel)
-    parts = _cells(x, kernel)
-    weights = [part.detach().to(_precision(x)).clamp_min(1e-30) for part in parts]
-    if not training:
-        total = weights[0].clone()
-        for weight in weights[1:]:
-            _corner(total, weight).add_(weight)
-        out = torch.zeros_like(total)
-        for part, weight in zip(parts, weights, strict=True):
-            share = weight / _corner(total, weight)
-            out = out + F.pad(share * part, [n for d in (4, 3, 2) for n in (0, out.shape[d] - part.shape[d])])
-        return out.to(x.dtype)
-    # The cell whose exponential clock rings first, at a rate of its activation, is a draw in proportion to the rates.
-    out = parts[0].clone()
-    first = torch.full_like(weights[0], torch.inf)
-    for part, weight in zip(parts, weights, strict=True):
-        time = torch.empty_like(weight).exponential_() / weight
-        now = _corner(first, part)
-        wins = time < now
-        now.copy_(torch.where(wins, time, now))
-        held = _corner(out, part)
-        held.copy_(torch.where(wins, part, held))
+    out = torch.empty_like(x[:, :, :: kernel[0], :: kernel[1], :: kernel[2]])
+    for source, target, cut in _blocks(x, kernel):
+        parts = _cells(x[source], cut)
+        weights = [part.detach().to(_precision(x)).clamp_min(1e-30) for part in parts]
+        if (
+            training
+        ):  # the cell whose clock rings first, at a rate of its activation, is a draw in proportion to the rates
+            first = torch.stack([torch.empty_like(w).exponential_() / w for w in weights]).argmin(0, keepdim=True)
+            out[target] = torch.stack(parts).gather(0, first)[0]
+        else:
+            weighted = sum(w * part for w, part in zip(weights, parts, strict=True))
+            out[target] = weighted / reduce(torch.add, weights)
     return out
 
 
@@ -133,63 +127,70 @@ class _SoftPool(torch.autograd.Function):
         """d out / d a_r = p_r (1 + a_r - out) with p the softmax of the window."""
         x, out = ctx.saved_tensors
         found = torch.empty_like(x)
-        for source, of_window in _chunks(x, ctx.kernel):
-            parts = _cells(x[:, :, source], ctx.kernel)
+        for source, target, kernel in _blocks(x, ctx.kernel):
+            parts = _cells(x[source], kernel)
             exponentials, total = _exponentials(parts)
-            scaled = gradient[:, :, of_window] / total
-            base = scaled * (1 - out[:, :, of_window].to(scaled.dtype))
-            for target, part, e in zip(_cells(found[:, :, source], ctx.kernel), parts, exponentials, strict=True):
-                term = torch.addcmul(_corner(base, part), _corner(scaled, part), part.to(scaled.dtype))
-                torch.mul(e, term, out=target)
+            scaled = gradient[target] / total
+            base = scaled * (1 - out[target].to(scaled.dtype))
+            for place, part, e in zip(_cells(found[source], kernel), parts, exponentials, strict=True):
+                torch.mul(e, torch.addcmul(base, scaled, part.to(e.dtype)), out=place)
         return found, None
 
 
 def _soft_pool(x: Tensor, kernel: Kernel) -> Tensor:
     out = torch.empty_like(x[:, :, :: kernel[0], :: kernel[1], :: kernel[2]])
-    for source, of_window in _chunks(x, kernel):
-        parts = _cells(x[:, :, source], kernel)
+    if x.is_meta:  # only the shape counts, and a network pools a hundred times
+        return out
+    for source, target, cut in _blocks(x, kernel):
+        parts = _cells(x[source], cut)
         exponentials, total = _exponentials(parts)
-        weighted = exponentials[0].mul_(parts[0])
+        weighted = exponentials[0] * parts[0]
         for part, e in zip(parts[1:], exponentials[1:], strict=True):
-            _corner(weighted, part).addcmul_(e, part.to(e.dtype))
-        torch.div(weighted, total, out=out[:, :, of_window])
+            weighted.addcmul_(e, part.to(e.dtype))
+        torch.div(weighted, total, out=out[target])
     return out
 
 
 def _exponentials(parts: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """exp(a_r - max) of every cell of the windows, and their sums."""
-    peak = parts[0].clone()
-    for part in parts[1:]:
-        _corner(peak, part).clamp_(min=part)
-    precision = _precision(peak)
-    found = [torch.sub(part.to(precision), _corner(peak, part)).exp_() for part in parts]
-    total = found[0].clone()
-    for e in found[1:]:
-        _corner(total, e).add_(e)
-    return found, total
+    precision = _precision(parts[0])
+    peak = reduce(torch.maximum, parts).to(precision)
+    found = [torch.sub(part.to(precision), peak).exp_() for part in parts]
+    return found, reduce(torch.add, found)
 
 
 def _cells(x: Tensor, kernel: Kernel) -> list[Tensor]:
-    """The first cell of every window, the second of every window, ...: views; later ones may lack the last windows."""
+    """The first cell of every window, the second of every window, ...: views."""
     kt, kh, kw = kernel
-    parts = [x[:, :, a::kt, b::kh, c::kw] for a in range(kt) for b in range(kh) for c in range(kw)]
-    return [part for part in parts if part.numel()] or parts[:1]
+    return [x[:, :, a::kt, b::kh, c::kw] for a in range(kt) for b in range(kh) for c in range(kw)]
 
 
-def _corner(x: Tensor, like: Tensor) -> Tensor:
-    """The windows of `x` that `like` has."""
-    return x[:, :, : like.shape[2], : like.shape[3], : like.shape[4]]
+def _blocks(x: Tensor, kernel: Kernel) -> Iterator[tuple[Index, Index, Kernel]]:
+    """Cuts a clip into blocks of whole windows, and windows that stick out, whose kernel is what exists of them.
 
-
-def _chunks(x: Tensor, kernel: Kernel) -> Iterator[tuple[slice, slice]]:
-    """Cuts the time of a clip: slices of its frames, and of the frames of the result."""
-    windows = -(-x.shape[2] // kernel[0])
-    step = windows
+    Gives the place in the clip, the place in the result, and the kernel.
+    """
+    budget = None
     if not torch.compiler.is_compiling():  # a compiler fuses, and would fix the batch size to the one it sees
-        budget = _CPU_CHUNK if x.device.type == "cpu" else _CHUNK
-        step = max(1, budget * windows // max(1, x.numel()))
-    for start in range(0, windows, step):
-        yield slice(start * kernel[0], (start + step) * kernel[0]), slice(start, start + step)
+        frames = (_CPU_CHUNK if x.device.type == "cpu" else _CHUNK) * x.shape[2] // max(1, x.numel())
+        budget = max(1, frames // kernel[0])
+    spans = [
+        _spans(x.shape[2], kernel[0], budget), _spans(x.shape[3], kernel[1]), _spans(x.shape[4], kernel[2])
+    ]  # fmt: skip
+    everything = slice(None)
+    for sources, targets, cut in (zip(*block, strict=True) for block in product(*spans)):
+        yield (everything, everything, *sources), (everything, everything, *targets), cut
+
+
+def _spans(size: int, kernel: int, most: int | None = None) -> list[tuple[slice, slice, int]]:
+    """One dimension: whole windows, at most `most` of them at a time, then the one that sticks out."""
+    whole = size // kernel
+    step = most or max(1, whole)
+    ends = [(i, min(i + step, whole)) for i in range(0, whole, step)]
+    spans = [(slice(a * kernel, b * kernel), slice(a, b), kernel) for a, b in ends]
+    if size % kernel:
+        spans.append((slice(whole * kernel, size), slice(whole, whole + 1), size % kernel))
+    return spans
 
 
 def _precision(x: Tensor) -> torch.dtype:

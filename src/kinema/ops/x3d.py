@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from kinema.ops.frame_conv import FrameConv3d
+
 
 class X3DStem(nn.Module):
     """A 1x3x3 convolution with stride 2 in space, a channel-wise 5x1x1, BatchNorm and ReLU; N 3 T H W -> N C T H/2 W/2.
@@ -14,7 +16,7 @@ class X3DStem(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.spatial = nn.Conv3d(3, channels, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
+        self.spatial = FrameConv3d(3, channels, 3, (1, 2, 2))
         self.temporal = nn.Conv3d(channels, channels, (5, 1, 1), 1, (2, 0, 0), groups=channels, bias=False)
         self.norm = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
@@ -37,10 +39,10 @@ class X3DHead(nn.Module):
 
     def __init__(self, channels: int, inner: int, features: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(channels, inner, 1, bias=False)
+        self.conv = FrameConv3d(channels, inner)
         self.norm = nn.BatchNorm3d(inner)
         self.relu = nn.ReLU(inplace=True)
-        self.expand = nn.Conv3d(inner, features, 1, bias=False)
+        self.expand = FrameConv3d(inner, features)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> N F, the input of the classifier."""
@@ -66,8 +68,8 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int, ratio: float = 1 / 16) -> None:
         super().__init__()
         inner = multiple_of_8(channels * ratio)
-        self.reduce = nn.Conv3d(channels, inner, 1)
-        self.restore = nn.Conv3d(inner, channels, 1)
+        self.reduce = FrameConv3d(channels, inner, bias=True)
+        self.restore = FrameConv3d(inner, channels, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same."""

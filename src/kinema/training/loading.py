@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from kinema.clip_spec import ClipSpec
+from kinema.cores import loader_workers, one_thread
 from kinema.data.datasets import Failure, TestVideos, TrainClips, collate_train
 from kinema.data.manifest import Manifest
 from kinema.training.config import TrainConfig
@@ -58,7 +58,7 @@ def _loader(
     data: torch.utils.data.Dataset, config: TrainConfig, cuda: bool, order: EpochOrder | None,
     collate: Callable[[list[Any]], dict[str, Any]],
 ) -> DataLoader:  # fmt: skip
-    workers = min(8, os.cpu_count() or 1) if config.workers < 0 else config.workers
+    workers = loader_workers(config.workers)
     return DataLoader(
         data,
         batch_size=config.batch,
@@ -67,15 +67,11 @@ def _loader(
         collate_fn=collate,
         pin_memory=cuda,
         persistent_workers=workers > 0,
-        worker_init_fn=_one_thread,
+        worker_init_fn=one_thread,
         # A loader without one draws from the global generator, how often depends on its workers, and dropout would
         # then differ with their number.
         generator=torch.Generator().manual_seed(config.seed),
     )
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)  # the workers share the cores with the network
 
 
 def _collate_central(items: list[Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import yaml
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from kinema.clip_spec import ClipSpec
+from kinema.cores import room_for_readers
 from kinema.data.manifest import Manifest, read_manifest, require_trainable
 from kinema.errors import KinemaError, RunError
 from kinema.files import replace_file
@@ -97,12 +98,9 @@ def _open_folder(out: Path, config: TrainConfig) -> None:
 def _summary(config: TrainConfig, manifest: Manifest, learned: Manifest, spec: ClipSpec, out: Path) -> str:
     lines = [
         f"{config.model}: {len(learned.samples)} videos of {len(learned.labels)} classes, clips of {spec.frames} "
-        f"frames at {spec.crop}x{spec.crop}, {config.epochs} epochs, into {out}"
+        f"frames at {spec.crop}x{spec.crop}, {config.epochs} epochs, into {out}",
+        *manifest.remarks,
     ]
-    if manifest.held_out:
-        lines.append(
-            "The data names no splits: about a fifth of every class, chosen by its file names, is kept for testing"
-        )
     return "\n".join(lines)
 
 
@@ -136,7 +134,8 @@ def _fit(
     newest = found(out / "checkpoints")[-1:]
     if newest:
         say(f"going on from {newest[0]}")
-    trainer.fit(module, loader, checked, ckpt_path=newest[0] if newest else None, weights_only=True)
+    with room_for_readers(loader.num_workers):
+        trainer.fit(module, loader, checked, ckpt_path=newest[0] if newest else None, weights_only=True)
     return module
 
 

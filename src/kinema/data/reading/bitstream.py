@@ -27,6 +27,12 @@ def frames_in(codec: str, data: bytes) -> int | None:
     return 1
 
 
+def is_b_vop(data: bytes) -> bool:
+    """Whether an MPEG-4 packet begins with a B frame (vop_coding_type, ISO 14496-2, 6.2.5)."""
+    at = data.find(_VOP) + len(_VOP)
+    return at >= len(_VOP) and at < len(data) and data[at] >> 6 == 2
+
+
 def _vp9_frames(data: bytes) -> Iterator[bytes]:
     """The frames of a VP9 packet; a superframe ends in an index of their sizes (VP9 bitstream, annex B)."""
     marker = data[-1]

@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 from kinema.data.reading.frame_table import FrameTable
 from kinema.data.reading.packets import Packets
 
+_LONGEST_DELAY = 16  # packets from one that goes in to its frame coming out; the bound of H.264 and HEVC
 Put = Callable[[int, VideoFrame], None]
 
 
@@ -22,15 +23,13 @@ class Work:
         decoded: packets that were sent to the decoder.
         spared: of these, packets that it was told to pass over if no other frame needs them.
         seeks: jumps to another keyframe.
+        fallbacks: 1 if a frame was lost after a jump, so that decoding goes from the start since then.
     """
 
     decoded: int = 0
     spared: int = 0
     seeks: int = 0
-
-
-class OutOfOrderError(Exception):
-    """Frames were shown in another order than the table says."""
+    fallbacks: int = 0
 
 
 class Decoder:
@@ -39,6 +38,10 @@ class Decoder:
     Args:
         packets: of the stream.
         threads: that decode; 1 where many readers run beside one another.
+
+    Attributes:
+        work: what decoding cost so far.
+        damage: serials of packets that could not be decoded, or not well.
     """
 
     def __init__(self, packets: Packets, threads: int) -> None:
@@ -60,7 +63,7 @@ class Decoder:
         self._passing = False
 
     def collect(self, table: FrameTable, wanted: Sequence[int], put: Put, *, exhaustive: bool = False) -> list[int]:
-        """Hands every wanted frame to `put`, in ascending order.
+        """Hands every wanted frame to `put`, as it comes out of the decoder.
 
         Args:
             table: of the stream.
@@ -70,9 +73,6 @@ class Decoder:
 
         Returns:
             The wanted frames that did not come out, or came out after damage on which they depend.
-
-        Raises:
-            OutOfOrderError: the table is wrong.
         """
         unmet: set[int] = set()
         runs = [list(wanted)] if exhaustive and len(wanted) else _runs(table, wanted)
@@ -143,7 +143,7 @@ class Decoder:
             harmless = 0 <= index < self._floor
             self._take(table, self._send(packet, passed=passed, harmless=harmless), pending, put)
             self._next = serial + 1
-            if not pending or self._shown >= run[-1]:
+            if not pending or serial > last + _LONGEST_DELAY + self._threads:
                 return pending
             if drain and serial >= last:
                 break
@@ -159,10 +159,8 @@ class Decoder:
                 index = -1 if frame.pts is None else int(table.index_of[frame.pts])
                 if index < max(self._floor, 0):
                     continue
-                if index <= self._shown:
-                    raise OutOfOrderError
             self._checked([frame])
-            self._shown = index
+            self._shown = max(self._shown, index)
             if index in pending:
                 pending.remove(index)
                 put(index, frame)

@@ -58,7 +58,8 @@ def from_stamps(packets: Packets) -> FrameTable | None:
 
 def from_decoding(packets: Packets, serials: Sequence[int | None]) -> FrameTable:
     """The table by what a decoder showed from the first packet to the last: the packet of each frame, in order."""
-    shown = np.array([-1 if serial is None else serial for serial in serials], np.int64)
+    last = len(packets) - 1
+    shown = np.array([last if serial is None else serial for serial in serials], np.int64)
     if len(set(serials)) < len(serials) or None in serials:
         nowhere = np.full(len(packets), -1)
         times = packets.period * np.arange(len(shown))

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
-from kinema.data.reading.bitstream import frames_in, h264_starts_clean, needs_first_packet
+from kinema.data.reading.bitstream import frames_in, h264_starts_clean, is_b_vop, needs_first_packet
 from kinema.data.reading.container import open_video_stream
 from kinema.errors import UnreadableVideo
 
@@ -89,6 +89,8 @@ class Packets:
         self._durations: list[int | None] = []
         empty = total = 0
         self.certain = known
+        if self.codec == "mpeg4":
+            self.reorder = 0  # its header speaks of frames held back even where none are
         for packet in self._demux():
             size = packet.size
             if not size:  # the end, or the empty chunk of a dropped frame, which a decoder would take for the end
@@ -97,7 +99,10 @@ class Packets:
             if packet.is_corrupt:
                 self.corrupt.add(len(clean))
             if looks_inside:
-                shown = frames_in(self.codec, bytes(packet))
+                data = bytes(packet)
+                shown = frames_in(self.codec, data)
+                if self.codec == "mpeg4" and is_b_vop(data):
+                    self.reorder = 1
                 self.certain = self.certain and shown in (0, 1)
                 hidden.append(shown == 0 or packet.is_discard)
             else:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from av.video.frame import VideoFrame
 
-from kinema.data.reading.decoder import Decoder, OutOfOrderError, Put, Work
+from kinema.data.reading.decoder import Decoder, Put, Work
 from kinema.data.reading.frame_table import FrameTable, from_decoding, from_stamps
 from kinema.data.reading.info import VideoInfo, is_variable
 from kinema.data.reading.packets import Packets
@@ -37,6 +37,11 @@ class VideoReader:
         threads: that decode; leave it at 1 where several readers run beside one another, as in a loader's workers.
         memory: bytes that the reader may keep of packets, and again of frames.
 
+    Attributes:
+        path: the file.
+        times: float64 [frames], when each frame is shown, seconds since the first one, ascending.
+        converted: frames that were turned into RGB so far.
+
     Raises:
         UnreadableVideo: no frame can be had.
     """
@@ -52,17 +57,20 @@ class VideoReader:
         self.converted = 0
         try:
             table = from_stamps(self._packets)
-            self._use(self._count_out(memory) if table is None else table)
+            if table is None:
+                table = self._count_out(memory)
+            self._use(table, listed=len(table) + self._packets.missing)
         except Exception:
             self.close()
             raise
 
-    def _use(self, table: FrameTable) -> None:
+    def _use(self, table: FrameTable, listed: int) -> None:
+        """Takes a table; frames that are listed beyond it are missing, and continue its times."""
         self._table = table
         self.times = table.times
-        if self._packets.missing:
+        if listed > len(table):
             step = float(np.median(np.diff(table.times))) if len(table) > 1 else self._packets.period
-            further = table.times[-1] + step * np.arange(1, self._packets.missing + 1)
+            further = table.times[-1] + step * np.arange(1, listed - len(table) + 1)
             self.times = np.concatenate([table.times, further])
 
     def _count_out(self, memory: int) -> FrameTable:
@@ -100,7 +108,7 @@ class VideoReader:
                 self._collect([0], lambda index, frame: self._picture.look(frame))
             width, height = self._picture.shown_size
             frames = len(self.times)
-            period = self.times[-1] / (frames - 1) if frames > 1 else self._packets.period
+            period = float(self.times[-1]) / (frames - 1) if frames > 1 else self._packets.period
             self._info = VideoInfo(
                 path=str(self.path),
                 frames=frames,
@@ -149,33 +157,31 @@ class VideoReader:
         return clip
 
     def _collect(self, wanted: list[int], put: Put) -> None:
-        try:
-            unmet = self._attempt(wanted, put)
-        except OutOfOrderError:
-            self._use(self._count_out(memory=0))
-            unmet = self._attempt(wanted, put)
+        if wanted and wanted[-1] >= len(self._table):
+            raise self._refusal(wanted[-1], "cut off")
+        unmet = self._attempt(wanted, put)
         if unmet and not self._exhaustive:
             self._exhaustive = True  # jumps lost a frame: from now on as a player would, from the start
+            self.work.fallbacks += 1
             self._decoder.forget()
             self._kept.clear()
             unmet = self._attempt(unmet, put)
         if unmet:
-            sound, listed = self._decoder.sound_frames(self._table), len(self)
-            state = "cut off" if unmet[0] >= len(self._table) else "damaged"
-            reason = f"frame {unmet[0]} cannot be read, for the file is {state} ({sound} of {listed} frames can)"
-            raise UnreadableVideo(self.path, f"{reason}: copy or download it again")
+            raise self._refusal(unmet[0], "damaged")
 
     def _attempt(self, wanted: list[int], put: Put) -> list[int]:
         """Hands over the wanted frames; returns those that cannot be had this way."""
-        stored = [i for i in wanted if i < len(self._table)]
-        if len(stored) < len(wanted):
-            return wanted[len(stored) :]
-        for index in stored:
+        for index in wanted:
             if index in self._kept:
                 put(index, self._kept[index])
-        rest = [i for i in stored if i not in self._kept]
+        rest = [i for i in wanted if i not in self._kept]
         unmet = self._decoder.collect(self._table, rest, put, exhaustive=self._exhaustive)
-        return unmet + [i for i in stored if i in self._kept and self._decoder.is_spoiled(self._table, i)]
+        return unmet + [i for i in wanted if i in self._kept and self._decoder.is_spoiled(self._table, i)]
+
+    def _refusal(self, index: int, state: str) -> UnreadableVideo:
+        sound, listed = self._decoder.sound_frames(self._table), len(self)
+        reason = f"frame {index} cannot be read, for the file is {state} ({sound} of {listed} frames can)"
+        return UnreadableVideo(self.path, f"{reason}: copy or download it again")
 
     def close(self) -> None:
         """Gives back the file and the memory."""

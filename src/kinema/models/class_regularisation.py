@@ -1,0 +1,54 @@
+"""Class Regularisation on any network of the zoo: one module after each of its stages."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import get_args
+
+import torch
+
+from kinema.errors import KinemaError, unknown
+from kinema.models.video_model import VideoModel
+from kinema.ops.class_regularisation import Bounds, ClassRegularisation
+
+
+def regularise(model: VideoModel, strengths: Sequence[float], bounds: Bounds = "shrink") -> None:
+    """Adds `ClassRegularisation` after the stages of a network; the stem has none.
+
+    Args:
+        model: changed in place.
+        strengths: lambda of each stage, first to last; the thesis takes 0.9, 0.8, 0.7, 0.6.
+        bounds: see `ClassRegularisation`.
+
+    Raises:
+        KinemaError: not one strength a stage, or one outside 0 to 1.
+    """
+    stages = [name for name in model.feature_maps if name != "stem"]
+    if bounds not in get_args(Bounds):
+        raise unknown("value of class_regularisation_bounds", str(bounds), get_args(Bounds))
+    if not isinstance(strengths, Sequence) or isinstance(strengths, str) or len(strengths) != len(stages):
+        raise KinemaError(
+            f"class_regularisation is {strengths!r}: give one number for each of the {len(stages)} stages "
+            f"{', '.join(stages)}"
+        )
+    for strength in strengths:
+        if not isinstance(strength, int | float) or isinstance(strength, bool) or not 0 <= strength <= 1:
+            raise KinemaError(f"class_regularisation holds {strength!r}: give numbers from 0 to 1 (1 has no effect)")
+    features = model.classifier.in_features
+    device = model.classifier.weight.device
+    for name, strength, channels in zip(stages, strengths, _channels(model, stages), strict=True):
+        module = ClassRegularisation(features, channels, float(strength), bounds=bounds)
+        model.class_regularisation[name] = module.to(device)
+
+
+def _channels(model: VideoModel, stages: Sequence[str]) -> list[int]:
+    """The channels that come out of each stage, found by following the shapes of a clip."""
+    shapes = copy.deepcopy(model).to("meta").eval()
+    found = []
+    with torch.no_grad():
+        x = torch.empty(1, 3, max(8, model.clip_spec.frames), 64, 64, device="meta")
+        for name in stages:
+            shapes.get_submodule(name).register_forward_hook(lambda module, args, out: found.append(out.shape[1]))
+        shapes(x)
+    return found
