@@ -174,6 +174,23 @@ def test_seeks_and_decodes_as_little_as_keyframes_allow(odd: Library, wanted: li
         assert (video.work.seeks, video.work.decoded) == (seeks, decoded)
 
 
+def stored_order(path: Path) -> list[int]:
+    """The packet of every frame, in the order of showing."""
+    with av.open(str(path)) as container:
+        stamps = [packet.pts for packet in container.demux(video=0) if packet.size]
+    return sorted(range(len(stamps)), key=stamps.__getitem__)
+
+
+def test_a_keyframe_that_comes_next_is_no_reason_to_seek(odd: Library) -> None:
+    path, expected = odd("h264")
+    before = stored_order(path).index(11)  # its packet is the last one before the keyframe 12
+    with VideoReader(path) as video:
+        assert_frames(video.read([before, 12]), expected, [before, 12])
+        assert video.work.seeks == 0
+        assert_frames(video.read([26, 24]), expected, [26, 24])
+        assert video.work.seeks == 1
+
+
 def test_reading_on_never_goes_back(odd: Library) -> None:
     path, expected = odd("one_gop")
     with VideoReader(path) as video:
@@ -287,6 +304,28 @@ def test_a_damaged_file_gives_what_the_damage_left(tmp_path: Path, odd: Library)
             with pytest.raises(UnreadableVideo, match=r"frame (15|20|23) .* damaged \(31 of 40 frames can\)"):
                 video.read(wanted)
         assert_frames(video.read([14, 24]), whole, [14, 24])
+
+
+def test_damage_before_a_keyframe_is_shown_does_not_touch_what_follows(odd: Library, tmp_path: Path) -> None:
+    path, whole = odd("open_gop")
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    key = [i for i, packet in enumerate(packets) if packet.is_keyframe][1]
+    order = stored_order(path)
+    leading = [serial for serial in range(key, key + 4) if packets[serial].pts < packets[key].pts]
+    assert leading, "nothing is stored behind the keyframe and shown before it"
+    data = bytearray(path.read_bytes())
+    for serial in leading:
+        data[packets[serial].pos + 4 : packets[serial].pos + packets[serial].size] = bytes(packets[serial].size - 4)
+    path = tmp_path / path.name
+    path.write_bytes(data)
+    with VideoReader(path) as video:
+        for index in (0, order.index(key), order.index(key) + 5, FRAMES - 1):
+            assert_frames(video.read([index]), whole, [index])
+        with pytest.raises(UnreadableVideo, match="damaged"):
+            video.read([order.index(leading[0])])
+        for index in (0, order.index(key), order.index(key) + 5, FRAMES - 1):
+            assert_frames(video.read([index]), whole, [index])
 
 
 def test_damage_is_remembered_where_frames_were_decoded_at_opening(odd: Library, tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_an_unreadable_training_video_is_noted_and_not_replaced(tiny: Path, tmp_
     data = with_broken_video(tiny, tmp_path / "data")
     lines: list[str] = []
     run = train(config(data, tmp_path / "run", epochs=1), say=lines.append)
-    with (run / "ledger.csv").open(newline="") as file:
+    with (run / "training-ledger.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 1
     assert rows[0]["path"].endswith("train go left 0.mp4")
@@ -205,7 +205,7 @@ def test_a_validation_video_that_cannot_be_read_is_wrong(tiny: Path, tmp_path: P
     row = read_metrics(run / "metrics.csv")[0]
     assert row["val_top1"] == 0
     assert row["val_videos"] == 6
-    assert len((run / "ledger.csv").read_text().splitlines()) == 7
+    assert len((run / "training-ledger.csv").read_text().splitlines()) == 7
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.markup import escape
 
 from kinema.cli.arguments import add_device, add_json, add_recognizer, device
 from kinema.cli.output import print_table, progress_bar
@@ -185,7 +184,7 @@ def _table(rows: Sequence[Row], windows: bool) -> None:
             times = [f"{p.t_start:.2f}", f"{p.t_end:.2f}"] if windows else [f"{p.t_end - p.t_start:.2f}"]
             others = ", ".join(f"{label} {score:.2f}" for label, score in p.top_k[1:_NEXT])
             answer = [p.label, f"{p.score:.2f}", others]
-        cells.append([escape(printable(cell)) for cell in (row.path, *times, *answer)])
+        cells.append([printable(cell) for cell in (row.path, *times, *answer)])
     columns = ["video", *(["from s", "to s"] if windows else ["seconds"]), "label", "score"]
     if any(row[-1] for row in cells):
         columns.append("then")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from kinema.cores import loader_workers, one_thread, room_for_readers
 from kinema.data.datasets import TestVideos, collate_test, label_indices
 from kinema.data.manifest import Manifest
 from kinema.data.sources import Sample
@@ -145,12 +145,13 @@ def evaluate(
 
 def _batches(data: TestVideos, videos: int, workers: int) -> Any:
     """The loader's batches; a loader process that dies becomes one sentence."""
-    wanted = min(8, os.cpu_count() or 1) if workers < 0 else workers
+    workers = min(loader_workers(workers), -(-len(data) // videos))
     loader = DataLoader(
-        data, batch_size=videos, num_workers=min(wanted, -(-len(data) // videos)), collate_fn=collate_test
+        data, batch_size=videos, num_workers=workers, collate_fn=collate_test, worker_init_fn=one_thread
     )
     try:
-        yield from loader
+        with room_for_readers(workers):
+            yield from loader
     except RuntimeError as error:
         if "DataLoader worker (pid" not in str(error):
             raise

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError, unknown
+from kinema.ops.convolution import Conv3d
 
 Shortcut = Literal["A", "B"]
 Middle = Literal["block", "convolution"]
@@ -52,7 +53,7 @@ class Design:
         """The 3x3x3 of a block, or its two factors with `middle` channels between."""
         if self.factorised:
             return Conv2Plus1D(channels, out_channels, middle, (3, 3), (stride, stride))
-        return nn.Conv3d(channels, out_channels, 3, stride, 1, bias=False)
+        return Conv3d(channels, out_channels, 3, stride, 1, bias=False)
 
 
 class Conv2Plus1D(nn.Sequential):
@@ -71,10 +72,10 @@ class Conv2Plus1D(nn.Sequential):
     ) -> None:
         super().__init__()
         (t, k), (step_t, step) = kernel, stride
-        self.spatial = nn.Conv3d(channels, middle, (1, k, k), (1, step, step), (0, k // 2, k // 2), bias=False)
+        self.spatial = Conv3d(channels, middle, (1, k, k), (1, step, step), (0, k // 2, k // 2), bias=False)
         self.bn = nn.BatchNorm3d(middle)
         self.relu = nn.ReLU(inplace=True)
-        self.temporal = nn.Conv3d(middle, out_channels, (t, 1, 1), (step_t, 1, 1), (t // 2, 0, 0), bias=False)
+        self.temporal = Conv3d(middle, out_channels, (t, 1, 1), (step_t, 1, 1), (t // 2, 0, 0), bias=False)
 
 
 def middle_channels(channels: int, out_channels: int, frames: int = 3, size: int = 3) -> int:
@@ -123,7 +124,7 @@ class Block(nn.Module):
                 self.downsample = PaddedShortcut(channels, out_channels, stride)
             else:
                 self.downsample = nn.Sequential(
-                    nn.Conv3d(channels, out_channels, 1, stride, bias=False), nn.BatchNorm3d(out_channels)
+                    Conv3d(channels, out_channels, 1, stride, bias=False), nn.BatchNorm3d(out_channels)
                 )
         if design.recursion is not None:
             if self.placement not in self.placements:
@@ -177,11 +178,11 @@ class Bottleneck(Block):
             middle = middle_channels(inner, inner)
         else:
             middle = middle_channels(channels, planes) * design.widening
-        self.conv1 = nn.Conv3d(channels, inner, 1, bias=False)
+        self.conv1 = Conv3d(channels, inner, 1, bias=False)
         self.bn1 = nn.BatchNorm3d(inner)
         self.conv2 = design.convolution(inner, inner, middle, stride)
         self.bn2 = nn.BatchNorm3d(inner)
-        self.conv3 = nn.Conv3d(inner, out_channels, 1, bias=False)
+        self.conv3 = Conv3d(inner, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm3d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -204,7 +205,7 @@ class Stem(nn.Sequential):
             middle = middle_channels(3, channels, t, 7) if each else max(1, round(45 * width))
             self.conv: nn.Module = Conv2Plus1D(3, channels, middle, (t, 7), (1, 2))
         else:
-            self.conv = nn.Conv3d(3, channels, (t, 7, 7), (1, 2, 2), (t // 2, 3, 3), bias=False)
+            self.conv = Conv3d(3, channels, (t, 7, 7), (1, 2, 2), (t // 2, 3, 3), bias=False)
         self.bn = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
         if design.max_pool:

@@ -69,7 +69,7 @@ class TrainConfig:
         precision: 32, bf16 or 16 (mixed precision).
         optim: optimiser and schedule.
         augment: crops and flips.
-        strict: stop at the first training video that cannot be read, instead of noting it in ledger.csv.
+        strict: stop at the first training video that cannot be read, instead of noting it in training-ledger.csv.
         workers: processes that read videos; -1 is one a core, at most 8.
         device: auto, cpu, cuda.
     """

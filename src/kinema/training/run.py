@@ -1,6 +1,6 @@
 """`train`: from a configuration to a run folder with a recognizer in it.
 
-A run folder holds `config.yaml`, `metrics.csv`, `checkpoints/`, `tensorboard/`, `ledger.csv` where videos could not be
+A run folder holds `config.yaml`, `metrics.csv`, `checkpoints/`, `tensorboard/`, `training-ledger.csv` where videos could not be
 read, and at the end `recognizer/`.
 """
 
@@ -148,14 +148,14 @@ def _save(
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("path", "error"))
         writer.writerows(sorted({**module.val_failures, **module.failures}.items()))
-        replace_file(out / "ledger.csv", lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
+        replace_file(out / "training-ledger.csv", lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
         say(
             f"{failed} training and {len(module.val_failures)} validation videos could not be read; "
-            f"{out / 'ledger.csv'} names them"
+            f"{out / 'training-ledger.csv'} names them"
         )
         if failed >= expected:
             raise RunError(
-                f"{config.data}: no video of the split {config.train_split!r} could be read; see {out / 'ledger.csv'}"
+                f"{config.data}: no video of the split {config.train_split!r} could be read; see {out / 'training-ledger.csv'}"
             )
     rows = read_metrics(out / "metrics.csv")
     card = {

@@ -58,7 +58,6 @@ class Decoder:
         self._walk: Iterator[tuple[int, av.Packet]] = iter(())
         self._next: int | None = None  # the packet to send next; None when only a restart helps
         self._shown = -1  # the last frame that came out
-        self._floor = 0  # frames before it may come out damaged after a restart: they are not asked of this run
         self._used = False
         self._passing = False
 
@@ -109,19 +108,19 @@ class Decoder:
 
     def _reaches(self, run: list[int], start: int) -> bool:
         """Whether decoding on from here meets the run without going back, and without passing a keyframe."""
-        return self._next is not None and start <= self._next and run[0] > max(self._shown, self._floor - 1)
+        return self._next is not None and start <= self._next and run[0] > self._shown
 
     def _restart(self, serial: int, index: int) -> None:
         if self._used:
             self._context.flush_buffers()
         if serial and self._packets.primer and not self._used:
             _, first = next(self._packets.walk(0))
-            self._send(first, harmless=True)
+            self._send(first)
             self._context.flush_buffers()
         self.work.seeks += serial > 0 or self._used
         self._used = True
         self._walk = self._packets.walk(serial)
-        self._next, self._shown, self._floor = serial, -1, index
+        self._next, self._shown = serial, max(index, 0) - 1
 
     def _feed(self, table: FrameTable, run: list[int], put: Put, *, drain: bool, spare: bool) -> set[int]:
         """Decodes on until all frames of a run came out; returns those that did not.
@@ -139,9 +138,7 @@ class Decoder:
         for serial, packet in self._walk:
             index = int(table.index_of[serial])
             passed = spare and index not in pending and (drain or index < run[-1])
-            # Behind a keyframe of an open GOP come frames that need others from before it: they fail after a restart.
-            harmless = 0 <= index < self._floor
-            self._take(table, self._send(packet, passed=passed, harmless=harmless), pending, put)
+            self._take(table, self._send(packet, passed=passed), pending, put)
             self._next = serial + 1
             if not pending or serial > last + _LONGEST_DELAY + self._threads:
                 return pending
@@ -157,15 +154,13 @@ class Decoder:
                 index = self._shown + 1
             else:
                 index = -1 if frame.pts is None else int(table.index_of[frame.pts])
-                if index < max(self._floor, 0):
-                    continue
             self._checked([frame])
             self._shown = max(self._shown, index)
             if index in pending:
                 pending.remove(index)
                 put(index, frame)
 
-    def _send(self, packet: av.Packet | None, *, passed: bool = False, harmless: bool = False) -> list[VideoFrame]:
+    def _send(self, packet: av.Packet | None, *, passed: bool = False) -> list[VideoFrame]:
         """Decodes one packet, or empties the decoder; damage is noted, for later frames may depend on it."""
         if passed != self._passing:
             self._context.skip_frame = "NONREF" if passed else "DEFAULT"
@@ -175,17 +170,20 @@ class Decoder:
         try:
             return self._context.decode(packet)
         except av.FFmpegError:
-            if harmless:
-                return []
             at = len(self._packets) - 1 if packet is None or packet.pts is None else packet.pts
             # With several threads an error shows up that many packets late.
             self.damage.update(range(max(0, at - self._threads + 1), at + 1))
             return []
 
     def is_spoiled(self, table: FrameTable, index: int) -> bool:
-        """Whether damage was met between the keyframe of a frame and the frame itself."""
+        """Whether damage was met between the keyframe of a frame and the frame itself.
+
+        Frames that are stored behind the keyframe and shown before it do not count: none after it draws on them, and
+        after a jump to the keyframe they cannot be decoded.
+        """
         first, last = int(table.starts[index]), int(table.serials[index])
-        return any(first <= serial <= last for serial in self.damage)
+        near = (serial for serial in self.damage if first <= serial <= last)
+        return any(not 0 <= table.index_of[serial] < table.index_of[first] for serial in near)
 
 
 def _runs(table: FrameTable, wanted: Sequence[int]) -> list[list[int]]:
