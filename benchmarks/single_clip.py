@@ -73,9 +73,7 @@ def main() -> None:
         return
     print("   ".join(f"{key} {value}" for key, value in environment().items()))
     print(f"one clip of 16 frames, median of {arguments.rounds} rounds\n")
-    print(
-        f"{'model':<14}{'size':>5}{'ours ms':>9}{'nn.Conv3d ms':>14}{'nn / ours':>11}   quartiles       logits differ by"
-    )
+    print(f"{'model':<14}{'size':>5}{'ours ms':>9}{'nn.Conv3d ms':>14}{'nn / ours':>11}   quartiles       logits by")
     for r in rows:
         spread = f"{r['low']:.2f} to {r['high']:.2f}"
         print(

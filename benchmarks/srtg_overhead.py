@@ -3,11 +3,11 @@
     python benchmarks/srtg_overhead.py [--models r3d_34 r3d_50 r2plus1d_50] [--size 112] [--rounds 15] [--json]
 
 Protocol: 16 frames, random weights and clips, 400 classes. The plain network, SRTG ("final", two LSTM layers) without a
-gate and SRTG with the hard gate run in turn within a round, each round begins with another one; two rounds before do not
-count. Reported is the median time over the rounds and the median, with quartiles, over the rounds of the time divided by
-the plain network's. "forward" is one clip in inference mode, "step" is forward and backward of two clips in training
-mode. Operations are multiply-accumulates at 16 x 224 x 224, counted as the paper does: convolutions and matrix products,
-not the product with the states, the mean over space and the gate.
+gate and SRTG with the hard gate run in turn within a round, each round begins with another one; two rounds before do
+not count. Reported is the median time over the rounds and the median, with quartiles, over the rounds of the time
+divided by the plain network's. "forward" is one clip in inference mode, "step" is forward and backward of two clips in
+training mode. Operations are multiply-accumulates at 16 x 224 x 224, counted as the paper does: convolutions and matrix
+products, not the product with the states, the mean over space and the gate.
 """
 
 from __future__ import annotations

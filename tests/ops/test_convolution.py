@@ -19,9 +19,16 @@ def pair(**options: object) -> tuple[Conv3d, nn.Conv3d]:
 @pytest.mark.parametrize("clips", [1, 2])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"bias": False}, {"kernel_size": 1, "padding": 0}, {"dilation": 2}, {"groups": 4}, {"padding": "same", "stride": 1},
-     {"padding_mode": "replicate"}],
-)  # fmt: skip
+    [
+        {},
+        {"bias": False},
+        {"kernel_size": 1, "padding": 0},
+        {"dilation": 2},
+        {"groups": 4},
+        {"padding": "same", "stride": 1},
+        {"padding_mode": "replicate"},
+    ],
+)
 def test_results_and_gradients(options: dict, clips: int) -> None:
     ours, plain = pair(**options)
     x = torch.randn(clips, 8, 4, 9, 7)

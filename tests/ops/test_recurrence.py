@@ -171,13 +171,14 @@ def test_the_decision_has_no_gradient() -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 2])
-def test_cells_follow_their_equations(cell: str, layers: int) -> None:
+@pytest.mark.parametrize("length", [1, 2, 6])
+def test_cells_follow_their_equations(cell: str, layers: int, length: int) -> None:
     torch.manual_seed(4)
     module = recurrent(cell, 5, layers).double()
     with torch.no_grad():
         for p in module.parameters():
             p.copy_(torch.randn(p.shape))  # peepholes too, which start at zero
-    x = torch.randn(3, 5, 6, dtype=torch.float64)
+    x = torch.randn(3, 5, length, dtype=torch.float64)
     weights = dict(module.cell.named_parameters())
     expected = torch.stack([slow_cell(cell, weights, sample, layers) for sample in x])
     torch.testing.assert_close(module(x), expected)
@@ -190,6 +191,21 @@ def test_cells_have_the_parameters_of_their_kind(cell: str, per_layer: tuple[int
     c = 12
     square, single = per_layer
     assert sum(p.numel() for p in recurrent(cell, c, 2).parameters()) == 2 * (square * c * c + single * c)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "peephole"])
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_lstms_take_and_give_what_those_of_pytorch_do(cell: str, length: int) -> None:
+    ours, theirs = recurrent(cell, 5, 2).cell, nn.LSTM(5, 5, 2)
+    theirs.load_state_dict({k: v for k, v in ours.state_dict().items() if "peephole" not in k})
+    x = torch.randn(length, 3, 5)
+    results = []
+    for module in (ours, theirs):
+        y, (h, c) = module(x)
+        (y.square().sum() + h.sum() + c.prod(0).sum()).backward()
+        results.append([y, h, c, *(p.grad for name, p in module.named_parameters() if "peephole" not in name)])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_a_peephole_lstm_starts_as_the_lstm() -> None:
@@ -205,11 +221,12 @@ def test_a_peephole_lstm_starts_as_the_lstm() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_cells_are_finite_in_half_precision(cell: str, dtype: torch.dtype) -> None:
-    x = torch.randn(2, 8, 5) * 500
-    with torch.autocast("cpu", dtype):
-        assert recurrent(cell, 8, 2)(x.to(dtype)).isfinite().all()
-    y = recurrent(cell, 8, 2).to(dtype)(x.to(dtype))
-    assert y.dtype == dtype and y.isfinite().all()
+    for length in (2, 5):
+        x = torch.randn(2, 8, length).mul(500).to(dtype)
+        with torch.autocast("cpu", dtype):
+            assert recurrent(cell, 8, 2)(x).isfinite().all()
+        y = recurrent(cell, 8, 2).to(dtype)(x)
+        assert y.dtype == dtype and y.isfinite().all()
 
 
 # ---- Squeeze and Recursion

@@ -12,11 +12,18 @@ from kinema.cli.output import print_json, print_table
 from kinema.errors import KinemaError
 from kinema.evaluation.cost import count, environment
 from kinema.evaluation.latency import latency
+from kinema.evaluation.papers import paper_rows, tables
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """MODEL... and the input."""
-    parser.add_argument("models", nargs="+", type=str, help="names of the zoo")
+    parser.add_argument("models", nargs="*", type=str, help="names of the zoo")
+    parser.add_argument(
+        "--paper",
+        type=str,
+        default=None,
+        help=f"instead: a paper's table beside our counts; {', '.join(tables())}, all",
+    )
     parser.add_argument("--classes", type=int, default=400, help="outputs of the classifier")
     parser.add_argument("--frames", type=int, default=None, help="T; default: what the network is meant for")
     parser.add_argument(
@@ -35,7 +42,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Prints one row a network."""
+    """Prints one row a network, or one a row of a paper."""
+    if args.paper is not None:
+        return _paper(args)
+    if not args.models:
+        raise KinemaError("name at least one model (`kinema models` lists them), or give --paper TABLE")
     for key in ("classes", "batch", "repeats"):
         if args[key] < 1:
             raise KinemaError(f"--{key} {args[key]}: give at least 1")
@@ -74,3 +85,41 @@ def run(args: Namespace) -> None:
     print_table(columns, table, caption=counted + extra)
     if args.latency:
         print(f"Latency: batch {args.batch}, {args.repeats} runs after 3, {json.dumps(environment())}")
+
+
+def _paper(args: Namespace) -> None:
+    if args.models:
+        raise KinemaError("--paper takes its models from the table: give either models or --paper")
+    rows = paper_rows(args.paper)
+    if args.json:
+        print_json([row.to_dict() for row in rows])
+        return
+    columns = [
+        "table",
+        "row",
+        "model",
+        "input",
+        "params, M",
+        "ours",
+        "off",
+        "operations, G",
+        "ours",
+        "off",
+        "unit",
+        "note",
+    ]
+    table = [
+        [r.table, r.row, r.model, f"{r.frames}x{r.size}²", _figure(r.paper_params), f"{r.params:.2f}", _off(r.params_off),
+         _figure(r.paper_operations), _figure(r.operations), _off(r.operations_off), r.unit, r.why]
+        for r in rows
+    ]  # fmt: skip
+    print_table(columns, table, caption="MAC: multiply-accumulates; FLOP: 2 x MAC; MAC+BN: MAC + 2 for each number that a "
+                "BatchNorm gives out. Classes as the paper's data set has them unless noted.")  # fmt: skip
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _off(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:+.1f}%"

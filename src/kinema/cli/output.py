@@ -22,13 +22,15 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, caption: str | None = None) -> None:
     """A plain table; numbers to the right, a column never cut where the output is not a terminal."""
-    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[i], int | float) or _is_number(str(row[i])) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(value)) for value in row))
     console().print(table)
+    if caption is not None:
+        print(caption)
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:

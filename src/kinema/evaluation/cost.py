@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinema.errors import KinemaError
@@ -25,6 +26,7 @@ class Cost:
         params: learned numbers.
         macs: multiply-accumulates of convolutions, linear layers and other matrix products.
         flops: twice `macs`.
+        normalised: numbers that BatchNorms give out; some papers count two operations for each.
     """
 
     frames: int
@@ -32,6 +34,7 @@ class Cost:
     params: int
     macs: int
     flops: int
+    normalised: int
 
     def to_dict(self) -> dict[str, int]:
         """Plain values."""
@@ -64,10 +67,14 @@ def count(
         model = create_model(name, num_classes=num_classes, **given).eval()
         t, side = model.clip_spec.frames, size or model.clip_spec.crop
         clip = torch.empty(1, 3, t, side, side)
+        outputs: list[int] = []
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+                module.register_forward_hook(lambda m, args, out: outputs.append(out.numel()))
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             model(clip)
     flops = counter.get_total_flops()
-    return Cost(t, side, sum(p.numel() for p in model.parameters()), flops // 2, flops)
+    return Cost(t, side, sum(p.numel() for p in model.parameters()), flops // 2, flops, sum(outputs))
 
 
 def environment() -> dict[str, str | int]:

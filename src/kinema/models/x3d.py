@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kinema.clip_spec import ClipSpec
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.ops.channelwise import ChannelwiseConv3d
 from kinema.ops.frame_conv import FrameConv3d
 from kinema.ops.layout import check_clips
 from kinema.ops.x3d import SqueezeExcitation, X3DHead, X3DStem
@@ -46,7 +47,7 @@ class X3DBlock(nn.Module):
         step = (1, stride, stride)
         self.conv_a = FrameConv3d(channels, inner)
         self.norm_a = nn.BatchNorm3d(inner)
-        self.conv_b = nn.Conv3d(inner, inner, 3, step, 1, groups=inner, bias=False)
+        self.conv_b = ChannelwiseConv3d(inner, (3, 3, 3), step)
         self.norm_b = nn.BatchNorm3d(inner)
         self.se = SqueezeExcitation(inner) if excite else nn.Identity()
         self.conv_c = FrameConv3d(inner, out_channels)

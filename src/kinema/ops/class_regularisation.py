@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from kinema.ops.precision import full_precision
+
 Bounds = Literal["shrink", "symmetric"]
 
 
@@ -38,7 +40,7 @@ class ClassRegularisation(nn.Module):
         if self.strength == 1:
             return x
         # In float32: the differences between channels are small against their size.
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             rows = (classifier_weight.detach().float() @ self.weight.float().T).relu()  # K C
             with torch.no_grad():
                 chosen = (x.float().mean((2, 3, 4)) @ rows.T).argmax(1)  # N

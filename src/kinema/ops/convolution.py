@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class Conv3d(nn.Conv3d):
     """`nn.Conv3d` that asks for oneDNN by name where PyTorch would not choose it.
 
-    For one small float32 clip (N = 1 and N C T H of at most 20480) PyTorch takes its plain implementation, several times
-    slower than the one it takes for two clips; `benchmarks/single_clip.py` says by how much. Same numbers to rounding,
-    same gradients. Operations of real CPU tensors then escape `FlopCounterMode`; on the meta device it sees them all.
+    For one small float32 clip (N = 1, C T H up to 20480) PyTorch takes its plain implementation, several times slower
+    than the one it takes for two; `benchmarks/single_clip.py` says by how much. Same numbers to rounding, same
+    gradients. Operations on real CPU tensors then escape `FlopCounterMode`; on the meta device it sees them all.
     """
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError, unknown
+from kinema.ops.channelwise import ChannelwiseConv3d
+from kinema.ops.convolution import Conv3d
 from kinema.ops.frame_conv import FrameConv3d
 from kinema.ops.pooling import Pooling, prolong
 
@@ -49,9 +51,11 @@ class ConvNorm(nn.Sequential):
         super().__init__()
         if kernel == (1, 1, 1) and groups == 1:
             self.conv: nn.Conv3d = FrameConv3d(channels, out_channels, stride=stride)
+        elif groups == channels == out_channels:
+            self.conv = ChannelwiseConv3d(channels, kernel, stride)
         else:
             padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-            self.conv = nn.Conv3d(channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+            self.conv = Conv3d(channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm3d(out_channels)
         if relu:
             self.relu = nn.ReLU(inplace=True)

@@ -33,7 +33,7 @@ def recurrent(cell: str, channels: int, layers: int) -> Recurrent:
     for name, value in (("channels", channels), ("layers", layers)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise KinemaError(f"{name} of a recurrent cell is {value!r}: give a whole number of at least 1")
-    kinds = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU, "peephole": PeepholeLSTM}
+    kinds = {"rnn": nn.RNN, "lstm": LSTM, "gru": nn.GRU, "peephole": PeepholeLSTM}
     return Recurrent(kinds[cell](channels, channels, layers))
 
 
@@ -57,45 +57,60 @@ class Recurrent(nn.Module):
         return states.permute(1, 2, 0)
 
 
-class PeepholeLSTM(nn.Module):
+class LSTM(nn.LSTM):
+    """`nn.LSTM` without its fixed cost for one or two frames on a CPU.
+
+    oneDNN packs all weights anew at every call, which takes many times as long as a step or two with them; the last
+    stages of a 3-D ResNet are wide and have no more frames than that.
+    """
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # type: ignore[override]
+        """T N C -> T N H and the last (h, c), layers N H each."""
+        if x.device.type == "cpu" and len(x) <= 2 and not torch.compiler.is_compiling():
+            return run_lstm(self, x)
+        return super().forward(x)
+
+
+class PeepholeLSTM(nn.LSTM):
     """An LSTM with peepholes: the input and forget gates also see c[t - 1], the output gate sees c[t], per channel.
 
-    Takes and gives what `nn.LSTM` does, with its names and gate order (i, f, g, o); adds `peephole_l*` (3 C: i, f, o),
-    which start at zero, so that it starts as an ordinary LSTM.
+    `peephole_l*` (3 H: of the gates i, f, o) start at zero, so that it starts as an ordinary LSTM.
 
     Source: Gers and Schmidhuber, Recurrent nets that time and count, IJCNN 2000; cell of table VIb of MTConv.
     """
 
     def __init__(self, channels: int, hidden: int, layers: int) -> None:
-        super().__init__()
-        self.hidden, self.layers = hidden, layers
-        bound = hidden**-0.5
+        super().__init__(channels, hidden, layers)
         for i in range(layers):
-            for name, shape in (
-                (f"weight_ih_l{i}", (4 * hidden, channels if i == 0 else hidden)),
-                (f"weight_hh_l{i}", (4 * hidden, hidden)),
-                (f"bias_ih_l{i}", (4 * hidden,)),
-                (f"bias_hh_l{i}", (4 * hidden,)),
-            ):
-                self.register_parameter(name, nn.Parameter(torch.empty(shape).uniform_(-bound, bound)))
             self.register_parameter(f"peephole_l{i}", nn.Parameter(torch.zeros(3, hidden)))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """T N C -> T N H and the last (h, c) of the top layer, N H each."""
-        for i in range(self.layers):
-            w_in, w_state, b_in, b_state, peepholes = (
-                getattr(self, f"{name}_l{i}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "peephole")
-            )
-            peep_i, peep_f, peep_o = peepholes
-            h = c = x.new_zeros(x.shape[1], self.hidden)
-            states = []
-            for of_input in F.linear(x, w_in, b_in + b_state):  # N 4H
-                gate_i, gate_f, new, gate_o = (of_input + F.linear(h, w_state)).chunk(4, 1)
-                c = torch.sigmoid(gate_f + peep_f * c) * c + torch.sigmoid(gate_i + peep_i * c) * torch.tanh(new)
-                h = torch.sigmoid(gate_o + peep_o * c) * torch.tanh(c)
-                states.append(h)
-            x = torch.stack(states)
-        return x, (h, c)
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # type: ignore[override]
+        """T N C -> T N H and the last (h, c), layers N H each."""
+        return run_lstm(self, x)
+
+
+def run_lstm(lstm: nn.LSTM, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """The equations of an LSTM, with its peepholes where it has any; T N C -> T N H and the last (h, c)."""
+    last = []
+    for i in range(lstm.num_layers):
+        w_in, w_state = getattr(lstm, f"weight_ih_l{i}"), getattr(lstm, f"weight_hh_l{i}")
+        bias = getattr(lstm, f"bias_ih_l{i}") + getattr(lstm, f"bias_hh_l{i}")
+        peepholes: Tensor | None = getattr(lstm, f"peephole_l{i}", None)
+        h = c = x.new_zeros(x.shape[1], lstm.hidden_size)
+        states = []
+        for of_input in F.linear(x, w_in, bias):  # N 4H
+            gate_i, gate_f, new, gate_o = torch.addmm(of_input, h, w_state.t()).chunk(4, 1)
+            if peepholes is not None:
+                gate_i, gate_f = gate_i + peepholes[0] * c, gate_f + peepholes[1] * c
+            c = torch.sigmoid(gate_f) * c + torch.sigmoid(gate_i) * torch.tanh(new)
+            if peepholes is not None:
+                gate_o = gate_o + peepholes[2] * c
+            h = torch.sigmoid(gate_o) * torch.tanh(c)
+            states.append(h)
+        x = torch.stack(states)
+        last.append((h, c))
+    h, c = (torch.stack(of_layers) for of_layers in zip(*last, strict=True))
+    return x, (h, c)
 
 
 class SqueezeRecursion(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from kinema.ops.channelwise import ChannelwiseConv3d
 from kinema.ops.frame_conv import FrameConv3d
 
 
@@ -17,7 +18,7 @@ class X3DStem(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.spatial = FrameConv3d(3, channels, 3, (1, 2, 2))
-        self.temporal = nn.Conv3d(channels, channels, (5, 1, 1), 1, (2, 0, 0), groups=channels, bias=False)
+        self.temporal = ChannelwiseConv3d(channels, (5, 1, 1))
         self.norm = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -14,6 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from kinema.data.reading.bitstream import frames_in, h264_starts_clean, is_b_vop, needs_first_packet
 from kinema.data.reading.container import open_video_stream
+from kinema.data.reading.sample_table import read_sample_table
 from kinema.errors import UnreadableVideo
 
 NO_STAMP = int(np.iinfo(np.int64).min)
@@ -26,18 +28,28 @@ KNOWN_CODECS = frozenset((
     "huffyuv", "ffvhuff", "utvideo", "dvvideo", "rawvideo", "qtrle",
 ))
 # fmt: on
+_LOOKS_INSIDE = frozenset(("vp8", "vp9", "mpeg4"))  # what a packet shows is known from each packet's own bytes only
+_HEAD = 4096  # bytes of a packet: enough to hold all that stands before the picture itself
+
+Identity = tuple[int | None, int | None, int]  # pts, dts, bytes
+
+
+class WrongTableError(Exception):
+    """The packets that were read are not those that the file's own table announced."""
 
 
 class Packets:
-    """One demuxing pass over a file: what is stored, without decoding any of it.
+    """What a file stores, without decoding any of it.
 
     Packets are known by their `serial`, their place in decoding order, and carry it as their time stamp when they are
     handed out, so that a decoded frame tells which packet it came from however the file stamps its frames.
 
+    What there is comes from the tables of an MP4 file where they suffice, else from one demuxing pass.
+
     Args:
         path: the file.
-        memory: bytes; a stream that is smaller stays in memory, so that going back to a keyframe needs no seek in the
-            container and works for containers that cannot seek. A larger stream is read from the file again.
+        memory: bytes; a demuxed stream that is smaller stays in memory, so that going back to a keyframe needs no seek
+            in the container and works for containers that cannot seek. Other streams are read from the file again.
 
     Attributes:
         decoder: the stream's codec context, not yet opened.
@@ -47,6 +59,7 @@ class Packets:
         unit: seconds of one tick of the stamps.
         reorder: frames that the decoder may hold back to put them in order.
         progressive: whether the stream is known to be free of interlaced pictures.
+        listed: whether the packets are known from the file's tables and not yet seen.
         pts, dts: int64 per packet, `NO_STAMP` where the file has none.
         clean: bool per packet: decoding may start here.
         hidden: bool per packet: shows no frame (alternate references, frames that an edit list cuts off).
@@ -70,27 +83,56 @@ class Packets:
         self.unit = float(stream.time_base or Fraction(1, 1000))
         self.reorder = self.decoder.reorder_depth
         self.progressive = self.decoder.field_order == 1
-        self._held: list[av.Packet] | None = []
-        self._identities: list[tuple[int | None, int | None, int]] = []
+        self.certain = self.codec in KNOWN_CODECS
         self.corrupt: set[int] = set()
         self.missing = 0
         self.primer = False
+        self._memory = memory
+        self._held: list[av.Packet] | None = None
+        self._identities: list[Identity] = []
+        self._durations: list[int | None] = []
+        self._rate = float(stream.guessed_rate or stream.average_rate or 25)
         try:
-            self._scan(memory)
+            self.listed = self._list()
+            if not self.listed:
+                self.scan()
         except Exception:
             self.close()
             raise
 
-    def _scan(self, memory: int) -> None:
-        known, is_h264 = self.codec in KNOWN_CODECS, self.codec == "h264"
-        looks_inside = self.codec in ("vp8", "vp9", "mpeg4")
+    def _list(self) -> bool:
+        """Takes the packets from the file's tables, if these suffice."""
+        if not self._is_mov() or not self.certain or self.codec in _LOOKS_INSIDE:
+            return False
+        table = read_sample_table(self.path, self._stream)
+        if table is None:
+            return False
+        self.pts, self.dts, self.clean = table.pts, table.dts, table.keys
+        self.hidden = np.zeros(len(table.pts), bool)
+        self._identities = list(zip(table.pts.tolist(), table.dts.tolist(), table.sizes.tolist(), strict=True))
+        if self.codec == "h264":
+            extradata = self.decoder.extradata
+            with self.path.open("rb") as file:
+                for serial in np.flatnonzero(table.keys).tolist():
+                    file.seek(int(table.places[serial]))
+                    head = file.read(min(_HEAD, int(table.sizes[serial])))
+                    self.clean[serial] = h264_starts_clean(head, extradata)
+                    if serial == 0:
+                        self.primer = needs_first_packet(self.codec, head)
+        return True
+
+    def scan(self) -> None:
+        """Takes the packets from a demuxing pass."""
+        is_known, is_h264, looks_inside = self.certain, self.codec == "h264", self.codec in _LOOKS_INSIDE
         extradata = self.decoder.extradata
-        identities, clean, hidden = self._identities, list[bool](), list[bool]()
-        self._durations: list[int | None] = []
+        identities, clean, hidden = list[Identity](), list[bool](), list[bool]()
         empty = total = 0
-        self.certain = known
         if self.codec == "mpeg4":
             self.reorder = 0  # its header speaks of frames held back even where none are
+        if self.listed:
+            self._reopen()
+        self.listed = False
+        self._held = []
         for packet in self._demux():
             size = packet.size
             if not size:  # the end, or the empty chunk of a dropped frame, which a decoder would take for the end
@@ -107,7 +149,7 @@ class Packets:
                 hidden.append(shown == 0 or packet.is_discard)
             else:
                 hidden.append(packet.is_discard)
-            key = known and packet.is_keyframe
+            key = is_known and packet.is_keyframe
             clean.append(h264_starts_clean(_head(packet), extradata) if key and is_h264 else key)
             if not identities:
                 self.primer = needs_first_packet(self.codec, _head(packet))
@@ -116,28 +158,35 @@ class Packets:
             total += size
             if self._held is not None:
                 self._held.append(packet)
-                if total > memory:
+                if total > self._memory:
                     self._held = None
         if not clean:
             raise UnreadableVideo(self.path, "its video stream holds no frame: record it again")
-        if self._container.format.name.startswith("mov"):  # the one family whose table stands apart from the frames
+        if self._is_mov():  # the one family whose table stands apart from the frames
             self.missing = max(0, len(self._stream.index_entries) - empty - len(clean))
+        self._identities = identities
         self.pts = np.array([NO_STAMP if pts is None else pts for pts, _, _ in identities], np.int64)
         self.dts = np.array([NO_STAMP if dts is None else dts for _, dts, _ in identities], np.int64)
         self.clean, self.hidden = np.array(clean), np.array(hidden)
-        self._rate = self._stream.guessed_rate or self._stream.average_rate or 25
+
+    def _is_mov(self) -> bool:
+        return self._container.format.name.startswith("mov")
 
     @property
     def period(self) -> float:
         """Seconds from frame to frame by what the file declares; for streams without usable stamps."""
         stored = [duration for duration in self._durations if duration and duration > 0]
-        return median(stored) * self.unit if stored else 1 / float(self._rate)
+        return median(stored) * self.unit if stored else 1 / self._rate
 
     def __len__(self) -> int:
         return len(self.pts)
 
     def walk(self, start: int) -> Iterator[tuple[int, av.Packet]]:
-        """The packets from serial `start` on, each with its serial."""
+        """The packets from serial `start` on, each with its serial.
+
+        Raises:
+            WrongTableError: `listed` packets turn out to be others.
+        """
         if self._held is not None:
             packets: Iterator[tuple[int, av.Packet]] = enumerate(islice(self._held, start, None), start)
         else:
@@ -148,23 +197,22 @@ class Packets:
 
     def _reread(self, start: int) -> Iterator[tuple[int, av.Packet]]:
         """The packets from `start` on, out of the file: by a seek, or from its beginning where that goes wrong."""
-        for serial, packet in self._sought(start):
-            if _identity(packet) != self._identities[serial]:
-                break  # the container came back with other packets than in the first pass
-            if serial == start:
-                yield serial, packet
-                start += 1
-        if start == len(self):
-            return
-        self._container.close()
-        self._container, self._stream = open_video_stream(self.path)
-        stored = (packet for packet in self._demux() if packet.size)
-        yield from islice(enumerate(stored), start, len(self))
+        for source in (self._sought, self._from_beginning):
+            for serial, packet in source(start):
+                if _identity(packet) != self._identities[serial]:
+                    break
+                if serial == start:
+                    yield serial, packet
+                    start += 1
+            if start == len(self):
+                return
+        if self.listed:
+            raise WrongTableError
 
     def _sought(self, start: int) -> Iterator[tuple[int, av.Packet]]:
         """Packets after a seek to `start`, the first at or before it; none if the container cannot do that."""
         stamp = int(self.dts[start] if self.dts[start] != NO_STAMP else self.pts[start])
-        if start == 0 or stamp == NO_STAMP:
+        if stamp == NO_STAMP:
             return
         try:
             self._container.seek(stamp, stream=self._stream)
@@ -172,12 +220,27 @@ class Packets:
             return
         stored = (packet for packet in self._demux() if packet.size)
         first = next(stored, None)
-        if first is None or self._identities.count(_identity(first)) != 1:
-            return
-        at = self._identities.index(_identity(first))
-        if at <= start:
+        at = None if first is None else self._places.get(_identity(first))
+        if first is not None and at is not None and at <= start:
             yield at, first
             yield from islice(enumerate(stored, at + 1), len(self) - at - 1)
+
+    @cached_property
+    def _places(self) -> dict[Identity, int | None]:
+        """The serial of each packet, None where several look alike."""
+        places: dict[Identity, int | None] = {}
+        for serial, identity in enumerate(self._identities):
+            places[identity] = None if identity in places else serial
+        return places
+
+    def _from_beginning(self, start: int) -> Iterator[tuple[int, av.Packet]]:
+        self._reopen()
+        stored = (packet for packet in self._demux() if packet.size)
+        yield from islice(enumerate(stored), start, len(self))
+
+    def _reopen(self) -> None:
+        self._container.close()
+        self._container, self._stream = open_video_stream(self.path)
 
     def _demux(self) -> Iterator[av.Packet]:
         try:
@@ -193,10 +256,9 @@ class Packets:
         self._held = []
 
 
-def _identity(packet: av.Packet) -> tuple[int | None, int | None, int]:
+def _identity(packet: av.Packet) -> Identity:
     return packet.pts, packet.dts, packet.size
 
 
 def _head(packet: av.Packet) -> bytes:
-    """Enough of a packet to hold all that stands before the picture itself."""
-    return bytes(memoryview(packet)[:4096])
+    return bytes(memoryview(packet)[:_HEAD])

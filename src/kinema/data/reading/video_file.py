@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from kinema.data.reading.decoder import Decoder, Put, Work
 from kinema.data.reading.frame_table import FrameTable, from_decoding, from_stamps
 from kinema.data.reading.info import VideoInfo, is_variable
-from kinema.data.reading.packets import Packets
+from kinema.data.reading.packets import Packets, WrongTableError
 from kinema.data.reading.picture import Picture
 from kinema.errors import UnreadableVideo
 
@@ -55,31 +55,35 @@ class VideoReader:
         self._info: VideoInfo | None = None
         self._exhaustive = False
         self.converted = 0
+        self._memory = memory
         try:
-            table = from_stamps(self._packets)
-            if table is None:
-                table = self._count_out(memory)
-            self._use(table, listed=len(table) + self._packets.missing)
+            self._index()
         except Exception:
             self.close()
             raise
 
-    def _use(self, table: FrameTable, listed: int) -> None:
-        """Takes a table; frames that are listed beyond it are missing, and continue its times."""
+    def _index(self) -> None:
+        """Finds out which frames there are; those that are missing continue the times of the others."""
+        table = from_stamps(self._packets)
+        if table is None and self._packets.listed:
+            self._packets.scan()
+            table = from_stamps(self._packets)
+        if table is None:
+            table = self._count_out()
         self._table = table
         self.times = table.times
-        if listed > len(table):
+        if self._packets.missing:
             step = float(np.median(np.diff(table.times))) if len(table) > 1 else self._packets.period
-            further = table.times[-1] + step * np.arange(1, listed - len(table) + 1)
+            further = table.times[-1] + step * np.arange(1, self._packets.missing + 1)
             self.times = np.concatenate([table.times, further])
 
-    def _count_out(self, memory: int) -> FrameTable:
+    def _count_out(self) -> FrameTable:
         """Decodes everything once, to see which frames there are."""
         serials: list[int | None] = []
         kept = 0
         for frame in self._decoder.all_frames():
             kept += sum(plane.buffer_size for plane in frame.planes)
-            if kept <= memory:
+            if kept <= self._memory:
                 self._kept[len(serials)] = frame
             serials.append(frame.pts)
         if not serials:
@@ -157,6 +161,15 @@ class VideoReader:
         return clip
 
     def _collect(self, wanted: list[int], put: Put) -> None:
+        try:
+            self._gather(wanted, put)
+        except WrongTableError:
+            self._packets.scan()
+            self._decoder.forget()
+            self._index()
+            self._gather(wanted, put)
+
+    def _gather(self, wanted: list[int], put: Put) -> None:
         if wanted and wanted[-1] >= len(self._table):
             raise self._refusal(wanted[-1], "cut off")
         unmet = self._attempt(wanted, put)

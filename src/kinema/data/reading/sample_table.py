@@ -1,0 +1,101 @@
+"""What an MP4 or MOV file stores, by its own tables: no packet has to be read, however large the file is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from av.video.stream import VideoStream
+
+_INSIDE = (b"mdia", b"minf", b"stbl")
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """The packets of a stream in the order in which they are stored.
+
+    Attributes:
+        pts: int64 presentation stamps.
+        dts: int64 decoding stamps.
+        sizes: bytes.
+        places: where they begin in the file, bytes.
+        keys: bool, whether the file calls them keyframes.
+    """
+
+    pts: np.ndarray
+    dts: np.ndarray
+    sizes: np.ndarray
+    places: np.ndarray
+    keys: np.ndarray
+
+
+def read_sample_table(path: Path, stream: VideoStream) -> SampleTable | None:
+    """The table of an opened stream, or None where it does not tell all and packets must be looked at.
+
+    FFmpeg's index gives decoding stamps, after edit lists; the composition offsets, which lead to presentation stamps,
+    are read from the file. None for fragmented files, for edit lists that hide, repeat or drop packets, and for files
+    that are cut off.
+    """
+    tables = _tables(path, stream.id)
+    entries = [(e.timestamp, e.size, e.pos, e.is_keyframe, e.is_discard) for e in stream.index_entries]
+    if tables is None or len(entries) < 2 or len(tables[b"stsz"]) < 12:
+        return None
+    dts, sizes, places, keys, hidden = (np.array(column) for column in zip(*entries, strict=True))
+    stored = int.from_bytes(tables[b"stsz"][8:12], "big")
+    whole = stored == len(entries) and (places + sizes).max() <= path.stat().st_size
+    if not whole or hidden.any() or (sizes <= 0).any() or (np.diff(dts) <= 0).any():
+        return None
+    offsets = np.zeros(stored, np.int64)
+    if b"ctts" in tables:
+        runs = np.frombuffer(tables[b"ctts"], ">i4", offset=8)
+        offsets = np.repeat(runs[1::2], np.maximum(runs[: len(runs) // 2 * 2 : 2], 0)).astype(np.int64)
+        if len(offsets) != stored or np.abs(offsets).max() > 1 << 28:
+            return None
+    shift = max(0, -int(offsets.min()))  # FFmpeg moves decoding stamps back so that no offset is negative
+    return SampleTable(dts + shift + offsets, dts, sizes, places, keys)
+
+
+def _tables(path: Path, track: int) -> dict[bytes, bytes] | None:
+    """The sample tables of a track by their names, or None if the file has none that stand for all of it."""
+    with path.open("rb") as file:
+        end, at = path.stat().st_size, 0
+        while at + 16 <= end:
+            file.seek(at)
+            head = file.read(16)
+            size = int.from_bytes(head[:4], "big")
+            size = int.from_bytes(head[8:], "big") if size == 1 else size
+            if head[4:8] == b"moov":
+                file.seek(at)
+                return _track_tables(file.read(size), track)
+            if size < 8:
+                return None
+            at += size
+    return None
+
+
+def _track_tables(moov: bytes, track: int) -> dict[bytes, bytes] | None:
+    for name, body in _boxes(moov[8:]):
+        if name == b"mvex":  # the frames lie in fragments
+            return None
+        if name == b"trak":
+            inside = dict(_boxes(body))
+            head = inside.get(b"tkhd", b"")
+            place = 20 if head[:1] == b"\x01" else 12
+            if int.from_bytes(head[place : place + 4], "big") != track:
+                continue
+            for name in _INSIDE:
+                inside = dict(_boxes(inside.get(name, b"")))
+            return inside if b"stsz" in inside else None
+    return None
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size < 8:
+            return
+        yield data[at + 4 : at + 8], data[at + 8 : at + size]
+        at += size
