@@ -3,18 +3,19 @@
     python benchmarks/reading.py [--rounds 25] [--json]
 
 Protocol: H.264 files (libx264, preset medium, CRF 23) of 300 frames, 340 x 256, 30 fps, with a keyframe every 250 or
-every 12 frames, with x264's usual three B frames and without any; a moving texture, a moving patch and grain. Wanted are
-the centre frames of 8 equal segments, as one uint8 tensor [8, 256, 340, 3]. Every way starts from the path of the file:
-opening, finding out the number of frames, decoding on one thread, conversion on one thread. The ways run in turn within
-a round, each round begins with another one; before the first round all results are compared bit by bit. Reported is the
-median over the rounds, and the median over the rounds of Kinema's time divided by the other's (below 1: Kinema is
-faster), for the clock on the wall and for processor time, which other work on the machine disturbs less. The files lie in
-the page cache.
+every 12 frames, with x264's usual three B frames and without any; a moving texture, a moving patch and grain. Wanted
+are the centre frames of 8 equal segments, as one uint8 tensor [8, 256, 340, 3]. Every way starts from the path of the
+file: opening, finding out the number of frames, decoding on one thread, conversion on one thread. The ways run in turn
+within a round, each round begins with another one; garbage is collected between the rounds and not within them, for
+it would fall on one way or another by chance; before the first round all results are compared bit by bit. Reported is the median over the rounds, and the
+median over the rounds of Kinema's time divided by the other's (below 1: Kinema is faster), for the clock on the wall
+and for processor time, which other work on the machine disturbs less. The files lie in the page cache.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import platform
 import statistics
@@ -123,12 +124,15 @@ def measure(path: Path, rounds: int) -> dict[str, dict[str, float]]:
     names = list(WAYS)
     wall: dict[str, list[float]] = {name: [] for name in names}
     processor: dict[str, list[float]] = {name: [] for name in names}
+    gc.disable()
     for turn in range(rounds):
+        gc.collect()
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             begin = time.perf_counter(), time.process_time()
             WAYS[name](path)
             wall[name].append(time.perf_counter() - begin[0])
             processor[name].append(time.process_time() - begin[1])
+    gc.enable()
     return {
         name: {
             "ms": 1e3 * statistics.median(wall[name]),

@@ -182,6 +182,8 @@ def test_cells_follow_their_equations(cell: str, layers: int, length: int) -> No
     weights = dict(module.cell.named_parameters())
     expected = torch.stack([slow_cell(cell, weights, sample, layers) for sample in x])
     torch.testing.assert_close(module(x), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(module(x), expected)
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,52 @@ def test_starting_from_a_recognizer(whole: Path, tiny: Path, tmp_path: Path) -> 
             torch.testing.assert_close(weights(run)[name], value)
 
 
+def test_only_class_regularisation_learns_when_told_so(whole: Path, tiny: Path, tmp_path: Path) -> None:
+    options = {"width": 0.125, "dropout": 0.5, "class_regularisation": [0.9, 0.8, 0.7, 0.6]}
+    given = config(
+        tiny,
+        tmp_path / "cr",
+        weights=str(whole),
+        options=options,
+        learn="class_regularisation",
+        epochs=2,
+        val_split="test",
+    )
+    before, after = weights(whole), weights(train(given, say=str))
+    assert all(torch.equal(after[k], v) for k, v in before.items())
+    start = weights(train(replace(given, out=str(tmp_path / "cr0"), optim=Optim(lr=1e-20)), say=str))
+    maps = [k for k in after if k.startswith("class_regularisation.")]
+    assert len(maps) == 4
+    assert any(not torch.equal(after[k], start[k]) for k in maps)
+    assert Recognizer.load(tmp_path / "cr").model.architecture["options"]["class_regularisation"] == [
+        0.9,
+        0.8,
+        0.7,
+        0.6,
+    ]
+    with pytest.raises(KinemaError, match=r"options\.class_regularisation"):
+        train(config(tiny, tmp_path / "none", learn="class_regularisation"), say=str)
+
+
+def test_gates_are_held_open_during_their_warm_up(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, plain = [], Training.training_step
+
+    def look(self: Training, batch: dict, batch_idx: int) -> Tensor | None:
+        gates = [m.gate_open for m in self.model.modules() if hasattr(m, "gate_open")]
+        seen.append((self.current_epoch, len(gates), all(gates), any(gates)))
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(Training, "training_step", look)
+    given = config(
+        tiny, tmp_path / "run", model="srtg_r3d_34", options={"width": 0.0625, "gate": "hard"}, gate_warmup=1, epochs=2,
+        batch=12,
+    )  # fmt: skip
+    train(given, say=str)
+    assert seen == [(0, 16, True, True), (1, 16, False, False)]
+    with pytest.raises(KinemaError, match="has no gate"):
+        train(config(tiny, tmp_path / "none", gate_warmup=1), say=str)
+
+
 @pytest.mark.parametrize("precision", ["bf16"])
 def test_mixed_precision_trains(tiny: Path, tmp_path: Path, precision: str) -> None:
     run = train(config(tiny, tmp_path / "run", epochs=1, precision=precision), say=str)

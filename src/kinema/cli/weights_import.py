@@ -17,7 +17,7 @@ from kinema.recognizer import Recognizer
 
 def add_arguments(parser: ArgumentParser) -> None:
     """FILE, the network, and where the recognizer goes."""
-    parser.add_argument("file", type=str, help="safetensors or PyTorch file of a 2-D ResNet, or hf-hub:org/name")
+    parser.add_argument("file", type=str, help="safetensors or PyTorch file of another release, or hf-hub:org/name")
     parser.add_argument("--model", type=str, required=True, help="a name of the zoo")
     parser.add_argument("--labels", type=str, default=None, help="text file with one label a line, for the recognizer")
     parser.add_argument("--classes", type=int, default=None, help="outputs, where no labels are given")

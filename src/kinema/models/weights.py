@@ -1,9 +1,10 @@
-"""Weights from elsewhere: ImageNet ResNets by name map, or another recognizer. Nothing is loaded without a report."""
+"""Weights from elsewhere, by the name maps of each family, or of another recognizer. Every name is accounted for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,37 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kinema.errors import KinemaError, RunError
+from kinema.models import r3d_weights, resnet2d_weights, x3d_weights
+from kinema.models.r3d import ResNet3D
+from kinema.models.resnet2d import ResNet2D
 from kinema.models.video_model import VideoModel
+from kinema.models.x3d import X3D
 
-# Parts that a 2-D ResNet has no weights for; they keep the values with which they were built.
-_NEW = re.compile(r"\.(t\.(weight|fixed)|cmm\..*|mix\.weight)$")
+_NEW_EVERYWHERE = re.compile(r"^class_regularisation\.")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a family knows of the names of other releases.
+
+    Attributes:
+        candidates: the names here that may stand for a name there, likeliest first.
+        new: parts that no release has; they keep the values with which they were built.
+        remarks: sentences about a file, from the names here and there.
+    """
+
+    candidates: Callable[[str], list[str]]
+    new: re.Pattern[str]
+    remarks: Callable[[Iterable[str], Iterable[str]], list[str]]
+
+
+_NONE = re.compile(r"(?!)")
+_FAMILIES: dict[type[VideoModel], Names] = {
+    ResNet2D: Names(resnet2d_weights.candidates, resnet2d_weights.NEW, lambda own, source: []),
+    ResNet3D: Names(r3d_weights.candidates, r3d_weights.NEW, r3d_weights.remarks),
+    X3D: Names(x3d_weights.candidates, _NONE, x3d_weights.remarks),
+}
+_OWN = Names(lambda name: [name], _NONE, lambda own, source: [])
 
 
 @dataclass(frozen=True)
@@ -31,6 +59,7 @@ class ImportReport:
         unused: names of the source for which the network has no place.
         shapes: names of the network whose shape the source does not have, with both shapes.
         classifier: whether the final layer was taken over; otherwise it is new.
+        remarks: what a person should know beyond the names.
     """
 
     loaded: dict[str, str]
@@ -39,6 +68,7 @@ class ImportReport:
     unused: tuple[str, ...]
     shapes: tuple[str, ...]
     classifier: bool
+    remarks: tuple[str, ...]
 
     @property
     def complete(self) -> bool:
@@ -52,7 +82,7 @@ class ImportReport:
         for what, names in (("new, left as built", self.new), ("missing in the file", self.missing),
                             ("not used", self.unused), ("of another shape", self.shapes)):  # fmt: skip
             lines += [f"  {what}: {name}" for name in names]
-        return lines
+        return [*lines, *self.remarks]
 
 
 def read_tensors(source: str | Path) -> dict[str, Tensor]:
@@ -73,7 +103,9 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about pickle protocols, of files that are then refused anyway
+            warnings.simplefilter("ignore")
+            found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError) as error:
         raise KinemaError(f"{path}: not a safetensors file ({error})") from error
     except Exception as error:  # the unpickler raises whatever the file leads it to
@@ -89,16 +121,17 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
 
 
 def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportReport:
-    """Puts the tensors of a 2-D ResNet (torchvision's names, or this library's) into a network of `resnet2d`.
+    """Puts tensors under the names of another release, or of this library, into a network.
 
-    The 3x3 convolutions go where the network has them, inside CSTM or beside CMM. What fits is loaded, the report
-    names everything that does not.
+    Known are torchvision for the 2-D ResNets (TSN, TSM, STM), 3D-ResNets-PyTorch and the SRTG release for the 3-D ones,
+    PyTorchVideo and SlowFast for X3D. What fits is loaded, the report names everything that does not.
     """
+    names = next((n for family, n in _FAMILIES.items() if isinstance(model, family)), _OWN)
     own = model.state_dict()
     loaded: dict[str, str] = {}
     unused, shapes, values = [], [], {}
     for name, tensor in tensors.items():
-        target = next((t for t in _targets(name) if t in own), None)
+        target = next((t for t in names.candidates(name) if t in own), None)
         if target is None:
             unused.append(name)
         elif own[target].shape != tensor.shape:
@@ -113,9 +146,10 @@ def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportRe
     model.load_state_dict({**own, **values})
     named = {s.split(",")[0] for s in shapes}
     left = [k for k in own if k not in values and k not in named and not k.startswith("classifier.")]
-    new = tuple(k for k in left if _NEW.search(k))
-    missing = tuple(k for k in left if not _NEW.search(k) and not k.endswith("num_batches_tracked"))
-    return ImportReport(loaded, new, missing, tuple(unused), tuple(shapes), classifier)
+    new = tuple(k for k in left if names.new.search(k) or _NEW_EVERYWHERE.search(k))
+    missing = tuple(k for k in left if k not in new and not k.endswith("num_batches_tracked"))
+    remarks = tuple(names.remarks(own, tensors))
+    return ImportReport(loaded, new, missing, tuple(unused), tuple(shapes), classifier, remarks)
 
 
 def start_from(model: VideoModel, source: str | Path) -> ImportReport:
@@ -128,18 +162,6 @@ def start_from(model: VideoModel, source: str | Path) -> ImportReport:
             "`kinema weights import` lists them all"
         )
     return report
-
-
-def _targets(name: str) -> list[str]:
-    """The names in a network of `resnet2d` that may stand for a name of the source, likeliest first."""
-    name = name.removeprefix("module.")
-    if name.startswith(("conv1.", "bn1.")):
-        name = "stem." + name.replace("1", "", 1)
-    name = re.sub(r"^fc\.", "classifier.", name)
-    found = re.fullmatch(r"(layer\d\.\d+\.conv\d)\.weight", name)
-    if not found:
-        return [name]
-    return [f"{found.group(1)}{inside}.weight" for inside in ("", ".conv", ".cstm.conv", ".cstm")]
 
 
 def _from_hub(name: str) -> Path:

@@ -97,9 +97,11 @@ def run_lstm(lstm: nn.LSTM, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         bias = getattr(lstm, f"bias_ih_l{i}") + getattr(lstm, f"bias_hh_l{i}")
         peepholes: Tensor | None = getattr(lstm, f"peephole_l{i}", None)
         h = c = x.new_zeros(x.shape[1], lstm.hidden_size)
-        states = []
+        states: list[Tensor] = []
         for of_input in F.linear(x, w_in, bias):  # N 4H
-            gate_i, gate_f, new, gate_o = torch.addmm(of_input, h, w_state.t()).chunk(4, 1)
+            # The first state is zero; its product is only needed for the (zero) gradient of the weights.
+            gates = torch.addmm(of_input, h, w_state.t()) if states or torch.is_grad_enabled() else of_input
+            gate_i, gate_f, new, gate_o = gates.chunk(4, 1)
             if peepholes is not None:
                 gate_i, gate_f = gate_i + peepholes[0] * c, gate_f + peepholes[1] * c
             c = torch.sigmoid(gate_f) * c + torch.sigmoid(gate_i) * torch.tanh(new)

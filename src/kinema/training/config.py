@@ -10,6 +10,7 @@ from kinema.errors import KinemaError, unknown
 
 Schedule = Literal["step", "cosine", "constant"]
 Precision = Literal["32", "bf16", "16"]
+Learn = Literal["all", "class_regularisation"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class TrainConfig:
         precision: 32, bf16 or 16 (mixed precision).
         optim: optimiser and schedule.
         augment: crops and flips.
+        learn: `all` weights, or only those of `class_regularisation`, with everything else frozen, BatchNorm included.
+        gate_warmup: epochs during which the temporal gates of SRTG are held open, so that their cells can learn.
         strict: stop at the first training video that cannot be read, instead of noting it in training-ledger.csv.
         workers: processes that read videos; -1 is one a core, at most 8.
         device: auto, cpu, cuda.
@@ -88,6 +91,8 @@ class TrainConfig:
     precision: Precision = "32"
     optim: Optim = field(default_factory=Optim)
     augment: Augment = field(default_factory=Augment)
+    learn: Learn = "all"
+    gate_warmup: int = 0
     strict: bool = False
     workers: int = -1
     device: str = "auto"
@@ -100,6 +105,10 @@ class TrainConfig:
             raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one a core")
         if self.precision not in get_args(Precision):
             raise unknown("precision", str(self.precision), get_args(Precision))
+        if self.learn not in get_args(Learn):
+            raise unknown("learn", str(self.learn), get_args(Learn))
+        if self.gate_warmup < 0:
+            raise KinemaError(f"gate_warmup is {self.gate_warmup}: give 0 or more epochs")
         for name in ("frames", "num_classes"):
             if name in self.options:
                 mend = "set clip.frames" if name == "frames" else "the labels of the data decide it"

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from kinema.clip_spec import ClipSpec
 from kinema.data.transforms import to_input
-from kinema.errors import RunError
+from kinema.errors import KinemaError, RunError
 from kinema.models import VideoModel
+from kinema.ops.recurrence import set_gate
 from kinema.training.config import TrainConfig
 from kinema.training.schedule import factor
 
@@ -34,13 +35,26 @@ class Training(pl.LightningModule):
         self.steps = steps  # of an epoch
         self.failures: dict[str, str] = {}
         self.val_failures: dict[str, str] = {}
+        if config.learn == "class_regularisation":
+            if not model.class_regularisation:
+                raise KinemaError("learn is class_regularisation: give options.class_regularisation, a number a stage")
+            model.requires_grad_(False)
+            model.class_regularisation.requires_grad_(True)
+        if config.gate_warmup and not set_gate(model, open=True):
+            raise KinemaError(
+                f"gate_warmup is {config.gate_warmup}, but {config.model} has no gate: set options.gate hard"
+            )
         self.tally = {"loss": 0.0, "hits": 0, "clips": 0, "val_hits": 0, "val_videos": 0}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """SGD, its rate set anew before every step."""
         o = self.config.optim
         sgd = torch.optim.SGD(
-            self.model.parameters(), o.lr, momentum=o.momentum, weight_decay=o.weight_decay, nesterov=o.nesterov
+            [p for p in self.model.parameters() if p.requires_grad],
+            o.lr,
+            momentum=o.momentum,
+            weight_decay=o.weight_decay,
+            nesterov=o.nesterov,
         )
         rate = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: factor(o, step / self.steps, self.config.epochs))
         return {"optimizer": sgd, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
@@ -83,7 +97,11 @@ class Training(pl.LightningModule):
             self.tally["val_hits"] += int((logits.argmax(1) == batch["label"]).sum())
 
     def on_train_epoch_start(self) -> None:
-        """A new epoch, a new tally."""
+        """A new epoch, a new tally; what is frozen does not gather statistics either."""
+        if self.config.learn == "class_regularisation":
+            self.model.eval()
+            self.model.class_regularisation.train()
+        set_gate(self.model, open=self.current_epoch < self.config.gate_warmup)
         self.tally.update(loss=0.0, hits=0, clips=0, val_hits=0, val_videos=0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kinema.files import replace_file
+from kinema.ops.recurrence import open_rates
 from kinema.training.module import Training
 
 COLUMNS = ("epoch", "step", "lr", "train_loss", "train_top1", "val_top1", "val_videos", "seconds", "data_wait")
@@ -97,6 +98,7 @@ class Report(pl.Callback):
         )
         if trainer.logger is not None:
             shown = {k: float(v) for k, v in row.items() if v is not None and k not in ("epoch", "step")}
+            shown |= {f"open_rate/{name}": rate for name, rate in open_rates(pl_module.model).items()}
             trainer.logger.log_metrics(shown, step=trainer.global_step)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

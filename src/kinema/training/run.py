@@ -1,7 +1,7 @@
 """`train`: from a configuration to a run folder with a recognizer in it.
 
-A run folder holds `config.yaml`, `metrics.csv`, `checkpoints/`, `tensorboard/`, `training-ledger.csv` where videos could not be
-read, and at the end `recognizer/`.
+A run folder holds `config.yaml`, `metrics.csv`, `checkpoints/`, `tensorboard/`, `training-ledger.csv` where videos could
+not be read, and at the end `recognizer/`.
 """
 
 from __future__ import annotations
@@ -155,7 +155,8 @@ def _save(
         )
         if failed >= expected:
             raise RunError(
-                f"{config.data}: no video of the split {config.train_split!r} could be read; see {out / 'training-ledger.csv'}"
+                f"{config.data}: no video of the split {config.train_split!r} could be read; "
+                f"see {out / 'training-ledger.csv'}"
             )
     rows = read_metrics(out / "metrics.csv")
     card = {

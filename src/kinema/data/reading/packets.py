@@ -165,6 +165,7 @@ class Packets:
         if self._is_mov():  # the one family whose table stands apart from the frames
             self.missing = max(0, len(self._stream.index_entries) - empty - len(clean))
         self._identities = identities
+        vars(self).pop("_places", None)
         self.pts = np.array([NO_STAMP if pts is None else pts for pts, _, _ in identities], np.int64)
         self.dts = np.array([NO_STAMP if dts is None else dts for _, dts, _ in identities], np.int64)
         self.clean, self.hidden = np.array(clean), np.array(hidden)
