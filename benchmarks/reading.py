@@ -7,9 +7,10 @@ every 12 frames, with x264's usual three B frames and without any; a moving text
 are the centre frames of 8 equal segments, as one uint8 tensor [8, 256, 340, 3]. Every way starts from the path of the
 file: opening, finding out the number of frames, decoding on one thread, conversion on one thread. The ways run in turn
 within a round, each round begins with another one; garbage is collected between the rounds and not within them, for
-it would fall on one way or another by chance; before the first round all results are compared bit by bit. Reported is the median over the rounds, and the
-median over the rounds of Kinema's time divided by the other's (below 1: Kinema is faster), for the clock on the wall
-and for processor time, which other work on the machine disturbs less. The files lie in the page cache.
+it would fall on one way or another by chance; before the first round all results are compared bit by bit. Reported is
+the median over the rounds, and the median over the rounds of Kinema's time divided by the other's (below 1: Kinema is
+faster), for the clock on the wall and for processor time, which other work on the machine disturbs less. The files lie
+in the page cache.
 """
 
 from __future__ import annotations

@@ -70,6 +70,7 @@ GOOD: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "late_start": (".mkv", lambda p: write_video(p, stamps=_LATE)),
     "late_start_mp4": (".mp4", lambda p: write_video(p, stamps=_LATE, sound=3)),
     "sound_first": (".mp4", lambda p: write_video(p, sound=2)),
+    "negative_offsets": (".mp4", lambda p: write_video(p, mux={"movflags": "negative_cts_offsets"})),
     "edit_list": (".mp4", edited),
     "open_gop": (".mp4", lambda p: write_video(p, options=_OPEN)),
     "open_gop_ts": (".ts", lambda p: write_video(p, options=_OPEN)),

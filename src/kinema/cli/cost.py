@@ -44,7 +44,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Prints one row a network, or one a row of a paper."""
     if args.paper is not None:
-        return _paper(args)
+        _paper(args)
+    else:
+        _models(args)
+
+
+def _models(args: Namespace) -> None:
     if not args.models:
         raise KinemaError("name at least one model (`kinema models` lists them), or give --paper TABLE")
     for key in ("classes", "batch", "repeats"):
@@ -109,12 +114,16 @@ def _paper(args: Namespace) -> None:
         "note",
     ]
     table = [
-        [r.table, r.row, r.model, f"{r.frames}x{r.size}²", _figure(r.paper_params), f"{r.params:.2f}", _off(r.params_off),
+        [r.table, r.row, r.model, f"{r.frames}x{r.size}²",
+         _figure(r.paper_params), f"{r.params:.2f}", _off(r.params_off),
          _figure(r.paper_operations), _figure(r.operations), _off(r.operations_off), r.unit, r.why]
         for r in rows
     ]  # fmt: skip
-    print_table(columns, table, caption="MAC: multiply-accumulates; FLOP: 2 x MAC; MAC+BN: MAC + 2 for each number that a "
-                "BatchNorm gives out. Classes as the paper's data set has them unless noted.")  # fmt: skip
+    units = (
+        "MAC: multiply-accumulates; FLOP: 2 x MAC; MAC+BN: MAC + 2 for each number that a BatchNorm gives out. "
+        "Classes as the paper's data set has them unless noted."
+    )
+    print_table(columns, table, caption=units)
 
 
 def _figure(value: float | None) -> str:

@@ -15,10 +15,11 @@ Bounds = Literal["shrink", "symmetric"]
 class ClassRegularisation(nn.Module):
     """Scales each channel by how much it matters to the class that the features look most like.
 
-    `V = ReLU(W M^T)` brings the classifier's weights W (K C') into the channels of the stage (K C) by the trained map M.
-    For each sample, the class n with the largest `V[n] . mean(x)` is chosen; its row, scaled to [0, 1] over the channels,
-    gives the gains `lambda + (1 - lambda) * row`. As printed, the algorithm lacks this plus sign and lambda = 1 would
-    silence the network, against its text; with it, lambda = 1 changes nothing, and the effect grows as lambda falls.
+    `V = ReLU(W M^T)` brings the classifier's weights W (K C') into the channels of the stage (K C) by the trained map
+    M. For each sample, the class n with the largest `V[n] . mean(x)` is chosen; its row, scaled to [0, 1] over the
+    channels, gives the gains `lambda + (1 - lambda) * row`. As printed, the algorithm lacks this plus sign and lambda
+    = 1 would silence the network, against its text; with it, lambda = 1 changes nothing, and the effect grows as lambda
+    falls.
     Gradients reach x and M, never W, and not through the choice.
 
     Args:

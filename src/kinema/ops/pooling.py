@@ -70,6 +70,8 @@ def soft_pool(x: Tensor, kernel: Kernel = (1, 2, 2)) -> Tensor:
     Source: MTConv, equation 5; Stergiou et al., Refining activation downsampling with SoftPool.
     """
     _check(x, kernel)
+    if torch.compiler.is_compiling():
+        return _soft_pool_traced(x, kernel)
     if x.requires_grad and torch.is_grad_enabled():
         return _SoftPool.apply(x, kernel)
     return _soft_pool(x, kernel)
@@ -151,11 +153,20 @@ def _soft_pool(x: Tensor, kernel: Kernel) -> Tensor:
     return out
 
 
+def _soft_pool_traced(x: Tensor, kernel: Kernel) -> Tensor:
+    """The same for compilers and exporters: one expression, which they fuse, for any batch size."""
+    missing = [n for size, k in zip(x.shape[:1:-1], kernel[::-1], strict=True) for n in (0, -size % k)]
+    padded = F.pad(x.to(_precision(x)), missing, value=torch.finfo(_precision(x)).min)  # exp(lowest - max) is 0
+    parts = _cells(padded, kernel)
+    exponentials, total = _exponentials(parts)
+    return (reduce(torch.add, [e * part for e, part in zip(exponentials, parts, strict=True)]) / total).to(x.dtype)
+
+
 def _exponentials(parts: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """exp(a_r - max) of every cell of the windows, and their sums."""
     precision = _precision(parts[0])
     peak = reduce(torch.maximum, parts).to(precision)
-    found = [torch.sub(part.to(precision), peak).exp_() for part in parts]
+    found = [torch.exp_(part.to(precision) - peak) for part in parts]
     return found, reduce(torch.add, found)
 
 
@@ -170,23 +181,18 @@ def _blocks(x: Tensor, kernel: Kernel) -> Iterator[tuple[Index, Index, Kernel]]:
 
     Gives the place in the clip, the place in the result, and the kernel.
     """
-    budget = None
-    if not torch.compiler.is_compiling():  # a compiler fuses, and would fix the batch size to the one it sees
-        frames = (_CPU_CHUNK if x.device.type == "cpu" else _CHUNK) * x.shape[2] // max(1, x.numel())
-        budget = max(1, frames // kernel[0])
-    spans = [
-        _spans(x.shape[2], kernel[0], budget), _spans(x.shape[3], kernel[1]), _spans(x.shape[4], kernel[2])
-    ]  # fmt: skip
+    frames = (_CPU_CHUNK if x.device.type == "cpu" else _CHUNK) * x.shape[2] // max(1, x.numel())
+    most = (max(1, frames // kernel[0]), x.shape[3], x.shape[4])
+    spans = [_spans(size, k, limit) for size, k, limit in zip(x.shape[2:], kernel, most, strict=True)]
     everything = slice(None)
     for sources, targets, cut in (zip(*block, strict=True) for block in product(*spans)):
         yield (everything, everything, *sources), (everything, everything, *targets), cut
 
 
-def _spans(size: int, kernel: int, most: int | None = None) -> list[tuple[slice, slice, int]]:
+def _spans(size: int, kernel: int, most: int) -> list[tuple[slice, slice, int]]:
     """One dimension: whole windows, at most `most` of them at a time, then the one that sticks out."""
     whole = size // kernel
-    step = most or max(1, whole)
-    ends = [(i, min(i + step, whole)) for i in range(0, whole, step)]
+    ends = [(i, min(i + most, whole)) for i in range(0, whole, most)]
     spans = [(slice(a * kernel, b * kernel), slice(a, b), kernel) for a, b in ends]
     if size % kernel:
         spans.append((slice(whole * kernel, size), slice(whole, whole + 1), size % kernel))

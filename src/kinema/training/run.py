@@ -1,7 +1,7 @@
 """`train`: from a configuration to a run folder with a recognizer in it.
 
-A run folder holds `config.yaml`, `metrics.csv`, `checkpoints/`, `tensorboard/`, `training-ledger.csv` where videos could
-not be read, and at the end `recognizer/`.
+A run folder holds `config.yaml`, `metrics.csv`, `checkpoints/`, `tensorboard/`, where videos could not be read
+`training-ledger.csv`, and at the end `recognizer/`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import yaml
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from kinema.clip_spec import ClipSpec
-from kinema.cores import room_for_readers
+from kinema.cores import denormals_as_zero, room_for_readers
 from kinema.data.manifest import Manifest, read_manifest, require_trainable
 from kinema.errors import KinemaError, RunError
 from kinema.files import replace_file
@@ -108,7 +108,6 @@ def _fit(
     config: TrainConfig, manifest: Manifest, learned: Manifest, model: VideoModel, spec: ClipSpec, out: Path,
     say: Callable[[str], None],
 ) -> Training:  # fmt: skip
-    torch.set_flush_denormal(True)  # denormal numbers slow a CPU several times
     accelerator = "auto" if config.device == "auto" else config.device.split(":")[0]
     cuda = torch.cuda.is_available() and accelerator in ("auto", "cuda")
     loader = train_loader(learned, learned.labels, spec, config, cuda)
@@ -134,7 +133,7 @@ def _fit(
     newest = found(out / "checkpoints")[-1:]
     if newest:
         say(f"going on from {newest[0]}")
-    with room_for_readers(loader.num_workers):
+    with room_for_readers(loader.num_workers), denormals_as_zero():
         trainer.fit(module, loader, checked, ckpt_path=newest[0] if newest else None, weights_only=True)
     return module
 

@@ -7,46 +7,69 @@ import av
 import pytest
 from data.odd_videos import FRAMES, write_odd
 
-from kinema.data.reading.packets import Packets
+from kinema.data.reading.packets import Packets, WrongTableError
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_odd("h264", tmp_path_factory.mktemp("packets"))
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("packets")
+    return {kind: write_odd(kind, folder) for kind in ("h264", "late_start", "open_gop_ts", "raw_h264")}
 
 
 def contents(packets: Packets, start: int) -> list[tuple[int, int | None, bytes]]:
     return [(serial, packet.pts, bytes(packet)) for serial, packet in packets.walk(start)]
 
 
-@pytest.mark.parametrize("start", [0, 1, 12, 13, 39, 24])
-def test_packets_from_the_file_are_those_from_memory(path: Path, start: int) -> None:
-    held, reread = Packets(path, 2**20), Packets(path, 0)
-    expected = contents(held, start)
-    assert [serial for serial, _, _ in expected] == list(range(start, FRAMES))
-    assert all(serial == stamp for serial, stamp, _ in expected)
-    for _ in range(2):
-        assert contents(reread, start) == expected
-    held.close()
-    reread.close()
+def stored(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+@pytest.mark.parametrize("memory", [0, 2**20], ids=["reread", "held"])
+@pytest.mark.parametrize("kind", ["h264", "late_start", "open_gop_ts", "raw_h264"])
+def test_packets_from_any_place_on(files: dict[str, Path], kind: str, memory: int) -> None:
+    expected = stored(files[kind])
+    packets = Packets(files[kind], memory)
+    assert packets.listed == (kind == "h264")
+    assert len(packets) == FRAMES == len(expected)
+    for start in (0, 12, 13, 39, 24, 0, 1):
+        assert contents(packets, start) == [(i, i, expected[i]) for i in range(start, FRAMES)]
+    packets.close()
+
+
+def test_a_small_memory_keeps_no_packets(files: dict[str, Path]) -> None:
+    path = files["late_start"]
+    for memory, kept in ((path.stat().st_size, True), (path.stat().st_size // 2, False)):
+        packets = Packets(path, memory)
+        assert (packets._held is not None) == kept
+        packets.close()
 
 
 def test_a_container_that_comes_back_with_other_packets_is_read_from_its_start(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def astray(self: Packets, start: int) -> Iterator[tuple[int, av.Packet]]:
         yield from ((serial - 3, packet) for serial, packet in sought(self, start))
 
-    held, reread, sought = Packets(path, 2**20), Packets(path, 0), Packets._sought
-    monkeypatch.setattr(Packets, "_sought", astray)
-    assert contents(reread, 26) == contents(held, 26)
-    monkeypatch.setattr(Packets, "_sought", lambda self, start: iter(()))
-    assert contents(reread, 26) == contents(held, 26)
-    held.close()
-    reread.close()
+    path = files["late_start"]
+    expected = [(i, i, data) for i, data in enumerate(stored(path))]
+    packets, sought = Packets(path, 0), Packets._sought
+    for going_there in (astray, lambda self, start: iter(())):
+        monkeypatch.setattr(Packets, "_sought", going_there)
+        assert contents(packets, 26) == expected[26:]
+    packets.close()
 
 
-def test_a_small_memory_keeps_no_packets(path: Path) -> None:
-    packets = Packets(path, path.stat().st_size // 2)
-    assert packets._held is None
+def test_packets_other_than_the_table_says_are_never_handed_out(files: dict[str, Path]) -> None:
+    packets = Packets(files["h264"], 0)
+    pts, dts, size = packets._identities[20]
+    packets._identities[20] = (pts, dts, size + 1)
+    walked = []
+    with pytest.raises(WrongTableError):
+        for serial, _ in packets.walk(12):
+            walked.append(serial)
+    assert walked == list(range(12, 20))
+    packets.scan()
+    assert not packets.listed
+    assert contents(packets, 12) == [(i, i, data) for i, data in enumerate(stored(files["h264"]))][12:]
     packets.close()

@@ -45,8 +45,9 @@ def _vp9_frames(data: bytes) -> Iterator[bytes]:
     for i in range(count):
         place = len(data) - index + 1 + i * width
         size = int.from_bytes(data[place : place + width], "little")
-        if size:
-            yield data[at : at + size]
+        frame = data[at : at + size]
+        if frame:
+            yield frame
         at += size
 
 

@@ -44,15 +44,16 @@ def read_sample_table(path: Path, stream: VideoStream) -> SampleTable | None:
         return None
     dts, sizes, places, keys, hidden = (np.array(column) for column in zip(*entries, strict=True))
     stored = int.from_bytes(tables[b"stsz"][8:12], "big")
-    whole = stored == len(entries) and (places + sizes).max() <= path.stat().st_size
+    whole = stored == len(entries) and places.min() >= 0 and (places + sizes).max() <= path.stat().st_size
     if not whole or hidden.any() or (sizes <= 0).any() or (np.diff(dts) <= 0).any():
         return None
     offsets = np.zeros(stored, np.int64)
     if b"ctts" in tables:
-        runs = np.frombuffer(tables[b"ctts"], ">i4", offset=8)
-        offsets = np.repeat(runs[1::2], np.maximum(runs[: len(runs) // 2 * 2 : 2], 0)).astype(np.int64)
-        if len(offsets) != stored or np.abs(offsets).max() > 1 << 28:
+        runs = tables[b"ctts"][8:]
+        counts, values = np.frombuffer(runs[: len(runs) // 8 * 8], ">i4").astype(np.int64).reshape(-1, 2).T
+        if (counts < 0).any() or counts.sum() != stored or np.abs(values).max() > 1 << 28:
             return None
+        offsets = np.repeat(values, counts)
     shift = max(0, -int(offsets.min()))  # FFmpeg moves decoding stamps back so that no offset is negative
     return SampleTable(dts + shift + offsets, dts, sizes, places, keys)
 

@@ -1,0 +1,46 @@
+"""Settings of the process that are changed for a while and put back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kinema import cores
+
+
+def flushes() -> bool:
+    return bool(torch.tensor([1e-40]).mul(1.0).eq(0).item())
+
+
+def test_denormals_are_zero_inside_and_themselves_again_outside() -> None:
+    assert not flushes()
+    with pytest.raises(KeyError), cores.denormals_as_zero():
+        assert flushes()
+        raise KeyError
+    assert not flushes()
+
+
+def test_a_setting_of_the_caller_stays() -> None:
+    torch.set_flush_denormal(True)
+    try:
+        with cores.denormals_as_zero():
+            assert flushes()
+        assert flushes()
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_one_core_is_left_to_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(cores, "cores", lambda: 3)
+    try:
+        torch.set_num_threads(4)
+        with cores.room_for_readers(2):
+            assert torch.get_num_threads() == 2
+        with cores.room_for_readers(0):
+            assert torch.get_num_threads() == 4
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    assert cores.loader_workers(-1) == 3
+    assert cores.loader_workers(0) == 0
