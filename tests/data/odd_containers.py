@@ -57,6 +57,17 @@ def _entries(data: bytearray, name: bytes) -> int:
     return data.index(name) + 12
 
 
+def late_stream(path: Path) -> Path:
+    """A transport stream in which a second stream begins behind the last picture."""
+    data = write_video(path).read_bytes()
+    packets = [bytearray(data[at : at + 188]) for at in range(0, len(data), 188)]
+    video = [packet for packet in packets if packet[1] & 0x1F == 1 and packet[2] == 0]
+    for packet in video[:8]:
+        packet[1] = packet[1] & 0xE0 | 2
+    path.write_bytes(data + b"".join(video[:8]))
+    return path
+
+
 def no_stamps(path: Path) -> Path:
     """An MP4 whose tables give every frame the time 0, as a muxer writes that was handed no stamps."""
     write_video(path)

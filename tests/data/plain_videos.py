@@ -76,7 +76,9 @@ def write_video(
     with av.open(target or str(path), "w", format=form, container_options=mux or {}, metadata_encoding=encoding) as out:
         out.metadata.update(metadata or {})
         audio = out.add_stream("aac", rate=16000, layout="mono") if sound else None
-        stream = out.add_stream(codec, rate=RATE, options=options or {})
+        if options is None:
+            options = x264() if codec == "libx264" else {}
+        stream = out.add_stream(codec, rate=RATE, options=options)
         stream.width, stream.height = size
         stream.pix_fmt = pix_fmt
         stream.gop_size = gop
@@ -108,5 +110,6 @@ def tone(out: av.container.OutputContainer, stream: av.AudioStream, seconds: flo
 
 def x264(**options: object) -> dict[str, str]:
     """Options of the encoder: x264's own names, keyframes at regular places only."""
-    text = ":".join(f"{name}={value}" for name, value in {"scenecut": 0, **options}.items())
+    # Without cpu-independent, equal pictures give now and then other bits (its rate control reads unset memory).
+    text = ":".join(f"{name}={value}" for name, value in {"cpu-independent": 1, "scenecut": 0, **options}.items())
     return {"x264-params": text, "preset": "veryfast"}

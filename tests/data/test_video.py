@@ -10,11 +10,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from data.odd_containers import late_stream
 from data.odd_videos import FRAMES, GOOD, HEIGHT, STAMPS, WIDTH, frame_number, picture, write_odd, write_video
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from kinema.data.reading.picture import Picture
 from kinema.data.video import FrameFolder, VideoReader, is_video, open_video, probe, ticks
 from kinema.errors import UnreadableVideo
 
@@ -366,6 +368,26 @@ def test_noise_never_raises_anything_else(odd: Library, tmp_path: Path, kind: st
             assert error.reason
             outcomes.add("refused")
     assert outcomes
+
+
+def test_a_stream_that_begins_within_the_file_is_no_hindrance(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "plain.ts")
+    expected = full_decode(path)
+    with VideoReader(late_stream(tmp_path / "late.ts"), memory=0) as video:
+        assert len(video) == FRAMES
+        assert_frames(video.read([39, 2, 20]), expected, [39, 2, 20])
+
+
+def test_a_frame_that_has_no_rgb_is_refused(odd: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Picture, frame: av.VideoFrame) -> np.ndarray:
+        raise av.error.OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(Picture, "rgb", fails)
+    with (
+        VideoReader(odd("h264")[0]) as video,
+        pytest.raises(UnreadableVideo, match="frame 4 cannot be turned into RGB"),
+    ):
+        video.read([4])
 
 
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:

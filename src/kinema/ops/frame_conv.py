@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,6 +38,6 @@ class FrameConv3d(nn.Conv3d):
         """N C T H W -> N C' T' H' W'."""
         step = int(self.stride[0])
         if step > 1:
-            x = x[:, :, ::step]
+            x = x[:, :, ::step].contiguous(memory_format=torch.channels_last_3d)
         y = F.conv2d(fold_time(x), self.weight.squeeze(2), self.bias, self.stride[1:], self.padding[1:])
         return unfold_time(y, x.shape[2])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.ops.layout import fold_time, unfold_time
+from kinema.ops.temporal import temporal_conv
 
 TemporalInit = Literal["shift", "identity", "random", "degenerate"]
 Connection = Literal["depthwise", "ordinary"]
@@ -96,9 +97,11 @@ class CSTM(nn.Module):
         """N C T H W -> N C' T H' W'."""
         if self.causal:
             x = F.pad(x, (0, 0, 0, 0, 1, 0))
-        # As a 3-D kernel: no permutation to N H W, C, T, and in channels_last_3d memory no copy at all.
-        kernel = self.kernel[:, :, :, None, None]
-        x = F.conv3d(x, kernel, padding=(0 if self.causal else 1, 0, 0), groups=self.t.groups)
+        padding = 0 if self.causal else 1
+        if self.t.groups == 1:
+            x = F.conv3d(x, self.kernel[:, :, :, None, None], padding=(padding, 0, 0))
+        else:  # in channels_last_3d memory without a permutation to N H W, C, T and without a copy
+            x = temporal_conv(x, self.kernel, padding)
         return unfold_time(self.conv(fold_time(x)), x.shape[2])
 
 

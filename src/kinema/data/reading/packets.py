@@ -248,6 +248,8 @@ class Packets:
             yield from self._container.demux(self._stream)
         except av.error.InvalidDataError:
             return  # damage in the container: the packets before it are usable
+        except IndexError:
+            return  # PyAV stumbles, behind the last packet, over streams that began within the file
         except av.FFmpegError as error:
             raise UnreadableVideo(self.path, f"reading stopped within the file ({error.strerror})") from error
 

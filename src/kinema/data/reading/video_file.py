@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+import av
 import numpy as np
 import torch
 from av.video.frame import VideoFrame
@@ -31,6 +32,7 @@ class VideoReader:
 
     A file that lists more frames than it holds (cut off), or in which frames are damaged, keeps its count. Frames that
     do not depend on the damage can be read; asking for another raises `UnreadableVideo`, which says how many can.
+    Damage that the decoder passes over in silence is not seen.
 
     Args:
         path: the file.
@@ -149,7 +151,11 @@ class VideoReader:
 
         def put(index: int, frame: VideoFrame) -> None:
             nonlocal clip
-            picture = self._picture.rgb(frame)
+            try:
+                picture = self._picture.rgb(frame)
+            except av.FFmpegError as error:
+                reason = f"frame {index} cannot be turned into RGB ({error.strerror})"
+                raise UnreadableVideo(self.path, reason) from error
             self.converted += 1
             if clip is None:
                 clip = torch.empty((len(order), *picture.shape), dtype=torch.uint8)
