@@ -63,8 +63,8 @@ def wanted_frames(
     grid = ticks(reader.times, start, end)
     if not len(grid):
         part = f"{start or 0:g} s to {'the end' if end is None else f'{end:g} s'}"
-        raise UnreadableVideo(reader.info.path, f"no frame from {part}, the video lasts {reader.info.duration:.2f} s")
-    with _naming(reader.info.path):
+        raise UnreadableVideo(reader.path, f"no frame from {part}, the video lasts {reader.info.duration:.2f} s")
+    with _naming(reader.path):
         return grid[indices_of(len(grid))]
 
 

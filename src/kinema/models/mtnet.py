@@ -132,11 +132,7 @@ class MTNet(VideoModel):
         self.head = head
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(features, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):  # by inputs: by its few outputs a prolonged branch would start too loud
-                nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)
+        self.initialise(mode="fan_in")  # by its few outputs a prolonged branch would start too loud
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward_features(self, x: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from kinema.clip_spec import ClipSpec
 from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Design, Middle, Placement, Shortcut, Stem
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.layout import check_clips
 from kinema.ops.recurrence import Cell, Fusion, Gate, SqueezeRecursion
 
 LAYERS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -50,19 +49,8 @@ class ResNet3D(VideoModel):
             setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)
+        self.initialise()
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> N C T/16 H/32 W/32, sizes rounded up."""
-        x = check_clips(x).contiguous(memory_format=torch.channels_last_3d)
-        for name in self.feature_maps:
-            x = self.stage(name, x)
-        return x
 
     def forward(self, x: Tensor) -> Tensor:
         """N 3 T H W -> logits N K."""

@@ -16,7 +16,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.layout import check_clips, fold_time, unfold_time
+from kinema.ops.layout import fold_time, unfold_time
 from kinema.ops.shift import temporal_shift
 from kinema.ops.stm import CMM, CSTM, Connection, Motion, StrideAt, TemporalInit
 
@@ -195,24 +195,9 @@ class ResNet2D(VideoModel):
             setattr(self, f"layer{i + 1}", Stage(*blocks))
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels, num_classes)
-        self._initialise()
+        cmms = [m for m in self.modules() if isinstance(m, CMM)]
+        self.initialise(kept=[conv for cmm in cmms for conv in (cmm.dw, cmm.restore) if conv is not None])
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def _initialise(self) -> None:
-        """He initialisation of the 2-D convolutions that an operator has not already set to something meaningful."""
-        kept = {id(m) for cmm in self.modules() if isinstance(cmm, CMM) for m in (cmm.dw, cmm.restore)}
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d) and id(module) not in kept:
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> N C T H/32 W/32."""
-        x = check_clips(x).contiguous(memory_format=torch.channels_last_3d)
-        for name in self.feature_maps:
-            x = self.stage(name, x)
-        return x
 
     def forward(self, x: Tensor) -> Tensor:
         """N 3 T H W -> logits N K: the mean over frames of the frames' logits."""

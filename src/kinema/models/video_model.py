@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
+from kinema.ops.layout import check_clips
 
 
 class VideoModel(nn.Module):
@@ -28,6 +31,22 @@ class VideoModel(nn.Module):
         super().__init__()
         self.class_regularisation = nn.ModuleDict()  # stage -> ClassRegularisation, see `create_model`
 
+    def initialise(self, *, mode: Literal["fan_in", "fan_out"] = "fan_out", kept: Collection[nn.Module] = ()) -> None:
+        """Starts all 2-D and 3-D convolutions after He and the classifier small.
+
+        Args:
+            mode: what the size of a convolution's weights goes by.
+            kept: convolutions that an operator has already set to something meaningful.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Conv3d) and not any(module is k for k in kept):
+                nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
+        self._start_classifier()
+
+    def _start_classifier(self) -> None:
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+
     def stage(self, name: str, x: Tensor) -> Tensor:
         """One of `feature_maps`, and after it its Class Regularisation, if it has one."""
         x = getattr(self, name)(x)
@@ -36,13 +55,15 @@ class VideoModel(nn.Module):
         return x
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> N C T' H' W', what the head pools; every family has its own."""
-        raise AttributeError(f"{type(self).__name__} lacks forward_features")
+        """N 3 T H W -> N C T' H' W', what comes out of the last stage."""
+        x = check_clips(x).contiguous(memory_format=torch.channels_last_3d)
+        for name in self.feature_maps:
+            x = self.stage(name, x)
+        return x
 
     def reset_classifier(self, num_classes: int) -> None:
         """A new final layer with `num_classes` outputs and small random weights."""
         old = self.classifier
         self.classifier = nn.Linear(old.in_features, num_classes).to(old.weight.device, old.weight.dtype)
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)
+        self._start_classifier()
         self.architecture["options"]["num_classes"] = num_classes

@@ -13,7 +13,6 @@ from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
 from kinema.ops.channelwise import ChannelwiseConv3d
 from kinema.ops.frame_conv import FrameConv3d
-from kinema.ops.layout import check_clips
 from kinema.ops.x3d import SqueezeExcitation, X3DHead, X3DStem
 
 Size = Literal["s", "m", "l"]
@@ -95,19 +94,8 @@ class X3D(VideoModel):
         self.head = X3DHead(channels, inner, features)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(features, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)
+        self.initialise()
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> N C T H/32 W/32, sizes rounded up: the last stage, before the head."""
-        x = check_clips(x).contiguous(memory_format=torch.channels_last_3d)
-        for name in self.feature_maps:
-            x = self.stage(name, x)
-        return x
 
     def forward(self, x: Tensor) -> Tensor:
         """N 3 T H W -> logits N K."""
