@@ -145,6 +145,9 @@ def test_what_is_no_recognizer_is_named(recognizer: Recognizer, tmp_path: Path) 
     (tmp_path / "empty").mkdir()
     with pytest.raises(KinemaError, match=r"card\.json is missing"):
         Recognizer.load(tmp_path / "empty")
+    (tmp_path / "empty" / "config.yaml").write_text("model: stm_r18")
+    with pytest.raises(KinemaError, match="has not finished"):
+        Recognizer.load(tmp_path / "empty")
     folder = recognizer.save(tmp_path / "r")
     (folder / "card.json").write_text("{")
     with pytest.raises(KinemaError, match="not a readable card"):

@@ -222,6 +222,8 @@ def _folder(source: str | Path) -> Path:
         raise KinemaError(f"{path}: there is no such recognizer; give a folder with {WEIGHTS} and {CARD}")
     if not path.is_dir():
         raise KinemaError(f"{path}: not a recognizer; give the folder that holds {WEIGHTS} and {CARD}")
+    if (path / "config.yaml").is_file() and not (path / CARD).is_file():
+        raise KinemaError(f"{path}: this training has not finished; give its `kinema train` command again")
     for name in (CARD, WEIGHTS):
         if not (path / name).is_file():
             raise KinemaError(f"{path}: not a recognizer, {name} is missing in it")

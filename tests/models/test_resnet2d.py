@@ -260,3 +260,21 @@ def test_unknown_model_offers_the_nearest() -> None:
     with pytest.raises(KinemaError, match="did you mean 'stm_r50'"):
         create_model("stm_r05")
     assert set(list_models("stm")) == {"stm_r18", "stm_r34", "stm_r50"}
+
+
+@pytest.mark.parametrize("name", ["tsm_r18", "stm_r18"])
+def test_compiled_and_exported_networks_give_the_same(name: str) -> None:
+    model, x = wake(small(name, width=0.25)), clip()
+    with torch.no_grad():
+        expected = model(x)
+        torch.testing.assert_close(
+            torch.compile(model, backend="eager", fullgraph=True)(x), expected, rtol=1e-4, atol=1e-5
+        )
+        exported = torch.export.export(model, (x,)).module()
+        torch.testing.assert_close(exported(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tsm_r18", "stm_r18", "stm_r50"])
+def test_the_layout_of_a_clip_in_memory_does_not_matter(name: str) -> None:
+    model, x = wake(small(name, width=0.25)), clip()
+    torch.testing.assert_close(model(x), model(x.contiguous(memory_format=torch.channels_last_3d)), rtol=0, atol=0)

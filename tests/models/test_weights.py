@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from models.test_r3d_weights import hara_release, srtg_release
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -159,3 +160,25 @@ def test_what_is_not_there_or_holds_no_tensors(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "meta.pth")
     with pytest.raises(KinemaError, match="no state dict"):
         read_tensors(tmp_path / "meta.pth")
+
+
+def test_the_releases_of_3d_networks_load_by_their_own_names() -> None:
+    srtg = create_model("srtg_r3d_34", num_classes=400, width=0.25)
+    report = import_weights(srtg, srtg_release(34, False, recurrent=True, base=16))
+    assert report.complete
+    assert not report.new
+    assert any("max_pool=False" in remark for remark in report.remarks)
+    plain = import_weights(srtg, srtg_release(34, False, recurrent=False, base=16))
+    assert plain.complete
+    assert all(".srtg." in name for name in plain.new)
+    assert any("no recurrent weights" in line for line in plain.lines())
+    hara = create_model("r3d_50", num_classes=400, width=0.25, expansion=4, stem_frames=7)
+    assert import_weights(hara, hara_release(50, False, base=16)).complete
+    assert import_weights(create_model("r3d_50", width=0.25), hara_release(50, False, base=16)).shapes
+
+
+def test_what_class_regularisation_adds_is_new_and_not_missing() -> None:
+    options = {"num_classes": 10, "width": 0.125, "class_regularisation": (0.9, 0.8, 0.7, 0.6)}
+    report = import_weights(create_model("tsn_r18", **options), torchvision_resnet(18, base=8, classes=10))
+    assert report.complete
+    assert len(report.new) == 4
