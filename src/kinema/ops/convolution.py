@@ -16,7 +16,8 @@ class Conv3d(nn.Conv3d):
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if (
-            x.shape[0] == 1
+            not torch.compiler.is_compiling()  # first: a compiler cannot trace the questions about oneDNN
+            and x.shape[0] == 1
             and x.device.type == "cpu"
             and x.dtype == weight.dtype == torch.float32
             and self.groups == 1  # grouped ones go to oneDNN anyway
@@ -25,7 +26,6 @@ class Conv3d(nn.Conv3d):
             and torch.backends.mkldnn.enabled
             and torch.backends.mkldnn.is_available()
             and not torch.is_autocast_enabled("cpu")
-            and not torch.compiler.is_compiling()
         ):
             return torch.mkldnn_convolution(x, weight, bias, self.padding, self.stride, self.dilation, self.groups)
         return super()._conv_forward(x, weight, bias)

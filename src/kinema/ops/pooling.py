@@ -21,7 +21,7 @@ Index = tuple[slice, ...]
 Pooling = Literal["average", "max", "stochastic", "softpool", "average+cosine", "softpool+cosine"]
 
 # Elements of the input that are pooled at a time: on a CPU so few that all intermediate results stay in the cache.
-_CPU_CHUNK, _CHUNK = 2**19, 2**24
+_CPU_CHUNK, _CHUNK = 2**17, 2**24
 
 
 def prolong(x: Tensor, pooling: Pooling, training: bool = False) -> Tensor:
@@ -132,7 +132,7 @@ class _SoftPool(torch.autograd.Function):
         for source, target, kernel in _blocks(x, ctx.kernel):
             parts = _cells(x[source], kernel)
             exponentials, total = _exponentials(parts)
-            scaled = gradient[target] / total
+            scaled = torch.div(gradient[target], total, out=total)
             base = scaled * (1 - out[target].to(scaled.dtype))
             for place, part, e in zip(_cells(found[source], kernel), parts, exponentials, strict=True):
                 torch.mul(e, torch.addcmul(base, scaled, part.to(e.dtype)), out=place)

@@ -27,12 +27,12 @@ def temporal_conv(x: Tensor, weight: Tensor, padding: int) -> Tensor:
     """
     kernel = weight[:, :, :, None, None]
     if (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()  # first: a compiler cannot trace the questions about oneDNN
+        and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and torch.backends.mkldnn.enabled
         and torch.backends.mkldnn.is_available()
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
     ):
         result: Tensor = _TemporalConv.apply(x, kernel, padding)
         return result
