@@ -64,7 +64,7 @@ def wanted_frames(
     if not len(grid):
         part = f"{start or 0:g} s to {'the end' if end is None else f'{end:g} s'}"
         raise UnreadableVideo(reader.path, f"no frame from {part}, the video lasts {reader.info.duration:.2f} s")
-    with _naming(reader.path):
+    with _naming(str(reader.path)):
         return grid[indices_of(len(grid))]
 
 

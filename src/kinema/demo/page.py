@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kinema.demo import figures
 from kinema.evaluation.cost import Cost
 from kinema.evaluation.latency import Latency
-from kinema.evaluation.metrics import confusion_matrix
+from kinema.evaluation.metrics import Coverage, confusion_matrix
 from kinema.evaluation.runner import TestResult
 from kinema.evaluation.statistics import Difference, McNemar, PairAccuracy
 from kinema.recognizer import Prediction
@@ -139,13 +139,17 @@ def _results(story: Story) -> str:
         rows.append(
             (c.name, f"{100 * m.top1:.1f} [{100 * m.top1_interval[0]:.1f}, {100 * m.top1_interval[1]:.1f}]",
              f"{100 * m.topk:.1f}", f"{100 * m.mean_class:.1f}", f"{100 * c.pairs.overall:.1f}",
-             str(m.coverage), f"{100 * s.top1:.1f} ({s.coverage.read} of {s.coverage.expected})")
+             _coverage(m.coverage), f"{100 * s.top1:.1f} ({_coverage(s.coverage)})")
         )  # fmt: skip
     majority = story.contestants[0].test.metrics.majority
     rows.append((f"always “{majority.label}”", f"{100 * majority.share:.1f}", "", "", "", "", ""))
     head = ("network", "top-1, % [95 %]", f"top-{story.contestants[0].test.metrics.k}, %", "mean class, %",
-            "direction in pairs, %", "coverage", "split speed, top-1, %")  # fmt: skip
+            "direction in pairs, %", "expected / read / failed", "split speed: top-1, %")  # fmt: skip
     return _table(head, rows)
+
+
+def _coverage(coverage: Coverage) -> str:
+    return f"{coverage.expected} / {coverage.read} / {coverage.failed}"
 
 
 def _difference(story: Story) -> str:
@@ -211,5 +215,5 @@ img{max-width:100%;border-radius:8px;border:1px solid #e5e7eb;background:#fff}sv
 .wide{overflow-x:auto}table{border-collapse:collapse;background:#fff;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{border-bottom:1px solid #e5e7eb;padding:6px 12px;text-align:left;vertical-align:top}
 th{font-size:12px;color:#6b7280}
-.n{text-align:right}code{background:#eef2f7;padding:1px 5px;border-radius:4px}
+.n{text-align:right;white-space:nowrap}code{background:#eef2f7;padding:1px 5px;border-radius:4px}
 </style>"""

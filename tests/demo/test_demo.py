@@ -1,0 +1,29 @@
+"""The demo in miniature: every step of the story, and a page that needs nothing beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from kinema.cli import main
+
+
+def test_the_whole_story_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "demo"
+    words = ["--train", "1", "--test", "1", "--speed", "1", "--epochs", "1", "--width", "0.0625"]
+    assert main(["demo", "--out", str(out), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "tsn_r18" in printed
+    # Every clip of a pair has its exact reversal in the test: whatever TSN has learned, it is right in half of them.
+    inside = re.findall(r"direction inside the reversal pairs: ([\d.]+)% of 10 videos", printed)
+    assert len(inside) == 2
+    assert inside[1] == "50.0"
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 4
+    assert page.count("data:image/png;base64,") == 4  # sheet, strip, and the two fields of confusion
+    assert not re.search(r"""(src|href)=['"]https?:""", page)
+    for word in ("expected / read / failed", "16 / 16 / 0", "McNemar", "MACs of a clip", "torch"):
+        assert word in page
+    assert (out / "stm_r18" / "recognizer" / "card.json").is_file()
