@@ -199,6 +199,27 @@ def test_half_precision_is_finite_on_large_activations(dtype: torch.dtype) -> No
     assert all(p.grad.isfinite().all() for p in conv.parameters())
 
 
+def test_few_channels_in_are_enough_for_the_text_split() -> None:
+    x = clip(c=3).float()
+    assert MTConv(3, 24, 3, delta=1 / 4)(x).shape == (2, 24, 8, 8, 6)
+    with pytest.raises(KinemaError, match="none of 3 channels"):
+        MTConv(3, 24, 3, delta=1 / 4, split="octave")
+
+
+def test_one_number_stands_for_three() -> None:
+    conv, same, x = MTConv(16, 24, 3, 2).eval(), MTConv(16, 24, CUBE, (2, 2, 2)).eval(), clip().float()
+    same.load_state_dict(conv.state_dict())
+    assert torch.equal(conv(x), same(x))
+    for options in (
+        {"kernel": 2},
+        {"kernel": (3, 3)},
+        {"kernel": 3, "stride": 0},
+        {"kernel": 3, "stride": (1, 2.0, 2)},
+    ):
+        with pytest.raises(KinemaError, match=r"(kernel|stride) is .*: give"):
+            MTConv(16, 24, **options)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -86,8 +86,8 @@ class MTConv(nn.Module):
     Args:
         channels: C.
         out_channels: C'.
-        kernel: of L and P1, in time, height and width.
-        stride: of L and P1; where sizes still differ, P2 is resized to P1.
+        kernel: of L and P1, in time, height and width, or one number for all; odd.
+        stride: of L and P1, likewise; where sizes still differ, P2 is resized to P1.
         delta: share of the local branch, in (0, 1].
         split: `text` or `octave`.
         pooling: how the prolonged branch gets its inputs, see `prolong` (table VIc).
@@ -101,8 +101,8 @@ class MTConv(nn.Module):
         self,
         channels: int,
         out_channels: int,
-        kernel: Size,
-        stride: Size = (1, 1, 1),
+        kernel: int | Size,
+        stride: int | Size = 1,
         *,
         delta: float = 7 / 8,
         split: Split = "text",
@@ -114,12 +114,13 @@ class MTConv(nn.Module):
         for what, value, allowed in (("split", split, Split), ("pooling", pooling, Pooling)):
             if value not in get_args(allowed):
                 raise unknown(what, str(value), get_args(allowed))
+        kernel, stride = _triple("kernel", kernel), _triple("stride", stride)
+        if not all(k % 2 for k in kernel):
+            raise KinemaError(f"kernel is {kernel}: give odd numbers, so that a convolution keeps the size of a clip")
         local, rest = branch_channels(out_channels, delta)
-        seen, seen_rest = branch_channels(channels, delta)
         channelwise = groups == channels == out_channels > 1
         self.shared_out = split == "octave" or channelwise
-        if not self.shared_out:
-            seen = seen_rest = channels
+        seen, seen_rest = branch_channels(channels, delta) if self.shared_out else (channels, channels)
         self.split, self.pooling, self.seen = split, pooling, seen
         for part in (seen, local, seen_rest, rest) if rest else (seen, local):
             if not channelwise and (not isinstance(groups, int) or groups < 1 or part % groups):
@@ -147,6 +148,13 @@ class MTConv(nn.Module):
     def _prolong(self, x: Tensor) -> Tensor:
         halved = prolong(x, self.pooling, self.training)
         return halved.mean(2, keepdim=True) if self.split == "octave" and halved.shape[2] == x.shape[2] == 2 else halved
+
+
+def _triple(name: str, value: int | Size) -> Size:
+    found = (value,) * 3 if isinstance(value, int) else tuple(value)
+    if len(found) != 3 or any(not isinstance(n, int) or n < 1 for n in found):
+        raise KinemaError(f"{name} is {value!r}: give one or three whole numbers of at least 1")
+    return found
 
 
 def resize(x: Tensor, size: torch.Size) -> Tensor:

@@ -132,7 +132,8 @@ class _SoftPool(torch.autograd.Function):
         for source, target, kernel in _blocks(x, ctx.kernel):
             parts = _cells(x[source], kernel)
             exponentials, total = _exponentials(parts)
-            scaled = torch.div(gradient[target], total, out=total)
+            scaled = gradient[target] / total
+            del total  # what is held at a time is the cost of this function
             base = scaled * (1 - out[target].to(scaled.dtype))
             for place, part, e in zip(_cells(found[source], kernel), parts, exponentials, strict=True):
                 torch.mul(e, torch.addcmul(base, scaled, part.to(e.dtype)), out=place)
