@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kinema.data.video import FrameFolder, VideoReader, is_video, open_video, probe, ticks
+from kinema.errors import UnreadableVideo
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -240,3 +241,10 @@ def test_real_files_are_exact(path: Path | None) -> None:
             for frame, index in zip(video.read(read).numpy(), read, strict=True):
                 assert np.array_equal(frame, expected[index])
         assert 9 < video.info.fps < 61
+
+
+def test_a_text_file_is_no_film_of_its_letters(tmp_path: Path) -> None:
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear reader,\n" * 40)
+    with pytest.raises(UnreadableVideo, match="text file"):
+        open_video(path)

@@ -96,9 +96,9 @@ def test_worker_processes_change_no_bit(whole: Path, tiny: Path, tmp_path: Path)
     assert same(weights(whole), weights(train(config(tiny, tmp_path / "w", val_split="test", workers=2), say=str)))
 
 
-@pytest.mark.parametrize("step", [2, 4, 8])
+@pytest.mark.parametrize(("step", "workers"), [(2, 0), (4, 0), (8, 0), (8, 2)])
 def test_a_run_that_was_cut_off_ends_with_the_same_bits(
-    whole: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    whole: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, workers: int
 ) -> None:
     """In the first epoch, inside the second, and in the last: the same command again, the same weights."""
     plain, steps = Training.training_step, 0
@@ -111,7 +111,7 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(
         return plain(self, batch, batch_idx)
 
     monkeypatch.setattr(Training, "training_step", cut)
-    given = config(tiny, tmp_path / "cut", val_split="test")
+    given = config(tiny, tmp_path / "cut", val_split="test", workers=workers)
     with pytest.raises(Stop):
         train(given, say=str)
     monkeypatch.setattr(Training, "training_step", plain)
@@ -138,6 +138,22 @@ def test_a_folder_with_another_run_or_other_files_is_refused(whole: Path, tiny: 
     with pytest.raises(KinemaError, match="not a run folder"):
         train(config(tiny, tmp_path), say=str)
     assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_run_that_never_began_does_not_keep_its_folder(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(KinemaError, match="nowhere"):
+        train(config(tiny, tmp_path / "run", val_split="nowhere"), say=str)
+    assert train(config(tiny, tmp_path / "run", epochs=1), say=str) == tmp_path / "run"
+    assert "nowhere" not in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_an_interrupted_run_says_so(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(self: Training, batch: dict, batch_idx: int) -> Tensor:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Training, "training_step", stop)
+    with pytest.raises(RunError, match="interrupted; the same command goes on"):
+        train(config(tiny, tmp_path / "run"), say=str)
 
 
 def test_checkpoints_are_two_and_hold_no_code(whole: Path) -> None:

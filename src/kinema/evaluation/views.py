@@ -16,6 +16,7 @@ from kinema.errors import KinemaError, RunError
 
 ViewKey = tuple[tuple[int, ...], Box]  # the frames of a view and what is cut from each
 
+MOST_CLIPS = 100  # all views of a video are held at once
 _LINE = 72  # characters of a time line
 _PICTURE = 24  # characters of the width of a drawn frame
 
@@ -32,6 +33,8 @@ def parse_views(text: str) -> tuple[int, int]:
     clips, crops = int(found[1]), int(found[2])
     if clips < 1:
         raise KinemaError(f"--views {text}: give at least 1 clip, such as 1x1")
+    if clips > MOST_CLIPS:
+        raise KinemaError(f"--views {text}: give at most {MOST_CLIPS} clips")
     if crops not in (1, 3):
         raise KinemaError(f"--views {text}: give 1 crop (centre) or 3 crops (along the longer side)")
     return clips, crops

@@ -74,6 +74,11 @@ class Checkpoints(Checkpoint):
             torch.cuda.set_rng_state_all([s.cpu() for s in state_dict["cuda"]])
 
 
+def epochs_done(path: Path) -> int:
+    """How many epochs lie behind a checkpoint."""
+    return int(path.stem.removeprefix("epoch-"))
+
+
 def found(folder: Path) -> list[Path]:
     """The checkpoints of a folder, oldest first."""
     return sorted(p for p in folder.glob("epoch-*.ckpt") if re.fullmatch(r"epoch-\d{4,}\.ckpt", p.name))

@@ -101,6 +101,8 @@ class TrainConfig:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise KinemaError(f"{name} is {getattr(self, name)}: give at least 1")
+        if self.seed < 0:
+            raise KinemaError(f"seed is {self.seed}: give 0 or more")
         if self.workers < -1:
             raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one a core")
         if self.precision not in get_args(Precision):

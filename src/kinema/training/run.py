@@ -27,7 +27,7 @@ from kinema.files import replace_file
 from kinema.models import VideoModel, create_model
 from kinema.models.weights import start_from
 from kinema.recognizer import Recognizer
-from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, found
+from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, epochs_done, found
 from kinema.training.config import TrainConfig, differences
 from kinema.training.loading import train_loader, val_loader
 from kinema.training.module import Training
@@ -86,10 +86,12 @@ def _open_folder(out: Path, config: TrainConfig) -> None:
     if path.exists():
         old = yaml.safe_load(path.read_text(encoding="utf-8"))
         changed = differences(old if isinstance(old, dict) else {}, config.to_dict())
-        if changed:
+        begun = found(out / "checkpoints") or (out / "recognizer").exists()
+        if changed and begun:
             raise KinemaError(f"{out}: holds another run, which differs in {', '.join(changed)}; give another --out")
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not changed:
+            return
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise KinemaError(f"{out}: exists and is not a run folder; give another --out")
     text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
     replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
@@ -133,8 +135,13 @@ def _fit(
     newest = found(out / "checkpoints")[-1:]
     if newest:
         say(f"going on from {newest[0]}")
-    with room_for_readers(loader.num_workers), denormals_as_zero():
-        trainer.fit(module, loader, checked, ckpt_path=newest[0] if newest else None, weights_only=True)
+        # Reader processes begin to fetch before Lightning tells the epoch to the order.
+        loader.sampler.set_epoch(epochs_done(newest[0]))  # type: ignore[attr-defined]
+    try:
+        with room_for_readers(loader.num_workers), denormals_as_zero():
+            trainer.fit(module, loader, checked, ckpt_path=newest[0] if newest else None, weights_only=True)
+    except SystemExit as stop:  # what Lightning makes of Ctrl-C and of SIGTERM, the latter with status 0
+        raise RunError(f"{out}: interrupted; the same command goes on from the last finished epoch") from stop
     return module
 
 

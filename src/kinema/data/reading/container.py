@@ -31,6 +31,9 @@ def open_video_stream(path: Path) -> tuple[InputContainer, VideoStream]:
         )
     except av.FFmpegError as error:
         raise UnreadableVideo(path, _why_not_opened(path, error)) from error
+    if container.format.name == "tty":  # FFmpeg draws any text file as a film of its letters
+        container.close()
+        raise UnreadableVideo(path, "it is a text file, not a video")
     videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     best = container.streams.best("video")
     stream = best if best in videos else next(iter(videos), None)
