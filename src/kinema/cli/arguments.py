@@ -6,7 +6,6 @@ import re
 from argparse import ArgumentError
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -83,8 +82,3 @@ def existing(path: str | Path, what: str) -> Path:
     if not Path(path).exists():
         raise KinemaError(f"{path}: there is no such {what}; check the path")
     return Path(path)
-
-
-def plain(args: Namespace) -> dict[str, Any]:
-    """The arguments as plain values."""
-    return args.as_dict()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from kinema.data.transforms import Augment
@@ -140,14 +140,3 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
         elif a != b:
             found.append(f"{prefix}{key}")
     return found
-
-
-def field_names() -> list[str]:
-    """The keys of a recipe, the nested ones with dots."""
-    nested = {"optim": Optim, "augment": Augment}
-    names = []
-    for f in fields(TrainConfig):
-        names.append(f.name)
-        if f.name in nested:
-            names += [f"{f.name}.{g.name}" for g in fields(nested[f.name])]
-    return names
