@@ -15,8 +15,8 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo, unknown
 
 SRC = Path(kinema.__file__).parent
 # A room may import from those after it.
-ROOMS = ["cli", "demo", "training", "evaluation", "recognizer", "data", "models", "ops"]
-GROUND = {"errors", "files", "clip_spec", "cores"}
+ROOMS = ["cli", "demo", "report", "recipes", "training", "evaluation", "recognizer", "data", "models", "ops"]
+GROUND = {"errors", "files", "clip_spec", "cores", "processes"}
 
 
 def imported(path: Path) -> set[str]:

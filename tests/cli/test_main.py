@@ -82,7 +82,7 @@ def test_models_lists_the_zoo(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in out for name in list_models("stm_*"))
     assert "tsn_r50" not in out
     rows = json.loads(run(capsys, "models", "tsn", "--json")[1])
-    assert [r["model"] for r in rows] == ["tsn_r18", "tsn_r34", "tsn_r50"]
+    assert [r["model"] for r in rows] == ["tsn_efficientnet_lite0", "tsn_r18", "tsn_r34", "tsn_r50"]
 
 
 def test_cost_prints_the_figures_of_the_paper(capsys: pytest.CaptureFixture[str]) -> None:

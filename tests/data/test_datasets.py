@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from kinema.clip_spec import ClipSpec
 from kinema.data import clips as clips_module
 from kinema.data.clips import decode
-from kinema.data.datasets import Failure, TestVideos, TrainClips, collate_test, collate_train
+from kinema.data.datasets import ClipKey, Failure, TestVideos, TrainClips, collate_test, collate_train
 from kinema.data.manifest import Manifest, Sample
 from kinema.data.sampling import test_indices as clip_indices
 from kinema.data.transforms import Augment, cut
@@ -50,21 +50,25 @@ def train_set(manifest: Manifest, flip: float = 0.5, seed: int = 0, **changes: A
     return TrainClips(manifest, LABELS, SPEC.replace(**changes), Augment(flip=flip), seed)
 
 
+def at(epoch: int, i: int, frames: int = 4, crop: int = 48, draw: int = 0) -> ClipKey:
+    return ClipKey(epoch, i, frames, crop, draw)
+
+
 def test_clips_depend_on_seed_epoch_and_number_only(manifest: Manifest) -> None:
     first, again = train_set(manifest), train_set(manifest)
-    keys = [(epoch, i) for epoch in range(4) for i in (0, 1, 3)]
+    keys = [at(epoch, i) for epoch in range(4) for i in (0, 1, 3)]
     clips = {key: first[key] for key in keys}
     for key in reversed(keys):  # another order, another object
         other = again[key]
         assert torch.equal(clips[key]["clip"], other["clip"])
         assert clips[key]["label"] == other["label"]
-    assert not torch.equal(clips[0, 0]["clip"], clips[1, 0]["clip"])
+    assert not torch.equal(clips[at(0, 0)]["clip"], clips[at(1, 0)]["clip"])
     seeded = train_set(manifest, seed=1)
     assert any(not torch.equal(clips[key]["clip"], seeded[key]["clip"]) for key in keys)
 
 
 def test_clip_memory_and_fields(manifest: Manifest) -> None:
-    item = train_set(manifest)[0, 3]
+    item = train_set(manifest)[at(0, 3)]
     assert item["clip"].shape == (3, 4, 48, 48)
     assert item["clip"].dtype == torch.uint8
     assert item["clip"].permute(1, 2, 3, 0).is_contiguous()
@@ -72,10 +76,44 @@ def test_clip_memory_and_fields(manifest: Manifest) -> None:
     assert item["path"].endswith("pictures")
 
 
+def test_a_smaller_clip_is_a_selection_of_the_same_frames_and_the_same_part_scaled(manifest: Manifest) -> None:
+    clips = train_set(manifest)
+    whole, half = clips[at(0, 3)]["clip"], clips[at(0, 3, frames=2)]["clip"]
+    assert torch.equal(half, whole[:, [1, 3]])
+    assert torch.equal(clips[at(0, 3, frames=1)]["clip"], whole[:, [2]])
+    small = clips[at(0, 3, crop=24)]["clip"]
+    assert small.shape == (3, 4, 24, 24)
+    averaged = torch.nn.functional.avg_pool2d(whole.float().flatten(0, 1), 2).unflatten(0, (3, 4))
+    assert (small.float() - averaged).abs().mean() < 4
+
+
+def test_another_draw_of_a_sample_is_another_clip(manifest: Manifest) -> None:
+    clips = train_set(manifest)
+    draws = [clips[at(0, 3, draw=d)]["clip"] for d in range(4)]
+    assert any(not torch.equal(draws[0], d) for d in draws[1:])
+
+
+def test_twins_are_two_crops_of_the_same_frames_mirrored_alike(manifest: Manifest) -> None:
+    plain, mirrored = (
+        TrainClips(manifest, LABELS, SPEC, Augment(flip=flip), 0, twins=True) for flip in (0.0, 1.0)
+    )  # fmt: skip
+    alone = train_set(manifest, flip=0.0)
+    items = [plain[at(epoch, 0)] for epoch in range(6)]
+    for epoch, item in enumerate(items):
+        assert torch.equal(item["clip"], alone[at(epoch, 0)]["clip"])  # the first is what there is without twins
+        other = mirrored[at(epoch, 0)]
+        assert torch.equal(item["clip"].flip(3), other["clip"])
+        assert torch.equal(item["twin"].flip(3), other["twin"])
+    assert any(not torch.equal(item["clip"], item["twin"]) for item in items)
+    batch = collate_train([items[0], items[1]])
+    assert torch.equal(batch["twin"][1], items[1]["twin"])
+    assert batch["twin"].is_contiguous(memory_format=torch.channels_last_3d)
+
+
 def test_frames_come_from_the_part(manifest: Manifest) -> None:
     spec = {"short_side": 64, "crop": 64}  # a square of the full height: the number's row stays in it
     for epoch in range(5):
-        clip = train_set(manifest, flip=0.0, **spec)[epoch, 4]["clip"]
+        clip = train_set(manifest, flip=0.0, **spec)[at(epoch, 4, crop=64)]["clip"]
         frames = decode(manifest.samples[4].path, lambda n: np.arange(n), 0.4, 0.8)
         rows = frames[:, HEIGHT - HEIGHT // 8, :, 0].float()  # the brightness along the number, of frames 10 to 19
         for t in range(4):
@@ -93,25 +131,25 @@ def test_a_mirrored_clip_gets_the_mirrored_label(manifest: Manifest) -> None:
         3: ("step right", "step left"),
         1: ("wave", "wave"),
     }.items():
-        a, b = plain[2, i], mirrored[2, i]
+        a, b = plain[at(2, i)], mirrored[at(2, i)]
         assert (LABELS[a["label"]], LABELS[b["label"]]) == (label, other)
         assert torch.equal(a["clip"].flip(3), b["clip"])
     both = train_set(manifest, flip=0.5)
-    labels = {both[epoch, 0]["label"] for epoch in range(20)}
+    labels = {both[at(epoch, 0)]["label"] for epoch in range(20)}
     assert labels == {LABELS.index("step left"), LABELS.index("step right")}
 
 
 def test_failures_are_told_and_not_replaced(manifest: Manifest) -> None:
-    for item in (train_set(manifest)[0, 2], TestVideos(manifest, LABELS, SPEC)[2]):
+    for item in (train_set(manifest)[at(0, 2)], TestVideos(manifest, LABELS, SPEC)[2]):
         assert isinstance(item, Failure)
         assert (item.index, item.label) == (2, 0)
         assert item.path.endswith("broken.mp4")
         assert item.reason
         assert "broken.mp4" not in item.reason
-    outside = train_set(manifest)[0, 5]
+    outside = train_set(manifest)[at(0, 5)]
     assert isinstance(outside, Failure)
     assert "no frame from 7 s to 9 s" in outside.reason
-    short = train_set(manifest, frames=16, short="error")[0, 1]
+    short = train_set(manifest, frames=16, short="error")[at(0, 1, 16)]
     assert isinstance(short, Failure)
     assert "needs 16 frames but the video has 9" in short.reason
     assert pickle.loads(pickle.dumps(short)) == short
@@ -119,14 +157,14 @@ def test_failures_are_told_and_not_replaced(manifest: Manifest) -> None:
 
 def test_batches_keep_failures_apart(manifest: Manifest) -> None:
     clips = train_set(manifest)
-    batch = collate_train([clips[0, i] for i in (0, 2, 3, 5)])
+    batch = collate_train([clips[at(0, i)] for i in (0, 2, 3, 5)])
     assert batch["clip"].shape == (2, 3, 4, 48, 48)
     assert batch["clip"].is_contiguous(memory_format=torch.channels_last_3d)
-    assert torch.equal(batch["clip"][1], clips[0, 3]["clip"])
+    assert torch.equal(batch["clip"][1], clips[at(0, 3)]["clip"])
     assert batch["index"].tolist() == [0, 3]
     assert [Path(path).name for path in batch["path"]] == ["left.mp4", "pictures"]
     assert [f.index for f in batch["failures"]] == [2, 5]
-    nothing = collate_train([clips[0, 2]])
+    nothing = collate_train([clips[at(0, 2)]])
     assert nothing["clip"].shape == (0,)
     assert nothing["label"].shape == (0,)
     assert len(nothing["failures"]) == 1
@@ -173,14 +211,14 @@ def test_test_batches(manifest: Manifest) -> None:
 
 def test_a_loader_with_workers_gives_the_same(manifest: Manifest) -> None:
     clips = train_set(manifest)
-    keys = [(0, i) for i in range(6)]
+    keys = [at(0, i) for i in range(6)]
     loader: DataLoader[Any] = DataLoader(
         clips, batch_size=3, sampler=keys, num_workers=2, collate_fn=collate_train, multiprocessing_context="fork"
     )
     batches = list(loader)
     assert [b["index"].tolist() for b in batches] == [[0, 1], [3, 4]]
     assert batches[0]["clip"].is_contiguous(memory_format=torch.channels_last_3d)
-    assert torch.equal(batches[1]["clip"][0], clips[0, 3]["clip"])
+    assert torch.equal(batches[1]["clip"][0], clips[at(0, 3)]["clip"])
     assert [f.index for b in batches for f in b["failures"]] == [2, 5]
 
 

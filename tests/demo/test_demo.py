@@ -22,7 +22,8 @@ def test_the_whole_story_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixt
     assert inside[1] == "50.0"
     page = (out / "index.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 4
-    assert page.count("data:image/png;base64,") == 4  # sheet, strip, and the two fields of confusion
+    assert page.count("data:image/png;base64,") == 2  # sheet and strip
+    assert page.count("<table class=confusion>") == 2
     assert not re.search(r"""(src|href)=['"]https?:""", page)
     for word in ("expected / read / failed", "16 / 16 / 0", "McNemar", "MACs of a clip", "torch"):
         assert word in page

@@ -37,10 +37,11 @@ def settle(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def test_the_names() -> None:
-    depths = (34, 50, 101)
+def test_the_names_and_what_152_layers_have() -> None:
+    depths = (34, 50, 101, 152)
     kinds = ("r3d", "r2plus1d", "srtg_r3d", "srtg_r2plus1d")
     assert set(NAMES) == {f"{k}_{d}" for k in kinds for d in depths} | {"wide_r3d_50"}
+    assert all(count(f"{kind}_152", size=16).params == parameters(f"{kind}_152") for kind in kinds)
 
 
 # M parameters at 400 classes, as the papers' tables print them
@@ -71,7 +72,8 @@ def parameters(name: str) -> int:
     total = 3 * 49 * 45 + 2 * 45 + 3 * 45 * 64 if factorised else 3 * 147 * 64
     total += 2 * 64 + 512 * 400 + 400
     i = 64
-    for o, blocks in zip((64, 128, 256, 512), (3, 4, 23 if depth == 101 else 6, 3), strict=True):
+    layers = (3, 8, 36, 3) if depth == 152 else (3, 4, 23 if depth == 101 else 6, 3)
+    for o, blocks in zip((64, 128, 256, 512), layers, strict=True):
         for block in range(blocks):
             inner, middle = o * widening, 27 * i * o // (9 * i + 3 * o)
             if depth == 34:
@@ -108,6 +110,7 @@ MACS = [
     ("srtg_r3d_101", {}, 39.13 + 0.067),
     ("r3d_50", {"expansion": 4, "stem_frames": 7}, 79.69 / 2),
     ("r3d_101", {"expansion": 4, "stem_frames": 7}, 110.26 / 2),
+    ("r3d_152", {"expansion": 4, "stem_frames": 7}, 148.03 / 2),
 ]
 
 
@@ -125,7 +128,9 @@ RELEASES = [
     ("r3d_34", {"stem_frames": 7}, 63.72),
     ("r3d_50", {"stem_frames": 7, "expansion": 4}, 47.02),
     ("r3d_101", {"stem_frames": 7, "expansion": 4}, 86.07),
+    ("r3d_152", {"stem_frames": 7, "expansion": 4}, 118.22),
     ("r3d_50", {"stem_frames": 7, "expansion": 2, "width": 2}, 158.34),  # its wide network
+    ("r2plus1d_152", {"middle": "convolution", "expansion": 4}, 118.24),  # 118.0 without BatchNorm in VMZ's zoo
     ("r2plus1d_50", {"middle": "convolution"}, 36.74),
 ]
 

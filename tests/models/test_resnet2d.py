@@ -259,7 +259,7 @@ def test_bad_options_are_one_sentence(options: dict, sentence: str) -> None:
 def test_unknown_model_offers_the_nearest() -> None:
     with pytest.raises(KinemaError, match="did you mean 'stm_r50'"):
         create_model("stm_r05")
-    assert set(list_models("stm")) == {"stm_r18", "stm_r34", "stm_r50"}
+    assert set(list_models("stm_*")) == {"stm_r18", "stm_r34", "stm_r50"}
 
 
 @pytest.mark.parametrize("name", ["tsm_r18", "stm_r18"])

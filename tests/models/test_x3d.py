@@ -48,9 +48,23 @@ def test_counts(name: str, size: int | None, mparams: float, gmacs: float, own_p
     assert abs(cost.macs / 1e9 / gmacs - 1) <= 0.003
 
 
+def test_counts_of_xl() -> None:
+    """The paper prints 11.0 M, 35.84 G at the crop of training and 48.4 G at that of testing."""
+    trained, tested = count("x3d_xl"), count("x3d_xl", size=356)
+    assert trained.params == tested.params == 11_095_840
+    assert abs(trained.macs / 1e9 - 35.84) <= 0.005
+    assert abs(tested.macs / 1e9 - 48.4) <= 0.05
+    with torch.device("meta"):
+        model = create_model("x3d_xl")
+        stages = [getattr(model, f"layer{i}") for i in (1, 2, 3, 4)]
+    assert [len(stage) for stage in stages] == [5, 10, 25, 15]
+    assert [stage[0].conv_c.out_channels for stage in stages] == [32, 72, 136, 280]
+
+
 def test_what_the_networks_are_meant_for() -> None:
-    specs = [create_model(f"x3d_{size}", width=0.1).clip_spec for size in "sml"]
-    assert [(s.frames, s.stride, s.crop) for s in specs] == [(13, 6, 160), (16, 5, 224), (16, 5, 312)]
+    specs = [create_model(f"x3d_{size}", width=0.1).clip_spec for size in ("s", "m", "l", "xl")]
+    sizes = [(s.frames, s.stride, s.crop) for s in specs]
+    assert sizes == [(13, 6, 160), (16, 5, 224), (16, 5, 312), (16, 5, 312)]
     assert count("x3d_m", options={"shortcut_norm": True}).params == 3_794_274 + 48
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from kinema.errors import KinemaError
+from kinema.processes import Place
 from kinema.training.config import Optim, TrainConfig, differences
-from kinema.training.loading import EpochOrder
+from kinema.training.loading import Batches
+from kinema.training.multigrid import plan
 from kinema.training.schedule import factor
+
+ALONE = Place()
 
 
 def test_step_falls_at_its_milestones() -> None:
@@ -26,14 +31,48 @@ def test_cosine_and_warm_up() -> None:
     assert factor(Optim(schedule="constant"), 7, 10) == 1
 
 
+def batches(n: int = 20, place: Place = ALONE, **changes: Any) -> Batches:
+    config = TrainConfig("stm_r18", "data", batch=6, seed=3, **changes)
+    steps = plan(config.multigrid, samples=n, batch=6, frames=8, crop=224)
+    return Batches(steps, [i % 4 == 0 for i in range(n)], config, place)
+
+
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
-    order = EpochOrder(20, seed=3)
+    order = batches()
     first = list(order)
-    assert sorted(i for _, i in first) == list(range(20))
+    assert [len(keys) for keys in first] == [6, 6, 6, 2]
+    assert sorted(key.sample for keys in first for key in keys) == list(range(20))
     assert list(order) == first
     order.set_epoch(1)
-    assert [i for _, i in order] != [i for _, i in first]
-    assert {epoch for epoch, _ in order} == {1}
+    assert [key.sample for keys in order for key in keys] != [key.sample for keys in first for key in keys]
+    assert {key.epoch for keys in order for key in keys} == {1}
+
+
+def test_an_epoch_can_be_taken_up_at_any_step() -> None:
+    whole = batches()
+    order = batches()
+    order.go_on(0, 2)
+    assert list(order) == list(whole)[2:]
+    assert len(order) == len(whole)
+    for each in (order, whole):
+        each.set_epoch(1)
+    assert list(order) == list(whole)
+
+
+def test_processes_share_every_batch() -> None:
+    whole = list(batches())
+    parts = [list(batches(place=Place(rank, 3))) for rank in range(3)]
+    for step, keys in enumerate(whole):
+        assert sorted(key for part in parts for key in part[step]) == sorted(keys)
+        assert max(len(part[step]) for part in parts) - min(len(part[step]) for part in parts) <= 1
+
+
+def test_balanced_classes_come_equally_often_and_repeats_are_other_draws() -> None:
+    keys = [key for batch in batches(balance="classes") for key in batch]
+    assert len(keys) == 20
+    assert sum(key.sample % 4 == 0 for key in keys) == 10
+    assert len(set(keys)) == 20  # five clips of the rare class, each twice, as two draws
+    assert {key.draw for key in keys} == {0, 1}
 
 
 @pytest.mark.parametrize(

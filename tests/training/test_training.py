@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import resource
 import shutil
 import signal
@@ -18,7 +19,7 @@ from torch import Tensor
 from kinema.data.transforms import Augment
 from kinema.errors import KinemaError, RunError
 from kinema.recognizer import Recognizer
-from kinema.training.checkpoint import found
+from kinema.training.checkpoint import done, found
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.module import Training
 from kinema.training.report import read_metrics
@@ -96,9 +97,10 @@ def test_worker_processes_change_no_bit(whole: Path, tiny: Path, tmp_path: Path)
     assert same(weights(whole), weights(train(config(tiny, tmp_path / "w", val_split="test", workers=2), say=str)))
 
 
-@pytest.mark.parametrize(("step", "workers"), [(2, 0), (4, 0), (8, 0), (8, 2)])
+@pytest.mark.parametrize(("step", "workers", "every"), [(2, 0, 9), (4, 0, 9), (8, 0, 9), (8, 2, 9), (3, 0, 1),
+                                                        (6, 2, 1), (8, 0, 2)])  # fmt: skip
 def test_a_run_that_was_cut_off_ends_with_the_same_bits(
-    whole: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, workers: int
+    whole: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, workers: int, every: int
 ) -> None:
     """In the first epoch, inside the second, and in the last: the same command again, the same weights."""
     plain, steps = Training.training_step, 0
@@ -111,13 +113,15 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(
         return plain(self, batch, batch_idx)
 
     monkeypatch.setattr(Training, "training_step", cut)
-    given = config(tiny, tmp_path / "cut", val_split="test", workers=workers)
+    given = config(tiny, tmp_path / "cut", val_split="test", workers=workers, checkpoint_steps=every)
     with pytest.raises(Stop):
         train(given, say=str)
     monkeypatch.setattr(Training, "training_step", plain)
     lines: list[str] = []
     assert same(weights(whole), weights(train(given, say=lines.append)))
-    assert any("going on from" in line for line in lines) == (step > 3)
+    last = step - 1 if every == 1 else max((step - 1) // 3 * 3, (step - 1) // 3 * 3 + (step - 1) % 3 // every * every)
+    name = f"epoch-{last // 3:04d}" + (f"+{last % 3:04d}" if last % 3 else "")
+    assert any("going on from" in line and f"{name}.ckpt" in line for line in lines) == (last > 0)
     rows, undisturbed = (read_metrics(run / "metrics.csv") for run in (tmp_path / "cut", whole))
     for column in ("epoch", "step", "lr", "train_loss", "train_top1", "val_top1"):
         assert [row[column] for row in rows] == [row[column] for row in undisturbed]
@@ -156,23 +160,39 @@ def test_an_interrupted_run_says_so(tiny: Path, tmp_path: Path, monkeypatch: pyt
         train(config(tiny, tmp_path / "run"), say=str)
 
 
-def test_checkpoints_are_two_and_hold_no_code(whole: Path) -> None:
+def test_checkpoints_are_two_with_their_hashes_and_hold_no_code(whole: Path) -> None:
     paths = found(whole / "checkpoints")
     assert [p.name for p in paths] == ["epoch-0002.ckpt", "epoch-0003.ckpt"]
-    state = torch.load(paths[-1], weights_only=True)
-    assert "torch" in state["callbacks"]["Checkpoints"]
+    for path in paths:
+        assert torch.load(path, weights_only=True)["epoch"] == done(path)[0] - 1
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert path.with_name(path.name + ".sha256").read_text().strip() == digest
+    assert len(list((whole / "checkpoints").iterdir())) == 4
 
 
-def test_a_damaged_checkpoint_is_named(tiny: Path, tmp_path: Path, whole: Path) -> None:
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tiny: Path, tmp_path: Path, whole: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(whole, run)
     shutil.rmtree(run / "recognizer")
     newest = found(run / "checkpoints")[-1]
-    newest.write_bytes(newest.read_bytes()[:1000])
-    with pytest.raises(KinemaError, match=r"epoch-0003\.ckpt: not a readable checkpoint"):
+    damaged = bytearray(newest.read_bytes())
+    damaged[len(damaged) // 2] ^= 1  # one bit
+    newest.write_bytes(damaged)
+    lines: list[str] = []
+    assert same(weights(whole), weights(train(config(tiny, run, val_split="test"), say=lines.append)))
+    assert any("epoch-0003.ckpt: damaged" in line for line in lines)
+    assert any("going on from" in line and "epoch-0002.ckpt" in line for line in lines)
+    assert (run / "checkpoints" / "epoch-0003.ckpt.damaged").read_bytes() == damaged
+
+
+def test_where_all_checkpoints_are_damaged_nothing_begins_anew(tiny: Path, tmp_path: Path, whole: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    shutil.rmtree(run / "recognizer")
+    for path in found(run / "checkpoints"):
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(KinemaError, match="none of its 2 checkpoints is whole; give another --out"):
         train(config(tiny, run, val_split="test"), say=str)
-    newest.unlink()
-    assert same(weights(whole), weights(train(config(tiny, run, val_split="test"), say=str)))
 
 
 def test_a_loss_that_is_not_finite_names_the_files(tiny: Path, tmp_path: Path) -> None:
@@ -250,7 +270,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tiny: Path, tmp_path: Path, reque
         train(given, say=str)
     patch.undo()
     checkpoints = tmp_path / "run" / "checkpoints"
-    assert [p.name for p in checkpoints.iterdir()] == ["epoch-0001.ckpt"]
+    assert sorted(p.name for p in checkpoints.iterdir()) == ["epoch-0001.ckpt", "epoch-0001.ckpt.sha256"]
     assert torch.load(checkpoints / "epoch-0001.ckpt", weights_only=True)["epoch"] == 0
 
 

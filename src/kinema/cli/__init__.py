@@ -22,9 +22,15 @@ COMMANDS = {
     "cost": ("cost", "parameters, MACs and FLOPs of networks, and with --latency their speed here"),
     "data puppets": ("data_puppets", "generate the embedded data set"),
     "data doctor": ("data_doctor", "check labels, splits, leaks and odd files, before step 1"),
+    "data pack": ("data_pack", "small, fast-decoding copies of all videos, with a ledger of the unreadable ones"),
+    "recipes": ("recipes", "the trainings of the papers, ready to start: network, data, figure of the paper"),
     "train": ("train", "train a network; the same command again goes on where it stopped"),
     "test": ("test", "test a recognizer: accuracies with coverage, scores of every video"),
+    "compare": ("compare", "two tests video by video: McNemar, intervals, gains of every class"),
+    "report": ("report", "runs on one page: curves, confusion, classes, comparison, cost, coverage"),
     "predict": ("predict", "recognise files, folders and globs"),
+    "weights list": ("weights_list", "public releases for the networks here: data, accuracy, licence, address"),
+    "weights get": ("weights_get", "fetch a release, check every name and shape, save a recognizer"),
     "weights import": ("weights_import", "load others' weights into a network, with a report of every name"),
 }
 

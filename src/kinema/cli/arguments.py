@@ -3,49 +3,152 @@
 from __future__ import annotations
 
 import re
-from argparse import ArgumentError
+from argparse import Action, ArgumentError
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from kinema.errors import KinemaError
+from kinema.errors import KinemaError, unknown
 
 
-def parse(parser: ArgumentParser, words: list[str]) -> Namespace | None:
+def parse(parser: ArgumentParser, words: list[str], *, file: Path | None = None) -> Namespace | None:
     """Parses the words of a command; None when its help was asked for and has been printed.
+
+    A list may be written `32,40` or `32 40` as well as `[32,40]`.
+
+    Args:
+        parser: of the command.
+        words: after its name.
+        file: that mistakes stand in, where they cannot be in the words.
 
     Raises:
         KinemaError: bad arguments, in one sentence, with the nearest known option where one is unknown.
     """
     try:
-        return parser.parse_args(words)
+        return parser.parse_args(_with_lists(parser, words))
     except SystemExit as stop:
         if stop.code:
-            raise KinemaError(f"{parser.prog}: bad arguments; see {parser.prog} --help") from stop
+            raise KinemaError(f"bad arguments; see {parser.prog} --help") from stop
         return None
     except ArgumentError as error:
-        raise KinemaError(_sentence(parser, str(error))) from error
+        sentence = _sentence(parser, str(error), "" if file else "--")
+        more = "" if sentence.endswith("?") else f"; see {parser.prog} --help"
+        raise KinemaError(f"{file}: {sentence}" if file else sentence + more) from error
 
 
-def _sentence(parser: ArgumentParser, message: str) -> str:
-    """The first sentence of the parser's message; for an unknown option, the nearest known one."""
-    options = [o for action in parser._actions for o in action.option_strings if o.startswith("--")]
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        KinemaError: not text, not YAML, or not a mapping.
+    """
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise KinemaError(f"{file}{line}: not YAML ({error.problem}): correct it") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise KinemaError(f"{file}: not a text file of YAML ({type(error).__name__}): give another") from error
+    if not isinstance(found, dict):
+        raise KinemaError(f"{file}: holds no fields: write them as name: value, a line each")
+    return found
+
+
+def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
+    """The parser's message as a person would say it.
+
+    Args:
+        parser: knows the options and what they take.
+        message: of jsonargparse or argparse.
+        dash: stands before the name of a field: `--`, or nothing where it stands in a file.
+    """
+    actions = {action.dest: action for action in parser._actions if action.option_strings}
+    options = [o for action in actions.values() for o in action.option_strings if o.startswith("--")]
     found = re.search(r"[Uu]nrecognized arguments: *(.+)", message, re.S)
     if found:
         word = found.group(1).split()[0].split("=")[0]
         near = get_close_matches(word, options, n=1, cutoff=0.5)
-        mend = f"did you mean {near[0]}?" if near else f"see {parser.prog} --help"
-        return f"{parser.prog}: unknown argument {word}: {mend}"
+        return f"unknown argument {word}" + (f": did you mean {near[0]}?" if near else ": remove it")
+    found = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
+    if found:
+        inside = [name.removeprefix(f"{found[1]}.") for name in actions if name.startswith(f"{found[1]}.")]
+        sentence = str(unknown(f"key of {found[1]}", found[2], inside))
+        return sentence if "known are" in sentence else f"{sentence} (known are {', '.join(inside)})"
     found = re.search(r"[Kk]ey [\"']?([\w.]+)[\"']? is not expected|Option '([\w.]+)' is not accepted", message)
     if found:
-        key = found.group(1) or found.group(2)
-        near = get_close_matches(key, [o[2:] for o in options], n=1, cutoff=0.5)
-        mend = f"did you mean {near[0]!r}?" if near else f"see {parser.prog} --help"
-        return f"{parser.prog}: unknown key {key!r}: {mend}"
-    message = re.sub(r"<class '(\w+)'>", r"\1", message)
-    message = re.sub(r'^Parser key "([\w.]+)"', r"--\1", message)
-    return f"{parser.prog}: {' '.join(message.split())}; see {parser.prog} --help"
+        return str(unknown("key", found[1] or found[2], actions))
+    found = re.search(r"argument (--[\w.-]+): expected one argument", message)
+    if found:
+        return f"{found[1]} needs a value: give {_wanted(actions.get(found[1][2:]))}"
+    found = re.search(r"arguments are required: (.+)", message)
+    if found:
+        names = [f"{dash}{name}" if name in actions else name.upper() for name in found[1].split(", ")]
+        return f"{' and '.join(names)} must be given"
+    found = re.match(r"Parser key \"([\w.]+)\":\s*(.*)", message, re.S)
+    if found and found[1] in actions:
+        value = re.search(r"(?:Got|Given) value: *(.+)\Z", found[2], re.S)
+        return _refused(dash + found[1], actions[found[1]], value[1].strip() if value else None)
+    return " ".join(message.split())
+
+
+def _refused(name: str, action: Action, value: str | None) -> str:
+    """Why a value is not taken; None where the parser does not tell it."""
+    hint = getattr(action, "_typehint", None)
+    choices = [str(choice) for choice in get_args(hint)] if get_origin(hint) is Literal else []
+    if value is None or (value in choices and not name.startswith("--")):
+        return f"{name} takes {_wanted(action)}" + (f": write {value} in quotes, as it is a text" if value else "")
+    if choices:
+        return str(unknown(name, value, choices))
+    wanted = _wanted(action) if name.startswith("--") else _wanted(action).replace(",", ", ")
+    return f"{name} takes {wanted}, not {value!r}"
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _wanted(action: Action | None) -> str:
+    """What a field takes, in words."""
+    hint = getattr(action, "_typehint", None)
+    parts = [part for part in get_args(hint) if part is not type(None)]
+    if get_origin(hint) in (tuple, list):
+        kind = _KINDS.get(parts[0], "a name").removeprefix("a ")
+        number = "" if Ellipsis in parts or len(parts) == 1 else f"{len(parts)} "
+        example = ",".join(map(str, getattr(action, "default", None) or ()))
+        return f"{number}{kind}s" + (f" such as {example}" if example else "")
+    if get_origin(hint) is Literal:
+        return " or ".join(map(str, parts))
+    if get_origin(hint) is dict:
+        return "names with values, {name: value}"
+    if len(parts) == 1:
+        return f"{_KINDS.get(parts[0], 'a text')} or null"
+    return "its fields, each by itself" if hint is None else _KINDS.get(hint, "a text")
+
+
+def _with_lists(parser: ArgumentParser, words: list[str]) -> list[str]:
+    """`--x 32,40` and `--x 32 40` become `--x [32,40]` where x takes a list."""
+    lists = {
+        option
+        for action in parser._actions
+        if get_origin(getattr(action, "_typehint", None)) in (tuple, list)
+        for option in action.option_strings
+    }
+    result: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        option, equals, value = word.partition("=")
+        if option not in lists or (not equals and not rest):
+            result.append(word)
+            continue
+        given = [value if equals else rest.pop(0)]
+        while rest and re.fullmatch(r"[\d.]+,?", rest[0]) and re.fullmatch(r"[\d.]+,?", given[-1]):
+            given.append(rest.pop(0))
+        text = ",".join(part.strip(",") for part in given) if given[1:] else given[0]
+        result += [option, text if text.lstrip().startswith("[") else f"[{text}]"]
+    return result
 
 
 def add_json(parser: ArgumentParser) -> None:

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import json
+from textwrap import fill
 from typing import Any
 
+import docstring_parser
+import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_json
-from kinema.cli.output import print_json, print_table
+from kinema.cli.output import print_json, print_table, progress_bar
+from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
-from kinema.evaluation.cost import count
-from kinema.models import find, list_models
+from kinema.evaluation.counted import counted
+from kinema.models import create_model, find, list_models
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """PATTERN and the input that the counts are for."""
     parser.add_argument("pattern", nargs="?", type=str, default="*", help="part of a name, or a shell pattern")
     parser.add_argument("--classes", type=int, default=400, help="outputs of the classifier")
+    parser.add_argument("--options", action="store_true", help="explain the options of one network and its clips")
     add_json(parser)
 
 
 def run(args: Namespace) -> None:
-    """Prints the zoo."""
+    """Prints the zoo, or the options of one network."""
     names = list_models(args.pattern)
     if not names:
         raise KinemaError(f"no model matches {args.pattern!r}: `kinema models` lists all")
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        cost = count(name, num_classes=args.classes)
-        rows.append({"model": name, "paper": find(name).paper, **cost.to_dict()})
+    if args.options:
+        _explain(args.pattern if args.pattern in names else names[0], len(names), args)
+        return
+    with progress_bar("counting networks") as progress:
+        costs = counted(names, num_classes=args.classes, progress=progress)
+    rows: list[dict[str, Any]] = [
+        {"model": name, "paper": find(name).paper, **cost.to_dict()} for name, cost in costs.items()
+    ]
     if args.json:
         print_json(rows)
         return
@@ -38,3 +48,37 @@ def run(args: Namespace) -> None:
          for r in rows],
         caption=f"{args.classes} classes; MACs of one view (convolutions + linear layers; FLOPs are twice as many)",
     )  # fmt: skip
+
+
+def _explain(name: str, matches: int, args: Namespace) -> None:
+    if name != args.pattern and matches > 1:
+        raise KinemaError(f"--options explains one network, but {args.pattern!r} matches {matches}: give a whole name")
+    entry = find(name)
+    texts = _texts(entry.build)
+    options = {
+        key: {"default": parameter.default, "about": texts.get(key, "")}
+        for key, parameter in entry.options().items()
+        if key not in ("num_classes", "frames")  # the labels and clip.frames decide them
+    }
+    options["class_regularisation"] = {"default": None, "about": "lambda of each stage, such as [0.9, 0.8, 0.7, 0.6]"}
+    options["class_regularisation_bounds"] = {"default": "shrink", "about": "`shrink` or `symmetric`"}
+    with torch.device("meta"):
+        spec = create_model(name, num_classes=2).clip_spec
+    about = _texts(ClipSpec)
+    clip = {key: {"default": value, "about": about.get(key, "")} for key, value in spec.to_dict().items()}
+    if args.json:
+        print_json({"model": name, "options": options, "clip": clip})
+        return
+    for title, prefix, fields in ((f"{name}: {entry.paper}", "--options.", options), ("Its clips", "--clip.", clip)):
+        print(f"{title}\n")
+        for key, field in fields.items():
+            print(f"  {prefix}{key} {json.dumps(field['default'])}")
+            print(fill(field["about"], 96, initial_indent="      ", subsequent_indent="      "))
+        print()
+
+
+def _texts(documented: Any) -> dict[str, str]:
+    """What the docstring of a function or class says of its arguments."""
+    return {
+        p.arg_name: " ".join((p.description or "").split()) for p in docstring_parser.parse(documented.__doc__).params
+    }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kinema.data.manifest import Manifest
     from kinema.evaluation.metrics import Metrics
     from kinema.evaluation.runner import TestResult
+    from kinema.processes import Place
     from kinema.recognizer import Recognizer
 
 SHOWN = 5  # failed files that a person sees; the ledger holds all
@@ -43,7 +44,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Tests, writes the files, prints the figures."""
+    """Tests, writes the files, prints the figures; of several processes only the first writes and prints."""
+    from kinema.processes import connected
+
+    with connected() as here:
+        _run(args, here)
+
+
+def _run(args: Namespace, here: Place) -> None:
     from kinema.data.datasets import label_indices
     from kinema.data.manifest import read_manifest
     from kinema.evaluation.results import Test, document, require_free, write_results
@@ -56,25 +64,28 @@ def run(args: Namespace) -> None:
         raise KinemaError(f"--batch {args.batch}: give at least 1")
     if args.workers < -1:
         raise KinemaError(f"--workers {args.workers}: give 0 or more, or -1 for one a core")
-    where = device(args.device)
-    recognizer = Recognizer.load(args.recognizer, where)
+    recognizer = Recognizer.load(args.recognizer, here.device(device(args.device)))
     manifest = read_manifest(args.data, check=False)  # a file that is gone belongs into the ledger
     split = _split(manifest, args.split)
     tested = _videos(manifest, split)
     if args.explain_views:
-        print(printable(explain(tested, recognizer.spec, *views)))
+        if here.first:
+            print(printable(explain(tested, recognizer.spec, *views)))
         return
     label_indices(tested, recognizer.labels)
     test = Test(args.recognizer, args.data, split, f"{views[0]}x{views[1]}")
     out = Path(args.out) if args.out else _default_out(args.recognizer, split)
-    require_free(out, test, overwrite=args.overwrite)
-    for remark in [*manifest.remarks, *_trained_on(recognizer, args.data, split)]:
-        print(f"note: {printable(remark)}", file=sys.stderr)
+    if here.first:
+        require_free(out, test, overwrite=args.overwrite)
+        for remark in [*manifest.remarks, *_trained_on(recognizer, args.data, split)]:
+            print(f"note: {printable(remark)}", file=sys.stderr)
     with progress_bar("testing videos") as progress:
         result = evaluate(
             recognizer, tested, views=views, workers=args.workers, batch=args.batch,
             train_labels=_train_labels(manifest, split), progress=progress,
         )  # fmt: skip
+    if not here.first:
+        return
     write_results(out, result, recognizer, test)
     if args.json:
         whole = document(result, recognizer, test) | {"out": str(out)}

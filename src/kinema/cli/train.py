@@ -2,33 +2,93 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
 from jsonargparse import ArgumentParser, Namespace
 
-from kinema.cli.arguments import device
+from kinema.cli.arguments import device, parse, read_yaml
 from kinema.cli.output import say
+from kinema.clip_spec import ClipSpec
+from kinema.data.photometric import Photometric
 from kinema.data.transforms import Augment
+from kinema.errors import KinemaError, unknown
+from kinema.recipes import find
 from kinema.training.config import Optim, TrainConfig
+from kinema.training.multigrid import Multigrid
+from kinema.training.twins import Twins
+
+_GROUPS = {"optim": Optim, "augment": Augment, "photometric": Photometric, "twins": Twins, "multigrid": Multigrid}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A recipe, and every field of `TrainConfig` to override it."""
     parser.add_argument(
-        "--recipe", action="config", help="a YAML file with the fields below; may stand without --recipe"
+        "--recipe",
+        action="config",
+        help="a YAML file of the fields below, a run folder, or a name of `kinema recipes`; may stand without --recipe",
     )
     parser.add_class_arguments(TrainConfig, as_group=False)
 
 
 def rewrite(words: list[str]) -> list[str]:
-    """Lets the recipe stand as the first word, without its option."""
-    return ["--recipe", *words] if words and not words[0].startswith("-") else words
+    """Lets the recipe stand as the first word, without its option, and finds its file."""
+    words = ["--recipe", *words] if words and not words[0].startswith("-") else list(words)
+    for i, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option == "--recipe" and equals:
+            words[i] = f"--recipe={_checked(value)}"
+        elif option == "--recipe" and i + 1 < len(words):
+            words[i + 1] = str(_checked(words[i + 1]))
+    return words
 
 
 def run(args: Namespace) -> None:
     """Trains, or resumes."""
     from kinema.training.run import train  # Lightning takes seconds to import, and --help should not
 
-    values = {k: v for k, v in args.as_dict().items() if k != "recipe"}
-    optim, augment = values.pop("optim"), values.pop("augment")
-    config = TrainConfig(**values, optim=Optim(**optim), augment=Augment(**augment))
+    config = _config(args)
     device(config.device)
     train(config, say=say)
+
+
+def _checked(word: str) -> Path:
+    """The file of a recipe, whose mistakes are told here, where it is known that they stand in the file."""
+    file = find(word)
+    read_yaml(file)
+    parser = ArgumentParser(prog="kinema train", exit_on_error=False)
+    add_arguments(parser)
+    # What must be given may follow on the command line.
+    args = parse(parser, ["--model", "-", "--data", "-", "--recipe", str(file)], file=file)
+    if args is not None:
+        try:
+            _config(args)
+        except KinemaError as error:
+            raise KinemaError(f"{file}: {error}") from error
+    return file
+
+
+def _config(args: Namespace) -> TrainConfig:
+    values: dict[str, Any] = {k: v for k, v in args.as_dict().items() if k != "recipe"}
+    _require_values(TrainConfig, values, "")
+    for name, group in _GROUPS.items():
+        if not isinstance(values[name], dict):
+            raise KinemaError(
+                f"{name} is {values[name]!r}: give its fields, {', '.join(f.name for f in fields(group))}"
+            )
+        _require_values(group, values[name], f"{name}.")
+        values[name] = group(**values[name])
+    known = [f.name for f in fields(ClipSpec)]
+    for key in values["clip"]:
+        if key not in known:
+            raise unknown("key of clip", key, known)
+    return TrainConfig(**values)
+
+
+def _require_values(kind: type, values: dict[str, Any], prefix: str) -> None:
+    """A line without a value arrives as None, which only some fields may be."""
+    for field in fields(kind):
+        if field.default is not None and values[field.name] is None:
+            mend = "fill it in" if field.default is MISSING and field.default_factory is MISSING else "remove the line"
+            raise KinemaError(f"{prefix}{field.name} has no value: {mend}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -37,11 +38,29 @@ class Failure:
     label: int
 
 
-class TrainClips(Dataset[dict[str, Any] | Failure]):
-    """One random clip of every training video.
+class ClipKey(NamedTuple):
+    """Which clip of which video.
 
-    An item is asked for by `(epoch, i)`, and all its randomness comes from (seed, epoch, i): a run that goes on after
-    an interruption, with however many loader workers, sees exactly the clips it would have seen.
+    Attributes:
+        epoch: of the training.
+        sample: its number in the manifest.
+        frames: T of the clip, at most that of the ClipSpec, of whose frames they are a uniform selection.
+        crop: height and width to which the clip is scaled; the part of the picture does not depend on it.
+        draw: how often the sample has been drawn before in this epoch.
+    """
+
+    epoch: int
+    sample: int
+    frames: int
+    crop: int
+    draw: int = 0
+
+
+class TrainClips(Dataset[dict[str, Any] | Failure]):
+    """Random clips of training videos.
+
+    All randomness of an item comes from (seed, epoch, sample, draw): a run that goes on after an interruption, with
+    however many loader workers, sees exactly the clips it would have seen.
 
     Args:
         manifest: the samples, usually `manifest.split("train")`.
@@ -49,14 +68,16 @@ class TrainClips(Dataset[dict[str, Any] | Failure]):
         spec: how to cut clips.
         augment: what is random about them.
         seed: of the run.
+        twins: cut the same frames a second time, elsewhere; both are mirrored or neither.
 
     Raises:
         KinemaError: a label of the manifest, or what it becomes when mirrored, is not among `labels`.
     """
 
     def __init__(
-        self, manifest: Manifest, labels: Sequence[str], spec: ClipSpec, augment: Augment, seed: int = 0
-    ) -> None:
+        self, manifest: Manifest, labels: Sequence[str], spec: ClipSpec, augment: Augment, seed: int = 0,
+        twins: bool = False,
+    ) -> None:  # fmt: skip
         self.samples = manifest.samples
         self.targets = label_indices(manifest, labels)
         self.mirrored = list(self.targets)
@@ -66,27 +87,36 @@ class TrainClips(Dataset[dict[str, Any] | Failure]):
         self.spec = spec
         self.augment = augment
         self.seed = seed
+        self.twins = twins
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any] | Failure:
-        """The clip of sample i in an epoch.
+    def __getitem__(self, key: ClipKey) -> dict[str, Any] | Failure:
+        """The clip that a key names.
 
         Returns:
-            clip (uint8 `3 T crop crop`), label, index, path; or a `Failure`.
+            clip (uint8 `3 T crop crop`) and, when asked for, twin (the same shape), label, index, path; or a `Failure`.
         """
-        epoch, i = key
-        rng = np.random.default_rng([self.seed, epoch, i])
+        i = key.sample
+        rng = np.random.default_rng([self.seed, key.epoch, i, key.draw])
         sample, target = self.samples[i], self.targets[i]
         flip = bool(rng.random() < self.augment.flip)
+
+        def wanted(n: int) -> NDArray[np.int64]:
+            whole = train_indices(n, self.spec, rng)
+            return whole[(np.arange(key.frames) * 2 + 1) * len(whole) // (2 * key.frames)]
+
         try:
-            frames = decode(sample.path, lambda n: train_indices(n, self.spec, rng), sample.start, sample.end)
+            frames = decode(sample.path, wanted, sample.start, sample.end)
         except UnreadableVideo as error:
             return Failure(sample.path, error.reason, i, target)
-        box = random_box(frames.shape[1], frames.shape[2], self.spec, self.augment, rng)
-        clip = cut(frames, box, self.spec.crop, flip)
-        return {"clip": clip, "label": self.mirrored[i] if flip else target, "index": i, "path": sample.path}
+        label = self.mirrored[i] if flip else target
+        item: dict[str, Any] = {"label": label, "index": i, "path": sample.path}
+        for name in ("clip", "twin") if self.twins else ("clip",):
+            box = random_box(frames.shape[1], frames.shape[2], self.spec, self.augment, rng)
+            item[name] = cut(frames, box, key.crop, flip)
+        return item
 
 
 class TestVideos(Dataset[dict[str, Any] | Failure]):
@@ -152,10 +182,13 @@ def collate_train(items: Sequence[dict[str, Any] | Failure]) -> dict[str, Any]:
     """A batch of `TrainClips` items.
 
     Returns:
-        clip (uint8 `B 3 T S S` in `channels_last_3d` memory), label and index (int64 `B`), path (list), failures
-        (list of `Failure`). B is the number of items that are no failures: where it is 0, clip has shape `0`.
+        clip and, where items have one, twin (uint8 `B 3 T S S` in `channels_last_3d` memory), label and index (int64
+        `B`), path (list), failures (list of `Failure`). B is the number of items that are no failures: where it is 0,
+        clip has shape `0`.
     """
-    return _collate(items, "clip", (1, 2, 3, 0))
+    batch = _collate(items, "clip", (1, 2, 3, 0))
+    twins = [item["twin"] for item in items if isinstance(item, dict) and "twin" in item]
+    return batch | {"twin": _stack(twins, (1, 2, 3, 0))} if twins else batch
 
 
 def collate_test(items: Sequence[dict[str, Any] | Failure]) -> dict[str, Any]:

@@ -1,16 +1,19 @@
-"""Manifests: which videos there are, what each shows and to which split it belongs, from a folder or a CSV."""
+"""Manifests: which videos there are, what each shows and to which split, from a folder, a CSV or a catalogue."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from kinema.data.catalogues import list_catalogue
+from kinema.data.catalogues import parse as parse_catalogue
 from kinema.data.report import Finding, count
 from kinema.data.sources import Notes, Sample, check_paths, clean_label, read_table, walk
 from kinema.errors import KinemaError, unknown
@@ -24,9 +27,10 @@ class Manifest:
     """A labelled data set.
 
     Attributes:
-        source: the folder or CSV it was read from.
-        samples: in the order of the CSV, or sorted by path.
-        labels: every label of the whole data set, sorted; a split keeps all of them.
+        source: the folder, CSV or catalogue it was read from.
+        samples: in the order of the CSV or of the annotation files, or sorted by path.
+        labels: every label of the whole data set, a split keeps all of them; sorted, but of a catalogue in the order of
+            public checkpoints.
         flip_map: the label that each left- or right-handed label gets when a clip is mirrored; holds both directions.
         held_out: the split `test` was chosen by Kinema, because the data names none.
         remarks: sentences that a person should read before they trust the reading (files ignored, split chosen).
@@ -72,12 +76,14 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
     - A folder with `train/`, `val/`, `test/` … folders of class folders, or a folder of class folders. A class folder
       holds video files and/or one folder of pictures a video.
 
+    - A catalogue with its folder, such as `something_v2:/data/ssv2` or `ucf101/2:/data/ucf` (`kinema.data.catalogues`).
+
     `flip_map.json` beside it ({"step left": "step right"}) says which labels a mirrored clip swaps. Where no split is
     named, a fifth of the videos of every class, chosen by a hash of their relative paths, becomes `test`.
 
     Args:
-        data: the folder or CSV.
-        check: look whether every path of a CSV exists.
+        data: the folder, CSV or catalogue.
+        check: look whether every path of a CSV exists, and every video of a catalogue that can be had whole.
 
     Raises:
         KinemaError: nothing that can be trained or tested on without mending; `survey` lists all that is wrong.
@@ -91,15 +97,21 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
 
 
 def survey(data: str | Path, *, check: bool = True) -> Survey:
-    """Reads the manifest of a folder or CSV (see `read_manifest`) and lists all that is wrong with it.
+    """Reads the manifest of what a person calls their data (see `read_manifest`) and lists all that is wrong with it.
 
     Args:
-        data: the folder or CSV.
-        check: look whether every path of a CSV exists.
+        data: the folder, CSV or catalogue.
+        check: as for `read_manifest`.
 
     Raises:
         KinemaError: there is nothing to list: no such folder, an empty one, a CSV without the columns it needs.
     """
+    catalogue = parse_catalogue(data)
+    if catalogue is not None:
+        found = list_catalogue(catalogue, check=check)
+        notes = Notes(catalogue.root, list(found.findings))
+        flips = _flip_map(catalogue.root, found.labels, notes) or found.flip_map
+        return _survey(str(data), found.samples, found.labels, flips, notes)
     source = Path(data)
     if not source.exists():
         raise KinemaError(f"no folder or CSV at {str(source)!r}{nearest_name(source)}: correct the path")
@@ -121,16 +133,51 @@ def survey(data: str | Path, *, check: bool = True) -> Survey:
         message = f"{notes.source}: {count(len(paths), 'row')} without a split while others have one: fill in all"
         notes.findings.append(Finding("error", "no-split", message, paths))
     labels = tuple(sorted({s.label for s in samples}))
-    flip_map: dict[str, str] = {}
-    try:
-        flip_map = read_flip_map(root / "flip_map.json", labels)
-    except KinemaError as error:
-        notes.findings.append(Finding("error", "flip-map", str(error)))
+    return _survey(str(source), samples, labels, _flip_map(root, labels, notes), notes, held_out=held_out)
+
+
+def _survey(
+    source: str,
+    samples: Sequence[Sample],
+    labels: tuple[str, ...],
+    flip_map: dict[str, str],
+    notes: Notes,
+    *,
+    held_out: bool = False,
+) -> Survey:
     findings = notes.all()
     remarks = [f.message for f in findings if f.severity == "warning"]
     if held_out:
         remarks.append(f"{source} names no split: a fifth of the videos of every class is held out as test")
-    return Survey(Manifest(str(source), tuple(samples), labels, flip_map, held_out, tuple(remarks)), findings)
+    return Survey(Manifest(source, tuple(samples), labels, flip_map, held_out, tuple(remarks)), findings)
+
+
+def _flip_map(root: Path, labels: tuple[str, ...], notes: Notes) -> dict[str, str]:
+    try:
+        return read_flip_map(root / "flip_map.json", labels)
+    except KinemaError as error:
+        notes.findings.append(Finding("error", "flip-map", str(error)))
+        return {}
+
+
+def data_root(data: str | Path) -> Path:
+    """The folder in which the videos of a source lie, and to which its paths are relative."""
+    catalogue = parse_catalogue(data)
+    if catalogue is not None:
+        return catalogue.root
+    path = Path(data)
+    return path if path.is_dir() else path.parent
+
+
+def data_name(data: str | Path) -> str:
+    """A short name of a source, of letters that every file system takes: `ucf101-1`, `kinetics400`, `puppets`."""
+    catalogue = parse_catalogue(data)
+    if catalogue is not None:
+        return catalogue.short
+    path = Path(data)
+    named = path.parent if path.name == "manifest.csv" else path
+    name = named.stem if named.suffix.lower() == ".csv" else named.resolve().name
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "data"
 
 
 def require_trainable(manifest: Manifest) -> None:

@@ -8,10 +8,10 @@ from kinema.data.reading.frame_folder import FrameFolder, frame_names
 from kinema.data.reading.info import VideoInfo, ticks
 from kinema.data.reading.video_file import VideoReader
 
-__all__ = ["FrameFolder", "VideoInfo", "VideoReader", "is_video", "open_video", "probe", "ticks"]
+__all__ = ["SUFFIXES", "FrameFolder", "VideoInfo", "VideoReader", "is_video", "open_video", "probe", "ticks"]
 
 # fmt: off
-_SUFFIXES = frozenset((
+SUFFIXES = frozenset((
     ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf",
     ".flv", ".f4v", ".3gp", ".ogv", ".vob", ".divx", ".h264", ".264", ".hevc", ".h265", ".mjpeg", ".mjpg", ".ivf",
     ".y4m", ".gif",
@@ -24,7 +24,7 @@ def is_video(path: str | Path) -> bool:
     path = Path(path)
     if path.is_dir():
         return bool(frame_names(path))
-    return path.suffix.lower() in _SUFFIXES
+    return path.suffix.lower() in SUFFIXES
 
 
 def open_video(path: str | Path) -> VideoReader | FrameFolder:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from kinema.cores import loader_workers, one_thread, room_for_readers
 from kinema.data.datasets import TestVideos, collate_test, label_indices
@@ -19,9 +19,19 @@ from kinema.data.sources import Sample
 from kinema.errors import KinemaError, RunError
 from kinema.evaluation.metrics import Metrics, measure, true_ranks
 from kinema.evaluation.views import ViewProof, ViewSummary, prove, summarise
+from kinema.processes import connection, everyones
 from kinema.recognizer import Recognizer
 
 Progress = Callable[[int, int], object]  # videos done, videos expected
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one video: its averaged scores K or why it could not be read, and what its views were."""
+
+    scores: NDArray[np.float32] | None
+    error: str | None
+    proof: ViewProof | None
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,7 @@ def evaluate(
     """Tests a recognizer.
 
     A video that cannot be read is an error of the test: it is kept, noted with the reason, and wrong in every figure.
+    Processes that are connected (`kinema.processes.connected`) share the videos, and each gets the whole result.
 
     Args:
         recognizer: what is tested.
@@ -95,7 +106,7 @@ def evaluate(
         batch: views in one pass of the network.
         device: where the network goes; None leaves it where it is.
         train_labels: label of every training video, for the figure of always naming the most frequent one.
-        progress: called after every few videos with the videos done and expected.
+        progress: called after every few videos with the videos that this process has done and shall do.
 
     Raises:
         KinemaError: a label that the recognizer does not have, views that cannot be cut, or an empty manifest.
@@ -109,25 +120,30 @@ def evaluate(
     data = TestVideos(manifest, recognizer.labels, recognizer.spec, clips, crops)
     if device is not None:
         recognizer.to(device)
-    n, total = len(data), clips * crops
-    scores = np.full((n, len(recognizer.labels)), np.nan, dtype=np.float32)
-    errors: list[str | None] = [None] * n
-    proofs: list[ViewProof | None] = [None] * n
-    seen = np.zeros(n, dtype=np.int64)
-    for read in _batches(data, max(1, batch // total), workers):
+    n, total, here = len(data), clips * crops, connection()
+    own = range(here.rank, n, here.world)
+    rows: dict[int, Row] = {}
+    for read in _batches(Subset(data, own), max(1, batch // total), workers):
         for failure in read["failures"]:
-            seen[failure.index] += 1
-            errors[failure.index] = failure.reason
+            _count(rows, failure.index, Row(None, failure.reason, None))
         if read["path"]:
-            places = read["index"].numpy()
-            np.add.at(seen, places, 1)
-            scores[places] = _average(recognizer, read["views"], batch, read["path"])
-            for place, keys in zip(places, read["keys"], strict=True):
-                proofs[place] = prove(keys)
+            means = _average(recognizer, read["views"], batch, read["path"])
+            for i, scores_of, keys in zip(read["index"].tolist(), means, read["keys"], strict=True):
+                _count(rows, i, Row(scores_of, None, prove(keys)))
         if progress is not None:
-            progress(int(seen.sum()), n)
-    if (seen != 1).any():  # a sampler that pads or drops would silently change the figures
-        raise AssertionError(f"{int((seen != 1).sum())} videos were not counted exactly once")
+            progress(len(rows), len(own))
+    whole: dict[int, Row] = {}
+    for part in everyones(rows):
+        for i, row in part.items():
+            _count(whole, i, row)
+    if len(whole) != n:  # a sampler that pads or drops would silently change the figures
+        raise AssertionError(f"{n - len(whole)} videos were not counted")
+    scores = np.full((n, len(recognizer.labels)), np.nan, dtype=np.float32)
+    for i, row in whole.items():
+        if row.scores is not None:
+            scores[i] = row.scores
+    errors = [whole[i].error for i in range(n)]
+    proofs = [whole[i].proof for i in range(n)]
     _require_read(manifest, errors)
     targets = np.array(label_indices(manifest, recognizer.labels), dtype=np.int64)
     return TestResult(
@@ -143,7 +159,13 @@ def evaluate(
     )
 
 
-def _batches(data: TestVideos, videos: int, workers: int) -> Any:
+def _count(rows: dict[int, Row], index: int, row: Row) -> None:
+    if index in rows:
+        raise AssertionError(f"video {index} was counted twice")
+    rows[index] = row
+
+
+def _batches(data: Subset, videos: int, workers: int) -> Any:
     """The loader's batches; a loader process that dies becomes one sentence."""
     workers = min(loader_workers(workers), -(-len(data) // videos))
     loader = DataLoader(

@@ -1,7 +1,38 @@
 """Networks: one family is one file, each registers its names."""
 
-from kinema.models import mtnet, r3d, resnet2d, x3d
+from kinema.models import (
+    cidc,
+    csn,
+    efficientnet2d,
+    i3d,
+    inception3d,
+    mtnet,
+    r3d,
+    resnet2d,
+    resnext3d,
+    slowfast,
+    temporal_heads,
+    x3d,
+)
 from kinema.models.registry import create_model, find, list_models, register
 from kinema.models.video_model import VideoModel
 
-__all__ = ["VideoModel", "create_model", "find", "list_models", "mtnet", "r3d", "register", "resnet2d", "x3d"]
+__all__ = [
+    "VideoModel",
+    "cidc",
+    "create_model",
+    "csn",
+    "efficientnet2d",
+    "find",
+    "i3d",
+    "inception3d",
+    "list_models",
+    "mtnet",
+    "r3d",
+    "register",
+    "resnet2d",
+    "resnext3d",
+    "slowfast",
+    "temporal_heads",
+    "x3d",
+]

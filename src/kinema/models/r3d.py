@@ -17,7 +17,7 @@ from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
 from kinema.ops.recurrence import Cell, Fusion, Gate, SqueezeRecursion
 
-LAYERS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+LAYERS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
 class ResNet3D(VideoModel):
@@ -96,7 +96,7 @@ def r3d(
 ) -> ResNet3D:
     """A plain 3-D ResNet.
 
-    The networks of 3D-ResNets-PyTorch are `stem_frames=7`, 50 and 101 with `expansion=4`, the oldest weights of 34 with
+    The networks of 3D-ResNets-PyTorch are `stem_frames=7`, from 50 on with `expansion=4`, the oldest weights of 34 with
     `shortcut="A"`, r(2+1)d with `middle="convolution"`, the wide one `r3d_50` with `width=2, expansion=2`.
 
     Args:

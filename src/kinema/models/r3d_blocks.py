@@ -166,7 +166,7 @@ class BasicBlock(Block):
 
 
 class Bottleneck(Block):
-    """1x1x1, 3x3x3, 1x1x1 (depth 50 and 101); N C T H W -> N C' T' H' W'."""
+    """1x1x1, 3x3x3, 1x1x1 (depth 50 and more); N C T H W -> N C' T' H' W'."""
 
     kind = "bottleneck block"
     placements = ("start", "top", "mid", "end", "res", "final")

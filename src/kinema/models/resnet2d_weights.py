@@ -1,4 +1,4 @@
-"""Names of other releases of 2-D ResNets: torchvision's. Names only, no tensors."""
+"""Names of other releases of 2-D ResNets: torchvision, mmaction2 and MIT's TSM. Names only, no tensors."""
 
 from __future__ import annotations
 
@@ -7,13 +7,34 @@ import re
 # Parts for which a 2-D network has no weights; they keep the values with which they were built.
 NEW = re.compile(r"\.(t\.(weight|fixed)|cmm\..*|mix\.weight)$")
 
+# What makes a name of another release one of torchvision's.
+_RULES = [
+    (re.compile(pattern), target)
+    for pattern, target in (
+        # MIT's TSM: a ResNet of torchvision, its first convolutions inside the module that shifts, a classifier beside.
+        (r"^base_model\.", ""),
+        (r"\.net\.weight$", ".weight"),
+        (r"^new_fc\.", "fc."),
+        # mmaction2: the convolution and BatchNorm of a step are one module.
+        (r"^cls_head\.fc_cls\.", "fc."),
+        (r"^backbone\.conv1\.conv\.", "conv1."),
+        (r"^backbone\.conv1\.bn\.", "bn1."),
+        (r"^backbone\.(layer\d\.\d+)\.conv(\d)\.conv\.", r"\1.conv\2."),
+        (r"^backbone\.(layer\d\.\d+)\.conv(\d)\.bn\.", r"\1.bn\2."),
+        (r"^backbone\.(layer\d\.\d+)\.downsample\.conv\.", r"\1.downsample.0."),
+        (r"^backbone\.(layer\d\.\d+)\.downsample\.bn\.", r"\1.downsample.1."),
+    )
+]
+
 
 def candidates(name: str) -> list[str]:
-    """The names in a network of `resnet2d` that may stand for a name of torchvision's, likeliest first.
+    """The names in a network of `resnet2d` that may stand for a name of another release, likeliest first.
 
     A 3x3 convolution goes where the network has it: plain, in CSTM, or beside CMM. The prefix `module.` is dropped.
     """
     name = name.removeprefix("module.")
+    for pattern, target in _RULES:
+        name = pattern.sub(target, name)
     if name.startswith(("conv1.", "bn1.")):
         name = "stem." + name.replace("1", "", 1)
     name = re.sub(r"^fc\.", "classifier.", name)

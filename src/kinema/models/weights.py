@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,27 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kinema.errors import KinemaError, RunError
-from kinema.models import r3d_weights, resnet2d_weights, x3d_weights
+from kinema.models import (
+    csn_weights,
+    efficientnet2d_weights,
+    i3d_weights,
+    inception3d_weights,
+    r3d_weights,
+    resnet2d_weights,
+    resnext3d_weights,
+    slowfast_weights,
+    x3d_weights,
+)
+from kinema.models.attached import Attached
+from kinema.models.csn import CSN
+from kinema.models.efficientnet2d import EfficientNet2D
+from kinema.models.i3d import InflatedResNet
+from kinema.models.inception3d import InceptionI3D
 from kinema.models.r3d import ResNet3D
+from kinema.models.releases import locate
 from kinema.models.resnet2d import ResNet2D
+from kinema.models.resnext3d import ResNeXt3D
+from kinema.models.slowfast import SlowFast
 from kinema.models.video_model import VideoModel
 from kinema.models.x3d import X3D
 
@@ -32,17 +51,35 @@ class Names:
         candidates: the names here that may stand for a name there, likeliest first.
         new: parts that no release has; they keep the values with which they were built.
         remarks: sentences about a file, from the names here and there.
+        reader: makes `candidates` for one file, from all its names, where a name alone does not tell.
+        convert: source name, its tensor, the shape wanted -> another tensor and what was done, or None.
+        left_out: how names here begin for which the network has no place on purpose.
     """
 
     candidates: Callable[[str], list[str]]
     new: re.Pattern[str]
     remarks: Callable[[Iterable[str], Iterable[str]], list[str]]
+    reader: Callable[[Collection[str]], Callable[[str], list[str]]] | None = None
+    convert: Callable[[str, Tensor, torch.Size], tuple[Tensor, str] | None] = lambda name, tensor, shape: None
+    left_out: tuple[str, ...] = ()
 
 
 _NONE = re.compile(r"(?!)")
 _FAMILIES: dict[type[VideoModel], Names] = {
+    CSN: Names(csn_weights.candidates, _NONE, csn_weights.remarks),
+    EfficientNet2D: Names(efficientnet2d_weights.candidates, _NONE, lambda own, source: []),
+    InflatedResNet: Names(
+        i3d_weights.candidates, i3d_weights.NEW, i3d_weights.remarks, i3d_weights.reader, i3d_weights.convert
+    ),
+    InceptionI3D: Names(
+        inception3d_weights.candidates, _NONE, lambda own, source: [], convert=inception3d_weights.convert
+    ),
     ResNet2D: Names(resnet2d_weights.candidates, resnet2d_weights.NEW, lambda own, source: []),
     ResNet3D: Names(r3d_weights.candidates, r3d_weights.NEW, r3d_weights.remarks),
+    ResNeXt3D: Names(resnext3d_weights.candidates, _NONE, lambda own, source: []),
+    SlowFast: Names(
+        slowfast_weights.candidates, i3d_weights.NEW, slowfast_weights.remarks, convert=slowfast_weights.convert
+    ),
     X3D: Names(x3d_weights.candidates, _NONE, x3d_weights.remarks),
 }
 _OWN = Names(lambda name: [name], _NONE, lambda own, source: [])
@@ -60,6 +97,7 @@ class ImportReport:
         shapes: names of the network whose shape the source does not have, with both shapes.
         classifier: whether the final layer was taken over; otherwise it is new.
         remarks: what a person should know beyond the names.
+        converted: name in the network -> what was done to the source's tensor before it fitted.
     """
 
     loaded: dict[str, str]
@@ -69,6 +107,7 @@ class ImportReport:
     shapes: tuple[str, ...]
     classifier: bool
     remarks: tuple[str, ...]
+    converted: dict[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -79,6 +118,7 @@ class ImportReport:
         """For a person: the counts, then every name that did not go the plain way."""
         head = "taken over" if self.classifier else "new, as the numbers of classes differ or the source has none"
         lines = [f"{len(self.loaded)} tensors loaded; classifier {head}"]
+        lines += [f"  {count} of them {done}" for done, count in Counter(self.converted.values()).items()]
         for what, names in (("new, left as built", self.new), ("missing in the file", self.missing),
                             ("not used", self.unused), ("of another shape", self.shapes)):  # fmt: skip
             lines += [f"  {what}: {name}" for name in names]
@@ -99,7 +139,9 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
         if path.is_dir() and (path / inside).is_file():
             path = path / inside
     if not path.is_file():
-        raise KinemaError(f"{path}: there is no such file of weights; check the path")
+        raise KinemaError(
+            f"{path}: there is no such file of weights; check the path, or give a name of `kinema weights list`"
+        )
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -107,7 +149,9 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError) as error:
-        raise KinemaError(f"{path}: not a safetensors file ({error})") from error
+        raise KinemaError(
+            f"{path}: not a safetensors file, or not the whole of one ({error}); fetch or save it again"
+        ) from error
     except Exception as error:  # the unpickler raises whatever the file leads it to
         raise KinemaError(
             f"{path}: holds more than tensors, or is damaged, and is not unpickled; save its state dict as safetensors"
@@ -123,42 +167,93 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
 def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportReport:
     """Puts tensors under the names of another release, or of this library, into a network.
 
-    Known are torchvision for the 2-D ResNets (TSN, TSM, STM), 3D-ResNets-PyTorch and the SRTG release for the 3-D ones,
-    PyTorchVideo and SlowFast for X3D. What fits is loaded, the report names everything that does not.
+    Which releases a family knows, its `*_weights` module says. What fits is loaded, the report names everything that
+    does not; of two tensors for the same place that differ, the second does not.
     """
-    names = next((n for family, n in _FAMILIES.items() if isinstance(model, family)), _OWN)
     own = model.state_dict()
+    names = _names(model)
+    if isinstance(model, Attached) and not any(name in own for name in tensors if name.startswith("backbone.")):
+        names = _under_backbone(_names(model.backbone), model.left_out)
     loaded: dict[str, str] = {}
-    unused, shapes, values = [], [], {}
-    for name, tensor in tensors.items():
-        target = next((t for t in names.candidates(name) if t in own), None)
-        if target is None:
-            unused.append(name)
+    converted: dict[str, str] = {}
+    values: dict[str, Tensor] = {}
+    unused, shapes = [], []
+    candidates = names.reader(tensors) if names.reader else names.candidates
+    for name, given in tensors.items():
+        target = next((t for t in candidates(name) if t in own), None)
+        made = names.convert(name, given, own[target].shape) if target else None
+        tensor = made[0] if made else given
+        if target is None or (target in values and not torch.equal(values[target], tensor)):
+            if not any(t.startswith(names.left_out) for t in candidates(name)):
+                unused.append(name)
         elif own[target].shape != tensor.shape:
             if not target.startswith("classifier."):
-                shapes.append(f"{target}, {tuple(own[target].shape)} for {tuple(tensor.shape)} of {name}")
+                shapes.append(f"{target}, {tuple(own[target].shape)} here and {tuple(tensor.shape)} there")
         else:
             loaded[name], values[target] = target, tensor
+            converted |= {target: made[1]} if made else {}
     classifier = {"classifier.weight", "classifier.bias"} <= set(values)
     if not classifier:  # half a classifier is none
         loaded = {k: v for k, v in loaded.items() if not v.startswith("classifier.")}
         values = {k: v for k, v in values.items() if not k.startswith("classifier.")}
+        converted = {k: v for k, v in converted.items() if k in values}
     model.load_state_dict({**own, **values})
     named = {s.split(",")[0] for s in shapes}
     left = [k for k in own if k not in values and k not in named and not k.startswith("classifier.")]
     new = tuple(k for k in left if names.new.search(k) or _NEW_EVERYWHERE.search(k))
     missing = tuple(k for k in left if k not in new and not k.endswith("num_batches_tracked"))
     remarks = tuple(names.remarks(own, tensors))
-    return ImportReport(loaded, new, missing, tuple(unused), tuple(shapes), classifier, remarks)
+    return ImportReport(loaded, new, missing, tuple(unused), tuple(shapes), classifier, remarks, converted)
+
+
+def _names(model: VideoModel) -> Names:
+    return next((n for family, n in _FAMILIES.items() if isinstance(model, family)), _OWN)
+
+
+def _under_backbone(names: Names, left_out: tuple[str, ...]) -> Names:
+    """For a file of the network on which another one stands: its names lead to the backbone, whose head is gone."""
+    gone = tuple(f"backbone.{part}." for part in left_out)
+
+    def reader(source: Collection[str]) -> Callable[[str], list[str]]:
+        candidates = names.reader(source) if names.reader else names.candidates
+        return lambda name: [f"backbone.{target}" for target in candidates(name)]
+
+    def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
+        source = list(source)
+        candidates = reader(source)
+        left = [name for name in source if any(target.startswith(gone) for target in candidates(name))]
+        found = names.remarks([name.removeprefix("backbone.") for name in own], source)
+        if left:
+            found = [*found, f"the head of the backbone is left out, this network has its own: {', '.join(left)}"]
+        return found
+
+    new = re.compile(rf"^(?!backbone\.)|{names.new.pattern}")
+    return Names(names.candidates, new, remarks, reader, names.convert, gone)
 
 
 def start_from(model: VideoModel, source: str | Path) -> ImportReport:
-    """Loads weights to train on from; everything but the classifier and the temporal parts must fit."""
-    report = import_weights(model, read_tensors(source))
+    """Loads weights to train on from; everything but the classifier and the temporal parts must fit.
+
+    Args:
+        model: takes the weights.
+        source: as `read_tensors`, or the name of a release that is here, or `imagenet` (see `releases.locate`).
+
+    Raises:
+        KinemaError: it does not exist or does not fit; what was loaded before that is left in the network.
+    """
+    name = str(model.architecture["name"])
+    report = import_weights(model, read_tensors(locate(source, name)))
     if not report.complete:
-        worst = [*report.shapes, *report.missing, *report.unused]
+        other = f"give weights of {name} with the same options"
+        kinds = [
+            (report.missing, "it lacks", other),
+            (report.unused, f"{name} has no place for", other),
+            (report.shapes, "another shape has", "build the network with the same width and options"),
+        ]
+        found, what, mend = next(kind for kind in kinds if kind[0])
+        names = "1 name" if len(found) == 1 else f"{len(found)} names"
         raise KinemaError(
-            f"{source}: does not fit {model.architecture['name']}: {len(worst)} names, first {worst[0]}; "
+            f"{source}: does not fit {name}: {what} {found[0]}, {names} in all; {mend}; "
             "`kinema weights import` lists them all"
         )
     return report

@@ -15,15 +15,17 @@ from kinema.ops.channelwise import ChannelwiseConv3d
 from kinema.ops.frame_conv import FrameConv3d
 from kinema.ops.x3d import SqueezeExcitation, X3DHead, X3DStem
 
-Size = Literal["s", "m", "l"]
+Size = Literal["s", "m", "l", "xl"]
 # Frames, their distance, crop and short side of the paper (tables 2 and 4), factor on the depths of the stages.
 SIZES: dict[Size, tuple[int, int, int, int, float]] = {
     "s": (13, 6, 160, 182, 2.2),
     "m": (16, 5, 224, 256, 2.2),
     "l": (16, 5, 312, 356, 5.0),
+    "xl": (16, 5, 312, 356, 5.0),
 }
 DEPTHS = (1, 2, 5, 3)
-CHANNELS = (24, 48, 96, 192)
+# 12, 24, 48 and 96 times 2, for XL times 2.9, rounded to multiples of 8.
+CHANNELS, XL_CHANNELS = (24, 48, 96, 192), (32, 72, 136, 280)
 EXPANSION = 2.25
 
 
@@ -75,13 +77,20 @@ class X3D(VideoModel):
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
 
     def __init__(
-        self, depth: float, num_classes: int, width: float, dropout: float, shortcut_norm: bool, spec: ClipSpec
+        self,
+        stages: tuple[int, ...],
+        depth: float,
+        num_classes: int,
+        width: float,
+        dropout: float,
+        shortcut_norm: bool,
+        spec: ClipSpec,
     ) -> None:
         super().__init__()
         self.clip_spec = spec
-        channels = max(1, round(CHANNELS[0] * width))
+        channels = max(1, round(stages[0] * width))
         self.stem = X3DStem(channels)
-        for i, (planes, count) in enumerate(zip(CHANNELS, DEPTHS, strict=True)):
+        for i, (planes, count) in enumerate(zip(stages, DEPTHS, strict=True)):
             out_channels = max(1, round(planes * width))
             inner = int(out_channels * EXPANSION)
             blocks = []
@@ -112,12 +121,12 @@ def x3d(
     dropout: float = 0.5,
     shortcut_norm: bool = False,
 ) -> X3D:
-    """X3D-S, -M and -L.
+    """X3D-S, -M, -L and -XL.
 
     Args:
         size: fixed by the name.
         num_classes: outputs.
-        frames: T; None is the paper's, 13 for S and 16 for M and L.
+        frames: T; None is the paper's, 13 for S and 16 for the others.
         width: multiplies all channels.
         dropout: before the classifier.
         shortcut_norm: a BatchNorm on the first shortcut too, whose channels do not change. SlowFast's release has it,
@@ -128,4 +137,5 @@ def x3d(
         frames=frames or native, stride=stride, sampler="dense", short_side=short_side, crop=crop,
         mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225),
     )  # fmt: skip
-    return X3D(depth, num_classes, width, dropout, shortcut_norm, spec)
+    stages = XL_CHANNELS if size == "xl" else CHANNELS
+    return X3D(stages, depth, num_classes, width, dropout, shortcut_norm, spec)

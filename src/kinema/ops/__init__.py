@@ -1,9 +1,11 @@
 """Operators: one equation of a paper is one operator, on tensors `N C T H W`."""
 
+from kinema.ops.cidc import DirectionalConv, spatial_attention
 from kinema.ops.class_regularisation import ClassRegularisation
 from kinema.ops.cycle import cycle_consistent, soft_nearest
 from kinema.ops.layout import check_clips, fold_time, unfold_time
 from kinema.ops.mtconv import MTConv
+from kinema.ops.nonlocal_attention import NonLocal
 from kinema.ops.pooling import average_pool, prolong, soft_pool, stochastic_pool
 from kinema.ops.recurrence import SqueezeRecursion, open_rates, recurrent, set_gate
 from kinema.ops.selection import select_frames, triplet_scores
@@ -14,7 +16,9 @@ __all__ = [
     "CMM",
     "CSTM",
     "ClassRegularisation",
+    "DirectionalConv",
     "MTConv",
+    "NonLocal",
     "SqueezeRecursion",
     "average_pool",
     "check_clips",
@@ -27,6 +31,7 @@ __all__ = [
     "set_gate",
     "soft_nearest",
     "soft_pool",
+    "spatial_attention",
     "stochastic_pool",
     "temporal_shift",
     "triplet_scores",

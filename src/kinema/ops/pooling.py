@@ -183,6 +183,8 @@ def _blocks(x: Tensor, kernel: Kernel) -> Iterator[tuple[Index, Index, Kernel]]:
     Gives the place in the clip, the place in the result, and the kernel.
     """
     frames = (_CPU_CHUNK if x.device.type == "cpu" else _CHUNK) * x.shape[2] // max(1, x.numel())
+    if x.is_meta:  # nothing is computed there, and a block costs as much as the whole clip
+        frames = x.shape[2]
     most = (max(1, frames // kernel[0]), x.shape[3], x.shape[4])
     spans = [_spans(size, k, limit) for size, k, limit in zip(x.shape[2:], kernel, most, strict=True)]
     everything = slice(None)

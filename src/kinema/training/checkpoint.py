@@ -1,7 +1,8 @@
-"""Checkpoints: written in one step, read without unpickling code, the newest two kept."""
+"""Checkpoints: written in one step, hashed, read without unpickling code, the newest two kept."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Callable
@@ -13,20 +14,32 @@ import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
-from kinema.errors import KinemaError
+from kinema.errors import KinemaError, RunError
 from kinema.files import replace_file
 
 KEPT = 2
+_NAME = re.compile(r"epoch-(\d{4,})(?:\+(\d+))?\.ckpt")
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's reading and writing of checkpoints, by way of `replace_file` and `weights_only=True`."""
+    """Lightning's reading and writing of checkpoints, by way of `replace_file` and `weights_only=True`.
+
+    Beside every checkpoint lies its SHA-256, written first: a checkpoint without one is not whole.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes `path` whole or not at all; a full disk raises `RunError`."""
+        path = Path(path)
         buffer = io.BytesIO()  # torch.save to a file reports a full disk as a RuntimeError of its own
         torch.save(checkpoint, buffer)
-        replace_file(Path(path), lambda part: part.write_bytes(buffer.getbuffer()))
+        path.unlink(missing_ok=True)  # else an old one would for a moment lie beside the new hash
+        digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
+        replace_file(_hash_file(path), lambda part: part.write_text(digest + "\n", encoding="ascii"))
+        try:
+            replace_file(path, lambda part: part.write_bytes(buffer.getbuffer()))
+        except RunError:
+            _hash_file(path).unlink()
+            raise
 
     def load_checkpoint(
         self,
@@ -37,48 +50,91 @@ class AtomicCheckpointIO(CheckpointIO):
         """Reads tensors and plain values; anything else in the file is refused."""
         try:
             return torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        except Exception as error:  # a damaged archive raises whatever its first bad byte leads to
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except Exception as error:  # the unpickler raises whatever the file leads it to
             raise KinemaError(
-                f"{path}: not a readable checkpoint ({reason}); remove it to go on from the one before"
+                f"{path}: is whole but holds more than tensors and plain values; remove it to go on from the one before"
             ) from error
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Removes the file if it is there."""
+        """Removes the file, if it is there, and its hash."""
         Path(path).unlink(missing_ok=True)
+        _hash_file(Path(path)).unlink(missing_ok=True)
 
 
 class Checkpoints(Checkpoint):
-    """Saves after every epoch, with the state of every source of randomness."""
+    """Saves after every epoch, and within an epoch after every so many steps.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    No random state is saved: all that is random follows from seed, epoch and step.
+    """
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder, self.every = folder, every
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Writes `epoch-0007+0500.ckpt` when seven epochs and 500 steps of the eighth are done."""
+        done = batch_idx + 1
+        if done % self.every == 0 and done < trainer.num_training_batches:
+            self._save(trainer, f"epoch-{trainer.current_epoch:04d}+{done:04d}.ckpt")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes `epoch-0007.ckpt` and forgets all but the newest two."""
-        trainer.save_checkpoint(self.folder / f"epoch-{trainer.current_epoch + 1:04d}.ckpt")
-        for old in found(self.folder)[:-KEPT]:
-            old.unlink()
+        """Writes `epoch-0007.ckpt`."""
+        self._save(trainer, f"epoch-{trainer.current_epoch + 1:04d}.ckpt")
 
-    def state_dict(self) -> dict[str, Any]:
-        """Every random state of this process; the loader needs none, it draws from (seed, epoch, sample)."""
-        state: dict[str, Any] = {"torch": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            state["cuda"] = torch.cuda.get_rng_state_all()
-        return state
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Puts them back."""
-        torch.set_rng_state(state_dict["torch"].cpu())
-        if "cuda" in state_dict and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([s.cpu() for s in state_dict["cuda"]])
+    def _save(self, trainer: pl.Trainer, name: str) -> None:
+        trainer.save_checkpoint(self.folder / name)
+        if trainer.is_global_zero:
+            for old in found(self.folder)[:-KEPT]:
+                AtomicCheckpointIO().remove_checkpoint(old)
 
 
-def epochs_done(path: Path) -> int:
-    """How many epochs lie behind a checkpoint."""
-    return int(path.stem.removeprefix("epoch-"))
+def done(path: Path) -> tuple[int, int]:
+    """The epochs that lie behind a checkpoint, and the steps of the one it was written in."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise ValueError(f"{path.name} is no name of a checkpoint")
+    return int(match[1]), int(match[2] or 0)
 
 
 def found(folder: Path) -> list[Path]:
     """The checkpoints of a folder, oldest first."""
-    return sorted(p for p in folder.glob("epoch-*.ckpt") if re.fullmatch(r"epoch-\d{4,}\.ckpt", p.name))
+    return sorted((p for p in folder.glob("epoch-*.ckpt") if _NAME.fullmatch(p.name)), key=done)
+
+
+def newest(folder: Path, say: Callable[[str], None], *, tidy: bool = True) -> Path | None:
+    """The newest checkpoint that is whole, or None where there is none at all.
+
+    Args:
+        folder: the checkpoints of a run.
+        say: receives a line about each damaged one.
+        tidy: set damaged ones aside under the name `….damaged`; of several processes only one should.
+
+    Raises:
+        KinemaError: there are checkpoints and all are damaged.
+    """
+    paths = found(folder)
+    for path in reversed(paths):
+        if _whole(path):
+            return path
+        if tidy:
+            path.rename(path.with_name(path.name + ".damaged"))
+        say(f"{path}: damaged (its SHA-256 is not the one it was written with), set aside as {path.name}.damaged")
+    if paths:
+        raise KinemaError(
+            f"{folder}: none of its {len(paths)} checkpoints is whole; give another --out, or remove the folder to "
+            "train from the start"
+        )
+    return None
+
+
+def _whole(path: Path) -> bool:
+    written = _hash_file(path)
+    if not written.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == written.read_text(encoding="ascii").strip()
+
+
+def _hash_file(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from kinema.data.photometric import Photometric
 from kinema.data.transforms import Augment
 from kinema.errors import KinemaError, unknown
+from kinema.training.multigrid import Multigrid
+from kinema.training.twins import Twins
 
 Schedule = Literal["step", "cosine", "constant"]
 Precision = Literal["32", "bf16", "16"]
-Learn = Literal["all", "class_regularisation"]
+Learn = Literal["all", "classifier", "class_regularisation"]
+Balance = Literal["none", "classes"]
+Logger = Literal["tensorboard", "csv", "wandb", "none"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,9 @@ class Optim:
         gamma: factor of `step`.
         warmup: epochs, whole or in part, during which the rate rises linearly from a hundredth of its value.
         clip_norm: longest gradient (2-norm over all parameters); 0 does not clip.
+        feature_rate: factor of the rate of everything but the classifier, as in fine-tuning; 0 freezes it.
+        rates: factor of the rate of the parameters whose names begin so, such as {layer1: 0, layer4: 0.1}; the longest
+            beginning decides, 0 freezes, and what none names follows feature_rate.
     """
 
     lr: float = 0.01
@@ -38,15 +46,20 @@ class Optim:
     gamma: float = 0.1
     warmup: float = 0.0
     clip_norm: float = 20.0
+    feature_rate: float = 1.0
+    rates: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.schedule not in get_args(Schedule):
             raise unknown("optim.schedule", str(self.schedule), get_args(Schedule))
         if self.lr <= 0:
             raise KinemaError(f"optim.lr is {self.lr}: give a number above 0")
-        for name in ("momentum", "weight_decay", "warmup", "clip_norm"):
+        for name in ("momentum", "weight_decay", "warmup", "clip_norm", "feature_rate"):
             if getattr(self, name) < 0:
                 raise KinemaError(f"optim.{name} is {getattr(self, name)}: give 0 or more")
+        for name, rate in self.rates.items():
+            if rate < 0:
+                raise KinemaError(f"optim.rates.{name} is {rate}: give 0 or more")
         if self.nesterov and self.momentum == 0:
             raise KinemaError("optim.nesterov needs optim.momentum above 0")
 
@@ -70,11 +83,26 @@ class TrainConfig:
         precision: 32, bf16 or 16 (mixed precision).
         optim: optimiser and schedule.
         augment: crops and flips.
-        learn: `all` weights, or only those of `class_regularisation`, with everything else frozen, BatchNorm included.
+        photometric: blur, colour and affine changes of training clips, on the device.
+        mixup: of pairs of clips, the parameter of the Beta distribution from which their shares are drawn; 0 is none.
+        label_smoothing: share of the target that is spread over all classes.
+        balance: `classes` draws clips so that every class comes equally often, with repeats; an epoch keeps its length.
+        twins: Twins Training, two augmentations of the same frames and the correlation loss.
+        multigrid: a schedule of smaller clips in larger batches.
+        learn: `all` weights, or only the `classifier`, or only those of `class_regularisation`, with everything else
+            frozen, BatchNorm included.
+        frozen_batchnorm: keep the statistics and the affine weights of every BatchNorm as they are at the start.
+        ema: decay of an exponential moving average of the weights, such as 0.999, which is then validated and saved; 0
+            is none.
         gate_warmup: epochs during which the temporal gates of SRTG are held open, so that their cells can learn.
         strict: stop at the first training video that cannot be read, instead of noting it in training-ledger.csv.
-        workers: processes that read videos; -1 is one a core, at most 8.
-        device: auto, cpu, cuda.
+        workers: processes that read videos, for each process that trains; -1 is one a core, at most 8.
+        device: auto, cpu, cuda, cuda:1.
+        processes: that train together, one a GPU (DistributedDataParallel); `batch` is shared among them. With torchrun
+            its number of processes counts.
+        deterministic: only kernels that give the same bits every time; on a GPU an exact resume needs it.
+        checkpoint_steps: steps after which a checkpoint is written within an epoch; one follows every epoch anyway.
+        logger: `tensorboard`, `csv`, `wandb` (offline unless WANDB_MODE says otherwise) or `none`, beside metrics.csv.
     """
 
     model: str
@@ -91,24 +119,41 @@ class TrainConfig:
     precision: Precision = "32"
     optim: Optim = field(default_factory=Optim)
     augment: Augment = field(default_factory=Augment)
+    photometric: Photometric = field(default_factory=Photometric)
+    mixup: float = 0.0
+    label_smoothing: float = 0.0
+    balance: Balance = "none"
+    twins: Twins = field(default_factory=Twins)
+    multigrid: Multigrid = field(default_factory=Multigrid)
     learn: Learn = "all"
+    frozen_batchnorm: bool = False
+    ema: float = 0.0
     gate_warmup: int = 0
     strict: bool = False
     workers: int = -1
     device: str = "auto"
+    processes: int = 1
+    deterministic: bool = False
+    checkpoint_steps: int = 500
+    logger: Logger = "tensorboard"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch"):
+        for name in ("epochs", "batch", "processes", "checkpoint_steps"):
             if getattr(self, name) < 1:
                 raise KinemaError(f"{name} is {getattr(self, name)}: give at least 1")
         if self.seed < 0:
             raise KinemaError(f"seed is {self.seed}: give 0 or more")
         if self.workers < -1:
             raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one a core")
-        if self.precision not in get_args(Precision):
-            raise unknown("precision", str(self.precision), get_args(Precision))
-        if self.learn not in get_args(Learn):
-            raise unknown("learn", str(self.learn), get_args(Learn))
+        closed = {"precision": Precision, "learn": Learn, "balance": Balance, "logger": Logger}
+        for name, allowed in closed.items():
+            if getattr(self, name) not in get_args(allowed):
+                raise unknown(name, str(getattr(self, name)), get_args(allowed))
+        if self.mixup < 0:
+            raise KinemaError(f"mixup is {self.mixup}: give 0 or more")
+        for name in ("label_smoothing", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise KinemaError(f"{name} is {getattr(self, name)}: give 0 or more, and less than 1")
         if self.gate_warmup < 0:
             raise KinemaError(f"gate_warmup is {self.gate_warmup}: give 0 or more epochs")
         for name in ("frames", "num_classes"):
@@ -121,11 +166,12 @@ class TrainConfig:
         values = asdict(self)
         values["optim"]["milestones"] = list(self.optim.milestones)
         values["augment"]["jitter"] = list(self.augment.jitter)
+        values["photometric"]["kinds"] = list(self.photometric.kinds)
         return values
 
 
 # What may differ between the command that began a run and the one that goes on with it.
-FREE = ("out", "workers", "device")
+FREE = ("out", "workers", "device", "processes", "checkpoint_steps", "logger")
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

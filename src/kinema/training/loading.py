@@ -1,8 +1,9 @@
-"""Batches for training: an order that depends on seed and epoch alone, so that a run can be taken up again anywhere."""
+"""Batches for training: they depend on seed, epoch and step alone, so that a run can be taken up anywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,58 +12,92 @@ from torch.utils.data import DataLoader, Sampler
 
 from kinema.clip_spec import ClipSpec
 from kinema.cores import loader_workers, one_thread
-from kinema.data.datasets import Failure, TestVideos, TrainClips, collate_train
+from kinema.data.datasets import ClipKey, Failure, TestVideos, TrainClips, collate_train
 from kinema.data.manifest import Manifest
+from kinema.processes import Place
 from kinema.training.config import TrainConfig
+from kinema.training.mixing import balanced_order
+from kinema.training.multigrid import Shape, plan
 
 
-class EpochOrder(Sampler[tuple[int, int]]):
-    """Every sample once, in an order drawn from (seed, epoch); yields (epoch, sample).
+class Batches(Sampler[list[ClipKey]]):
+    """The batches of an epoch, every sample once (or every class equally often), in an order drawn from (seed, epoch).
 
     The epoch travels with the sample, because the workers of a loader outlive an epoch and must know it for the
-    augmentation.
+    augmentation. Each process of several gets every n-th clip of a batch.
+
+    Args:
+        steps: number and shape of the clips of each batch.
+        targets: class of each sample.
+        config: seed and balance of the run.
+        place: which process of how many.
     """
 
-    def __init__(self, samples: int, seed: int) -> None:
-        self.samples, self.seed, self.epoch = samples, seed, 0
+    def __init__(self, steps: Sequence[Shape], targets: Sequence[int], config: TrainConfig, place: Place) -> None:
+        self.steps, self.targets, self.place = steps, targets, place
+        self.seed, self.balance = config.seed, config.balance
+        self.epoch = self.first = 0
+        self.resumed: tuple[int, int] | None = None
+
+    @property
+    def sampler(self) -> Batches:
+        """Lightning tells the epoch to what it finds under this name."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before every epoch."""
         self.epoch = epoch
 
-    def __len__(self) -> int:
-        return self.samples
+    def go_on(self, epoch: int, step: int) -> None:
+        """The next batches are those of an epoch from a step on; epochs after it are whole again."""
+        self.epoch, self.resumed = epoch, (epoch, step)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.samples)
-        return iter([(self.epoch, int(i)) for i in order])
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[ClipKey]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        n = len(self.targets)
+        order = balanced_order(self.targets, n, rng) if self.balance == "classes" else rng.permutation(n)
+        first = self.resumed[1] if self.resumed and self.resumed[0] == self.epoch else 0
+        drawn: Counter[int] = Counter()
+        at = 0
+        for step, shape in enumerate(self.steps):
+            keys = []
+            for i in order[at : at + shape.clips].tolist():
+                keys.append(ClipKey(self.epoch, i, shape.frames, shape.crop, drawn[i]))
+                drawn[i] += 1
+            at += shape.clips
+            if step >= first:
+                yield keys[self.place.rank :: self.place.world]
 
 
 def train_loader(
-    manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool
-) -> DataLoader:
-    """Batches of augmented clips; the last batch of an epoch may be smaller."""
-    clips = TrainClips(manifest, labels, spec, config.augment, config.seed)
-    order = EpochOrder(len(clips), config.seed)
-    return _loader(clips, config, cuda, order, collate_train)
+    manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, place: Place
+) -> tuple[DataLoader, Batches]:
+    """Augmented clips in the shapes of the schedule, and what decides their order."""
+    clips = TrainClips(manifest, labels, spec, config.augment, config.seed, twins=config.twins.weight > 0)
+    steps = plan(config.multigrid, samples=len(clips), batch=config.batch, frames=spec.frames, crop=spec.crop)
+    batches = Batches(steps, clips.targets, config, place)
+    return _loader(clips, config, cuda, collate_train, batch_sampler=batches), batches
 
 
 def val_loader(
-    manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool
+    manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, place: Place
 ) -> DataLoader:
-    """One central clip of every video."""
-    return _loader(TestVideos(manifest, labels, spec, 1, 1), config, cuda, None, _collate_central)
+    """One central clip of every video; each process of several gets every n-th video."""
+    videos = TestVideos(manifest, labels, spec, 1, 1)
+    own = torch.utils.data.Subset(videos, range(place.rank, len(videos), place.world))
+    return _loader(own, config, cuda, _collate_central, batch_size=config.batch)
 
 
 def _loader(
-    data: torch.utils.data.Dataset, config: TrainConfig, cuda: bool, order: EpochOrder | None,
-    collate: Callable[[list[Any]], dict[str, Any]],
+    data: torch.utils.data.Dataset, config: TrainConfig, cuda: bool, collate: Callable[[list[Any]], dict[str, Any]],
+    **batching: Any,
 ) -> DataLoader:  # fmt: skip
     workers = loader_workers(config.workers)
     return DataLoader(
         data,
-        batch_size=config.batch,
-        sampler=order,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=cuda,
@@ -71,6 +106,7 @@ def _loader(
         # A loader without one draws from the global generator, how often depends on its workers, and dropout would
         # then differ with their number.
         generator=torch.Generator().manual_seed(config.seed),
+        **batching,
     )
 
 

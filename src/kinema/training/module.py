@@ -2,90 +2,164 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kinema.clip_spec import ClipSpec
+from kinema.data import photometric
 from kinema.data.transforms import to_input
 from kinema.errors import KinemaError, RunError
 from kinema.models import VideoModel
 from kinema.ops.recurrence import set_gate
+from kinema.processes import everyones, several, total
 from kinema.training.config import TrainConfig
+from kinema.training.learning import freeze, keep_frozen, parameter_groups
+from kinema.training.mixing import mixup
+from kinema.training.multigrid import Shape
 from kinema.training.schedule import factor
+from kinema.training.sub_batches import SubBatches
+from kinema.training.twins import gather_logits, twins_loss
+
+COUNTS = ("loss", "hits", "clips", "val_hits", "val_videos")
 
 
 class Training(pl.LightningModule):
-    """A network that learns by cross-entropy.
+    """A network that learns by cross-entropy, and with Twins Training by the correlation loss too.
+
+    All that is random about a step follows from (seed, epoch, step, process), so that a run can be taken up at any
+    step.
 
     Attributes:
         model: the network, clips N 3 T H W -> logits N K.
+        average: the moving average of the network's weights, or None.
         failures: training videos that could not be read, path -> reason.
         val_failures: the same of the validation split.
         tally: loss and hits of the epoch so far, summed over clips.
     """
 
-    def __init__(self, model: VideoModel, spec: ClipSpec, config: TrainConfig, steps: int) -> None:
+    def __init__(self, model: VideoModel, spec: ClipSpec, config: TrainConfig, steps: Sequence[Shape]) -> None:
         super().__init__()
         self.model, self.spec, self.config = model, spec, config
         self.steps = steps  # of an epoch
         self.failures: dict[str, str] = {}
         self.val_failures: dict[str, str] = {}
-        if config.learn == "class_regularisation":
-            if not model.class_regularisation:
-                raise KinemaError("learn is class_regularisation: give options.class_regularisation, a number a stage")
-            model.requires_grad_(False)
-            model.class_regularisation.requires_grad_(True)
+        freeze(model, config)
         if config.gate_warmup and not set_gate(model, open=True):
             raise KinemaError(
                 f"gate_warmup is {config.gate_warmup}, but {config.model} has no gate: set options.gate hard"
             )
-        self.tally = {"loss": 0.0, "hits": 0, "clips": 0, "val_hits": 0, "val_videos": 0}
+        self.average: AveragedModel | None = None
+        if config.ema:
+            self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+            self.average.requires_grad_(False).eval()
+        grid = config.multigrid
+        self.sub_batches = SubBatches(model) if grid.cycles != "none" and grid.sub_batches else None
+        self.tally: dict[str, float] = dict.fromkeys(COUNTS, 0.0)
+
+    @property
+    def result(self) -> VideoModel:
+        """The network that is validated and saved."""
+        averaged: Any = self.model if self.average is None else self.average.module
+        return averaged
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """SGD, its rate set anew before every step."""
         o = self.config.optim
         sgd = torch.optim.SGD(
-            [p for p in self.model.parameters() if p.requires_grad],
+            parameter_groups(self.model, o),
             o.lr,
             momentum=o.momentum,
             weight_decay=o.weight_decay,
             nesterov=o.nesterov,
         )
-        rate = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: factor(o, step / self.steps, self.config.epochs))
+        rate = torch.optim.lr_scheduler.LambdaLR(sgd, self._rate)
         return {"optimizer": sgd, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        n = len(self.steps)
+        return factor(self.config.optim, step / n, self.config.epochs) * self.steps[step % n].rate
 
     def transfer_batch_to_device(
         self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
     ) -> dict[str, Any]:
         """Moves the tensors alone; paths and failures are of no use to a device."""
-        moved = {key: batch[key].to(device, non_blocking=True) for key in ("clip", "label")}
-        return {**batch, **moved}
+        names = [key for key in ("clip", "twin", "label") if key in batch]
+        return {**batch, **{key: batch[key].to(device, non_blocking=True) for key in names}}
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
-        """Cross-entropy of the batch; None where none of its videos could be read."""
+        """The loss of the batch; None where none of its videos could be read."""
         for failure in batch["failures"]:
             if self.config.strict:
                 raise RunError(f"{failure.path}: {failure.reason}; mend or remove it, or train without --strict")
             self.failures[failure.path] = failure.reason
-        if not batch["path"]:
-            return None
-        logits = self.model(to_input(batch["clip"], self.spec)).float()
-        loss = F.cross_entropy(logits, batch["label"])
+        n = len(batch["path"])
+        everywhere = total(n)
+        if n == 0:
+            # Where processes learn together, each must take part in every step.
+            return self._nothing() if several() else None
+        loss = self._loss(batch, batch_idx)
         if not torch.isfinite(loss):
             raise RunError(
                 f"the loss is {loss.item()} at step {self.global_step} with the files {', '.join(batch['path'])}; "
                 "lower optim.lr, or use precision 32"
             )
-        n = len(batch["path"])
         self.tally["loss"] += loss.item() * n
-        self.tally["hits"] += int((logits.argmax(1) == batch["label"]).sum())
         self.tally["clips"] += n
+        # The mean over processes of the gradients is then the gradient of the mean over all clips.
+        return loss * (n * self.trainer.world_size / everywhere)
+
+    def _nothing(self) -> Tensor:
+        """A loss without a gradient."""
+        return torch.stack([p.sum() * 0 for p in self.model.parameters() if p.requires_grad]).sum()
+
+    def _loss(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        config, labels, n = self.config, batch["label"], len(batch["path"])
+        words = [config.seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.default_rng(words).integers(2**63)))  # of dropout
+        views = [batch["clip"], *([batch["twin"]] if "twin" in batch else [])]
+        targets, inputs = labels, []
+        for view, clips in enumerate(views):
+            changed = photometric.apply(clips, config.photometric, np.random.default_rng([*words, view]))
+            x = to_input(changed, self.spec)
+            if config.mixup or config.label_smoothing:  # the same pairs and shares in both views
+                x, targets = mixup(
+                    x, labels, self.model.classifier.out_features, config.mixup, config.label_smoothing,
+                    np.random.default_rng(words),
+                )  # fmt: skip
+            inputs.append(x)
+        logits = [z.float() for z in self._forward(inputs, n)]
+        loss = torch.stack([F.cross_entropy(z, targets) for z in logits]).mean()
+        if len(logits) == 2 and (n > 1 or config.twins.gather):  # a batch of which one clip could be read has none
+            given = [gather_logits(z) if config.twins.gather else z for z in logits]
+            loss = loss + config.twins.weight * twins_loss(
+                *given, beta=config.twins.beta, centre=config.twins.centre
+            )  # fmt: skip
+        self.tally["hits"] += sum(int((z.argmax(1) == labels).sum()) for z in logits) / len(logits)
         return loss
+
+    def _forward(self, inputs: list[Tensor], n: int) -> list[Tensor]:
+        joint = len(inputs) > 1 and self.config.twins.joint
+        if joint:
+            inputs = [torch.cat(inputs)]
+        if self.sub_batches is not None:
+            per_process = max(1, self.config.batch // self.trainer.world_size)
+            self.sub_batches.set(inputs[0].shape[0], per_process * (2 if joint else 1))
+        logits = [self.model(x) for x in inputs]
+        return list(logits[0].split(n)) if joint else logits
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """And after it the moving average."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One central clip of each video; a video that cannot be read counts as wrong."""
@@ -93,22 +167,39 @@ class Training(pl.LightningModule):
         for failure in batch["failures"]:
             self.val_failures[failure.path] = failure.reason
         if batch["path"]:
-            logits = self.model(to_input(batch["clip"], self.spec))
+            logits = self.result(to_input(batch["clip"], self.spec))
             self.tally["val_hits"] += int((logits.argmax(1) == batch["label"]).sum())
 
+    def on_train_start(self) -> None:
+        """A run that is taken up within an epoch does not begin that epoch anew."""
+        self._set_modes()
+
     def on_train_epoch_start(self) -> None:
-        """A new epoch, a new tally; what is frozen does not gather statistics either."""
-        if self.config.learn == "class_regularisation":
-            self.model.eval()
-            self.model.class_regularisation.train()
+        """A new epoch, a new tally."""
+        self._set_modes()
+        self.tally.update(dict.fromkeys(COUNTS, 0.0))
+
+    def _set_modes(self) -> None:
+        """What is frozen does not gather statistics either."""
+        keep_frozen(self.model, self.config)
         set_gate(self.model, open=self.current_epoch < self.config.gate_warmup)
-        self.tally.update(loss=0.0, hits=0, clips=0, val_hits=0, val_videos=0)
+
+    def meet(self) -> dict[str, float]:
+        """Brings the failures of all processes together; returns their summed tallies."""
+        for train, val in everyones((self.failures, self.val_failures)):
+            self.failures.update(train)
+            self.val_failures.update(val)
+        return {key: total(value) for key, value in self.tally.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The ledger survives a stop."""
+        """Ledger and tally survive a stop."""
+        self.meet()
         checkpoint["ledger"] = {"train": self.failures, "val": self.val_failures}
+        checkpoint["tally"] = everyones(self.tally)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """And is taken up again."""
+        """And are taken up again."""
         self.failures.update(checkpoint["ledger"]["train"])
         self.val_failures.update(checkpoint["ledger"]["val"])
+        if len(checkpoint["tally"]) > self.global_rank:
+            self.tally.update(checkpoint["tally"][self.global_rank])

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kinema.files import replace_file
 from kinema.ops.recurrence import open_rates
 from kinema.training.module import Training
+from kinema.training.multigrid import phases
 
 COLUMNS = ("epoch", "step", "lr", "train_loss", "train_top1", "val_top1", "val_videos", "seconds", "data_wait")
 
@@ -33,16 +34,16 @@ class Report(pl.Callback):
         self.path, self.epochs, self.say = path, epochs, say
         self.rows: list[dict[str, Any]] = []
         self.bar: Progress | None = None
-        self.began = self.epoch_began = self.idle_since = time.perf_counter()
-        self.waited = 0.0
-        self.first_epoch = 0
+        self.began = self.idle_since = time.perf_counter()
+        self.seconds: list[float] = []  # of every step of the epoch so far, waiting included
+        self.waits: list[float] = []
+        self.epochs_here = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes up the rows of the epochs that are done."""
-        self.began = time.perf_counter()
-        self.first_epoch = trainer.current_epoch
+        self.began = self.idle_since = time.perf_counter()
         self.rows = [row for row in read_metrics(self.path) if row["epoch"] <= trainer.current_epoch]
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and trainer.is_global_zero:
             from rich.console import Console
 
             self.bar = Progress(
@@ -50,19 +51,19 @@ class Report(pl.Callback):
                 TimeRemainingColumn(), TextColumn("left"), console=Console(stderr=True), transient=True,
             )  # fmt: skip
             steps = int(trainer.num_training_batches)
-            self.bar.add_task("training", total=self.epochs * steps, completed=trainer.current_epoch * steps)
+            self.bar.add_task("training", total=self.epochs * steps, completed=trainer.global_step)
             self.bar.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clocks."""
-        self.epoch_began = self.idle_since = time.perf_counter()
-        self.waited = 0.0
+        self.idle_since = time.perf_counter()
+        self.seconds, self.waits = [], []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """The step has had to wait for its batch since the last one ended."""
-        self.waited += time.perf_counter() - self.idle_since
+        self.waits.append(time.perf_counter() - self.idle_since)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -70,13 +71,19 @@ class Report(pl.Callback):
         """The next wait begins."""
         if self.bar is not None:
             self.bar.advance(self.bar.task_ids[0])
-        self.idle_since = time.perf_counter()
+        now = time.perf_counter()
+        self.seconds.append(now - self.idle_since)
+        self.epochs_here += 1 / trainer.num_training_batches
+        self.idle_since = now
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the row and the line."""
+        """Writes the row and the lines."""
         assert isinstance(pl_module, Training)
-        tally, now = pl_module.tally, time.perf_counter()
+        tally = pl_module.meet()
+        if not trainer.is_global_zero:
+            return
         epoch, clips = trainer.current_epoch + 1, max(1, tally["clips"])
+        seconds, waited = sum(self.seconds), sum(self.waits)
         row = {
             "epoch": epoch,
             "step": trainer.global_step,
@@ -84,22 +91,47 @@ class Report(pl.Callback):
             "train_loss": tally["loss"] / clips,
             "train_top1": tally["hits"] / clips,
             "val_top1": tally["val_hits"] / tally["val_videos"] if tally["val_videos"] else None,
-            "val_videos": tally["val_videos"] or None,
-            "seconds": now - self.epoch_began,
-            "data_wait": self.waited / max(1e-9, now - self.epoch_began),
+            "val_videos": int(tally["val_videos"]) or None,
+            "seconds": seconds,
+            "data_wait": waited / max(1e-9, seconds),
         }
         self.rows.append(row)
         self._write()
-        left = (now - self.began) / (epoch - self.first_epoch) * (self.epochs - epoch)
+        left = (time.perf_counter() - self.began) / max(1e-9, self.epochs_here) * (self.epochs - epoch)
         val = "" if row["val_top1"] is None else f", val top-1 {row['val_top1']:.1%}"
         self.say(
             f"epoch {epoch}/{self.epochs}: loss {row['train_loss']:.3f}, train top-1 {row['train_top1']:.1%}{val}, "
             f"{row['seconds']:.1f} s of which {row['data_wait']:.0%} waiting for data, {_clock(left)} left"
         )
+        for line in self._phases(pl_module):
+            self.say(line)
         if trainer.logger is not None:
             shown = {k: float(v) for k, v in row.items() if v is not None and k not in ("epoch", "step")}
             shown |= {f"open_rate/{name}": rate for name, rate in open_rates(pl_module.model).items()}
             trainer.logger.log_metrics(shown, step=trainer.global_step)
+
+    def _phases(self, module: Training) -> list[str]:
+        """Where the shape of the clips changes: the time of each phase, and how much of it went into waiting."""
+        found = phases(module.steps)
+        if len(found) < 2 or len(self.seconds) < len(module.steps):  # an epoch that was taken up has not seen all
+            return []
+        lines = []
+        for name, first, last in found:
+            seconds, waits = sum(self.seconds[first : last + 1]), sum(self.waits[first : last + 1])
+            steps, clips = last + 1 - first, sum(s.clips for s in module.steps[first : last + 1])
+            lines.append(
+                f"  {name}: {clips} clips in {steps} steps, {seconds:.1f} s, {clips / max(1e-9, seconds):.1f} clips/s, "
+                f"{waits / max(1e-9, seconds):.0%} waiting for data"
+            )
+        return lines
+
+    def state_dict(self) -> dict[str, Any]:
+        """The clocks of an epoch that is not over."""
+        return {"seconds": self.seconds, "waits": self.waits}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.seconds, self.waits = list(state_dict["seconds"]), list(state_dict["waits"])
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Takes the bar away."""

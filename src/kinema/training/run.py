@@ -1,7 +1,7 @@
 """`train`: from a configuration to a run folder with a recognizer in it.
 
-A run folder holds `config.yaml`, `metrics.csv`, `checkpoints/`, `tensorboard/`, where videos could not be read
-`training-ledger.csv`, and at the end `recognizer/`.
+A run folder holds `config.yaml`, `metrics.csv`, `checkpoints/`, what its logger writes (`tensorboard/`), where videos
+could not be read `training-ledger.csv`, and at the end `recognizer/`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,28 +18,31 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from kinema.clip_spec import ClipSpec
 from kinema.cores import denormals_as_zero, room_for_readers
-from kinema.data.manifest import Manifest, read_manifest, require_trainable
+from kinema.data.manifest import Manifest, data_name, read_manifest, require_trainable
 from kinema.errors import KinemaError, RunError
 from kinema.files import replace_file
 from kinema.models import VideoModel, create_model
 from kinema.models.weights import start_from
+from kinema.processes import Place, place
 from kinema.recognizer import Recognizer
-from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, epochs_done, found
+from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, done, found, newest
 from kinema.training.config import TrainConfig, differences
 from kinema.training.loading import train_loader, val_loader
+from kinema.training.loggers import logger
 from kinema.training.module import Training
+from kinema.training.multigrid import describe
 from kinema.training.report import Report, read_metrics
+from kinema.training.twins import doubts
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 def run_folder(config: TrainConfig) -> Path:
     """Where the run of a configuration goes."""
-    return Path(config.out or f"runs/{config.model}-{Path(config.data).stem}")
+    return Path(config.out or f"runs/{config.model}-{data_name(config.data)}")
 
 
 def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
@@ -55,18 +59,23 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
         KinemaError: bad data or configuration, or a folder that holds another run.
         RunError: the loss is not finite, the disk is full, no video can be read.
     """
+    here = place(config.processes)
+    if not here.first:
+        say = _silent
     manifest = read_manifest(config.data)
     learned = manifest.split(config.train_split)
     require_trainable(learned)
     model, spec = _network(config, learned.labels)
     out = run_folder(config)
-    _open_folder(out, config)
+    if here.first:
+        _open_folder(out, config)
     if (out / "recognizer" / "card.json").is_file():
         say(f"{out}: this run is finished; to train anew, give another --out")
         return out
     say(_summary(config, manifest, learned, spec, out))
-    module = _fit(config, manifest, learned, model, spec, out, say)
-    _save(config, learned, module, spec, out, say)
+    module = _fit(config, manifest, learned, model, spec, out, say, here)
+    if here.first:
+        _save(config, learned, module, spec, out, say)
     return out
 
 
@@ -108,41 +117,67 @@ def _summary(config: TrainConfig, manifest: Manifest, learned: Manifest, spec: C
 
 def _fit(
     config: TrainConfig, manifest: Manifest, learned: Manifest, model: VideoModel, spec: ClipSpec, out: Path,
-    say: Callable[[str], None],
+    say: Callable[[str], None], here: Place,
 ) -> Training:  # fmt: skip
     accelerator = "auto" if config.device == "auto" else config.device.split(":")[0]
     cuda = torch.cuda.is_available() and accelerator in ("auto", "cuda")
-    loader = train_loader(learned, learned.labels, spec, config, cuda)
+    loader, batches = train_loader(learned, learned.labels, spec, config, cuda, here)
     checked = None
     if config.val_split is not None:
-        checked = val_loader(manifest.split(config.val_split), learned.labels, spec, config, cuda)
-    module = Training(model, spec, config, len(loader))
+        checked = val_loader(manifest.split(config.val_split), learned.labels, spec, config, cuda, here)
+    module = Training(model, spec, config, batches.steps)
+    if config.multigrid.cycles != "none":
+        say("\n".join(describe(batches.steps)))
+    twins = config.twins
+    together = config.batch if twins.gather else config.batch // here.world
+    doubt = doubts(together, len(learned.labels), twins.beta, twins.weight, centre=twins.centre)
+    if doubt:
+        say(f"note: {doubt}")
     _quiet()
     trainer = pl.Trainer(
         accelerator=accelerator,
-        devices=[int(config.device.split(":")[1])] if ":" in config.device else 1,
+        **_devices(config, here),
         precision=_PRECISION[config.precision],
         max_epochs=config.epochs,
         gradient_clip_val=config.optim.clip_norm or None,
-        callbacks=[Report(out / "metrics.csv", config.epochs, say), Checkpoints(out / "checkpoints")],
-        logger=TensorBoardLogger(out, name="", version="tensorboard"),
+        deterministic=config.deterministic,
+        callbacks=[
+            Report(out / "metrics.csv", config.epochs, say),
+            Checkpoints(out / "checkpoints", config.checkpoint_steps),
+        ],
+        logger=logger(config, out),
         plugins=[AtomicCheckpointIO()],
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    newest = found(out / "checkpoints")[-1:]
-    if newest:
-        say(f"going on from {newest[0]}")
-        # Reader processes begin to fetch before Lightning tells the epoch to the order.
-        loader.sampler.set_epoch(epochs_done(newest[0]))  # type: ignore[attr-defined]
+    start = newest(out / "checkpoints", say, tidy=here.first)
+    if start:
+        epoch, step = done(start)
+        say(f"going on from {start}")
+        # Reader processes begin to fetch before Lightning tells the epoch to the sampler, and Lightning does not skip.
+        batches.go_on(epoch, step)
     try:
         with room_for_readers(loader.num_workers), denormals_as_zero():
-            trainer.fit(module, loader, checked, ckpt_path=newest[0] if newest else None, weights_only=True)
+            trainer.fit(module, loader, checked, ckpt_path=start, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C and of SIGTERM, the latter with status 0
-        raise RunError(f"{out}: interrupted; the same command goes on from the last finished epoch") from stop
+        raise RunError(f"{out}: interrupted; the same command goes on from its newest checkpoint") from stop
     return module
+
+
+def _devices(config: TrainConfig, here: Place) -> dict[str, Any]:
+    """Which devices, and how the processes on them are tied together."""
+    if ":" in config.device:
+        if here.world > 1:
+            raise KinemaError(
+                f"device is {config.device} but processes is {here.world}: give a device without a number"
+            )
+        return {"devices": [int(config.device.split(":")[1])]}
+    if here.world == 1:
+        return {"devices": 1}
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", here.world))
+    return {"devices": local, "num_nodes": here.world // local, "strategy": "ddp"}
 
 
 def _save(
@@ -172,8 +207,12 @@ def _save(
             "last_epoch": rows[-1] if rows else {},
         }
     }
-    Recognizer(module.model.cpu().eval(), learned.labels, spec, card).save(out / "recognizer")
+    Recognizer(module.result.cpu().eval(), learned.labels, spec, card).save(out / "recognizer")
     say(f"recognizer saved in {out / 'recognizer'}")
+
+
+def _silent(line: str) -> None:
+    """What processes other than the first say."""
 
 
 def _quiet() -> None:

@@ -1,0 +1,44 @@
+"""STM-18 on puppets with and without Twins Training.
+
+    .venv/bin/python benchmarks/puppets_twins.py OUT [--seeds 3] [--epochs 12] [--train 45]
+
+The protocol is that of `study.py`. Three ways with the same crops and colours: one view, which is ordinary training;
+two views of the same frames whose losses are averaged, without the correlation loss (so that what the second view alone
+does shows); and Twins Training. Two views cost two forward and backward passes a clip.
+"""
+
+from __future__ import annotations
+
+from study import arguments, puppets, study
+
+from kinema.data.photometric import Photometric
+from kinema.data.transforms import Augment
+from kinema.training.config import Optim, TrainConfig
+from kinema.training.twins import Twins
+
+
+def main() -> None:
+    args = arguments(__doc__, frames=8, crop=64, width=0.25, weight=0.01)
+    data, manifest = puppets(args)
+    colours = Photometric(
+        clips=1.0, kinds=("colour_jitter", "grayscale"), odds={"colour_jitter": 0.8, "grayscale": 0.2}
+    )
+    ways = {
+        "STM-18": Twins(),
+        "STM-18, two views": Twins(weight=1e-12),
+        "STM-18, Twins": Twins(weight=args.weight),
+    }
+    study(args, manifest, {
+        title: TrainConfig(
+            "stm_r18", str(data), options={"width": args.width},
+            clip={"frames": args.frames, "short_side": args.crop + 8, "crop": args.crop},
+            epochs=args.epochs, batch=24, optim=Optim(lr=0.05, nesterov=True, warmup=1.0),
+            augment=Augment(scale="jitter", jitter=(args.crop, args.crop + 16)), photometric=colours, twins=twins,
+            logger="none",
+        )
+        for title, twins in ways.items()
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What the studies on puppets share: trainings of the same budget and several seeds, tested alike, in one table.
+
+Every contestant gets the same clips, epochs, batch and schedule; the last weights are tested on `test` and on `speed`
+(actions faster and slower than any in training) with 2x1 views, and inside the reversal pairs of `test`. The data set
+is generated in the folder of the study; runs that are finished there are not trained again, so a study may be
+interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kinema.data.manifest import Manifest, read_manifest
+from kinema.data.puppets import generate, reversal_pairs
+from kinema.evaluation import evaluate, pair_accuracy
+from kinema.evaluation.cost import count, environment
+from kinema.recognizer import Recognizer
+from kinema.training.config import TrainConfig
+from kinema.training.report import read_metrics
+from kinema.training.run import train
+
+VIEWS = (2, 1)
+
+
+def arguments(about: str | None, **defaults: float) -> argparse.Namespace:
+    """OUT, --seeds, --epochs, --train, and whatever else has a default."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("out", type=Path)
+    for name, value in ({"seeds": 3, "epochs": 12, "train": 45} | defaults).items():
+        parser.add_argument(f"--{name}", type=type(value), default=value)
+    return parser.parse_args()
+
+
+def puppets(args: argparse.Namespace) -> tuple[Path, Manifest]:
+    """The data set of the study, and the protocol on the first line."""
+    data = generate(args.out / "puppets", seed=0, train=args.train, test=16, speed=8)
+    protocol = {key: value for key, value in vars(args).items() if key != "out"}
+    print(json.dumps({**protocol, "views": VIEWS, **environment()}), flush=True)
+    return data, read_manifest(data)
+
+
+def study(args: argparse.Namespace, manifest: Manifest, contestants: dict[str, TrainConfig]) -> None:
+    """Trains and tests every contestant with every seed; prints a line a run and the means."""
+    print(
+        f"{'':<26}{'params':>9}{'MACs':>10}{'seed':>6}{'test':>8}{'pairs':>8}{'speed':>8}{'step time':>11}  coverage",
+        flush=True,
+    )
+    for title, config in contestants.items():
+        cost = count(
+            config.model, num_classes=len(manifest.labels), frames=config.clip["frames"], size=config.clip["crop"],
+            options=config.options,
+        )  # fmt: skip
+        rows = []
+        for seed in range(args.seeds):
+            run = train(
+                replace(config, out=str(args.out / f"{title.replace(' ', '')}-{seed}"), seed=seed),
+                say=lambda line: None,
+            )
+            recognizer = Recognizer.load(run)
+            test, speed = (evaluate(recognizer, manifest.split(s), views=VIEWS, batch=32) for s in ("test", "speed"))
+            pairs = pair_accuracy([s.label for s in test.samples], test.scores, test.labels, reversal_pairs())
+            computing = sum(row["seconds"] * (1 - row["data_wait"]) for row in read_metrics(run / "metrics.csv"))
+            rows.append((test.metrics.top1, pairs.overall, speed.metrics.top1, computing))
+            print(
+                f"{title:<26}{cost.params / 1e6:>7.3f} M{cost.macs / 1e6:>8.1f} M{seed:>6}{_figures(rows[-1])}  "
+                f"{test.metrics.coverage}; speed {speed.metrics.coverage}",
+                flush=True,
+            )
+        table = np.array(rows)
+        spread = ", ".join(f"{100 * span:.1f}" for span in np.ptp(table, 0)[:3])
+        print(f"{title:<26}{'':>19}{'mean':>6}{_figures(table.mean(0))}  largest minus smallest: {spread} points",
+              flush=True)  # fmt: skip
+
+
+def _figures(row: np.ndarray | tuple[float, ...]) -> str:
+    return "".join(f"{value:>8.1%}" for value in row[:3]) + f"{row[3]:>9.0f} s"

@@ -1,7 +1,0 @@
-"""`python -m kinema.cli`."""
-
-import sys
-
-from kinema.cli import main
-
-sys.exit(main())

@@ -1,0 +1,55 @@
+"""`kinema data pack DATA OUT`."""
+
+from __future__ import annotations
+
+import json
+
+from jsonargparse import ArgumentParser, Namespace
+
+from kinema.cli.arguments import add_json
+from kinema.cli.output import print_facts, progress_bar
+from kinema.data.pack import LEDGER, pack
+from kinema.errors import RunError
+from kinema.evaluation.naming import printable
+
+SHOWN = 5  # failed files that a person sees; the ledger holds all
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """DATA, OUT and how the videos are written."""
+    parser.add_argument("data", type=str, help="a folder with one sub-folder a class, or a CSV")
+    parser.add_argument("out", type=str, help="a new or empty folder, or one in which packing was interrupted")
+    parser.add_argument("--short-side", type=int, default=256, help="of the pictures in pixels; none is enlarged")
+    parser.add_argument("--gop", type=int, default=12, help="frames from one keyframe to the next")
+    parser.add_argument("--workers", type=int | None, default=None, help="processes; default: one a core")
+    add_json(parser)
+
+
+def run(args: Namespace) -> None:
+    """Packs; status 1 where a video could not be read."""
+    with progress_bar("packing videos") as progress:
+        done = pack(
+            args.data, args.out, short_side=args.short_side, gop=args.gop, workers=args.workers, progress=progress
+        )
+    if args.json:
+        print(printable(json.dumps(done.to_dict(), indent=2, ensure_ascii=False)))
+    else:
+        for remark in done.remarks:
+            print(printable(f"note: {remark}"))
+        packed = done.written + done.kept
+        print_facts(
+            {
+                "packed": f"{packed} of {done.videos} videos, {done.written} now and {done.kept} before",
+                "size": f"{done.size_before / 2**20:.1f} MiB before, {done.size_after / 2**20:.1f} MiB now",
+                "files": f"{done.out}: manifest.csv, flip_map.json, {LEDGER}",
+            }
+        )
+        for path, reason in done.failures[:SHOWN]:
+            print(printable(f"unreadable: {path}: {reason}"))
+        if len(done.failures) > SHOWN:
+            print(f"… and {len(done.failures) - SHOWN} more, see {done.out / LEDGER}")
+    if done.failures:
+        raise RunError(
+            f"{len(done.failures)} of {done.videos} videos could not be read and were copied as they are; "
+            f"see {done.out / LEDGER}"
+        )

@@ -1,0 +1,39 @@
+"""`kinema report RUN...`."""
+
+from __future__ import annotations
+
+from jsonargparse import ArgumentParser, Namespace
+
+from kinema.cli.arguments import add_device, device
+from kinema.cli.output import progress_bar
+from kinema.errors import KinemaError
+from kinema.report.make import make_report
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """RUN... and what else to compute."""
+    parser.add_argument("runs", type=str, nargs="+", help="run folders or test folders; the later ones are compared "
+                        "with the first")  # fmt: skip
+    parser.add_argument("--out", type=str, default="report.html", help="the page")
+    parser.add_argument("--features", action="store_true", help="also run the recognizers on their tests, for a t-SNE "
+                        "of their features")  # fmt: skip
+    parser.add_argument("--data", type=str | None, default=None, help="where the tested videos are, for --features; "
+                        "default: where they were")  # fmt: skip
+    parser.add_argument("--workers", type=int, default=-1, help="processes that read videos; -1: one a core, at most 8")
+    add_device(parser)
+
+
+def run(args: Namespace) -> None:
+    """Writes the page, and says what it could not show."""
+    if args.workers < -1:
+        raise KinemaError(f"--workers {args.workers}: give 0 or more, or -1 for one a core")
+    if args.data is not None and not args.features:
+        raise KinemaError("--data is for --features only: give both or neither")
+    found = make_report(
+        args.runs, args.out, with_features=args.features, data=args.data, workers=args.workers,
+        device=device(args.device), progress=progress_bar,
+    )  # fmt: skip
+    for shown in found:
+        for sentence in shown.missing:
+            print(f"missing: {sentence}")
+    print(f"{args.out}: {', '.join(shown.name for shown in found)}")

@@ -1,0 +1,189 @@
+"""What every catalogue reads from its annotation files: rows that name videos, and the labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kinema.data.catalogues.labels import LabelList
+from kinema.data.labels import read_labels
+from kinema.data.report import Finding
+from kinema.errors import KinemaError, unknown
+
+
+class Row(NamedTuple):
+    """A video that an annotation file names.
+
+    Attributes:
+        label: what it shows, one of the data set's labels.
+        split: train, val or test.
+        shown: the video as the annotation spells it, for messages.
+        names: that its file or frame folder may have, without suffix.
+        folder: its class folder.
+        start: of the part, in seconds.
+        end: of the part, in seconds.
+        whole: names of files that hold more than the part, so that start and end apply.
+    """
+
+    label: str
+    split: str
+    shown: str
+    names: tuple[str, ...]
+    folder: str
+    start: float | None = None
+    end: float | None = None
+    whole: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """All that the annotation files of a data set say.
+
+    Attributes:
+        files: that were read.
+        rows: the videos.
+        labels: in the order of public checkpoints.
+        complete: every video must be there; otherwise some are expected to be gone.
+        unique: the name of a video occurs once in the data set.
+        findings: what a person should know of the files.
+    """
+
+    files: tuple[Path, ...]
+    rows: list[Row]
+    labels: LabelList
+    complete: bool
+    unique: bool = True
+    findings: list[Finding] = field(default_factory=list)
+
+
+def find(root: Path, names: Iterable[str], folders: Sequence[str] = ()) -> Path | None:
+    """The first annotation file that is there, in the root or in a folder of it.
+
+    Args:
+        root: of the data set.
+        names: that the file may have.
+        folders: that it may lie in, beside `annotations` and `labels`.
+    """
+    names = list(names)
+    for folder in (root, *(root / name for name in (*folders, "annotations", "labels"))):
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    return None
+
+
+def require(root: Path, names: Sequence[str], folders: Sequence[str] = ()) -> Path:
+    """`find`, for a file that must be there."""
+    found = find(root, names, folders)
+    if found is None:
+        raise missing(root, names, folders)
+    return found
+
+
+def missing(root: Path, names: Sequence[str], folders: Sequence[str] = ()) -> KinemaError:
+    """The error for an annotation file that is nowhere."""
+    places = " or ".join(str(root / folder) for folder in (*folders[:1], "annotations"))
+    return KinemaError(f"{root} has no annotation file {' or '.join(names)}: put it there, or into {places}")
+
+
+def own_labels(root: Path, name: str) -> LabelList:
+    """The labels in `labels.txt` in the root, one a line, or else those of this package."""
+    file = find(root, ["labels.txt"])
+    if file is None:
+        return LabelList(read_labels(name), f"kinema's list of {name}")
+    names = tuple(dict.fromkeys(line.strip() for _, line in read_lines(file)))
+    return LabelList(names, str(file))
+
+
+def read_lines(file: Path) -> list[tuple[int, str]]:
+    """Number and text of the lines that are not empty.
+
+    Raises:
+        KinemaError: not UTF-8, or no line.
+    """
+    found = [(i, line.strip()) for i, line in enumerate(_text(file).splitlines(), 1) if line.strip()]
+    if not found:
+        raise KinemaError(f"{file} is empty: fetch it anew")
+    return found
+
+
+def read_json(file: Path) -> Any:
+    """The document in a JSON file.
+
+    Raises:
+        KinemaError: not JSON.
+    """
+    try:
+        return json.loads(_text(file))
+    except ValueError as error:
+        raise KinemaError(f"{file} is not JSON ({error}): fetch it anew") from error
+
+
+def read_csv(
+    file: Path, columns: Sequence[str] = (), *, width: int = 0, delimiter: str = ","
+) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of the rows of a CSV, one by one: some have a million.
+
+    Args:
+        file: with a header where `columns` are given.
+        columns: whose cells are wanted, in this order.
+        width: of a CSV without header, the cells that a row has at least; all are given.
+        delimiter: between the cells.
+
+    Raises:
+        KinemaError: not a CSV, a column or a cell is missing, or there is no row.
+    """
+    reader = csv.reader(_text(file).splitlines(), delimiter=delimiter)
+    header = [cell.strip() for cell in next(reader, [])] if columns else []
+    for column in columns:
+        if column not in header:
+            near = unknown("column", column, header) if header else "the file is empty"
+            needed = ",".join(columns)
+            raise KinemaError(f"{file} has no column {column!r} in its first line ({near}): it needs {needed}")
+    places = [header.index(column) for column in columns]
+    least = max(places, default=width - 1) + 1
+    empty = True
+    try:
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) < least:
+                line = reader.line_num
+                raise KinemaError(f"{file} line {line}: fewer than {least} cells between {delimiter!r}: correct it")
+            empty = False
+            yield reader.line_num, [cells[i] for i in places] if columns else cells
+    except csv.Error as error:
+        raise KinemaError(f"{file} is not a CSV ({error}): fetch it anew") from error
+    if empty:
+        raise KinemaError(f"{file} names no video: fetch it anew")
+
+
+def first_lines(texts: Iterable[tuple[int, str]]) -> dict[str, int]:
+    """Every text with the first line that it stands in."""
+    found: dict[str, int] = {}
+    for line, text in texts:
+        found.setdefault(text, line)
+    return found
+
+
+def seconds(text: str, file: Path, line: int) -> float | None:
+    """A time in an annotation file; None for an empty cell."""
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise KinemaError(f"{file} line {line}: {text!r} is no time in seconds: correct the line") from error
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise KinemaError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+    except OSError as error:
+        raise KinemaError(f"{file}: cannot be read ({error.strerror}): check its permissions") from error

@@ -1,0 +1,53 @@
+"""HMDB-51: a `CLASS_test_split1.txt` for each class, 1 for train, 2 for test, 0 for neither, and class folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kinema.data.catalogues.annotation import Annotation, Row, missing, read_lines
+from kinema.data.catalogues.labels import LabelList
+from kinema.data.labels import read_labels
+from kinema.errors import KinemaError, unknown
+
+_FOLDERS = ("testTrainMulti_7030_splits", "test_train_splits", "splits", "annotations", ".")
+_SPLITS = {"0": None, "1": "train", "2": "test"}
+
+
+def read(root: Path, part: int) -> Annotation:
+    """The official split `part`.
+
+    Raises:
+        KinemaError: no split file, one of an unknown class, one with another code than 0, 1 and 2, or a class with a
+            folder of videos but without a split file.
+    """
+    ending = f"_test_split{part}.txt"
+    labels = LabelList(read_labels("hmdb51"), "kinema's list of hmdb51")
+    found = ((root / folder, sorted((root / folder).glob(f"*{ending}"))) for folder in _FOLDERS)
+    folder, files = next(((folder, files) for folder, files in found if files), (root, []))
+    if not files:
+        raise missing(root, [f"brush_hair{ending}"], _FOLDERS)
+    rows = []
+    for file in files:
+        name = file.name.removesuffix(ending)
+        label = labels.find(name)
+        if label is None:
+            raise KinemaError(f"{file}: {unknown('class', name, labels.names)}")
+        rows += _rows(file, label)
+    listed = {row.label for row in rows}
+    for label in labels.names:
+        if label not in listed and (root / label).is_dir():
+            raise KinemaError(f"{folder} has no {label}{ending} for the videos in {root / label}: fetch it")
+    return Annotation(tuple(files), rows, labels, complete=True, unique=False)
+
+
+def _rows(file: Path, label: str) -> list[Row]:
+    rows = []
+    for line, text in read_lines(file):
+        name, _, code = text.rpartition(" ")
+        if code not in _SPLITS or not name:
+            raise KinemaError(f"{file} line {line}: {text!r} does not end with 0, 1 (train) or 2 (test): correct it")
+        split = _SPLITS[code]
+        if split is not None:
+            name = name.strip()
+            rows.append(Row(label, split, f"{label}/{name}", (name.rpartition(".")[0] or name,), label))
+    return rows

@@ -1,0 +1,77 @@
+"""How a catalogue is written where data stand: `kinetics400:/data/k400`, `ucf101/2:/data/ucf` (official split 2)."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinema.errors import KinemaError, unknown
+
+# Name -> how many official splits there are.
+NAMES = {
+    "ucf101": 3,
+    "hmdb51": 3,
+    "kinetics400": 1,
+    "kinetics700": 1,
+    "hacs": 1,
+    "moments_in_time": 1,
+    "something_v1": 1,
+    "something_v2": 1,
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A catalogue and where it lies.
+
+    Attributes:
+        name: one of `NAMES`.
+        part: the official split, from 1 on.
+        root: the folder that holds videos and annotation files.
+    """
+
+    name: str
+    part: int
+    root: Path
+
+    @property
+    def short(self) -> str:
+        """A name for folders: `ucf101-2`, `kinetics400`."""
+        return f"{self.name}-{self.part}" if NAMES[self.name] > 1 else self.name
+
+
+def parse(data: str | Path) -> Source | None:
+    """The catalogue that a text names, or None where it is a path.
+
+    Raises:
+        KinemaError: a catalogue that does not exist, without its root folder, or with an official split that it lacks.
+    """
+    text = os.fspath(data)
+    if Path(text).exists():
+        return None
+    before, colon, root = text.partition(":")
+    name, slash, part = before.partition("/")
+    if not colon:
+        if name in NAMES and (not slash or part.isdigit()):
+            raise KinemaError(f"{text} is a catalogue without its folder: write {text}:FOLDER")
+        return None
+    # One letter is a drive, `//` an address, and what else has a slash in front of the colon is a path.
+    if not re.fullmatch(r"[\w-]{2,}", name) or root.startswith("//") or (part and name not in NAMES):
+        return None
+    if name not in NAMES:
+        raise unknown("catalogue", name, NAMES)
+    if not root:
+        raise KinemaError(f"{text} is a catalogue without its folder: write {before}:FOLDER")
+    return Source(name, _part(name, part if slash else "1", root), Path(root).expanduser())
+
+
+def _part(name: str, text: str, root: str) -> int:
+    parts = NAMES[name]
+    if text.isdigit() and 1 <= int(text) <= parts:
+        return int(text)
+    if parts == 1:
+        raise KinemaError(f"{name} has one official split only: write {name}:{root} instead of {name}/{text}:{root}")
+    known = ", ".join(f"{name}/{i}" for i in range(1, parts + 1))
+    raise KinemaError(f"{name} has no official split {text!r}: write one of {known} in front of :{root}")

@@ -1,0 +1,288 @@
+"""`pack`: a data set as small, fast-decoding videos in numbered folders, with the same labels, splits and times."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import multiprocessing
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kinema.cores import cores
+from kinema.data.manifest import Manifest, read_manifest
+from kinema.data.reencode import Reencoded, reencode
+from kinema.errors import KinemaError, RunError, UnreadableVideo
+from kinema.files import replace_file
+
+PARAMETERS, RECORDS, LEDGER = "pack.json", "packed.jsonl", "ledger.csv"
+SHARD = 1000  # videos in one folder
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What `pack` did.
+
+    Attributes:
+        out: the folder.
+        videos: of the data set, each file once.
+        written: in this run.
+        kept: that an earlier run had written.
+        failures: path and reason of every video that could not be read.
+        size_before: bytes of all that are packed.
+        size_after: bytes of their packed files.
+        remarks: sentences that a person should read.
+    """
+
+    out: Path
+    videos: int
+    written: int
+    kept: int
+    failures: tuple[tuple[str, str], ...]
+    size_before: int
+    size_after: int
+    remarks: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"out": str(self.out)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video: its file and where it goes."""
+
+    source: str
+    target: Path
+    number: int
+    short_side: int
+    gop: int
+
+
+def pack(
+    data: str | Path,
+    out: str | Path,
+    *,
+    short_side: int = 256,
+    gop: int = 12,
+    workers: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Packed:
+    """Writes every video of a data set anew (see `reencode`), 1000 a folder, and a manifest of the same meaning.
+
+    `OUT/manifest.csv` has the columns path, label, split, start, end and source; it is written last. Times are kept, so
+    that start and end hold. Where the data name no split, the held-out fifth is written down, for it would be another
+    one of other paths. A video that cannot be read whole is copied as it is, so that it fails or half works in the
+    packed set as it did before, and `OUT/ledger.csv` names it. The same call again goes on where the last one stopped,
+    and takes up videos that have changed or come since.
+
+    Args:
+        data: what `read_manifest` takes.
+        out: a new or empty folder, or one that holds the same data set packed the same way.
+        short_side: of the pictures in pixels, even; smaller ones are not enlarged.
+        gop: frames from one keyframe to the next, at most.
+        workers: processes; None is one a core, 1 works in this process.
+        progress: called with the videos done and their number.
+
+    Raises:
+        KinemaError: bad data, a value out of range, or a folder that holds something else.
+        RunError: the disk is full, or a process was killed; what is finished stays.
+    """
+    if short_side < 2 or short_side % 2:
+        raise KinemaError(f"short_side is {short_side}: give an even number of pixels")
+    if gop < 1:
+        raise KinemaError(f"gop is {gop}: give at least 1 frame from keyframe to keyframe")
+    if workers is not None and workers < 1:
+        raise KinemaError(f"workers is {workers}: give at least 1")
+    manifest, out = read_manifest(data, check=False), Path(out)
+    root = _root(manifest)
+    _open_folder(out, manifest, {"format": _FORMAT, "short_side": short_side, "gop": gop, "data": str(root.resolve())})
+    sources = {_relative(path, root): path for path in dict.fromkeys(s.path for s in manifest.samples)}
+    (out / "manifest.csv").unlink(missing_ok=True)  # until the end it would name files that are being replaced
+    for part in out.glob("[0-9]*/.*.part"):  # what a killed run was writing
+        part.unlink()
+    records = _records(out, sources)
+    kept = len(records)
+    todo = [
+        Job(sources[name], _place(out, number, ".mp4"), number, short_side, gop)
+        for name, number in _numbers(sources, records).items()
+        if name not in records
+    ]
+    names = {path: name for name, path in sources.items()}
+    failures: dict[str, str] = {}
+    paths = {name: _place(out, record["number"], ".mp4") for name, record in records.items()}
+    with (out / RECORDS).open("a", encoding="utf-8") as ledger:
+        for done, (job, result) in enumerate(_work(todo, workers or cores()), start=1):
+            name = names[job.source]
+            if isinstance(result, Reencoded):
+                records[name] = {"source": name, "stamp": _stamp(job.source), "number": job.number, **asdict(result)}
+                ledger.write(json.dumps(records[name]) + "\n")
+                ledger.flush()
+                paths[name] = job.target
+            else:
+                failures[job.source] = result
+                paths[name] = _copy(job)
+            if progress is not None:
+                progress(kept + done, len(sources))
+    ordered = tuple((path, failures[path]) for path in sources.values() if path in failures)
+    _finish(out, manifest, {sources[name]: path for name, path in paths.items()}, ordered, names)
+    return Packed(
+        out, len(sources), len(todo) - len(failures), kept, ordered,
+        sum(record["stamp"][0] for record in records.values()), sum(record["size"] for record in records.values()),
+        manifest.remarks,
+    )  # fmt: skip
+
+
+def _root(manifest: Manifest) -> Path:
+    source = Path(manifest.source)
+    return source if source.is_dir() else source.parent
+
+
+def _relative(path: str, root: Path) -> str:
+    inside = Path(path)
+    return inside.relative_to(root).as_posix() if inside.is_relative_to(root) else path
+
+
+def _place(out: Path, number: int, suffix: str) -> Path:
+    return out / f"{number // SHARD:04d}" / f"{number:07d}{suffix}"
+
+
+def _open_folder(out: Path, manifest: Manifest, parameters: dict[str, Any]) -> None:
+    source = Path(manifest.source)
+    walked = source.is_dir() and not (source / "manifest.csv").is_file()
+    if walked and out.resolve().is_relative_to(source.resolve()):
+        raise KinemaError(f"{out}: lies inside the data, and would count as a class of it; give a folder beside them")
+    if out.exists() and not out.is_dir():
+        raise KinemaError(f"{out}: is a file; give a folder")
+    file = out / PARAMETERS
+    if file.is_file():
+        try:
+            there = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            there = {}
+        differ = [key for key, value in parameters.items() if there.get(key) != value]
+        if differ:
+            listed = " and ".join(f"{key} {there.get(key)}" for key in differ)
+            raise KinemaError(f"{out}: holds videos packed with {listed}; give another folder")
+    elif out.is_dir() and any(out.iterdir()):
+        raise KinemaError(f"{out}: holds other files; give a new or empty folder")
+    else:
+        replace_file(file, lambda part: part.write_text(json.dumps(parameters) + "\n", encoding="utf-8"))
+
+
+def _records(out: Path, sources: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """What is packed already, of sources that have not changed since."""
+    found: dict[str, dict[str, Any]] = {}
+    file = out / RECORDS
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:  # the line that a killed run was writing
+            continue
+        found[record["source"]] = record
+    good = {
+        name: record
+        for name, record in found.items()
+        if name in sources
+        and record["stamp"] == _stamp(sources[name])
+        and _place(out, record["number"], ".mp4").is_file()
+    }
+    for name in set(found) - set(good):
+        _place(out, found[name]["number"], ".mp4").unlink(missing_ok=True)
+    text = "".join(json.dumps(record) + "\n" for record in good.values())
+    replace_file(file, lambda part: part.write_text(text, encoding="utf-8"))
+    return good
+
+
+def _numbers(sources: dict[str, str], records: dict[str, dict[str, Any]]) -> dict[str, int]:
+    """The number of every source: what it has, else the lowest free ones in order."""
+    taken = {record["number"] for record in records.values()}
+    free = (number for number in range(len(sources) + len(taken)) if number not in taken)
+    return {name: records[name]["number"] if name in records else next(free) for name in sources}
+
+
+def _stamp(path: str) -> list[int]:
+    """Bytes and time of change; of a folder of frames, of all of them."""
+    found = [p.stat() for p in (sorted(Path(path).iterdir()) if Path(path).is_dir() else [Path(path)]) if p.is_file()]
+    return [sum(s.st_size for s in found), max((s.st_mtime_ns for s in found), default=0)]
+
+
+def _work(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Reencoded | str]]:
+    """Every job with what was written or why it could not be read, as they end."""
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        yield from ((job, _attempt(job)) for job in jobs)
+        return
+    waiting = iter(jobs)
+    # spawn is what every system has, and it is safe beside the threads of the calling program
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    running: dict[Future[Reencoded | str], Job] = {}
+    try:
+        while True:
+            for job in waiting:
+                running[pool.submit(_attempt, job)] = job
+                if len(running) >= 4 * workers:  # a million futures at once would fill the memory
+                    break
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise RunError(
+            "a process that packs videos was killed (memory full, or a decoder crashed); the same command goes on, "
+            "with --workers 1 it shows at which video"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _attempt(job: Job) -> Reencoded | str:
+    try:
+        return reencode(job.source, job.target, short_side=job.short_side, gop=job.gop)
+    except UnreadableVideo as error:
+        return error.reason
+
+
+def _copy(job: Job) -> Path:
+    """The file or folder of frames as it is, under its number; gives its place, where nothing is if there is none."""
+    source = Path(job.source)
+    job.target.unlink(missing_ok=True)  # of another source that had the number before
+    if source.is_dir():
+        target = job.target.with_suffix("")
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        return target
+    target = job.target.with_suffix(source.suffix.lower() or ".mp4")
+    if source.is_file():
+        replace_file(target, lambda part: shutil.copyfile(source, part))
+    return target
+
+
+def _finish(
+    out: Path,
+    manifest: Manifest,
+    paths: dict[str, Path],
+    failures: tuple[tuple[str, str], ...],
+    names: dict[str, str],
+) -> None:
+    rows = [
+        (paths[s.path].relative_to(out).as_posix(), s.label, s.split, s.start, s.end, names[s.path])
+        for s in manifest.samples
+    ]
+    _write_table(out / LEDGER, ("path", "error"), [(names[path], reason) for path, reason in failures])
+    flips = json.dumps(manifest.flip_map, ensure_ascii=False, indent=1) + "\n"
+    replace_file(out / "flip_map.json", lambda part: part.write_text(flips, encoding="utf-8"))
+    _write_table(out / "manifest.csv", ("path", "label", "split", "start", "end", "source"), rows)
+
+
+def _write_table(file: Path, head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([head, *rows])
+    # A byte of a file name that is not UTF-8 becomes \udce9.
+    replace_file(file, lambda part: part.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace"))

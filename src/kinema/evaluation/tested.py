@@ -1,0 +1,122 @@
+"""A finished test, found from what a person names: a run folder, the folder of the test, or its scores."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kinema.errors import KinemaError
+from kinema.evaluation.metrics import Coverage
+from kinema.evaluation.results import METRICS, SCORES, Scores, read_scores
+
+_USUAL = "test-test"  # the folder that `kinema test` makes in a run for the split test
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What `kinema test` left.
+
+    Attributes:
+        name: short, different from that of every other test it stands beside.
+        file: its `scores.parquet`.
+        scores: one entry a video.
+        document: its `metrics.json`; empty where the scores lie alone.
+    """
+
+    name: str
+    file: Path
+    scores: Scores
+    document: Mapping[str, Any]
+
+    @property
+    def coverage(self) -> Coverage:
+        """The videos of the whole test."""
+        failed = sum(error is not None for error in self.scores.errors)
+        return Coverage(len(self.scores.errors), len(self.scores.errors) - failed, failed)
+
+
+def open_tests(places: Sequence[str | Path]) -> list[Tested]:
+    """The tests that a person names.
+
+    Args:
+        places: run folders, test folders or `scores.parquet` files.
+
+    Raises:
+        KinemaError: one of them holds no test, several, or damaged files.
+    """
+    names = distinct_names(places)
+    return [open_test(place, name) for place, name in zip(places, names, strict=True)]
+
+
+def open_test(place: str | Path, name: str) -> Tested:
+    """One test (see `open_tests`) under a name of the caller's."""
+    file = find_scores(place)
+    return Tested(name, file, read_scores(file), _document(file.with_name(METRICS)))
+
+
+def find_scores(place: str | Path) -> Path:
+    """The `scores.parquet` of a run folder, of a test folder, or the file itself.
+
+    A run folder with several tests stands for the one in `test-test`.
+
+    Raises:
+        KinemaError: there is none, or there are several and none of them is `test-test`.
+    """
+    path = Path(place)
+    if not path.exists():
+        raise KinemaError(f"{path}: there is no such run or test; check the path")
+    if path.is_file():
+        return path
+    if (path / SCORES).is_file():
+        return path / SCORES
+    found = sorted(path.glob(f"*/{SCORES}"))
+    usual = path / _USUAL / SCORES
+    if usual in found or len(found) == 1:
+        return usual if usual in found else found[0]
+    if found:
+        named = ", ".join(str(file.parent) for file in found)
+        raise KinemaError(f"{path}: holds {len(found)} tests; name one of them: {named}")
+    raise KinemaError(f"{path}: there is no test in it; make one: {how_to_test(path)}")
+
+
+def how_to_test(run: Path) -> str:
+    """The command that tests a run, with the data it was trained on where that is known."""
+    data = "D"
+    config = run / "config.yaml"
+    if config.is_file():
+        values = yaml.safe_load(config.read_text(encoding="utf-8"))
+        if isinstance(values, dict) and isinstance(values.get("data"), str):
+            data = shlex.quote(values["data"])
+    return f"kinema test {shlex.quote(str(run))} --data {data}"
+
+
+def distinct_names(places: Sequence[str | Path]) -> list[str]:
+    """The last parts of paths, as many of each as tell it from the others."""
+    parts = [Path(place).resolve().parts for place in places]
+    parts = [p[:-1] if p[-1] == SCORES else p for p in parts]
+
+    def shortest(own: tuple[str, ...]) -> str:
+        for length in range(1, len(own)):
+            if sum(other[-length:] == own[-length:] for other in parts) == parts.count(own):
+                return "/".join(own[-length:])
+        return "/".join(own)
+
+    return [shortest(own) for own in parts]
+
+
+def _document(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise KinemaError(f"{file}: not JSON ({error}); test again") from error
+    if not isinstance(found, dict):
+        raise KinemaError(f"{file}: not what kinema test writes; test again")
+    return found

@@ -1,0 +1,289 @@
+"""The multi-scale CIDC network on the last stages of any network of the zoo.
+
+Source: Li, Shuai and Tighe, Directional Temporal Modeling for Action Recognition, ECCV 2020. The numbers of
+units in its figure 3 are not in the text: one on each of three stages, the default, is the smallest network that it
+describes; the `_table` names have as many as give the operations and parameters of its table 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinema.errors import KinemaError, unknown
+from kinema.models.attached import Attached, Backbone, Shape, average, resample
+from kinema.models.registry import register
+from kinema.ops.cidc import Direction, DirectionalConv, Mask, Normalise, spatial_attention
+from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.layout import fold_time, unfold_time
+
+Aggregation = Literal["chain", "dense"]
+Attention = Literal["adjacent", "last", "none"]
+Fusion = Literal["time", "channels", "sum"]
+Head = Literal["pool", "flatten"]
+
+
+class CIDCUnit(nn.Module):
+    """The directional convolution, then for each direction a 1x1x1 convolution, BatchNorm and ReLU (figure 2).
+
+    The paper names no BatchNorm and no ReLU. N C T H W -> N C T' H W.
+    """
+
+    def __init__(
+        self, channels: int, t_in: int, t_out: int, direction: Direction, normalise: Normalise, mask: Mask
+    ) -> None:
+        super().__init__()
+        self.conv = DirectionalConv(channels, t_in, t_out, direction=direction, normalise=normalise, mask=mask)
+        self.mix = nn.ModuleList(
+            nn.Sequential(FrameConv3d(channels, channels), nn.BatchNorm3d(channels), nn.ReLU(inplace=True))
+            for _ in self.conv.steps
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C T' H W."""
+        parts = self.conv(x).split(self.conv.steps, 2)
+        return torch.cat([mix(part) for mix, part in zip(self.mix, parts, strict=True)], 2)
+
+
+class Shrink(nn.Module):
+    """Brings features to the size and channels of a later stage: average pooling of each step, a 1x1x1 convolution."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = FrameConv3d(channels, out_channels)
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """N C T H W -> N C' T H' W' with H' W' = `size`."""
+        return self.conv(unfold_time(F.adaptive_avg_pool2d(fold_time(x), size), x.shape[2]))
+
+
+class MultiScale(nn.Module):
+    """CIDC units on several stages, each stage's result added to those of later ones (figure 3).
+
+    The result has the channels, steps and size of the last stage of the backbone.
+
+    Args:
+        shapes: of all stages of the backbone.
+        units: stage -> how many units stand on it.
+        direction: see `DirectionalConv`.
+        normalise: see `DirectionalConv`.
+        mask: see `DirectionalConv`.
+        aggregation: see `cidc`.
+        attention: see `cidc`.
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, Shape],
+        units: Mapping[str, int],
+        direction: Direction,
+        normalise: Normalise,
+        mask: Mask,
+        aggregation: Aggregation,
+        attention: Attention,
+    ) -> None:
+        super().__init__()
+        names = list(shapes)
+        last = names[-1]
+        self.levels = [name for name in names if name in units or name == last]
+        steps = shapes[last].steps
+        self.units, self.shrink = nn.ModuleDict(), nn.ModuleDict()
+        self.sources: dict[str, str] = {}  # stage -> that whose attention it gets
+        for i, name in enumerate(self.levels):
+            channels, t = shapes[name].channels, shapes[name].steps
+            if name in units:
+                made = []
+                for _ in range(units[name]):
+                    made.append(CIDCUnit(channels, t, steps, direction, normalise, mask))
+                    t = steps
+                self.units[name] = nn.Sequential(*made)
+            if name != last and attention != "none":
+                self.sources[name] = last if attention == "last" else names[names.index(name) + 1]
+            for earlier in self.levels[:i] if aggregation == "dense" else self.levels[max(0, i - 1) : i]:
+                self.shrink[f"{earlier}_{name}"] = Shrink(shapes[earlier].channels, channels)
+
+    def forward(self, maps: dict[str, Tensor]) -> Tensor:
+        """Stage -> N C T H W, with the steps of `shapes`, to N C T H W of the last stage."""
+        results: dict[str, Tensor] = {}
+        for name in self.levels:
+            x = maps[name]
+            height, width = x.shape[3:]
+            parts = [
+                self.shrink[f"{earlier}_{name}"](y, (height, width))
+                for earlier, y in results.items()
+                if f"{earlier}_{name}" in self.shrink
+            ]
+            if name in self.units:
+                if name in self.sources:
+                    x = attend(x, maps[self.sources[name]])
+                parts.insert(0, self.units[name](x))
+            results[name] = sum(parts[1:], parts[0])
+        return results[self.levels[-1]]
+
+
+def attend(x: Tensor, later: Tensor) -> Tensor:
+    """Spatial attention propagation (equation 3): `x (1 + m)`, m from a later stage, resized; N C T H W -> the same."""
+    m = F.interpolate(spatial_attention(later), x.shape[2:], mode="trilinear", align_corners=False)
+    return torch.addcmul(x, x, m)
+
+
+class CIDC(Attached):
+    """A backbone F, the multi-scale network F_CIDC on it, both fused and pooled (equation 2).
+
+    Clips of other lengths than `frames` run too: the features of the stages are interpolated over time to the steps
+    that the kernels have. The last of `feature_maps`, `cidc`, is F_CIDC. With the direction `bi` its first half runs
+    through the clip and the second one, in its own order, through the reversed clip.
+
+    Args:
+        backbone: what it stands on.
+        scales: makes F_CIDC for the shapes of the backbone's stages.
+        fusion: see `cidc`.
+        head: see `cidc`.
+        num_classes: outputs of the classifier.
+        dropout: before the classifier.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        scales: Callable[[Mapping[str, Shape]], MultiScale],
+        fusion: Fusion,
+        head: Head,
+        num_classes: int,
+        dropout: float,
+    ) -> None:
+        super().__init__(backbone)
+        self.feature_maps = (*self.backbone.feature_maps, "cidc")
+        self.cidc, self.fusion, self.head = scales(self.shapes), fusion, head
+        last = self.shapes[self.cidc.levels[-1]]
+        features = last.channels * (2 if fusion == "channels" else 1)
+        if head == "flatten":
+            features *= last.steps * (2 if fusion == "time" else 1)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(features, num_classes)
+        self.start()
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """N 3 T H W -> F, F_CIDC."""
+        wanted = {*self.cidc.levels, *self.cidc.sources.values()}
+        maps = {name: resample(y, self.shapes[name].steps) for name, y in self.maps(x, wanted).items()}
+        return maps[self.cidc.levels[-1]], self.regularised("cidc", self.cidc(maps))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> F_CIDC, N C T' H' W'."""
+        return self.both(x)[1]
+
+    def attention(self, x: Tensor, stage: str = "cidc") -> Tensor:
+        """Where a stage is active, as the paper draws it (figures 1 and 4): N 3 T H W -> N 1 T' H' W' in (0, 1).
+
+        Args:
+            x: clips.
+            stage: of the backbone, or `cidc`, whose steps are those of F_CIDC, see `CIDC`.
+        """
+        if stage not in (*self.shapes, "cidc"):
+            raise unknown("stage", stage, [*self.shapes, "cidc"])
+        return spatial_attention(self.forward_features(x) if stage == "cidc" else self.maps(x, [stage])[stage])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> logits N K."""
+        f, directional = self.both(x)
+        if self.fusion == "sum":
+            fused = f + directional
+        else:
+            fused = torch.cat([f, directional], 2 if self.fusion == "time" else 1)
+        if self.head == "pool":
+            pooled = average(fused, (2, 3, 4))
+        else:
+            pooled = average(fused, (3, 4)).flatten(1)
+        return self.classifier(self.dropout(pooled))
+
+
+BACKBONES = ("r2d_50", "r2d_nl_50", "i3d_50", "i3d_nl_50", "slowonly_50")
+
+
+@register(
+    {"cidc": {}}
+    | {f"cidc_{name}": {"backbone": name} for name in BACKBONES}
+    | {f"cidc_{name}_table": {"backbone": name, "units": (3, 3, 6)} for name in BACKBONES},
+    paper="CIDC, ECCV 2020",
+)
+def cidc(
+    num_classes: int = 400,
+    frames: int | None = None,
+    width: float = 1.0,
+    *,
+    backbone: str = "i3d_50",
+    backbone_options: Mapping[str, Any] | None = None,
+    freeze_backbone: bool = False,
+    stages: Sequence[str] | None = None,
+    units: int | Sequence[int] = 1,
+    direction: Direction = "bi",
+    normalise: Normalise = "matrix",
+    mask: Mask = "progressive",
+    aggregation: Aggregation = "chain",
+    attention: Attention = "adjacent",
+    fusion: Fusion = "time",
+    head: Head = "pool",
+    dropout: float = 0.6,
+) -> CIDC:
+    """CIDC on a network of the zoo.
+
+    Args:
+        num_classes: outputs.
+        frames: T; None is what the backbone is meant for.
+        width: multiplies the channels of the backbone, and so all.
+        backbone: a name of the zoo.
+        backbone_options: its further options.
+        freeze_backbone: only what stands on the backbone learns. The paper does not say; all learns by default.
+        stages: of the backbone, on which units stand; None is its last three. What they give flows to the last stage
+            of the backbone even where no unit stands there.
+        units: on each stage, one number for all or one for each. The `_table` names fix (3, 3, 6).
+        direction: `bi`, `uni` or `none` (table 4b), see `DirectionalConv`.
+        normalise: of the kernels, see `directional_kernels`.
+        mask: where T' differs from T, see `visibility`.
+        aggregation: `chain`: each stage's result goes to the next stage; `dense`: to all later ones.
+        attention: whose spatial attention weighs a stage before its units: `adjacent`, the next stage of the backbone;
+            `last`, its last one; `none` (table 4a).
+        fusion: of F and F_CIDC: along `time` or `channels`, or their `sum` (table 5b). Under `pool` the first is the
+            mean of both and the last its double: the same network but for the scale.
+        head: `pool` over time and space, or `flatten`: over space only, and the classifier sees every step.
+        dropout: before the classifier.
+
+    Raises:
+        KinemaError: a stage that the backbone has not, or not a number of units for each.
+    """
+    for key, value, allowed in (
+        ("aggregation", aggregation, Aggregation), ("attention", attention, Attention), ("fusion", fusion, Fusion),
+        ("head", head, Head),
+    ):  # fmt: skip
+        if value not in get_args(allowed):
+            raise unknown(f"value of {key}", str(value), get_args(allowed))
+
+    def scales(shapes: Mapping[str, Shape]) -> MultiScale:
+        placed = _placed(shapes, backbone, stages, units)
+        return MultiScale(shapes, placed, direction, normalise, mask, aggregation, attention)
+
+    base = Backbone(backbone, frames, width, backbone_options, freeze_backbone)
+    return CIDC(base, scales, fusion, head, num_classes, dropout)
+
+
+def _placed(
+    shapes: Mapping[str, Shape], backbone: str, stages: Sequence[str] | None, units: int | Sequence[int]
+) -> dict[str, int]:
+    """Stage -> number of units, in the order of the backbone."""
+    chosen = list(shapes)[-3:] if stages is None else stages
+    if isinstance(chosen, str) or not chosen or len(set(chosen)) != len(chosen):
+        raise KinemaError(f"stages is {stages!r}: give a list of different stages of the backbone")
+    for name in chosen:
+        if name not in shapes:
+            raise unknown(f"stage of {backbone}", str(name), shapes)
+    counts = [units] * len(chosen) if isinstance(units, int) else list(units)
+    if len(counts) != len(chosen) or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in counts):
+        raise KinemaError(
+            f"units is {units!r}: give a whole number above 0, or one for each of the stages {', '.join(chosen)}"
+        )
+    return dict(sorted(zip(chosen, counts, strict=True), key=lambda pair: list(shapes).index(pair[0])))

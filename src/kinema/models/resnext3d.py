@@ -1,0 +1,129 @@
+"""3-D ResNeXt: a 3-D ResNet whose 3x3x3 convolutions are grouped."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kinema.clip_spec import ClipSpec
+from kinema.errors import KinemaError
+from kinema.models.registry import register
+from kinema.models.video_model import VideoModel
+from kinema.ops.convolution import Conv3d
+from kinema.ops.frame_conv import FrameConv3d
+
+LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+PLANES = 128
+EXPANSION = 2
+
+
+class ResNeXtBlock(nn.Module):
+    """1x1x1, grouped 3x3x3 with the stride, 1x1x1, shortcut; N C T H W -> N C' T' H' W'.
+
+    Args:
+        channels: into the block.
+        inner: between its convolutions, a multiple of `groups`.
+        out_channels: out of it.
+        groups: of the middle convolution.
+        stride: of time, height and width.
+
+    Source: Hara et al., Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?, CVPR 2018, figure 3.
+    """
+
+    def __init__(self, channels: int, inner: int, out_channels: int, groups: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = FrameConv3d(channels, inner)
+        self.bn1 = nn.BatchNorm3d(inner)
+        self.conv2 = Conv3d(inner, inner, 3, stride, 1, groups=groups, bias=False)
+        self.bn2 = nn.BatchNorm3d(inner)
+        self.conv3 = FrameConv3d(inner, out_channels)
+        self.bn3 = nn.BatchNorm3d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or channels != out_channels:
+            step = (stride, stride, stride)
+            self.downsample = nn.Sequential(
+                FrameConv3d(channels, out_channels, stride=step), nn.BatchNorm3d(out_channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T' H' W'."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        return self.relu(self.bn3(self.conv3(y)).add_(self.downsample(x)))
+
+
+class ResNeXtStem(nn.Sequential):
+    """A 7x7x7 convolution with stride 2 in space, max pooling with stride 2 in time and space."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = Conv3d(3, channels, 7, (1, 2, 2), 3, bias=False)
+        self.bn = nn.BatchNorm3d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.pool = nn.MaxPool3d(3, 2, 1)
+
+
+class ResNeXt3D(VideoModel):
+    """A 3-D ResNeXt; T and the sides of a clip shrink by 16 and 32.
+
+    Args:
+        depth: 50, 101 or 152.
+        num_classes: outputs of the classifier.
+        frames: T that the network is meant for; it runs on any T.
+        width: multiplies all channels.
+        groups: of the 3x3x3 convolutions.
+        dropout: before the classifier.
+    """
+
+    feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
+
+    def __init__(self, depth: int, num_classes: int, frames: int, width: float, groups: int, dropout: float) -> None:
+        super().__init__()
+        # As the other 3-D ResNets here; the weights of 3D-ResNets-PyTorch were trained at 112.
+        self.clip_spec = ClipSpec(frames=frames, stride=2, sampler="dense", short_side=320)
+        channels = max(1, round(64 * width))
+        self.stem = ResNeXtStem(channels)
+        for i, count in enumerate(LAYERS[depth]):
+            planes = PLANES * 2**i * width
+            inner, out_channels = groups * max(1, round(planes / groups)), max(1, round(planes * EXPANSION))
+            blocks = []
+            for j in range(count):
+                blocks.append(ResNeXtBlock(channels, inner, out_channels, groups, 2 if i > 0 and j == 0 else 1))
+                channels = out_channels
+            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(channels, num_classes)
+        self.initialise(mode="fan_in")  # the fan-out of a grouped convolution counts channels that it never meets
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> logits N K."""
+        x = self.forward_features(x)
+        pooled = x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
+        return self.classifier(self.dropout(pooled))
+
+
+@register({f"resnext3d_{depth}": {"depth": depth} for depth in LAYERS}, paper="3D ResNeXt, CVPR 2018")
+def resnext3d(
+    depth: int,
+    num_classes: int = 400,
+    frames: int = 16,
+    width: float = 1.0,
+    *,
+    groups: int = 32,
+    dropout: float = 0.0,
+) -> ResNeXt3D:
+    """3-D ResNeXt of 50, 101 and 152 layers.
+
+    Args:
+        depth: fixed by the name.
+        num_classes: outputs.
+        frames: T; 3D-ResNets-PyTorch has weights for 16 and 64.
+        width: multiplies all channels; those inside a block stay a multiple of `groups`.
+        groups: of the 3x3x3 convolutions, called cardinality in the paper.
+        dropout: before the classifier.
+    """
+    if not isinstance(groups, int) or isinstance(groups, bool) or groups < 1:
+        raise KinemaError(f"groups is {groups!r}: give a whole number of at least 1")
+    return ResNeXt3D(depth, num_classes, frames, width, groups, dropout)

@@ -1,0 +1,244 @@
+"""SlowFast: a wide pathway on few frames and a thin one on all of them.
+
+A stage gives both pathways in one tensor N C T H W with the T of the slow one: first its channels, then those of the
+fast one, once for each of the `alpha` fast frames that fall on a slow frame. Nothing is lost, so stages follow one
+another like those of any other network, and whatever looks at, regularises or builds on feature maps sees both.
+The last stage gives the mean of those fast frames, so that its channels are those of the classifier.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from kinema.clip_spec import ClipSpec
+from kinema.errors import KinemaError, unknown
+from kinema.models.i3d_blocks import EXPANSION, LAYERS, Bottleneck, Stem
+from kinema.models.registry import register
+from kinema.models.video_model import VideoModel
+from kinema.ops.nonlocal_attention import NonLocal
+from kinema.ops.time_conv import TimeConv3d
+
+SlowFrames = Literal["strided", "spread"]
+
+BETA = 8  # the slow pathway has this many times the channels of the fast one
+NON_LOCAL = (6, 13, 20)  # blocks of the third stage; those of the authors' release
+
+
+def join(slow: Tensor, fast: Tensor) -> Tensor:
+    """Both pathways in one tensor: N C T H W, N F (A T) H W -> N (C + A F) T H W."""
+    alpha = fast.shape[2] // slow.shape[2]
+    every = [slow, *(fast[:, :, a::alpha] for a in range(alpha))]
+    return torch.cat([x.permute(0, 2, 3, 4, 1) for x in every], 4).permute(0, 4, 1, 2, 3)  # stays channels-last
+
+
+def part(x: Tensor, slow_channels: int, alpha: int) -> tuple[Tensor, Tensor]:
+    """The inverse of `join`."""
+    n, _, t, h, w = x.shape
+    fast = x[:, slow_channels:].permute(0, 2, 3, 4, 1).unflatten(4, (alpha, -1))  # N T H W A F
+    fast = fast.permute(0, 1, 4, 2, 3, 5).reshape(n, t * alpha, h, w, -1)
+    return x[:, :slow_channels], fast.permute(0, 4, 1, 2, 3)
+
+
+class TwoStems(nn.Module):
+    """Stems of both pathways, 1x7x7 and 5x7x7; N 3 T H W -> joined.
+
+    Where T is not a multiple of `alpha`, the last frame is repeated until it is.
+    """
+
+    def __init__(self, channels: int, fast_channels: int, alpha: int, slow_frames: SlowFrames) -> None:
+        super().__init__()
+        self.alpha, self.slow_frames = alpha, slow_frames
+        self.slow = Stem(channels, 1)
+        self.fast = Stem(fast_channels, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> N (C + A F) T/A H/4 W/4."""
+        lacking = -x.shape[2] % self.alpha
+        if lacking:
+            x = torch.cat([x, x[:, :, -1:].expand(-1, -1, lacking, -1, -1)], 2)
+        return join(self.slow(x[:, :, self._chosen(x.shape[2])]), self.fast(x))
+
+    def _chosen(self, frames: int) -> slice | list[int]:
+        if self.slow_frames == "strided":
+            return slice(None, None, self.alpha)
+        count = frames // self.alpha
+        return [i * (frames - 1) // max(1, count - 1) for i in range(count)]
+
+
+class Lateral(nn.Sequential):
+    """The fast pathway brought to the frames of the slow one by a strided Kx1x1 convolution, with twice its channels.
+
+    Args:
+        channels: of the fast pathway.
+        taps: K.
+        alpha: stride.
+        normalise: BatchNorm and ReLU after it.
+    """
+
+    def __init__(self, channels: int, taps: int, alpha: int, normalise: bool) -> None:
+        super().__init__()
+        self.conv = TimeConv3d(channels, 2 * channels, taps, alpha)
+        if normalise:
+            self.bn = nn.BatchNorm3d(2 * channels)
+            self.relu = nn.ReLU(inplace=True)
+
+
+class TwoStages(nn.Module):
+    """One stage of both pathways; joined -> joined, in the last stage N (C + F) T H W.
+
+    Args:
+        fuse: brings the fast pathway to the slow one.
+        slow: blocks.
+        fast: blocks.
+        slow_channels: of the slow pathway, before the stage.
+        alpha: fast frames for a slow one.
+        last: the fast frames are averaged.
+    """
+
+    def __init__(
+        self, fuse: nn.Module, slow: nn.Module, fast: nn.Module, slow_channels: int, alpha: int, last: bool
+    ) -> None:
+        super().__init__()
+        self.fuse, self.slow, self.fast = fuse, slow, fast
+        self.slow_channels, self.alpha, self.last = slow_channels, alpha, last
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N (C + A F) T H W -> N (C' + A F') T H' W'."""
+        slow, fast = part(x, self.slow_channels, self.alpha)
+        slow = self.slow(torch.cat([slow, self.fuse(fast)], 1))
+        fast = self.fast(fast)
+        if self.last:
+            frames = fast.permute(0, 2, 3, 4, 1).unflatten(1, (-1, self.alpha))  # N T A H W F
+            fast = frames.mean(2).permute(0, 4, 1, 2, 3)
+        return join(slow, fast)
+
+
+class SlowFast(VideoModel):
+    """SlowFast; the slow pathway has T / alpha steps, the sides of a clip shrink by 32.
+
+    Args:
+        depth: 50 or 101.
+        non_local: non-local blocks in the third stage of the slow pathway.
+        num_classes: outputs of the classifier.
+        frames: T, of the fast pathway.
+        width: multiplies all channels.
+        dropout: before the classifier.
+        alpha: fast frames for a slow one.
+        fusion_taps: frames that a lateral convolution sees.
+        fusion_norm: BatchNorm and ReLU after the lateral convolutions.
+        temporal_blocks: so many first blocks of a stage, at most, have 3x1x1 convolutions.
+        slow_frames: which frames the slow pathway gets.
+    """
+
+    feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
+
+    def __init__(
+        self,
+        depth: int,
+        non_local: bool,
+        num_classes: int,
+        frames: int,
+        width: float,
+        dropout: float,
+        alpha: int,
+        fusion_taps: int,
+        fusion_norm: bool,
+        temporal_blocks: int,
+        slow_frames: SlowFrames,
+    ) -> None:
+        super().__init__()
+        self.clip_spec = ClipSpec(
+            frames=frames, stride=2, sampler="dense", mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225)
+        )
+        base = slow_channels = max(1, round(64 * width))
+        fast_base = fast_channels = max(1, round(base / BETA))
+        self.stem = TwoStems(base, fast_base, alpha, slow_frames)
+        for stage, count in enumerate(LAYERS[depth], 1):
+            fuse = Lateral(fast_channels, fusion_taps, alpha, fusion_norm)
+            into, fast_into = slow_channels + 2 * fast_channels, fast_channels
+            inner, fast_inner = base * 2 ** (stage - 1), fast_base * 2 ** (stage - 1)
+            slow, fast = [], []
+            for j in range(count):
+                stride, taps = 2 if stage > 1 and j == 0 else 1, 3 if j < temporal_blocks else 1
+                after = NonLocal(inner * EXPANSION, attention="dot_product", sub_sample="before") if (
+                    non_local and stage == 3 and j in NON_LOCAL
+                ) else None  # fmt: skip
+                slow.append(Bottleneck(into, inner, stride, taps if stage >= 3 else 1, after))
+                fast.append(Bottleneck(fast_into, fast_inner, stride, taps))
+                into, fast_into = inner * EXPANSION, fast_inner * EXPANSION
+            made = TwoStages(fuse, nn.Sequential(*slow), nn.Sequential(*fast), slow_channels, alpha, stage == 4)
+            setattr(self, f"layer{stage}", made)
+            slow_channels, fast_channels = into, fast_into
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(slow_channels + fast_channels, num_classes)
+        found = [m for m in self.modules() if isinstance(m, NonLocal)]
+        self.initialise(kept=[conv for block in found for conv in block.convolutions()])
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> logits N K."""
+        x = self.forward_features(x)
+        pooled = x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
+        return self.classifier(self.dropout(pooled))
+
+
+@register(
+    {
+        "slowfast_50": {"depth": 50, "non_local": False},
+        "slowfast_101": {"depth": 101, "non_local": False},
+        "slowfast_nl_101": {"depth": 101, "non_local": True},
+    },
+    paper="SlowFast, ICCV 2019",
+)
+def slowfast(
+    depth: int,
+    non_local: bool,
+    num_classes: int = 400,
+    frames: int = 32,
+    width: float = 1.0,
+    *,
+    dropout: float = 0.5,
+    alpha: int = 4,
+    fusion_taps: int | None = None,
+    fusion_norm: bool = True,
+    temporal_blocks: int | None = None,
+    slow_frames: SlowFrames = "strided",
+) -> SlowFast:
+    """SlowFast 8x8; 4x16 is `alpha=8, fusion_taps=5`, 16x8 of depth 101 `frames=64, temporal_blocks=6`.
+
+    Args:
+        depth: fixed by the name.
+        non_local: fixed by the name; dot products, sub-sampled before phi and g, as in the authors' release.
+        num_classes: outputs.
+        frames: T, of the fast pathway.
+        width: multiplies all channels; the fast pathway has an eighth of them.
+        dropout: before the classifier.
+        alpha: fast frames for a slow one.
+        fusion_taps: frames that a lateral convolution sees; None is the releases': 7 in depth 50, 5 in depth 101 (and
+            in 4x16).
+        fusion_norm: BatchNorm and ReLU after the lateral convolutions; mmaction2's have neither.
+        temporal_blocks: so many first blocks of a stage, at most, have 3x1x1 convolutions; None is the releases': all,
+            and 6 with non-local blocks. 6 gives the operations and parameters that the paper states for R101.
+        slow_frames: `strided`: every `alpha`-th, as the paper says; `spread`: evenly from the first to the last, as
+            PySlowFast and PyTorchVideo cut clips for their releases.
+    """
+    if fusion_taps is None:
+        fusion_taps = 7 if depth == 50 else 5
+    for key, value, odd in (("alpha", alpha, False), ("fusion_taps", fusion_taps, True)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (odd and value % 2 == 0):
+            raise KinemaError(f"{key} is {value!r}: give {'an odd' if odd else 'a whole'} number of at least 1")
+    if temporal_blocks is None:
+        temporal_blocks = 6 if non_local else max(LAYERS[depth])
+    if not isinstance(temporal_blocks, int) or isinstance(temporal_blocks, bool) or temporal_blocks < 0:
+        raise KinemaError(f"temporal_blocks is {temporal_blocks!r}: give a whole number of blocks a stage")
+    if not isinstance(fusion_norm, bool):
+        raise KinemaError(f"fusion_norm is {fusion_norm!r}: give true or false")
+    if slow_frames not in get_args(SlowFrames):
+        raise unknown("value of slow_frames", str(slow_frames), get_args(SlowFrames))
+    return SlowFast(
+        depth, non_local, num_classes, frames, width, dropout, alpha, fusion_taps, fusion_norm, temporal_blocks,
+        slow_frames,
+    )  # fmt: skip

@@ -1,0 +1,196 @@
+"""The heads that CIDC is compared with (table 5a): an LSTM and self-attention on the last stage of a network.
+
+Source: Li, Shuai and Tighe, Directional Temporal Modeling for Action Recognition, ECCV 2020, section 4.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinema.errors import KinemaError
+from kinema.models.attached import Attached, Backbone, average
+from kinema.models.registry import register
+from kinema.ops.precision import full_precision
+from kinema.ops.recurrence import LSTM
+
+
+class LSTMHead(Attached):
+    """The features of each step, averaged over the picture, run through an LSTM; its last state stands beside them.
+
+    The classifier sees the mean features of the clip and the last state of the top layer.
+
+    Args:
+        backbone: what it stands on.
+        num_classes: outputs of the classifier.
+        hidden: channels of the states.
+        layers: stacked cells.
+        dropout: before the classifier.
+    """
+
+    def __init__(self, backbone: Backbone, num_classes: int, hidden: int, layers: int, dropout: float) -> None:
+        super().__init__(backbone)
+        channels = self.shapes[self.feature_maps[-1]].channels
+        self.lstm = LSTM(channels, hidden, layers)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(channels + hidden, num_classes)
+        self.start()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> N C T' H' W', what comes out of the last stage of the backbone."""
+        last = self.feature_maps[-1]
+        return self.maps(x, [last])[last]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> logits N K."""
+        steps = average(self.forward_features(x), (3, 4))  # N C T
+        with full_precision(steps):  # PyTorch has no float16 LSTM for every device
+            states, _ = self.lstm(steps.permute(2, 0, 1).to(next(self.lstm.parameters()).dtype))
+        pooled = torch.cat([average(steps, (2,)), states[-1].to(steps.dtype)], 1)
+        return self.classifier(self.dropout(pooled))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head dot-product attention between all positions of a clip, added to its input, LayerNorm.
+
+    N C T H W -> the same. The paper projects with 1x1x1 convolutions, which linear layers on positions are.
+
+    Args:
+        channels: C.
+        heads: a divisor of C.
+
+    Source: Vaswani et al., Attention is all you need, NIPS 2017, section 3.2, without the feed-forward layers.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (nn.Linear(channels, channels, bias=False) for _ in range(4))
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> the same."""
+        n, c, t, h, w = x.shape
+        tokens = x.permute(0, 2, 3, 4, 1).reshape(n, t * h * w, c)
+        q, k, v = (
+            layer(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
+        met = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        y = self.norm(tokens + self.out(met))
+        return y.view(n, t, h, w, c).permute(0, 4, 1, 2, 3)
+
+
+class AttentionHead(Attached):
+    """Self-attention between all positions of the last stage; its result stands beside the features, as channels.
+
+    Nothing tells the positions apart, as in the paper. On features that are made frame by frame the network is
+    therefore blind to the order of the frames.
+
+    Args:
+        backbone: what it stands on.
+        num_classes: outputs of the classifier.
+        heads: of each layer.
+        layers: of attention.
+        dropout: before the classifier.
+    """
+
+    def __init__(self, backbone: Backbone, num_classes: int, heads: int, layers: int, dropout: float) -> None:
+        super().__init__(backbone)
+        self.last = self.feature_maps[-1]
+        self.feature_maps = (*self.feature_maps, "attention")
+        channels = self.shapes[self.last].channels
+        if channels % heads:
+            raise KinemaError(
+                f"heads is {heads}: the last stage of {backbone.name} has {channels} channels, give a divisor"
+            )
+        self.attention = nn.Sequential(*(SelfAttention(channels, heads) for _ in range(layers)))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(2 * channels, num_classes)
+        self.start()
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """N 3 T H W -> the features of the backbone and of the attention, both N C T' H' W'."""
+        f = self.maps(x, [self.last])[self.last]
+        return f, self.regularised("attention", self.attention(f))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> N C T' H' W', what comes out of the attention."""
+        return self.both(x)[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N 3 T H W -> logits N K."""
+        pooled = torch.cat([average(y, (2, 3, 4)) for y in self.both(x)], 1)
+        return self.classifier(self.dropout(pooled))
+
+
+@register({"lstm_head": {}}, paper="CIDC, ECCV 2020 (table 5)")
+def lstm_head(
+    num_classes: int = 400,
+    frames: int | None = None,
+    width: float = 1.0,
+    *,
+    backbone: str = "i3d_50",
+    backbone_options: Mapping[str, Any] | None = None,
+    freeze_backbone: bool = False,
+    hidden: int = 512,
+    layers: int = 2,
+    dropout: float = 0.6,
+) -> LSTMHead:
+    """An LSTM on the steps of a network.
+
+    Args:
+        num_classes: outputs.
+        frames: T; None is what the backbone is meant for.
+        width: multiplies the channels of the backbone and of the LSTM.
+        backbone: a name of the zoo.
+        backbone_options: its further options.
+        freeze_backbone: only the head learns.
+        hidden: channels of the LSTM's states at width 1.
+        layers: stacked cells.
+        dropout: before the classifier; the paper states that of CIDC.
+    """
+    _check(hidden=hidden, layers=layers)
+    states = max(1, round(hidden * width))
+    base = Backbone(backbone, frames, width, backbone_options, freeze_backbone)
+    return LSTMHead(base, num_classes, states, layers, dropout)
+
+
+@register({"attention_head": {}}, paper="CIDC, ECCV 2020 (table 5)")
+def attention_head(
+    num_classes: int = 400,
+    frames: int | None = None,
+    width: float = 1.0,
+    *,
+    backbone: str = "i3d_50",
+    backbone_options: Mapping[str, Any] | None = None,
+    freeze_backbone: bool = False,
+    heads: int = 8,
+    layers: int = 2,
+    dropout: float = 0.6,
+) -> AttentionHead:
+    """Self-attention on the last stage of a network.
+
+    Args:
+        num_classes: outputs.
+        frames: T; None is what the backbone is meant for.
+        width: multiplies the channels of the backbone.
+        backbone: a name of the zoo.
+        backbone_options: its further options.
+        freeze_backbone: only the head learns.
+        heads: of each layer, a divisor of the backbone's channels. The paper does not say; 8 are those of its source.
+        layers: of attention.
+        dropout: before the classifier; the paper states that of CIDC.
+    """
+    _check(heads=heads, layers=layers)
+    base = Backbone(backbone, frames, width, backbone_options, freeze_backbone)
+    return AttentionHead(base, num_classes, heads, layers, dropout)
+
+
+def _check(**numbers: int) -> None:
+    for key, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise KinemaError(f"{key} is {value!r}: give a whole number of at least 1")

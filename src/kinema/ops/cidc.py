@@ -1,0 +1,163 @@
+"""CIDC: a convolution over the steps of a clip that sees ever more of them, and the attention between scales.
+
+Source: Li, Shuai and Tighe, Directional Temporal Modeling for Action Recognition, ECCV 2020.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinema.errors import KinemaError, unknown
+from kinema.ops.precision import full_precision
+
+Direction = Literal["bi", "uni", "none"]
+Normalise = Literal["matrix", "row", "affine", "none"]
+Mask = Literal["progressive", "bilinear"]
+
+
+def visibility(t_in: int, t_out: int, mask: Mask = "progressive") -> Tensor:
+    """How much of each input step an output step may look at; T' T in [0, 1], the first column is never 0.
+
+    `progressive`: step t of T' sees the first ceil((t + 1) T / T') steps, so that the last one sees the whole clip.
+    `bilinear`: the paper's rule, a T x T triangle whose rows are resized to T'. It is the same where T' = T; where T'
+    is smaller its edge is soft, and from T / T' = 3 on the last steps of the clip are seen by nobody.
+    """
+    if mask == "progressive":
+        seen = torch.tensor([-(-(t + 1) * t_in // t_out) for t in range(t_out)])
+        return (torch.arange(t_in) < seen[:, None]).float()
+    hidden = torch.ones(t_in, t_in).triu(1)[None, None]
+    return 1 - F.interpolate(hidden, (t_out, t_in), mode="bilinear", align_corners=False)[0, 0]
+
+
+def directional_kernels(k: Tensor, seen: Tensor, normalise: Normalise = "matrix") -> Tensor:
+    """Equation 5 and the linear normalisation after it, in float32: C T' T and T' T -> C T' T.
+
+    The softmax of each row runs over what the row may see (`seen` above 0; a share below 1 weighs it down); what it may
+    not see is exactly 0 in the result. `matrix` scales all that a channel sees linearly to [-1, 1], as the text reads;
+    the first row holds a single 1 there, so that long rows are pressed together near -1. `row` scales each row by
+    itself, `affine` is 2 p - 1, `none` leaves the softmax, a weighted mean. Equal weights, which have no range that
+    could be scaled, become 1.
+    """
+    with full_precision(k):
+        seen = seen.float()
+        hidden = seen == 0
+        weights = (k.float() + seen.log()).softmax(2)  # the logarithm of 0 is the paper's -inf
+        if normalise == "none":
+            return weights
+        if normalise == "affine":
+            scaled = 2 * weights - 1
+        else:
+            over = (1, 2) if normalise == "matrix" else (2,)
+            low = weights.masked_fill(hidden, 2).amin(over, keepdim=True)
+            span = weights.amax(over, keepdim=True) - low
+            flat = span == 0
+            scaled = torch.where(flat, 1.0, 2 * (weights - low) / torch.where(flat, 1.0, span) - 1)
+        return scaled.masked_fill(hidden, 0)
+
+
+def spatial_attention(x: Tensor) -> Tensor:
+    """The sigmoid of the mean over the channels (equation 3); N C T H W -> N 1 T H W in (0, 1).
+
+    It is what the paper draws over its pictures. Far from 0 the rounding of its dtype makes it 0 or 1.
+    """
+    mean = x.mean(1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    return torch.sigmoid(mean).to(x.dtype)
+
+
+class DirectionalConv(nn.Module):
+    """Channel-independent directional convolution (equations 1, 4, 5): every output step weighs the steps it may see.
+
+    `y[c, t] = sum_s w[c, t, s] x[c, s]` at each position by itself, w from `directional_kernels`. The 1x1x1 convolution
+    that follows in the paper's figure 2 is not part of it. N C T H W -> N C T' H W.
+
+    A clip has T = `t_in` steps and no other number, as the kernels have: anything else is an error. Networks that take
+    other clips resample their features.
+
+    Args:
+        channels: C.
+        t_in: T.
+        t_out: T' of the result, both directions together.
+        direction: `uni`: step t does not see later steps than its own share of the clip. `bi`: the first ceil(T' / 2)
+            steps are those of `uni`, the others the same with kernels of their own on the reversed clip, in its order:
+            the last step, too, has seen all. With T' = 1 there is one step that sees all, and no second direction.
+            `none`: every step sees all.
+        normalise: of the kernels, see `directional_kernels`.
+        mask: see `visibility`; without effect where the direction is `none`.
+    """
+
+    seen: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        t_in: int,
+        t_out: int,
+        *,
+        direction: Direction = "bi",
+        normalise: Normalise = "matrix",
+        mask: Mask = "progressive",
+    ) -> None:
+        super().__init__()
+        for key, value, allowed in (
+            ("direction", direction, Direction), ("normalise", normalise, Normalise), ("mask", mask, Mask),
+        ):  # fmt: skip
+            if value not in get_args(allowed):
+                raise unknown(f"value of {key}", str(value), get_args(allowed))
+        for key, number in (("channels", channels), ("t_in", t_in), ("t_out", t_out)):
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                raise KinemaError(f"{key} of a directional convolution is {number!r}: give a whole number above 0")
+        self.t_in, self.normalise = t_in, normalise
+        self.steps: tuple[int, ...] = (t_out,)  # of each direction
+        if direction == "bi" and t_out > 1:
+            self.steps = (t_out - t_out // 2, t_out // 2)
+        # The paper does not say how kernels start; equal ones would have nothing to be scaled by.
+        self.k = nn.Parameter(torch.randn(channels, t_out, t_in))
+        seen = [torch.ones(t, t_in) if direction == "none" else visibility(t_in, t, mask) for t in self.steps]
+        self.register_buffer("seen", torch.cat(seen), persistent=False)
+
+    def kernels(self) -> Tensor:
+        """C T' T float32, each row in the time of the clip, those of the second direction too."""
+        parts = [
+            directional_kernels(k, seen, self.normalise)
+            for k, seen in zip(self.k.split(self.steps, 1), self.seen.split(self.steps), strict=True)
+        ]
+        return torch.cat([parts[0], *(part.flip(2) for part in parts[1:])], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C T' H W."""
+        if x.shape[2] != self.t_in:
+            raise KinemaError(
+                f"a directional convolution for {self.t_in} steps got {x.shape[2]}: give clips of the length that the "
+                "network was built for, or build it with the frames of the clips (clip.frames)"
+            )
+        return combine(x, self.kernels().to(x.dtype))
+
+
+def combine(x: Tensor, kernels: Tensor) -> Tensor:
+    """`y[n, c, o] = sum_t kernels[c, o, t] x[n, c, t]`; N C T H W and C O T -> N C O H W.
+
+    A grouped convolution or a batched product (`einsum`), as `benchmarks/cidc.py` measured them. On a CPU, in float32
+    and bfloat16, each output step is a channel-wise convolution over time and all positions, for which nothing in
+    channels_last_3d memory has to move: 2 to 6 times as fast as `einsum` there, which in turn is about as fast as the
+    paper's one convolution with the steps of a channel as its group. Everywhere else it is `einsum`.
+    """
+    plain = torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16)
+    return by_einsum(x, kernels) if plain else by_convolution(x, kernels)
+
+
+def by_einsum(x: Tensor, kernels: Tensor) -> Tensor:
+    """`combine` as one product for each channel."""
+    return torch.einsum("cot,ncthw->ncohw", kernels, x)
+
+
+def by_convolution(x: Tensor, kernels: Tensor) -> Tensor:
+    """`combine` as one channel-wise convolution of Tx1 on `N C T (H W)` for each output step."""
+    n, c, t, h, w = x.shape
+    rows = x.permute(0, 2, 3, 4, 1).reshape(n, t, h * w, c).permute(0, 3, 1, 2)
+    steps = [F.conv2d(rows, kernel.reshape(c, 1, t, 1), groups=c) for kernel in kernels.unbind(1)]
+    y = torch.cat(steps, 2)  # N C O (H W)
+    return y.permute(0, 2, 3, 1).reshape(n, len(steps), h, w, c).permute(0, 4, 1, 2, 3)

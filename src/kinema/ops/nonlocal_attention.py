@@ -1,0 +1,118 @@
+"""The non-local block: every position of a clip looks at all others."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinema.errors import KinemaError, unknown
+from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.layout import fold_time, unfold_time
+from kinema.ops.precision import full_precision
+
+Attention = Literal["embedded_gaussian", "gaussian", "dot_product"]
+SubSample = Literal["none", "after", "before"]
+
+
+class NonLocal(nn.Module):
+    """`x + BN(W y)` with `y_i = 1 / C(x) sum_j f(x_i, x_j) g(x_j)` over all positions j of the clip; N C T H W -> same.
+
+    The bottleneck has half the channels. The last BatchNorm starts at zero, so that a new block changes nothing; the
+    convolutions start small, or the softmax would start as a choice of one position.
+
+    Args:
+        channels: C.
+        attention: f. `embedded_gaussian`: the softmax over j of `theta(x_i) . phi(x_j)`. `gaussian`: the same without
+            theta and phi. `dot_product`: `theta(x_i) . phi(x_j)` over the number of positions j.
+        sub_sample: maximum over 2x2 pixels of a frame, so that there are fewer j: `after` phi and g, as the paper says
+            and mmaction2 does; `before` them, as the authors' code and PySlowFast do; `none`, as gluon-cv. The last
+            odd row and column are left out; a side of one pixel stays.
+        scaled: divides what goes into the softmax by the root of its channels. The paper and mmaction2 do not,
+            PySlowFast and gluon-cv do.
+
+    Source: Wang et al., Non-local neural networks, CVPR 2018, equations 1 to 4 and 6, section 3.3.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        attention: Attention = "embedded_gaussian",
+        sub_sample: SubSample = "after",
+        scaled: bool = False,
+    ) -> None:
+        super().__init__()
+        for key, value, allowed in (("attention", attention, Attention), ("sub_sample", sub_sample, SubSample)):
+            if value not in get_args(allowed):
+                raise unknown(f"value of {key}", str(value), get_args(allowed))
+        if scaled and attention == "dot_product":
+            raise KinemaError("scaled is of the softmax, which attention='dot_product' has not: leave it out")
+        self.attention, self.sub_sample, self.scaled = attention, sub_sample, scaled
+        inner = max(1, channels // 2)
+        embedded = attention != "gaussian"
+        self.theta = FrameConv3d(channels, inner, bias=True) if embedded else nn.Identity()
+        self.phi = FrameConv3d(channels, inner, bias=True) if embedded else nn.Identity()
+        self.g = FrameConv3d(channels, inner, bias=True)
+        self.out = FrameConv3d(inner, channels, bias=True)
+        self.bn = nn.BatchNorm3d(channels)
+        nn.init.zeros_(self.bn.weight)
+        for conv in self.convolutions():
+            nn.init.normal_(conv.weight, std=0.01)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+
+    def convolutions(self) -> list[FrameConv3d]:
+        """Those that are here, which start at their own values."""
+        return [m for m in self.children() if isinstance(m, FrameConv3d)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> the same."""
+        n, _, t, h, w = x.shape
+        seen = _halve(x) if self.sub_sample == "before" else x
+        queries, keys, values = self.theta(x), self.phi(seen), self.g(seen)
+        if self.sub_sample == "after":
+            keys, values = _halve(keys), _halve(values)
+        q, k, v = (_positions(z) for z in (queries, keys, values))
+        y = attend(q, k, v, self.attention, scaled=self.scaled)
+        y = y.to(values.dtype).view(n, t, h, w, -1).permute(0, 4, 1, 2, 3)
+        return x + self.bn(self.out(y))
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, attention: Attention, *, scaled: bool = False) -> Tensor:
+    """The weighted mean of values over all positions, in float32 at least, also under autocast.
+
+    Args:
+        queries: N L C.
+        keys: N M C.
+        values: N M C'.
+        attention: see `NonLocal`; both Gaussian ones are the softmax of the products.
+        scaled: see `NonLocal`.
+
+    Returns:
+        N L C'.
+    """
+    with full_precision(queries):
+        queries, keys, values = (
+            z.to(torch.promote_types(z.dtype, torch.float32)) for z in (queries, keys, values)
+        )  # fmt: skip
+        if attention == "dot_product":
+            many, few, c = queries.shape[1], *keys.shape[1:]
+            values = values / few
+            if c * (many + few) < 2 * many * few:  # the same product, bracketed so that no table of M x L is made
+                return queries @ (keys.transpose(1, 2) @ values)
+            return queries @ keys.transpose(1, 2) @ values
+        q, k, v = (z.unsqueeze(1) for z in (queries, keys, values))  # one head
+        return F.scaled_dot_product_attention(q, k, v, scale=None if scaled else 1.0).squeeze(1)
+
+
+def _positions(x: Tensor) -> Tensor:
+    """N C T H W -> N (T H W) C, a view of channels-last memory."""
+    return x.permute(0, 2, 3, 4, 1).flatten(1, 3)
+
+
+def _halve(x: Tensor) -> Tensor:
+    size = (min(2, x.shape[3]), min(2, x.shape[4]))
+    return unfold_time(F.max_pool2d(fold_time(x), size), x.shape[2])

@@ -1,0 +1,1 @@
+"""Runs on one page: curves, confusion, classes, comparison, features, cost, coverage, protocol."""

@@ -1,0 +1,77 @@
+"""Confusion matrices as HTML tables: their figures stay as large as the text, however small the screen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+
+MOST = 32  # classes of a matrix
+_OTHER, _UNREAD = "other classes", "unreadable"
+
+
+def most_confused(
+    truth: Sequence[str], answers: Sequence[Sequence[str | None]], labels: Sequence[str], most: int = MOST
+) -> list[str]:
+    """The classes that a matrix shows: all, or of many those with the most errors in the order of the labels.
+
+    Args:
+        truth: N labels.
+        answers: for each run N labels; None for a video that could not be read.
+        labels: all classes.
+        most: how many may be shown.
+    """
+    if len(labels) <= most:
+        return list(labels)
+    errors: Counter[str] = Counter()
+    for said in answers:
+        for true, label in zip(truth, said, strict=True):
+            if label is not None and label != true:
+                errors[true] += 1
+                errors[label] += 1
+    chosen = set(sorted(labels, key=lambda label: -errors[label])[:most])
+    return [label for label in labels if label in chosen]
+
+
+def confusion(title: str, truth: Sequence[str], said: Sequence[str | None], labels: Sequence[str]) -> str:
+    """A table: a row is what is shown, a column what the network said, a figure the per cent of the row.
+
+    Videos of classes that are not among `labels` are left out; answers that are not make one column more, and so do
+    videos that could not be read.
+
+    Args:
+        title: above the table.
+        truth: N labels.
+        said: N labels, or None.
+        labels: of the rows and columns.
+    """
+    shown = set(labels)
+    counts = Counter(
+        (true, _UNREAD if label is None else label if label in shown else _OTHER)
+        for true, label in zip(truth, said, strict=True)
+        if true in shown
+    )
+    videos = Counter(true for true in truth if true in shown)
+    columns = [*labels, *(extra for extra in (_OTHER, _UNREAD) if any(column == extra for _, column in counts))]
+    head = "".join(f"<th><span>{escape(column)}</span></th>" for column in columns)
+    rows = "".join(
+        f"<tr><th>{escape(true)}</th>"
+        + "".join(_cell(true, column, counts[true, column], videos[true]) for column in columns)
+        + "</tr>"
+        for true in labels
+    )
+    table = f"<table class=confusion><caption>{escape(title)}</caption><tr><th></th>{head}</tr>{rows}</table>"
+    return f"<div class=wide>{table}</div>"
+
+
+def _cell(true: str, column: str, count: int, videos: int) -> str:
+    if not count:
+        return "<td></td>"
+    share = count / videos
+    # Blue for what is right, orange for what is wrong, from white to full.
+    full = (29, 78, 216) if column == true else (194, 65, 12)
+    red, green, blue = (round(255 + (c - 255) * (0.12 + 0.88 * share)) for c in full)
+    ink = "#fff" if share > 0.5 else "#1f2937"
+    tip = escape(f"{true}: {count} of {videos} said to be {column}", quote=True)
+    text = f"{100 * share:.0f}" if share >= 0.005 else "·"
+    return f'<td style="background:rgb({red},{green},{blue});color:{ink}" title="{tip}">{text}</td>'

@@ -1,0 +1,173 @@
+"""Features of test videos in the plane (t-SNE), and how far videos of a class lie together where they really are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from kinema.cores import loader_workers, one_thread, room_for_readers
+from kinema.data.datasets import TestVideos, collate_test
+from kinema.data.manifest import Manifest
+from kinema.data.transforms import to_input
+from kinema.errors import KinemaError
+from kinema.recognizer import Recognizer
+
+CLASSES, VIDEOS, NEIGHBOURS = 16, 2000, 5
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Test videos in the plane.
+
+    Attributes:
+        name: of the run.
+        points: float64 N 2.
+        truth: N labels.
+        labels: the classes.
+        purity: mean share of a video's 5 nearest neighbours, among the features themselves, that show its class.
+        unread: videos without features.
+    """
+
+    name: str
+    points: NDArray[np.float64]
+    truth: tuple[str, ...]
+    labels: tuple[str, ...]
+    purity: float
+    unread: int
+
+
+def chosen(manifest: Manifest, *, classes: int = CLASSES, videos: int = VIDEOS, seed: int = 0) -> Manifest:
+    """A part of a test that a figure can show: the classes with the most videos, and of those a random choice.
+
+    Args:
+        manifest: the test.
+        classes: at most, the most frequent ones (of equally frequent ones, the first by name).
+        videos: at most.
+        seed: of the choice.
+    """
+    counts = Counter(s.label for s in manifest.samples)
+    kept = set(sorted(counts, key=lambda label: (-counts[label], label))[:classes])
+    samples = [s for s in manifest.samples if s.label in kept]
+    if len(samples) > videos:
+        places = np.random.default_rng(seed).choice(len(samples), videos, replace=False)
+        samples = [samples[i] for i in np.sort(places)]
+    return replace(manifest, samples=tuple(samples))
+
+
+@torch.inference_mode()
+def features(
+    recognizer: Recognizer,
+    manifest: Manifest,
+    *,
+    workers: int = -1,
+    batch: int = 8,
+    progress: Callable[[int, int], object] | None = None,
+) -> NDArray[np.float32]:
+    """What comes out of the last stage for the central clip of every video, averaged over time and space.
+
+    Args:
+        recognizer: whose features.
+        manifest: the videos; their labels must be the recognizer's.
+        workers: processes that read videos, as for a test.
+        batch: clips in one pass of the network.
+        progress: called with the videos done and their number.
+
+    Returns:
+        float32 N C; NaN for a video that could not be read.
+    """
+    data = TestVideos(manifest, recognizer.labels, recognizer.spec, 1, 1)
+    workers = min(loader_workers(workers), -(-len(data) // batch))
+    loader = DataLoader(data, batch, num_workers=workers, collate_fn=collate_test, worker_init_fn=one_thread)
+    recognizer.model.eval()
+    rows: dict[int, NDArray[np.float32]] = {}
+    done = 0
+    with room_for_readers(workers):
+        for read in loader:
+            done += len(read["path"]) + len(read["failures"])
+            if read["path"]:
+                clips = to_input(read["views"][:, 0].to(recognizer.device), recognizer.spec)
+                pooled = recognizer.model.forward_features(clips).float().mean((2, 3, 4)).cpu().numpy()
+                rows |= dict(zip(read["index"].tolist(), pooled, strict=True))
+            if progress is not None:
+                progress(done, len(data))
+    width = len(next(iter(rows.values()))) if rows else 1
+    empty = np.full(width, np.nan, dtype=np.float32)
+    return np.stack([rows.get(i, empty) for i in range(len(data))])
+
+
+def embed(name: str, vectors: NDArray[np.float32], truth: Sequence[str], *, seed: int = 0) -> Embedding:
+    """The features of a run in the plane.
+
+    Args:
+        name: of the run.
+        vectors: N C; rows of NaN are left out and counted.
+        truth: N labels.
+        seed: of t-SNE.
+
+    Raises:
+        KinemaError: fewer than 5 videos have features.
+    """
+    read = np.logical_not(np.isnan(vectors).any(axis=1))
+    known = tuple(label for label, ok in zip(truth, read, strict=True) if ok)
+    labels = tuple(sorted(set(known)))
+    points = embedding(vectors[read], seed=seed)
+    return Embedding(name, points, known, labels, neighbour_purity(vectors[read], known), int((~read).sum()))
+
+
+def embedding(vectors: NDArray[np.floating[Any]], *, seed: int = 0) -> NDArray[np.float64]:
+    """t-SNE from the first two principal components on; the same seed gives the same picture.
+
+    Args:
+        vectors: N C, finite.
+        seed: of scikit-learn's random choices.
+
+    Returns:
+        float64 N 2.
+
+    Raises:
+        KinemaError: fewer than 5 rows, or scikit-learn is not installed.
+    """
+    tsne = require_analysis()
+    if len(vectors) < 5:
+        raise KinemaError(f"t-SNE of {len(vectors)} videos says nothing: give a test of at least 5 that can be read")
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    points = tsne(n_components=2, init="pca", random_state=seed, perplexity=perplexity).fit_transform(vectors)
+    return np.asarray(points, dtype=np.float64)
+
+
+def require_analysis() -> Any:
+    """scikit-learn's t-SNE.
+
+    Raises:
+        KinemaError: it is not installed.
+    """
+    try:
+        from sklearn.manifold import TSNE  # the extra `analysis`
+    except ImportError as error:
+        raise KinemaError('t-SNE needs scikit-learn: pip install "kinema[analysis]"') from error
+    return TSNE
+
+
+def neighbour_purity(vectors: NDArray[np.floating[Any]], truth: Sequence[str], k: int = NEIGHBOURS) -> float:
+    """Mean share of the k nearest other videos (Euclidean) that show the same class, 0 to 1.
+
+    Args:
+        vectors: N C.
+        truth: N labels.
+        k: neighbours; all others where there are fewer.
+    """
+    x = vectors.astype(np.float64)
+    squares = (x**2).sum(1)
+    distances = squares[:, None] + squares[None] - 2 * x @ x.T
+    np.fill_diagonal(distances, np.inf)
+    k = min(k, len(x) - 1)
+    nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
+    _, classes = np.unique(np.array(truth, dtype=object), return_inverse=True)
+    return float((classes[nearest] == classes[:, None]).mean())

@@ -1,0 +1,140 @@
+"""What a report says of each run in figures and words alone: cost, coverage, protocol, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kinema.errors import KinemaError
+from kinema.evaluation.cost import Cost, count
+from kinema.evaluation.metrics import Metrics
+from kinema.report.markup import by_run, note, table
+from kinema.report.runs import Run
+
+FAILURES = 40  # unreadable videos that a person still reads
+
+
+def cost(runs: Sequence[Run]) -> str:
+    """Parameters, MACs and FLOPs of each network, counted for the clips that it was tested with."""
+    costs = [_count(run) for run in runs]
+    counted = [c if isinstance(c, Cost) else None for c in costs]
+    views = [_views(run) for run in runs]
+    facts: dict[str, list[Any]] = {
+        "network": [run.architecture and run.architecture.get("name") for run in runs],
+        "parameters": [c and f"{c.params / 1e6:.3f} M" for c in counted],
+        "clip": [c and f"{c.frames} x {c.size} x {c.size}" for c in counted],
+        "MACs of a view": [c and _large(c.macs) for c in counted],
+        "FLOPs of a view": [c and _large(c.flops) for c in counted],
+        "views of a video": views,
+        "MACs of a video": [c and v and _large(c.macs * v) for c, v in zip(counted, views, strict=True)],
+    }
+    drawn = by_run([run.name for run in runs], facts)
+    reasons = "".join(
+        note(f"Not counted: {run.name}: {c}") for run, c in zip(runs, costs, strict=True) if isinstance(c, str)
+    )
+    small = note("1 MAC = 2 FLOPs; convolutions, linear layers and other matrix products of one view are counted.")
+    return (drawn + small if any(counted) else "") + reasons
+
+
+def _count(run: Run) -> Cost | str | None:
+    if run.architecture is None:
+        return None
+    options = dict(run.architecture.get("options", {}))
+    classes = options.pop("num_classes", 400)
+    try:
+        return count(str(run.architecture["name"]), num_classes=classes, size=run.clip.get("crop"), options=options)
+    except KinemaError as error:
+        return str(error)
+
+
+def _large(number: int) -> str:
+    return f"{number / 1e9:.2f} G" if number >= 1e9 else f"{number / 1e6:.1f} M"
+
+
+def _views(run: Run) -> int | None:
+    if run.test is None or "views" not in run.test.document:
+        return None
+    views = run.test.document["views"]
+    return int(views["clips"]) * int(views["crops"])
+
+
+def coverage(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> str:
+    """How many videos were read, in training and test, and why the others were not.
+
+    Args:
+        runs: all of them.
+        metrics: name -> figures, of those that are tested.
+    """
+    trained = [(run.card.get("training") or {}).get("coverage") for run in runs]
+    ms = [metrics.get(run.name) for run in runs]
+    facts: dict[str, list[Any]] = {
+        "test videos": [m and str(m.coverage) for m in ms],
+        "training videos": [
+            c and f"{c['expected']} expected / {c['read']} read / {c['failed']} failed" for c in trained
+        ],
+    }
+    failures = [
+        (run.name, part, path, reason)
+        for run in runs
+        for part, entries in (("test", _failures(run)), ("training", run.unread))
+        for path, reason in entries
+    ]
+    more = (
+        f"… and {len(failures) - FAILURES} more; the ledgers in the runs name all." if len(failures) > FAILURES else ""
+    )
+    rows = table(("run", "split", "video", "why it could not be read"), failures[:FAILURES], numeric=False)
+    return by_run([run.name for run in runs], facts) + (rows if failures else "") + (note(more) if more else "")
+
+
+def _failures(run: Run) -> list[tuple[str, str]]:
+    if run.test is None:
+        return []
+    s = run.test.scores
+    return [(path, error) for path, error in zip(s.paths, s.errors, strict=True) if error is not None]
+
+
+def tested_as(run: Run) -> Mapping[str, Any]:
+    """Recognizer, data, split and views of a run's test, as far as they are known."""
+    found = run.test.document.get("test", {}) if run.test is not None else {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def protocol(runs: Sequence[Run]) -> str:
+    """Everything that was fixed for test and training, with the differences set off."""
+    columns = []
+    for run in runs:
+        document = run.test.document if run.test is not None else {}
+        column = {f"test {key}": value for key, value in tested_as(run).items()}
+        column |= _flat("test", {k: v for k, v in document.get("protocol", {}).items() if k != "clip"})
+        column |= _flat("clip", run.clip)
+        column |= _flat("training", run.config or (run.card.get("training") or {}).get("config", {}))
+        columns.append(column)
+    drawn = _beside(runs, columns)
+    return drawn + note("Lines in which the runs differ are set off.") if drawn and len(runs) > 1 else drawn
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(f"{prefix} {key}", value)
+        elif isinstance(value, list | tuple):
+            found[f"{prefix} {key}"] = ", ".join(map(str, value))
+        else:
+            found[f"{prefix} {key}"] = value
+    return found
+
+
+def versions(runs: Sequence[Run]) -> str:
+    """The software that trained and tested."""
+    columns = []
+    for run in runs:
+        column = _flat("training:", run.card.get("versions", {}))
+        columns.append(column | _flat("test:", run.test.document.get("versions", {}) if run.test is not None else {}))
+    return _beside(runs, columns)
+
+
+def _beside(runs: Sequence[Run], columns: Sequence[Mapping[str, Any]]) -> str:
+    keys = dict.fromkeys(key for column in columns for key in column)
+    facts = {key: [column.get(key) for column in columns] for key in keys}
+    return by_run([run.name for run in runs], facts, mark=True)

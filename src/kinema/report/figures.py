@@ -1,0 +1,180 @@
+"""Figures as SVG text, drawn for a narrow screen: about 460 pixels wide, with letters that can be read at that size."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from kinema.report.markup import COLOURS
+
+CLASS_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#6b7280", "#a3a30f",
+                 "#17becf")  # fmt: skip
+INK, PALE = "#1f2937", "#e5e7eb"
+History = Sequence[Mapping[str, Any]]  # the rows of a `metrics.csv`
+
+_WIDTH = 4.8  # inches of 96 pixels
+_RASTER = 1500  # points from which on a scatter is a picture inside the SVG
+_MARKED = 40  # epochs up to which each has its mark
+
+
+def loss_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> str:
+    """Training loss, epoch by epoch; one line a run."""
+    axes = _axes(2.6, "training loss")
+    for name, rows in histories.items():
+        _line(axes, rows, "train_loss", 1, color=colours[name], label=name)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8)
+    return _svg(axes)
+
+
+def top1_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> str:
+    """Top-1 on the training clips and, dashed, on the validation videos where there are any."""
+    validated = any(row.get("val_top1") is not None for rows in histories.values() for row in rows)
+    axes = _axes(2.6, "top-1, %: training clips" + (", dashed: validation videos" if validated else ""))
+    for name, rows in histories.items():
+        _line(axes, rows, "train_top1", 100, color=colours[name], label=name)
+        _line(axes, rows, "val_top1", 100, color=colours[name], linestyle="--")
+    axes.set_ylim(0, 102)
+    return _svg(axes)
+
+
+def rate_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> str:
+    """Learning rate after each epoch."""
+    axes = _axes(2.6, "learning rate")
+    for name, rows in histories.items():
+        _line(axes, rows, "lr", 1, color=colours[name], label=name)
+    axes.set_ylim(bottom=0)
+    return _svg(axes)
+
+
+def bars(values: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], *, guess: float | None = None) -> str:
+    """Shares as horizontal bars in per cent, a group a label and in it a bar a run.
+
+    Args:
+        values: run -> label -> share, 0 to 1; the labels of the first run, in its order from the top.
+        colours: run -> colour.
+        guess: share that chance gives, as a line.
+    """
+    labels = list(next(iter(values.values())))
+    runs = len(values)
+    axes = _axes(len(labels) * (0.13 * runs + 0.1) + 0.5)
+    for i, (name, shares) in enumerate(values.items()):
+        places = np.arange(len(labels)) + (i - (runs - 1) / 2) * 0.8 / runs
+        widths = [100 * shares.get(label, math.nan) for label in labels]
+        drawn = axes.barh(places, widths, 0.8 / runs * 0.92, color=colours[name], label=name)
+        axes.bar_label(drawn, fmt="%.0f", fontsize=7.5, color=INK, padding=2)
+    axes.invert_yaxis()
+    axes.grid(axis="x", color=PALE, linewidth=0.8)
+    axes.grid(axis="y", visible=False)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8.5)
+    axes.set_xlim(0, 109)
+    axes.set_xticks([0, 25, 50, 75, 100])
+    axes.margins(y=0.01)
+    if guess is not None:
+        axes.axvline(100 * guess, color="#6b7280", linewidth=1, linestyle="--")
+    if runs > 1:
+        axes.legend(frameon=False, fontsize=8, ncols=min(3, runs), loc="lower center", bbox_to_anchor=(0.45, 1.0))
+    return _svg(axes)
+
+
+def gains(points: Mapping[str, float]) -> str:
+    """Differences of recall in points, to the right in green where a class gained, to the left in red where it lost."""
+    axes = _axes(len(points) * 0.21 + 0.45, "change of recall, points")
+    values = list(points.values())
+    drawn = axes.barh(range(len(values)), values, 0.72, color=["#059669" if v > 0 else "#dc2626" for v in values])
+    axes.bar_label(drawn, fmt="%+.0f", fontsize=7.5, color=INK, padding=2)
+    axes.invert_yaxis()
+    axes.grid(axis="x", color=PALE, linewidth=0.8)
+    axes.grid(axis="y", visible=False)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(values)), list(points), fontsize=8.5)
+    axes.margins(x=0.14, y=0.01)
+    return _svg(axes)
+
+
+def scores(ranked: Sequence[tuple[str, float]]) -> str:
+    """The best labels of one prediction as bars."""
+    axes = _axes(0.34 * len(ranked) + 0.3)
+    places = range(len(ranked))[::-1]
+    axes.barh(places, [s for _, s in ranked], color=[COLOURS[0]] + ["#bfdbfe"] * (len(ranked) - 1), height=0.7)
+    for place, (_, score) in zip(places, ranked, strict=True):
+        axes.text(score + 0.02, place, f"{100 * score:.1f} %", va="center", fontsize=9, color=INK)
+    axes.set_yticks(places, [label for label, _ in ranked], fontsize=9)
+    axes.set_xlim(0, 1.2)
+    axes.spines[:].set_visible(False)
+    axes.grid(visible=False)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    return _svg(axes)
+
+
+def scatter(title: str, points: NDArray[np.floating[Any]], truth: Sequence[str], labels: Sequence[str]) -> str:
+    """Points of the plane in the colours and shapes of their classes, which `class_legend` explains.
+
+    Args:
+        title: above the figure.
+        points: N 2.
+        truth: N labels.
+        labels: the classes, in the order of their colours.
+    """
+    axes = _axes(4.4, title)
+    names = np.array(truth, dtype=object)
+    for i, label in enumerate(labels):
+        own = points[names == label]
+        dots = axes.scatter(own[:, 0], own[:, 1], s=16, color=CLASS_COLOURS[i % 10], linewidths=0, alpha=0.8,
+                            marker=("o", "^", "s")[i // 10 % 3])  # fmt: skip
+        dots.set_rasterized(len(points) > _RASTER)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_color(PALE)
+    axes.spines[:].set_visible(True)
+    return _svg(axes)
+
+
+def class_legend(labels: Sequence[str]) -> str:
+    """The colours and shapes that `scatter` gives to classes, as HTML."""
+    entries = (
+        f"<span><b style='color:{CLASS_COLOURS[i % 10]}'>{'●▲■'[i // 10 % 3]}</b> {escape(label)}</span>"
+        for i, label in enumerate(labels)
+    )
+    return f"<p class=legend>{' '.join(entries)}</p>"
+
+
+def _axes(height: float, title: str = "") -> Axes:
+    axes = Figure(figsize=(_WIDTH, height), layout="constrained").subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=8.5)
+    axes.grid(axis="y", color=PALE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_title(title, fontsize=9.5, color=INK, loc="left")
+    return axes
+
+
+def _line(axes: Axes, rows: History, key: str, factor: float, **style: Any) -> None:
+    values = [math.nan if row.get(key) is None else factor * row[key] for row in rows]
+    if not all(map(math.isnan, values)):
+        (line,) = axes.plot([row["epoch"] for row in rows], values, linewidth=1.8, markersize=3, **style)
+        line.set_marker("o" if len(rows) <= _MARKED else "")
+    axes.set_xlabel("epoch", fontsize=8.5, color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _svg(axes: Axes) -> str:
+    buffer = io.StringIO()
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "kinema"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,220 @@
+"""`render`: runs, their comparison and their features as one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from kinema import __version__
+from kinema.evaluation.comparison import Comparison
+from kinema.evaluation.metrics import Metrics, measure
+from kinema.evaluation.tested import Tested
+from kinema.report import figures
+from kinema.report.confusion import MOST, confusion, most_confused
+from kinema.report.embedding import NEIGHBOURS, Embedding
+from kinema.report.facts import cost, coverage, protocol, tested_as, versions
+from kinema.report.markup import by_run, colours, grid, note, page, section, table, tiles
+from kinema.report.runs import Run
+
+BARS, GAINS, PAIRS = 40, 12, 15  # lines that a person still reads
+
+
+def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddings: Sequence[Embedding]) -> str:
+    """The page.
+
+    Args:
+        runs: at least one.
+        comparisons: of every later test with the first one; a sentence where the two cannot be compared.
+        embeddings: of the features; empty where nobody asked for them.
+    """
+    tested = {run.name: run.test for run in runs if run.test is not None}
+    metrics = {name: _measure(test) for name, test in tested.items()}
+    found = [c for c in comparisons if isinstance(c, Comparison)]
+    refused = "".join(note(f"Not compared: {c}") for c in comparisons if isinstance(c, str))
+    names = ", ".join(run.name for run in runs)
+    inks = colours([run.name for run in runs])
+    missing = [sentence for run in runs for sentence in run.missing]
+    return page(
+        f"Kinema report: {names}",
+        (
+            f"<h1>Kinema report</h1><p class=lead>{escape(names)}</p>",
+            tiles(_tile(run, metrics.get(run.name)) for run in runs),
+            section("What is missing", "".join(note(sentence) for sentence in missing)),
+            grid((section("Accuracy", _accuracy(runs, metrics)), section("Comparison", _comparison(found), refused))),
+            section("Classes", _classes(tested, metrics, found, inks)),
+            section("Confusion", _confusion(tested)),
+            section("Training", _training(runs, inks)),
+            section("Features", _features(embeddings)),
+            section("Cost", cost(runs)),
+            section("Coverage", coverage(runs, metrics)),
+            section("Protocol", protocol(runs)),
+            section("Versions", versions(runs)),
+            note(f"Written by kinema {__version__}."),
+        ),
+    )
+
+
+def _measure(test: Tested) -> Metrics:
+    place = {label: i for i, label in enumerate(test.scores.labels)}
+    targets = np.array([place[label] for label in test.scores.truth], dtype=np.int64)
+    return measure(targets, test.scores.scores, test.scores.labels)
+
+
+def _tile(run: Run, m: Metrics | None) -> tuple[str, str, list[str]]:
+    if m is None:
+        return run.name, "–", ["not tested"]
+    low, high = m.top1_interval
+    return run.name, f"{100 * m.top1:.1f} %", [
+        f"top-1, 95 % interval {100 * low:.1f} to {100 * high:.1f}", str(m.coverage)
+    ]  # fmt: skip
+
+
+def _accuracy(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> str:
+    if not metrics:
+        return ""
+    ms = [metrics.get(run.name) for run in runs]
+    top_k = " / ".join(sorted({f"top-{m.k}" for m in ms if m}))
+    facts: dict[str, list[Any]] = {
+        "top-1, %": [m and f"{100 * m.top1:.1f}" for m in ms],
+        "95 % interval": [m and f"{100 * m.top1_interval[0]:.1f} to {100 * m.top1_interval[1]:.1f}" for m in ms],
+        f"{top_k}, %": [m and f"{100 * m.topk:.1f}" for m in ms],
+        "mean class, %": [m and f"{100 * m.mean_class:.1f}" for m in ms],
+        "most frequent label, %": [m and f"{100 * m.majority.share:.1f}" for m in ms],
+        "videos expected": [m and m.coverage.expected for m in ms],
+        "read": [m and m.coverage.read for m in ms],
+        "failed": [m and m.coverage.failed for m in ms],
+        "views": [tested_as(run).get("views") for run in runs],
+    }
+    return by_run([run.name for run in runs], facts) + note(
+        "A video that could not be read counts as an error. Intervals: bootstrap over videos. "
+        "Most frequent label: what always naming it would give."
+    )
+
+
+def _comparison(found: Sequence[Comparison]) -> str:
+    if not found:
+        return ""
+    first = found[0].first.name
+    facts: dict[str, list[Any]] = {
+        "videos compared": [c.videos for c in found],
+        "difference, points": [f"{100 * c.difference.difference:+.1f}" for c in found],
+        "95 % interval": [f"{100 * c.difference.low:+.1f} to {100 * c.difference.high:+.1f}" for c in found],
+        "McNemar's statistic": [f"{c.mcnemar.statistic:.3f}" for c in found],
+        "p": [f"{c.mcnemar.p:.2g}" for c in found],
+        "p, exact binomial": [f"{c.mcnemar.p_exact:.2g}" for c in found],
+        "both right": [c.mcnemar.table[0][0] for c in found],
+        "this one alone right": [c.mcnemar.table[0][1] for c in found],
+        f"{first} alone right": [c.mcnemar.table[1][0] for c in found],
+        "both wrong": [c.mcnemar.table[1][1] for c in found],
+    }
+    remarks = "".join(note(remark + ".") for c in found for remark in c.remarks)
+    several = " The p values are not corrected for their number." if len(found) > 1 else ""
+    return (
+        f"<p>Against <b>{escape(first)}</b>, video by video:</p>"
+        + by_run([c.second.name for c in found], facts)
+        + note(
+            "McNemar's test with Edwards' correction. The interval of the difference: paired bootstrap over videos."
+            + several
+        )
+        + remarks
+    )
+
+
+def _classes(
+    tested: Mapping[str, Tested], metrics: Mapping[str, Metrics], found: Sequence[Comparison], inks: Mapping[str, str]
+) -> str:
+    if not metrics:
+        return ""
+    recalls = {name: {c.label: c.recall for c in m.per_class if c.recall is not None} for name, m in metrics.items()}
+    first = next(iter(recalls.values()))
+    shown = sorted(first, key=lambda label: (first[label], label))[:BARS]
+    title = "Recall, %" + (
+        f": the {BARS} lowest of {len(first)} classes of {next(iter(tested))}" if len(first) > BARS else ""
+    )
+    ordered = {name: {label: values[label] for label in shown if label in values} for name, values in recalls.items()}
+    ordered[next(iter(recalls))] = {label: first[label] for label in shown}
+    drawn = [f"<h3>{escape(title)}</h3>{figures.bars(ordered, inks)}"]
+    for c in found:
+        drawn.append(_changes(c) + _hardest(c))
+    small = "Where a class has few videos, much of a change is chance." if found else ""
+    return grid(part for part in drawn if part) + (note(small) if small else "")
+
+
+def _changes(c: Comparison) -> str:
+    changed = [k for k in c.per_class if k.first != k.second]
+    kept = changed if len(changed) <= 2 * GAINS else [*changed[:GAINS], *changed[-GAINS:]]
+    if not kept:
+        return ""
+    points = {k.label: 100 * (k.second - k.first) for k in kept}
+    which = ", the largest changes" if len(kept) < len(changed) else ""
+    title = f"{c.second.name} against {c.first.name}: {len(changed)} of {len(c.per_class)} classes changed{which}"
+    return f"<h3>{escape(title)}</h3>{figures.gains(points)}"
+
+
+def _hardest(c: Comparison) -> str:
+    rows = [(" / ".join(p.labels), p.videos, p.first, p.second) for p in c.pairs[:PAIRS]]
+    if not rows:
+        return ""
+    shown = f" (the first {PAIRS} of {len(c.pairs)})" if len(c.pairs) > PAIRS else ""
+    title = f"<h3>Hardest pairs: videos of either class taken for the other{shown}</h3>"
+    return title + table(("classes", "videos", c.first.name, c.second.name), rows)
+
+
+def _confusion(tested: Mapping[str, Tested]) -> str:
+    if not tested:
+        return ""
+    labels = {test.scores.labels for test in tested.values()}
+    parts, cut = [], ""
+    alike = len(labels) == 1 and len({test.scores.truth for test in tested.values()}) == 1
+    answers = [test.scores.predictions for test in tested.values()]
+    for name, test in tested.items():
+        s = test.scores
+        shown = most_confused(s.truth, answers if alike else [s.predictions], s.labels)
+        if len(shown) < len(s.labels):
+            cut = f" The {MOST} of {len(s.labels)} classes with the most errors."
+        parts.append(confusion(name, s.truth, s.predictions, shown))
+    lead = f"<p>Rows: what is shown. Columns: what the network said. Per cent of the row.{cut}</p>"
+    return lead + grid(parts)
+
+
+def _training(runs: Sequence[Run], inks: Mapping[str, str]) -> str:
+    histories = {run.name: run.history for run in runs}
+    if not any(histories.values()):
+        return ""
+    curves = (figures.loss_curves, figures.top1_curves, figures.rate_curves)
+    facts: dict[str, list[Any]] = {
+        "epochs": [len(rows) or None for rows in histories.values()],
+        "time, s": [f"{sum(row['seconds'] or 0 for row in rows):.0f}" if rows else None for rows in histories.values()],
+        "waiting for data, %": [f"{100 * _waited(rows):.1f}" if rows else None for rows in histories.values()],
+    }
+    return grid((draw(histories, inks) for draw in curves), small=True) + by_run(list(histories), facts)
+
+
+def _waited(rows: Sequence[Mapping[str, Any]]) -> float:
+    seconds = sum(row["seconds"] or 0 for row in rows)
+    return sum((row["data_wait"] or 0) * (row["seconds"] or 0) for row in rows) / max(1e-9, seconds)
+
+
+def _features(embeddings: Sequence[Embedding]) -> str:
+    if not embeddings:
+        return ""
+    facts: dict[str, list[Any]] = {
+        "videos": [len(e.truth) for e in embeddings],
+        "unreadable": [e.unread or None for e in embeddings],
+        "classes": [len(e.labels) for e in embeddings],
+        "neighbours of the same class, %": [f"{100 * e.purity:.1f}" for e in embeddings],
+    }
+    classes = sorted({label for e in embeddings for label in e.labels})
+    return (
+        grid(figures.scatter(e.name, e.points, e.truth, classes) for e in embeddings)
+        + figures.class_legend(classes)
+        + by_run([e.name for e in embeddings], facts)
+        + note(
+            "t-SNE of what comes out of the last stage for the central clip of each test video, averaged over time "
+            "and space. Distances between clusters say little; neighbours of the same class: the mean share of the "
+            f"{NEIGHBOURS} nearest videos, among the features themselves, that show the class of the video."
+        )
+    )

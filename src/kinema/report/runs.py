@@ -1,0 +1,167 @@
+"""What there is of a run: its configuration, curves, recognizer and test, and what is missing."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kinema.errors import KinemaError
+from kinema.evaluation.results import SCORES
+from kinema.evaluation.tested import Tested, distinct_names, find_scores, how_to_test, open_test
+from kinema.recognizer import CARD
+from kinema.training.report import read_metrics
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as far as it got.
+
+    Attributes:
+        name: short, different from that of every other run it stands beside.
+        folder: of the training, None where only a test is known.
+        config: its `config.yaml`; {} where there is none.
+        history: the rows of its `metrics.csv`.
+        card: of its recognizer; {} where there is none.
+        test: None where it has not been tested.
+        unread: path and reason of every training video that could not be read.
+        missing: a sentence for everything that a report would show and cannot, with the command that makes it.
+    """
+
+    name: str
+    folder: Path | None
+    config: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+    card: Mapping[str, Any]
+    test: Tested | None
+    unread: tuple[tuple[str, str], ...]
+    missing: tuple[str, ...]
+
+    @property
+    def architecture(self) -> Mapping[str, Any] | None:
+        """Name and options of the network; None where neither a recognizer nor a test tells."""
+        found = self.card.get("architecture") or (self.test.document.get("architecture") if self.test else None)
+        return found if isinstance(found, Mapping) else None
+
+    @property
+    def clip(self) -> Mapping[str, Any]:
+        """The ClipSpec's fields; {} where neither a recognizer nor a test tells."""
+        if self.test is not None and "protocol" in self.test.document:
+            found: Mapping[str, Any] = self.test.document["protocol"]["clip"]
+            return found
+        return self.card.get("clip", {})
+
+
+def open_runs(places: Sequence[str | Path]) -> list[Run]:
+    """The runs that a person names.
+
+    Args:
+        places: run folders (of which one may stand before its end), test folders or `scores.parquet` files.
+
+    Raises:
+        KinemaError: a place that is neither, one that is named twice, or damaged files.
+    """
+    resolved = [Path(place).resolve() for place in places]
+    for place, path in zip(places, resolved, strict=True):
+        if resolved.count(path) > 1:
+            raise KinemaError(f"{place}: is named twice; name every run once")
+    return [_open(Path(place), name) for place, name in zip(places, distinct_names(places), strict=True)]
+
+
+def _open(place: Path, name: str) -> Run:
+    if not place.exists():
+        raise KinemaError(f"{place}: there is no such run or test; check the path")
+    if place.is_file() or (place / SCORES).is_file():
+        test: Tested | None = open_test(place, name)
+        folder = _trained_in(place, test)
+    else:
+        folder = place
+        test = None
+        if not any((place / mark).exists() for mark in ("config.yaml", "recognizer")) and not _tests(place):
+            raise KinemaError(f"{place}: neither a run nor a test; give the folder of a kinema train or a kinema test")
+        if _tests(place):
+            find_scores(place)  # several: asks which
+            test = open_test(place, name)
+    config = _config(folder / "config.yaml") if folder is not None else {}
+    card = _card(folder / "recognizer" / CARD) if folder is not None else {}
+    history = _history(folder / "metrics.csv") if folder is not None else []
+    unread = _ledger(folder / "training-ledger.csv") if folder is not None else ()
+    return Run(name, folder, config, history, card, test, unread, _missing(name, place, folder, history, card, test))
+
+
+def _tests(folder: Path) -> list[Path]:
+    return list(folder.glob(f"*/{SCORES}"))
+
+
+def _trained_in(place: Path, test: Tested | None) -> Path | None:
+    """The run folder of a test: the one it lies in, or the one that its `metrics.json` names, if it is still there."""
+    folder = place.parent if place.is_file() else place
+    candidates = [folder.parent]
+    if test is not None and isinstance(test.document.get("test"), dict):
+        candidates.append(Path(str(test.document["test"].get("recognizer", ""))))
+    return next((path for path in candidates if (path / "config.yaml").is_file()), None)
+
+
+def _missing(
+    name: str, place: Path, folder: Path | None, history: Sequence[Any], card: Mapping[str, Any], test: Tested | None
+) -> tuple[str, ...]:
+    found = []
+    if folder is None:
+        found.append(f"{name}: no curves, for {place} is a test without its run folder; name the run folder as well")
+    elif not history:
+        found.append(
+            f"{name}: no curves, for {folder} holds no metrics.csv with a finished epoch; kinema train makes it"
+        )
+    if folder is not None and not card:
+        found.append(f"{name}: the training has not finished; its kinema train command, given again, goes on with it")
+    if test is None and folder is not None:
+        found.append(f"{name}: no accuracies, for it has not been tested; make them with: {how_to_test(folder)}")
+    elif test is not None and not test.document:
+        found.append(f"{name}: no protocol, for no metrics.json lies beside {test.file}; test again")
+    return tuple(found)
+
+
+def _config(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise KinemaError(f"{file}: not YAML ({' '.join(str(error).split())}); restore it") from error
+    if not isinstance(found, dict):
+        raise KinemaError(f"{file}: not the configuration of a run; restore it")
+    return found
+
+
+def _history(file: Path) -> list[dict[str, Any]]:
+    try:
+        rows = read_metrics(file)
+        if rows and not {"epoch", "lr", "train_loss", "train_top1", "val_top1", "seconds", "data_wait"} <= set(rows[0]):
+            raise ValueError(f"its columns are {', '.join(rows[0])}")
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise KinemaError(f"{file}: not the curves of a training ({error}); restore it or remove it") from error
+    return rows
+
+
+def _card(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise KinemaError(f"{file}: not a readable card ({error}); save the recognizer again") from error
+    if not isinstance(found, dict):
+        raise KinemaError(f"{file}: not a readable card; save the recognizer again")
+    return found
+
+
+def _ledger(file: Path) -> tuple[tuple[str, str], ...]:
+    if not file.is_file():
+        return ()
+    with file.open(encoding="utf-8", newline="") as handle:
+        return tuple((row["path"], row["error"]) for row in csv.DictReader(handle))

@@ -1,0 +1,82 @@
+"""What of a network learns, and how fast: frozen parts, rates by name, BatchNorm that keeps its statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from kinema.errors import KinemaError, unknown
+from kinema.models import VideoModel
+from kinema.training.config import Optim, TrainConfig
+
+
+def freeze(model: VideoModel, config: TrainConfig) -> None:
+    """Marks what does not learn.
+
+    Raises:
+        KinemaError: `learn` names a part that the network does not have, or nothing is left to learn.
+    """
+    if config.learn == "class_regularisation" and not model.class_regularisation:
+        raise KinemaError("learn is class_regularisation: give options.class_regularisation, a number a stage")
+    part = _learning_part(model, config)
+    if part is not model:
+        model.requires_grad_(False)
+        part.requires_grad_(True)
+    for name, parameter in model.named_parameters():
+        if rate(name, config.optim) == 0:
+            parameter.requires_grad_(False)
+    if config.frozen_batchnorm:
+        for module in _batchnorms(model):
+            module.requires_grad_(False)
+    _known(model, config.optim)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise KinemaError("optim.feature_rate and optim.rates freeze everything: give some part a rate above 0")
+
+
+def keep_frozen(model: VideoModel, config: TrainConfig) -> None:
+    """Training mode, except for BatchNorm that is frozen or stands in a part that does not learn."""
+    part = _learning_part(model, config)
+    learning = set(part.modules())
+    model.train()
+    for module in _batchnorms(model):
+        if config.frozen_batchnorm or module not in learning:
+            module.eval()
+
+
+def rate(name: str, optim: Optim) -> float:
+    """The factor of the learning rate of the parameter of that name."""
+    found = [beginning for beginning in optim.rates if _begins(name, beginning)]
+    if found:
+        return optim.rates[max(found, key=len)]
+    return 1.0 if name.startswith("classifier.") else optim.feature_rate
+
+
+def parameter_groups(model: VideoModel, optim: Optim) -> list[dict[str, Any]]:
+    """The parameters that learn, those of one rate together, for an optimiser."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(rate(name, optim), []).append(parameter)
+    return [{"params": parameters, "lr": optim.lr * factor} for factor, parameters in groups.items()]
+
+
+def _learning_part(model: VideoModel, config: TrainConfig) -> nn.Module:
+    return model if config.learn == "all" else getattr(model, config.learn)
+
+
+def _batchnorms(model: nn.Module) -> list[nn.Module]:
+    return [m for m in model.modules() if isinstance(m, _BatchNorm)]
+
+
+def _begins(name: str, beginning: str) -> bool:
+    return name == beginning or name.startswith(beginning.rstrip(".") + ".")
+
+
+def _known(model: VideoModel, optim: Optim) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for beginning in optim.rates:
+        if not any(_begins(name, beginning) for name in names):
+            parts = sorted({".".join(name.split(".")[:depth]) for name in names for depth in (1, 2)})
+            raise unknown("part of the network in optim.rates", beginning, parts)

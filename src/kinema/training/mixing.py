@@ -1,0 +1,67 @@
+"""Which clips make a batch, and what becomes of their labels: class-balanced draws, mixup, label smoothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def mixup(
+    clips: Tensor, labels: Tensor, classes: int, alpha: float, smoothing: float, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Mixes every clip with another one of the batch, and their labels alike (Zhang et al., mixup, 2018).
+
+    The share is drawn once for the batch, as in the original: share * clip + (1 - share) * partner. Smoothed targets
+    give `F.cross_entropy` what its `label_smoothing` gives.
+
+    Args:
+        clips: float `N 3 T H W`; **mixed in place**.
+        labels: int64 `N`.
+        classes: K.
+        alpha: the share is drawn from Beta(alpha, alpha); 0 leaves the clips alone.
+        smoothing: part of every target that is spread evenly over all classes.
+        rng: source of all randomness; two views of the same clips are mixed alike by two generators of the same seed.
+
+    Returns:
+        (`clips` itself, float32 targets `N K`; each row sums to 1).
+    """
+    targets = F.one_hot(labels, classes).float().mul_(1 - smoothing).add_(smoothing / classes)
+    if alpha > 0 and len(clips) > 1:
+        share = float(rng.beta(alpha, alpha))
+        partner = torch.from_numpy(rng.permutation(len(clips))).to(clips.device)
+        clips.lerp_(clips[partner], 1 - share)
+        targets.lerp_(targets[partner], 1 - share)
+    return clips, targets
+
+
+def balanced_order(targets: Sequence[int] | NDArray[Any], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draws clips so that every class comes equally often.
+
+    Each class that has clips comes n / classes times, rounded up or down by lot. Within a class no clip comes a second
+    time before all have come once, and so on.
+
+    Args:
+        targets: class of every clip.
+        n: length of the order.
+        rng: source of all randomness.
+
+    Returns:
+        int64 `n`, indices into `targets`, shuffled.
+    """
+    values = np.asarray(targets)
+    by_class = np.argsort(values, kind="stable")
+    members = np.split(by_class, np.flatnonzero(np.diff(values[by_class])) + 1)
+    wanted = np.full(len(members), n // len(members))
+    wanted[rng.permutation(len(members))[: n % len(members)]] += 1
+    drawn = [
+        np.concatenate([rng.permutation(own) for _ in range(-(-count // len(own)))])[:count]
+        for own, count in zip(members, wanted.tolist(), strict=True)
+        if count
+    ]
+    return rng.permutation(np.concatenate(drawn)) if drawn else np.empty(0, np.int64)

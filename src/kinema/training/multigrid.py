@@ -1,0 +1,176 @@
+"""Multigrid training: smaller clips in larger batches, at the same cost a step (thesis, section 4.4.1, figure 4.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from math import floor, sqrt
+from statistics import mode
+from typing import Literal, get_args
+
+from kinema.errors import KinemaError, unknown
+
+Cycles = Literal["none", "long", "short", "both"]
+
+_LONG = (8, 4, 2, 1)  # times the clips of the full batch
+_SHORT = (4, 2, 1)
+
+
+@dataclass(frozen=True)
+class Multigrid:
+    """A schedule of clip shapes.
+
+    Attributes:
+        cycles: `none`, `long` (four shapes within an epoch), `short` (another size every step), or `both`.
+        sub_batches: BatchNorm normalises every `batch` clips by themselves, so that its statistics do not change with
+            the size of the batch.
+    """
+
+    cycles: Cycles = "none"
+    sub_batches: bool = True
+
+    def __post_init__(self) -> None:
+        if self.cycles not in get_args(Cycles):
+            raise unknown("multigrid.cycles", str(self.cycles), get_args(Cycles))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The batch of one step.
+
+    Attributes:
+        clips: in the batch.
+        frames: of each clip.
+        crop: height and width in pixels.
+        rate: factor of the learning rate. It follows the long cycle alone: half the batch, half the rate.
+    """
+
+    clips: int
+    frames: int
+    crop: int
+    rate: float = 1.0
+
+
+def long_shapes(batch: int, frames: int, crop: int) -> tuple[Shape, ...]:
+    """The four shapes of a long cycle: (8B, T/4, H/sqrt 2), (4B, T/2, H/sqrt 2), (2B, T/2, H), (B, T, H).
+
+    Frames are rounded down, to 1 at least; crops to the nearest even number (half-way: up), to 2 at least. The full
+    crop stays as it is. 16 frames of 224 pixels give 4 of 158, 8 of 158, 8 of 224 and 16 of 224.
+
+    Args:
+        batch: B.
+        frames: T.
+        crop: H, in pixels.
+    """
+    divided = ((4, sqrt(2)), (2, sqrt(2)), (2, 1.0), (1, 1.0))
+    return tuple(
+        Shape(times * batch, max(1, frames // t), _even(crop, side), float(times))
+        for times, (t, side) in zip(_LONG, divided, strict=True)
+    )
+
+
+def short_shapes(shape: Shape) -> tuple[Shape, ...]:
+    """The three shapes of a short cycle: (4B, H/2), (2B, H/sqrt 2), (B, H), with frames and rate as they are.
+
+    Args:
+        shape: gives B and H; 224 pixels give 112, 158 and 224 (rounding as for `long_shapes`).
+    """
+    return tuple(
+        replace(shape, clips=times * shape.clips, crop=_even(shape.crop, side))
+        for times, side in zip(_SHORT, (2.0, sqrt(2), 1.0), strict=True)
+    )
+
+
+def plan(multigrid: Multigrid, *, samples: int, batch: int, frames: int, crop: int) -> tuple[Shape, ...]:
+    """The steps of one epoch, in order; their clips are `samples` together, each sample once.
+
+    `long` runs through its four shapes once an epoch, each for the same number of steps; `short` changes the shape
+    every step; `both` runs short cycles within each of the four. What such an even schedule leaves over is less than
+    one more step of each: it becomes further steps, at most one of each shape and the largest batches first, and at the
+    very end a smaller batch of the full shape. The full shape occurs whenever there are `batch` samples. One clip alone
+    joins the last batch of the full shape, since BatchNorm cannot normalise a single value.
+
+    Args:
+        multigrid: which cycles.
+        samples: clips of an epoch.
+        batch: B, clips a step at the full shape.
+        frames: T.
+        crop: H, in pixels.
+
+    Raises:
+        KinemaError: no samples, or a batch, a number of frames or a crop below 1.
+    """
+    for name, value in (("samples", samples), ("batch", batch), ("frames", frames), ("crop", crop)):
+        if value < 1:
+            raise KinemaError(f"a schedule of batches with {name} {value}: give at least 1")
+    full = Shape(batch, frames, crop)
+    bases = long_shapes(batch, frames, crop) if multigrid.cycles in ("long", "both") else (full,)
+    short = multigrid.cycles in ("short", "both")
+    cycles = [short_shapes(base) if short else (base,) for base in bases]
+    steps = _fill(cycles, samples)
+    if full not in steps and samples >= batch:
+        steps = [*_fill(cycles, samples - batch), full]
+    rest = samples - sum(step.clips for step in steps)
+    if rest == 1 and full in steps:
+        last = len(steps) - 1 - steps[::-1].index(full)
+        steps[last] = replace(full, clips=batch + 1)
+    elif rest:
+        steps.append(replace(full, clips=rest))
+    return tuple(steps)
+
+
+def _fill(cycles: Sequence[Sequence[Shape]], samples: int) -> list[Shape]:
+    """As many whole steps as `samples` allow, phase after phase; less than a full batch is left over."""
+    short = len(cycles[0])
+    each = [sum(cycle[i].clips for cycle in cycles) for i in range(short)]  # clips of step i of all phases together
+    whole, left = divmod(samples, sum(each))
+    steps = whole * short
+    while left >= each[steps % short]:
+        left -= each[steps % short]
+        steps += 1
+    phases = [[cycle[i % short] for i in range(steps)] for cycle in cycles]
+    for phase, cycle in zip(phases, cycles, strict=True):
+        further = cycle[steps % short :] if phase is phases[-1] else (cycle[steps % short],)
+        for shape in further:
+            if shape.clips <= left:
+                phase.append(shape)
+                left -= shape.clips
+    return [shape for phase in phases for shape in phase]
+
+
+def phases(plan: Sequence[Shape]) -> list[tuple[str, int, int]]:
+    """The phases of an epoch: runs of steps with the same number of frames and the same rate.
+
+    Returns:
+        (name, first step, last step) of each; both steps belong to it and count from 0.
+    """
+    found = []
+    for (frames, rate), run in groupby(enumerate(plan), key=lambda step: (step[1].frames, step[1].rate)):
+        steps = list(run)
+        sizes = "/".join(str(crop) for crop in sorted({shape.crop for _, shape in steps}))
+        found.append((f"{frames} frames of {sizes} pixels, rate x{rate:g}", steps[0][0], steps[-1][0]))
+    return found
+
+
+def describe(plan: Sequence[Shape]) -> list[str]:
+    """The schedule in lines for a person: every shape with its steps, clips and share of the clips; then the sum.
+
+    A batch that is smaller or one clip larger than the others of its shape is not told apart.
+    """
+    sizes: dict[tuple[int, int, float], list[int]] = {}
+    for step in plan:
+        sizes.setdefault((step.frames, step.crop, step.rate), []).append(step.clips)
+    samples = sum(step.clips for step in plan)
+    lines = [
+        f"{len(clips)} x {mode(clips)} clips of {frames} frames of {crop}x{crop} pixels, rate x{rate:g}: "
+        f"{sum(clips)} clips, {sum(clips) / samples:.1%} of all"
+        for (frames, crop, rate), clips in sizes.items()
+    ]
+    pixels = sum(step.clips * step.frames * step.crop**2 for step in plan)
+    full = max(step.frames for step in plan) * max(step.crop for step in plan) ** 2
+    return [*lines, f"{len(plan)} steps, {samples} clips, {pixels / (samples * full):.1%} of the pixels of full clips"]
+
+
+def _even(crop: int, divisor: float) -> int:
+    return crop if divisor == 1 else max(2, 2 * floor(crop / divisor / 2 + 0.5))

@@ -1,0 +1,157 @@
+"""Twins Training (STM, journal version): two augmentations of the same frames, and a correlation of their logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from kinema.errors import KinemaError
+from kinema.ops.precision import full_precision
+
+_EPS = 1e-6  # a class whose logits are shorter than this over the whole batch has no direction
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Twins Training, equations 8 and 9.
+
+    Attributes:
+        weight: lambda of the correlation loss, 0.01 in the paper; 0 trains without twins.
+        beta: weight of the off-diagonal correlations.
+        centre: subtract each class's mean over the batch first (a true correlation; the paper's text does not).
+        gather: correlate over the batches of all processes instead of each one's own.
+        joint: both views in one forward pass, so that BatchNorm sees them together; otherwise one after the other.
+    """
+
+    weight: float = 0.0
+    beta: float = 0.0039
+    centre: bool = False
+    gather: bool = False
+    joint: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "beta"):
+            if getattr(self, name) < 0:
+                raise KinemaError(f"twins.{name} is {getattr(self, name)}: give 0 or more")
+
+
+def twins_loss(logits_a: Tensor, logits_b: Tensor, *, beta: float = 0.0039, centre: bool = False) -> Tensor:
+    """The correlation loss of two views (STM journal version, equation 8); the paper adds it with weight 0.01.
+
+    With every class's column of logits scaled to length 1 over the batch and `C[i, j]` the product of column i of one
+    view and column j of the other: sum over i of (1 - C[i, i])^2 + beta * sum over i != j of C[i, j]^2. A column of
+    zeros has no direction: its products are 0, and no gradient passes through it.
+
+    Computed in float32 (float64 for float64 logits), whatever autocast says.
+
+    Args:
+        logits_a: `N K`, of one augmentation of N clips.
+        logits_b: `N K`, of another augmentation of the same frames.
+        beta: weight of the off-diagonal correlations.
+        centre: subtract each column's mean first. Without it, as in the paper, a constant added to the logits counts as
+            agreement between classes.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        KinemaError: other shapes, or fewer than two clips: in a batch of one everything correlates.
+    """
+    if logits_a.ndim != 2 or logits_a.shape != logits_b.shape:
+        raise KinemaError(
+            f"twins_loss takes two batches of logits N K of the same shape, these are {tuple(logits_a.shape)} and "
+            f"{tuple(logits_b.shape)}"
+        )
+    _check_batch(len(logits_a))
+    with full_precision(logits_a):
+        c = _directions(logits_a, centre).T @ _directions(logits_b, centre)  # K K
+        agreement = c.diagonal()
+        others = c - torch.diag(agreement)
+        return (1 - agreement).square().sum() + beta * others.square().sum()
+
+
+def _directions(logits: Tensor, centre: bool) -> Tensor:
+    """Every column at length 1, or 0 where it has no direction; N K."""
+    y = logits if logits.dtype == torch.float64 else logits.float()
+    full = torch.linalg.vector_norm(y, dim=0)
+    if centre:
+        y = y - y.mean(0)
+    length = torch.linalg.vector_norm(y, dim=0)
+    # Centring leaves of a constant column what rounding left of it, which is noise in proportion to the constant.
+    has_one = length > _EPS * (1 + full)
+    return torch.where(has_one, y / length.clamp_min(_EPS), 0)
+
+
+def doubts(batch: int, classes: int, beta: float, weight: float, *, centre: bool = False) -> str | None:
+    """Why Twins Training with such batches may mean little, in one sentence; None where there is no doubt.
+
+    C has at most the rank of the batch. With views that agree entirely its diagonal is 1, and then the squares off it
+    sum to no less than K^2 / B - K (the Welch bound; with centring the rank is one less).
+
+    Args:
+        batch: B, clips that are correlated in a step, of all processes when they are gathered.
+        classes: K.
+        beta: weight of the off-diagonal correlations.
+        weight: of the whole correlation loss; 0 raises no doubt.
+        centre: whether columns are centred.
+
+    Raises:
+        KinemaError: fewer than two clips.
+    """
+    if weight == 0:
+        return None
+    _check_batch(batch)
+    floor = beta * (classes**2 / (batch - centre) - classes)
+    if floor <= 0:
+        return None
+    return (
+        f"Twins Training correlates {classes} classes over only {batch} clips: even where both views agree its loss "
+        f"stays above {floor:.3g}, times its weight {weight * floor:.3g}; larger batches lower that, and so does "
+        "twins.gather with several processes"
+    )
+
+
+def _check_batch(batch: int) -> None:
+    if batch < 2:
+        raise KinemaError(f"Twins Training correlates over a batch, and this one has {batch} clip(s): give at least 2")
+
+
+def gather_logits(x: Tensor) -> Tensor:
+    """The rows of all processes, in the order of their ranks, with gradients; `x` itself where there is one process.
+
+    Every process must call it, and call backward, the same number of times; the numbers of rows may differ. The
+    gradient of `x` is the sum of what all processes derive for it, so that after the averaging of
+    DistributedDataParallel a loss of the gathered rows counts as it would in one process.
+
+    Args:
+        x: `N ...`; N may differ between processes, everything else may not.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return x
+    return _Gather.apply(x)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        own = torch.tensor([len(x)], device=x.device)
+        counts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(counts, own)
+        rows = [int(n) for n in counts]
+        padded = x.new_zeros(max(rows), *x.shape[1:])
+        padded[: len(x)] = x
+        parts = [torch.empty_like(padded) for _ in rows]
+        dist.all_gather(parts, padded)
+        ctx.begin = sum(rows[: dist.get_rank()])
+        ctx.rows = len(x)
+        return torch.cat([part[:n] for part, n in zip(parts, rows, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total[ctx.begin : ctx.begin + ctx.rows]

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from evaluation.mixed_data import VIDEOS, mixed_data, recognizer
+
+from kinema.data.manifest import read_manifest
+from kinema.errors import KinemaError
+from kinema.evaluation import TestResult, evaluate, write_results
+from kinema.evaluation.results import Test
+from kinema.evaluation.tested import distinct_names, find_scores, how_to_test, open_tests
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> TestResult:
+    data = mixed_data(tmp_path_factory.mktemp("mixed data"))
+    return evaluate(recognizer(), read_manifest(data, check=False).split("test"), workers=0)
+
+
+def write(folder: Path, result: TestResult) -> Path:
+    write_results(folder, result, recognizer(), Test("rec", "data/videos.csv", "test", "1x1"))
+    return folder
+
+
+def test_a_test_is_found_from_the_run_its_folder_or_its_file(result: TestResult, tmp_path: Path) -> None:
+    folder = write(tmp_path / "run" / "test-val", result)
+    for place in (tmp_path / "run", folder, folder / "scores.parquet"):
+        assert find_scores(place) == folder / "scores.parquet"
+    (test,) = open_tests([str(tmp_path / "run")])
+    assert test.name == "run"
+    assert test.scores.paths == tuple(VIDEOS)
+    assert test.document["test"]["views"] == "1x1"
+    assert str(test.coverage) == "11 expected / 6 read / 5 failed"
+    (folder / "metrics.json").unlink()
+    assert open_tests([folder])[0].document == {}
+
+
+def test_of_several_tests_the_usual_one_or_none(result: TestResult, tmp_path: Path) -> None:
+    write(tmp_path / "test-val", result)
+    write(tmp_path / "test-speed", result)
+    with pytest.raises(KinemaError, match=r"holds 2 tests; name one of them: .*test-speed, .*test-val"):
+        find_scores(tmp_path)
+    usual = write(tmp_path / "test-test", result)
+    assert find_scores(tmp_path) == usual / "scores.parquet"
+
+
+def test_what_is_missing_is_said_with_its_mend(tmp_path: Path) -> None:
+    with pytest.raises(KinemaError, match="there is no such run or test"):
+        find_scores(tmp_path / "nothing")
+    with pytest.raises(KinemaError, match=r"make one: kinema test .* --data D"):
+        find_scores(tmp_path)
+    (tmp_path / "config.yaml").write_text("data: my videos\nmodel: x\n")
+    assert how_to_test(tmp_path) == f"kinema test {tmp_path} --data 'my videos'"
+    (tmp_path / "scores.parquet").write_text("no parquet")
+    with pytest.raises(KinemaError, match="not the scores of a test"):
+        open_tests([tmp_path])
+
+
+def test_damaged_metrics_are_named(result: TestResult, tmp_path: Path) -> None:
+    folder = write(tmp_path, result)
+    for text in ("{", json.dumps([1])):
+        (folder / "metrics.json").write_text(text)
+        with pytest.raises(KinemaError, match=r"metrics\.json"):
+            open_tests([folder])
+
+
+def test_names_are_as_short_as_they_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert distinct_names(["runs/a", "runs/b"]) == ["a", "b"]
+    assert distinct_names(["a/test-test", "b/test-test/scores.parquet"]) == ["a/test-test", "b/test-test"]
+    assert distinct_names(["x/a", "y/a", "z"]) == ["x/a", "y/a", "z"]
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert distinct_names([".", "../other"]) == ["here", "other"]

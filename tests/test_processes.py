@@ -1,0 +1,106 @@
+"""Several processes: every video is tested once whatever their number, and they train one network together."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from kinema.training.report import read_metrics
+
+TRAIN = [
+    "--model", "stm_r18", "--options", "{width: 0.0625, dropout: 0.0}", "--clip",
+    "{frames: 4, short_side: 40, crop: 32}", "--epochs", "2", "--batch", "4", "--workers", "0", "--device", "cpu",
+    "--val_split", "test", "--logger", "none",
+]  # fmt: skip
+
+
+def kinema(*words: str, processes: int = 1, fails: bool = False) -> subprocess.CompletedProcess[str]:
+    start = [sys.executable, "-m"]
+    if processes > 1:
+        start += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+    environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    done = subprocess.run(
+        [*start, "kinema", *words], capture_output=True, text=True, timeout=300,
+        env=environment | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert (done.returncode != 0) == fails, done.stderr + done.stdout
+    return done
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("processes") / "run"
+    kinema("train", *TRAIN, "--data", str(tiny), "--out", str(out))
+    return out
+
+
+@pytest.fixture(scope="module")
+def hundred_and_one(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """101 rows of test videos, an odd number, one of which cannot be read."""
+    folder = tmp_path_factory.mktemp("many")
+    videos = sorted(tiny.parent.glob("test*.mp4"))
+    rows = ["path,label,split"]
+    for i in range(100):
+        source = videos[i % len(videos)]
+        copy = folder / f"{i:03d}.mp4"
+        shutil.copy(source, copy)
+        rows.append(f"{copy.name},{'go left' if 'left' in source.name else 'go right'},test")
+    (folder / "broken.mp4").write_bytes(b"no video" * 50)
+    rows.append("broken.mp4,go left,test")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return folder / "manifest.csv"
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_every_video_is_tested_once_and_the_figures_are_those_of_one_process(
+    processes: int, run: Path, hundred_and_one: Path, tmp_path: Path
+) -> None:
+    words = ["test", str(run), "--data", str(hundred_and_one), "--workers", "0", "--device", "cpu"]
+    kinema(*words, "--out", str(tmp_path / "one"))
+    printed = kinema(*words, "--out", str(tmp_path / "more"), processes=processes).stdout
+    assert printed.count("coverage") == 1  # one process speaks
+    one, more = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "more"))
+    assert more["metrics"] == one["metrics"]
+    a, b = (pq.read_table(tmp_path / name / "scores.parquet").to_pylist() for name in ("one", "more"))
+    assert len(a) == len(b) == 101
+    assert [row["path"] for row in a] == [row["path"] for row in b]
+    assert [row["prediction"] for row in a] == [row["prediction"] for row in b]
+    assert (tmp_path / "more" / "ledger.csv").read_text() == (tmp_path / "one" / "ledger.csv").read_text()
+
+
+def test_two_processes_train_one_network_and_go_on_where_they_stopped(tiny: Path, tmp_path: Path) -> None:
+    words = ["train", *TRAIN, "--data", str(tiny), "--checkpoint_steps", "1"]
+    first = kinema(*words, "--out", str(tmp_path / "whole"), processes=2)
+    assert first.stdout.count("epoch 2/2") == 1
+    rows = read_metrics(tmp_path / "whole" / "metrics.csv")
+    assert [row["step"] for row in rows] == [3, 6]  # twelve clips in batches of four, two of each to a process
+    assert rows[-1]["val_videos"] == 6
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    shutil.rmtree(tmp_path / "again" / "recognizer")
+    (tmp_path / "again" / "checkpoints" / "epoch-0002.ckpt").unlink()
+    again = kinema(*words, "--out", str(tmp_path / "again"), processes=2)
+    assert "epoch-0001+0002.ckpt" in again.stdout
+    a, b = (load_file(tmp_path / name / "recognizer" / "model.safetensors") for name in ("whole", "again"))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    after = read_metrics(tmp_path / "again" / "metrics.csv")
+    assert [row["train_loss"] for row in after] == [row["train_loss"] for row in rows]
+
+
+def test_lightning_starts_the_processes_itself(tiny: Path, tmp_path: Path) -> None:
+    done = kinema("train", *TRAIN, "--data", str(tiny), "--out", str(tmp_path / "run"), "--processes", "2")
+    assert done.stdout.count("recognizer saved") == 1
+    assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.csv")] == [3, 6]
+
+
+def test_bad_data_is_one_sentence_of_one_process(tmp_path: Path) -> None:
+    done = kinema("train", *TRAIN, "--data", str(tmp_path / "nowhere"), processes=2, fails=True)
+    assert "no folder or CSV" in done.stderr

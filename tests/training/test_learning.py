@@ -1,0 +1,93 @@
+"""What learns and how fast, in a network and in a training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from kinema.errors import KinemaError
+from kinema.models import VideoModel, create_model
+from kinema.training.config import Optim, TrainConfig
+from kinema.training.learning import freeze, keep_frozen, parameter_groups, rate
+
+
+def network() -> VideoModel:
+    return create_model("stm_r18", num_classes=3, frames=4, width=0.0625)
+
+
+def config(**changes: object) -> TrainConfig:
+    return TrainConfig("stm_r18", "data", **changes)  # type: ignore[arg-type]
+
+
+def learning(model: VideoModel) -> set[str]:
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_everything_learns_unless_told_otherwise() -> None:
+    model = network()
+    freeze(model, config())
+    keep_frozen(model, config())
+    assert learning(model) == {name for name, _ in model.named_parameters()}
+    assert all(m.training for m in model.modules())
+
+
+def test_the_classifier_alone() -> None:
+    model = network().eval()
+    given = config(learn="classifier")
+    freeze(model, given)
+    keep_frozen(model, given)
+    assert learning(model) == {"classifier.weight", "classifier.bias"}
+    assert not any(m.training for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+    assert model.dropout.training
+
+
+def test_frozen_batchnorm_keeps_statistics_and_weights() -> None:
+    model = network()
+    given = config(frozen_batchnorm=True)
+    freeze(model, given)
+    keep_frozen(model, given)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    optimizer = torch.optim.SGD(parameter_groups(model, Optim(lr=1.0)), 1.0)
+    model(torch.randn(2, 3, 4, 32, 32)).sum().backward()
+    optimizer.step()
+    norms = {name for name, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    for name, value in model.state_dict().items():
+        if name.rpartition(".")[0] in norms:
+            assert torch.equal(value, before[name]), name
+    assert not torch.equal(model.state_dict()["stem.conv.weight"], before["stem.conv.weight"])
+
+
+def test_the_longest_beginning_decides_the_rate() -> None:
+    optim = Optim(feature_rate=0.1, rates={"layer4": 0.5, "layer4.1": 2.0, "stem": 0.0})
+    assert rate("layer4.0.bn1.weight", optim) == 0.5
+    assert rate("layer4.1.bn1.weight", optim) == 2.0
+    assert rate("layer1.0.bn1.weight", optim) == 0.1
+    assert rate("classifier.weight", optim) == 1.0
+    assert rate("layer40.weight", optim) == 0.1
+
+
+def test_groups_hold_every_learning_parameter_once_at_its_rate() -> None:
+    model = network()
+    given = config(optim=Optim(lr=0.2, feature_rate=0.1, rates={"stem": 0.0, "layer4": 0.5}))
+    freeze(model, given)
+    groups = parameter_groups(model, given.optim)
+    assert sorted(group["lr"] for group in groups) == pytest.approx([0.02, 0.1, 0.2])
+    found = [id(p) for group in groups for p in group["params"]]
+    wanted = [id(p) for name, p in model.named_parameters() if not name.startswith("stem.")]
+    assert sorted(found) == sorted(wanted)
+    (head,) = [group for group in groups if group["lr"] == pytest.approx(0.2)]
+    assert len(head["params"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (config(optim=Optim(rates={"layer5": 0.1})), r"unknown part of the network in optim\.rates 'layer5'"),
+        (config(optim=Optim(feature_rate=0, rates={"classifier": 0})), "freeze everything"),
+        (config(learn="class_regularisation"), r"options\.class_regularisation"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(given: TrainConfig, sentence: str) -> None:
+    with pytest.raises(KinemaError, match=sentence):
+        freeze(network(), given)

@@ -1,0 +1,180 @@
+"""Twins, multigrid, augmentations, averages: each trains, repeats to the bit, and goes on where it was cut off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from kinema.clip_spec import ClipSpec
+from kinema.data.photometric import Photometric
+from kinema.data.transforms import Augment
+from kinema.models import VideoModel, create_model
+from kinema.recognizer import Recognizer
+from kinema.training.config import Optim, TrainConfig
+from kinema.training.module import Training
+from kinema.training.multigrid import Multigrid, plan
+from kinema.training.report import read_metrics
+from kinema.training.run import train
+from kinema.training.twins import Twins
+
+
+def config(data: Path, out: Path, **changes: object) -> TrainConfig:
+    base = TrainConfig(
+        model="stm_r18", data=str(data), out=str(out), options={"width": 0.0625},
+        clip={"frames": 4, "short_side": 40, "crop": 32}, epochs=2, batch=4, workers=0, device="cpu",
+        optim=Optim(lr=0.05), augment=Augment(scale="jitter", jitter=(32, 44)), logger="none",
+    )  # fmt: skip
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    return load_file(run / "recognizer" / "model.safetensors")
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+class Stop(Exception):
+    """Stands for whatever ends a run in the middle."""
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    "twins": {"twins": Twins(weight=0.01), "photometric": Photometric(clips=1.0, odds={"grayscale": 0.5})},
+    "twins apart": {"twins": Twins(weight=0.01, joint=False, centre=True)},
+    "multigrid": {"multigrid": Multigrid("both")},
+    "long": {"multigrid": Multigrid("long", sub_batches=False)},
+    "mixup": {"mixup": 0.4, "label_smoothing": 0.1},
+    "balance": {"balance": "classes"},
+    "average": {"ema": 0.9},
+    "photometric": {"photometric": Photometric(clips=0.8)},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_cut_off_after_any_step_it_ends_with_the_same_bits(
+    name: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = config(tiny, tmp_path / "whole", checkpoint_steps=1, **METHODS[name])
+    whole = train(given, say=str)
+    plain, steps = Training.training_step, 0
+
+    def cut(self: Training, batch: dict, batch_idx: int) -> Tensor | None:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            raise Stop
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(Training, "training_step", cut)
+    again = replace(given, out=str(tmp_path / "cut"))
+    stops = 0
+    while True:  # every process gets one step further
+        steps = 0
+        try:
+            train(again, say=str)
+            break
+        except Stop:
+            stops += 1
+    assert stops >= 3
+    assert same(weights(whole), weights(tmp_path / "cut"))
+    for column in ("step", "lr", "train_loss", "train_top1"):
+        rows, undisturbed = (read_metrics(run / "metrics.csv") for run in (tmp_path / "cut", whole))
+        assert [row[column] for row in rows] == [row[column] for row in undisturbed]
+
+
+def seen_by(given: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of the clips that the network gets."""
+    shapes: list[tuple[int, ...]] = []
+    plain = VideoModel.forward_features
+
+    def look(self: VideoModel, x: Tensor) -> Tensor:
+        shapes.append(tuple(x.shape))
+        return plain(self, x)
+
+    monkeypatch.setattr(VideoModel, "forward_features", look)
+    train(given, say=str)
+    return shapes
+
+
+def test_the_network_sees_the_shapes_of_both_cycles(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = config(tiny, tmp_path / "run", multigrid=Multigrid("both"), batch=1, epochs=1)
+    shapes = seen_by(given, monkeypatch)
+    wanted = plan(given.multigrid, samples=12, batch=1, frames=4, crop=32)
+    assert shapes == [(s.clips, 3, s.frames, s.crop, s.crop) for s in wanted]
+    assert sum(shape[0] for shape in shapes) == 12
+    assert len(set(shapes)) > 2
+
+
+def test_the_learning_rate_goes_with_the_long_cycle(tiny: Path, tmp_path: Path) -> None:
+    given = config(
+        tiny, tmp_path, multigrid=Multigrid("long"), batch=1, epochs=1, optim=Optim(lr=0.1, schedule="constant")
+    )
+    steps = plan(given.multigrid, samples=12, batch=1, frames=4, crop=32)
+    module = Training(create_model("stm_r18", num_classes=2, width=0.0625), ClipSpec(frames=4, crop=32), given, steps)
+    schedule: Any = module.configure_optimizers()
+    rates = []
+    for _ in steps:
+        rates.append(schedule["optimizer"].param_groups[0]["lr"])
+        schedule["optimizer"].step()
+        schedule["lr_scheduler"]["scheduler"].step()
+    assert rates == pytest.approx([0.1 * s.rate for s in steps])
+    assert max(rates) > min(rates)
+
+
+def test_multigrid_reports_its_phases(tiny: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    given = config(tiny, tmp_path / "run", multigrid=Multigrid("long"), batch=1, epochs=1)
+    train(given, say=lines.append)
+    phases = [line for line in lines if "clips/s" in line and "waiting for data" in line]
+    assert len(phases) >= 3
+    assert sum(int(line.split(":")[1].split()[0]) for line in phases) == 12
+
+
+def test_twins_see_both_views_in_one_pass(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = config(tiny, tmp_path / "run", twins=Twins(weight=0.01), epochs=1)
+    assert seen_by(given, monkeypatch) == [(8, 3, 4, 32, 32)] * 3
+
+
+def test_the_moving_average_is_what_is_saved(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With decay d the saved weights are sum over steps of (1 - d) d^(n - i) w_i, and d^(n - 1) of the first."""
+    seen: list[Tensor] = []
+    plain = Training.on_train_batch_end
+
+    def look(self: Training, *args: Any) -> None:
+        seen.append(self.model.classifier.weight.detach().clone())
+        plain(self, *args)
+
+    monkeypatch.setattr(Training, "on_train_batch_end", look)
+    run = train(config(tiny, tmp_path / "run", ema=0.6), say=str)
+    average = seen[0]
+    for value in seen[1:]:
+        average = 0.6 * average + 0.4 * value
+    torch.testing.assert_close(weights(run)["classifier.weight"], average)
+    assert not torch.allclose(average, seen[-1], atol=1e-6)
+
+
+def test_frozen_batchnorm_keeps_its_statistics_in_a_training(tiny: Path, tmp_path: Path) -> None:
+    start = train(config(tiny, tmp_path / "start", epochs=1), say=str)
+    run = train(config(tiny, tmp_path / "run", weights=str(start), frozen_batchnorm=True, val_split="test"), say=str)
+    model = Recognizer.load(start).model
+    norms = [name for name, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)]
+    before, after = weights(start), weights(run)
+    for name in norms:
+        assert torch.equal(before[f"{name}.running_mean"], after[f"{name}.running_mean"])
+        assert torch.equal(before[f"{name}.weight"], after[f"{name}.weight"])
+    assert not torch.equal(before["stem.conv.weight"], after["stem.conv.weight"])
+
+
+@pytest.mark.parametrize(("logger", "pattern"), [("csv", "csv/metrics.csv"), ("tensorboard", "tensorboard/events*")])
+def test_the_logger_of_ones_choice_writes(logger: str, pattern: str, tiny: Path, tmp_path: Path) -> None:
+    run = train(config(tiny, tmp_path / "run", logger=logger, epochs=1), say=str)
+    assert list(run.glob(pattern))

@@ -1,0 +1,135 @@
+"""Schedules of batch shapes by hand and by their promises."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kinema.errors import KinemaError
+from kinema.training.multigrid import (
+    Cycles,
+    Multigrid,
+    Shape,
+    describe,
+    long_shapes,
+    phases,
+    plan,
+    short_shapes,
+)
+
+LONG = (Shape(256, 4, 158, 8), Shape(128, 8, 158, 4), Shape(64, 8, 224, 2), Shape(32, 16, 224, 1))
+
+
+def steps(cycles: Cycles, samples: int, batch: int = 32, frames: int = 16, crop: int = 224) -> tuple[Shape, ...]:
+    return plan(Multigrid(cycles), samples=samples, batch=batch, frames=frames, crop=crop)
+
+
+def test_the_shapes_of_the_thesis() -> None:
+    assert long_shapes(32, 16, 224) == LONG
+    full = Shape(32, 16, 224)
+    assert short_shapes(full) == (Shape(128, 16, 112), Shape(64, 16, 158), full)
+    assert short_shapes(LONG[0]) == (Shape(1024, 4, 80, 8), Shape(512, 4, 112, 8), LONG[0])
+
+
+def test_frames_round_down_and_crops_to_even_but_the_full_ones_stay() -> None:
+    assert [(s.frames, s.crop) for s in long_shapes(2, 13, 35)] == [(3, 24), (6, 24), (6, 35), (13, 35)]
+    assert [s.frames for s in long_shapes(2, 1, 32)] == [1, 1, 1, 1]
+    assert [s.crop for s in short_shapes(Shape(1, 1, 1))] == [2, 2, 1]
+
+
+def test_every_step_costs_about_the_same() -> None:
+    for shapes in (LONG, short_shapes(LONG[3]), short_shapes(LONG[0])):
+        pixels = [s.clips * s.frames * s.crop**2 for s in shapes]
+        assert max(pixels) / min(pixels) < 1.05
+
+
+def test_without_cycles_batches_are_all_alike_but_for_the_last() -> None:
+    full = Shape(8, 16, 224)
+    assert steps("none", 24, 8) == (full,) * 3
+    assert steps("none", 27, 8) == (full, full, full, Shape(3, 16, 224))
+    assert steps("none", 25, 8) == (full, full, Shape(9, 16, 224))  # one clip alone cannot be normalised
+    assert steps("none", 1, 8) == (Shape(1, 16, 224),)
+    assert steps("none", 3, 1) == (Shape(1, 16, 224),) * 3
+
+
+def test_long_cycles_take_as_many_steps_of_each_shape_one_shape_after_the_other() -> None:
+    assert steps("long", 15 * 32 * 3) == tuple(shape for shape in LONG for _ in range(3))
+    # The rest is 8 + 2 full batches and 5 clips.
+    rest = steps("long", 15 * 32 * 3 + 10 * 32 + 5)
+    assert [rest.count(shape) for shape in LONG] == [4, 3, 4, 3]
+    assert rest[-1] == Shape(5, 16, 224)
+    assert [s.rate for s in rest] == sorted((s.rate for s in rest), reverse=True)
+
+
+def test_the_full_shape_occurs_however_few_samples_there_are() -> None:
+    assert steps("long", 8 * 32) == (LONG[1], LONG[2], LONG[3], LONG[3])
+    assert steps("long", 2 * 32) == (LONG[3], LONG[3])
+    assert steps("both", 60 * 32)[-1] == LONG[3]
+    assert steps("both", 31) == (Shape(31, 16, 224),)
+
+
+def test_short_cycles_change_the_shape_every_step() -> None:
+    cycle = short_shapes(Shape(4, 16, 224))
+    assert steps("short", 7 * 4 * 5, 4) == cycle * 5
+    assert steps("short", 7 * 4 * 5 + 3 * 4 + 1, 4) == (*cycle * 5, cycle[1], Shape(5, 16, 224))
+
+
+def test_both_run_short_cycles_within_each_long_phase() -> None:
+    expected = tuple(shape for base in LONG for shape in short_shapes(base) * 2)
+    assert steps("both", 105 * 32 * 2) == expected
+    one_more = steps("both", 105 * 32 * 2 + 60 * 32)
+    assert [one_more.count(short_shapes(base)[0]) for base in LONG] == [3, 3, 3, 3]
+    assert len(one_more) == len(expected) + 4
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["none", "long", "short", "both"]), st.integers(1, 5000), st.integers(1, 40))
+def test_what_every_schedule_promises(cycles: Cycles, samples: int, batch: int) -> None:
+    got = steps(cycles, samples, batch)
+    full = Shape(batch, 16, 224)
+    assert sum(s.clips for s in got) == samples
+    assert got == steps(cycles, samples, batch)
+    assert (got[-1].frames, got[-1].rate) == (16, 1)
+    assert [s.rate for s in got] == sorted((s.rate for s in got), reverse=True)
+    if samples > batch + 1:
+        assert any(s.clips >= batch and (s.frames, s.crop) == (16, 224) for s in got)
+        assert batch == 1 or all(s.clips > 1 for s in got)
+    whole = [s for s in got if s not in (full, Shape(batch + 1, 16, 224)) and s.clips >= batch]
+    allowed = long_shapes(batch, 16, 224) if cycles in ("long", "both") else (full,)
+    known = {small for s in allowed for small in (short_shapes(s) if cycles in ("short", "both") else (s,))}
+    assert set(whole) <= known
+    assert len(got) - len(whole) <= samples // batch + 1
+    if cycles == "long" and samples >= 15 * batch:
+        counts = [sum(s.rate == rate and s.clips >= batch for s in got) for rate in (8, 4, 2, 1)]
+        assert max(counts) - min(counts) <= 1
+        assert min(counts) == samples // (15 * batch)
+
+
+def test_an_epoch_has_so_many_fewer_steps() -> None:
+    many = 105 * 32 * 4
+    fixed = len(steps("none", many))
+    assert [fixed / len(steps(c, many)) for c in ("long", "short", "both")] == [15 / 4, 7 / 3, 35 / 4]
+
+
+def test_phases_and_description() -> None:
+    got = steps("both", 105 * 32)
+    assert phases(got) == [
+        ("4 frames of 80/112/158 pixels, rate x8", 0, 2),
+        ("8 frames of 80/112/158 pixels, rate x4", 3, 5),
+        ("8 frames of 112/158/224 pixels, rate x2", 6, 8),
+        ("16 frames of 112/158/224 pixels, rate x1", 9, 11),
+    ]
+    lines = describe(steps("long", 15 * 32 + 1))
+    assert lines[0] == "1 x 256 clips of 4 frames of 158x158 pixels, rate x8: 256 clips, 53.2% of all"
+    assert lines[3] == "1 x 33 clips of 16 frames of 224x224 pixels, rate x1: 33 clips, 6.9% of all"
+    assert lines[4].startswith("4 steps, 481 clips, 26.")
+
+
+def test_bad_values_are_one_sentence() -> None:
+    with pytest.raises(KinemaError, match="did you mean 'long'"):
+        Multigrid("lang")  # type: ignore[arg-type]
+    with pytest.raises(KinemaError, match="samples 0"):
+        steps("long", 0)
+    with pytest.raises(KinemaError, match="batch 0"):
+        steps("long", 9, 0)
