@@ -9,7 +9,7 @@ import pytest
 
 from kinema.errors import KinemaError
 from kinema.processes import Place
-from kinema.training.config import Optim, TrainConfig, differences
+from kinema.training.config import Optim, TrainConfig, completed, differences
 from kinema.training.loading import Batches
 from kinema.training.multigrid import plan
 from kinema.training.schedule import factor
@@ -94,3 +94,15 @@ def test_bad_configurations_are_one_sentence(make: object, sentence: str) -> Non
 def test_differences_are_named_with_dots_and_free_fields_do_not_count() -> None:
     a, b = TrainConfig("m", "d"), TrainConfig("m", "d", out="x", workers=3, optim=Optim(lr=1.0), batch=2)
     assert differences(a.to_dict(), b.to_dict()) == ["batch", "optim.lr"]
+
+
+def test_a_configuration_of_an_earlier_version_is_completed() -> None:
+    config = TrainConfig("stm_r18", "data", optim=Optim(lr=0.5), options={"width": 0.5})
+    old = config.to_dict()
+    del old["multigrid"], old["optim"]["rates"], old["ema"]
+    assert completed(old) == config.to_dict()
+    assert differences(completed(old), TrainConfig("stm_r18", "data", ema=0.9).to_dict()) == [
+        "ema",
+        "optim.lr",
+        "options.width",
+    ]

@@ -174,6 +174,13 @@ class TrainConfig:
 FREE = ("out", "workers", "device", "processes", "checkpoint_steps", "logger")
 
 
+def completed(old: dict[str, Any]) -> dict[str, Any]:
+    """A configuration that an earlier version wrote, with the fields that have come since at what they stand for."""
+    defaults = TrainConfig(str(old.get("model", "")), str(old.get("data", ""))).to_dict()
+    groups = {key: {**value, **old.get(key, {})} for key, value in defaults.items() if isinstance(value, dict)}
+    return {**defaults, **old, **groups}
+
+
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """The dotted names of the fields, but for the free ones, in which two configurations differ."""
     found = []

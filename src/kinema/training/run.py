@@ -29,7 +29,7 @@ from kinema.models.weights import start_from
 from kinema.processes import Place, place
 from kinema.recognizer import Recognizer
 from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, done, found, newest
-from kinema.training.config import TrainConfig, differences
+from kinema.training.config import TrainConfig, completed, differences
 from kinema.training.loading import train_loader, val_loader
 from kinema.training.loggers import logger
 from kinema.training.module import Training
@@ -94,7 +94,7 @@ def _open_folder(out: Path, config: TrainConfig) -> None:
     path = out / "config.yaml"
     if path.exists():
         old = yaml.safe_load(path.read_text(encoding="utf-8"))
-        changed = differences(old if isinstance(old, dict) else {}, config.to_dict())
+        changed = differences(completed(old) if isinstance(old, dict) else {}, config.to_dict())
         begun = found(out / "checkpoints") or (out / "recognizer").exists()
         if changed and begun:
             raise KinemaError(f"{out}: holds another run, which differs in {', '.join(changed)}; give another --out")
