@@ -1,6 +1,6 @@
 """STM-18 on puppets with and without Twins Training.
 
-    .venv/bin/python benchmarks/puppets_twins.py OUT [--seeds 3] [--epochs 12] [--train 45]
+    .venv/bin/python benchmarks/puppets_twins.py OUT [--seeds 3] [--epochs 12] [--train 90]
 
 The protocol is that of `study.py`. Three ways with the same crops and colours: one view, which is ordinary training;
 two views of the same frames whose losses are averaged, without the correlation loss (so that what the second view alone
@@ -18,7 +18,7 @@ from kinema.training.twins import Twins
 
 
 def main() -> None:
-    args = arguments(__doc__, frames=8, crop=64, width=0.25, weight=0.01)
+    args = arguments(__doc__, frames=8, crop=64, width=0.25, weight=0.01, train=90)
     data, manifest = puppets(args)
     colours = Photometric(
         clips=1.0, kinds=("colour_jitter", "grayscale"), odds={"colour_jitter": 0.8, "grayscale": 0.2}
@@ -30,9 +30,9 @@ def main() -> None:
     }
     study(args, manifest, {
         title: TrainConfig(
-            "stm_r18", str(data), options={"width": args.width},
+            "stm_r18", str(data), options={"width": args.width, "dropout": 0.2},
             clip={"frames": args.frames, "short_side": args.crop + 8, "crop": args.crop},
-            epochs=args.epochs, batch=24, optim=Optim(lr=0.05, nesterov=True, warmup=1.0),
+            epochs=args.epochs, batch=32, optim=Optim(lr=0.1, nesterov=True, warmup=0.5),
             augment=Augment(scale="jitter", jitter=(args.crop, args.crop + 16)), photometric=colours, twins=twins,
             logger="none",
         )

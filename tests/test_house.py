@@ -15,7 +15,7 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo, unknown
 
 SRC = Path(kinema.__file__).parent
 # A room may import from those after it.
-ROOMS = ["cli", "demo", "report", "recipes", "training", "evaluation", "recognizer", "data", "models", "ops"]
+ROOMS = ["cli", "demo", "report", "recipes", "training", "evaluation", "recognizer", "weights", "data", "models", "ops"]
 GROUND = {"errors", "files", "clip_spec", "cores", "processes"}
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from cli.test_main import refused, run
-from models.test_fetch import closed_port
-from models.test_weights import Evil, torchvision_resnet
 from web import Web, serving
+from weights.test_fetch import closed_port
+from weights.test_importing import Evil, torchvision_resnet
 
 from kinema.data.labels import read_labels
-from kinema.models import releases as module
-from kinema.models.releases import Release, find_release, releases
 from kinema.recognizer import Recognizer
+from kinema.weights import releases as module
+from kinema.weights.releases import Release, find_release, releases
 
 CLIP = {"frames": 3, "short_side": 40, "crop": 32, "mean": [0.5, 0.5, 0.5], "colour": "bgr"}
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 import torch
-from models.test_weights import torchvision_resnet
 from torch import Tensor, nn
 from torch.nn import functional as F
+from weights.test_importing import torchvision_resnet
 
 from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
@@ -16,8 +16,8 @@ from kinema.evaluation.papers import paper_rows
 from kinema.models import create_model
 from kinema.models.attached import Attached, resample
 from kinema.models.cidc import BACKBONES, CIDC, CIDCUnit, attend
-from kinema.models.weights import import_weights
 from kinema.ops import spatial_attention
+from kinema.weights.importing import import_weights
 
 SMALL = {"num_classes": 5, "frames": 8, "width": 0.125, "backbone": "tsn_r18"}
 MAPS = ("stem", "layer1", "layer2", "layer3", "layer4", "cidc")

@@ -14,9 +14,9 @@ from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model, list_models
 from kinema.models.csn import LAYERS
-from kinema.models.csn_weights import candidates, remarks
 from kinema.models.video_model import VideoModel
-from kinema.models.weights import import_weights
+from kinema.weights.importing import import_weights
+from kinema.weights.names.csn import candidates, remarks
 
 NAMES = sorted(list_models("i[rp]_csn_*"))
 SMALL = {"num_classes": 5, "frames": 4, "width": 0.0625}

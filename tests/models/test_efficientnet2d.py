@@ -13,7 +13,7 @@ from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model
 from kinema.models.efficientnet2d import EfficientNet2D, SameConv2d
-from kinema.models.weights import import_weights, start_from
+from kinema.weights.importing import import_weights, start_from
 
 # (expansion, kernel, stride, channels), block after block: the table of the paper, written out.
 BLOCKS = [

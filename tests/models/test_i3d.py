@@ -12,8 +12,8 @@ from kinema.evaluation.cost import count
 from kinema.models import create_model
 from kinema.models.i3d_blocks import Bottleneck, Stage
 from kinema.models.video_model import VideoModel
-from kinema.models.weights import import_weights
 from kinema.ops import NonLocal
+from kinema.weights.importing import import_weights
 
 NAMES = ["r2d_50", "r2d_101", "r2d_nl_50", "i3d_50", "i3d_101", "i3d_nl_50", "slowonly_50", "slowonly_101"]
 SMALL = {"num_classes": 5, "width": 0.0625}

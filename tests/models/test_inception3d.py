@@ -14,9 +14,9 @@ from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model
 from kinema.models.inception3d import POOLS, SameConv3d, SamePool3d, same_padding
-from kinema.models.inception3d_weights import candidates
 from kinema.models.video_model import VideoModel
-from kinema.models.weights import import_weights
+from kinema.weights.importing import import_weights
+from kinema.weights.names.inception3d import candidates
 
 SMALL = {"num_classes": 5, "frames": 8, "width": 0.125}
 

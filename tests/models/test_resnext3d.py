@@ -14,9 +14,9 @@ from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model, list_models
 from kinema.models.resnext3d import LAYERS
-from kinema.models.resnext3d_weights import candidates
 from kinema.models.video_model import VideoModel
-from kinema.models.weights import import_weights
+from kinema.weights.importing import import_weights
+from kinema.weights.names.resnext3d import candidates
 
 SMALL = {"num_classes": 5, "frames": 4, "width": 0.0625, "groups": 4}
 

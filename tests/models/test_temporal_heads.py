@@ -6,16 +6,16 @@ import math
 
 import pytest
 import torch
-from models.test_weights import torchvision_resnet
 from torch import Tensor, nn
 from torch.nn import functional as F
+from weights.test_importing import torchvision_resnet
 
 from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model
 from kinema.models.temporal_heads import AttentionHead, LSTMHead, SelfAttention
 from kinema.models.video_model import VideoModel
-from kinema.models.weights import import_weights
+from kinema.weights.importing import import_weights
 
 HEADS = ["lstm_head", "attention_head"]
 SMALL = {"num_classes": 5, "frames": 8, "width": 0.125, "backbone": "tsn_r18"}

@@ -14,8 +14,8 @@ from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model
 from kinema.models.video_model import VideoModel
-from kinema.models.x3d_weights import candidates, remarks
 from kinema.ops.x3d import multiple_of_8
+from kinema.weights.names.x3d import candidates, remarks
 
 SMALL = {"num_classes": 5, "frames": 4, "width": 0.25}
 MAPS = ["stem", "layer1", "layer2", "layer3", "layer4"]

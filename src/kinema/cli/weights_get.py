@@ -12,10 +12,10 @@ from kinema.cli.arguments import add_json, existing
 from kinema.cli.output import print_json, progress_bar
 from kinema.data.labels import read_labels
 from kinema.errors import KinemaError, RunError
-from kinema.models.fetch import check_hash, fetch
-from kinema.models.releases import Release, cache_folder, find_release
-from kinema.models.weights import import_weights, read_tensors
 from kinema.recognizer import Recognizer
+from kinema.weights.fetch import check_hash, fetch
+from kinema.weights.importing import import_weights, read_tensors
+from kinema.weights.releases import Release, cache_folder, find_release
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -11,8 +11,8 @@ from kinema.cli.arguments import add_json, existing
 from kinema.cli.output import print_json
 from kinema.errors import KinemaError, RunError
 from kinema.models import create_model
-from kinema.models.weights import import_weights, read_tensors
 from kinema.recognizer import Recognizer
+from kinema.weights.importing import import_weights, read_tensors
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from kinema.cli.arguments import add_json
 from kinema.cli.output import print_facts, print_json, print_table
 from kinema.errors import KinemaError
-from kinema.models.releases import Release, how_to_get, list_releases
+from kinema.weights.releases import Release, how_to_get, list_releases
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -25,7 +25,6 @@ from kinema.data.manifest import Manifest, data_name, read_manifest, require_tra
 from kinema.errors import KinemaError, RunError
 from kinema.files import replace_file
 from kinema.models import VideoModel, create_model
-from kinema.models.weights import start_from
 from kinema.processes import Place, place
 from kinema.recognizer import Recognizer
 from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, done, found, newest
@@ -36,6 +35,7 @@ from kinema.training.module import Training
 from kinema.training.multigrid import describe
 from kinema.training.report import Report, read_metrics
 from kinema.training.twins import doubts
+from kinema.weights.importing import start_from
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from models.test_r3d_weights import hara_release, srtg_release
 from safetensors.torch import save_file
 from torch import Tensor
+from weights.names.test_r3d import hara_release, srtg_release
 
 from kinema.errors import KinemaError
 from kinema.models import create_model
-from kinema.models.weights import import_weights, read_tensors, start_from
+from kinema.weights.importing import import_weights, read_tensors, start_from
 
 DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 

@@ -16,29 +16,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kinema.errors import KinemaError, RunError
-from kinema.models import (
-    csn_weights,
-    efficientnet2d_weights,
-    i3d_weights,
-    inception3d_weights,
-    r3d_weights,
-    resnet2d_weights,
-    resnext3d_weights,
-    slowfast_weights,
-    x3d_weights,
-)
 from kinema.models.attached import Attached
 from kinema.models.csn import CSN
 from kinema.models.efficientnet2d import EfficientNet2D
 from kinema.models.i3d import InflatedResNet
 from kinema.models.inception3d import InceptionI3D
 from kinema.models.r3d import ResNet3D
-from kinema.models.releases import locate
 from kinema.models.resnet2d import ResNet2D
 from kinema.models.resnext3d import ResNeXt3D
 from kinema.models.slowfast import SlowFast
 from kinema.models.video_model import VideoModel
 from kinema.models.x3d import X3D
+from kinema.weights.names import csn, efficientnet2d, i3d, inception3d, r3d, resnet2d, resnext3d, slowfast, x3d
+from kinema.weights.releases import locate
 
 _NEW_EVERYWHERE = re.compile(r"^class_regularisation\.")
 
@@ -66,21 +56,15 @@ class Names:
 
 _NONE = re.compile(r"(?!)")
 _FAMILIES: dict[type[VideoModel], Names] = {
-    CSN: Names(csn_weights.candidates, _NONE, csn_weights.remarks),
-    EfficientNet2D: Names(efficientnet2d_weights.candidates, _NONE, lambda own, source: []),
-    InflatedResNet: Names(
-        i3d_weights.candidates, i3d_weights.NEW, i3d_weights.remarks, i3d_weights.reader, i3d_weights.convert
-    ),
-    InceptionI3D: Names(
-        inception3d_weights.candidates, _NONE, lambda own, source: [], convert=inception3d_weights.convert
-    ),
-    ResNet2D: Names(resnet2d_weights.candidates, resnet2d_weights.NEW, lambda own, source: []),
-    ResNet3D: Names(r3d_weights.candidates, r3d_weights.NEW, r3d_weights.remarks),
-    ResNeXt3D: Names(resnext3d_weights.candidates, _NONE, lambda own, source: []),
-    SlowFast: Names(
-        slowfast_weights.candidates, i3d_weights.NEW, slowfast_weights.remarks, convert=slowfast_weights.convert
-    ),
-    X3D: Names(x3d_weights.candidates, _NONE, x3d_weights.remarks),
+    CSN: Names(csn.candidates, _NONE, csn.remarks),
+    EfficientNet2D: Names(efficientnet2d.candidates, _NONE, lambda own, source: []),
+    InflatedResNet: Names(i3d.candidates, i3d.NEW, i3d.remarks, i3d.reader, i3d.convert),
+    InceptionI3D: Names(inception3d.candidates, _NONE, lambda own, source: [], convert=inception3d.convert),
+    ResNet2D: Names(resnet2d.candidates, resnet2d.NEW, lambda own, source: []),
+    ResNet3D: Names(r3d.candidates, r3d.NEW, r3d.remarks),
+    ResNeXt3D: Names(resnext3d.candidates, _NONE, lambda own, source: []),
+    SlowFast: Names(slowfast.candidates, i3d.NEW, slowfast.remarks, convert=slowfast.convert),
+    X3D: Names(x3d.candidates, _NONE, x3d.remarks),
 }
 _OWN = Names(lambda name: [name], _NONE, lambda own, source: [])
 

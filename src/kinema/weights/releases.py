@@ -3,7 +3,7 @@
 The rows of `releases.csv` are facts from the pages that its column `page` names; an empty cell is a thing that the page
 does not say. Releases that only unpickling could read are left out, as the Caffe2 files of SlowFast's zoo are. A hash
 stands there only where it is known to hold: the digits in mmaction2's file names are not always those of the file.
-Nothing here reaches for the network: `kinema.models.fetch` does.
+Nothing here reaches for the network: `kinema.weights.fetch` does.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def cache_folder() -> Path:
 @cache
 def releases() -> tuple[Release, ...]:
     """All that are known, in the order of the table."""
-    text = files("kinema.models").joinpath("releases.csv").read_text(encoding="utf-8")
+    text = files("kinema.weights").joinpath("releases.csv").read_text(encoding="utf-8")
     return tuple(_release(row) for row in csv.DictReader(text.splitlines()))
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from kinema.models import create_model
 from kinema.models.r3d_blocks import middle_channels
-from kinema.models.r3d_weights import NEW, candidates, remarks
+from kinema.weights.names.r3d import NEW, candidates, remarks
 
 BLOCKS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 

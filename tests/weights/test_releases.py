@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 
 import pytest
 import torch
-from models.test_weights import torchvision_resnet
 from safetensors.torch import save_file
 from torch import Tensor
+from weights.test_importing import torchvision_resnet
 
 from kinema.data.labels import known_labels, read_labels
 from kinema.errors import KinemaError, RunError
 from kinema.models import create_model, list_models
-from kinema.models import releases as module
-from kinema.models.releases import Release, find_release, list_releases, locate, releases
-from kinema.models.weights import import_weights, start_from
+from kinema.weights import releases as module
+from kinema.weights.importing import import_weights, start_from
+from kinema.weights.releases import Release, find_release, list_releases, locate, releases
 
 HOSTS = {
     "PyPI": "",

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from kinema.models import i3d_weights
-from kinema.models.i3d_weights import Rules, translate
 from kinema.models.slowfast import BETA
+from kinema.weights.names import i3d
+from kinema.weights.names.i3d import Rules, translate
 
 # What stands between the pathways.
 _FUSIONS: Rules = (
@@ -29,7 +29,7 @@ _FUSIONS: Rules = (
     (r"blocks\.6\.proj\.(.+)", "classifier.{1}"),  # PyTorchVideo's concatenation counts as a block
 )
 
-# Name in one pathway -> pathway, and the name in a network that has but this one, which `i3d_weights` knows.
+# Name in one pathway -> pathway, and the name in a network that has but this one, which `names.i3d` knows.
 _PATHWAYS: Rules = (
     (r"(s[1-5]\.)pathway([01])(_.+)", "{2} {1}pathway0{3}"),
     (r"(blocks\.\d\.)multipathway_blocks\.([01])\.(.+)", "{2} {1}{3}"),
@@ -53,9 +53,9 @@ def candidates(name: str) -> list[str]:
         return [fusion]
     if pathway:
         path, inside = pathway.split(" ")
-        (place,) = i3d_weights.candidates(inside)
+        (place,) = i3d.candidates(inside)
         return [re.sub(r"^(stem|layer\d)\.", rf"\1.{_PATH.get(path, path)}.", place)]
-    known = i3d_weights.candidates(name)
+    known = i3d.candidates(name)
     return known if known[0].startswith("classifier.") else [name]
 
 

@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 from kinema import __version__
 from kinema.errors import KinemaError, RunError
 from kinema.files import replace_file
-from kinema.models.releases import PACKAGE, Release, how_to_get
+from kinema.weights.releases import PACKAGE, Release, how_to_get
 
 CHUNK = 1 << 20
 
@@ -26,7 +26,7 @@ def fetch(
     A file that comes incomplete or with another hash than the published one is not kept.
 
     Args:
-        release: one of `kinema.models.releases`.
+        release: one of `kinema.weights.releases`.
         timeout: seconds without an answer, after which the network counts as absent.
         progress: called with the bytes so far and in all.
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from models.test_i3d_weights import STATS, Names, Release, caffe2, mmaction2, pyslowfast, pytorchvideo
 from torch import Tensor
 from torch.nn import functional as F
+from weights.names.test_i3d import STATS, Names, Release, caffe2, mmaction2, pyslowfast, pytorchvideo
 
 from kinema.models import create_model
-from kinema.models.slowfast_weights import candidates
-from kinema.models.weights import import_weights
+from kinema.weights.importing import import_weights
+from kinema.weights.names.slowfast import candidates
 
 BASE, FAST, CLASSES, ALPHA, TAPS = 16, 2, 7, 4, 7
 BLOBS = dict(zip(STATS, ("s", "b", "rm", "riv"), strict=True))

@@ -1,0 +1,70 @@
+"""Names of other releases of channel-separated networks: VMZ, mmaction2 and PyTorchVideo. Names only, no tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kinema.weights.names.rules import Rule, places
+
+_BLOCK = r"(layer\d\.\d+)"
+
+# Pattern of a whole name -> what it may be called here. Where an ip-CSN has both names, its own stands first.
+_RULES: tuple[Rule, ...] = (
+    # VMZ: the convolution and BatchNorm of a step are one Sequential, the built convolution may be another inside.
+    (r"stem\.0\.weight", r"stem.conv.weight"),
+    (r"stem\.1\.(.+)", r"stem.norm.\1"),
+    (rf"{_BLOCK}\.conv1\.0\.weight", r"\1.conv_a.weight"),
+    (rf"{_BLOCK}\.conv1\.1\.(.+)", r"\1.norm_a.\2"),
+    (rf"{_BLOCK}\.conv2\.0\.0\.weight", r"\1.mix.0.weight"),
+    (rf"{_BLOCK}\.conv2\.0\.1\.(.+)", r"\1.mix.1.\2"),
+    (rf"{_BLOCK}\.conv2\.0(\.2)?\.weight", r"\1.conv_b.weight"),
+    (rf"{_BLOCK}\.conv2\.1\.(weight|bias|running_mean|running_var|num_batches_tracked)", r"\1.norm_b.\2"),
+    (rf"{_BLOCK}\.conv3\.0\.weight", r"\1.conv_c.weight"),
+    (rf"{_BLOCK}\.conv3\.1\.(.+)", r"\1.norm_c.\2"),
+    (rf"{_BLOCK}\.downsample\.([01]\..+)", r"\1.shortcut.\2"),
+    (r"fc\.(.+)", r"classifier.\1"),
+    # mmaction2: the steps of the channel-wise part are numbered, one for ir-CSN and two for ip-CSN.
+    (r"backbone\.conv1\.conv\.weight", r"stem.conv.weight"),
+    (r"backbone\.conv1\.bn\.(.+)", r"stem.norm.\1"),
+    (rf"backbone\.{_BLOCK}\.conv1\.conv\.weight", r"\1.conv_a.weight"),
+    (rf"backbone\.{_BLOCK}\.conv1\.bn\.(.+)", r"\1.norm_a.\2"),
+    (rf"backbone\.{_BLOCK}\.conv2\.0\.conv\.weight", r"\1.mix.0.weight", r"\1.conv_b.weight"),
+    (rf"backbone\.{_BLOCK}\.conv2\.0\.bn\.(.+)", r"\1.mix.1.\2", r"\1.norm_b.\2"),
+    (rf"backbone\.{_BLOCK}\.conv2\.1\.conv\.weight", r"\1.conv_b.weight"),
+    (rf"backbone\.{_BLOCK}\.conv2\.1\.bn\.(.+)", r"\1.norm_b.\2"),
+    (rf"backbone\.{_BLOCK}\.conv3\.conv\.weight", r"\1.conv_c.weight"),
+    (rf"backbone\.{_BLOCK}\.conv3\.bn\.(.+)", r"\1.norm_c.\2"),
+    (rf"backbone\.{_BLOCK}\.downsample\.conv\.weight", r"\1.shortcut.0.weight"),
+    (rf"backbone\.{_BLOCK}\.downsample\.bn\.(.+)", r"\1.shortcut.1.\2"),
+    (r"cls_head\.fc_cls\.(.+)", r"classifier.\1"),
+    # PyTorchVideo, which has ir-CSN only.
+    (r"blocks\.0\.conv\.weight", r"stem.conv.weight"),
+    (r"blocks\.0\.norm\.(.+)", r"stem.norm.\1"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch1_conv\.(.+)", r"layer\1.\2.shortcut.0.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch1_norm\.(.+)", r"layer\1.\2.shortcut.1.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.((?:conv|norm)_[abc])\.(.+)", r"layer\1.\2.\3.\4"),
+    (r"blocks\.5\.proj\.(.+)", r"classifier.\1"),
+)
+
+
+def candidates(name: str) -> list[str]:
+    """The names in a network of `csn` that may stand for a name of another release, likeliest first.
+
+    A name that no release has stands for itself; the prefix `module.` is dropped.
+    """
+    return places(_RULES, name)
+
+
+def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
+    """What a person should know about a file beyond the list of its names.
+
+    Args:
+        own: names of the network.
+        source: names of the file.
+    """
+    if any(name.removeprefix("module.").startswith("blocks.") for name in source):
+        return [
+            "the file has PyTorchVideo's names, whose BatchNorms have an epsilon of 1e-5: "
+            "only a network built with epsilon=1e-5 computes what theirs did"
+        ]
+    return []

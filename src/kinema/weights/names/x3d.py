@@ -1,0 +1,68 @@
+"""Names of other releases of X3D: PyTorchVideo and SlowFast. Names only, no tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from kinema.weights.names.rules import Rule, places
+
+# Pattern of a whole name -> what it is called here. Stages are numbered from 1 here.
+_RULES: tuple[Rule, ...] = (
+    # PyTorchVideo; its stem has the names of the two kernels the wrong way round.
+    (r"blocks\.0\.conv\.conv_t\.weight", r"stem.spatial.weight"),
+    (r"blocks\.0\.conv\.conv_xy\.weight", r"stem.temporal.weight"),
+    (r"blocks\.0\.norm\.(.+)", r"stem.norm.\1"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch1_conv\.(.+)", r"layer\1.\2.shortcut.0.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch1_norm\.(.+)", r"layer\1.\2.shortcut.1.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.norm_b\.0\.(.+)", r"layer\1.\2.norm_b.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.norm_b\.1\.block\.0\.(.+)", r"layer\1.\2.se.reduce.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.norm_b\.1\.block\.2\.(.+)", r"layer\1.\2.se.restore.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.(conv_[abc]|norm_[ac])\.(.+)", r"layer\1.\2.\3.\4"),
+    (r"blocks\.5\.pool\.pre_conv\.(.+)", r"head.conv.\1"),
+    (r"blocks\.5\.pool\.pre_norm\.(.+)", r"head.norm.\1"),
+    (r"blocks\.5\.pool\.post_conv\.(.+)", r"head.expand.\1"),
+    (r"blocks\.5\.proj\.(.+)", r"classifier.\1"),
+    # SlowFast.
+    (r"s1\.pathway0_stem\.conv_xy\.weight", r"stem.spatial.weight"),
+    (r"s1\.pathway0_stem\.conv\.weight", r"stem.temporal.weight"),
+    (r"s1\.pathway0_stem\.bn\.(.+)", r"stem.norm.\1"),
+    (r"s([2-5])\.pathway0_res(\d+)\.branch1\.(.+)", r"layer\1.\2.shortcut.0.\3"),
+    (r"s([2-5])\.pathway0_res(\d+)\.branch1_bn\.(.+)", r"layer\1.\2.shortcut.1.\3"),
+    (r"s([2-5])\.pathway0_res(\d+)\.branch2\.([abc])\.(.+)", r"layer\1.\2.conv_\3.\4"),
+    (r"s([2-5])\.pathway0_res(\d+)\.branch2\.([abc])_bn\.(.+)", r"layer\1.\2.norm_\3.\4"),
+    (r"s([2-5])\.pathway0_res(\d+)\.branch2\.se\.fc1\.(.+)", r"layer\1.\2.se.reduce.\3"),
+    (r"s([2-5])\.pathway0_res(\d+)\.branch2\.se\.fc2\.(.+)", r"layer\1.\2.se.restore.\3"),
+    (r"head\.conv_5\.(.+)", r"head.conv.\1"),
+    (r"head\.conv_5_bn\.(.+)", r"head.norm.\1"),
+    (r"head\.lin_5\.(.+)", r"head.expand.\1"),
+    (r"head\.projection\.(.+)", r"classifier.\1"),
+)
+_FIRST_SHORTCUT_NORM = "layer1.0.shortcut.1."
+
+
+def candidates(name: str) -> list[str]:
+    """The names in a network of `x3d` that may stand for a name of another release, likeliest first.
+
+    A name that neither release has stands for itself; the prefix `module.` is dropped.
+    """
+    (place,) = places(_RULES, name)
+    if re.match(r"(module\.)?s\d", name):  # SlowFast counts the stem as its first stage
+        place = re.sub(r"^layer(\d)", lambda stage: f"layer{int(stage[1]) - 1}", place)
+    return [place]
+
+
+def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
+    """What a person should know about a file beyond the list of its names.
+
+    Args:
+        own: names of the network.
+        source: names of the file.
+    """
+    has = any(name.startswith(_FIRST_SHORTCUT_NORM) for name in own)
+    theirs = any(target.startswith(_FIRST_SHORTCUT_NORM) for name in source for target in candidates(name))
+    if theirs and not has:
+        return ["the file has a BatchNorm on the first shortcut, as SlowFast's have: build with shortcut_norm=True"]
+    if has and not theirs:
+        return ["the file has no BatchNorm on the first shortcut, as PyTorchVideo's: build with shortcut_norm=False"]
+    return []
