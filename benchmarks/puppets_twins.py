@@ -25,8 +25,8 @@ def main() -> None:
     )
     ways = {
         "STM-18": Twins(),
-        "STM-18, two views": Twins(weight=1e-12),
         "STM-18, Twins": Twins(weight=args.weight),
+        "STM-18, two views": Twins(weight=1e-12),
     }
     study(args, manifest, {
         title: TrainConfig(

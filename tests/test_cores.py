@@ -44,3 +44,15 @@ def test_one_core_is_left_to_readers(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.set_num_threads(before)
     assert cores.loader_workers(-1) == 3
     assert cores.loader_workers(0) == 0
+
+
+def test_processes_of_one_machine_share_its_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "cores", lambda: 6)
+    assert cores.loader_workers(-1) == 6
+    assert cores.loader_workers(3) == 3
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert cores.loader_workers(-1, 3) == 2  # which Lightning starts
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert cores.loader_workers(-1) == cores.loader_workers(-1, 4) == 3
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert cores.loader_workers(-1) == 1

@@ -65,6 +65,42 @@ def test_errors() -> None:
     assert "known are a, b" in str(unknown("model", "zzz", ["b", "a"]))
 
 
+ACTIONS = ("fall", "jump", "jumping", "pick up", "sit down", "smoke", "stand up", "wave", "Walk")
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("walk", "'Walk'"),
+        ("wlak", "'Walk'"),
+        ("sit", "'sit down'"),
+        ("jumpng", "'jumping' or 'jump'"),
+        ("waving", "'wave'"),
+        ("pour", None),
+        ("push", None),
+        ("kick", None),
+        ("fight", None),
+        ("smile", None),
+        ("up", None),
+        ("and", None),  # is in `stand up`, but no word of it
+    ],
+)
+def test_a_name_is_offered_only_where_it_is_near(name: str, offered: str | None) -> None:
+    sentence = str(unknown("label", name, ACTIONS))
+    if offered is None:
+        assert sentence == f"unknown label {name!r}: known are {', '.join(sorted(ACTIONS))}"
+    else:
+        assert sentence == f"unknown label {name!r}: did you mean {offered}?"
+
+
+def test_of_many_names_some_are_listed() -> None:
+    sentence = str(unknown("label", "pour", [f"action {i:03}" for i in range(400)]))
+    assert sentence.endswith("action 010, action 011, … (400 in all)")
+    assert sentence.count("action") == 12
+    names = [f"stm_r5{i}" for i in range(9)]
+    assert str(unknown("model", "stm_r5", names)).count("stm_r5") == 4
+
+
 def test_clip_spec_round_trip_and_refusals() -> None:
     spec = ClipSpec(frames=16, stride=5, sampler="normal", mean=(0.45, 0.45, 0.45))
     assert ClipSpec.from_dict(spec.to_dict()) == spec
@@ -76,7 +112,7 @@ def test_clip_spec_round_trip_and_refusals() -> None:
         ({"crop": 300}, "must fit"),
         ({"std": (0.2, 0.2, 0)}, "above 0"),
         ({"test_crop": 999}, "test_crop"),
-        ({"colour": "grb"}, "did you mean"),
+        ({"colour": "grb"}, "known are bgr, rgb"),
     ]:
         with pytest.raises(KinemaError, match=sentence):
             ClipSpec(**values)  # type: ignore[arg-type]

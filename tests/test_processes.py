@@ -14,6 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from kinema.data.manifest import read_manifest
+from kinema.processes import Place
+from kinema.training.config import TrainConfig
+from kinema.training.loading import Batches
+from kinema.training.multigrid import plan
 from kinema.training.report import read_metrics
 
 TRAIN = [
@@ -29,7 +34,7 @@ def kinema(*words: str, processes: int = 1, fails: bool = False) -> subprocess.C
         start += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
     environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
     done = subprocess.run(
-        [*start, "kinema", *words], capture_output=True, text=True, timeout=300,
+        [*start, "kinema", *words], capture_output=True, text=True, timeout=180,
         env=environment | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert (done.returncode != 0) == fails, done.stderr + done.stdout
@@ -101,6 +106,40 @@ def test_lightning_starts_the_processes_itself(tiny: Path, tmp_path: Path) -> No
     assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.csv")] == [3, 6]
 
 
-def test_bad_data_is_one_sentence_of_one_process(tmp_path: Path) -> None:
+def test_a_process_without_a_clip_or_a_video_takes_part(tiny: Path, tmp_path: Path) -> None:
+    """Twelve clips in batches of five leave two for three processes, and two validation videos none for the third."""
+    shutil.copytree(tiny.parent, tmp_path / "data")
+    table = tmp_path / "data" / "manifest.csv"
+    head, *rows = table.read_text().splitlines()
+    tests = [row for row in rows if row.endswith(",test")]
+    table.write_text("\n".join([head, *(row for row in rows if row not in tests[2:])]) + "\n")
+    words = ["train", *TRAIN, "--data", str(table), "--out", str(tmp_path / "run"), "--batch", "5"]
+    kinema(*words, "--twins.weight", "0.01", "--twins.gather", "true", processes=3)
+    rows_of = read_metrics(tmp_path / "run" / "metrics.csv")
+    assert [(row["step"], row["val_videos"]) for row in rows_of] == [(3, 2), (6, 2)]
+    tested = ["test", str(tmp_path / "run"), "--data", str(table), "--workers", "0", "--device", "cpu"]
+    told = json.loads(kinema(*tested, "--json", "--strict", processes=3).stdout)  # one document of one process
+    assert told["metrics"]["coverage"] == {"expected": 2, "read": 2, "failed": 0}
+    shown = kinema(*tested, "--explain-views", processes=2).stdout.splitlines()
+    assert shown.count(shown[0]) == 1
+
+
+def test_where_one_process_fails_the_others_end_in_a_sentence(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny.parent, tmp_path / "data")
+    samples = read_manifest(tmp_path / "data" / "manifest.csv").split("train").samples
+    given = TrainConfig("stm_r18", "data", batch=4)
+    steps = plan(given.multigrid, samples=len(samples), batch=4, frames=4, crop=32)
+    first = next(iter(Batches(steps, [0] * len(samples), given, Place(0, 2))))
+    broken = Path(samples[first[0].sample].path)  # which the first process meets, and the second one does not
+    broken.write_bytes(b"no video" * 50)
+    words = ["train", *TRAIN, "--data", str(tmp_path / "data" / "manifest.csv"), "--out", str(tmp_path / "run")]
+    done = kinema(*words, "--processes", "2", "--strict", "true", fails=True)
+    assert f"kinema: {broken}: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_data_is_one_sentence(tmp_path: Path) -> None:
     done = kinema("train", *TRAIN, "--data", str(tmp_path / "nowhere"), processes=2, fails=True)
-    assert "no folder or CSV" in done.stderr
+    said = {line for line in done.stderr.splitlines() if line.startswith("kinema: ")}  # each process may say it
+    assert len(said) == 1
+    assert "no folder or CSV" in said.pop()

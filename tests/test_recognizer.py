@@ -123,6 +123,82 @@ def test_a_card_with_an_unknown_key_of_the_clip_is_refused(recognizer: Recognize
         Recognizer.load(folder)
 
 
+OPTIONS = {"num_classes": 3, "width": 0.125, "frames": 4, "dropout": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"architecture": "stm_r18"}, "'architecture' must be an object with the network's name and options"),
+        ({"architecture": {"name": "stm_r18"}}, "must hold the network's name and its options"),
+        ({"architecture": {"options": OPTIONS}}, "must hold the network's name and its options"),
+        ({"architecture": {"name": 3, "options": {}}}, "must hold the network's name and its options"),
+        ({"architecture": {"name": "stm_r18", "options": [3]}}, "must hold the network's name and its options"),
+        ({"architecture": {"name": "stm_r18", "options": OPTIONS | {"width": "wide"}}}, "width is 'wide'"),
+        ({"architecture": {"name": "stm_r18", "options": OPTIONS | {"dropout": "much"}}}, "dropout is 'much'"),
+        ({"architecture": {"name": "stm_r18", "options": OPTIONS | {"blocks": 7}}}, "unknown value of blocks '7'"),
+        ({"labels": "abc"}, "'labels' must be a list of names"),
+        ({"labels": {"a": 0, "b": 1, "c": 2}}, "'labels' must be a list of names"),
+        ({"labels": ["a", "b", 3]}, "'labels' must hold a text for every output"),
+        ({"labels": ["a", "b", ""]}, "'labels' must hold a text for every output"),
+        ({"labels": ["a", "b"]}, "2 labels for a network with 3 outputs"),
+        ({"labels": ["a", "b", "b"]}, "hold a name twice"),
+        ({"clip": [8]}, "'clip' must be an object"),
+        ({"clip": {"frames": "8"}}, "clip.frames is '8'"),
+        ({"clip": {"mean": "grey"}}, "describes no network"),
+        ({"clip": {"mean": None}}, "describes no network"),
+        ({"clip": {"test_crop": "large"}}, "describes no network"),
+    ],
+)
+def test_a_damaged_card_is_named_with_the_mend(
+    recognizer: Recognizer, tmp_path: Path, changes: dict[str, object], what: str
+) -> None:
+    folder = recognizer.save(tmp_path / "r")
+    edit(folder, **changes)
+    with pytest.raises(KinemaError) as caught:
+        Recognizer.load(folder)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{folder / 'card.json'}: ")
+    assert what in sentence
+    assert sentence.endswith("save the recognizer anew")
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("missing", ["architecture", "labels", "clip"])
+def test_a_card_without_a_key(recognizer: Recognizer, tmp_path: Path, missing: str) -> None:
+    folder = recognizer.save(tmp_path / "r")
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    del card[missing]
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(KinemaError, match=rf"card\.json: the key '{missing}' is missing; copy both files"):
+        Recognizer.load(folder)
+
+
+@pytest.mark.parametrize("name", ["card.json", "model.safetensors"])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.99])
+def test_a_cut_off_file_is_named_with_the_mend(recognizer: Recognizer, tmp_path: Path, name: str, share: float) -> None:
+    folder = recognizer.save(tmp_path / "r")
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(KinemaError) as caught:
+        Recognizer.load(folder)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{folder / name}: ")
+    assert "copy both files" in sentence if name == "card.json" else "copy it anew" in sentence
+    assert "\n" not in sentence
+
+
+def test_a_card_that_is_no_object(recognizer: Recognizer, tmp_path: Path) -> None:
+    folder = recognizer.save(tmp_path / "r")
+    for text in ("[]", "3", "null", '"card"'):
+        (folder / "card.json").write_text(text)
+        with pytest.raises(KinemaError, match=r"card\.json: not a card, which is an object"):
+            Recognizer.load(folder)
+    (folder / "card.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(KinemaError, match=r"card\.json: not a readable card .*copy both files"):
+        Recognizer.load(folder)
+
+
 class Evil:
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -16,9 +16,16 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def loader_workers(asked: int) -> int:
-    """Processes that read videos; -1 is one a core, at most 8."""
-    return min(8, cores()) if asked < 0 else asked
+def loader_workers(asked: int, processes: int = 1) -> int:
+    """Processes that read videos; -1 is one a core, at most 8, shared by the processes that compute on this machine.
+
+    Args:
+        asked: how many, or -1.
+        processes: that compute here, where torchrun has not started them and said how many they are.
+    """
+    if asked >= 0:
+        return asked
+    return max(1, min(8, cores()) // int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from pathlib import Path
+
+OFFERED, LISTED = 3, 12  # names that an error offers, or lists where none is near
 
 
 class KinemaError(ValueError):
@@ -37,10 +40,25 @@ class UnreadableVideo(KinemaError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> KinemaError:
-    """The error for a name that does not exist: offers the nearest known ones."""
+    """The error for a name that does not exist: offers those that are really near, else lists some that exist."""
     known = sorted(known)
-    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    near = sorted(((_likeness(name, other), other) for other in known if _near(name, other)), reverse=True)
     if near:
-        return KinemaError(f"unknown {kind} {name!r}: did you mean {' or '.join(map(repr, near))}?")
-    listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+        offered = " or ".join(repr(other) for _, other in near[:OFFERED])
+        return KinemaError(f"unknown {kind} {name!r}: did you mean {offered}?")
+    listed = ", ".join(known[:LISTED]) + (f", … ({len(known)} in all)" if len(known) > LISTED else "")
     return KinemaError(f"unknown {kind} {name!r}: known are {listed}")
+
+
+def _near(name: str, other: str) -> bool:
+    """A slip of the keyboard, another ending, or a part that is left out; labels of other actions are none of these."""
+    likeness = _likeness(name, other)
+    short, long = sorted((name.casefold(), other.casefold()), key=len)
+    if len(short) < 3:
+        return likeness >= 0.75
+    part = re.search(rf"(?<![^\W_]){re.escape(short)}", long) is not None  # from the beginning of a word
+    return likeness >= (0.6 if short[:3] == long[:3] else 0.7) or part
+
+
+def _likeness(name: str, other: str) -> float:
+    return SequenceMatcher(None, other.casefold(), name.casefold()).ratio()

@@ -1,13 +1,19 @@
-"""Files that are either the old one or the new one, never half of one."""
+"""Files that are either the old one or the new one, never half of one, and folders that one process writes into."""
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kinema.errors import RunError
+from kinema.errors import KinemaError, RunError
+
+LOCK = ".lock"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk says
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -33,3 +39,45 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         raise RunError(f"{path}: cannot be written ({error.strerror}); the file that was there is untouched") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps other processes that ask for the same out of a folder, until this block or this process ends, `kill -9`
+    included.
+
+    The folder is made where there is none, and an empty file `.lock` stays in it. Where the system or the file system
+    has no locks, nobody is kept out.
+
+    Raises:
+        KinemaError: another process holds it.
+        RunError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a")
+    except OSError as error:
+        raise RunError(
+            f"{folder}: cannot be written ({error.strerror}); free space or choose another folder"
+        ) from error
+    with file:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                # Not flock: that lock would live on in reader processes, which outlast a killed parent by seconds.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError) as error:
+                raise KinemaError(
+                    f"{folder}: another process is writing into it; wait for its end, or give another --out"
+                ) from error
+            except OSError:
+                pass
+        yield
+
+
+def clear_parts(folder: Path) -> None:
+    """Removes what processes that were killed had begun to write with `replace_file`; for who has it `held`."""
+    for part in folder.glob(".*.part"):
+        with suppress(OSError):
+            part.unlink()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from kinema.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,31 @@ def connected() -> Iterator[Place]:
     """Connects the processes that torchrun has started, each of which is in this block; one alone is by itself."""
     here = place()
     if here.world > 1:
-        dist.init_process_group("gloo")
+        # One that is done waits for the slowest at the end; half an hour, the default, may be too little for that.
+        dist.init_process_group("gloo", timeout=timedelta(days=7))
     try:
-        yield here
+        with together():
+            yield here
     finally:
         if here.world > 1:
             dist.destroy_process_group()
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Says in one sentence that another process has ended, for which this one would wait.
+
+    Raises:
+        RunError: so it is; what that process said itself tells why.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not several() or not re.search(r"gloo|NCCL|Connection (closed|reset)", str(error)):
+            raise
+        raise RunError(
+            "another process of this command ended early; see what it said, and give the command again"
+        ) from error
 
 
 def connection() -> Place:

@@ -28,6 +28,13 @@ from kinema.files import replace_file
 from kinema.models import VideoModel, create_model
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
+MEND = "copy both files from where they were saved, or save the recognizer anew"
+# What a card must hold, and as what.
+_ENTRIES = {
+    "architecture": (dict, "an object with the network's name and options"),
+    "labels": (list, "a list of names, one an output"),
+    "clip": (dict, "an object with the fields of ClipSpec"),
+}
 
 
 @dataclass(frozen=True)
@@ -186,17 +193,28 @@ class Recognizer:
             device: where the network goes.
 
         Raises:
-            KinemaError: it does not exist, or the card and the weights do not fit each other.
+            KinemaError: it does not exist, one of its files is damaged, or the two do not fit each other.
         """
         folder = _folder(source)
         card = _read_card(folder / CARD)
-        architecture = card.pop("architecture")
+        try:
+            recognizer = cls._from_card(card)
+        except KinemaError as error:
+            raise KinemaError(f"{folder / CARD}: {error}; {MEND}") from error
+        except (TypeError, ValueError, AttributeError, KeyError, IndexError, RuntimeError) as error:
+            # a value of the wrong type, wherever a network or the clip trips over it
+            why = " ".join(str(error).split())
+            raise KinemaError(f"{folder / CARD}: describes no network ({why}); {MEND}") from error
+        _load_weights(recognizer.model, folder / WEIGHTS)
+        return recognizer.to(device)
+
+    @classmethod
+    def _from_card(cls, card: dict[str, Any]) -> Recognizer:
+        """The recognizer with random weights."""
+        architecture, labels = card["architecture"], card["labels"]
         model = create_model(architecture["name"], **architecture["options"])
-        _load_weights(model, folder / WEIGHTS)
-        known = {"format", "labels", "clip"}
-        rest = {k: v for k, v in card.items() if k not in known}
-        labels = tuple(card["labels"])
-        return cls(model.eval(), labels, ClipSpec.from_dict(card["clip"]), rest).to(device)
+        rest = {k: v for k, v in card.items() if k not in ("format", *_ENTRIES)}
+        return cls(model.eval(), labels, ClipSpec.from_dict(card["clip"]), rest)
 
 
 def versions() -> dict[str, str]:
@@ -245,10 +263,19 @@ def _read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise KinemaError(f"{path}: not a readable card ({error}); save the recognizer again") from error
-    for key in ("architecture", "labels", "clip"):
-        if not isinstance(card, dict) or key not in card:
-            raise KinemaError(f"{path}: the key {key!r} is missing; save the recognizer again")
+        raise KinemaError(f"{path}: not a readable card ({error}); {MEND}") from error
+    if not isinstance(card, dict):
+        raise KinemaError(f"{path}: not a card, which is an object with keys; {MEND}")
+    for key, (kind, what) in _ENTRIES.items():
+        if key not in card:
+            raise KinemaError(f"{path}: the key {key!r} is missing; {MEND}")
+        if not isinstance(card[key], kind):
+            raise KinemaError(f"{path}: {key!r} must be {what}; {MEND}")
+    for key, kind in (("name", str), ("options", dict)):
+        if not isinstance(card["architecture"].get(key), kind):
+            raise KinemaError(f"{path}: 'architecture' must hold the network's name and its options; {MEND}")
+    if not all(isinstance(label, str) and label for label in card["labels"]):
+        raise KinemaError(f"{path}: 'labels' must hold a text for every output; {MEND}")
     return card
 
 
@@ -256,7 +283,9 @@ def _load_weights(model: VideoModel, path: Path) -> None:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise KinemaError(f"{path}: not a safetensors file ({error}); weights are never unpickled") from error
+        raise KinemaError(
+            f"{path}: cut off, damaged or not a safetensors file ({error}); copy it anew, weights are never unpickled"
+        ) from error
     wanted = model.state_dict()
     missing = sorted(set(wanted) - set(tensors))
     surplus = sorted(set(tensors) - set(wanted))
@@ -267,7 +296,7 @@ def _load_weights(model: VideoModel, path: Path) -> None:
             for what, names in (("missing", missing), ("not known", surplus), ("of another shape", shapes))
             if names
         ]
-        raise KinemaError(f"{path}: the weights do not fit the card: {'; '.join(parts)}")
+        raise KinemaError(f"{path}: the weights do not fit the card: {'; '.join(parts)}; {MEND}")
     model.load_state_dict(tensors)
 
 

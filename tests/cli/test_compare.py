@@ -77,7 +77,7 @@ def test_compare_refuses_in_one_sentence(runs: list[Path], tmp_path: Path, capsy
     assert "there is no such run or test" in sentence(capsys, "compare", runs[0], tmp_path / "x")
     assert "make one: kinema test" in sentence(capsys, "compare", runs[0], tmp_path)
     assert "--top 0: give at least 1" in sentence(capsys, "compare", *runs, "--top", 0)
-    assert "run_b" in sentence(capsys, "compare", runs[0])
+    assert "RUN_B must be given" in sentence(capsys, "compare", runs[0])
 
 
 def test_report_writes_the_page_and_says_what_is_missing(

@@ -128,6 +128,19 @@ def test_a_recipe_trains_and_the_command_line_overrides_it(
     assert "another run" in refused(capsys, "train", str(recipe), "--out", str(tmp_path / "run"))
 
 
+def test_a_finished_run_cannot_be_stretched_but_trained_on_from(
+    capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
+) -> None:
+    recipe, first, second = tmp_path / "recipe.yaml", str(tmp_path / "run"), str(tmp_path / "run2")
+    recipe.write_text(yaml.safe_dump({**RECIPE, "data": str(tiny)}))
+    assert run(capsys, "train", str(recipe), "--out", first)[0] == 0
+    sentence = refused(capsys, "train", str(recipe), "--out", first, "--epochs", "2")
+    mend = f"differs in epochs; give another --out, and --weights {first} to start from what it learned"
+    assert mend in sentence
+    assert "--weights" not in refused(capsys, "train", str(recipe), "--out", first, "--epochs", "2", "--seed", "2")
+    assert run(capsys, "train", str(recipe), "--out", second, "--weights", first)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

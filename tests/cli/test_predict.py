@@ -95,6 +95,15 @@ def test_the_table_shows_unreadable_ones_and_names_with_brackets(
     assert line.split()[-3:] == ["–", "unreadable", "–"]
 
 
+def test_a_picture_is_no_video(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "photo.jpg"
+    Image.fromarray(picture_sequence(0, 1)[0]).save(picture)
+    status, out, err = run(capsys, saved, picture, "--csv")
+    assert status == 1
+    assert out.splitlines()[1].startswith(f"{picture},,,")
+    assert f"unreadable: {picture}: it is a single picture, not a video: give the folder that holds all" in err
+
+
 def test_windows_cover_a_long_video_with_their_times(
     saved: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,7 +211,7 @@ def test_a_video_too_short_for_the_specification_is_a_row(
         (["a.mp4", "--window", "2", "--step", "3"], "--window 2 --step 3: give seconds"),
         (["a.mp4", "--window", "2", "--step", "0"], "--window 2 --step 0: give seconds"),
         (["a.mp4", "--windw", "2"], "did you mean --window?"),
-        ([], "videos"),
+        ([], "VIDEOS must be given"),
     ],
 )
 def test_bad_words_are_one_sentence(

@@ -184,7 +184,7 @@ def test_views_are_explained_and_nothing_is_tested(
         (["--batch", "0"], "--batch 0: give at least 1"),
         (["--workers", "-3"], "--workers -3: give 0 or more, or -1 for one a core"),
         (["--device", "cuda:77"], "--device cuda:77: not to be had here"),
-        (["--vews", "1x1"], "kinema test: unknown argument --vews: did you mean --views?"),
+        (["--vews", "1x1"], "unknown argument --vews: did you mean --views?"),
     ],
 )
 def test_bad_words_are_one_sentence(

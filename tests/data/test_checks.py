@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from kinema.data.checks import check_files, check_labels
 from kinema.data.manifest import Manifest, Sample
 from kinema.data.video import VideoInfo
@@ -57,3 +59,41 @@ def test_parts_outside_of_the_video() -> None:
         "end-outside": ("warning", ("a: end 3 s of 2.00 s", "a: end 2.5 s of 2.00 s")),
         "too-short": ("warning", ("a: 5 frames",)),
     }
+
+
+def all_messages(number: int) -> dict[str, str]:
+    """What is said where `number` videos or labels have each fault, by the code of the fault."""
+    samples, infos = [], {}
+    for i in range(9):  # what is usual
+        infos[f"u{i}"] = VideoInfo(f"u{i}", 50, 25.0, 2.0, 320, 240, "h264", False, False)
+        samples.append(Sample(f"u{i}", "a", None))
+    for i in range(number):
+        infos[f"t{i}"] = VideoInfo(f"t{i}", 4, 100.0, 0.04, 190, 60, "h264", False, False)
+        infos[f"o{i}"] = VideoInfo(f"o{i}", 50, 25.0, 2.0, 1600, 1200, "h264", False, False)
+        samples += [Sample(f"t{i}", "a", None), Sample(f"o{i}", "a", None, 3.0, None), Sample(f"u{i}", "a", None, 1, 9)]
+    found = check_files(Manifest("m", tuple(samples), ("a",)), infos, 8)
+    rows = [("all", split) for split in ("train", "val", "test")]
+    for i in range(number):
+        rows += [(f"only test {i}", "test"), (f"no train {i}", "test"), (f"no train {i}", "val")]
+        rows += [(f"no val {i}", "train"), (f"no val {i}", "test")]
+    found += check_labels(manifest_of(*rows))
+    return {f.code: f.message for f in found}
+
+
+def test_one_and_several_are_told_in_their_grammar() -> None:
+    one, two = all_messages(1), all_messages(2)
+    assert one.keys() == two.keys()
+    assert one.keys() >= {
+        "start-outside", "end-outside", "too-short", "tiny", "stretched", "odd-size", "odd-rate", "label-in-one-split",
+        "label-not-trained", "label-not-in-split",
+    }  # fmt: skip
+    for code, message in one.items():
+        assert not re.search(r"\b1 (videos|labels)|\b1 video (are|have)|\(.*\) are|\bthey\b|\bthem\b", message), message
+        assert message != two[code]
+    for message in two.values():
+        assert not re.search(r"2 (video|label)\b|videos (is|has)|\(.*\) is|\bit can never|nothing of it", message), (
+            message
+        )
+    assert one["stretched"].startswith("1 video is more than 3 times as long as wide")
+    assert one["odd-rate"].startswith("1 video is far slower or faster than the rest")
+    assert two["too-short"].startswith("2 videos have fewer frames than the 8 of a clip")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import io
 import json
 import logging
@@ -267,3 +268,15 @@ def test_real_fights() -> None:
     assert report.ok
     assert (report.splits["train"].samples, report.splits["test"].samples) == (211, 89)
     assert not {"unreadable", "near-identical", "identical-across-splits"} & set(by_code(report))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="real clips are not there")
+def test_real_fights_that_one_camera_took_are_found_where_the_folders_alone_decide() -> None:
+    report = examine(REAL / "fights")
+    (scenes,) = (f for f in report.findings if f.code == "same-scene")
+    assert scenes.message.startswith("26 of 60 videos outside of train show a scene that another split shows too")
+    with (REAL / "fights" / "split.csv").open(newline="") as file:
+        source = {Path(row["path"]).name: row["source"] for row in csv.DictReader(file)}
+    for line in scenes.paths:
+        one, other = (Path(part.rpartition(" (")[0]).name for part in line.split(" ~ "))
+        assert source[one] == source[other]

@@ -17,11 +17,10 @@ from PIL import Image
 from kinema import ClipSpec
 from kinema.data import pack as packing
 from kinema.data.datasets import Failure, TestVideos
-from kinema.data.manifest import read_manifest
+from kinema.data.manifest import data_root, read_manifest
 from kinema.data.pack import Packed, pack
 from kinema.data.video import open_video
 from kinema.errors import KinemaError, RunError, UnreadableVideo
-from kinema.evaluation.naming import data_root
 
 
 @pytest.fixture(scope="module")

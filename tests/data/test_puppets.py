@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kinema.cli import main
+from kinema.data.doctor import examine
 from kinema.data.puppets import contact_sheet, generate, reversal_pairs
 from kinema.data.puppets.actions import ACTIONS, FLIP_MAP, LABELS, open_trunk, open_wardrobe, pick_up, sit_down, walk
 from kinema.data.puppets.clips import RATES, SPLITS, TEMPO, draw_timing, render
@@ -300,11 +302,30 @@ def test_an_interrupted_generation_is_made_anew(puppets: Path, tmp_path: Path) -
     assert contents(out) == contents(puppets)
 
 
+def test_splits_may_be_left_out(puppets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KINEMA_CACHE", str(tmp_path / "cache"))
+    out, sheet = tmp_path / "out", tmp_path / "sheet.png"
+    for split in SPLITS:  # as an interrupted run with all splits leaves them
+        (out / split / LABELS[0]).mkdir(parents=True)
+    (out / "test" / LABELS[0] / "0000.mp4").write_bytes(b"half")
+    (out / "puppets.unfinished.json").write_text("{}")
+    words = ["--train", "1", "--test", "0", "--speed", "0", "--size", "64", "--seed", "5", "--workers", "1"]
+    assert main(["data", "puppets", str(out), *words, "--sheet", str(sheet)]) == 0
+    assert sheet.is_file()
+    assert sorted(p.name for p in out.iterdir()) == ["flip_map.json", "manifest.csv", "puppets.json", "train"]
+    assert rows(out) == [row for row in rows(puppets) if row["split"] == "train"]
+    report = examine(out / "manifest.csv")
+    assert ([*report.splits], report.ok) == (["train"], True)
+    with pytest.raises(KinemaError, match=r"manifest\.csv has no clip in the split 'test'"):
+        contact_sheet(out, sheet)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"seed": -1}, "seed is -1"),
-        ({"train": 0}, "train is 0"),
+        ({"train": 0}, "train is 0 clips of a class: give 1 to 9999"),
+        ({"test": -1}, "test is -1 clips of a class: give 0 to 9999"),
         ({"size": 97}, "size is 97"),
         ({"size": 32}, "size is 32"),
         ({"workers": 0}, "workers is 0"),

@@ -10,6 +10,13 @@ import pytest
 from kinema.cli import main
 
 
+@pytest.mark.parametrize("split", ["test", "speed"])
+def test_the_demo_needs_what_it_tests_on(split: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--out", str(tmp_path / "demo"), f"--{split}", "0"]) == 2
+    assert capsys.readouterr().err == f"kinema: {split} is 0: the demo tests on this split, give at least 1\n"
+    assert not (tmp_path / "demo").exists()
+
+
 def test_the_whole_story_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
     words = ["--train", "1", "--test", "1", "--speed", "1", "--epochs", "1", "--width", "0.0625"]
@@ -27,4 +34,5 @@ def test_the_whole_story_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not re.search(r"""(src|href)=['"]https?:""", page)
     for word in ("expected / read / failed", "16 / 16 / 0", "McNemar", "MACs of a clip", "torch"):
         assert word in page
+    assert re.search(r"stm_r18 takes [\d.]+ times as long as tsn_r18 where the two take turns", page)
     assert (out / "stm_r18" / "recognizer" / "card.json").is_file()

@@ -315,8 +315,10 @@ def test_clips_of_a_batch_do_not_meet_and_layouts_agree() -> None:
 
 
 def test_a_frozen_backbone_learns_nothing_and_gathers_nothing() -> None:
-    model = small(freeze_backbone=True).train()
-    assert not model.backbone.training and model.cidc.training
+    model = create_model("cidc", **SMALL, freeze_backbone=True)
+    assert isinstance(model, CIDC)
+    for trained in (model, model.eval().train()):
+        assert not trained.backbone.training and trained.cidc.training
     before = {k: v.clone() for k, v in model.state_dict().items()}
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
     for _ in range(2):
@@ -438,9 +440,13 @@ def test_a_whole_network_loads_with_its_head() -> None:
         ({"stages": ["layer5"]}, "unknown stage of tsn_r18 'layer5': did you mean"),
         ({"stages": []}, "stages is []: give a list of different stages of the backbone"),
         ({"stages": "layer4"}, "stages is 'layer4': give a list"),
+        ({"stages": 3}, "stages is 3: give a list"),
+        ({"stages": [["layer4"]]}, "unknown stage of tsn_r18 \"['layer4']\""),
         ({"stages": ["layer4", "layer4"]}, "stages is ['layer4', 'layer4']: give a list of different stages"),
         ({"units": (1, 1)}, "units is (1, 1): give a whole number above 0, or one for each of the stages layer2, lay"),
         ({"units": 0}, "units is 0: give a whole number above 0"),
+        ({"units": None}, "units is None: give a whole number above 0"),
+        ({"units": [1, "two", 1]}, "units is [1, 'two', 1]: give a whole number above 0"),
         ({"direction": "both"}, "unknown value of direction 'both'"),
         ({"normalise": "max"}, "unknown value of normalise 'max'"),
         ({"mask": "soft"}, "unknown value of mask 'soft'"),
@@ -450,6 +456,10 @@ def test_a_whole_network_loads_with_its_head() -> None:
         ({"head": "pooled"}, "unknown value of head 'pooled': did you mean 'pool'?"),
         ({"backbone_options": {"depth": 5}}, "unknown option of tsn_r18 'depth'"),
         ({"backbone_options": {"width": 1}}, "backbone_options holds width: give it as an option of the network"),
+        ({"backbone_options": {"dropout": 0.1}}, "backbone_options holds dropout: give it as an option of the network"),
+        ({"backbone_options": ["mode"]}, "backbone_options is ['mode']: give names of options with their values"),
+        ({"backbone": 50}, "backbone is 50: give the name of a network, `kinema models` lists them"),
+        ({"freeze_backbone": "yes"}, "freeze_backbone is 'yes': give true or false"),
         ({"backbone_options": {"class_regularisation": (1,)}}, "backbone_options holds class_regularisation"),
     ],
 )

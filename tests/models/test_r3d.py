@@ -7,12 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model, list_models
-from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Design, middle_channels
+from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Conv2Plus1D, Design, middle_channels
 from kinema.ops import SqueezeRecursion, open_rates, set_gate
+from kinema.ops.time_conv import TimeConv3d
 
 SMALL = {"num_classes": 5, "frames": 8, "width": 0.0625}
 NAMES = sorted(n for n in list_models() if "r3d_" in n or "r2plus1d_" in n)
@@ -42,6 +44,20 @@ def test_the_names_and_what_152_layers_have() -> None:
     kinds = ("r3d", "r2plus1d", "srtg_r3d", "srtg_r2plus1d")
     assert set(NAMES) == {f"{k}_{d}" for k in kinds for d in depths} | {"wide_r3d_50"}
     assert all(count(f"{kind}_152", size=16).params == parameters(f"{kind}_152") for kind in kinds)
+
+
+def test_convolutions_over_time_alone_take_the_way_that_is_fast_with_one_thread() -> None:
+    model = small("r2plus1d_50", stem_frames=5)
+    over_time = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv3d) and m.kernel_size[1:] == (1, 1)}
+    over_time = {n: m for n, m in over_time.items() if m.kernel_size[0] > 1}
+    assert len(over_time) == 1 + 16  # the stem and a block each
+    assert all(isinstance(m, TimeConv3d) and n.endswith(".temporal") for n, m in over_time.items())
+    assert {n for n in model.state_dict() if ".temporal" in n} == {f"{n}.weight" for n in over_time}
+    x = torch.randn(2, 4, 6, 5, 5)
+    factors = Conv2Plus1D(4, 6, 5, (3, 3), (2, 2))
+    middle = factors.relu(factors.bn(factors.spatial(x)))
+    expected = F.conv3d(middle, factors.temporal.weight, None, (2, 1, 1), (1, 0, 0))
+    torch.testing.assert_close(factors(x), expected)
 
 
 # M parameters at 400 classes, as the papers' tables print them

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from kinema.ops.convolution import Conv3d
+from kinema.ops import CSTM
+from kinema.ops.channelwise import ChannelwiseConv3d
+from kinema.ops.convolution import Conv3d, fails_in_bfloat16
 
 
 def pair(**options: object) -> tuple[Conv3d, nn.Conv3d]:
@@ -68,3 +72,71 @@ def test_autocast_and_export_take_the_ordinary_way() -> None:
     assert not any("mkldnn" in str(node.target) for node in graph.nodes)
     with torch.device("meta"):
         assert Conv3d(8, 12, 3)(torch.empty(1, 8, 4, 9, 7)).shape == (1, 12, 2, 7, 5)
+
+
+FEW_FRAMES: dict[str, tuple[int, Callable[[], nn.Module]]] = {
+    "3x3x3 on 2 frames": (2, lambda: Conv3d(16, 16, 3, padding=1, bias=True)),
+    "3x1x1 on 2 frames": (2, lambda: Conv3d(16, 16, (3, 1, 1), padding=(1, 0, 0), bias=False)),
+    "7x7x7 on 6 frames": (6, lambda: Conv3d(16, 16, 7, (1, 2, 2), 3, bias=False)),
+    "grouped": (2, lambda: Conv3d(16, 16, 3, padding=1, groups=4, bias=False)),
+    "channel-wise": (2, lambda: ChannelwiseConv3d(16, (3, 3, 3))),
+    "channel-wise 5x1x1 on 4 frames": (4, lambda: ChannelwiseConv3d(16, (5, 1, 1))),
+    "CSTM": (2, lambda: CSTM(16, 16)),
+    "CSTM, ordinary": (2, lambda: CSTM(16, 16, temporal="ordinary")),
+}
+
+
+@pytest.mark.parametrize("kind", FEW_FRAMES)
+@pytest.mark.parametrize("mixed", [True, False])
+def test_gradients_of_few_frames_in_bfloat16_are_right(kind: str, mixed: bool) -> None:
+    """PyTorch's own are memory that nobody wrote, on processors with AVX-512."""
+    torch.manual_seed(0)
+    frames, build = FEW_FRAMES[kind]
+    module = build().to(torch.bfloat16).float()  # values that bfloat16 has
+    x = torch.randn(2, 16, frames, 6, 6).bfloat16().float().contiguous(memory_format=torch.channels_last_3d)
+    weights = torch.randn(module(x).shape).bfloat16().float()
+
+    def gradients(module: nn.Module, x: Tensor) -> list[Tensor]:
+        x = x.clone().requires_grad_()
+        (module(x).float() * weights).sum().backward()
+        found = [g.float() for g in (x.grad, *(p.grad for p in module.parameters())) if g is not None]
+        module.zero_grad()
+        return found
+
+    expected = gradients(module, x)
+    if mixed:
+        with torch.autocast("cpu", torch.bfloat16):
+            assert module(x).dtype == torch.bfloat16
+            found = gradients(module, x)
+    else:
+        found = gradients(module.bfloat16(), x.bfloat16())
+    for ours, right in zip(found, expected, strict=True):
+        assert (ours - right).abs().max() < 0.02 * right.abs().max()
+
+
+def test_only_few_frames_in_bfloat16_with_gradients_are_computed_in_float32() -> None:
+    weight = torch.zeros(1, 1, 3, 3, 3, requires_grad=True)
+    assert [fails_in_bfloat16(torch.zeros(1, 1, t, 4, 4).bfloat16(), weight) for t in (1, 2, 3, 4, 8)] == [
+        False, True, True, False, False,
+    ]  # fmt: skip
+    x = torch.zeros(1, 1, 2, 4, 4)
+    assert not fails_in_bfloat16(x, weight)
+    assert not fails_in_bfloat16(x.bfloat16(), weight.detach())
+    assert not fails_in_bfloat16(x.bfloat16().to("meta"), weight)
+    with torch.no_grad():
+        assert not fails_in_bfloat16(x.bfloat16(), weight)
+    for dtype, expected in ((torch.bfloat16, True), (torch.float16, False)):
+        with torch.autocast("cpu", dtype):
+            assert fails_in_bfloat16(x, weight) == expected
+    module = Conv3d(2, 2, 3, padding=1)
+    x = torch.randn(1, 2, 2, 4, 4)
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(compiled(x), module(x))
+
+
+@pytest.mark.parametrize(("size", "fails"), [(1, True), (3, True), (4, False)])
+def test_maps_of_a_few_pixels_are_computed_in_float32_too(size: int, fails: bool) -> None:
+    weight = torch.nn.Parameter(torch.zeros(1, 1, 3, 3, 3))
+    assert fails_in_bfloat16(torch.zeros(1, 1, 8, size, 8).bfloat16(), weight) == fails
+    assert not fails_in_bfloat16(torch.zeros(1, 1, 8, 1, 1).bfloat16(), weight[..., :1, :1])

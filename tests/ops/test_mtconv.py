@@ -228,7 +228,7 @@ def test_one_number_stands_for_three() -> None:
         ({"delta": "7/8"}, "above 0 and at most 1"),
         ({"delta": 0.01}, "none of 24 channels"),
         ({"split": "octal"}, "did you mean 'octave'"),
-        ({"pooling": "avg"}, "did you mean 'average'"),
+        ({"pooling": "avg"}, "known are average"),
         ({"groups": 4}, "groups is 4, not a divisor of the 21 channels"),
         ({"groups": 0}, "groups is 0"),
     ],

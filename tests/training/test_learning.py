@@ -58,6 +58,22 @@ def test_frozen_batchnorm_keeps_statistics_and_weights() -> None:
     assert not torch.equal(model.state_dict()["stem.conv.weight"], before["stem.conv.weight"])
 
 
+def test_what_a_rate_of_0_freezes_gathers_no_statistics() -> None:
+    model = network()
+    given = config(optim=Optim(rates={"stem": 0.0, "layer4": 0.0, "layer4.1": 1.0}))
+    freeze(model, given)
+    keep_frozen(model, given)
+    norms = {name: m.training for name, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    frozen = {name for name in norms if name.startswith(("stem.", "layer4.0."))}
+    assert frozen
+    assert {name for name, training in norms.items() if not training} == frozen
+    given = config(optim=Optim(feature_rate=0.0))
+    model = network()
+    freeze(model, given)
+    keep_frozen(model, given)
+    assert not any(m.training for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+
+
 def test_the_longest_beginning_decides_the_rate() -> None:
     optim = Optim(feature_rate=0.1, rates={"layer4": 0.5, "layer4.1": 2.0, "stem": 0.0})
     assert rate("layer4.0.bn1.weight", optim) == 0.5
@@ -86,6 +102,7 @@ def test_groups_hold_every_learning_parameter_once_at_its_rate() -> None:
         (config(optim=Optim(rates={"layer5": 0.1})), r"unknown part of the network in optim\.rates 'layer5'"),
         (config(optim=Optim(feature_rate=0, rates={"classifier": 0})), "freeze everything"),
         (config(learn="class_regularisation"), r"options\.class_regularisation"),
+        (config(learn="classifier", optim=Optim(rates={"stem": 0.5})), r"optim\.rates\.stem has no effect where learn"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(given: TrainConfig, sentence: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -144,6 +146,26 @@ def test_twins_see_both_views_in_one_pass(tiny: Path, tmp_path: Path, monkeypatc
     assert seen_by(given, monkeypatch) == [(8, 3, 4, 32, 32)] * 3
 
 
+def test_each_sub_batch_of_twins_holds_both_views_of_its_clips() -> None:
+    given = TrainConfig("stm_r18", "data", batch=2, twins=Twins(weight=0.01), multigrid=Multigrid("long"))
+    module = Training(create_model("stm_r18", num_classes=2, width=0.0625), ClipSpec(frames=4, crop=32), given, ())
+    module._trainer = SimpleNamespace(world_size=1)  # type: ignore[assignment]
+    seen: list[list[float]] = []
+
+    def look(x: Tensor) -> Tensor:
+        seen.append(x.flatten().tolist())
+        return x.flatten(1)
+
+    module.model.forward = look  # type: ignore[method-assign]
+    views = [torch.arange(5.0).view(5, 1, 1, 1, 1) + start for start in (0, 10)]
+    a, b = module._forward(list(views), 5)
+    assert seen == [[0, 1, 10, 11, 2, 3, 12, 13, 4, 14]]
+    assert module.sub_batches is not None
+    assert module.sub_batches.modules[0].groups == [4, 4, 2]
+    assert a.flatten().tolist() == [0, 1, 2, 3, 4]
+    assert b.flatten().tolist() == [10, 11, 12, 13, 14]
+
+
 def test_the_moving_average_is_what_is_saved(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With decay d the saved weights are sum over steps of (1 - d) d^(n - i) w_i, and d^(n - 1) of the first."""
     seen: list[Tensor] = []
@@ -178,3 +200,24 @@ def test_frozen_batchnorm_keeps_its_statistics_in_a_training(tiny: Path, tmp_pat
 def test_the_logger_of_ones_choice_writes(logger: str, pattern: str, tiny: Path, tmp_path: Path) -> None:
     run = train(config(tiny, tmp_path / "run", logger=logger, epochs=1), say=str)
     assert list(run.glob(pattern))
+
+
+def test_a_run_that_goes_on_keeps_what_its_csv_logger_wrote(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Training.training_step
+
+    def cut(self: Training, batch: dict, batch_idx: int) -> Tensor | None:
+        if self.current_epoch == 1:
+            raise Stop
+        return plain(self, batch, batch_idx)
+
+    given = config(tiny, tmp_path / "run", logger="csv")
+    monkeypatch.setattr(Training, "training_step", cut)
+    with pytest.raises(Stop):
+        train(given, say=str)
+    monkeypatch.setattr(Training, "training_step", plain)
+    train(given, say=str)
+    for name, step in (("csv", "3"), ("csv-2", "6")):
+        with (tmp_path / "run" / name / "metrics.csv").open(newline="") as file:
+            assert [row["step"] for row in csv.DictReader(file)] == [step]

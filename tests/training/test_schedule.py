@@ -82,6 +82,10 @@ def test_balanced_classes_come_equally_often_and_repeats_are_other_draws() -> No
         (lambda: Optim(schedule="cosin"), "did you mean 'cosine'"),  # type: ignore[arg-type]
         (lambda: Optim(nesterov=True, momentum=0), "momentum"),
         (lambda: TrainConfig("stm_r18", "d", epochs=0), "epochs"),
+        (
+            lambda: TrainConfig("stm_r18", "d", learn="classifier", optim=Optim(feature_rate=0.1)),
+            r"optim\.feature_rate is 0\.1, which has no effect where learn is classifier: remove one",
+        ),
         (lambda: TrainConfig("stm_r18", "d", options={"frames": 4}), r"clip\.frames"),
         (lambda: TrainConfig("stm_r18", "d", precision="f16"), "precision"),  # type: ignore[arg-type]
     ],

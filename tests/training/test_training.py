@@ -313,17 +313,17 @@ def test_gates_are_held_open_during_their_warm_up(tiny: Path, tmp_path: Path, mo
     seen, plain = [], Training.training_step
 
     def look(self: Training, batch: dict, batch_idx: int) -> Tensor | None:
-        gates = [m.gate_open for m in self.model.modules() if hasattr(m, "gate_open")]
+        gates = [m.gate_open for m in self.modules() if hasattr(m, "gate_open")]  # of the moving average too
         seen.append((self.current_epoch, len(gates), all(gates), any(gates)))
         return plain(self, batch, batch_idx)
 
     monkeypatch.setattr(Training, "training_step", look)
     given = config(
         tiny, tmp_path / "run", model="srtg_r3d_34", options={"width": 0.0625, "gate": "hard"}, gate_warmup=1, epochs=2,
-        batch=12,
+        batch=12, ema=0.9,
     )  # fmt: skip
     train(given, say=str)
-    assert seen == [(0, 16, True, True), (1, 16, False, False)]
+    assert seen == [(0, 32, True, True), (1, 32, False, False)]
     with pytest.raises(KinemaError, match="has no gate"):
         train(config(tiny, tmp_path / "none", gate_warmup=1), say=str)
 
@@ -332,6 +332,12 @@ def test_gates_are_held_open_during_their_warm_up(tiny: Path, tmp_path: Path, mo
 def test_mixed_precision_trains(tiny: Path, tmp_path: Path, precision: str) -> None:
     run = train(config(tiny, tmp_path / "run", epochs=1, precision=precision), say=str)
     assert all(v.isfinite().all() for v in weights(run).values())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="half precision can be had here")
+def test_half_precision_is_refused_on_a_cpu(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(KinemaError, match="precision is 16, which needs a GPU: use bf16 or 32"):
+        train(config(tiny, tmp_path / "run", precision="16"), say=str)
 
 
 @pytest.mark.slow

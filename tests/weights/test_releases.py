@@ -241,6 +241,24 @@ def test_every_network_that_a_release_fits_can_start_from_it(depth: int, tmp_pat
         assert not report.classifier
 
 
+@pytest.mark.parametrize("name", ["cidc", "lstm_head", "cidc_r2d_nl_50"])
+def test_imagenet_means_the_weights_of_the_network_that_another_stands_on(cache: Path, name: str) -> None:
+    release = find_release("torchvision-resnet50")
+    place = cache / release.name / release.file
+    place.parent.mkdir(parents=True)
+    torch.save(torchvision_resnet(50, base=8), place)
+    model = create_model(name, num_classes=7, width=0.125)
+    assert start_from(model, "imagenet").complete
+    expected = torchvision_resnet(50, base=8)["layer1.0.bn1.bias"]
+    assert torch.equal(model.state_dict()["backbone.layer1.0.bn1.bias"], expected)
+
+
+def test_without_weights_of_the_backbone_imagenet_is_refused(cache: Path) -> None:
+    model = create_model("cidc", num_classes=7, width=0.125, backbone="x3d_s", frames=4)
+    with pytest.raises(KinemaError, match="no ImageNet weights are known for x3d_s: they are for"):
+        start_from(model, "imagenet")
+
+
 def test_a_file_goes_before_a_release_of_the_same_name(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

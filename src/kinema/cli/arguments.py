@@ -102,7 +102,9 @@ def _refused(name: str, action: Action, value: str | None) -> str:
         return f"{name} takes {_wanted(action)}" + (f": write {value} in quotes, as it is a text" if value else "")
     if choices:
         return str(unknown(name, value, choices))
-    wanted = _wanted(action) if name.startswith("--") else _wanted(action).replace(",", ", ")
+    wanted = _wanted(action)
+    if not name.startswith("--"):
+        wanted = re.sub(r",(?! )", ", ", wanted)  # as a list is written in YAML
     return f"{name} takes {wanted}, not {value!r}"
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_device, add_json, device
-from kinema.cli.output import print_json, print_table
+from kinema.cli.output import print_json, print_table, print_text
 from kinema.errors import KinemaError
 from kinema.evaluation.cost import count, environment
-from kinema.evaluation.latency import latency
-from kinema.evaluation.papers import paper_rows, tables
+from kinema.evaluation.latency import WARM_UP, latency
+from kinema.evaluation.papers import PaperRow, paper_rows, tables
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -59,7 +60,9 @@ def _models(args: Namespace) -> None:
     costs = [
         count(m, num_classes=args.classes, frames=args.frames, size=args.size, options=options) for m in args.models
     ]
-    rows: list[dict[str, Any]] = [{"model": m, **c.to_dict()} for m, c in zip(args.models, costs, strict=True)]
+    rows: list[dict[str, Any]] = [
+        {"model": m, "classes": args.classes, **c.to_dict()} for m, c in zip(args.models, costs, strict=True)
+    ]
     if args.latency:
         where = device(args.device)
         for row in rows:
@@ -73,15 +76,10 @@ def _models(args: Namespace) -> None:
         return
     columns = ["model", "classes", "frames", "size", "params", "MACs", "FLOPs"]
     table = [
-        [r["model"], args.classes, r["frames"], r["size"], f"{r['params'] / 1e6:.2f} M", f"{r['macs'] / 1e9:.2f} G",
+        [r["model"], r["classes"], r["frames"], r["size"], f"{r['params'] / 1e6:.2f} M", f"{r['macs'] / 1e9:.2f} G",
          f"{r['flops'] / 1e9:.2f} G"]
         for r in rows
     ]  # fmt: skip
-    if args.latency:
-        columns += ["p50 ms", "p95 ms", "clips/s", "peak MiB"]
-        for row, cells in zip(rows, table, strict=True):
-            t = row["latency"]
-            cells += [f"{t['p50_ms']:.1f}", f"{t['p95_ms']:.1f}", f"{t['clips_per_s']:.2f}", f"{t['peak_mib']:.0f}"]
     extra = f" Options: {json.dumps(options)}." if options else ""
     counted = (
         "One view of one clip. 1 MAC = 2 FLOPs; counted: convolutions, linear layers and other matrix products; "
@@ -89,7 +87,16 @@ def _models(args: Namespace) -> None:
     )
     print_table(columns, table, caption=counted + extra)
     if args.latency:
-        print(f"Latency: batch {args.batch}, {args.repeats} runs after 3, {json.dumps(environment())}")
+        table = [[r["model"], *_timing(r["latency"])] for r in rows]
+        caption = f"Latency: batch {args.batch}, {args.repeats} runs after {WARM_UP}, {json.dumps(environment())}"
+        print_table(["model", "p50 ms", "p95 ms", "clips/s", "peak MiB"], table, caption=caption)
+
+
+def _timing(timing: dict[str, float]) -> list[str]:
+    return [
+        f"{timing['p50_ms']:.1f}", f"{timing['p95_ms']:.1f}", f"{timing['clips_per_s']:.2f}",
+        f"{timing['peak_mib']:.0f}",
+    ]  # fmt: skip
 
 
 def _paper(args: Namespace) -> None:
@@ -99,36 +106,35 @@ def _paper(args: Namespace) -> None:
     if args.json:
         print_json([row.to_dict() for row in rows])
         return
-    columns = [
-        "table",
-        "row",
-        "model",
-        "input",
-        "params, M",
-        "ours",
-        "off",
-        "operations, G",
-        "ours",
-        "off",
-        "unit",
-        "note",
-    ]
-    table = [
-        [r.table, r.row, r.model, f"{r.frames}x{r.size}²",
-         _figure(r.paper_params), f"{r.params:.2f}", _off(r.params_off),
-         _figure(r.paper_operations), _figure(r.operations), _off(r.operations_off), r.unit, r.why]
-        for r in rows
-    ]  # fmt: skip
-    units = (
-        "MAC: multiply-accumulates; FLOP: 2 x MAC; MAC+BN: MAC + 2 for each number that a BatchNorm gives out. "
-        "Classes as the paper's data set has them unless noted."
+    for name, group in groupby(rows, lambda row: row.table):
+        found = list(group)
+        print(name)
+        print_table(
+            ["row", "input", "params", "ours", "off", "ops", "ours", "off"],
+            [[r.row, f"{r.frames}x{r.size}²",
+              _figure(r.paper_params), f"{r.params:.2f}", _off(r.params_off),
+              _figure(r.paper_operations), "" if r.operations is None else f"{r.operations:.2f}",
+              _off(r.operations_off)]
+             for r in found],
+            notes=[_note(r) for r in found],
+        )  # fmt: skip
+    print_text(
+        "params: the paper's, in millions; ops: the paper's, in thousands of millions of the unit that is named under "
+        "the row. MAC: multiply-accumulates; FLOP: 2 x MAC; MAC+BN: MAC + 2 for each number that a BatchNorm gives "
+        "out. Classes as the paper's data set has them unless noted."
     )
-    print_table(columns, table, caption=units)
+
+
+def _note(row: PaperRow) -> str:
+    """The network with its options, the unit, and why it is off."""
+    options = (f"{key}={json.dumps(value).strip(chr(34))}" for key, value in row.options.items())
+    return ", ".join([" ".join([row.model, *options]), *filter(None, [row.unit])]) + (f": {row.why}" if row.why else "")
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    """As the paper prints it."""
+    return "" if value is None else f"{value:g}"
 
 
 def _off(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:+.1f}%"
+    return "" if value is None else f"{100 * value:+z.1f}%"

@@ -17,7 +17,7 @@ SHOWN = 5  # failed files that a person sees; the ledger holds all
 
 def add_arguments(parser: ArgumentParser) -> None:
     """DATA, OUT and how the videos are written."""
-    parser.add_argument("data", type=str, help="a folder with one sub-folder a class, or a CSV")
+    parser.add_argument("data", type=str, help="a folder with one sub-folder a class, a CSV, or CATALOGUE:FOLDER")
     parser.add_argument("out", type=str, help="a new or empty folder, or one in which packing was interrupted")
     parser.add_argument("--short-side", type=int, default=256, help="of the pictures in pixels; none is enlarged")
     parser.add_argument("--gop", type=int, default=12, help="frames from one keyframe to the next")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from textwrap import fill
 from typing import Any
 
 import docstring_parser
@@ -11,7 +10,7 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_json
-from kinema.cli.output import print_json, print_table, progress_bar
+from kinema.cli.output import print_json, print_table, print_text, progress_bar
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.evaluation.counted import counted
@@ -73,7 +72,7 @@ def _explain(name: str, matches: int, args: Namespace) -> None:
         print(f"{title}\n")
         for key, field in fields.items():
             print(f"  {prefix}{key} {json.dumps(field['default'])}")
-            print(fill(field["about"], 96, initial_indent="      ", subsequent_indent="      "))
+            print_text(field["about"], "      ")
         print()
 
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from textwrap import fill
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment, Segments
 from rich.table import Table
+
+FOLDED = 16  # characters at which a word of text, such as a long path, may be broken where there is no room
+PROSE = 100  # characters of a line of prose, where the terminal has as many
 
 
 def print_json(value: Any) -> None:
@@ -20,24 +27,74 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, caption: str | None = None) -> None:
-    """A plain table; numbers to the right, a column never cut where the output is not a terminal."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    caption: str | None = None,
+    notes: Sequence[str] | None = None,
+) -> None:
+    """A plain table; numbers to the right and never broken: a narrow terminal breaks text, at spaces where it can.
+
+    Args:
+        columns: their names; a line break in one stands.
+        rows: a cell a column.
+        caption: a sentence under the table.
+        notes: for every row what stands under it on lines of its own; the rows themselves are then never broken.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    least = 2  # the edges
     for i, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[i], int | float) or _is_number(str(row[i])) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        cells = [str(row[i]) for row in rows]
+        numeric = bool(rows) and all(map(_is_number, cells))
+        whole = numeric or notes is not None
+        words = cells if whole else " ".join(cells).split()
+        width = max(map(cell_len, [*words, *column.split("\n")]), default=0)
+        least += 2 + (width if whole else min(width, FOLDED))
+        table.add_column(
+            column,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=whole,
+            min_width=width if whole else None,
+        )
     for row in rows:
         table.add_row(*(escape(str(value)) for value in row))
-    console().print(table)
+    out = console()
+    out.width = max(out.width, least)
+    if notes is None:
+        out.print(table)
+    else:
+        _print_with_notes(out, table, notes)
     if caption is not None:
-        print(caption)
+        print_text(caption)
+
+
+def print_text(text: str, indent: str = "") -> None:
+    """A paragraph, broken at spaces."""
+    print(_broken(indent + text, min(console().width, PROSE), indent))
+
+
+def _broken(text: str, width: int, indent: str) -> str:
+    return fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _print_with_notes(out: Console, table: Table, notes: Sequence[str]) -> None:
+    """Rich has no cells across columns: the table is taken apart into lines, of which every row is one."""
+    *lines, edge = out.render_lines(table, pad=False)
+    before = len(lines) - len(notes)
+    for line, note in zip(lines, [""] * before + [*notes], strict=True):
+        out.print(Segments([*line, Segment.line()]))
+        if note:
+            print_text(note, "     ")
+    out.print(Segments([*edge, Segment.line()]))
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
     """Names and values, one a line."""
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
-        print(f"{name:<{width}}  {value}")
+        print(_broken(f"{name:<{width}}  {value}", console().width, " " * (width + 2)))
 
 
 def console() -> Console:
@@ -47,7 +104,7 @@ def console() -> Console:
 
 
 def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).replace("-", "", 1).rstrip("%MGk").strip().isdigit() or text in ("", "–")
+    return text in ("", "–") or re.fullmatch(r"[-+]?\d+(\.\d+)?( ?[%MGk])?", text) is not None
 
 
 def say(line: str) -> None:

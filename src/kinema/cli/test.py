@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,9 @@ _DEFAULT_SPLITS = ("test", "testing", "val", "valid", "validation")
 def add_arguments(parser: ArgumentParser) -> None:
     """RECOGNIZER, the data and the protocol."""
     add_recognizer(parser)
-    parser.add_argument("--data", type=str, required=True, help="a folder with one sub-folder a class, or a CSV")
+    parser.add_argument(
+        "--data", type=str, required=True, help="a folder with one sub-folder a class, a CSV, or CATALOGUE:FOLDER"
+    )
     parser.add_argument("--split", type=str | None, default=None, help="a split or `all`; default: test, else val")
     parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video; crops are 1 or 3")
     parser.add_argument("--out", type=str | None, default=None, help="folder for the result; default: test-SPLIT in "
@@ -79,7 +82,7 @@ def _run(args: Namespace, here: Place) -> None:
         require_free(out, test, overwrite=args.overwrite)
         for remark in [*manifest.remarks, *_trained_on(recognizer, args.data, split)]:
             print(f"note: {printable(remark)}", file=sys.stderr)
-    with progress_bar("testing videos") as progress:
+    with progress_bar("testing videos") if here.first else nullcontext() as progress:
         result = evaluate(
             recognizer, tested, views=views, workers=args.workers, batch=args.batch,
             train_labels=_train_labels(manifest, split), progress=progress,

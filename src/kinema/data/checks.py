@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from kinema.data.manifest import Manifest, Sample
-from kinema.data.report import Finding
+from kinema.data.report import Finding, count
 from kinema.data.video import VideoInfo
 
 IMBALANCE = 10  # times as many training videos in the largest class as in the smallest
@@ -18,6 +18,7 @@ STRETCHED = 3  # long side over short side
 OUTLIER_SIZE = 3  # times larger or smaller than the median short side
 OUTLIER_RATE = 2.5  # times faster or slower than the median frame rate
 SLOWEST = 5  # frames per second
+_SINGULAR, _PLURAL = {"are": "is", "have": "has"}, {"are": "are", "have": "have"}
 
 Infos = Mapping[str, VideoInfo]
 
@@ -55,40 +56,41 @@ def check_files(manifest: Manifest, infos: Infos, frames: int) -> list[Finding]:
     def report(severity: str, code: str, message: str, entries: list[tuple[str, str]]) -> None:
         if entries:
             lines = tuple(dict.fromkeys(f"{path}: {what}" for path, what in entries))
-            text = message.format(n=f"{len(lines)} video" + ("s" if lines[1:] else ""))
+            several = len(lines) > 1
+            text = message.format(n=count(len(lines), "video"), **(_PLURAL if several else _SINGULAR))
             found.append(Finding("error" if severity == "error" else "warning", code, text, lines))
 
     outside = [(s, i) for s, i in readable if (s.start or 0) >= i.duration]
     report(
         "error",
         "start-outside",
-        "the part of {n} begins after the video has ended: correct start and end, they are seconds",
+        "{n} {have} a part that begins after the video has ended: correct start and end, which are seconds",
         [(s.path, f"start {s.start:g} s of {i.duration:.2f} s") for s, i in outside],
     )
     late = [(s, i) for s, i in readable if s.end is not None and s.end > i.duration + 1.5 / i.fps]
     report(
         "warning",
         "end-outside",
-        "the part of {n} ends after the video: it is taken to the end of the video",
+        "{n} {have} a part that ends after the video: it is taken to the end of the video",
         [(s.path, f"end {s.end:g} s of {i.duration:.2f} s") for s, i in late],
     )
     report(
         "warning",
         "too-short",
-        f"{{n}} have fewer frames than the {frames} of a clip: clips are completed by the rule clip.short",
+        f"{{n}} {{have}} fewer frames than the {frames} of a clip: clips are completed by the rule clip.short",
         [(s.path, f"{n} frames") for s, i in readable if 0 < (n := _frames(s, i)) < frames],
     )
     files = sorted({i.path: i for _, i in readable}.items())
     report(
         "warning",
         "tiny",
-        f"the short side of {{n}} is below {TINY} pixels: little can be recognised in them",
+        f"{{n}} {{have}} a short side below {TINY} pixels: little can be recognised",
         [(p, _size(i)) for p, i in files if _short(i) < TINY],
     )
     report(
         "warning",
         "stretched",
-        f"{{n}} are more than {STRETCHED} times as long as wide: a square crop shows a small part of them",
+        f"{{n}} {{are}} more than {STRETCHED} times as long as wide: a square crop shows a small part of the picture",
         [(p, _size(i)) for p, i in files if max(i.width, i.height) > STRETCHED * _short(i)],
     )
     if not files:
@@ -97,7 +99,7 @@ def check_files(manifest: Manifest, infos: Infos, frames: int) -> list[Finding]:
     report(
         "warning",
         "odd-size",
-        f"{{n}} are {OUTLIER_SIZE} times larger or smaller than the rest (median short side {side:g})",
+        f"{{n}} {{are}} {OUTLIER_SIZE} times larger or smaller than the rest (median short side {side:g})",
         [(p, _size(i)) for p, i in files if not side / OUTLIER_SIZE <= _short(i) <= side * OUTLIER_SIZE],
     )
     rate = median(i.fps for _, i in files)
@@ -105,7 +107,8 @@ def check_files(manifest: Manifest, infos: Infos, frames: int) -> list[Finding]:
     report(
         "warning",
         "odd-rate",
-        f"{{n}} are far slower or faster than the rest (below {low:.3g} or above {high:.3g} fps, median {rate:.3g})",
+        f"{{n}} {{are}} far slower or faster than the rest (below {low:.3g} or above {high:.3g} fps, "
+        f"median {rate:.3g})",
         [(p, f"{i.fps:.4g} fps") for p, i in files if not low <= i.fps <= high],
     )
     return found
@@ -124,17 +127,19 @@ def _check_splits(manifest: Manifest) -> list[Finding]:
     for split in splits:
         alone = tuple(sorted(label for label, where in places.items() if where == {split}))
         if alone:
-            message = f"{_labels(alone)} only in split {split!r}: move some of their videos to the other splits"
+            message = f"{_labels(alone)} only in split {split!r}: move some videos to the other splits"
             found.append(Finding("error", "label-in-one-split", message, alone))
     if "train" in splits:
         for split in splits:
             untrained = tuple(sorted(k for k, w in places.items() if split in w and "train" not in w and len(w) > 1))
             if split != "train" and untrained:
-                message = f"{_labels(untrained)} in split {split!r} but not in 'train': it can never be right there"
+                message = f"{_labels(untrained)} in split {split!r} but not in 'train': "
+                message += f"{'they' if untrained[1:] else 'it'} can never be right there"
                 found.append(Finding("error", "label-not-trained", message, untrained))
             missing = tuple(sorted(k for k, w in places.items() if split not in w and "train" in w and len(w) > 1))
             if missing:
-                message = f"{_labels(missing)} not in split {split!r}: its figures say nothing of them"
+                message = f"{_labels(missing)} not in split {split!r}: its figures say nothing of "
+                message += "them" if missing[1:] else "it"
                 found.append(Finding("warning", "label-not-in-split", message, missing))
     return found
 

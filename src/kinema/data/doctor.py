@@ -127,7 +127,8 @@ def _check_looks(manifest: Manifest, looks: Mapping[str, Entry], copies: list[tu
     scenes = {i: j for i, j in shared_scenes(pictures, groups).items() if i in tested and paths[i] not in told}
     if scenes:
         message = (
-            f"{len(scenes)} of {count(len(tested), 'video')} outside of train show a scene that another split shows"
+            f"{len(scenes)} of {count(len(tested), 'video')} outside of train "
+            f"{'shows' if len(scenes) == 1 else 'show'} a scene that another split shows"
         )
         message += " too: the figures reward knowing the place, split by camera or source if you can"
         lines = tuple(_line((paths[i], paths[j]), " ~ ", splits) for i, j in scenes.items())

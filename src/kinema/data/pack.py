@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from kinema.cores import cores
-from kinema.data.manifest import Manifest, read_manifest
+from kinema.data.manifest import Manifest, data_root, read_manifest
 from kinema.data.reencode import Reencoded, reencode
 from kinema.errors import KinemaError, RunError, UnreadableVideo
-from kinema.files import replace_file
+from kinema.files import FULL, clear_parts, held, replace_file
 
 PARAMETERS, RECORDS, LEDGER = "pack.json", "packed.jsonl", "ledger.csv"
 SHARD = 1000  # videos in one folder
@@ -91,7 +91,8 @@ def pack(
         progress: called with the videos done and their number.
 
     Raises:
-        KinemaError: bad data, a value out of range, or a folder that holds something else.
+        KinemaError: bad data, a value out of range, or a folder that holds something else or that another process is
+            packing into.
         RunError: the disk is full, or a process was killed; what is finished stays.
     """
     if short_side < 2 or short_side % 2:
@@ -101,12 +102,27 @@ def pack(
     if workers is not None and workers < 1:
         raise KinemaError(f"workers is {workers}: give at least 1")
     manifest, out = read_manifest(data, check=False), Path(out)
-    root = _root(manifest)
+    root = data_root(manifest.source)
     _open_folder(out, manifest, {"format": _FORMAT, "short_side": short_side, "gop": gop, "data": str(root.resolve())})
+    with held(out):
+        try:
+            return _pack(manifest, root, out, short_side, gop, workers or cores(), progress)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise RunError(
+                f"{out}: cannot be written ({error.strerror}); free space, and the same command goes on"
+            ) from error
+
+
+def _pack(
+    manifest: Manifest, root: Path, out: Path, short_side: int, gop: int, workers: int,
+    progress: Callable[[int, int], object] | None,
+) -> Packed:  # fmt: skip
     sources = {_relative(path, root): path for path in dict.fromkeys(s.path for s in manifest.samples)}
     (out / "manifest.csv").unlink(missing_ok=True)  # until the end it would name files that are being replaced
-    for part in out.glob("[0-9]*/.*.part"):  # what a killed run was writing
-        part.unlink()
+    for folder in (out, *out.glob("[0-9]*")):
+        clear_parts(folder)
     records = _records(out, sources)
     kept = len(records)
     todo = [
@@ -118,7 +134,7 @@ def pack(
     failures: dict[str, str] = {}
     paths = {name: _place(out, record["number"], ".mp4") for name, record in records.items()}
     with (out / RECORDS).open("a", encoding="utf-8") as ledger:
-        for done, (job, result) in enumerate(_work(todo, workers or cores()), start=1):
+        for done, (job, result) in enumerate(_work(todo, workers), start=1):
             name = names[job.source]
             if isinstance(result, Reencoded):
                 records[name] = {"source": name, "stamp": _stamp(job.source), "number": job.number, **asdict(result)}
@@ -137,11 +153,6 @@ def pack(
         sum(record["stamp"][0] for record in records.values()), sum(record["size"] for record in records.values()),
         manifest.remarks,
     )  # fmt: skip
-
-
-def _root(manifest: Manifest) -> Path:
-    source = Path(manifest.source)
-    return source if source.is_dir() else source.parent
 
 
 def _relative(path: str, root: Path) -> str:

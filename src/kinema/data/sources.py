@@ -217,7 +217,8 @@ def _note_ignored(root: Path, ignored: list[Path], notes: Notes) -> None:
     others = tuple(str(p) for p in ignored if p not in tables and p.name != "flip_map.json")
     if others:
         message = (
-            f"{root} holds {count(len(others), 'thing')} that are no videos and are ignored: rename or remove them"
+            f"{root} holds {count(len(others), 'thing')} that {'are no videos' if others[1:] else 'is no video'}, "
+            f"which will be ignored: rename or remove"
         )
         notes.findings.append(Finding("warning", "ignored", message, others))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kinema.evaluation.cost import Cost
-from kinema.evaluation.latency import Latency
+from kinema.evaluation.latency import Latency, Ratio
 from kinema.evaluation.metrics import Coverage
 from kinema.evaluation.runner import TestResult
 from kinema.evaluation.statistics import Difference, McNemar, PairAccuracy
@@ -60,6 +60,7 @@ class Story:
         truth: its label.
         protocol: names and values of what was fixed.
         environment: machine and versions.
+        ratio: time of the first network over that of the second.
     """
 
     contestants: Sequence[Contestant]
@@ -72,6 +73,7 @@ class Story:
     truth: str
     protocol: Mapping[str, Any]
     environment: Mapping[str, Any]
+    ratio: Ratio
 
 
 def write_page(story: Story, path: Path) -> None:
@@ -171,9 +173,18 @@ def _costs(story: Story) -> str:
         "clips / s": [f"{m.clips_per_s:.1f}" for m in latencies],
         "training, s": [f"{c.seconds:.0f}" for c in story.contestants],
     }
-    return by_run([c.name for c in story.contestants], facts) + note(
-        "1 MAC = 2 FLOPs; convolutions and linear layers of one view are counted. "
-        "Latency: one clip at a time, in the same run on this machine."
+    (first, second), ratio = (escape(c.name) for c in story.contestants), story.ratio
+    compared = (
+        f"<p>{first} takes {ratio.median:.2f} times as long as {second} where the two take turns (the middle half of "
+        f"the turns: {ratio.low:.2f} to {ratio.high:.2f}).</p>"
+    )
+    return (
+        by_run([c.name for c in story.contestants], facts)
+        + compared
+        + note(
+            "1 MAC = 2 FLOPs; convolutions and linear layers of one view are counted. Latency: one clip at a time, one "
+            "network after the other; on a machine that does other things compare by the turns."
+        )
     )
 
 

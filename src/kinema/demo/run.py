@@ -17,8 +17,9 @@ from kinema.data.puppets import contact_sheet, generate, reversal_pairs
 from kinema.data.sampling import test_indices
 from kinema.data.transforms import Augment
 from kinema.demo.page import Contestant, Story, write_page
+from kinema.errors import KinemaError
 from kinema.evaluation.cost import count, environment
-from kinema.evaluation.latency import latency
+from kinema.evaluation.latency import Ratio, latency, latency_ratio
 from kinema.evaluation.runner import evaluate
 from kinema.evaluation.statistics import mcnemar, pair_accuracy, paired_bootstrap
 from kinema.recognizer import Recognizer, versions
@@ -28,6 +29,7 @@ from kinema.training.run import train
 
 VIEWS = (2, 1)
 SHOWN = "pick up"
+TURNS = 30
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,14 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
 
     Returns:
         The page, `OUT/index.html`.
+
+    Raises:
+        KinemaError: no clips of a split that is tested on, or a folder that holds something else.
     """
     began = time.perf_counter()
+    for split in ("test", "speed"):
+        if getattr(config, split) < 1:
+            raise KinemaError(f"{split} is {getattr(config, split)}: the demo tests on this split, give at least 1")
     out = Path(config.out)
     say("1. Generating clips: an articulated figure performs actions, five pairs of which are each other reversed")
     data = generate(out / "puppets", seed=config.seed, train=config.train, test=config.test, speed=config.speed)
@@ -85,14 +93,16 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
     recognizer = Recognizer.load(out / first.name)
     prediction = recognizer.predict(sample.path)
     say(f"5. {sample.path}: {prediction.label} ({prediction.score:.2f}), in truth {sample.label}")
+    ratio = _ratio(first, second, config)
+    say(f"6. {first.name} takes {ratio.median:.2f} times as long as {second.name} where they take turns")
     story = Story(
         contestants, difference, test, sheet, _strip(sample.path, recognizer.spec, out / "clip.png"), prediction,
         str(Path(sample.path).relative_to(out)) if Path(sample.path).is_relative_to(out) else sample.path, sample.label,
-        _protocol(config, recognizer.spec, manifest), {**environment(), **versions()},
+        _protocol(config, recognizer.spec, manifest), {**environment(), **versions()}, ratio,
     )  # fmt: skip
     write_page(story, out / "index.html")
     say(
-        f"6. {time.perf_counter() - began:.0f} s in all; the page with curves, confusion and cost: {out / 'index.html'}"
+        f"7. {time.perf_counter() - began:.0f} s in all; the page with curves, confusion and cost: {out / 'index.html'}"
     )
     return out / "index.html"
 
@@ -125,7 +135,15 @@ def _contest(
     return Contestant(
         name, read_metrics(out / name / "metrics.csv"), test, results["speed"], pairs,
         count(name, num_classes=classes, frames=spec.frames, size=spec.crop, options=options),
-        latency(name, num_classes=classes, frames=spec.frames, size=spec.crop, options=options, repeats=30), seconds,
+        latency(name, num_classes=classes, frames=spec.frames, size=spec.crop, options=options, repeats=TURNS), seconds,
+    )  # fmt: skip
+
+
+def _ratio(first: Contestant, second: Contestant, config: DemoConfig) -> Ratio:
+    classes, cost = len(first.test.labels), first.cost
+    return latency_ratio(
+        first.name, second.name, num_classes=classes, frames=cost.frames, size=cost.size,
+        options={"width": config.width}, repeats=TURNS,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def counted(
     path = cache_folder() / f"counts-{num_classes}-{_state_of_the_zoo()}.json"
     try:
         known = {name: Cost(**values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, TypeError):  # none yet, or damaged: it is only a cache
+    except (OSError, ValueError, TypeError, AttributeError):  # none yet, or damaged: it is only a cache
         known = {}
     missing = [name for name in names if name not in known]
     for i, name in enumerate(missing):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kinema.models import create_model
 
@@ -41,6 +42,25 @@ class Latency:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as long as another network one takes, from runs that took turns.
+
+    Attributes:
+        median: of the ratios of all turns.
+        low: their lower quartile.
+        high: their upper quartile.
+    """
+
+    median: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain values."""
+        return asdict(self)
+
+
 def latency(
     name: str,
     *,
@@ -53,33 +73,62 @@ def latency(
     device: str = "cpu",
 ) -> Latency:
     """Runs the network on a random batch in a process of its own, whose peak memory is then its own too."""
-    arguments = (name, num_classes, frames, size, dict(options), batch, repeats, device, torch.get_num_threads())
+    arguments = ((name,), num_classes, frames, size, dict(options), batch, repeats, device, torch.get_num_threads())
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure, *arguments).result()
+        seconds, peak = pool.submit(_measure, *arguments).result()
+    p50, p95 = np.percentile(seconds, [50, 95]) * 1e3
+    return Latency(float(p50), float(p95), float(batch * repeats / seconds.sum()), peak / 2**20)
+
+
+def latency_ratio(
+    first: str,
+    second: str,
+    *,
+    num_classes: int,
+    frames: int,
+    size: int,
+    options: Mapping[str, Any],
+    batch: int = 1,
+    repeats: int = 20,
+    device: str = "cpu",
+) -> Ratio:
+    """The time of one network over that of another: both run by turns on one batch, in a process of their own.
+
+    What else the machine does slows two neighbouring runs alike, so it cancels out in the ratio of each turn; two
+    `latency` measured one after the other it may slow differently.
+    """
+    names = (first, second)
+    arguments = (names, num_classes, frames, size, dict(options), batch, repeats, device, torch.get_num_threads())
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        seconds, _ = pool.submit(_measure, *arguments).result()
+    low, median, high = np.percentile(seconds[0] / seconds[1], [25, 50, 75])
+    return Ratio(float(median), float(low), float(high))
 
 
 def _measure(
-    name: str, num_classes: int, frames: int, size: int, options: dict[str, Any], batch: int, repeats: int,
-    device: str, threads: int,
-) -> Latency:  # fmt: skip
+    names: tuple[str, ...], num_classes: int, frames: int, size: int, options: dict[str, Any], batch: int,
+    repeats: int, device: str, threads: int,
+) -> tuple[NDArray[np.float64], int]:  # fmt: skip
+    """Seconds of each network and turn, and the bytes of the peak."""
     torch.set_num_threads(threads)
-    model = create_model(name, num_classes=num_classes, **{**options, "frames": frames}).eval().to(device)
+    models = [
+        create_model(n, num_classes=num_classes, **{**options, "frames": frames}).eval().to(device) for n in names
+    ]
     clip = torch.randn(batch, 3, frames, size, size, device=device).contiguous(memory_format=torch.channels_last_3d)
     cuda = device.startswith("cuda")
     _resident_peak()  # importing torch took more than is held now: forget that peak
     before = _resident_peak()
-    seconds = []
+    seconds = np.zeros((len(models), WARM_UP + repeats))
     with torch.inference_mode():
-        for _ in range(WARM_UP + repeats):
-            start = time.perf_counter()
-            model(clip)
-            if cuda:
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - start)
-    timed = np.array(seconds[WARM_UP:])
-    peak = torch.cuda.max_memory_allocated() if cuda else _resident_peak() - before
-    p50, p95 = np.percentile(timed, [50, 95]) * 1e3
-    return Latency(float(p50), float(p95), float(batch * repeats / timed.sum()), peak / 2**20)
+        for turn in range(WARM_UP + repeats):
+            order = range(len(models)) if turn % 2 == 0 else reversed(range(len(models)))
+            for i in order:
+                start = time.perf_counter()
+                models[i](clip)
+                if cuda:
+                    torch.cuda.synchronize()
+                seconds[i, turn] = time.perf_counter() - start
+    return seconds[:, WARM_UP:], torch.cuda.max_memory_allocated() if cuda else _resident_peak() - before
 
 
 def _resident_peak() -> int:

@@ -5,12 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def data_root(source: str) -> Path:
-    """The folder that a manifest's paths are relative to."""
-    path = Path(source)
-    return path if path.is_dir() else path.parent
-
-
 def relative(path: str, root: Path) -> str:
     """A path as the files of a test name it: below the data, so that the data may move; else as it is."""
     inside = Path(path)

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from kinema.data.manifest import data_root
 from kinema.errors import KinemaError
 from kinema.evaluation.metrics import true_ranks
-from kinema.evaluation.naming import data_root, printable, relative
+from kinema.evaluation.naming import printable, relative
 from kinema.evaluation.runner import TestResult
 from kinema.files import replace_file
 from kinema.recognizer import Recognizer, versions

@@ -90,7 +90,10 @@ def how_to_test(run: Path) -> str:
     data = "D"
     config = run / "config.yaml"
     if config.is_file():
-        values = yaml.safe_load(config.read_text(encoding="utf-8"))
+        try:
+            values = yaml.safe_load(config.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):  # the sentence that this is for is about something else
+            values = None
         if isinstance(values, dict) and isinstance(values.get("data"), str):
             data = shlex.quote(values["data"])
     return f"kinema test {shlex.quote(str(run))} --data {data}"

@@ -43,8 +43,12 @@ class Backbone:
 
     def build(self) -> VideoModel:
         """The network with its own head, in the default device."""
+        if not isinstance(self.name, str):
+            raise KinemaError(f"backbone is {self.name!r}: give the name of a network, `kinema models` lists them")
+        if not isinstance(self.options, Mapping | None):
+            raise KinemaError(f"backbone_options is {self.options!r}: give names of options with their values")
         given = dict(self.options or {})
-        for key in ("num_classes", "frames", "width", *EVERYWHERE):
+        for key in ("num_classes", "frames", "width", "dropout", *EVERYWHERE):
             if key in given:
                 raise KinemaError(f"backbone_options holds {key}: give it as an option of the network itself")
         frames = {} if self.frames is None else {"frames": self.frames}
@@ -73,7 +77,7 @@ class Attached(VideoModel):
         for name in self.left_out:
             delattr(self.backbone, name)
         if self.frozen:
-            self.backbone.requires_grad_(False)
+            self.backbone.requires_grad_(False).eval()
         self.clip_spec = self.backbone.clip_spec
         self.feature_maps = self.backbone.feature_maps
 

@@ -242,9 +242,12 @@ def cidc(
         stages: of the backbone, on which units stand; None is its last three. What they give flows to the last stage
             of the backbone even where no unit stands there.
         units: on each stage, one number for all or one for each. The `_table` names fix (3, 3, 6).
-        direction: `bi`, `uni` or `none` (table 4b), see `DirectionalConv`.
-        normalise: of the kernels, see `directional_kernels`.
-        mask: where T' differs from T, see `visibility`.
+        direction: `uni`: a step of the result sees its own share of the clip and what is before; `bi`: so does one half
+            of the steps, the other half on the reversed clip; `none`: every step sees all (table 4b).
+        normalise: brings the softmax of the kernels to [-1, 1]: `matrix`, all that a channel sees at once, as the text
+            reads; `row`, each step by itself; `affine`, 2 p - 1; `none` leaves the softmax, a weighted mean.
+        mask: what a direction lets T' steps see of T: `progressive`, step t the first ceil((t + 1) T / T'); `bilinear`,
+            the paper's rule, a resized triangle, the same where T' = T.
         aggregation: `chain`: each stage's result goes to the next stage; `dense`: to all later ones.
         attention: whose spatial attention weighs a stage before its units: `adjacent`, the next stage of the backbone;
             `last`, its last one; `none` (table 4a).
@@ -276,12 +279,12 @@ def _placed(
 ) -> dict[str, int]:
     """Stage -> number of units, in the order of the backbone."""
     chosen = list(shapes)[-3:] if stages is None else stages
-    if isinstance(chosen, str) or not chosen or len(set(chosen)) != len(chosen):
+    if isinstance(chosen, str) or not isinstance(chosen, Sequence) or not 0 < len(set(map(str, chosen))) == len(chosen):
         raise KinemaError(f"stages is {stages!r}: give a list of different stages of the backbone")
     for name in chosen:
-        if name not in shapes:
+        if name not in list(shapes):
             raise unknown(f"stage of {backbone}", str(name), shapes)
-    counts = [units] * len(chosen) if isinstance(units, int) else list(units)
+    counts = list(units) if isinstance(units, Sequence) else [units] * len(chosen)
     if len(counts) != len(chosen) or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in counts):
         raise KinemaError(
             f"units is {units!r}: give a whole number above 0, or one for each of the stages {', '.join(chosen)}"

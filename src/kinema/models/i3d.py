@@ -101,11 +101,9 @@ def _spec(kind: Kind, frames: int | None, stem_stride: int) -> ClipSpec:
     return spec
 
 
-def _check(stem_stride: int, pool2: bool) -> None:
-    if stem_stride not in (1, 2):
+def _check(stem_stride: int) -> None:
+    if stem_stride not in (1, 2) or isinstance(stem_stride, bool):
         raise KinemaError(f"stem_stride is {stem_stride!r}: give 1 or 2")
-    if not isinstance(pool2, bool):
-        raise KinemaError(f"pool2 is {pool2!r}: give true or false")
 
 
 _KINDS: dict[Kind, dict[str, object]] = {
@@ -144,7 +142,7 @@ def inflated(
         pool2: halves time after the first stage, as all these releases of I3D and most of R2D (C2D) do; the
             operations of CIDC's table 1 are those without it.
     """
-    _check(stem_stride, pool2)
+    _check(stem_stride)
     design = Design(depth, kind, stem_stride, pool2, {}, NonLocal)
     return InflatedResNet(design, num_classes, width, dropout, _spec(kind, frames, stem_stride))
 
@@ -181,17 +179,20 @@ def with_non_local(
         depth: fixed by the name.
         kind: fixed by the name.
         num_classes: outputs.
-        frames: see `inflated`.
+        frames: T; None is 8, and 32 for an I3D whose stem shrinks time.
         width: multiplies all channels.
         nl: `nl5`: two blocks in the second stage and three in the third; `nl10`: after all blocks of both.
-        attention: see `NonLocal`.
-        sub_sample: see `NonLocal`.
-        scaled: see `NonLocal`.
+        attention: how much each position counts for another: `embedded_gaussian`, the softmax of the products of theta
+            and phi; `gaussian`, that of the features themselves; `dot_product`, the products over their number.
+        sub_sample: only the maximum of every 2x2 pixels is looked at: `after` the convolutions phi and g, as the paper
+            says and mmaction2 does; `before` them, as PySlowFast; `none`: all are, as in gluon-cv.
+        scaled: divides what goes into the softmax by the root of its channels, as PySlowFast and gluon-cv do.
         dropout: before the classifier.
-        stem_stride: see `inflated`.
-        pool2: see `inflated`.
+        stem_stride: in time, of the stem's 5x7x7 convolution and of its pooling; 1 is for the releases of PySlowFast
+            and PyTorchVideo.
+        pool2: halves time after the first stage, as the releases do; the paper's operations are those without it.
     """
-    _check(stem_stride, pool2)
+    _check(stem_stride)
     if nl not in get_args(Places):
         raise unknown("value of nl", str(nl), get_args(Places))
 

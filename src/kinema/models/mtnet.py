@@ -180,9 +180,10 @@ def mtnet(
         frames: T; None is the thesis's, 13 for S and 16 for M and L.
         width: multiplies all channels.
         delta: share of the local branches, in (0, 1]; 1 has no prolonged ones.
-        split: `text` or `octave`, see `MTConv`.
-        pooling: what makes the inputs of the prolonged branches (table VIc), see `prolong`.
-        cell: of Squeeze and Recursion (table VIb).
+        split: `text`: both branches see all channels, as the equations say; `octave`: its own, as the tables imply.
+        pooling: halves the inputs of the prolonged branches (table VIc): `average`, `max`, `stochastic` or `softpool`
+            in time and space; `average+cosine` and `softpool+cosine` in space, with selected frames.
+        cell: of Squeeze and Recursion (table VIb): `rnn`, `lstm`, `peephole` or `gru`.
         layers: stacked cells; 0 for no recursion.
         block: `channelwise`: MTConvs of 1x1x1, channel-wise 3x3x3, 1x1x1, as X3D. `dense`: its 3x3x3 sees all channels.
             `table`: MTConv of 1x1x1, a plain channel-wise 3x3x3, MTConv of a dense 3x3x3.
@@ -243,12 +244,13 @@ def mtconv_r50(
         num_classes: outputs.
         frames: T.
         width: multiplies all channels.
-        delta: see `mtnet`.
-        split: see `mtnet`.
-        pooling: see `mtnet`.
-        cell: see `mtnet`.
+        delta: share of the local branches, in (0, 1]; 1 has no prolonged ones.
+        split: `text`: both branches see all channels, as the equations say; `octave`: its own, as the tables imply.
+        pooling: halves the inputs of the prolonged branches (table VIc): `average`, `max`, `stochastic` or `softpool`
+            in time and space; `average+cosine` and `softpool+cosine` in space, with selected frames.
+        cell: of Squeeze and Recursion (table VIb): `rnn`, `lstm`, `peephole` or `gru`.
         layers: of Squeeze and Recursion; 0, none, is what table II, a comparison of convolutions, has room for.
-        relu_before_sum: see `mtnet`.
+        relu_before_sum: the last convolution of a block has its ReLU before the shortcut is added, as in the paper.
         dropout: before the classifier.
     """
     spec = ClipSpec(frames=frames, stride=5, sampler="normal", short_side=320, crop=224)

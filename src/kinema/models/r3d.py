@@ -158,12 +158,13 @@ def srtg(
         temperature: of the gate, see `SqueezeRecursion`.
         fusion: `mul` or `add`.
         dropout: before the classifier.
-        expansion: see `r3d`.
-        widening: see `r3d`.
-        shortcut: see `r3d`.
-        stem_frames: see `r3d`.
-        max_pool: see `r3d`; False for the authors' released weights.
-        middle: see `r3d`.
+        expansion: of the last convolution of a bottleneck; 1 is what the paper's parameters say, 4 is usual elsewhere.
+        widening: multiplies the inner channels of a bottleneck.
+        shortcut: where a block changes size: `B`, a 1x1x1 convolution with BatchNorm, or `A`, strided and zero-padded.
+        stem_frames: temporal size of the first kernel; 3, with 3x7x7, gives the paper's GFLOPs.
+        max_pool: of the stem; False for the authors' released weights, their published GFLOPs have it.
+        middle: channels between the factors of (2+1)D: `block`, from the block's input and output for all its
+            convolutions (the authors); `convolution`, from each convolution's own, the stem's too.
     """
 
     def recursion(channels: int) -> nn.Module:

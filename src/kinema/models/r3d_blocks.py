@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from kinema.errors import KinemaError, unknown
 from kinema.ops.convolution import Conv3d
+from kinema.ops.time_conv import TimeConv3d
 
 Shortcut = Literal["A", "B"]
 Middle = Literal["block", "convolution"]
@@ -75,7 +76,7 @@ class Conv2Plus1D(nn.Sequential):
         self.spatial = Conv3d(channels, middle, (1, k, k), (1, step, step), (0, k // 2, k // 2), bias=False)
         self.bn = nn.BatchNorm3d(middle)
         self.relu = nn.ReLU(inplace=True)
-        self.temporal = Conv3d(middle, out_channels, (t, 1, 1), (step_t, 1, 1), (t // 2, 0, 0), bias=False)
+        self.temporal = TimeConv3d(middle, out_channels, t, step_t)
 
 
 def middle_channels(channels: int, out_channels: int, frames: int = 3, size: int = 3) -> int:

@@ -94,6 +94,12 @@ def create_model(name: str, **options: Any) -> VideoModel:
     width = options.get("width", 1.0)
     if not isinstance(width, int | float) or isinstance(width, bool) or not 0 < width <= 16:
         raise KinemaError(f"width is {width!r}: give a number above 0 and at most 16")
+    dropout = options.get("dropout", 0.0)
+    if not isinstance(dropout, int | float) or isinstance(dropout, bool) or not 0 <= dropout < 1:
+        raise KinemaError(f"dropout is {dropout!r}: give a number from 0 to below 1")
+    for key, value in options.items():
+        if key in known and isinstance(known[key].default, bool) and not isinstance(value, bool):
+            raise KinemaError(f"{key} is {value!r}: give true or false")
     model = entry.build(**entry.preset, **{k: v for k, v in options.items() if k not in EVERYWHERE})
     strengths, bounds = options.get(EVERYWHERE[0]), options.get(EVERYWHERE[1], "shrink")
     if strengths is not None:

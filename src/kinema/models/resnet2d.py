@@ -211,7 +211,15 @@ def _plain(channels: int, out_channels: int, stride: int, stage: int, index: int
 
 @register({f"tsn_r{d}": {"depth": d} for d in LAYERS}, paper="TSN, ECCV 2016")
 def tsn(depth: int, num_classes: int = 400, frames: int = 8, width: float = 1.0, *, dropout: float = 0.5) -> ResNet2D:
-    """Temporal Segment Network: a 2-D ResNet on each frame, the mean of the frames' logits."""
+    """Temporal Segment Network: a 2-D ResNet on each frame, the mean of the frames' logits.
+
+    Args:
+        depth: fixed by the name.
+        num_classes: outputs.
+        frames: T.
+        width: multiplies all channels.
+        dropout: before the classifier.
+    """
     return ResNet2D(depth, num_classes, frames, width, dropout, (_plain, _plain), lambda: None)
 
 
@@ -273,8 +281,10 @@ def stm(
         width: multiplies all channels.
         dropout: before the classifier.
         mode: `stm`, one of its halves `cstm` or `cmm` (CMM beside the plain 3x3), or `tsn` (neither).
-        blocks: `all`, `four` (the first of each stage), or only the first of one stage (table 9).
-        replace: which 3x3 of a basic block (ResNet-18 and -34; the paper does not say, FLOPs favour the first).
+        blocks: `all`, `four` (the first of each stage), or only the first of one stage, `stage2`, `stage3`, `stage4` or
+            `stage5` (table 9).
+        replace: which 3x3 of a basic block, `first`, `second` or `both` (ResNet-18 and -34; the paper does not say,
+            FLOPs favour the first).
         fuse: of the two halves: `sum`, or `concat` and a 1x1 convolution.
         init: temporal kernels at the start: `shift`, `identity`, `random`; `degenerate` fixes both halves to the plain
             frequencies of equation 7 (table 8).

@@ -234,8 +234,6 @@ def slowfast(
         temporal_blocks = 6 if non_local else max(LAYERS[depth])
     if not isinstance(temporal_blocks, int) or isinstance(temporal_blocks, bool) or temporal_blocks < 0:
         raise KinemaError(f"temporal_blocks is {temporal_blocks!r}: give a whole number of blocks a stage")
-    if not isinstance(fusion_norm, bool):
-        raise KinemaError(f"fusion_norm is {fusion_norm!r}: give true or false")
     if slow_frames not in get_args(SlowFrames):
         raise unknown("value of slow_frames", str(slow_frames), get_args(SlowFrames))
     return SlowFast(

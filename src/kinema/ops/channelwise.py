@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from kinema.ops.convolution import Conv3d
 from kinema.ops.layout import fold_time
 
 Size = tuple[int, int, int]
 
 
-class ChannelwiseConv3d(nn.Conv3d):
-    """`nn.Conv3d` with as many groups as channels and odd kernels, padded by half: the same weights, names and results.
+class ChannelwiseConv3d(Conv3d):
+    """`Conv3d` with as many groups as channels and odd kernels, padded by half: the same weights, names and results.
 
     PyTorch's forward pass is fast on a CPU when the clip lies in `channels_last_3d` memory, its gradients are not
     (`benchmarks/depthwise_layout.py` states by how much). For float32 clips on a CPU, the gradient of the input is
     therefore the forward pass with mirrored kernels, that of the weights a 2-D one for each frame of the kernel, and
-    kernels of Kx1x1 are 2-D convolutions over time and all positions. Elsewhere this is `nn.Conv3d`.
+    kernels of Kx1x1 are 2-D convolutions over time and all positions. Elsewhere this is `Conv3d`.
 
     Args:
         channels: C.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kinema.ops.convolution import conv3d
 from kinema.ops.layout import fold_time, unfold_time
 from kinema.ops.temporal import temporal_conv
 
@@ -99,7 +100,7 @@ class CSTM(nn.Module):
             x = F.pad(x, (0, 0, 0, 0, 1, 0))
         padding = 0 if self.causal else 1
         if self.t.groups == 1:
-            x = F.conv3d(x, self.kernel[:, :, :, None, None], padding=(padding, 0, 0))
+            x = conv3d(x, self.kernel[:, :, :, None, None], padding)
         else:  # in channels_last_3d memory without a permutation to N H W, C, T and without a copy
             x = temporal_conv(x, self.kernel, padding)
         return unfold_time(self.conv(fold_time(x)), x.shape[2])

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+
+from kinema.ops.convolution import conv3d
 
 
 def temporal_conv(x: Tensor, weight: Tensor, padding: int) -> Tensor:
@@ -36,7 +37,7 @@ def temporal_conv(x: Tensor, weight: Tensor, padding: int) -> Tensor:
     ):
         result: Tensor = _TemporalConv.apply(x, kernel, padding)
         return result
-    return F.conv3d(x, kernel, padding=(padding, 0, 0), groups=len(weight))
+    return conv3d(x, kernel, padding, len(weight))
 
 
 class _TemporalConv(torch.autograd.Function):

@@ -129,11 +129,12 @@ def newest(folder: Path, say: Callable[[str], None], *, tidy: bool = True) -> Pa
 
 
 def _whole(path: Path) -> bool:
-    written = _hash_file(path)
-    if not written.is_file():
+    try:
+        written = _hash_file(path).read_text(encoding="ascii").strip()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == written
+    except (FileNotFoundError, UnicodeDecodeError):  # of several processes another one may just have set it aside
         return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == written.read_text(encoding="ascii").strip()
 
 
 def _hash_file(path: Path) -> Path:

@@ -32,9 +32,10 @@ class Optim:
         gamma: factor of `step`.
         warmup: epochs, whole or in part, during which the rate rises linearly from a hundredth of its value.
         clip_norm: longest gradient (2-norm over all parameters); 0 does not clip.
-        feature_rate: factor of the rate of everything but the classifier, as in fine-tuning; 0 freezes it.
+        feature_rate: factor of the rate of everything but the classifier, as in fine-tuning; 0 freezes it, BatchNorm
+            included.
         rates: factor of the rate of the parameters whose names begin so, such as {layer1: 0, layer4: 0.1}; the longest
-            beginning decides, 0 freezes, and what none names follows feature_rate.
+            beginning decides, 0 freezes as above, and what none names follows feature_rate.
     """
 
     lr: float = 0.01
@@ -70,11 +71,13 @@ class TrainConfig:
 
     Attributes:
         model: a name of the zoo (`kinema models`).
-        data: a folder with one sub-folder a class, or a CSV with the columns path, label and optionally split.
+        data: a folder with one sub-folder a class, a CSV with the columns path, label and optionally split, or a
+            catalogue with its folder, such as kinetics400:FOLDER.
         out: the run folder; without one, runs/<model>-<name of the data>.
         options: further options of the model, such as width or mode.
         clip: fields of the ClipSpec that differ from the model's own, such as crop or frames.
-        weights: start from these: a recognizer, or ImageNet weights of the 2-D ResNet in torchvision's names.
+        weights: start from these: a run or recognizer, `imagenet`, a release of `kinema weights list`, or a file. The
+            classifier of a recognizer with other labels is left out.
         epochs: passes over the training split.
         batch: clips a step.
         train_split: name of the split that is learned from.
@@ -96,7 +99,8 @@ class TrainConfig:
             is none.
         gate_warmup: epochs during which the temporal gates of SRTG are held open, so that their cells can learn.
         strict: stop at the first training video that cannot be read, instead of noting it in training-ledger.csv.
-        workers: processes that read videos, for each process that trains; -1 is one a core, at most 8.
+        workers: processes that read videos, for each process that trains; -1 is one a core, at most 8, shared by the
+            processes of a machine.
         device: auto, cpu, cuda, cuda:1.
         processes: that train together, one a GPU (DistributedDataParallel); `batch` is shared among them. With torchrun
             its number of processes counts.
@@ -154,6 +158,11 @@ class TrainConfig:
         for name in ("label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise KinemaError(f"{name} is {getattr(self, name)}: give 0 or more, and less than 1")
+        if self.learn == "classifier" and self.optim.feature_rate != 1:
+            raise KinemaError(
+                f"optim.feature_rate is {self.optim.feature_rate}, which has no effect where learn is classifier: "
+                "remove one of the two"
+            )
         if self.gate_warmup < 0:
             raise KinemaError(f"gate_warmup is {self.gate_warmup}: give 0 or more epochs")
         for name in ("frames", "num_classes"):

@@ -21,27 +21,30 @@ def freeze(model: VideoModel, config: TrainConfig) -> None:
     if config.learn == "class_regularisation" and not model.class_regularisation:
         raise KinemaError("learn is class_regularisation: give options.class_regularisation, a number a stage")
     part = _learning_part(model, config)
+    _known(model, config.optim)
     if part is not model:
         model.requires_grad_(False)
         part.requires_grad_(True)
+        _effective(model, config)
     for name, parameter in model.named_parameters():
         if rate(name, config.optim) == 0:
             parameter.requires_grad_(False)
     if config.frozen_batchnorm:
         for module in _batchnorms(model):
             module.requires_grad_(False)
-    _known(model, config.optim)
     if not any(p.requires_grad for p in model.parameters()):
         raise KinemaError("optim.feature_rate and optim.rates freeze everything: give some part a rate above 0")
 
 
 def keep_frozen(model: VideoModel, config: TrainConfig) -> None:
-    """Training mode, except for BatchNorm that is frozen or stands in a part that does not learn."""
+    """Training mode, except for BatchNorm whose weights are frozen or that stands in a part that does not learn."""
     part = _learning_part(model, config)
     learning = set(part.modules())
     model.train()
     for module in _batchnorms(model):
-        if config.frozen_batchnorm or module not in learning:
+        own = list(module.parameters())
+        frozen = bool(own) and not any(p.requires_grad for p in own)
+        if config.frozen_batchnorm or frozen or module not in learning:
             module.eval()
 
 
@@ -80,3 +83,13 @@ def _known(model: VideoModel, optim: Optim) -> None:
         if not any(_begins(name, beginning) for name in names):
             parts = sorted({".".join(name.split(".")[:depth]) for name in names for depth in (1, 2)})
             raise unknown("part of the network in optim.rates", beginning, parts)
+
+
+def _effective(model: VideoModel, config: TrainConfig) -> None:
+    """Refuses rates of what does not learn whatever its rate."""
+    learning = [name for name, p in model.named_parameters() if p.requires_grad]
+    for beginning in config.optim.rates:
+        if not any(_begins(name, beginning) for name in learning):
+            raise KinemaError(
+                f"optim.rates.{beginning} has no effect where learn is {config.learn}: remove one of the two"
+            )

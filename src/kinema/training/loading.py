@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,7 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 from kinema.clip_spec import ClipSpec
 from kinema.cores import loader_workers, one_thread
 from kinema.data.datasets import ClipKey, Failure, TestVideos, TrainClips, collate_train
-from kinema.data.manifest import Manifest
+from kinema.data.manifest import Manifest, data_root
 from kinema.processes import Place
 from kinema.training.config import TrainConfig
 from kinema.training.mixing import balanced_order
@@ -85,17 +87,27 @@ def train_loader(
 def val_loader(
     manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, place: Place
 ) -> DataLoader:
-    """One central clip of every video; each process of several gets every n-th video."""
+    """One central clip of every video; each process of several gets every n-th video, and as many batches as any."""
     videos = TestVideos(manifest, labels, spec, 1, 1)
-    own = torch.utils.data.Subset(videos, range(place.rank, len(videos), place.world))
-    return _loader(own, config, cuda, _collate_central, batch_size=config.batch)
+    together = config.batch * place.world
+    parts = [range(begin, min(begin + together, len(videos))) for begin in range(0, len(videos), together)]
+    own = [list(part[place.rank :: place.world]) for part in parts]
+    return _loader(videos, config, cuda, _collate_central, batch_sampler=own)
+
+
+def fingerprint(manifest: Manifest) -> str:
+    """SHA-256 of what a training draws from: its videos below their folder, their labels and times, in their order."""
+    root = str(data_root(manifest.source))
+    rows = [[s.path.removeprefix(root), s.label, s.start, s.end] for s in manifest.samples]
+    whole = json.dumps([manifest.labels, sorted(manifest.flip_map.items()), rows])
+    return hashlib.sha256(whole.encode()).hexdigest()
 
 
 def _loader(
     data: torch.utils.data.Dataset, config: TrainConfig, cuda: bool, collate: Callable[[list[Any]], dict[str, Any]],
     **batching: Any,
 ) -> DataLoader:  # fmt: skip
-    workers = loader_workers(config.workers)
+    workers = loader_workers(config.workers, config.processes)
     return DataLoader(
         data,
         num_workers=workers,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
@@ -21,7 +22,9 @@ def logger(config: TrainConfig, out: Path) -> Logger | bool:
     if config.logger == "none":
         return False
     if config.logger == "csv":
-        return CSVLogger(out, name="", version="csv")
+        # Lightning begins its file anew: a run that goes on would lose what it has written before.
+        names = (f"csv-{i}" if i > 1 else "csv" for i in count(1))
+        return CSVLogger(out, name="", version=next(name for name in names if not (out / name).exists()))
     if config.logger == "tensorboard":
         return TensorBoardLogger(out, name="", version="tensorboard")
     if find_spec("wandb") is None:

@@ -19,7 +19,7 @@ from kinema.data.transforms import to_input
 from kinema.errors import KinemaError, RunError
 from kinema.models import VideoModel
 from kinema.ops.recurrence import set_gate
-from kinema.processes import everyones, several, total
+from kinema.processes import connection, everyones, several, total
 from kinema.training.config import TrainConfig
 from kinema.training.learning import freeze, keep_frozen, parameter_groups
 from kinema.training.mixing import mixup
@@ -45,10 +45,13 @@ class Training(pl.LightningModule):
         tally: loss and hits of the epoch so far, summed over clips.
     """
 
-    def __init__(self, model: VideoModel, spec: ClipSpec, config: TrainConfig, steps: Sequence[Shape]) -> None:
+    def __init__(
+        self, model: VideoModel, spec: ClipSpec, config: TrainConfig, steps: Sequence[Shape], data: str = ""
+    ) -> None:
         super().__init__()
         self.model, self.spec, self.config = model, spec, config
         self.steps = steps  # of an epoch
+        self.data = data  # its fingerprint
         self.failures: dict[str, str] = {}
         self.val_failures: dict[str, str] = {}
         freeze(model, config)
@@ -102,10 +105,11 @@ class Training(pl.LightningModule):
             self.failures[failure.path] = failure.reason
         n = len(batch["path"])
         everywhere = total(n)
+        together = everywhere if self.config.twins.gather else n
         if n == 0:
             # Where processes learn together, each must take part in every step.
-            return self._nothing() if several() else None
-        loss = self._loss(batch, batch_idx)
+            return self._nothing(together) if several() else None
+        loss = self._loss(batch, batch_idx, together)
         if not torch.isfinite(loss):
             raise RunError(
                 f"the loss is {loss.item()} at step {self.global_step} with the files {', '.join(batch['path'])}; "
@@ -116,11 +120,17 @@ class Training(pl.LightningModule):
         # The mean over processes of the gradients is then the gradient of the mean over all clips.
         return loss * (n * self.trainer.world_size / everywhere)
 
-    def _nothing(self) -> Tensor:
-        """A loss without a gradient."""
-        return torch.stack([p.sum() * 0 for p in self.model.parameters() if p.requires_grad]).sum()
+    def _nothing(self, together: float) -> Tensor:
+        """A loss without a gradient, of a process without a clip: it gathers with the others, who would wait for it."""
+        nothing = torch.stack([p.sum() * 0 for p in self.model.parameters() if p.requires_grad]).sum()
+        if self.config.twins.weight and together > 1:
+            for _ in range(2):  # views
+                gathered = gather_logits(nothing * nothing.new_zeros(0, self.model.classifier.out_features))
+                nothing = nothing + gathered[:0].sum()
+        return nothing
 
-    def _loss(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def _loss(self, batch: dict[str, Any], batch_idx: int, together: float) -> Tensor:
+        """The loss of a batch with a clip at least, of which `together` are correlated."""
         config, labels, n = self.config, batch["label"], len(batch["path"])
         words = [config.seed, self.current_epoch, batch_idx, self.global_rank]
         torch.manual_seed(int(np.random.default_rng(words).integers(2**63)))  # of dropout
@@ -137,7 +147,7 @@ class Training(pl.LightningModule):
             inputs.append(x)
         logits = [z.float() for z in self._forward(inputs, n)]
         loss = torch.stack([F.cross_entropy(z, targets) for z in logits]).mean()
-        if len(logits) == 2 and (n > 1 or config.twins.gather):  # a batch of which one clip could be read has none
+        if len(logits) == 2 and together > 1:  # a batch of which one clip could be read has no correlation
             given = [gather_logits(z) if config.twins.gather else z for z in logits]
             loss = loss + config.twins.weight * twins_loss(
                 *given, beta=config.twins.beta, centre=config.twins.centre
@@ -147,13 +157,16 @@ class Training(pl.LightningModule):
 
     def _forward(self, inputs: list[Tensor], n: int) -> list[Tensor]:
         joint = len(inputs) > 1 and self.config.twins.joint
-        if joint:
-            inputs = [torch.cat(inputs)]
+        size = n
         if self.sub_batches is not None:
-            per_process = max(1, self.config.batch // self.trainer.world_size)
-            self.sub_batches.set(inputs[0].shape[0], per_process * (2 if joint else 1))
-        logits = [self.model(x) for x in inputs]
-        return list(logits[0].split(n)) if joint else logits
+            size = max(1, self.config.batch // self.trainer.world_size)
+            self.sub_batches.set(n * (2 if joint else 1), size * (2 if joint else 1))
+        if not joint:
+            return [self.model(x) for x in inputs]
+        # Part by part, so that every sub-batch holds both views of its clips.
+        parts = [part for pair in zip(*(x.split(size) for x in inputs), strict=True) for part in pair]
+        logits = self.model(torch.cat(parts)).split([len(part) for part in parts])
+        return [torch.cat(logits[view::2]) for view in range(2)]
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """And after it the moving average."""
@@ -182,7 +195,7 @@ class Training(pl.LightningModule):
     def _set_modes(self) -> None:
         """What is frozen does not gather statistics either."""
         keep_frozen(self.model, self.config)
-        set_gate(self.model, open=self.current_epoch < self.config.gate_warmup)
+        set_gate(self, open=self.current_epoch < self.config.gate_warmup)  # of the moving average too
 
     def meet(self) -> dict[str, float]:
         """Brings the failures of all processes together; returns their summed tallies."""
@@ -196,10 +209,23 @@ class Training(pl.LightningModule):
         self.meet()
         checkpoint["ledger"] = {"train": self.failures, "val": self.val_failures}
         checkpoint["tally"] = everyones(self.tally)
+        checkpoint["data"] = self.data
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """And are taken up again."""
+        """And are taken up again.
+
+        Raises:
+            KinemaError: the run began with other data, so that another order of clips would follow.
+        """
+        if checkpoint.get("data", self.data) != self.data:  # checkpoints of earlier versions do not tell
+            raise KinemaError(
+                f"{self.config.data}: the videos or labels of the split {self.config.train_split!r} have changed since "
+                "this run began; restore them, or give another --out"
+            )
         self.failures.update(checkpoint["ledger"]["train"])
         self.val_failures.update(checkpoint["ledger"]["val"])
-        if len(checkpoint["tally"]) > self.global_rank:
-            self.tally.update(checkpoint["tally"][self.global_rank])
+        tallies, here = checkpoint["tally"], connection()
+        if len(tallies) == here.world:
+            self.tally.update(tallies[here.rank])
+        elif here.first:  # as many processes as before are not here
+            self.tally.update({key: sum(tally[key] for tally in tallies) for key in COUNTS})

@@ -10,8 +10,10 @@ import csv
 import io
 import logging
 import os
+import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +25,19 @@ from kinema.clip_spec import ClipSpec
 from kinema.cores import denormals_as_zero, room_for_readers
 from kinema.data.manifest import Manifest, data_name, read_manifest, require_trainable
 from kinema.errors import KinemaError, RunError
-from kinema.files import replace_file
+from kinema.files import FULL, LOCK, clear_parts, held, replace_file
 from kinema.models import VideoModel, create_model
-from kinema.processes import Place, place
+from kinema.processes import Place, place, together
 from kinema.recognizer import Recognizer
 from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, done, found, newest
 from kinema.training.config import TrainConfig, completed, differences
-from kinema.training.loading import train_loader, val_loader
+from kinema.training.loading import fingerprint, train_loader, val_loader
 from kinema.training.loggers import logger
 from kinema.training.module import Training
 from kinema.training.multigrid import describe
 from kinema.training.report import Report, read_metrics
+from kinema.training.start import start
 from kinema.training.twins import doubts
-from kinema.weights.importing import start_from
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -56,7 +58,8 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
         The run folder.
 
     Raises:
-        KinemaError: bad data or configuration, or a folder that holds another run.
+        KinemaError: bad data or configuration, data that have changed since the run began, or a folder that holds
+            another run or that another process is writing into.
         RunError: the loss is not finite, the disk is full, no video can be read.
     """
     here = place(config.processes)
@@ -68,14 +71,17 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     model, spec = _network(config, learned.labels)
     out = run_folder(config)
     if here.first:
-        _open_folder(out, config)
-    if (out / "recognizer" / "card.json").is_file():
-        say(f"{out}: this run is finished; to train anew, give another --out")
-        return out
-    say(_summary(config, manifest, learned, spec, out))
-    module = _fit(config, manifest, learned, model, spec, out, say, here)
-    if here.first:
-        _save(config, learned, module, spec, out, say)
+        _require_run_folder(out)
+    with held(out) if here.first else nullcontext():
+        if here.first:
+            _open_folder(out, config)
+        if (out / "recognizer" / "card.json").is_file():
+            say(f"{out}: this run is finished; to train anew, give another --out")
+            return out
+        say(_summary(config, manifest, learned, spec, out))
+        module = _fit(config, manifest, learned, model, spec, out, say, here)
+        if here.first:
+            _save(config, learned, module, spec, out, say)
     return out
 
 
@@ -85,23 +91,37 @@ def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[VideoModel, 
     model = create_model(config.model, num_classes=len(labels), **frames, **config.options)
     spec = ClipSpec.from_dict({**model.clip_spec.to_dict(), **config.clip})
     if config.weights is not None:
-        start_from(model, config.weights)
+        start(model, config, labels)
     return model, spec
 
 
+def _require_run_folder(out: Path) -> None:
+    """Refuses a folder of other things."""
+    if (out / "config.yaml").exists() or not out.exists():
+        return
+    if not out.is_dir() or any(path.name != LOCK for path in out.iterdir()):
+        raise KinemaError(f"{out}: exists and is not a run folder; give another --out")
+
+
 def _open_folder(out: Path, config: TrainConfig) -> None:
-    """Makes the folder this run's own; raises `KinemaError` when it is somebody else's."""
+    """Makes the folder this run's own; raises `KinemaError` when it is another run's."""
+    for folder in (out, out / "checkpoints", out / "recognizer"):
+        clear_parts(folder)
     path = out / "config.yaml"
     if path.exists():
-        old = yaml.safe_load(path.read_text(encoding="utf-8"))
+        try:
+            old = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise KinemaError(f"{path}: not YAML; restore it, or give another --out") from error
         changed = differences(completed(old) if isinstance(old, dict) else {}, config.to_dict())
         begun = found(out / "checkpoints") or (out / "recognizer").exists()
         if changed and begun:
-            raise KinemaError(f"{out}: holds another run, which differs in {', '.join(changed)}; give another --out")
+            mend = "give another --out"
+            if changed == ["epochs"] and (out / "recognizer").exists():
+                mend += f", and --weights {out} to start from what it learned: its own schedule has ended"
+            raise KinemaError(f"{out}: holds another run, which differs in {', '.join(changed)}; {mend}")
         if not changed:
             return
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise KinemaError(f"{out}: exists and is not a run folder; give another --out")
     text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
     replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
 
@@ -121,16 +141,18 @@ def _fit(
 ) -> Training:  # fmt: skip
     accelerator = "auto" if config.device == "auto" else config.device.split(":")[0]
     cuda = torch.cuda.is_available() and accelerator in ("auto", "cuda")
+    if config.precision == "16" and not cuda:
+        raise KinemaError("precision is 16, which needs a GPU: use bf16 or 32 on a CPU")
     loader, batches = train_loader(learned, learned.labels, spec, config, cuda, here)
     checked = None
     if config.val_split is not None:
         checked = val_loader(manifest.split(config.val_split), learned.labels, spec, config, cuda, here)
-    module = Training(model, spec, config, batches.steps)
+    module = Training(model, spec, config, batches.steps, fingerprint(learned))
     if config.multigrid.cycles != "none":
         say("\n".join(describe(batches.steps)))
     twins = config.twins
-    together = config.batch if twins.gather else config.batch // here.world
-    doubt = doubts(together, len(learned.labels), twins.beta, twins.weight, centre=twins.centre)
+    at_once = config.batch if twins.gather else config.batch // here.world
+    doubt = doubts(at_once, len(learned.labels), twins.beta, twins.weight, centre=twins.centre)
     if doubt:
         say(f"note: {doubt}")
     _quiet()
@@ -152,18 +174,47 @@ def _fit(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    start = newest(out / "checkpoints", say, tidy=here.first)
-    if start:
-        epoch, step = done(start)
-        say(f"going on from {start}")
+    begun = newest(out / "checkpoints", say, tidy=here.first)
+    if begun:
+        epoch, step = done(begun)
+        say(f"going on from {begun}")
         # Reader processes begin to fetch before Lightning tells the epoch to the sampler, and Lightning does not skip.
         batches.go_on(epoch, step)
     try:
-        with room_for_readers(loader.num_workers), denormals_as_zero():
-            trainer.fit(module, loader, checked, ckpt_path=start, weights_only=True)
+        with _in_one_sentence(out), together(), room_for_readers(loader.num_workers), denormals_as_zero():
+            trainer.fit(module, loader, checked, ckpt_path=begun, weights_only=True)
+    except BaseException:
+        if trainer.strategy.launcher is not None:  # processes that Lightning has started would wait for this one
+            trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
+        raise
+    return module
+
+
+@contextmanager
+def _in_one_sentence(out: Path) -> Iterator[None]:
+    """What ends a training from outside, as a person would say it."""
+    try:
+        yield
     except SystemExit as stop:  # what Lightning makes of Ctrl-C and of SIGTERM, the latter with status 0
         raise RunError(f"{out}: interrupted; the same command goes on from its newest checkpoint") from stop
-    return module
+    except torch.OutOfMemoryError as error:
+        raise RunError(
+            f"{out}: the memory of the device is full; lower batch and with it optim.lr, and give another --out"
+        ) from error
+    except RuntimeError as error:
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        raise RunError(
+            f"{out}: a process that reads videos was killed (memory or /dev/shm full, or a decoder crashed); the same "
+            "command goes on, with fewer --workers or more memory"
+        ) from error
+    except OSError as error:  # of a logger
+        if error.errno not in FULL:
+            raise
+        raise RunError(
+            f"{out}: cannot be written ({error.strerror}); free space, and the same command goes on from its newest "
+            "checkpoint"
+        ) from error
 
 
 def _devices(config: TrainConfig, here: Place) -> dict[str, Any]:
@@ -183,7 +234,8 @@ def _devices(config: TrainConfig, here: Place) -> dict[str, Any]:
 def _save(
     config: TrainConfig, learned: Manifest, module: Training, spec: ClipSpec, out: Path, say: Callable[[str], None]
 ) -> None:
-    expected, failed = len(learned.samples), len(module.failures)
+    # A file may hold several of the clips.
+    expected, failed = len(learned.samples), sum(sample.path in module.failures for sample in learned.samples)
     if module.failures or module.val_failures:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")

@@ -151,8 +151,8 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
 def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportReport:
     """Puts tensors under the names of another release, or of this library, into a network.
 
-    Which releases a family knows, its `*_weights` module says. What fits is loaded, the report names everything that
-    does not; of two tensors for the same place that differ, the second does not.
+    Which releases a family knows, its module in `kinema.weights.names` says. What fits is loaded, the report names
+    everything that does not; of two tensors for the same place that differ, the second does not.
     """
     own = model.state_dict()
     names = _names(model)
@@ -226,7 +226,8 @@ def start_from(model: VideoModel, source: str | Path) -> ImportReport:
         KinemaError: it does not exist or does not fit; what was loaded before that is left in the network.
     """
     name = str(model.architecture["name"])
-    report = import_weights(model, read_tensors(locate(source, name)))
+    network = model.backbone if isinstance(model, Attached) else model  # what a release may be of
+    report = import_weights(model, read_tensors(locate(source, str(network.architecture["name"]))))
     if not report.complete:
         other = f"give weights of {name} with the same options"
         kinds = [

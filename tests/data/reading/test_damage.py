@@ -12,6 +12,7 @@ import pytest
 from data.full_decode import Library, assert_frames, full_decode, stored_order
 from data.odd_containers import late_stream
 from data.odd_videos import FRAMES, write_odd, write_video
+from PIL import Image
 
 from kinema.data.reading.picture import Picture
 from kinema.data.video import VideoReader, open_video, probe
@@ -42,6 +43,31 @@ def test_broken_files_are_refused_in_one_sentence(tmp_path: Path, capfd: pytest.
     assert caught.value.path == str(path)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.JPEG", "a.webp", "a.bmp", "a.tif", "no suffix", "a.mp4"])
+def test_a_single_picture_is_no_video(tmp_path: Path, name: str) -> None:
+    kind = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF"}.get(Path(name).suffix, "JPEG")
+    picture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / name, format=kind)
+    with pytest.raises(UnreadableVideo) as caught:
+        probe(tmp_path / name)
+    assert caught.value.reason == "it is a single picture, not a video: give the folder that holds all pictures"
+
+
+@pytest.mark.parametrize("name", ["many.mjpeg", "many.mjpg", "animation.gif", "animation.png"])
+def test_pictures_in_a_row_are_a_video(tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)) for _ in range(5)]
+    if name.startswith("many"):
+        with (tmp_path / name).open("wb") as file:
+            for picture in pictures:
+                picture.save(file, format="JPEG")
+    else:
+        pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:], duration=100)
+    with open_video(tmp_path / name) as video:
+        assert video.info.frames == 5
+        assert len(video.read([0, 4])) == 2
 
 
 def test_a_cut_off_file_gives_what_it_holds(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -142,7 +142,8 @@ def _remarks(
         found.append(Finding("warning", "empty-classes", message, tuple(n for n in labels.names if n in empty)))
     if twice:
         name, paths = next(iter(twice.items()))
-        message = f"{count(len(twice), 'video')} lie in {source.root} more than once ({name} as {paths[0]} and "
+        verb = "lies" if len(twice) == 1 else "lie"
+        message = f"{count(len(twice), 'video')} {verb} in {source.root} more than once ({name} as {paths[0]} and "
         message += f"{paths[1]}): the first is taken, move the others elsewhere"
         found.append(Finding("warning", "twice", message, tuple(" = ".join(paths) for paths in twice.values())))
     return found

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +69,8 @@ def generate(
         out: a folder that is new, empty, or holds puppets.
         seed: not negative; all randomness comes from it. The number of workers does not change a byte.
         train: clips of every class in the split `train`.
-        test: clips of every class in the split `test`.
-        speed: clips of every class in the split `speed`, faster and slower than in the other two.
+        test: clips of every class in the split `test`; 0 leaves it out.
+        speed: clips of every class in the split `speed`, faster and slower than in the other two; 0 leaves it out.
         size: side of the square picture, an even number of at least 64 pixels.
         workers: processes; None is one for every core that this process may use, 1 works in this process.
         progress: called with the performances done and their total.
@@ -154,8 +155,9 @@ def _check(seed: int, counts: dict[str, int], size: int, workers: int | None) ->
     if seed < 0:
         raise KinemaError(f"seed is {seed}: give a whole number that is not negative")
     for split, count in counts.items():
-        if not 1 <= count <= 9999:
-            raise KinemaError(f"{split} is {count} clips of a class: give 1 to 9999")
+        least = 1 if split == "train" else 0
+        if not least <= count <= 9999:
+            raise KinemaError(f"{split} is {count} clips of a class: give {least} to 9999")
     if size < 64 or size % 2:
         raise KinemaError(f"size is {size} pixels: give an even number of at least 64")
     if workers is not None and workers < 1:
@@ -192,9 +194,19 @@ def _begin(out: Path, parameters: dict[str, int]) -> None:
     for split in SPLITS:
         for label in LABELS:
             folder = out / split / label
-            folder.mkdir(parents=True, exist_ok=True)
             for clip in folder.glob("[0-9][0-9][0-9][0-9].mp4"):
                 clip.unlink()
+            if parameters[split]:
+                folder.mkdir(parents=True, exist_ok=True)
+            else:
+                _remove_empty(folder)
+        _remove_empty(out / split)
+
+
+def _remove_empty(folder: Path) -> None:
+    """A split without clips has no folders: they would be classes without a video to whoever reads the folders."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _finish(out: Path, rows: Iterable[dict[str, str]]) -> None:

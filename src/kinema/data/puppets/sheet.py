@@ -30,7 +30,7 @@ def contact_sheet(folder: Path, out: Path, *, split: str = "test", columns: int 
         The PNG file.
 
     Raises:
-        KinemaError: the folder holds no puppets, the split is unknown, or a clip cannot be read.
+        KinemaError: the folder holds no puppets, the split is unknown or empty, or a clip cannot be read.
     """
     manifest = Path(folder) / "manifest.csv"
     if not manifest.is_file():
@@ -42,6 +42,8 @@ def contact_sheet(folder: Path, out: Path, *, split: str = "test", columns: int 
         for row in csv.DictReader(file):
             if row["split"] == split:
                 paths.setdefault(row["label"], []).append(row["path"])
+    if not paths:
+        raise KinemaError(f"{manifest} has no clip in the split {split!r}: give another split")
     rows = []
     for rank, label in enumerate(label for action in ACTIONS for label in action.labels if label in paths):
         # other clips for every class, so that the sheet does not show the same scene forwards and backwards

@@ -25,15 +25,15 @@ def open_video_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     if path.stat().st_size == 0:
         raise UnreadableVideo(path, "the file is empty (0 bytes): copy or download it again")
     try:
-        # An absolute path, for FFmpeg takes "a:b.mp4" for a protocol; files only, for a playlist may name the network.
-        container = av.open(
-            str(path.absolute()), metadata_errors="replace", container_options={"protocol_whitelist": "file"}
-        )
+        container = _open(path)
     except av.FFmpegError as error:
         raise UnreadableVideo(path, _why_not_opened(path, error)) from error
     if container.format.name == "tty":  # FFmpeg draws any text file as a film of its letters
         container.close()
         raise UnreadableVideo(path, "it is a text file, not a video")
+    if _is_picture(path, container):
+        container.close()
+        raise UnreadableVideo(path, "it is a single picture, not a video: give the folder that holds all pictures")
     videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     best = container.streams.best("video")
     stream = best if best in videos else next(iter(videos), None)
@@ -47,6 +47,19 @@ def open_video_stream(path: Path) -> tuple[InputContainer, VideoStream]:
         if other is not stream:
             other.discard = Discard.all
     return container, stream
+
+
+def _open(path: Path) -> InputContainer:
+    # An absolute path, for FFmpeg takes "a:b.mp4" for a protocol; files only, for a playlist may name the network.
+    return av.open(str(path.absolute()), metadata_errors="replace", container_options={"protocol_whitelist": "file"})
+
+
+def _is_picture(path: Path, container: InputContainer) -> bool:
+    """Whether FFmpeg took it for a picture: `image2`, or such as `jpeg_pipe`, which many in a row are too."""
+    if not container.format.name.endswith("_pipe"):
+        return container.format.name == "image2"
+    with _open(path) as again:  # what was read of the first one would be missing afterwards
+        return sum(packet.size > 0 for packet, _ in zip(again.demux(), range(2), strict=False)) < 2
 
 
 def _why_not_opened(path: Path, error: av.FFmpegError) -> str:

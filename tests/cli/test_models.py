@@ -1,0 +1,87 @@
+"""`kinema models`: the zoo as a table, and the options of one network."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from kinema.cli import main
+from kinema.cli.models import _texts
+from kinema.clip_spec import ClipSpec
+from kinema.models import create_model, find, list_models
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KINEMA_CACHE", str(tmp_path / "cache"))
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["models", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # makes Rich believe that it prints to a terminal
+    monkeypatch.setenv("COLUMNS", "80")
+    names = list_models("*efficientnet*")
+    out = re.sub(r"\x1b\[[\d;]*m", "", printed(capsys, "*efficientnet*"))
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for name in names:
+        (line,) = (line for line in lines if line.startswith(f" {name} "))
+        assert re.search(r" 8 +224 +\d+\.\d\d M +\d+\.\d\d G *$", line)
+
+
+def test_options_of_one_network(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "stm_r18", "--options")
+    assert out.startswith("stm_r18: STM, ICCV 2019")
+    assert '  --options.mode "stm"\n      `stm`, one of its halves `cstm` or `cmm`' in out
+    assert "--options.num_classes" not in out
+    assert "--options.frames" not in out
+    assert "  --clip.crop 224\n      height and width, in pixels" in out
+    told = json.loads(printed(capsys, "stm_r18", "--options", "--json"))
+    assert (told["model"], told["options"]["reduction"]["default"]) == ("stm_r18", 16)
+    assert told["clip"]["frames"]["default"] == create_model("stm_r18", num_classes=2, width=0.0625).clip_spec.frames
+    assert told["options"]["class_regularisation"]["about"]
+
+
+def test_what_is_told_is_what_create_model_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    told = json.loads(printed(capsys, "tsn_r18", "--options", "--json"))["options"]
+    small = {key: field["default"] for key, field in told.items()} | {"width": 0.0625}
+    bounds = small.pop("class_regularisation_bounds")
+    create_model("tsn_r18", num_classes=2, **small)
+    create_model("tsn_r18", num_classes=2, **small | {"class_regularisation": [0.9] * 4}, **{
+        "class_regularisation_bounds": bounds})  # fmt: skip
+
+
+def test_a_pattern_of_one_network_is_enough_and_of_several_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, "srtg_r3d_15", "--options").startswith("srtg_r3d_152: ")
+    assert printed(capsys, "r3d_50", "--options").startswith("r3d_50: ")  # others contain this name
+    assert main(["models", "stm_*", "--options"]) == 2
+    assert "'stm_*' matches 3: give a whole name" in capsys.readouterr().err
+    assert main(["models", "nothing such", "--options"]) == 2
+    assert "no model matches 'nothing such'" in capsys.readouterr().err
+
+
+def test_the_explanations_are_broken_at_the_width_of_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, printed(capsys, "stm_r18", "--options").splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", sorted({min(n for n in list_models() if find(n).build is find(name).build)
+                                         for name in list_models()}))  # fmt: skip
+def test_every_option_of_every_family_is_explained(name: str) -> None:
+    texts = _texts(find(name).build)
+    assert not [key for key in find(name).options() if not texts.get(key) and key not in ("num_classes", "frames")]
+
+
+def test_every_field_of_a_clip_is_explained() -> None:
+    texts = _texts(ClipSpec)
+    assert all(texts.get(key) for key in ClipSpec().to_dict())

@@ -1,0 +1,116 @@
+"""What a person gets to read who makes a mistake in a recipe or in the words of `kinema train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kinema.cli import main
+
+BASE = {"model": "tsn_r18", "data": "no/such/folder"}
+READ = "no folder or CSV at 'no/such/folder'"  # everything before the data was taken
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one sentence of a command that ends with status 2, without the name of the program."""
+    assert main(["train", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("kinema: ")
+    assert "kinema: kinema" not in err
+    return err.removeprefix("kinema: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"epoch": 3}, "unknown key 'epoch': did you mean 'epochs'?"),
+        ({"optim": {"lrr": 1}}, "unknown key of optim 'lrr': did you mean 'lr'? (known are lr, momentum, nesterov,"),
+        ({"twins": {"xyzzy": 1}}, "unknown key of twins 'xyzzy': known are beta, centre, gather, joint, weight"),
+        ({"clip": {"croop": 3}}, "unknown key of clip 'croop': did you mean 'crop'"),
+        ({"photometric": {"odds": {"grayscal": 0.2}}}, "did you mean 'grayscale'?"),
+        ({"optim": {"lr": "many"}}, "optim.lr takes a number, not 'many'"),
+        ({"batch": 1.5}, "batch takes a whole number, not '1.5'"),
+        ({"strict": "perhaps"}, "strict takes true or false, not 'perhaps'"),
+        ({"weights": 3}, "weights takes a text or null, not '3'"),
+        ({"clip": 3}, "clip takes names with values, {name: value}, not '3'"),
+        ({"augment": {"jitter": 32}}, "augment.jitter takes 2 whole numbers such as 256, 320, not '32'"),
+        ({"optim": {"milestones": [1, "b"]}}, "optim.milestones takes whole numbers such as 30, 40, 60, not 'b'"),
+        ({"optim": {"schedule": "stepp"}}, "unknown optim.schedule 'stepp': did you mean 'step'?"),
+        ({"photometric": {"kinds": ["x"]}}, "photometric.kinds takes names such as gaussian_blur"),
+        ({"precision": 16}, "precision takes 32 or bf16 or 16: write 16 in quotes"),
+        ({"optim": 3}, "optim is 3: give its fields, lr, momentum"),
+        ({"optim": {"lr": -1}}, "optim.lr is -1.0: give a number above 0"),
+        ({"seed": None}, "seed has no value: remove the line"),
+        ({"optim": {"lr": None}}, "optim.lr has no value: remove the line"),
+        ({"model": None}, "model must be given"),
+    ],
+)
+def test_a_mistake_in_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path, fields: dict, sentence: str) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(yaml.safe_dump({**BASE, **fields}))
+    found = said(capsys, str(recipe), "--batch", "2")
+    assert found.startswith(f"{recipe}: ")
+    assert sentence in found
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("model: [a\nb: c\n", "line 2: not YAML ("),
+        ("- a\n- b\n", "holds no fields: write them as name: value"),
+        ("just text", "holds no fields"),
+        ("", "holds no fields"),
+    ],
+)
+def test_a_file_that_is_no_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, sentence: str) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(text)
+    found = said(capsys, str(recipe))
+    assert found.startswith(str(recipe))
+    assert sentence in found
+
+
+def test_a_recipe_may_leave_data_to_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("model: tsn_r18\n")
+    assert said(capsys, str(recipe)) == "--data must be given; see kinema train --help"
+    assert READ in said(capsys, f"--recipe={recipe}", "--data", BASE["data"])
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "not a text file of YAML" in said(capsys, str(tmp_path / "bytes.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--augment.jitter", "240,300"], READ),
+        (["--augment.jitter", "240", "300"], READ),
+        (["--augment.jitter", "240,", "300"], READ),
+        (["--augment.jitter=240,300"], READ),
+        (["--augment.jitter", "[240,300]"], READ),
+        (["--optim.milestones", "3", "4", "5", "--batch", "3"], READ),
+        (["--photometric.kinds", "contrast,brightness"], READ),
+        (["--augment.jitter", "240"], "--augment.jitter takes 2 whole numbers such as 256,320, not '[240]'"),
+        (["--optim.lr", "x"], "--optim.lr takes a number, not 'x'; see kinema train --help"),
+        (["--optim.lr"], "--optim.lr needs a value: give a number"),
+        (["--optim.milestones"], "--optim.milestones needs a value: give whole numbers such as 30,40,60"),
+        (["--optim.milestons", "3"], "unknown argument --optim.milestons: did you mean --optim.milestones?"),
+        (["--precision", "16"], READ),
+        (["--precision", "b16"], "unknown --precision 'b16': did you mean 'bf16' or '16'?"),
+        (["--clip.croop", "3"], "unknown key of clip 'croop': did you mean 'crop'"),
+        (["extra"], "unknown argument extra: remove it"),
+    ],
+)
+def test_words(capsys: pytest.CaptureFixture[str], words: list[str], sentence: str) -> None:
+    assert sentence in said(capsys, "--model", "tsn_r18", "--data", BASE["data"], *words)
+
+
+def test_recipes_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    found = said(capsys, "stm_ssv3")
+    assert found.startswith("unknown recipe 'stm_ssv3': did you mean 'stm_ssv2'")
+    assert "kinema recipes" in found
+    assert said(capsys, "stm_ssv2", "--data", "something_v2:/no/such/folder").startswith("no folder '/no/such/folder'")
+    assert said(capsys, "--recipe", "cr_hacs", "--data", "hacs").startswith("hacs is a catalogue without its folder")

@@ -1,0 +1,44 @@
+"""The options of all networks: what `kinema models NAME --options` tells of them, and what is no value of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import docstring_parser
+import pytest
+
+from kinema.errors import KinemaError
+from kinema.models import VideoModel, create_model, find, list_models
+
+BUILDERS = sorted({find(name).build for name in list_models()}, key=lambda build: build.__name__)
+
+
+@pytest.mark.parametrize("build", BUILDERS, ids=lambda build: build.__name__)
+def test_options_are_explained_where_they_stand_and_closed_ones_name_every_value(
+    build: Callable[..., VideoModel],
+) -> None:
+    fixed = set.intersection(*(set(entry.preset) for entry in map(find, list_models()) if entry.build is build))
+    told = {p.arg_name: p.description or "" for p in docstring_parser.parse(build.__doc__ or "").params}
+    for key, kind in get_type_hints(build).items():
+        if key in fixed or key == "return":
+            continue
+        assert told[key]
+        assert not told[key].startswith("see "), key  # a person at a terminal has no docstring of something else
+        for value in get_args(kind) if get_origin(kind) is Literal else ():
+            assert f"`{value}`" in told[key], (key, value)
+
+
+@pytest.mark.parametrize("build", BUILDERS, ids=lambda build: build.__name__)
+def test_what_is_no_value_of_an_option_is_one_sentence(build: Callable[..., VideoModel]) -> None:
+    name = next(name for name in list_models() if find(name).build is build)
+    wrong: dict[str, tuple[Any, ...]] = {"dropout": (1, -0.1, "0.5", True, None)}
+    for key, parameter in find(name).options().items():
+        if isinstance(parameter.default, bool):
+            wrong[key] = ("no", 1, None)
+        elif get_origin(get_type_hints(build)[key]) is Literal:
+            wrong[key] = ("nothing such", 1, None)
+    for key, values in wrong.items():
+        for value in values:
+            with pytest.raises(KinemaError, match=key):
+                create_model(name, num_classes=2, width=0.0625, **{key: value})

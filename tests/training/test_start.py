@@ -1,0 +1,75 @@
+"""Weights to start from, and whose labels their classifier means."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kinema.clip_spec import ClipSpec
+from kinema.errors import KinemaError
+from kinema.models import VideoModel, create_model
+from kinema.recognizer import Recognizer
+from kinema.training.config import TrainConfig
+from kinema.training.start import start
+
+LABELS = ("jump", "run", "walk")
+CR = {"class_regularisation": [0.9, 0.8, 0.7, 0.6]}
+
+
+def network(seed: int = 1, classes: int = 3, **options: object) -> VideoModel:
+    torch.manual_seed(seed)
+    return create_model("stm_r18", num_classes=classes, frames=4, width=0.0625, **options)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    Recognizer(network(), LABELS, ClipSpec(frames=4, crop=32)).save(tmp_path / "run" / "recognizer")
+    return tmp_path / "run"
+
+
+def started(source: Path, labels: tuple[str, ...], learn: str = "all") -> VideoModel:
+    model = network(seed=2, classes=len(labels), **(CR if learn == "class_regularisation" else {}))
+    given = TrainConfig("stm_r18", "my data", weights=str(source), learn=learn)  # type: ignore[arg-type]
+    start(model, given, labels)
+    return model
+
+
+def test_a_classifier_of_the_same_labels_is_taken_over_in_their_order(source: Path) -> None:
+    old = network()
+    same, other = started(source, LABELS), started(source, ("walk", "jump", "run"))
+    for model in (same, other):
+        assert torch.equal(model.state_dict()["stem.conv.weight"], old.state_dict()["stem.conv.weight"])
+    assert torch.equal(same.classifier.weight, old.classifier.weight)
+    for mine, theirs in enumerate((2, 0, 1)):
+        assert torch.equal(other.classifier.weight[mine], old.classifier.weight[theirs])
+        assert torch.equal(other.classifier.bias[mine], old.classifier.bias[theirs])
+
+
+@pytest.mark.parametrize("part", ["", "recognizer", "recognizer/model.safetensors"])
+def test_as_many_other_labels_get_a_new_classifier(part: str, source: Path) -> None:
+    model = started(source / part, ("eat", "run", "walk"))
+    assert torch.equal(model.classifier.weight, network(seed=2).classifier.weight)
+    assert torch.equal(model.state_dict()["stem.conv.weight"], network().state_dict()["stem.conv.weight"])
+
+
+def test_of_a_file_the_number_of_classes_decides(source: Path, tmp_path: Path) -> None:
+    shutil.copy(source / "recognizer" / "model.safetensors", tmp_path / "weights.safetensors")
+    model = started(tmp_path / "weights.safetensors", ("eat", "run", "walk"))
+    assert torch.equal(model.classifier.weight, network().classifier.weight)
+    assert started(tmp_path / "weights.safetensors", ("eat", "run")).classifier.out_features == 2
+
+
+def test_a_new_classifier_that_would_never_learn_is_refused(source: Path, tmp_path: Path) -> None:
+    assert torch.equal(started(source, LABELS, "class_regularisation").classifier.weight, network().classifier.weight)
+    sentence = "run: its classifier is not one of the labels of my data, and does not learn .*: give weights"
+    for labels in (("eat", "run", "walk"), ("run", "walk")):
+        with pytest.raises(KinemaError, match=sentence):
+            started(source, labels, "class_regularisation")
+    kept = {k: v.contiguous() for k, v in network().state_dict().items() if "classifier" not in k}
+    save_file(kept, tmp_path / "run.safetensors")
+    with pytest.raises(KinemaError, match="does not learn"):
+        started(tmp_path / "run.safetensors", LABELS, "class_regularisation")
