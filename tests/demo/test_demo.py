@@ -36,3 +36,5 @@ def test_the_whole_story_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixt
         assert word in page
     assert re.search(r"stm_r18 takes [\d.]+ times as long as tsn_r18 where the two take turns", page)
     assert (out / "stm_r18" / "recognizer" / "card.json").is_file()
+    assert main(["compare", str(out / "tsn_r18"), str(out / "stm_r18")]) == 0
+    assert "16 videos that both were tested on" in capsys.readouterr().out

@@ -20,6 +20,7 @@ from kinema.demo.page import Contestant, Story, write_page
 from kinema.errors import KinemaError
 from kinema.evaluation.cost import count, environment
 from kinema.evaluation.latency import Ratio, latency, latency_ratio
+from kinema.evaluation.results import Test, write_results
 from kinema.evaluation.runner import evaluate
 from kinema.evaluation.statistics import mcnemar, pair_accuracy, paired_bootstrap
 from kinema.recognizer import Recognizer, versions
@@ -101,6 +102,7 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
         _protocol(config, recognizer.spec, manifest), {**environment(), **versions()}, ratio,
     )  # fmt: skip
     write_page(story, out / "index.html")
+    say(f"   more of both: kinema compare {out / second.name} {out / first.name}")
     say(
         f"7. {time.perf_counter() - began:.0f} s in all; the page with curves, confusion and cost: {out / 'index.html'}"
     )
@@ -120,6 +122,9 @@ def _contest(
         split: evaluate(recognizer, manifest.split(split), views=VIEWS, batch=32, train_labels=train_labels)
         for split in ("test", "speed")
     }
+    for split, result in results.items():
+        tested = Test(str(out / name), str(data), split, f"{VIEWS[0]}x{VIEWS[1]}")
+        write_results(out / name / f"test-{split}", result, recognizer, tested)
     test = results["test"]
     pairs = pair_accuracy([s.label for s in test.samples], test.scores, test.labels, reversal_pairs())
     m, spec = test.metrics, recognizer.spec
