@@ -312,3 +312,13 @@ def test_spatial_attention_in_half_precision_does_not_overflow() -> None:
     x = torch.full((1, 64, 1, 1, 1), -3000.0, dtype=torch.float16)  # the sum is beyond float16
     y = spatial_attention(torch.cat([x, -x, x * 0], 3))
     assert y.dtype == torch.float16 and y.flatten().tolist() == [0, 1, 0.5]
+
+
+@pytest.mark.parametrize("normalise", ["row", "matrix"])
+def test_nearly_equal_weights_have_bounded_gradients(normalise: str) -> None:
+    k = (1e-7 * torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    kernels = directional_kernels(k, torch.ones(4, 4), normalise)  # type: ignore[arg-type]
+    assert kernels.min() >= -1 and kernels.max() <= 1
+    kernels.sum().backward()
+    assert k.grad is not None
+    assert k.grad.abs().max() < 1e5

@@ -18,6 +18,8 @@ Direction = Literal["bi", "uni", "none"]
 Normalise = Literal["matrix", "row", "affine", "none"]
 Mask = Literal["progressive", "bilinear"]
 
+_SMALLEST_SPAN = 1e-4
+
 
 def visibility(t_in: int, t_out: int, mask: Mask = "progressive") -> Tensor:
     """How much of each input step an output step may look at; T' T in [0, 1], the first column is never 0.
@@ -40,7 +42,7 @@ def directional_kernels(k: Tensor, seen: Tensor, normalise: Normalise = "matrix"
     not see is exactly 0 in the result. `matrix` scales all that a channel sees linearly to [-1, 1], as the text reads;
     the first row holds a single 1 there, so that long rows are pressed together near -1. `row` scales each row by
     itself, `affine` is 2 p - 1, `none` leaves the softmax, a weighted mean. Equal weights, which have no range that
-    could be scaled, become 1.
+    could be scaled, become 1; a range below 1e-4 is not stretched to the whole, or its gradient would have no bound.
     """
     with full_precision(k):
         seen = seen.float()
@@ -55,7 +57,7 @@ def directional_kernels(k: Tensor, seen: Tensor, normalise: Normalise = "matrix"
             low = weights.masked_fill(hidden, 2).amin(over, keepdim=True)
             span = weights.amax(over, keepdim=True) - low
             flat = span == 0
-            scaled = torch.where(flat, 1.0, 2 * (weights - low) / torch.where(flat, 1.0, span) - 1)
+            scaled = torch.where(flat, 1.0, 2 * (weights - low) / span.clamp_min(_SMALLEST_SPAN) - 1)
         return scaled.masked_fill(hidden, 0)
 
 
