@@ -47,6 +47,8 @@ def run(args: Namespace) -> None:
 def _print(found: Comparison, top: int) -> None:
     a, b, d, m = found.first, found.second, found.difference, found.mcnemar
     print(f"{b.name} against {a.name}, {found.videos} videos that both were tested on")
+    for remark in found.remarks:  # before the figures, which they may take the ground from
+        print(f"note: {remark}")
     print_table(("", "top-1", "95 % interval", "mean class", "coverage of these videos", "of the whole test"),
                 [_row(a), _row(b)])  # fmt: skip
     print(
@@ -73,8 +75,6 @@ def _print(found: Comparison, top: int) -> None:
             f", the first {top} of {len(found.pairs)}" if len(found.pairs) > top else ""))  # fmt: skip
         print_table(("classes", "videos", a.name, b.name),
                     [(" / ".join(p.labels), p.videos, p.first, p.second) for p in found.pairs[:top]])  # fmt: skip
-    for remark in found.remarks:
-        print(f"note: {remark}")
 
 
 def _row(side: Side) -> tuple[str, ...]:

@@ -246,7 +246,8 @@ def _unread(first: Tested, second: Tested, said_a: Sequence[str | None], said_b:
             remarks.append(f"{failed} of the videos could not be read for {test.name} alone and count as its errors")
     if first.scores.root != second.scores.root:
         remarks.append(
-            f"the videos lay in {first.scores.root} and in {second.scores.root}: paired by their paths there"
+            f"the videos lay in {first.scores.root} and in {second.scores.root}: paired by their paths there, which is "
+            "right only if both folders hold the same videos"
         )
     return remarks
 
