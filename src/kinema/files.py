@@ -16,6 +16,13 @@ LOCK = ".lock"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk says
 
 
+def cache_folder() -> Path:
+    """Where Kinema keeps what it can make or fetch again: `$KINEMA_CACHE`, else `kinema` in the user's cache folder."""
+    if named := os.environ.get("KINEMA_CACHE"):
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kinema"
+
+
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Lets `write` fill a temporary file beside `path`, then puts it in its place in one step.
 

@@ -20,17 +20,12 @@ from typing import Any
 import kinema
 from kinema.data.video import VideoInfo, probe
 from kinema.errors import UnreadableVideo
+from kinema.files import cache_folder
 
 log = logging.getLogger(__name__)
 
 _FORMAT = f"1 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
 Entry = dict[str, Any]
-
-
-def cache_folder() -> Path:
-    """`$KINEMA_CACHE`, else `~/.cache/kinema`."""
-    named = os.environ.get("KINEMA_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "kinema"
 
 
 def default_workers() -> int:

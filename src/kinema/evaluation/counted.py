@@ -12,10 +12,9 @@ from pathlib import Path
 import torch
 
 import kinema
-from kinema.data.index import cache_folder
 from kinema.errors import RunError
 from kinema.evaluation.cost import Cost, count
-from kinema.files import replace_file
+from kinema.files import cache_folder, replace_file
 
 
 def counted(

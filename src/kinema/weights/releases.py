@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -19,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import kinema.files
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, RunError, unknown
 from kinema.models.registry import create_model
@@ -97,10 +97,8 @@ class Release:
 
 
 def cache_folder() -> Path:
-    """Where fetched weights are kept: `KINEMA_CACHE`, or `kinema` in the user's folder for such things."""
-    if own := os.environ.get("KINEMA_CACHE"):
-        return Path(own) / "weights"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kinema" / "weights"
+    """Where fetched weights are kept."""
+    return kinema.files.cache_folder() / "weights"
 
 
 @cache

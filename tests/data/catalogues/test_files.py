@@ -26,7 +26,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "root/videos").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere/again").symlink_to(tmp_path / "root")
     found = list_videos(tmp_path / "root", {"a"})["a"]
-    assert found[0] == f"{tmp_path}/root/videos/a.mp4" or f"{tmp_path}/root/videos/a.mp4" in found
+    assert f"{tmp_path}/root/videos/a.mp4" in found
     assert len(found) <= DEPTH
 
 
