@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from kinema.data.manifest import read_manifest
+from kinema.models import create_model
 from kinema.processes import Place
 from kinema.training.config import TrainConfig
 from kinema.training.loading import Batches
@@ -136,6 +137,19 @@ def test_where_one_process_fails_the_others_end_in_a_sentence(tiny: Path, tmp_pa
     done = kinema(*words, "--processes", "2", "--strict", "true", fails=True)
     assert f"kinema: {broken}: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_where_no_process_can_read_a_clip_no_weight_moves(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny.parent, tmp_path / "data")
+    for path in (tmp_path / "data").glob("train*.mp4"):
+        path.write_bytes(b"no video" * 50)
+    words = ["train", *TRAIN, "--data", str(tmp_path / "data" / "manifest.csv"), "--out", str(tmp_path / "run")]
+    done = kinema(*words, "--optim.weight_decay", "0.1", processes=2, fails=True)
+    assert "no video of the split 'train' could be read" in done.stderr
+    torch.manual_seed(0)
+    built = create_model("stm_r18", num_classes=2, frames=4, width=0.0625, dropout=0.0).state_dict()
+    saved = torch.load(tmp_path / "run" / "checkpoints" / "epoch-0002.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(saved[f"model.{name}"], value) for name, value in built.items())
 
 
 def test_bad_data_is_one_sentence(tmp_path: Path) -> None:

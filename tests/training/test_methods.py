@@ -59,6 +59,15 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
+def test_the_correlation_loss_is_in_the_metrics(tiny: Path, tmp_path: Path) -> None:
+    without, two = (
+        read_metrics(train(config(tiny, tmp_path / str(weight), twins=Twins(weight=weight)), say=str) / "metrics.csv")
+        for weight in (0.0, 0.01)
+    )
+    assert [row["twins_loss"] for row in without] == [None, None]
+    assert all(0 < row["twins_loss"] < 2.1 for row in two)  # of two classes: 2 plus beta times 2 at most
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_cut_off_after_any_step_it_ends_with_the_same_bits(
     name: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

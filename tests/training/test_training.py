@@ -8,7 +8,9 @@ import resource
 import shutil
 import signal
 from dataclasses import replace
+from math import cos, pi
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,7 +80,7 @@ def test_a_run_folder_holds_what_the_contract_names(whole: Path, tiny: Path) -> 
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert [row["step"] for row in rows] == [3, 6, 9]
     assert all(row["val_videos"] == 6 and 0 <= row["data_wait"] <= 1 for row in rows)
-    assert rows[-1]["lr"] == pytest.approx(0.0, abs=1e-12)  # the cosine has come to its end
+    assert 0 < rows[-1]["lr"] < rows[0]["lr"] / 10  # of the last step; the cosine is zero only after it
     recognizer = Recognizer.load(whole)
     assert recognizer.labels == ("go left", "go right")
     assert recognizer.spec.crop == 32
@@ -231,6 +233,41 @@ def test_a_batch_of_nothing_but_unreadable_videos_does_not_end_the_run(tiny: Pat
     run = train(config(data, tmp_path / "run", epochs=1, batch=1), say=str)
     assert Recognizer.load(run).card["training"]["coverage"] == {"expected": 12, "read": 11, "failed": 1}
     assert read_metrics(run / "metrics.csv")[0]["train_loss"] > 0
+
+
+def test_a_batch_of_which_nothing_could_be_read_moves_no_weight(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, plain, moved = with_broken_video(tiny, tmp_path / "data"), Training.optimizer_step, []
+
+    def look(module: Training, *args: Any) -> None:
+        before = [p.clone() for p in module.parameters()]
+        plain(module, *args)
+        moved.append(not all(map(torch.equal, before, module.parameters())))
+
+    monkeypatch.setattr(Training, "optimizer_step", look)
+    train(config(data, tmp_path / "run", epochs=2, batch=1, optim=Optim(lr=0.05, weight_decay=0.1)), say=str)
+    assert moved.count(False) == 2  # once an epoch
+    assert len(moved) == 24
+
+
+def test_the_ledger_is_there_before_the_end(tiny: Path, tmp_path: Path) -> None:
+    def stop(line: str) -> None:
+        if line.startswith("epoch 1"):
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(config(with_broken_video(tiny, tmp_path / "data"), tmp_path / "run"), say=stop)
+    assert "train go left 0.mp4" in (tmp_path / "run" / "training-ledger.csv").read_text()
+
+
+def test_the_rate_in_the_metrics_is_that_of_the_last_step_without_the_factors_of_parts(
+    tiny: Path, tmp_path: Path
+) -> None:
+    optim = Optim(lr=0.08, feature_rate=0.1, schedule="cosine", warmup=0.0)
+    run = train(config(tiny, tmp_path / "run", epochs=2, optim=optim), say=str)
+    rates = [row["lr"] for row in read_metrics(run / "metrics.csv")]
+    assert rates == pytest.approx([0.08 * (1 + cos(pi * step / 6)) / 2 for step in (2, 5)])
 
 
 def test_a_validation_video_that_cannot_be_read_is_wrong(tiny: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from kinema.data.transforms import to_input
 from kinema.errors import KinemaError, RunError
 from kinema.models import VideoModel
 from kinema.ops.recurrence import set_gate
-from kinema.processes import connection, everyones, several, total
+from kinema.processes import connection, everyones, total
 from kinema.training.config import TrainConfig
 from kinema.training.learning import freeze, keep_frozen, parameter_groups
 from kinema.training.mixing import mixup
@@ -28,7 +28,7 @@ from kinema.training.schedule import factor
 from kinema.training.sub_batches import SubBatches
 from kinema.training.twins import gather_logits, twins_loss
 
-COUNTS = ("loss", "hits", "clips", "val_hits", "val_videos")
+COUNTS = ("loss", "twins_loss", "hits", "clips", "val_hits", "val_videos")
 
 
 class Training(pl.LightningModule):
@@ -42,7 +42,8 @@ class Training(pl.LightningModule):
         average: the moving average of the network's weights, or None.
         failures: training videos that could not be read, path -> reason.
         val_failures: the same of the validation split.
-        tally: loss and hits of the epoch so far, summed over clips.
+        tally: losses and hits of the epoch so far, summed over clips.
+        readable: clips of the step, of all processes, that could be read.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Training(pl.LightningModule):
         grid = config.multigrid
         self.sub_batches = SubBatches(model) if grid.cycles != "none" and grid.sub_batches else None
         self.tally: dict[str, float] = dict.fromkeys(COUNTS, 0.0)
+        self.readable = 0.0
 
     @property
     def result(self) -> VideoModel:
@@ -83,10 +85,11 @@ class Training(pl.LightningModule):
             weight_decay=o.weight_decay,
             nesterov=o.nesterov,
         )
-        rate = torch.optim.lr_scheduler.LambdaLR(sgd, self._rate)
+        rate = torch.optim.lr_scheduler.LambdaLR(sgd, self.rate)
         return {"optimizer": sgd, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
-    def _rate(self, step: int) -> float:
+    def rate(self, step: int) -> float:
+        """Times `optim.lr`, the learning rate of a step of the whole training, from 0."""
         n = len(self.steps)
         return factor(self.config.optim, step / n, self.config.epochs) * self.steps[step % n].rate
 
@@ -97,18 +100,20 @@ class Training(pl.LightningModule):
         names = [key for key in ("clip", "twin", "label") if key in batch]
         return {**batch, **{key: batch[key].to(device, non_blocking=True) for key in names}}
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
-        """The loss of the batch; None where none of its videos could be read."""
+    def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Notes what could not be read."""
         for failure in batch["failures"]:
             if self.config.strict:
                 raise RunError(f"{failure.path}: {failure.reason}; mend or remove it, or train without --strict")
             self.failures[failure.path] = failure.reason
+        self.readable = total(len(batch["path"]))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """The loss of the batch."""
         n = len(batch["path"])
-        everywhere = total(n)
-        together = everywhere if self.config.twins.gather else n
-        if n == 0:
-            # Where processes learn together, each must take part in every step.
-            return self._nothing(together) if several() else None
+        together = self.readable if self.config.twins.gather else n
+        if n == 0:  # where processes learn together, each must take part in every step
+            return self._nothing(together)
         loss = self._loss(batch, batch_idx, together)
         if not torch.isfinite(loss):
             raise RunError(
@@ -118,7 +123,7 @@ class Training(pl.LightningModule):
         self.tally["loss"] += loss.item() * n
         self.tally["clips"] += n
         # The mean over processes of the gradients is then the gradient of the mean over all clips.
-        return loss * (n * self.trainer.world_size / everywhere)
+        return loss * (n * self.trainer.world_size / self.readable)
 
     def _nothing(self, together: float) -> Tensor:
         """A loss without a gradient, of a process without a clip: it gathers with the others, who would wait for it."""
@@ -149,9 +154,9 @@ class Training(pl.LightningModule):
         loss = torch.stack([F.cross_entropy(z, targets) for z in logits]).mean()
         if len(logits) == 2 and together > 1:  # a batch of which one clip could be read has no correlation
             given = [gather_logits(z) if config.twins.gather else z for z in logits]
-            loss = loss + config.twins.weight * twins_loss(
-                *given, beta=config.twins.beta, centre=config.twins.centre
-            )  # fmt: skip
+            correlation = twins_loss(*given, beta=config.twins.beta, centre=config.twins.centre)
+            self.tally["twins_loss"] += correlation.item() * n
+            loss = loss + config.twins.weight * correlation
         self.tally["hits"] += sum(int((z.argmax(1) == labels).sum()) for z in logits) / len(logits)
         return loss
 
@@ -168,9 +173,12 @@ class Training(pl.LightningModule):
         logits = self.model(torch.cat(parts)).split([len(part) for part in parts])
         return [torch.cat(logits[view::2]) for view in range(2)]
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """And after it the moving average."""
-        super().optimizer_step(*args, **kwargs)
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """And after it the moving average; no step where no process could read a clip, for weights would decay."""
+        if self.readable == 0:
+            optimizer_closure()
+            return
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.average is not None:
             self.average.update_parameters(self.model)
 
@@ -228,4 +236,4 @@ class Training(pl.LightningModule):
         if len(tallies) == here.world:
             self.tally.update(tallies[here.rank])
         elif here.first:  # as many processes as before are not here
-            self.tally.update({key: sum(tally[key] for tally in tallies) for key in COUNTS})
+            self.tally.update({key: sum(tally.get(key, 0.0) for tally in tallies) for key in COUNTS})

@@ -18,14 +18,18 @@ from kinema.ops.recurrence import open_rates
 from kinema.training.module import Training
 from kinema.training.multigrid import phases
 
-COLUMNS = ("epoch", "step", "lr", "train_loss", "train_top1", "val_top1", "val_videos", "seconds", "data_wait")
+LEDGER = "training-ledger.csv"
+COLUMNS = (
+    "epoch", "step", "lr", "train_loss", "twins_loss", "train_top1", "val_top1", "val_videos", "seconds", "data_wait",
+)  # fmt: skip
 
 
 class Report(pl.Callback):
-    """One line an epoch, a progress bar on a terminal, and one row of `metrics.csv` an epoch.
+    """One line an epoch, a progress bar on a terminal, a row of `metrics.csv` an epoch, and the ledger.
 
     Args:
-        path: of `metrics.csv`; rows of epochs that a resumed run has not reached yet are dropped.
+        path: of `metrics.csv`; rows of epochs that a resumed run has not reached yet are dropped. Beside it
+            `training-ledger.csv` names the videos that could not be read so far, where there are any.
         epochs: of the whole training.
         say: prints a line.
     """
@@ -87,8 +91,9 @@ class Report(pl.Callback):
         row = {
             "epoch": epoch,
             "step": trainer.global_step,
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "lr": pl_module.config.optim.lr * pl_module.rate(max(0, trainer.global_step - 1)),
             "train_loss": tally["loss"] / clips,
+            "twins_loss": tally["twins_loss"] / clips if pl_module.config.twins.weight else None,
             "train_top1": tally["hits"] / clips,
             "val_top1": tally["val_hits"] / tally["val_videos"] if tally["val_videos"] else None,
             "val_videos": int(tally["val_videos"]) or None,
@@ -97,6 +102,7 @@ class Report(pl.Callback):
         }
         self.rows.append(row)
         self._write()
+        write_ledger(self.path.with_name(LEDGER), pl_module)
         left = (time.perf_counter() - self.began) / max(1e-9, self.epochs_here) * (self.epochs - epoch)
         val = "" if row["val_top1"] is None else f", val top-1 {row['val_top1']:.1%}"
         self.say(
@@ -149,6 +155,17 @@ class Report(pl.Callback):
         writer.writeheader()
         writer.writerows(self.rows)
         replace_file(self.path, lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
+
+
+def write_ledger(path: Path, module: Training) -> None:
+    """The videos that a training could not read so far, with the reasons; no file where there is none."""
+    if not (module.failures or module.val_failures):
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", "error"))
+    writer.writerows(sorted({**module.val_failures, **module.failures}.items()))
+    replace_file(path, lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

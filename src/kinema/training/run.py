@@ -6,8 +6,6 @@ could not be read `training-ledger.csv`, and at the end `recognizer/`.
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 import signal
@@ -35,7 +33,7 @@ from kinema.training.loading import fingerprint, train_loader, val_loader
 from kinema.training.loggers import logger
 from kinema.training.module import Training
 from kinema.training.multigrid import describe
-from kinema.training.report import Report, read_metrics
+from kinema.training.report import LEDGER, Report, read_metrics
 from kinema.training.start import start
 from kinema.training.twins import doubts
 
@@ -237,19 +235,14 @@ def _save(
     # A file may hold several of the clips.
     expected, failed = len(learned.samples), sum(sample.path in module.failures for sample in learned.samples)
     if module.failures or module.val_failures:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("path", "error"))
-        writer.writerows(sorted({**module.val_failures, **module.failures}.items()))
-        replace_file(out / "training-ledger.csv", lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
         say(
             f"{failed} training and {len(module.val_failures)} validation videos could not be read; "
-            f"{out / 'training-ledger.csv'} names them"
+            f"{out / LEDGER} names them"
         )
         if failed >= expected:
             raise RunError(
                 f"{config.data}: no video of the split {config.train_split!r} could be read; "
-                f"see {out / 'training-ledger.csv'}"
+                f"see {out / LEDGER}"
             )
     rows = read_metrics(out / "metrics.csv")
     card = {
