@@ -230,6 +230,22 @@ def test_flip_map_is_symmetric_and_checked(tmp_path: Path) -> None:
         refused(file, "flip_map.json", part)
 
 
+def test_a_file_of_labels_gives_their_order(tmp_path: Path) -> None:
+    file = table(tmp_path, "path,label\na.mp4,walk\nb.mp4,cafe\u0301\n", "a.mp4", "b.mp4")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\ufeffwalk\r\n\r\nstand \r\ncaf\u00e9\r\n", encoding="utf-8")
+    assert read_manifest(file).labels == ("walk", "stand", "caf\u00e9")
+    for text, part in (
+        ("walk\ncaf\u00e8\n", "unknown label of the data 'caf\u00e9': did you mean 'caf\u00e8'?"),
+        ("walk\ncaf\u00e9\nwalk\n", "names 'walk' 2 times"),
+        ("\n", "names no label"),
+    ):
+        labels.write_text(text, encoding="utf-8")
+        refused(file, "labels.txt", part)
+    labels.write_bytes(b"walk\n\xff\n")
+    refused(file, "labels.txt is not UTF-8 (byte 5)")
+
+
 def test_trainable_needs_two_labels(tmp_path: Path) -> None:
     samples = (Sample("a", "x", "train"), Sample("b", "y", "test"))
     manifest = Manifest("data.csv", samples, ("x", "y"))

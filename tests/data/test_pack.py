@@ -46,6 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "list.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("path", "label", "split", "start", "end"), *rows])
     (folder / "flip_map.json").write_text('{"left": "right"}')
+    (folder / "labels.txt").write_text("stand\nright\nleft\n")
     return folder / "list.csv"
 
 
@@ -60,7 +61,7 @@ def snapshot(out: Path) -> dict[str, tuple[bytes, int]]:
 
 def test_the_manifest_means_the_same(data: Path, packed: Packed) -> None:
     old, new = read_manifest(data, check=False), read_manifest(packed.out, check=False)
-    assert new.labels == old.labels
+    assert new.labels == old.labels == ("stand", "right", "left")
     assert new.flip_map == {"left": "right", "right": "left"}
     for a, b in zip(old.samples, new.samples, strict=True):
         assert (b.label, b.split, b.start, b.end) == (a.label, a.split, a.start, a.end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,14 @@ import torch
 from safetensors.torch import save_file
 
 from kinema.clip_spec import ClipSpec
+from kinema.data.labels import read_labels
 from kinema.errors import KinemaError
 from kinema.models import VideoModel, create_model
 from kinema.recognizer import Recognizer
 from kinema.training.config import TrainConfig
 from kinema.training.start import start
+from kinema.weights import releases as module
+from kinema.weights.releases import Release, find_release
 
 LABELS = ("jump", "run", "walk")
 CR = {"class_regularisation": [0.9, 0.8, 0.7, 0.6]}
@@ -61,6 +65,35 @@ def test_of_a_file_the_number_of_classes_decides(source: Path, tmp_path: Path) -
     model = started(tmp_path / "weights.safetensors", ("eat", "run", "walk"))
     assert torch.equal(model.classifier.weight, network().classifier.weight)
     assert started(tmp_path / "weights.safetensors", ("eat", "run")).classifier.out_features == 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_of_a_release_the_names_of_its_outputs_decide(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published with 174 outputs: they mean the data's labels where those are the official ones, in whatever order."""
+    release = replace(
+        find_release("mit-tsm-r50-8-ssv1"), model="stm_r18", labels="something_v2" if known else "", name="small"
+    )
+    monkeypatch.setattr(module, "releases", lambda: (release,))
+    monkeypatch.setattr("kinema.weights.importing.read_tensors", lambda path: network(classes=174).state_dict())
+    monkeypatch.setattr(Release, "local", lambda self: Path("small.pth"))
+    official = read_labels("something_v2")
+    theirs, new = (network(seed, classes=174).classifier.weight for seed in (1, 2))
+
+    def begun(labels: tuple[str, ...]) -> tuple[str, torch.Tensor]:
+        model = network(2, classes=174)
+        said = start(model, TrainConfig("stm_r18", "data", weights="small"), labels)
+        return said.partition("; ")[2], model.classifier.weight
+
+    said, weight = begun(official[::-1])
+    assert torch.equal(weight, theirs.flip(0) if known else new)
+    assert said == (
+        "its classifier is taken over (the same labels)"
+        if known
+        else "its classifier is new (the order of its outputs is not known)"
+    )
+    said, weight = begun(("something else", *official[1:]))
+    assert torch.equal(weight, new)
+    assert "is new" in said
 
 
 def test_a_new_classifier_that_would_never_learn_is_refused(source: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kinema.cli.arguments import add_json, existing
 from kinema.cli.output import print_json, progress_bar
-from kinema.data.labels import read_labels
+from kinema.data.labels import read_label_file, read_labels
 from kinema.errors import KinemaError, RunError
 from kinema.recognizer import Recognizer
 from kinema.weights.fetch import check_hash, fetch
@@ -80,8 +80,7 @@ def _labels(args: Namespace, release: Release) -> tuple[str, ...]:
     """What the outputs are called; asked before anything is fetched."""
     wanted = args.classes or release.classes
     if args.labels is not None:
-        lines = existing(args.labels, "file of labels").read_text(encoding="utf-8").splitlines()
-        labels = tuple(line.strip() for line in lines if line.strip())
+        labels = read_label_file(existing(args.labels, "file of labels"))
         if len(labels) != wanted:
             raise KinemaError(f"{args.labels}: has {len(labels)} labels for {wanted} outputs; give one a line for each")
         return labels

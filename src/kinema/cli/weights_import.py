@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_json, existing
 from kinema.cli.output import print_json
+from kinema.data.labels import read_label_file
 from kinema.errors import KinemaError, RunError
 from kinema.models import create_model
 from kinema.recognizer import Recognizer
@@ -30,8 +31,7 @@ def run(args: Namespace) -> None:
     """Prints the report; saves only what is complete."""
     labels = None
     if args.labels is not None:
-        text = existing(args.labels, "file of labels").read_text(encoding="utf-8")
-        labels = [line.strip() for line in text.splitlines() if line.strip()]
+        labels = read_label_file(existing(args.labels, "file of labels"))
     if args.out is not None and labels is None:
         raise KinemaError("--out needs --labels FILE: a recognizer must know what its outputs are called")
     tensors = read_tensors(args.file)
@@ -46,6 +46,6 @@ def run(args: Namespace) -> None:
         raise RunError(f"{args.file}: does not fit {args.model} completely; nothing was saved")
     if args.out is not None and labels is not None:
         card = {"weights": {"source": str(args.file), "classifier": "imported" if report.classifier else "random"}}
-        Recognizer(model.eval(), tuple(labels), model.clip_spec, card).save(args.out)
+        Recognizer(model.eval(), labels, model.clip_spec, card).save(args.out)
         if not args.json:
             print(f"recognizer saved in {args.out}")

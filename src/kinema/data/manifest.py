@@ -14,11 +14,13 @@ from pathlib import Path
 
 from kinema.data.catalogues import list_catalogue
 from kinema.data.catalogues import parse as parse_catalogue
+from kinema.data.labels import read_label_file
 from kinema.data.report import Finding, count
 from kinema.data.sources import Notes, Sample, check_paths, clean_label, read_table, walk
 from kinema.errors import KinemaError, unknown
 
 HELD_OUT = 0.2
+LABELS = "labels.txt"
 _ORDER = ("train", "val", "test")
 
 
@@ -29,8 +31,8 @@ class Manifest:
     Attributes:
         source: the folder, CSV or catalogue it was read from.
         samples: in the order of the CSV or of the annotation files, or sorted by path.
-        labels: every label of the whole data set, a split keeps all of them; sorted, but of a catalogue in the order of
-            public checkpoints.
+        labels: every label of the whole data set, a split keeps all of them; in the order of `labels.txt`, of a
+            catalogue in the order of public checkpoints, else sorted.
         flip_map: the label that each left- or right-handed label gets when a clip is mirrored; holds both directions.
         held_out: the split `test` was chosen by Kinema, because the data names none.
         remarks: sentences that a person should read before they trust the reading (files ignored, split chosen).
@@ -78,7 +80,8 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
 
     - A catalogue with its folder, such as `something_v2:/data/ssv2` or `ucf101/2:/data/ucf` (`kinema.data.catalogues`).
 
-    `flip_map.json` beside it ({"step left": "step right"}) says which labels a mirrored clip swaps. Where no split is
+    `labels.txt` beside a CSV or in a folder, a label a line, gives the order of the labels, and may name such as have no
+    video; without it they are sorted. `flip_map.json` beside it ({"step left": "step right"}) says which labels a mirrored clip swaps. Where no split is
     named, a fifth of the videos of every class, chosen by a hash of their relative paths, becomes `test`.
 
     Args:
@@ -132,7 +135,7 @@ def survey(data: str | Path, *, check: bool = True) -> Survey:
         paths = tuple(s.path for s in samples if s.split is None)
         message = f"{notes.source}: {count(len(paths), 'row')} without a split while others have one: fill in all"
         notes.findings.append(Finding("error", "no-split", message, paths))
-    labels = tuple(sorted({s.label for s in samples}))
+    labels = _labels(root / LABELS, samples, notes)
     return _survey(str(source), samples, labels, _flip_map(root, labels, notes), notes, held_out=held_out)
 
 
@@ -150,6 +153,22 @@ def _survey(
     if held_out:
         remarks.append(f"{source} names no split: a fifth of the videos of every class is held out as test")
     return Survey(Manifest(source, tuple(samples), labels, flip_map, held_out, tuple(remarks)), findings)
+
+
+def _labels(file: Path, samples: Iterable[Sample], notes: Notes) -> tuple[str, ...]:
+    """Those of `labels.txt`, in its order; without such a file those of the samples, sorted."""
+    found = tuple(sorted({s.label for s in samples}))
+    if not file.is_file():
+        return found
+    try:
+        labels = read_label_file(file)
+        for name in found:
+            if name not in labels:
+                raise KinemaError(f"{file}: {unknown('label of the data', name, labels)}")
+    except KinemaError as error:
+        notes.findings.append(Finding("error", "labels", str(error)))
+        return found
+    return labels
 
 
 def _flip_map(root: Path, labels: tuple[str, ...], notes: Notes) -> dict[str, str]:

@@ -214,7 +214,7 @@ def _note_ignored(root: Path, ignored: list[Path], notes: Notes) -> None:
     if tables:
         message = f"{root} was read by its folders and not by {tables[0].name}: give the CSV itself to use its splits"
         notes.findings.append(Finding("warning", "csv-not-read", message, tuple(map(str, tables))))
-    others = tuple(str(p) for p in ignored if p not in tables and p.name != "flip_map.json")
+    others = tuple(str(p) for p in ignored if p not in tables and p.name not in ("flip_map.json", "labels.txt"))
     if others:
         message = (
             f"{root} holds {count(len(others), 'thing')} that {'are no videos' if others[1:] else 'is no video'}, "

@@ -66,7 +66,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     manifest = read_manifest(config.data)
     learned = manifest.split(config.train_split)
     require_trainable(learned)
-    model, spec = _network(config, learned.labels)
+    model, spec, begun = _network(config, learned.labels)
     out = run_folder(config)
     if here.first:
         _require_run_folder(out)
@@ -76,21 +76,20 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
         if (out / "recognizer" / "card.json").is_file():
             say(f"{out}: this run is finished; to train anew, give another --out")
             return out
-        say(_summary(config, manifest, learned, spec, out))
+        say(_summary(config, manifest, learned, spec, out, begun))
         module = _fit(config, manifest, learned, model, spec, out, say, here)
         if here.first:
             _save(config, learned, module, spec, out, say)
     return out
 
 
-def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[VideoModel, ClipSpec]:
+def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[VideoModel, ClipSpec, list[str]]:
     torch.manual_seed(config.seed)
     frames = {"frames": config.clip["frames"]} if "frames" in config.clip else {}
     model = create_model(config.model, num_classes=len(labels), **frames, **config.options)
     spec = ClipSpec.from_dict({**model.clip_spec.to_dict(), **config.clip})
-    if config.weights is not None:
-        start(model, config, labels)
-    return model, spec
+    begun = [] if config.weights is None else [start(model, config, labels)]
+    return model, spec, begun
 
 
 def _require_run_folder(out: Path) -> None:
@@ -124,10 +123,13 @@ def _open_folder(out: Path, config: TrainConfig) -> None:
     replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def _summary(config: TrainConfig, manifest: Manifest, learned: Manifest, spec: ClipSpec, out: Path) -> str:
+def _summary(
+    config: TrainConfig, manifest: Manifest, learned: Manifest, spec: ClipSpec, out: Path, begun: list[str]
+) -> str:
     lines = [
         f"{config.model}: {len(learned.samples)} videos of {len(learned.labels)} classes, clips of {spec.frames} "
         f"frames at {spec.crop}x{spec.crop}, {config.epochs} epochs, into {out}",
+        *begun,
         *manifest.remarks,
     ]
     return "\n".join(lines)

@@ -7,23 +7,30 @@ from pathlib import Path
 
 import torch
 
+from kinema.data.labels import read_labels
 from kinema.errors import KinemaError
 from kinema.models import VideoModel
+from kinema.models.attached import Attached
 from kinema.recognizer import CARD, WEIGHTS, Recognizer
 from kinema.training.config import TrainConfig
 from kinema.weights.importing import start_from
+from kinema.weights.releases import named
 
 
-def start(model: VideoModel, config: TrainConfig, labels: Sequence[str]) -> None:
+def start(model: VideoModel, config: TrainConfig, labels: Sequence[str]) -> str:
     """Loads `config.weights`.
 
-    The classifier of a recognizer is taken over where its labels are those of the data, in whatever order; where they
-    are others, though as many, it stays as it was built. A file of tensors tells no labels: there the number decides.
+    The classifier of a recognizer, or of a release whose outputs have known names, is taken over where its labels are
+    those of the data, in whatever order; where they are others, though as many, it stays as it was built, and so it
+    does where a release does not tell the order of its outputs. A file tells no labels: there the number decides.
 
     Args:
         model: takes the weights.
         config: names them, and what learns.
         labels: K names, what the outputs of `model` are going to mean.
+
+    Returns:
+        What became of the classifier, in a sentence.
 
     Raises:
         KinemaError: they do not fit the network, or the classifier would be new and never learn.
@@ -31,26 +38,35 @@ def start(model: VideoModel, config: TrainConfig, labels: Sequence[str]) -> None
     assert config.weights is not None
     classifier = model.classifier
     built = {name: value.clone() for name, value in classifier.state_dict().items()}
-    taken = start_from(model, config.weights).classifier
-    there = _labels(config.weights)
-    if taken and there is not None and tuple(there) != tuple(labels):
-        taken = sorted(there) == sorted(labels)
-        if taken:
-            places = [there.index(label) for label in labels]
-            with torch.no_grad():
-                for value in classifier.state_dict().values():
-                    value.copy_(value[places].clone())
-        else:
-            classifier.load_state_dict(built)
+    fits = start_from(model, config.weights).classifier
+    there = _labels(config.weights, model) if fits else None
+    if not fits:
+        taken, why = False, "the numbers of classes differ, or these weights have none"
+    elif there is None:
+        taken, why = True, "as many classes as labels, whose order a file does not tell"
+    elif sorted(there) == sorted(labels):
+        taken, why = True, "the same labels"
+        places = [there.index(label) for label in labels]
+        with torch.no_grad():
+            for value in classifier.state_dict().values():
+                value.copy_(value[places].clone())
+    else:
+        taken, why = False, "other labels" if there else "the order of its outputs is not known"
+        classifier.load_state_dict(built)
     if not taken and config.learn == "class_regularisation":
         raise KinemaError(
             f"{config.weights}: its classifier is not one of the labels of {config.data}, and does not learn where "
             "learn is class_regularisation: give weights that were trained on these labels, or learn all"
         )
+    return f"starts from {config.weights}; its classifier is {'taken over' if taken else 'new'} ({why})"
 
 
-def _labels(source: str) -> tuple[str, ...] | None:
-    """Of the recognizer that the weights are of; None where they are of none."""
+def _labels(source: str, model: VideoModel) -> tuple[str, ...] | None:
+    """Of the recognizer or release that the weights are of, () where it does not tell them; None where of a file."""
+    network = model.backbone if isinstance(model, Attached) else model
+    release = named(source, str(network.architecture["name"]))
+    if release is not None:
+        return read_labels(release.labels) if release.labels else ()
     path = Path(source)
     folder = path.parent if path.name in (WEIGHTS, CARD) else path
     recognizer = source.startswith("hf-hub:") or any((f / CARD).is_file() for f in (folder, folder / "recognizer"))

@@ -142,22 +142,26 @@ def locate(source: str | Path, model: str) -> str | Path:
         KinemaError: `imagenet` for a network without such weights.
         RunError: a release that is not here, with the command that brings it.
     """
-    if not isinstance(source, str) or Path(source).exists():
-        return source
-    if source == IMAGENET:
-        fitting = [r for r in releases() if r.data == "ImageNet-1K" and model in (r.model, *r.fits)]
-        if not fitting:
-            known = sorted({name for r in releases() if r.data == "ImageNet-1K" for name in (r.model, *r.fits)})
-            raise KinemaError(f"no ImageNet weights are known for {model}: they are for {', '.join(known)}")
-        release = next((r for r in fitting if r.local() is not None), fitting[0])
-    elif source in {r.name for r in releases()}:
-        release = find_release(source)
-    else:
+    release = named(source, model)
+    if release is None:
         return source
     path = release.local()
     if path is None:
         raise RunError(f"{release.name}: these weights are not here; {how_to_get(release)}")
     return path
+
+
+def named(source: str | Path, model: str) -> Release | None:
+    """The release that `source` names for the network `model`; None where it names none. Raises as `locate`."""
+    if not isinstance(source, str) or Path(source).exists():
+        return None
+    if source == IMAGENET:
+        fitting = [r for r in releases() if r.data == "ImageNet-1K" and model in (r.model, *r.fits)]
+        if not fitting:
+            known = sorted({name for r in releases() if r.data == "ImageNet-1K" for name in (r.model, *r.fits)})
+            raise KinemaError(f"no ImageNet weights are known for {model}: they are for {', '.join(known)}")
+        return next((r for r in fitting if r.local() is not None), fitting[0])
+    return find_release(source) if source in {r.name for r in releases()} else None
 
 
 def how_to_get(release: Release) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib.resources import files
+from pathlib import Path
 
-from kinema.errors import unknown
+from kinema.data.sources import clean_label
+from kinema.errors import KinemaError, unknown
 
 
 def known_labels() -> list[str]:
@@ -18,3 +21,22 @@ def read_labels(name: str) -> tuple[str, ...]:
         raise unknown("list of class names", name, known_labels())
     text = files(__name__).joinpath(f"{name}.txt").read_text(encoding="utf-8")
     return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def read_label_file(file: Path) -> tuple[str, ...]:
+    """The labels of a text file, one a line, in its order.
+
+    Raises:
+        KinemaError: not UTF-8, no label at all, or one twice.
+    """
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise KinemaError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+    labels = tuple(label for label in map(clean_label, lines) if label)
+    if not labels:
+        raise KinemaError(f"{file} names no label: write one a line")
+    for name, times in Counter(labels).items():
+        if times > 1:
+            raise KinemaError(f"{file} names {name!r} {times} times: once is enough")
+    return labels
