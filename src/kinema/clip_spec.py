@@ -54,7 +54,10 @@ class ClipSpec:
         if self.crop > self.short_side:
             raise KinemaError(f"clip.crop is {self.crop} but clip.short_side is {self.short_side}: the crop must fit")
         if self.test_crop is not None and not 1 <= self.test_crop <= self.short_side:
-            raise KinemaError(f"clip.test_crop is {self.test_crop}: it must lie between 1 and short_side")
+            raise KinemaError(
+                f"clip.test_crop is {self.test_crop}: give 1 to {self.short_side}, which is clip.short_side, or null "
+                "for clip.crop"
+            )
         for name in ("mean", "std"):
             value = tuple(float(v) for v in getattr(self, name))
             if len(value) != 3 or (name == "std" and min(value) <= 0):

@@ -36,6 +36,12 @@ def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str], monkeypat
         assert re.search(r" 8 +224 +\d+\.\d\d M +\d+\.\d\d G *$", line)
 
 
+def test_a_name_is_found_by_the_beginnings_of_its_parts() -> None:
+    assert {name.partition("_")[0] for name in list_models("stm")} == {"stm"}
+    assert {"r3d_50", "stm_r50", "i3d_50"} & set(list_models("50")) == {"r3d_50", "i3d_50"}
+    assert "wide_r3d_50" in list_models("3d_50")  # of no part the beginning
+
+
 def test_options_of_one_network(capsys: pytest.CaptureFixture[str]) -> None:
     out = printed(capsys, "stm_r18", "--options")
     assert out.startswith("stm_r18: STM, ICCV 2019")

@@ -71,6 +71,13 @@ def test_the_list_for_programs_has_every_fact(capsys: pytest.CaptureFixture[str]
     }  # fmt: skip
 
 
+def test_what_no_program_can_fetch_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = run(capsys, "weights", "list", "3dresnets*")[1].splitlines()
+    by_hand = {r.name for r in releases() if not r.address and r.name.startswith("3dresnets")}
+    assert by_hand
+    assert {line.split()[0] for line in lines if " + " in line} == by_hand
+
+
 def test_one_release_is_told_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "weights", "list", "torchvision-resnet50")  # -v2 has this name in its own
     assert "https://download.pytorch.org/models/resnet50-0676ba61.pth" in out

@@ -146,6 +146,13 @@ def test_a_folder_with_another_run_or_other_files_is_refused(whole: Path, tiny: 
     assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_split_that_is_not_there_is_named_with_its_field(tiny: Path, tmp_path: Path) -> None:
+    for field, mend in (("train_split", "train_split$"), ("val_split", "val_split, or null$")):
+        with pytest.raises(KinemaError, match=rf"^{field} is 'dev', but .* has train, test: .* as {mend}"):
+            train(config(tiny, tmp_path / "run", **{field: "dev"}), say=str)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_that_never_began_does_not_keep_its_folder(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(KinemaError, match="nowhere"):
         train(config(tiny, tmp_path / "run", val_split="nowhere"), say=str)

@@ -5,7 +5,9 @@ Only the module of the command that was asked for is imported, so that `kinema -
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -15,13 +17,14 @@ from kinema.errors import KinemaError, unknown
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
+_WAIT = 5  # seconds
 # What a person types -> (module, one line of help). Two words are a group and its command.
 COMMANDS = {
     "demo": ("demo", "the whole story on generated clips, offline, on a CPU"),
     "models": ("models", "every network: paper, frames, size, parameters, MACs"),
     "cost": ("cost", "parameters, MACs and FLOPs of networks, and with --latency their speed here"),
     "data puppets": ("data_puppets", "generate the embedded data set"),
-    "data doctor": ("data_doctor", "check labels, splits, leaks and odd files, before step 1"),
+    "data doctor": ("data_doctor", "check labels, splits, leaks and odd files, before training"),
     "data pack": ("data_pack", "small, fast-decoding copies of all videos, with a ledger of the unreadable ones"),
     "recipes": ("recipes", "the trainings of the papers, ready to start: network, data, figure of the paper"),
     "train": ("train", "train a network; the same command again goes on where it stopped"),
@@ -52,6 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     except KinemaError as error:
         if debug:
             raise
+        if os.environ.get("RANK", "0") != "0":
+            # What all processes of torchrun find wrong, the first one says, and torchrun then ends the others.
+            time.sleep(_WAIT)
         # A file name that is not UTF-8 holds half characters, which a terminal cannot be sent.
         print(f"kinema: {error}".encode("utf-8", "replace").decode(), file=sys.stderr)
         return error.exit_status

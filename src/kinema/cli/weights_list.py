@@ -39,9 +39,19 @@ def _tables(found: list[Release]) -> None:
         print(f"{project} · {licence} · {page}")
         print_table(
             ["release", "network", "data", "top-1", "views"],
-            [[r.name + (" *" if r.local() else ""), r.model, r.data, _percent(r.top1), r.views or "–"] for r in rows],
+            [
+                [
+                    r.name + (" *" if r.local() else "" if r.address else " +"),
+                    r.model,
+                    r.data,
+                    _percent(r.top1),
+                    r.views or "–",
+                ]
+                for r in rows
+            ],
         )
-    print("top-1: as published, for these views (clips x crops); *: is on this machine")
+    print("top-1: as published, for these views (clips x crops)")
+    print("*: is on this machine; +: has to be fetched by hand")
     print("`kinema weights list RELEASE` tells everything about one")
 
 

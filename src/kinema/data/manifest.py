@@ -80,9 +80,10 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
 
     - A catalogue with its folder, such as `something_v2:/data/ssv2` or `ucf101/2:/data/ucf` (`kinema.data.catalogues`).
 
-    `labels.txt` beside a CSV or in a folder, a label a line, gives the order of the labels, and may name such as have no
-    video; without it they are sorted. `flip_map.json` beside it ({"step left": "step right"}) says which labels a mirrored clip swaps. Where no split is
-    named, a fifth of the videos of every class, chosen by a hash of their relative paths, becomes `test`.
+    `labels.txt` beside a CSV or in a folder, a label a line, gives the order of the labels, and may name such as have
+    no video; without it they are sorted. `flip_map.json` there ({"step left": "step right"}) says which labels a
+    mirrored clip swaps. Where no split is named, a fifth of the videos of every class, chosen by a hash of their
+    relative paths, becomes `test`.
 
     Args:
         data: the folder, CSV or catalogue.

@@ -62,9 +62,15 @@ def find(name: str) -> Entry:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """The registered names that match a shell pattern (`stm_*`), sorted; without a wildcard, those that contain it."""
-    wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
-    return sorted(name for name in _ENTRIES if fnmatchcase(name, wanted))
+    """The registered names that match a shell pattern (`stm_*`), sorted.
+
+    Without a wildcard, those of which a part begins with it: `stm` is not in `lstm_head`, `50` is in `r3d_50`. Where no
+    part does, those that contain it.
+    """
+    if any(c in pattern for c in "*?["):
+        return sorted(name for name in _ENTRIES if fnmatchcase(name, pattern))
+    inside = sorted(name for name in _ENTRIES if pattern in name)
+    return [name for name in inside if f"_{pattern}" in f"_{name}"] or inside
 
 
 def create_model(name: str, **options: Any) -> VideoModel:

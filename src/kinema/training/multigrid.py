@@ -9,6 +9,7 @@ from math import floor, sqrt
 from statistics import mode
 from typing import Literal, get_args
 
+from kinema.data.report import count
 from kinema.errors import KinemaError, unknown
 
 Cycles = Literal["none", "long", "short", "both"]
@@ -149,7 +150,7 @@ def phases(plan: Sequence[Shape]) -> list[tuple[str, int, int]]:
     for (frames, rate), run in groupby(enumerate(plan), key=lambda step: (step[1].frames, step[1].rate)):
         steps = list(run)
         sizes = "/".join(str(crop) for crop in sorted({shape.crop for _, shape in steps}))
-        found.append((f"{frames} frames of {sizes} pixels, rate x{rate:g}", steps[0][0], steps[-1][0]))
+        found.append((f"{count(frames, 'frame')} of {sizes} pixels, rate x{rate:g}", steps[0][0], steps[-1][0]))
     return found
 
 
@@ -163,13 +164,14 @@ def describe(plan: Sequence[Shape]) -> list[str]:
         sizes.setdefault((step.frames, step.crop, step.rate), []).append(step.clips)
     samples = sum(step.clips for step in plan)
     lines = [
-        f"{len(clips)} x {mode(clips)} clips of {frames} frames of {crop}x{crop} pixels, rate x{rate:g}: "
-        f"{sum(clips)} clips, {sum(clips) / samples:.1%} of all"
+        f"{len(clips)} x {count(mode(clips), 'clip')} of {count(frames, 'frame')} of {crop}x{crop} pixels, "
+        f"rate x{rate:g}: {count(sum(clips), 'clip')}, {sum(clips) / samples:.1%} of all"
         for (frames, crop, rate), clips in sizes.items()
     ]
     pixels = sum(step.clips * step.frames * step.crop**2 for step in plan)
     full = max(step.frames for step in plan) * max(step.crop for step in plan) ** 2
-    return [*lines, f"{len(plan)} steps, {samples} clips, {pixels / (samples * full):.1%} of the pixels of full clips"]
+    share = f"{pixels / (samples * full):.1%} of the pixels of full clips"
+    return [*lines, f"{count(len(plan), 'step')}, {count(samples, 'clip')}, {share}"]
 
 
 def _even(crop: int, divisor: float) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kinema.data.report import count
 from kinema.files import replace_file
 from kinema.ops.recurrence import open_rates
 from kinema.training.module import Training
@@ -125,9 +126,9 @@ class Report(pl.Callback):
         for name, first, last in found:
             seconds, waits = sum(self.seconds[first : last + 1]), sum(self.waits[first : last + 1])
             steps, clips = last + 1 - first, sum(s.clips for s in module.steps[first : last + 1])
+            work = f"{count(clips, 'clip')} in {count(steps, 'step')}, {seconds:.1f} s"
             lines.append(
-                f"  {name}: {clips} clips in {steps} steps, {seconds:.1f} s, {clips / max(1e-9, seconds):.1f} clips/s, "
-                f"{waits / max(1e-9, seconds):.0%} waiting for data"
+                f"  {name}: {work}, {clips / max(1e-9, seconds):.1f} clips/s, {waits / max(1e-9, seconds):.0%} waiting for data"
             )
         return lines
 

@@ -22,6 +22,7 @@ import yaml
 from kinema.clip_spec import ClipSpec
 from kinema.cores import denormals_as_zero, room_for_readers
 from kinema.data.manifest import Manifest, data_name, read_manifest, require_trainable
+from kinema.data.report import count
 from kinema.errors import KinemaError, RunError
 from kinema.files import FULL, LOCK, clear_parts, held, replace_file
 from kinema.models import VideoModel, create_model
@@ -64,8 +65,9 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     if not here.first:
         say = _silent
     manifest = read_manifest(config.data)
-    learned = manifest.split(config.train_split)
+    learned = _split(manifest, config, "train_split")
     require_trainable(learned)
+    checked = None if config.val_split is None else _split(manifest, config, "val_split")
     model, spec, begun = _network(config, learned.labels)
     out = run_folder(config)
     if here.first:
@@ -77,10 +79,18 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
             say(f"{out}: this run is finished; to train anew, give another --out")
             return out
         say(_summary(config, manifest, learned, spec, out, begun))
-        module = _fit(config, manifest, learned, model, spec, out, say, here)
+        module = _fit(config, learned, checked, model, spec, out, say, here)
         if here.first:
             _save(config, learned, module, spec, out, say)
     return out
+
+
+def _split(manifest: Manifest, config: TrainConfig, field: str) -> Manifest:
+    name = getattr(config, field)
+    if name not in manifest.splits:
+        mend = f"give one of them as {field}" + ("" if field == "train_split" else ", or null")
+        raise KinemaError(f"{field} is {name!r}, but {config.data} has {', '.join(manifest.splits) or 'none'}: {mend}")
+    return manifest.split(name)
 
 
 def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[VideoModel, ClipSpec, list[str]]:
@@ -127,8 +137,8 @@ def _summary(
     config: TrainConfig, manifest: Manifest, learned: Manifest, spec: ClipSpec, out: Path, begun: list[str]
 ) -> str:
     lines = [
-        f"{config.model}: {len(learned.samples)} videos of {len(learned.labels)} classes, clips of {spec.frames} "
-        f"frames at {spec.crop}x{spec.crop}, {config.epochs} epochs, into {out}",
+        f"{config.model}: {count(len(learned.samples), 'video')} of {len(learned.labels)} classes, clips of "
+        f"{count(spec.frames, 'frame')} at {spec.crop}x{spec.crop}, {count(config.epochs, 'epoch')}, into {out}",
         *begun,
         *manifest.remarks,
     ]
@@ -136,7 +146,7 @@ def _summary(
 
 
 def _fit(
-    config: TrainConfig, manifest: Manifest, learned: Manifest, model: VideoModel, spec: ClipSpec, out: Path,
+    config: TrainConfig, learned: Manifest, checked: Manifest | None, model: VideoModel, spec: ClipSpec, out: Path,
     say: Callable[[str], None], here: Place,
 ) -> Training:  # fmt: skip
     accelerator = "auto" if config.device == "auto" else config.device.split(":")[0]
@@ -144,12 +154,12 @@ def _fit(
     if config.precision == "16" and not cuda:
         raise KinemaError("precision is 16, which needs a GPU: use bf16 or 32 on a CPU")
     loader, batches = train_loader(learned, learned.labels, spec, config, cuda, here)
-    checked = None
-    if config.val_split is not None:
-        checked = val_loader(manifest.split(config.val_split), learned.labels, spec, config, cuda, here)
+    val = None if checked is None else val_loader(checked, learned.labels, spec, config, cuda, here)
     module = Training(model, spec, config, batches.steps, fingerprint(learned))
     if config.multigrid.cycles != "none":
         say("\n".join(describe(batches.steps)))
+    if module.sub_batches is not None and module.sub_batches.remark is not None:
+        say(f"note: {module.sub_batches.remark}")
     twins = config.twins
     at_once = config.batch if twins.gather else config.batch // here.world
     doubt = doubts(at_once, len(learned.labels), twins.beta, twins.weight, centre=twins.centre)
@@ -182,7 +192,7 @@ def _fit(
         batches.go_on(epoch, step)
     try:
         with _in_one_sentence(out), together(), room_for_readers(loader.num_workers), denormals_as_zero():
-            trainer.fit(module, loader, checked, ckpt_path=begun, weights_only=True)
+            trainer.fit(module, loader, val, ckpt_path=begun, weights_only=True)
     except BaseException:
         if trainer.strategy.launcher is not None:  # processes that Lightning has started would wait for this one
             trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
@@ -243,8 +253,7 @@ def _save(
         )
         if failed >= expected:
             raise RunError(
-                f"{config.data}: no video of the split {config.train_split!r} could be read; "
-                f"see {out / LEDGER}"
+                f"{config.data}: no video of the split {config.train_split!r} could be read; see {out / LEDGER}"
             )
     rows = read_metrics(out / "metrics.csv")
     card = {
