@@ -127,9 +127,8 @@ class Report(pl.Callback):
             seconds, waits = sum(self.seconds[first : last + 1]), sum(self.waits[first : last + 1])
             steps, clips = last + 1 - first, sum(s.clips for s in module.steps[first : last + 1])
             work = f"{count(clips, 'clip')} in {count(steps, 'step')}, {seconds:.1f} s"
-            lines.append(
-                f"  {name}: {work}, {clips / max(1e-9, seconds):.1f} clips/s, {waits / max(1e-9, seconds):.0%} waiting for data"
-            )
+            speed, share = clips / max(1e-9, seconds), waits / max(1e-9, seconds)
+            lines.append(f"  {name}: {work}, {speed:.1f} clips/s, {share:.0%} waiting for data")
         return lines
 
     def state_dict(self) -> dict[str, Any]:
