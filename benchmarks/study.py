@@ -45,18 +45,21 @@ def puppets(args: argparse.Namespace) -> tuple[Path, Manifest]:
 
 
 def study(args: argparse.Namespace, manifest: Manifest, contestants: dict[str, TrainConfig]) -> None:
-    """Trains and tests every contestant with every seed; prints a line a run and the means."""
+    """Trains and tests all contestants, seed after seed; prints a line a run and then the means."""
     print(
         f"{'':<26}{'params':>9}{'MACs':>10}{'seed':>6}{'test':>8}{'pairs':>8}{'speed':>8}{'step time':>11}  coverage",
         flush=True,
     )
-    for title, config in contestants.items():
-        cost = count(
+    costs = {
+        title: count(
             config.model, num_classes=len(manifest.labels), frames=config.clip["frames"], size=config.clip["crop"],
             options=config.options,
-        )  # fmt: skip
-        rows = []
-        for seed in range(args.seeds):
+        )
+        for title, config in contestants.items()
+    }  # fmt: skip
+    rows: dict[str, list[tuple[float, ...]]] = {title: [] for title in contestants}
+    for seed in range(args.seeds):
+        for title, config in contestants.items():
             run = train(
                 replace(config, out=str(args.out / f"{title.replace(' ', '')}-{seed}"), seed=seed),
                 say=lambda line: None,
@@ -65,13 +68,15 @@ def study(args: argparse.Namespace, manifest: Manifest, contestants: dict[str, T
             test, speed = (evaluate(recognizer, manifest.split(s), views=VIEWS, batch=32) for s in ("test", "speed"))
             pairs = pair_accuracy([s.label for s in test.samples], test.scores, test.labels, reversal_pairs())
             computing = sum(row["seconds"] * (1 - row["data_wait"]) for row in read_metrics(run / "metrics.csv"))
-            rows.append((test.metrics.top1, pairs.overall, speed.metrics.top1, computing))
+            rows[title].append((test.metrics.top1, pairs.overall, speed.metrics.top1, computing))
+            cost = costs[title]
             print(
-                f"{title:<26}{cost.params / 1e6:>7.3f} M{cost.macs / 1e6:>8.1f} M{seed:>6}{_figures(rows[-1])}  "
-                f"{test.metrics.coverage}; speed {speed.metrics.coverage}",
+                f"{title:<26}{cost.params / 1e6:>7.3f} M{cost.macs / 1e6:>8.1f} M{seed:>6}"
+                f"{_figures(rows[title][-1])}  {test.metrics.coverage}; speed {speed.metrics.coverage}",
                 flush=True,
             )
-        table = np.array(rows)
+    for title, found in rows.items():
+        table = np.array(found)
         spread = ", ".join(f"{100 * span:.1f}" for span in np.ptp(table, 0)[:3])
         print(f"{title:<26}{'':>19}{'mean':>6}{_figures(table.mean(0))}  largest minus smallest: {spread} points",
               flush=True)  # fmt: skip
