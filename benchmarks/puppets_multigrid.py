@@ -1,6 +1,6 @@
 """Multigrid schedules on puppets against the fixed schedule: training-step time and accuracy after the same epochs.
 
-    .venv/bin/python benchmarks/puppets_multigrid.py OUT [--seeds 3] [--epochs 48] [--train 90]
+    .venv/bin/python benchmarks/puppets_multigrid.py OUT [--seeds 3] [--epochs 40] [--train 90]
 
 The protocol is that of `study.py`. Every epoch takes every clip once under each schedule. "Step time" is the wall-clock
 of all training steps without the time spent waiting for data. Required: 2.5 times less with multigrid, at equal
@@ -17,7 +17,7 @@ from kinema.training.multigrid import Multigrid
 
 
 def main() -> None:
-    args = arguments(__doc__, frames=8, crop=64, width=0.25, batch=4, lr=0.0125, epochs=48, train=90)
+    args = arguments(__doc__, frames=8, crop=64, width=0.25, batch=4, lr=0.025, epochs=40, train=90)
     data, manifest = puppets(args)
     ways = {"fixed": "none", "long": "long", "long and short": "both"}
     study(args, manifest, {
