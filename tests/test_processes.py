@@ -83,6 +83,26 @@ def test_every_video_is_tested_once_and_the_figures_are_those_of_one_process(
     assert (tmp_path / "more" / "ledger.csv").read_text() == (tmp_path / "one" / "ledger.csv").read_text()
 
 
+def test_absent_videos_of_a_catalogue_are_told_once(run: Path, tiny: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "val").mkdir(parents=True)
+    (data / "labels.txt").write_text("go left\ngo right\n")
+    rows = ["label,youtube_id,time_start,time_end"]
+    for i, source in enumerate(sorted(tiny.parent.glob("test*.mp4"))):
+        rows.append(f"{'go left' if 'left' in source.name else 'go right'},video{i},0,10")
+        if i not in (1, 4):
+            shutil.copy(source, data / "val" / f"video{i}.mp4")
+    (data / "val.csv").write_text("\n".join(rows) + "\n")
+    words = ["test", str(run), "--data", f"kinetics400:{data}", "--workers", "0", "--device", "cpu", "--json"]
+    told = json.loads(kinema(*words, "--out", str(tmp_path / "out"), processes=2).stdout)
+    assert told["metrics"]["coverage"] == {"expected": 4, "read": 4, "failed": 0, "absent": 2}
+    assert (tmp_path / "out" / "ledger.csv").read_text().splitlines() == [
+        "path,error",
+        'go left/video1_000000_000010,"absent, left out"',
+        'go right/video4_000000_000010,"absent, left out"',
+    ]
+
+
 def test_two_processes_train_one_network_and_go_on_where_they_stopped(tiny: Path, tmp_path: Path) -> None:
     words = ["train", *TRAIN, "--data", str(tiny), "--checkpoint_steps", "1"]
     first = kinema(*words, "--out", str(tmp_path / "whole"), processes=2)
@@ -120,7 +140,7 @@ def test_a_process_without_a_clip_or_a_video_takes_part(tiny: Path, tmp_path: Pa
     assert [(row["step"], row["val_videos"]) for row in rows_of] == [(3, 2), (6, 2)]
     tested = ["test", str(tmp_path / "run"), "--data", str(table), "--workers", "0", "--device", "cpu"]
     told = json.loads(kinema(*tested, "--json", "--strict", processes=3).stdout)  # one document of one process
-    assert told["metrics"]["coverage"] == {"expected": 2, "read": 2, "failed": 0}
+    assert told["metrics"]["coverage"] == {"expected": 2, "read": 2, "failed": 0, "absent": 0}
     shown = kinema(*tested, "--explain-views", processes=2).stdout.splitlines()
     assert shown.count(shown[0]) == 1
 
@@ -146,6 +166,7 @@ def test_where_no_process_can_read_a_clip_no_weight_moves(tiny: Path, tmp_path: 
     words = ["train", *TRAIN, "--data", str(tmp_path / "data" / "manifest.csv"), "--out", str(tmp_path / "run")]
     done = kinema(*words, "--optim.weight_decay", "0.1", processes=2, fails=True)
     assert "no video of the split 'train' could be read" in done.stderr
+    assert "epoch 1/2: no clip could be read, " in done.stdout
     torch.manual_seed(0)
     built = create_model("stm_r18", num_classes=2, frames=4, width=0.0625, dropout=0.0).state_dict()
     saved = torch.load(tmp_path / "run" / "checkpoints" / "epoch-0002.ckpt", weights_only=True)["state_dict"]

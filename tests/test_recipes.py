@@ -251,10 +251,10 @@ def test_one_epoch_and_one_test(
     said = capsys.readouterr()
     assert status == 0, said.err
     result = json.loads(said.out)
-    assert result["metrics"]["coverage"] == {"expected": 2 * TEST, "read": 2 * TEST, "failed": 0}
+    assert result["metrics"]["coverage"] == {"expected": 2 * TEST, "read": 2 * TEST, "failed": 0, "absent": 0}
     card = json.loads((run / "recognizer/card.json").read_text())
     assert card["labels"] == list(read_labels(data_of(name)))
-    assert card["training"]["coverage"] == {"expected": 2 * TRAIN, "read": 2 * TRAIN, "failed": 0}
+    assert card["training"]["coverage"] == {"expected": 2 * TRAIN, "read": 2 * TRAIN, "failed": 0, "absent": 0}
     assert set(CLASSES[data_of(name)]) <= set(card["labels"])
 
 

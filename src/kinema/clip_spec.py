@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from math import isfinite
 from typing import Any, Literal, get_args
 
 from kinema.errors import KinemaError, unknown
@@ -59,10 +61,11 @@ class ClipSpec:
                 "for clip.crop"
             )
         for name in ("mean", "std"):
-            value = tuple(float(v) for v in getattr(self, name))
-            if len(value) != 3 or (name == "std" and min(value) <= 0):
-                raise KinemaError(f"clip.{name} is {value}: give three numbers, std above 0")
-            object.__setattr__(self, name, value)
+            given = getattr(self, name)
+            numbers = isinstance(given, Sequence) and all(isinstance(v, int | float) and isfinite(v) for v in given)
+            if not numbers or len(given) != 3 or (name == "std" and min(given) <= 0):
+                raise KinemaError(f"clip.{name} is {given!r}: give three numbers, std above 0")
+            object.__setattr__(self, name, tuple(float(v) for v in given))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they are written to `card.json`."""

@@ -43,7 +43,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         part.chmod(0o644)
         part.replace(path)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror}); the file that was there is untouched") from error
+        raise RunError(f"{path}: cannot be written ({error.strerror}); free space or choose another folder") from error
     finally:
         part.unlink(missing_ok=True)
 

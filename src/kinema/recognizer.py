@@ -23,9 +23,10 @@ from kinema.data.clips import wanted_frames, windows
 from kinema.data.sampling import test_indices
 from kinema.data.transforms import cut, test_boxes, to_input
 from kinema.data.video import open_video
-from kinema.errors import KinemaError, RunError
+from kinema.errors import KinemaError
 from kinema.files import replace_file
 from kinema.models import VideoModel, create_model
+from kinema.weights.hub import HUB, from_hub
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 MEND = "copy both files from where they were saved, or save the recognizer anew"
@@ -229,8 +230,8 @@ def versions() -> dict[str, str]:
 
 def _folder(source: str | Path) -> Path:
     text = str(source)
-    if text.startswith("hf-hub:"):
-        return _from_hub(text.removeprefix("hf-hub:"))
+    if text.startswith(HUB):
+        return from_hub(text.removeprefix(HUB), (WEIGHTS, CARD))
     path = Path(source)
     if path.name in (WEIGHTS, CARD):
         path = path.parent
@@ -246,17 +247,6 @@ def _folder(source: str | Path) -> Path:
         if not (path / name).is_file():
             raise KinemaError(f"{path}: not a recognizer, {name} is missing in it")
     return path
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download  # a second to import, and few need it
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CARD]))
-    except Exception as error:  # the hub's client raises a dozen unrelated kinds
-        raise RunError(
-            f"hf-hub:{name}: cannot be fetched ({type(error).__name__}); check the name and the network"
-        ) from error
 
 
 def _read_card(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,16 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ({"precision": 16}, "precision takes 32 or bf16 or 16: write 16 in quotes"),
         ({"optim": 3}, "optim is 3: give its fields, lr, momentum"),
         ({"optim": {"lr": -1}}, "optim.lr is -1.0: give a number above 0"),
+        ({"optim": {"lr": inf}}, "optim.lr is inf: give a number above 0"),
+        ({"optim": {"warmup": inf}}, "optim.warmup is inf: give 0 or more"),
+        ({"optim": {"clip_norm": nan}}, "optim.clip_norm is nan: give 0 or more"),
+        ({"optim": {"gamma": -1}}, "optim.gamma is -1.0: give a number above 0"),
+        ({"optim": {"rates": {"layer1": nan}}}, "optim.rates.layer1 is nan: give 0 or more"),
+        ({"twins": {"weight": nan}}, "twins.weight is nan: give 0 or more"),
+        ({"mixup": inf}, "mixup is inf: give 0 or more"),
+        ({"ema": nan}, "ema is nan: give 0 or more, and less than 1"),
+        ({"augment": {"flip": nan}}, "augment.flip is nan: give a probability"),
+        ({"photometric": {"clips": nan}}, "photometric.clips is nan"),
         ({"seed": None}, "seed has no value: remove the line"),
         ({"optim": {"lr": None}}, "optim.lr has no value: remove the line"),
         ({"model": None}, "model must be given"),
@@ -64,6 +75,7 @@ def test_a_mistake_in_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Pat
         ("- a\n- b\n", "holds no fields: write them as name: value"),
         ("just text", "holds no fields"),
         ("", "holds no fields"),
+        ("model: tsn_r18\noptim:\n  lr: 1\n  momentum: 0.9\n  lr: 2\n", "line 5: not YAML (lr stands there twice)"),
     ],
 )
 def test_a_file_that_is_no_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, sentence: str) -> None:
@@ -97,6 +109,7 @@ def test_a_recipe_may_leave_data_to_the_command_line(capsys: pytest.CaptureFixtu
         (["--optim.lr", "x"], "--optim.lr takes a number, not 'x'; see kinema train --help"),
         (["--optim.lr"], "--optim.lr needs a value: give a number"),
         (["--optim.milestones"], "--optim.milestones needs a value: give whole numbers such as 30,40,60"),
+        (["--optim.mile", "3"], "unknown argument --optim.mile: did you mean --optim.milestones?"),
         (["--optim.milestons", "3"], "unknown argument --optim.milestons: did you mean --optim.milestones?"),
         (["--precision", "16"], READ),
         (["--precision", "b16"], "unknown --precision 'b16': did you mean 'bf16' or '16'?"),

@@ -105,6 +105,7 @@ def test_survey_lists_every_fault(tmp_path: Path) -> None:
     assert {f.code for f in found.findings} == {"duplicate-row", "empty-label", "no-file"}
     assert [Path(s.path).name for s in found.manifest.samples] == ["a.mp4", "gone.mp4", "b.mp4"]
     refused(tmp_path / "data.csv", "and 2 more kinds of error", "kinema data doctor")
+    refused(table(tmp_path, "path,label\nb.mp4,\ngone.mp4,y\n", "b.mp4"), "and 1 more kind of error: run kinema")
 
 
 def test_other_encodings_and_files_are_refused(tmp_path: Path) -> None:

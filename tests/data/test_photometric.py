@@ -253,7 +253,7 @@ def test_bad_values_are_one_sentence() -> None:
         Photometric(odds={"greyscale": 0.2})
     with pytest.raises(KinemaError, match="give a probability"):
         Photometric(clips=1.5)
-    with pytest.raises(KinemaError, match="photometric contrast is 2"):
+    with pytest.raises(KinemaError, match=r"photometric\.odds\.contrast is 2"):
         Photometric(odds={"contrast": 2})
 
 

@@ -21,6 +21,7 @@ def made_test(
     paths: Sequence[str] | None = None,
     spans: Sequence[tuple[float | None, float | None]] | None = None,
     root: str = "/data",
+    sizes: Sequence[int | None] | None = None,
     document: dict[str, Any] | None = None,
 ) -> Tested:
     """A test of which only the most probable label of each video is known; None is an unreadable video."""
@@ -38,5 +39,6 @@ def made_test(
         predictions=tuple(said),
         scores=scores,
         errors=tuple("broken" if label is None else None for label in said),
+        sizes=tuple(sizes or [None] * len(truth)),
     )
     return Tested(name, Path(f"/runs/{name}/test-test/scores.parquet"), kept, document or {"test": {}})

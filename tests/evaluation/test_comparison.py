@@ -103,6 +103,46 @@ def test_remarks_say_what_was_different() -> None:
     assert compare(first, made_test("C", TRUTH, TRUTH, document=documents[0])).remarks == ()
 
 
+def test_absent_videos_are_the_first_doubt() -> None:
+    documents = [{"test": {}, "metrics": {"coverage": {"absent": n}}} for n in (4, 1, 0)]
+    few, one, none = (made_test(name, TRUTH, TRUTH, document=d) for name, d in zip("ABC", documents, strict=True))
+    found = compare(few, made_test("D", TRUTH, TRUTH, root="/moved", document=documents[1]))
+    assert found.remarks[0] == (
+        "A was tested without 4 videos that the annotation names (absent, left out): its figures are of the others"
+    )
+    assert found.remarks[1].startswith("D was tested without 1 video that")
+    assert (found.first.whole.absent, found.second.whole.absent) == (4, 1)
+    assert found.first.compared.absent == 0
+    assert [remark.split()[0] for remark in compare(none, one).remarks] == ["B"]
+
+
+@pytest.mark.parametrize("metrics", [None, [], {}, {"coverage": None}, {"coverage": {"absent": None}}])
+def test_a_file_that_says_nothing_of_absent_videos(metrics: object) -> None:
+    tests = [made_test(name, TRUTH, TRUTH, document={"test": {}, "metrics": metrics}) for name in "AB"]
+    assert compare(*tests).remarks == ()
+    assert tests[0].coverage.absent == 0
+
+
+def test_other_videos_of_the_same_names_are_told_by_their_sizes() -> None:
+    sizes = [1000 + i for i in range(8)]
+    first = made_test("A", TRUTH, FIRST, sizes=sizes)
+    copied = compare(first, made_test("B", TRUTH, SECOND, sizes=sizes, root="/copy"))
+    assert (copied.videos, len(copied.remarks)) == (8, 3)
+    assert "the videos lay in /data and in /copy" in copied.remarks[2]
+    with pytest.raises(KinemaError) as caught:
+        compare(first, made_test("B", TRUTH, SECOND, sizes=[None, 1, *sizes[2:4], 2, 3, 4, 5]))
+    assert str(caught.value) == (
+        "1.mp4: has 1001 bytes in /runs/A/test-test/scores.parquet and 1 in /runs/B/test-test/scores.parquet (so have "
+        "5 of 7 videos): these are other videos of the same names; test both on the same data"
+    )
+    mended = compare(first, made_test("B", TRUTH, SECOND, sizes=[1, *sizes[1:]]))
+    assert mended.videos == 8
+    assert mended.remarks[-1] == (
+        "1 video of 8 had another size in the test of B (first: 0.mp4): the two were tested on other files there"
+    )
+    assert compare(first, made_test("B", TRUTH, SECOND)).videos == 8  # from before sizes were kept
+
+
 def test_what_cannot_be_compared_is_refused_in_one_sentence() -> None:
     first = made_test("A", TRUTH, FIRST)
     with pytest.raises(KinemaError, match="compared with itself"):

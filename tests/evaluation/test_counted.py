@@ -75,7 +75,10 @@ def test_changed_code_is_counted_anew(
     assert len(asked) == 6
 
 
-@pytest.mark.parametrize("damage", ["", '{"a": {"frames": 8', "[1]", '{"a": {"frames": 8}}', '{"a": 3}', "\xff"])
+ODD = '{"a": {"frames": 8, "size": 1, "params": "x", "macs": 1, "flops": 2, "normalised": null}}'
+
+
+@pytest.mark.parametrize("damage", ["", '{"a": {"frames": 8', "[1]", '{"a": {"frames": 8}}', '{"a": 3}', "\xff", ODD])
 def test_a_damaged_file_is_counted_anew_and_mended(cache: Path, asked: list[tuple[str, int]], damage: str) -> None:
     first = counted(["a"])
     (file,) = cache.iterdir()

@@ -24,6 +24,9 @@ def test_an_unreadable_video_is_wrong_everywhere() -> None:
     assert m.classes_tested == 2
     assert (m.coverage.expected, m.coverage.read, m.coverage.failed) == (5, 3, 2)
     assert str(m.coverage) == "5 expected / 3 read / 2 failed"
+    more = measure(targets, scores, LABELS, absent=1)
+    assert str(more.coverage) == "5 expected / 3 read / 2 failed; 1 more that the annotation names is absent"
+    assert more.top1 == m.top1
     assert m.top1_interval == bootstrap_interval([1, 0, 0, 1, 0])
     first, second, third = m.per_class
     assert (first.videos, first.failed, first.recall, first.predicted) == (3, 1, pytest.approx(1 / 3), {"a": 1, "b": 1})
@@ -85,6 +88,6 @@ def test_majority_of_test_and_of_training() -> None:
 def test_plain_values_are_json() -> None:
     m = measure(np.array([0, 1]), np.array([[1, 0, 0], NAN], dtype=np.float32), LABELS)
     values = json.loads(json.dumps(m.to_dict(), allow_nan=False))
-    assert values["coverage"] == {"expected": 2, "read": 1, "failed": 1}
+    assert values["coverage"] == {"expected": 2, "read": 1, "failed": 1, "absent": 0}
     assert values["bootstrap"] == {"level": 0.95, "resamples": 2000, "seed": 0}
     assert values["per_class"][2]["recall"] is None

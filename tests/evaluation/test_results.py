@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,14 +88,31 @@ def test_the_ledger_is_empty_where_nothing_failed(manifest: Manifest, tmp_path: 
     assert (tmp_path / "ledger.csv").read_text(encoding="utf-8") == "path,error\n"
 
 
+def test_absent_videos_follow_the_failures_and_change_no_figure(manifest: Manifest, tmp_path: Path) -> None:
+    few = replace(manifest, samples=manifest.samples[:2])  # one is read and one is not
+    plain = evaluate(recognizer(), few, workers=0).metrics
+    found = evaluate(recognizer(), replace(few, absent={"test": ("7", "größe"), "val": ("7",)}), workers=0)
+    assert str(found.metrics.coverage) == (
+        "2 expected / 1 read / 1 failed; 3 more that the annotation names are absent"
+    )
+    assert replace(found.metrics, coverage=plain.coverage) == plain
+    write_results(tmp_path, found, recognizer(), TEST)
+    ledger = (tmp_path / "ledger.csv").read_text(encoding="utf-8").splitlines()
+    assert ledger[1].startswith("corrupt.mp4,")
+    assert ledger[2:] == ['7,"absent, left out"', 'größe,"absent, left out"', '7,"absent, left out"']
+    assert json.loads((tmp_path / "metrics.json").read_text("utf-8"))["metrics"]["coverage"]["absent"] == 3
+    assert read_scores(tmp_path).paths == ("long one.mp4", "corrupt.mp4")
+
+
 def test_metrics_state_coverage_and_protocol(out: Path, result: TestResult) -> None:
     values = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert values == json.loads(json.dumps(document(result, recognizer(), TEST), allow_nan=False))
-    assert values["metrics"]["coverage"] == {"expected": 11, "read": 6, "failed": 5}
+    assert values["metrics"]["coverage"] == {"expected": 11, "read": 6, "failed": 5, "absent": 0}
     assert values["metrics"]["top1"] == result.metrics.top1
     assert values["test"]["data"] == str(Path("data/videos.csv").resolve())
     assert (values["test"]["split"], values["test"]["views"]) == ("test", "2x1")
     assert values["protocol"]["clip"]["frames"] == 4
+    assert values["protocol"]["sampler"] == "segments, 2 clips of 4 frames at fixed places"
     assert values["protocol"]["unreadable"] == "counted as errors"
     assert values["views"]["all_distinct"] + values["views"]["coinciding"] == 6
     assert values["architecture"]["name"] == "tsm_r18"
@@ -106,9 +124,9 @@ def test_the_same_test_may_be_repeated_and_no_other(out: Path, tmp_path: Path) -
     require_free(tmp_path, TEST)
     require_free(out, TEST)
     for change, named in (
-        ({"views": "10x3"}, r"another views \(2x1 there\)"),
-        ({"data": "other"}, "another data"),
-        ({"recognizer": "x", "split": "val"}, r"another recognizer \(.*\) and split \(test there\)"),
+        ({"views": "10x3"}, r"with other views \(2x1 there\);"),
+        ({"data": "other"}, "with other data "),
+        ({"recognizer": "x", "split": "val"}, r"another recognizer \(.*\) and another split \(test there\)"),
     ):
         other = replace(TEST, **change)
         with pytest.raises(KinemaError, match=named):
@@ -134,7 +152,7 @@ def test_a_full_disk_leaves_the_old_scores(result: TestResult, tmp_path: Path, m
     write_results(tmp_path, result, recognizer(), TEST)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
-    def full(table: pa.Table, file: object) -> None:
+    def full(table: pa.Table, file: object, *, write_page_checksum: bool) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(pq, "write_table", full)
@@ -147,11 +165,86 @@ def test_scores_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(KinemaError, match="there are no scores; make them with kinema test"):
         read_scores(tmp_path)
     (tmp_path / "scores.parquet").write_bytes(b"not a table")
-    with pytest.raises(KinemaError, match="not the scores of a test"):
+    with pytest.raises(KinemaError, match=r"scores\.parquet: not the scores of a test, or damaged \(.*\); test again$"):
         read_scores(tmp_path)
     pq.write_table(pa.table({"path": ["a"]}), tmp_path / "scores.parquet")
     with pytest.raises(KinemaError, match="not the scores of a test"):
         read_scores(tmp_path)
+
+
+def test_no_damage_is_read_as_other_scores(out: Path, tmp_path: Path) -> None:
+    good = read_scores(out)
+    whole = (out / "scores.parquet").read_bytes()
+    file = tmp_path / "scores.parquet"
+    refused = 0
+    places = range(0, len(whole), 19)
+    for place in places:
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :])
+        try:
+            back = read_scores(file)
+        except KinemaError as error:
+            assert str(error).startswith(f"{file}: not the scores of a test, or damaged (")
+            assert str(error).endswith("; test again")
+            assert "\n" not in str(error)
+            refused += 1
+        else:  # statistics and other things that say nothing of the videos
+            assert replace(back, scores=good.scores) == replace(good, scores=good.scores), place
+            np.testing.assert_array_equal(back.scores, good.scores)
+    assert len(places) / 2 < refused < len(places)
+
+
+def test_every_page_has_its_checksum(out: Path, tmp_path: Path) -> None:
+    whole = bytearray((out / "scores.parquet").read_bytes())
+    column = pq.ParquetFile(out / "scores.parquet").metadata.row_group(0).column(3)
+    assert column.path_in_schema.startswith("scores.")
+    first = column.dictionary_page_offset or column.data_page_offset
+    whole[first + column.total_compressed_size - 1] ^= 1  # of the data, not of their head
+    (tmp_path / "scores.parquet").write_bytes(whole)
+    with pytest.raises(KinemaError, match=r"\(.*(?i:crc|checksum).*\); test again"):
+        read_scores(tmp_path)
+
+
+def plain(table: pa.Table, file: Path) -> None:
+    """As it was written before there were checksums and sizes."""
+    kept = {k: v for k, v in table.schema.metadata.items() if k in (b"kinema.labels", b"kinema.root")}
+    pq.write_table(table.drop_columns(["size"]).replace_schema_metadata(kept), file)
+
+
+def test_older_scores_are_read_as_far_as_they_agree_with_themselves(out: Path, tmp_path: Path) -> None:
+    table, file = pq.read_table(out / "scores.parquet"), tmp_path / "scores.parquet"
+    plain(table, file)
+    good, back = read_scores(out), read_scores(file)
+    assert (back.paths, back.predictions, back.truth) == (good.paths, good.predictions, good.truth)
+    assert back.sizes == (None,) * len(VIDEOS)
+    for name, first, sentence in (
+        ("prediction", "jump", "'jump' is not the label with the highest score of 'long one.mp4'"),
+        ("prediction", None, "None is not the label with the highest score"),
+        ("label", "Jump", "the label 'Jump' of 'long one.mp4' is none of its labels"),
+        ("error", "gone", "test again"),
+    ):
+        before, *others = table[name].to_pylist()
+        values = [first, *others]
+        assert first != before
+        plain(table.set_column(table.column_names.index(name), name, pa.array(values, pa.string())), file)
+        with pytest.raises(KinemaError, match=sentence):
+            read_scores(file)
+
+
+def test_the_folder_s_name_adds_no_column(out: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "seed=1"
+    shutil.copytree(out, folder)
+    assert read_scores(folder).paths == tuple(VIDEOS)
+
+
+def test_the_sizes_of_the_videos_are_kept(manifest: Manifest, result: TestResult, out: Path, tmp_path: Path) -> None:
+    files = [Path(s.path) for s in manifest.samples]
+    assert read_scores(out).sizes == tuple(f.stat().st_size if f.exists() else None for f in files)
+    assert None in read_scores(out).sizes
+    for number, size in enumerate((10, 300)):
+        (tmp_path / f"{number}.png").write_bytes(b"x" * size)
+    samples = tuple(replace(s, path=str(tmp_path)) for s in result.samples)
+    write_results(tmp_path / "out", replace(result, samples=samples), recognizer(), TEST)
+    assert set(read_scores(tmp_path / "out").sizes) == {310}
 
 
 def test_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:

@@ -66,6 +66,53 @@ def test_damaged_metrics_are_named(result: TestResult, tmp_path: Path) -> None:
             open_tests([folder])
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("test", 3),
+        ("test.views", None),
+        ("views", []),
+        ("views.clips", "2"),
+        ("protocol", "x"),
+        ("protocol.clip", None),
+        ("protocol.clip.crop", [32]),
+        ("architecture", None),
+        ("architecture.options", []),
+        ("versions", 1),
+        ("metrics", 0.5),
+        ("metrics.coverage.read", None),
+    ],
+)
+def test_metrics_of_another_form_are_named_with_the_key(
+    result: TestResult, tmp_path: Path, key: str, value: object
+) -> None:
+    file = write(tmp_path, result) / "metrics.json"
+    whole = json.loads(file.read_text(encoding="utf-8"))
+    *outer, last = key.split(".")
+    inner = whole
+    for name in outer:
+        inner = inner[name]
+    inner[last] = value
+    file.write_text(json.dumps(whole), encoding="utf-8")
+    with pytest.raises(KinemaError) as caught:
+        open_tests([tmp_path])
+    assert str(caught.value) == f"{file}: {key!r} is not what kinema test writes there; test again"
+    if outer:
+        del inner[last]
+        file.write_text(json.dumps(whole), encoding="utf-8")
+        with pytest.raises(KinemaError, match=f"{key!r} is not what"):
+            open_tests([tmp_path])
+
+
+def test_metrics_of_older_tests_may_hold_less(result: TestResult, tmp_path: Path) -> None:
+    file = write(tmp_path, result) / "metrics.json"
+    file.write_text("{}")
+    assert open_tests([tmp_path])[0].document == {}
+    file.write_bytes(b'{"test": "\xff"}')
+    with pytest.raises(KinemaError, match=r"metrics\.json: not readable JSON .*; test again"):
+        open_tests([tmp_path])
+
+
 def test_names_are_as_short_as_they_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert distinct_names(["runs/a", "runs/b"]) == ["a", "b"]
     assert distinct_names(["a/test-test", "b/test-test/scores.parquet"]) == ["a/test-test", "b/test-test"]

@@ -92,7 +92,7 @@ def test_explanation_draws_frames_and_boxes(tmp_path: Path) -> None:
     manifest = one_video(write_video(tmp_path / "v.mp4", picture_sequence(0, 8)))
     text = explain(manifest, SPEC.replace(crop=36), 2, 3)
     assert "v.mp4: 8 frames, 64x48" in text
-    assert "6 views" in text
+    assert "\n6 views: every clip below with every crop below; their softmax scores are averaged\n" in text
     assert "clip 1: frames 0 2 4 6" in text
     assert "clip 2: frames 1 3 5 7" in text
     assert "crop 1: 48x48 pixels from left 0, top 0, scaled to 36x36" in text
@@ -106,6 +106,8 @@ def test_explanation_draws_frames_and_boxes(tmp_path: Path) -> None:
 def test_explanation_says_when_views_repeat(tmp_path: Path) -> None:
     manifest = one_video(write_video(tmp_path / "v.mp4", picture_sequence(0, 2)))
     assert "of the 10 views repeat another one" in explain(manifest, SPEC, 10, 1)
+    assert "\n1 of the 2 views repeats another one" in explain(manifest, SPEC, 2, 1)
+    assert "\n1 view: the clip below with the crop below\n" in explain(manifest, SPEC, 1, 1)
 
 
 def test_explanation_takes_the_first_readable_video(tmp_path: Path) -> None:

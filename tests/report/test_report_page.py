@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from evaluation.mixed_data import BAD, mixed_data
-from report.made_runs import made_run
+from report.made_runs import HEAD, made_run
 
 from kinema.errors import KinemaError
 from kinema.evaluation.comparison import compare
@@ -171,7 +171,10 @@ def test_runs_that_cannot_be_compared_stand_beside_each_other(runs: list[Path], 
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Not compared: tiny.mp4: is &#x27;sit&#x27;" in text
     assert cells(text, "videos compared") == ["11"]
-    assert "paired by their paths there" in text
+    remark = text.index("paired by their paths there")
+    assert text.index("<h2>Comparison") < remark < text.index("videos compared")  # before the figures
+    assert text.index("<h2>Comparison") < text.index("Not compared: tiny") < text.index("videos compared")
+    assert text.count("<p class=caution>") == 2
 
 
 def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path) -> None:
@@ -188,15 +191,32 @@ def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path)
     for file, content, sentence in (
         ("config.yaml", "a: [", "not YAML"),
         ("config.yaml", "- 1", "not the configuration"),
+        ("config.yaml", "a: \xff", "config.yaml: not UTF-8 .byte 3.; restore it"),
+        ("config.yaml", "a: 2020-13-45", "not YAML"),
         ("metrics.csv", "epoch,step\n1,x\n", "not the curves"),
+        ("metrics.csv", "epoch\xff", "not the curves"),
+        ("metrics.csv", f"{HEAD}\ninf,1,1,1,1,1,1,1,1\n", "not the curves"),
+        ("metrics.csv", f"{HEAD}\n,1,1,1,1,1,1,1,1\n", "not the curves"),
+        ("metrics.csv", f"{HEAD}\n1,1,1,1,1,1,1,1,1,1\n", "not the curves"),
         ("recognizer/card.json", "{", "not a readable card"),
+        ("recognizer/card.json", '{"clip": 3}', "card.json: 'clip' is not what a card holds there; save"),
+        ("recognizer/card.json", '{"training": 3}', "'training' is not what"),
+        ("recognizer/card.json", '{"training": {"coverage": {"read": 3}}}', "'training.coverage.expected' is not what"),
+        ("recognizer/card.json", '{"architecture": {"options": {}}}', "'architecture.name' is not what"),
+        ("training-ledger.csv", "video,reason\na,b\n", "training-ledger.csv: not the ledger of a training .* restore"),
+        ("training-ledger.csv", "path,error\na\n", "not the ledger"),
+        ("training-ledger.csv", "", "not the ledger"),
+        ("training-ledger.csv", "path,error\n\xff,x\n", "not the ledger"),
+        ("test-test/metrics.json", '{"test": 3}', "metrics.json: 'test' is not what kinema test writes there; test"),
     ):
         run = tmp_path / "damaged"
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(runs[0], run)
-        (run / file).write_text(content)
-        with pytest.raises(KinemaError, match=sentence):
+        (run / file).write_text(content, encoding="latin-1")
+        with pytest.raises(KinemaError, match=sentence) as caught:
             open_runs([run])
+        assert str(caught.value).startswith(f"{run / file}: ")
+        assert "\n" not in str(caught.value)
 
 
 def test_many_classes_are_cut_and_it_is_said(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_of_a_release_the_names_of_its_outputs_decide(known: bool, monkeypatch: 
     def begun(labels: tuple[str, ...]) -> tuple[str, torch.Tensor]:
         model = network(2, classes=174)
         said = start(model, TrainConfig("stm_r18", "data", weights="small"), labels)
-        return said.partition("; ")[2], model.classifier.weight
+        return said[0].partition("; ")[2], model.classifier.weight
 
     said, weight = begun(official[::-1])
     assert torch.equal(weight, theirs.flip(0) if known else new)
@@ -94,6 +94,17 @@ def test_of_a_release_the_names_of_its_outputs_decide(known: bool, monkeypatch: 
     said, weight = begun(("something else", *official[1:]))
     assert torch.equal(weight, new)
     assert "is new" in said
+
+
+def test_what_the_weights_do_not_have_is_said(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    plain = create_model("tsn_r18", num_classes=3, frames=4, width=0.0625)
+    Recognizer(plain, LABELS, ClipSpec(frames=4, crop=32)).save(tmp_path)
+    said = start(network(), TrainConfig("stm_r18", "data", weights=str(tmp_path)), LABELS)
+    assert said[0].endswith("its classifier is taken over (the same labels)")
+    new = len(network().state_dict()) - len(plain.state_dict())
+    assert said[1].startswith(f"{new} tensors that these weights do not have stay as built, the first is layer1.0.")
+    assert len(start(plain, TrainConfig("tsn_r18", "data", weights=str(tmp_path)), LABELS)) == 1
 
 
 def test_a_new_classifier_that_would_never_learn_is_refused(source: Path, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_run_folder_holds_what_the_contract_names(whole: Path, tiny: Path) -> 
     assert recognizer.labels == ("go left", "go right")
     assert recognizer.spec.crop == 32
     training = recognizer.card["training"]
-    assert training["coverage"] == {"expected": 12, "read": 12, "failed": 0}
+    assert training["coverage"] == {"expected": 12, "read": 12, "failed": 0, "absent": 0}
     assert training["config"]["seed"] == 0
 
 
@@ -200,8 +200,42 @@ def test_where_all_checkpoints_are_damaged_nothing_begins_anew(tiny: Path, tmp_p
     shutil.rmtree(run / "recognizer")
     for path in found(run / "checkpoints"):
         path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(KinemaError, match="none of its 2 checkpoints is whole; give another --out"):
+    for _ in range(2):  # the second time all have been set aside
+        with pytest.raises(KinemaError, match="none of its checkpoints is whole; give another --out"):
+            train(config(tiny, run, val_split="test"), say=str)
+    with pytest.raises(KinemaError, match="holds another run, which differs in seed"):
+        train(config(tiny, run, val_split="test", seed=1), say=str)
+
+
+def test_the_metrics_are_whole_whatever_became_of_their_file(tiny: Path, tmp_path: Path, whole: Path) -> None:
+    run = tmp_path / "run"
+    for text in (b"", b"epoch,step\n1,x\n", b"\xff", None):
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(whole, run)
+        shutil.rmtree(run / "recognizer")
+        (run / "checkpoints" / "epoch-0003.ckpt").unlink()
+        (run / "metrics.csv").unlink() if text is None else (run / "metrics.csv").write_bytes(text)
         train(config(tiny, run, val_split="test"), say=str)
+        new, old = (read_metrics(folder / "metrics.csv") for folder in (run, whole))
+        assert new[:2] == old[:2]
+        assert [row["epoch"] for row in new] == [1, 2, 3]
+    (run / "metrics.csv").write_bytes(b"epoch,step\n1,x\n")
+    with pytest.raises(KinemaError, match=r"metrics\.csv: not a table of a training any more .* restore it"):
+        read_metrics(run / "metrics.csv")
+
+
+@pytest.mark.parametrize("text", ["optim: 3\n", "optim:\n", "", "[1]\n"])
+def test_a_damaged_configuration_is_one_sentence(text: str, tiny: Path, tmp_path: Path, whole: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run" / "config.yaml").write_text(text)
+    with pytest.raises(KinemaError, match=r"config\.yaml: holds no fields; restore it|differs in .*optim"):
+        train(config(tiny, tmp_path / "run", val_split="test"), say=str)
+
+
+def test_a_crop_that_does_not_fit_is_told_before_anything_is_read(tiny: Path, tmp_path: Path) -> None:
+    given = config(tiny, tmp_path / "run", workers=2, augment=Augment(scale="jitter", jitter=(16, 20)))
+    with pytest.raises(KinemaError, match=r"^augment\.jitter begins at 16, below clip\.crop 32: raise it$"):
+        train(given, say=str)
 
 
 def test_a_loss_that_is_not_finite_names_the_files(tiny: Path, tmp_path: Path) -> None:
@@ -226,7 +260,7 @@ def test_an_unreadable_training_video_is_noted_and_not_replaced(tiny: Path, tmp_
     assert rows[0]["path"].endswith("train go left 0.mp4")
     assert rows[0]["error"]
     assert any("1 training and 0 validation videos could not be read" in line for line in lines)
-    assert Recognizer.load(run).card["training"]["coverage"] == {"expected": 12, "read": 11, "failed": 1}
+    assert Recognizer.load(run).card["training"]["coverage"] == {"expected": 12, "read": 11, "failed": 1, "absent": 0}
 
 
 def test_strict_stops_at_it(tiny: Path, tmp_path: Path) -> None:
@@ -238,7 +272,7 @@ def test_strict_stops_at_it(tiny: Path, tmp_path: Path) -> None:
 def test_a_batch_of_nothing_but_unreadable_videos_does_not_end_the_run(tiny: Path, tmp_path: Path) -> None:
     data = with_broken_video(tiny, tmp_path / "data")
     run = train(config(data, tmp_path / "run", epochs=1, batch=1), say=str)
-    assert Recognizer.load(run).card["training"]["coverage"] == {"expected": 12, "read": 11, "failed": 1}
+    assert Recognizer.load(run).card["training"]["coverage"] == {"expected": 12, "read": 11, "failed": 1, "absent": 0}
     assert read_metrics(run / "metrics.csv")[0]["train_loss"] > 0
 
 
@@ -310,7 +344,8 @@ def test_a_full_disk_leaves_the_old_checkpoint(tiny: Path, tmp_path: Path, reque
         plain(self)
 
     patch.setattr(Training, "on_train_epoch_start", fill)
-    with pytest.raises(RunError, match=r"epoch-0002\.ckpt: cannot be written .*untouched"):
+    sentence = r"epoch-0002\.ckpt: cannot be written .*free space .* goes on from the checkpoint before"
+    with pytest.raises(RunError, match=sentence):
         train(given, say=str)
     patch.undo()
     checkpoints = tmp_path / "run" / "checkpoints"

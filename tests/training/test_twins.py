@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import kinema.training
 from kinema.errors import KinemaError
-from kinema.training.twins import doubts, gather_logits, twins_loss
+from kinema.training.twins import Twins, doubts, gather_logits, twins_loss
 
 
 def logits(n: int = 6, k: int = 5, seed: int = 0) -> Tensor:
@@ -103,18 +103,31 @@ def test_gradients(centre: bool) -> None:
 
 
 def test_doubts_name_the_floor_that_views_in_agreement_reach() -> None:
-    said = doubts(8, 174, 0.0039, 0.01)
+    said = doubts(Twins(weight=0.01), 8, 174)
     assert said is not None
     assert "174 classes over only 8 clips" in said
     assert "above 14.1, times its weight 0.141" in said
     # Two classes a clip, orthogonal: no batch of 3 can do better with 6 classes.
     y = torch.eye(3, dtype=torch.float64).repeat(1, 2)
     assert twins_loss(y, y, beta=0.5).item() == pytest.approx(0.5 * (6**2 / 3 - 6), rel=1e-9)
-    assert doubts(3, 6, 0.5, 1.0, centre=True) != doubts(3, 6, 0.5, 1.0)
-    assert doubts(174, 174, 0.0039, 0.01) is None
-    assert doubts(1, 174, 0.0039, 0.0) is None
-    with pytest.raises(KinemaError, match="at least 2"):
-        doubts(1, 174, 0.0039, 0.01)
+    assert doubts(Twins(1.0, 0.5, centre=True), 3, 6) != doubts(Twins(1.0, 0.5), 3, 6)
+    assert doubts(Twins(weight=0.01), 174, 174) is None
+    assert doubts(Twins(), 1, 174) is None
+
+
+def test_doubts_follow_what_each_process_correlates() -> None:
+    alone, gathered = Twins(weight=0.01), Twins(weight=0.01, gather=True)
+    assert "gather" not in (doubts(alone, 8, 174) or "gather")
+    assert "over only 4 clips" in (doubts(alone, 8, 174, processes=2) or "")
+    assert "and so does twins.gather" in (doubts(alone, 8, 174, processes=2) or "")
+    assert doubts(gathered, 8, 174, processes=2) == doubts(alone, 8, 174)
+    for given, batch, processes, sentence in (
+        (alone, 1, 1, "batch is 1: .* give at least 2$"),
+        (alone, 2, 2, "batch is 2, which gives each of 2 processes 1: .* at least 4, or set twins.gather$"),
+        (gathered, 1, 2, "batch is 1, which gives each of 2 processes 1: .* at least 2$"),
+    ):
+        with pytest.raises(KinemaError, match=sentence):
+            doubts(given, batch, 174, processes=processes)
 
 
 def test_one_process_gathers_nothing() -> None:

@@ -104,7 +104,12 @@ def _dispatch(words: list[str]) -> int:
 def _parser(name: str, about: str) -> ArgumentParser:
     from jsonargparse import ArgumentParser
 
-    return ArgumentParser(prog=f"kinema {name}", description=about[0].upper() + about[1:] + ".", exit_on_error=False)
+    return ArgumentParser(
+        prog=f"kinema {name}",
+        description=about[0].upper() + about[1:] + ".",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
 
 
 def _line(name: str) -> str:

@@ -39,14 +39,27 @@ def parse(parser: ArgumentParser, words: list[str], *, file: Path | None = None)
         raise KinemaError(f"{file}: {sentence}" if file else sentence + more) from error
 
 
+class _OnceEach(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key} stands there twice", node.value[i][0].start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(file: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        KinemaError: not text, not YAML, or not a mapping.
+        KinemaError: not text, not YAML, not a mapping, or a key that stands there twice.
     """
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        found = yaml.load(file.read_text(encoding="utf-8-sig"), _OnceEach)
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise KinemaError(f"{file}{line}: not YAML ({error.problem}): correct it") from error
@@ -70,7 +83,7 @@ def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
     found = re.search(r"[Uu]nrecognized arguments: *(.+)", message, re.S)
     if found:
         word = found.group(1).split()[0].split("=")[0]
-        near = get_close_matches(word, options, n=1, cutoff=0.5)
+        near = [o for o in options if o.startswith(word)] or get_close_matches(word, options, n=1, cutoff=0.5)
         return f"unknown argument {word}" + (f": did you mean {near[0]}?" if near else ": remove it")
     found = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
     if found:

@@ -57,7 +57,7 @@ def _checked(word: str) -> Path:
     """The file of a recipe, whose mistakes are told here, where it is known that they stand in the file."""
     file = find(word)
     read_yaml(file)
-    parser = ArgumentParser(prog="kinema train", exit_on_error=False)
+    parser = ArgumentParser(prog="kinema train", exit_on_error=False, allow_abbrev=False)
     add_arguments(parser)
     # What must be given may follow on the command line.
     args = parse(parser, ["--model", "-", "--data", "-", "--recipe", str(file)], file=file)

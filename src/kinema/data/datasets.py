@@ -16,7 +16,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.data.clips import cut_frames, decode, wanted_frames
 from kinema.data.manifest import Manifest
 from kinema.data.sampling import test_indices, train_indices
-from kinema.data.transforms import Augment, Box, cut, random_box, test_boxes
+from kinema.data.transforms import Augment, Box, check_jitter, cut, random_box, test_boxes
 from kinema.data.video import open_video
 from kinema.errors import KinemaError, UnreadableVideo, unknown
 
@@ -71,13 +71,15 @@ class TrainClips(Dataset[dict[str, Any] | Failure]):
         twins: cut the same frames a second time, elsewhere; both are mirrored or neither.
 
     Raises:
-        KinemaError: a label of the manifest, or what it becomes when mirrored, is not among `labels`.
+        KinemaError: a label of the manifest, or what it becomes when mirrored, is not among `labels`, or the crop does
+            not fit into `augment.jitter`.
     """
 
     def __init__(
         self, manifest: Manifest, labels: Sequence[str], spec: ClipSpec, augment: Augment, seed: int = 0,
         twins: bool = False,
     ) -> None:  # fmt: skip
+        check_jitter(spec, augment)
         self.samples = manifest.samples
         self.targets = label_indices(manifest, labels)
         self.mirrored = list(self.targets)

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,6 +21,7 @@ from kinema.errors import KinemaError, unknown
 
 HELD_OUT = 0.2
 LABELS = "labels.txt"
+ABSENT = "absent, left out"  # the reason in a ledger; such a video is no failure
 _ORDER = ("train", "val", "test")
 
 
@@ -36,6 +37,8 @@ class Manifest:
         flip_map: the label that each left- or right-handed label gets when a clip is mirrored; holds both directions.
         held_out: the split `test` was chosen by Kinema, because the data names none.
         remarks: sentences that a person should read before they trust the reading (files ignored, split chosen).
+        absent: split -> videos that the annotation of a catalogue names for it and that are not there, one entry a
+            sample that they would be, as the annotation spells them. They are not among the samples.
     """
 
     source: str
@@ -44,6 +47,7 @@ class Manifest:
     flip_map: dict[str, str] = field(default_factory=dict)
     held_out: bool = False
     remarks: tuple[str, ...] = ()
+    absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -51,15 +55,21 @@ class Manifest:
         names = {s.split for s in self.samples if s.split is not None}
         return (*(n for n in _ORDER if n in names), *sorted(names.difference(_ORDER)))
 
+    @property
+    def all_absent(self) -> tuple[str, ...]:
+        """The absent videos of every split."""
+        return tuple(name for names in self.absent.values() for name in names)
+
     def split(self, name: str) -> Manifest:
-        """The samples of one split.
+        """The samples of one split, and what is absent from it.
 
         Raises:
             KinemaError: there is no such split; the message offers those that exist.
         """
         if name not in self.splits:
             raise KinemaError(f"{self.source} has no split {name!r}: it has {', '.join(self.splits) or 'none'}")
-        return replace(self, samples=tuple(s for s in self.samples if s.split == name))
+        samples = tuple(s for s in self.samples if s.split == name)
+        return replace(self, samples=samples, absent={k: v for k, v in self.absent.items() if k == name})
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,8 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
     found = survey(data, check=check)
     errors = [f for f in found.findings if f.severity == "error"]
     if errors:
-        more = f" (and {len(errors) - 1} more kinds of error: run kinema data doctor {data})" if errors[1:] else ""
+        kinds = count(len(errors) - 1, "more kind")
+        more = f" (and {kinds} of error: run kinema data doctor {data})" if errors[1:] else ""
         raise KinemaError(errors[0].message + more)
     return found.manifest
 
@@ -115,7 +126,7 @@ def survey(data: str | Path, *, check: bool = True) -> Survey:
         found = list_catalogue(catalogue, check=check)
         notes = Notes(catalogue.root, list(found.findings))
         flips = _flip_map(catalogue.root, found.labels, notes) or found.flip_map
-        return _survey(str(data), found.samples, found.labels, flips, notes)
+        return _survey(str(data), found.samples, found.labels, flips, notes, absent=found.absent)
     source = Path(data)
     if not source.exists():
         raise KinemaError(f"no folder or CSV at {str(source)!r}{nearest_name(source)}: correct the path")
@@ -148,12 +159,14 @@ def _survey(
     notes: Notes,
     *,
     held_out: bool = False,
+    absent: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Survey:
     findings = notes.all()
     remarks = [f.message for f in findings if f.severity == "warning"]
     if held_out:
         remarks.append(f"{source} names no split: a fifth of the videos of every class is held out as test")
-    return Survey(Manifest(source, tuple(samples), labels, flip_map, held_out, tuple(remarks)), findings)
+    manifest = Manifest(source, tuple(samples), labels, flip_map, held_out, tuple(remarks), absent or {})
+    return Survey(manifest, findings)
 
 
 def _labels(file: Path, samples: Iterable[Sample], notes: Notes) -> tuple[str, ...]:

@@ -44,9 +44,10 @@ class Photometric:
         for kind in (*self.kinds, *self.odds):
             if kind not in get_args(Kind):
                 raise unknown("kind of photometric", str(kind), get_args(Kind))
-        for name, chance in (("clips", self.clips), ("each", self.each), *self.odds.items()):
+        odds = {f"odds.{kind}": chance for kind, chance in self.odds.items()}
+        for name, chance in {"clips": self.clips, "each": self.each, **odds}.items():
             if not 0 <= chance <= 1:
-                raise KinemaError(f"photometric {name} is {chance}: give a probability between 0 and 1")
+                raise KinemaError(f"photometric.{name} is {chance}: give a probability between 0 and 1")
 
     def chances(self) -> dict[str, float]:
         """Every kind that may occur, in the order of its application, and its chance within a changed clip."""

@@ -59,6 +59,16 @@ class Box:
     width: int
 
 
+def check_jitter(spec: ClipSpec, augment: Augment) -> None:
+    """Refuses a short side, drawn for `jitter`, into which the crop does not fit.
+
+    Raises:
+        KinemaError: `augment.jitter` begins below the crop.
+    """
+    if augment.scale == "jitter" and augment.jitter[0] < spec.crop:
+        raise KinemaError(f"augment.jitter begins at {augment.jitter[0]}, below clip.crop {spec.crop}: raise it")
+
+
 def random_box(height: int, width: int, spec: ClipSpec, augment: Augment, rng: np.random.Generator) -> Box:
     """Draws the box of a training clip, always inside the frame and at least one pixel.
 
@@ -79,8 +89,7 @@ def random_box(height: int, width: int, spec: ClipSpec, augment: Augment, rng: n
         return _corner_box(height, width, augment.more_fix, rng)
     short_side = spec.short_side
     if augment.scale == "jitter":
-        if augment.jitter[0] < spec.crop:
-            raise KinemaError(f"augment.jitter begins at {augment.jitter[0]}, below clip.crop {spec.crop}: raise it")
+        check_jitter(spec, augment)
         short_side = int(rng.integers(augment.jitter[0], augment.jitter[1] + 1))
     side = _side(height, width, spec.crop, short_side)
     top, left = rng.integers(0, (height - side + 1, width - side + 1))

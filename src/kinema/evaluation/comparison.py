@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinema.data.report import count
 from kinema.errors import KinemaError
 from kinema.evaluation.metrics import SEED, Coverage
 from kinema.evaluation.statistics import (
@@ -127,7 +128,7 @@ def compare(first: Tested, second: Tested) -> Comparison:
         second: the one that is asked about ("model 2").
 
     Raises:
-        KinemaError: the same test twice, no video in both, or a video with two labels.
+        KinemaError: the same test twice, no video in both, a video with two labels, or other videos of the same names.
     """
     if first.file.resolve() == second.file.resolve():
         raise KinemaError(f"{first.file}: compared with itself; give two tests")
@@ -147,9 +148,11 @@ def compare(first: Tested, second: Tested) -> Comparison:
         per_class=per_class,
         pairs=_confused(truth, said_a, said_b),
         remarks=(
+            *_absent(first, second),
             *_left_out(first, second, len(own), set(own)),
             *_left_out(second, first, len(own), set(others)),
             *_unread(first, second, said_a, said_b),
+            *_changed(first, second, rows),
             *_label_remarks(first, second),
             *_protocol(first, second),
         ),
@@ -160,7 +163,8 @@ def shared_rows(first: Tested, second: Tested) -> list[tuple[int, int]]:
     """For every video that both tests hold, its rows in the two, in the order of the first.
 
     Raises:
-        KinemaError: there is none, a test lists one twice, or the tests name different true labels.
+        KinemaError: there is none, a test lists one twice, the tests name different true labels, or most of the videos
+            are other files.
     """
     there, here = _places(second), _places(first)
     rows = [(i, there[key]) for key, i in here.items() if key in there]
@@ -176,7 +180,22 @@ def shared_rows(first: Tested, second: Tested) -> list[tuple[int, int]]:
             f"{first.scores.paths[i]}: is {first.scores.truth[i]!r} in {first.file} and {second.scores.truth[j]!r} in "
             f"{second.file} (so are {len(differ)} of {len(rows)} videos); test both with the same labels"
         )
+    known, differ = _other_sizes(first, second, rows)
+    if 2 * len(differ) > known:
+        i, j = differ[0]
+        raise KinemaError(
+            f"{first.scores.paths[i]}: has {count(first.scores.sizes[i] or 0, 'byte')} in {first.file} and "
+            f"{second.scores.sizes[j]} in {second.file} (so have {len(differ)} of {known} videos): these are other "
+            "videos of the same names; test both on the same data"
+        )
     return rows
+
+
+def _other_sizes(first: Tested, second: Tested, rows: Sequence[tuple[int, int]]) -> tuple[int, list[tuple[int, int]]]:
+    """How many videos have a size in both tests, and the rows of those of which it differs."""
+    pairs = [(first.scores.sizes[i], second.scores.sizes[j]) for i, j in rows]
+    known = [a is not None and b is not None for a, b in pairs]
+    return sum(known), [row for row, (a, b), both in zip(rows, pairs, known, strict=True) if both and a != b]
 
 
 def _places(test: Tested) -> dict[Key, int]:
@@ -227,6 +246,15 @@ def _confused(truth: Sequence[str], said_a: Sequence[str | None], said_b: Sequen
     return tuple(sorted(found, key=lambda h: (-h.first - h.second, h.videos, h.labels)))
 
 
+def _absent(first: Tested, second: Tested) -> list[str]:
+    return [
+        f"{test.name} was tested without {count(test.coverage.absent, 'video')} that the annotation names (absent, "
+        "left out): its figures are of the others"
+        for test in (first, second)
+        if test.coverage.absent
+    ]
+
+
 def _left_out(test: Tested, other: Tested, shared: int, used: set[int]) -> list[str]:
     paths = test.scores.paths
     rest = [path for i, path in enumerate(paths) if i not in used]
@@ -250,6 +278,16 @@ def _unread(first: Tested, second: Tested, said_a: Sequence[str | None], said_b:
             "right only if both folders hold the same videos"
         )
     return remarks
+
+
+def _changed(first: Tested, second: Tested, rows: Sequence[tuple[int, int]]) -> list[str]:
+    _, differ = _other_sizes(first, second, rows)
+    if not differ:
+        return []
+    return [
+        f"{count(len(differ), 'video')} of {len(rows)} had another size in the test of {second.name} (first: "
+        f"{first.scores.paths[differ[0][0]]}): the two were tested on other files there"
+    ]
 
 
 def _label_remarks(first: Tested, second: Tested) -> list[str]:

@@ -29,7 +29,7 @@ def counted(
     """
     path = cache_folder() / f"counts-{num_classes}-{_state_of_the_zoo()}.json"
     try:
-        known = {name: Cost(**values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()}
+        known = {name: _cost(values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError):  # none yet, or damaged: it is only a cache
         known = {}
     missing = [name for name in names if name not in known]
@@ -42,6 +42,12 @@ def counted(
         with suppress(RunError):  # a home that cannot be written to makes the next call slow, not wrong
             replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
     return {name: known[name] for name in names}
+
+
+def _cost(values: dict[str, int]) -> Cost:
+    if not all(isinstance(number, int) for number in values.values()):
+        raise TypeError("a count is no number")
+    return Cost(**values)
 
 
 def _state_of_the_zoo() -> str:

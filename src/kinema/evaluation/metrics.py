@@ -23,14 +23,18 @@ class Coverage:
         expected: videos of the test.
         read: those that gave clips.
         failed: those that did not; they count as errors.
+        absent: more that the annotation of a catalogue names and that are not there: left out, they count nowhere.
     """
 
     expected: int
     read: int
     failed: int
+    absent: int = 0
 
     def __str__(self) -> str:
-        return f"{self.expected} expected / {self.read} read / {self.failed} failed"
+        verb = "is" if self.absent == 1 else "are"
+        more = f"; {self.absent} more that the annotation names {verb} absent" if self.absent else ""
+        return f"{self.expected} expected / {self.read} read / {self.failed} failed{more}"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def measure(
     labels: Sequence[str],
     *,
     train_labels: Sequence[str] | None = None,
+    absent: int = 0,
 ) -> Metrics:
     """All figures of a test.
 
@@ -113,6 +118,7 @@ def measure(
         scores: N K; a row of NaN is a video that could not be read.
         labels: K names.
         train_labels: label of every training video, where they are known.
+        absent: videos that the annotation names beside the N; no figure depends on them.
     """
     n, k = len(targets), min(5, len(labels))
     readable = ~np.isnan(scores).any(1)
@@ -140,7 +146,7 @@ def measure(
         classes_tested=len(recalls),
         majority=Majority(top, shares[top]),
         train_majority=_train_majority(train_labels, labels, shares) if train_labels else None,
-        coverage=Coverage(n, int(readable.sum()), int(n - readable.sum())),
+        coverage=Coverage(n, int(readable.sum()), int(n - readable.sum()), absent),
         per_class=tuple(per_class),
     )
 

@@ -48,6 +48,7 @@ class TestResult:
         proofs: N, what is known of its views, or None.
         metrics: all figures.
         views: whether the views differ.
+        absent: videos that the annotation of the data names beside the N and that are not there.
     """
 
     __test__ = False  # not a test of pytest's
@@ -61,6 +62,7 @@ class TestResult:
     proofs: tuple[ViewProof | None, ...]
     metrics: Metrics
     views: ViewSummary
+    absent: tuple[str, ...] = ()
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -154,8 +156,9 @@ def evaluate(
         scores=scores,
         errors=tuple(errors),
         proofs=tuple(proofs),
-        metrics=measure(targets, scores, recognizer.labels, train_labels=train_labels),
+        metrics=measure(targets, scores, recognizer.labels, train_labels=train_labels, absent=len(manifest.all_absent)),
         views=summarise([p for p in proofs if p is not None], clips, crops),
+        absent=manifest.all_absent,
     )
 
 

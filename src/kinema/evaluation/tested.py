@@ -15,7 +15,18 @@ from kinema.errors import KinemaError
 from kinema.evaluation.metrics import Coverage
 from kinema.evaluation.results import METRICS, SCORES, Scores, read_scores
 
+Shape = Mapping[str, "type | Shape"]  # key -> kind of its value, or what that must hold as an object
+
 _USUAL = "test-test"  # the folder that `kinema test` makes in a run for the split test
+_COUNTS = {"expected": int, "read": int, "failed": int}
+_SHAPE: Shape = {
+    "test": {"recognizer": str, "data": str, "split": str, "views": str},
+    "metrics": {"coverage": _COUNTS},
+    "views": {"clips": int, "crops": int},
+    "protocol": {"clip": {"crop": int}},
+    "architecture": {"name": str, "options": {}},
+    "versions": {},
+}
 
 
 @dataclass(frozen=True)
@@ -36,9 +47,9 @@ class Tested:
 
     @property
     def coverage(self) -> Coverage:
-        """The videos of the whole test."""
+        """The videos of the whole test; how many more were absent, as far as its `metrics.json` tells."""
         failed = sum(error is not None for error in self.scores.errors)
-        return Coverage(len(self.scores.errors), len(self.scores.errors) - failed, failed)
+        return Coverage(len(self.scores.errors), len(self.scores.errors) - failed, failed, _absent(self.document))
 
 
 def open_tests(places: Sequence[str | Path]) -> list[Tested]:
@@ -92,7 +103,7 @@ def how_to_test(run: Path) -> str:
     if config.is_file():
         try:
             values = yaml.safe_load(config.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError):  # the sentence that this is for is about something else
+        except (yaml.YAMLError, ValueError, OSError):  # the sentence that this is for is about something else
             values = None
         if isinstance(values, dict) and isinstance(values.get("data"), str):
             data = shlex.quote(values["data"])
@@ -113,13 +124,47 @@ def distinct_names(places: Sequence[str | Path]) -> list[str]:
     return [shortest(own) for own in parts]
 
 
+def _absent(document: Mapping[str, Any]) -> int:
+    """0 where the file is from before it said so, or has been changed."""
+    metrics = document.get("metrics")
+    coverage = metrics.get("coverage") if isinstance(metrics, Mapping) else None
+    number = coverage.get("absent") if isinstance(coverage, Mapping) else None
+    return number if isinstance(number, int) else 0
+
+
 def _document(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise KinemaError(f"{file}: not JSON ({error}); test again") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise KinemaError(f"{file}: not readable JSON ({error}); test again") from error
     if not isinstance(found, dict):
         raise KinemaError(f"{file}: not what kinema test writes; test again")
+    wrong = misshapen(found, _SHAPE)
+    if wrong is not None:
+        raise KinemaError(f"{file}: {wrong!r} is not what kinema test writes there; test again")
     return found
+
+
+def misshapen(values: Mapping[str, Any], shape: Shape) -> str | None:
+    """The first key, with dots, that is there and does not hold what it must; None where all is well.
+
+    Args:
+        values: of a JSON file; its outermost keys may be missing, for older files have fewer.
+        shape: what the keys must hold, all keys of an inner object included.
+    """
+    for key, kind in shape.items():
+        if key not in values:
+            continue
+        value = values[key]
+        if isinstance(kind, type):
+            if not isinstance(value, kind):
+                return key
+            continue
+        if not isinstance(value, Mapping):
+            return key
+        inner = next((name for name in kind if name not in value), None) or misshapen(value, kind)
+        if inner is not None:
+            return f"{key}.{inner}"
+    return None

@@ -10,6 +10,7 @@ from typing import Any
 from kinema.clip_spec import ClipSpec
 from kinema.data.datasets import Failure, TestVideos
 from kinema.data.manifest import Manifest
+from kinema.data.report import count
 from kinema.data.transforms import Box
 from kinema.data.video import VideoInfo, open_video
 from kinema.errors import KinemaError, RunError
@@ -153,7 +154,10 @@ def _picture(keys: Sequence[ViewKey], spec: ClipSpec, info: VideoInfo) -> str:
     boxes = list(dict.fromkeys(box for _, box in keys))
     lines = [
         f"{info.path}: {info.frames} frames, {info.width}x{info.height}",
-        f"{len(keys)} views: every clip below with every crop below; their softmax scores are averaged",
+        f"{count(len(keys), 'view')}: "
+        + ("every clip" if len(clips) > 1 else "the clip")
+        + (" below with every crop below" if len(boxes) > 1 else " below with the crop below")
+        + ("; their softmax scores are averaged" if len(keys) > 1 else ""),
         "",
     ]
     for number, frames in enumerate(clips, 1):
@@ -170,7 +174,8 @@ def _picture(keys: Sequence[ViewKey], spec: ClipSpec, info: VideoInfo) -> str:
         ]
     coinciding = len(keys) - len(set(keys))
     if coinciding:
-        lines += ["", f"{coinciding} of the {len(keys)} views repeat another one: the video has no more to show."]
+        verb = "repeats" if coinciding == 1 else "repeat"
+        lines += ["", f"{coinciding} of the {len(keys)} views {verb} another one: the video has no more to show."]
     return "\n".join(lines)
 
 

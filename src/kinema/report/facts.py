@@ -7,7 +7,7 @@ from typing import Any
 
 from kinema.errors import KinemaError
 from kinema.evaluation.cost import Cost, count
-from kinema.evaluation.metrics import Metrics
+from kinema.evaluation.metrics import Coverage, Metrics
 from kinema.report.markup import by_run, note, table
 from kinema.report.runs import Run
 
@@ -70,7 +70,7 @@ def coverage(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> str:
     facts: dict[str, list[Any]] = {
         "test videos": [m and str(m.coverage) for m in ms],
         "training videos": [
-            c and f"{c['expected']} expected / {c['read']} read / {c['failed']} failed" for c in trained
+            c and str(Coverage(c["expected"], c["read"], c["failed"], c.get("absent", 0))) for c in trained
         ],
     }
     failures = [

@@ -30,6 +30,11 @@ def note(text: str) -> str:
     return f"<p class=note>{escape(text)}</p>"
 
 
+def caution(text: str) -> str:
+    """A sentence that one has to know before the figures below it."""
+    return f"<p class=caution>{escape(text)}</p>"
+
+
 def tiles(entries: Iterable[tuple[str, str, Sequence[str]]]) -> str:
     """One box an entry: name, one large figure, and lines below it; each with the colour of its run on top."""
     boxes = [
@@ -96,6 +101,7 @@ body{margin:0;background:#f8fafc;color:#1f2937;font:15px/1.55 system-ui,sans-ser
 main{max-width:1180px;margin:0 auto;padding:28px 18px 64px}
 h1{font-size:30px;margin:0 0 6px}h2{font-size:19px;margin:38px 0 8px}h3{font-size:15px;margin:20px 0 4px}
 .lead{font-size:16px;color:#374151;max-width:80ch}.note{color:#6b7280;font-size:13px;max-width:110ch}
+.caution{border-left:4px solid #d97706;background:#fffbeb;margin:8px 0;padding:6px 12px;overflow-wrap:anywhere}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:16px;margin:22px 0}
 .tile{background:#fff;border:1px solid #e5e7eb;border-top:3px solid;border-radius:10px;padding:14px 18px}
 .name{font-weight:600;overflow-wrap:anywhere}.big{font-size:38px;font-weight:700;line-height:1.25}

@@ -16,7 +16,7 @@ from kinema.report import figures
 from kinema.report.confusion import MOST, confusion, most_confused
 from kinema.report.embedding import NEIGHBOURS, Embedding
 from kinema.report.facts import cost, coverage, protocol, tested_as, versions
-from kinema.report.markup import by_run, colours, grid, note, page, section, table, tiles
+from kinema.report.markup import by_run, caution, colours, grid, note, page, section, table, tiles
 from kinema.report.runs import Run
 
 BARS, GAINS, PAIRS = 40, 12, 15  # lines that a person still reads
@@ -33,7 +33,7 @@ def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddi
     tested = {run.name: run.test for run in runs if run.test is not None}
     metrics = {name: _measure(test) for name, test in tested.items()}
     found = [c for c in comparisons if isinstance(c, Comparison)]
-    refused = "".join(note(f"Not compared: {c}") for c in comparisons if isinstance(c, str))
+    refused = "".join(caution(f"Not compared: {c}") for c in comparisons if isinstance(c, str))
     names = ", ".join(run.name for run in runs)
     inks = colours([run.name for run in runs])
     missing = [sentence for run in runs for sentence in run.missing]
@@ -43,7 +43,7 @@ def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddi
             f"<h1>Kinema report</h1><p class=lead>{escape(names)}</p>",
             tiles(_tile(run, metrics.get(run.name)) for run in runs),
             section("What is missing", "".join(note(sentence) for sentence in missing)),
-            grid((section("Accuracy", _accuracy(runs, metrics)), section("Comparison", _comparison(found), refused))),
+            grid((section("Accuracy", _accuracy(runs, metrics)), section("Comparison", refused, _comparison(found)))),
             section("Classes", _classes(tested, metrics, found, inks)),
             section("Confusion", _confusion(tested)),
             section("Training", _training(runs, inks)),
@@ -60,7 +60,7 @@ def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddi
 def _measure(test: Tested) -> Metrics:
     place = {label: i for i, label in enumerate(test.scores.labels)}
     targets = np.array([place[label] for label in test.scores.truth], dtype=np.int64)
-    return measure(targets, test.scores.scores, test.scores.labels)
+    return measure(targets, test.scores.scores, test.scores.labels, absent=test.coverage.absent)
 
 
 def _tile(run: Run, m: Metrics | None) -> tuple[str, str, list[str]]:
@@ -77,6 +77,7 @@ def _accuracy(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> str:
         return ""
     ms = [metrics.get(run.name) for run in runs]
     top_k = " / ".join(sorted({f"top-{m.k}" for m in ms if m}))
+    absent = any(m.coverage.absent for m in metrics.values())
     facts: dict[str, list[Any]] = {
         "top-1, %": [m and f"{100 * m.top1:.1f}" for m in ms],
         "95 % interval": [m and f"{100 * m.top1_interval[0]:.1f} to {100 * m.top1_interval[1]:.1f}" for m in ms],
@@ -86,11 +87,13 @@ def _accuracy(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> str:
         "videos expected": [m and m.coverage.expected for m in ms],
         "read": [m and m.coverage.read for m in ms],
         "failed": [m and m.coverage.failed for m in ms],
+        "absent": [m and (m.coverage.absent or None) for m in ms],
         "views": [tested_as(run).get("views") for run in runs],
     }
     return by_run([run.name for run in runs], facts) + note(
         "A video that could not be read counts as an error. Intervals: bootstrap over videos. "
         "Most frequent label: what always naming it would give."
+        + (" Absent: more videos that the annotation names; they are left out of every figure." if absent else "")
     )
 
 
@@ -110,16 +113,16 @@ def _comparison(found: Sequence[Comparison]) -> str:
         f"{first} alone right": [c.mcnemar.table[1][0] for c in found],
         "both wrong": [c.mcnemar.table[1][1] for c in found],
     }
-    remarks = "".join(note(remark + ".") for c in found for remark in c.remarks)
+    remarks = "".join(caution(remark + ".") for c in found for remark in c.remarks)
     several = " The p values are not corrected for their number." if len(found) > 1 else ""
     return (
         f"<p>Against <b>{escape(first)}</b>, video by video:</p>"
+        + remarks  # before the figures, which they may take the ground from
         + by_run([c.second.name for c in found], facts)
         + note(
             "McNemar's test with Edwards' correction. The interval of the difference: paired bootstrap over videos."
             + several
         )
-        + remarks
     )
 
 

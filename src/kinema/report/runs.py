@@ -11,11 +11,16 @@ from typing import Any
 
 import yaml
 
+from kinema.data.manifest import ABSENT
 from kinema.errors import KinemaError
 from kinema.evaluation.results import SCORES
-from kinema.evaluation.tested import Tested, distinct_names, find_scores, how_to_test, open_test
+from kinema.evaluation.tested import Shape, Tested, distinct_names, find_scores, how_to_test, misshapen, open_test
 from kinema.recognizer import CARD
 from kinema.training.report import read_metrics
+
+# What of a card a report shows.
+_CARD: Shape = {"architecture": {"name": str, "options": {}}, "clip": {"crop": int}, "versions": {}, "training": {}}
+_TRAINING: Shape = {"config": {}, "coverage": {"expected": int, "read": int, "failed": int}}
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,9 @@ def _config(file: Path) -> dict[str, Any]:
         return {}
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise KinemaError(f"{file}: not UTF-8 (byte {error.start}); restore it") from error
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         raise KinemaError(f"{file}: not YAML ({' '.join(str(error).split())}); restore it") from error
     if not isinstance(found, dict):
         raise KinemaError(f"{file}: not the configuration of a run; restore it")
@@ -143,7 +150,9 @@ def _history(file: Path) -> list[dict[str, Any]]:
         rows = read_metrics(file)
         if rows and not {"epoch", "lr", "train_loss", "train_top1", "val_top1", "seconds", "data_wait"} <= set(rows[0]):
             raise ValueError(f"its columns are {', '.join(rows[0])}")
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        if any(row["epoch"] is None for row in rows):
+            raise ValueError("a row has no epoch")
+    except (OSError, ValueError, ArithmeticError, KeyError, TypeError, csv.Error) as error:
         raise KinemaError(f"{file}: not the curves of a training ({error}); restore it or remove it") from error
     return rows
 
@@ -153,15 +162,26 @@ def _card(file: Path) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise KinemaError(f"{file}: not a readable card ({error}); save the recognizer again") from error
     if not isinstance(found, dict):
         raise KinemaError(f"{file}: not a readable card; save the recognizer again")
+    wrong = misshapen(found, _CARD)
+    if wrong is None and (inner := misshapen(found.get("training", {}), _TRAINING)):
+        wrong = f"training.{inner}"
+    if wrong is not None:
+        raise KinemaError(f"{file}: {wrong!r} is not what a card holds there; save the recognizer again")
     return found
 
 
 def _ledger(file: Path) -> tuple[tuple[str, str], ...]:
     if not file.is_file():
         return ()
-    with file.open(encoding="utf-8", newline="") as handle:
-        return tuple((row["path"], row["error"]) for row in csv.DictReader(handle))
+    try:
+        with file.open(encoding="utf-8", newline="") as handle:
+            rows = list(csv.reader(handle, strict=True))
+        if rows[:1] != [["path", "error"]] or any(len(row) != 2 for row in rows):
+            raise ValueError("it needs the columns path and error, in every row")
+    except (OSError, ValueError, csv.Error) as error:
+        raise KinemaError(f"{file}: not the ledger of a training ({error}); restore it or remove it") from error
+    return tuple((path, error) for path, error in rows[1:] if error != ABSENT)

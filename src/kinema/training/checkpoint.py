@@ -18,6 +18,7 @@ from kinema.errors import KinemaError, RunError
 from kinema.files import replace_file
 
 KEPT = 2
+_ASIDE = ".damaged"
 _NAME = re.compile(r"epoch-(\d{4,})(?:\+(\d+))?\.ckpt")
 
 
@@ -34,12 +35,12 @@ class AtomicCheckpointIO(CheckpointIO):
         torch.save(checkpoint, buffer)
         path.unlink(missing_ok=True)  # else an old one would for a moment lie beside the new hash
         digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
-        replace_file(_hash_file(path), lambda part: part.write_text(digest + "\n", encoding="ascii"))
         try:
+            replace_file(_hash_file(path), lambda part: part.write_text(digest + "\n", encoding="ascii"))
             replace_file(path, lambda part: part.write_bytes(buffer.getbuffer()))
-        except RunError:
-            _hash_file(path).unlink()
-            raise
+        except RunError as error:
+            _hash_file(path).unlink(missing_ok=True)
+            raise RunError(f"{error}; then the same command goes on from the checkpoint before") from error
 
     def load_checkpoint(
         self,
@@ -102,6 +103,11 @@ def found(folder: Path) -> list[Path]:
     return sorted((p for p in folder.glob("epoch-*.ckpt") if _NAME.fullmatch(p.name)), key=done)
 
 
+def begun(folder: Path) -> bool:
+    """Whether a run has written checkpoints there, be they whole or damaged."""
+    return bool(found(folder)) or any(folder.glob(f"epoch-*.ckpt{_ASIDE}"))
+
+
 def newest(folder: Path, say: Callable[[str], None], *, tidy: bool = True) -> Path | None:
     """The newest checkpoint that is whole, or None where there is none at all.
 
@@ -111,19 +117,19 @@ def newest(folder: Path, say: Callable[[str], None], *, tidy: bool = True) -> Pa
         tidy: set damaged ones aside under the name `….damaged`; of several processes only one should.
 
     Raises:
-        KinemaError: there are checkpoints and all are damaged.
+        KinemaError: there are checkpoints and all are damaged, those that were set aside before among them.
     """
     paths = found(folder)
     for path in reversed(paths):
         if _whole(path):
             return path
         if tidy:
-            path.rename(path.with_name(path.name + ".damaged"))
-        say(f"{path}: damaged (its SHA-256 is not the one it was written with), set aside as {path.name}.damaged")
-    if paths:
+            path.rename(path.with_name(path.name + _ASIDE))
+        say(f"{path}: damaged (its SHA-256 is not the one it was written with), set aside as {path.name}{_ASIDE}")
+    if begun(folder):
         raise KinemaError(
-            f"{folder}: none of its {len(paths)} checkpoints is whole; give another --out, or remove the folder to "
-            "train from the start"
+            f"{folder}: none of its checkpoints is whole; give another --out, or remove the folder to train from the "
+            "start"
         )
     return None
 

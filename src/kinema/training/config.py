@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from math import inf
 from typing import Any, Literal, get_args
 
 from kinema.data.photometric import Photometric
@@ -23,7 +24,7 @@ class Optim:
     """SGD and the course of its learning rate.
 
     Attributes:
-        lr: learning rate at its highest.
+        lr: learning rate at its highest; the long cycle of multigrid multiplies it by up to 8.
         momentum: of SGD.
         nesterov: use Nesterov's momentum.
         weight_decay: on all parameters.
@@ -53,13 +54,15 @@ class Optim:
     def __post_init__(self) -> None:
         if self.schedule not in get_args(Schedule):
             raise unknown("optim.schedule", str(self.schedule), get_args(Schedule))
-        if self.lr <= 0:
-            raise KinemaError(f"optim.lr is {self.lr}: give a number above 0")
+        # A comparison with `.nan`, which a recipe may hold, is false.
+        for name in ("lr", "gamma"):
+            if not 0 < getattr(self, name) < inf:
+                raise KinemaError(f"optim.{name} is {getattr(self, name)}: give a number above 0")
         for name in ("momentum", "weight_decay", "warmup", "clip_norm", "feature_rate"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < inf:
                 raise KinemaError(f"optim.{name} is {getattr(self, name)}: give 0 or more")
         for name, rate in self.rates.items():
-            if rate < 0:
+            if not 0 <= rate < inf:
                 raise KinemaError(f"optim.rates.{name} is {rate}: give 0 or more")
         if self.nesterov and self.momentum == 0:
             raise KinemaError("optim.nesterov needs optim.momentum above 0")
@@ -153,7 +156,7 @@ class TrainConfig:
         for name, allowed in closed.items():
             if getattr(self, name) not in get_args(allowed):
                 raise unknown(name, str(getattr(self, name)), get_args(allowed))
-        if self.mixup < 0:
+        if not 0 <= self.mixup < inf:
             raise KinemaError(f"mixup is {self.mixup}: give 0 or more")
         for name in ("label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
@@ -186,7 +189,11 @@ FREE = ("out", "workers", "device", "processes", "checkpoint_steps", "logger")
 def completed(old: dict[str, Any]) -> dict[str, Any]:
     """A configuration that an earlier version wrote, with the fields that have come since at what they stand for."""
     defaults = TrainConfig(str(old.get("model", "")), str(old.get("data", ""))).to_dict()
-    groups = {key: {**value, **old.get(key, {})} for key, value in defaults.items() if isinstance(value, dict)}
+    groups = {
+        key: {**value, **old[key]}
+        for key, value in defaults.items()
+        if isinstance(value, dict) and isinstance(old.get(key), dict)
+    }
     return {**defaults, **old, **groups}
 
 

@@ -6,14 +6,16 @@ import csv
 import io
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kinema.data.manifest import ABSENT
 from kinema.data.report import count
+from kinema.errors import KinemaError
 from kinema.files import replace_file
 from kinema.ops.recurrence import open_rates
 from kinema.training.module import Training
@@ -29,15 +31,16 @@ class Report(pl.Callback):
     """One line an epoch, a progress bar on a terminal, a row of `metrics.csv` an epoch, and the ledger.
 
     Args:
-        path: of `metrics.csv`; rows of epochs that a resumed run has not reached yet are dropped. Beside it
-            `training-ledger.csv` names the videos that could not be read so far, where there are any.
+        path: of `metrics.csv`, which is written anew after every epoch. Beside it
+            `training-ledger.csv` names the videos that could not be read so far or are absent, where there are any.
         epochs: of the whole training.
         say: prints a line.
+        absent: videos that the annotation of the data names and that are not there.
     """
 
-    def __init__(self, path: Path, epochs: int, say: Callable[[str], None]) -> None:
-        self.path, self.epochs, self.say = path, epochs, say
-        self.rows: list[dict[str, Any]] = []
+    def __init__(self, path: Path, epochs: int, say: Callable[[str], None], absent: Sequence[str] = ()) -> None:
+        self.path, self.epochs, self.say, self.absent = path, epochs, say, absent
+        self.rows: list[dict[str, Any]] | None = None  # None until the run has begun
         self.bar: Progress | None = None
         self.began = self.idle_since = time.perf_counter()
         self.seconds: list[float] = []  # of every step of the epoch so far, waiting included
@@ -47,7 +50,9 @@ class Report(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes up the rows of the epochs that are done."""
         self.began = self.idle_since = time.perf_counter()
-        self.rows = [row for row in read_metrics(self.path) if row["epoch"] <= trainer.current_epoch]
+        if self.rows is None:
+            done = trainer.current_epoch  # epochs, of a checkpoint that an earlier version wrote
+            self.rows = [row for row in read_metrics(self.path) if row["epoch"] <= done] if done else []
         if sys.stderr.isatty() and trainer.is_global_zero:
             from rich.console import Console
 
@@ -87,27 +92,34 @@ class Report(pl.Callback):
         tally = pl_module.meet()
         if not trainer.is_global_zero:
             return
-        epoch, clips = trainer.current_epoch + 1, max(1, tally["clips"])
+        epoch, clips = trainer.current_epoch + 1, tally["clips"]
+        learned: dict[str, float | None] = {"train_loss": None, "twins_loss": None, "train_top1": None}
+        if clips:
+            learned |= {"train_loss": tally["loss"] / clips, "train_top1": tally["hits"] / clips}
+        if clips and pl_module.config.twins.weight:
+            learned["twins_loss"] = tally["twins_loss"] / clips
         seconds, waited = sum(self.seconds), sum(self.waits)
         row = {
             "epoch": epoch,
             "step": trainer.global_step,
             "lr": pl_module.config.optim.lr * pl_module.rate(max(0, trainer.global_step - 1)),
-            "train_loss": tally["loss"] / clips,
-            "twins_loss": tally["twins_loss"] / clips if pl_module.config.twins.weight else None,
-            "train_top1": tally["hits"] / clips,
+            **learned,
             "val_top1": tally["val_hits"] / tally["val_videos"] if tally["val_videos"] else None,
             "val_videos": int(tally["val_videos"]) or None,
             "seconds": seconds,
             "data_wait": waited / max(1e-9, seconds),
         }
-        self.rows.append(row)
-        self._write()
-        write_ledger(self.path.with_name(LEDGER), pl_module)
+        rows = [*(self.rows or []), row]
+        self._write(rows)
+        self.rows = rows
+        write_ledger(self.path.with_name(LEDGER), pl_module, self.absent)
         left = (time.perf_counter() - self.began) / max(1e-9, self.epochs_here) * (self.epochs - epoch)
         val = "" if row["val_top1"] is None else f", val top-1 {row['val_top1']:.1%}"
+        train = "no clip could be read"
+        if clips:
+            train = f"loss {row['train_loss']:.3f}, train top-1 {row['train_top1']:.1%}"
         self.say(
-            f"epoch {epoch}/{self.epochs}: loss {row['train_loss']:.3f}, train top-1 {row['train_top1']:.1%}{val}, "
+            f"epoch {epoch}/{self.epochs}: {train}{val}, "
             f"{row['seconds']:.1f} s of which {row['data_wait']:.0%} waiting for data, {_clock(left)} left"
         )
         for line in self._phases(pl_module):
@@ -132,11 +144,12 @@ class Report(pl.Callback):
         return lines
 
     def state_dict(self) -> dict[str, Any]:
-        """The clocks of an epoch that is not over."""
-        return {"seconds": self.seconds, "waits": self.waits}
+        """The epochs so far, and the clocks of one that is not over."""
+        return {"rows": self.rows, "seconds": self.seconds, "waits": self.waits}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from there, whatever has become of the file."""
+        self.rows = state_dict.get("rows")
         self.seconds, self.waits = list(state_dict["seconds"]), list(state_dict["waits"])
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -149,37 +162,45 @@ class Report(pl.Callback):
         if self.bar is not None:
             self.bar.stop()
 
-    def _write(self) -> None:
+    def _write(self, rows: list[dict[str, Any]]) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows(rows)
         replace_file(self.path, lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
 
 
-def write_ledger(path: Path, module: Training) -> None:
-    """The videos that a training could not read so far, with the reasons; no file where there is none."""
-    if not (module.failures or module.val_failures):
+def write_ledger(path: Path, module: Training, absent: Sequence[str]) -> None:
+    """The videos that a training could not read so far, with the reasons, then the absent ones; no file where none."""
+    if not (module.failures or module.val_failures or absent):
         return
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("path", "error"))
     writer.writerows(sorted({**module.val_failures, **module.failures}.items()))
+    writer.writerows((name, ABSENT) for name in absent)
     replace_file(path, lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.csv`, numbers as numbers, empty cells as None; none where there is no file."""
+    """The rows of a `metrics.csv`, numbers as numbers, empty cells as None; none where there is no file.
+
+    Raises:
+        KinemaError: the file is damaged.
+    """
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows: list[dict[str, Any]] = []
-        for row in csv.DictReader(file):
-            values: dict[str, Any] = {k: float(v) if v else None for k, v in row.items()}
-            for key in ("epoch", "step", "val_videos"):
-                values[key] = None if values[key] is None else int(values[key])
-            rows.append(values)
-        return rows
+    rows: list[dict[str, Any]] = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                values: dict[str, Any] = {k: float(v) if v else None for k, v in row.items()}
+                for key in ("epoch", "step", "val_videos"):
+                    values[key] = None if values[key] is None else int(values[key])
+                rows.append(values)
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise KinemaError(f"{path}: not a table of a training any more ({error}); restore it") from error
+    return rows
 
 
 def _clock(seconds: float) -> str:

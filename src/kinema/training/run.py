@@ -1,7 +1,7 @@
 """`train`: from a configuration to a run folder with a recognizer in it.
 
 A run folder holds `config.yaml`, `metrics.csv`, `checkpoints/`, what its logger writes (`tensorboard/`), where videos
-could not be read `training-ledger.csv`, and at the end `recognizer/`.
+could not be read or are absent `training-ledger.csv`, and at the end `recognizer/`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -28,7 +29,7 @@ from kinema.files import FULL, LOCK, clear_parts, held, replace_file
 from kinema.models import VideoModel, create_model
 from kinema.processes import Place, place, together
 from kinema.recognizer import Recognizer
-from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, done, found, newest
+from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, begun, done, newest
 from kinema.training.config import TrainConfig, completed, differences
 from kinema.training.loading import fingerprint, train_loader, val_loader
 from kinema.training.loggers import logger
@@ -68,7 +69,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     learned = _split(manifest, config, "train_split")
     require_trainable(learned)
     checked = None if config.val_split is None else _split(manifest, config, "val_split")
-    model, spec, begun = _network(config, learned.labels)
+    model, spec, remarks = _network(config, learned.labels)
     out = run_folder(config)
     if here.first:
         _require_run_folder(out)
@@ -78,7 +79,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
         if (out / "recognizer" / "card.json").is_file():
             say(f"{out}: this run is finished; to train anew, give another --out")
             return out
-        say(_summary(config, manifest, learned, spec, out, begun))
+        say(_summary(config, manifest, learned, spec, out, remarks))
         module = _fit(config, learned, checked, model, spec, out, say, here)
         if here.first:
             _save(config, learned, module, spec, out, say)
@@ -98,8 +99,7 @@ def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[VideoModel, 
     frames = {"frames": config.clip["frames"]} if "frames" in config.clip else {}
     model = create_model(config.model, num_classes=len(labels), **frames, **config.options)
     spec = ClipSpec.from_dict({**model.clip_spec.to_dict(), **config.clip})
-    begun = [] if config.weights is None else [start(model, config, labels)]
-    return model, spec, begun
+    return model, spec, [] if config.weights is None else start(model, config, labels)
 
 
 def _require_run_folder(out: Path) -> None:
@@ -120,9 +120,10 @@ def _open_folder(out: Path, config: TrainConfig) -> None:
             old = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise KinemaError(f"{path}: not YAML; restore it, or give another --out") from error
-        changed = differences(completed(old) if isinstance(old, dict) else {}, config.to_dict())
-        begun = found(out / "checkpoints") or (out / "recognizer").exists()
-        if changed and begun:
+        if not isinstance(old, dict):
+            raise KinemaError(f"{path}: holds no fields; restore it, or give another --out")
+        changed = differences(completed(old), config.to_dict())
+        if changed and (begun(out / "checkpoints") or (out / "recognizer").exists()):
             mend = "give another --out"
             if changed == ["epochs"] and (out / "recognizer").exists():
                 mend += f", and --weights {out} to start from what it learned: its own schedule has ended"
@@ -134,12 +135,12 @@ def _open_folder(out: Path, config: TrainConfig) -> None:
 
 
 def _summary(
-    config: TrainConfig, manifest: Manifest, learned: Manifest, spec: ClipSpec, out: Path, begun: list[str]
+    config: TrainConfig, manifest: Manifest, learned: Manifest, spec: ClipSpec, out: Path, remarks: list[str]
 ) -> str:
     lines = [
         f"{config.model}: {count(len(learned.samples), 'video')} of {len(learned.labels)} classes, clips of "
         f"{count(spec.frames, 'frame')} at {spec.crop}x{spec.crop}, {count(config.epochs, 'epoch')}, into {out}",
-        *begun,
+        *remarks,
         *manifest.remarks,
     ]
     return "\n".join(lines)
@@ -156,15 +157,17 @@ def _fit(
     loader, batches = train_loader(learned, learned.labels, spec, config, cuda, here)
     val = None if checked is None else val_loader(checked, learned.labels, spec, config, cuda, here)
     module = Training(model, spec, config, batches.steps, fingerprint(learned))
+    absent = learned.all_absent
+    if checked is not None and config.val_split != config.train_split:
+        absent += checked.all_absent
     if config.multigrid.cycles != "none":
         say("\n".join(describe(batches.steps)))
     if module.sub_batches is not None and module.sub_batches.remark is not None:
         say(f"note: {module.sub_batches.remark}")
-    twins = config.twins
-    at_once = config.batch if twins.gather else config.batch // here.world
-    doubt = doubts(at_once, len(learned.labels), twins.beta, twins.weight, centre=twins.centre)
+    doubt = doubts(config.twins, config.batch, len(learned.labels), processes=here.world)
     if doubt:
-        say(f"note: {doubt}")
+        more = "" if config.multigrid.cycles == "none" else " (this is of the steps of the full shape)"
+        say(f"note: {doubt}{more}")
     _quiet()
     trainer = pl.Trainer(
         accelerator=accelerator,
@@ -174,7 +177,7 @@ def _fit(
         gradient_clip_val=config.optim.clip_norm or None,
         deterministic=config.deterministic,
         callbacks=[
-            Report(out / "metrics.csv", config.epochs, say),
+            Report(out / "metrics.csv", config.epochs, say, absent),
             Checkpoints(out / "checkpoints", config.checkpoint_steps),
         ],
         logger=logger(config, out),
@@ -184,15 +187,18 @@ def _fit(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    begun = newest(out / "checkpoints", say, tidy=here.first)
-    if begun:
-        epoch, step = done(begun)
-        say(f"going on from {begun}")
+    last = newest(out / "checkpoints", say, tidy=here.first)
+    if last:
+        epoch, step = done(last)
+        say(f"going on from {last}")
         # Reader processes begin to fetch before Lightning tells the epoch to the sampler, and Lightning does not skip.
         batches.go_on(epoch, step)
     try:
-        with _in_one_sentence(out), together(), room_for_readers(loader.num_workers), denormals_as_zero():
-            trainer.fit(module, loader, val, ckpt_path=begun, weights_only=True)
+        with (
+            _in_one_sentence(out), _quiet_threads(), together(), room_for_readers(loader.num_workers),
+            denormals_as_zero(),
+        ):  # fmt: skip
+            trainer.fit(module, loader, val, ckpt_path=last, weights_only=True)
     except BaseException:
         if trainer.strategy.launcher is not None:  # processes that Lightning has started would wait for this one
             trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
@@ -227,6 +233,22 @@ def _in_one_sentence(out: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """A logger's thread that meets a full disk would print a traceback beside the sentence of the training."""
+    plain = threading.excepthook
+
+    def hook(caught: threading.ExceptHookArgs) -> None:
+        if not (isinstance(caught.exc_value, OSError) and caught.exc_value.errno in FULL):
+            plain(caught)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = plain
+
+
 def _devices(config: TrainConfig, here: Place) -> dict[str, Any]:
     """Which devices, and how the processes on them are tied together."""
     if ":" in config.device:
@@ -259,7 +281,12 @@ def _save(
     card = {
         "training": {
             "config": config.to_dict(),
-            "coverage": {"expected": expected, "read": expected - failed, "failed": failed},
+            "coverage": {
+                "expected": expected,
+                "read": expected - failed,
+                "failed": failed,
+                "absent": len(learned.all_absent),
+            },
             "last_epoch": rows[-1] if rows else {},
         }
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from kinema.data.labels import read_labels
+from kinema.data.report import count
 from kinema.errors import KinemaError
 from kinema.models import VideoModel
 from kinema.models.attached import Attached
@@ -17,7 +18,7 @@ from kinema.weights.importing import start_from
 from kinema.weights.releases import named
 
 
-def start(model: VideoModel, config: TrainConfig, labels: Sequence[str]) -> str:
+def start(model: VideoModel, config: TrainConfig, labels: Sequence[str]) -> list[str]:
     """Loads `config.weights`.
 
     The classifier of a recognizer, or of a release whose outputs have known names, is taken over where its labels are
@@ -30,7 +31,7 @@ def start(model: VideoModel, config: TrainConfig, labels: Sequence[str]) -> str:
         labels: K names, what the outputs of `model` are going to mean.
 
     Returns:
-        What became of the classifier, in a sentence.
+        Lines for a person: what became of the classifier, what stays as it was built, what else to know.
 
     Raises:
         KinemaError: they do not fit the network, or the classifier would be new and never learn.
@@ -38,9 +39,9 @@ def start(model: VideoModel, config: TrainConfig, labels: Sequence[str]) -> str:
     assert config.weights is not None
     classifier = model.classifier
     built = {name: value.clone() for name, value in classifier.state_dict().items()}
-    fits = start_from(model, config.weights).classifier
-    there = _labels(config.weights, model) if fits else None
-    if not fits:
+    report = start_from(model, config.weights)
+    there = _labels(config.weights, model) if report.classifier else None
+    if not report.classifier:
         taken, why = False, "the numbers of classes differ, or these weights have none"
     elif there is None:
         taken, why = True, "as many classes as labels, whose order a file does not tell"
@@ -58,7 +59,11 @@ def start(model: VideoModel, config: TrainConfig, labels: Sequence[str]) -> str:
             f"{config.weights}: its classifier is not one of the labels of {config.data}, and does not learn where "
             "learn is class_regularisation: give weights that were trained on these labels, or learn all"
         )
-    return f"starts from {config.weights}; its classifier is {'taken over' if taken else 'new'} ({why})"
+    lines = [f"starts from {config.weights}; its classifier is {'taken over' if taken else 'new'} ({why})"]
+    if report.new:
+        whole = count(len(report.new), "tensor")
+        lines.append(f"{whole} that these weights do not have stay as built, the first is {report.new[0]}")
+    return [*lines, *report.remarks]
 
 
 def _labels(source: str, model: VideoModel) -> tuple[str, ...] | None:

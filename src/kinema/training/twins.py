@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class Twins:
 
     def __post_init__(self) -> None:
         for name in ("weight", "beta"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < inf:
                 raise KinemaError(f"twins.{name} is {getattr(self, name)}: give 0 or more")
 
 
@@ -86,32 +87,38 @@ def _directions(logits: Tensor, centre: bool) -> Tensor:
     return torch.where(has_one, y / length.clamp_min(_EPS), 0)
 
 
-def doubts(batch: int, classes: int, beta: float, weight: float, *, centre: bool = False) -> str | None:
+def doubts(twins: Twins, batch: int, classes: int, *, processes: int = 1) -> str | None:
     """Why Twins Training with such batches may mean little, in one sentence; None where there is no doubt.
 
     C has at most the rank of the batch. With views that agree entirely its diagonal is 1, and then the squares off it
     sum to no less than K^2 / B - K (the Welch bound; with centring the rank is one less).
 
     Args:
-        batch: B, clips that are correlated in a step, of all processes when they are gathered.
+        twins: its options; a weight of 0 raises no doubt.
+        batch: clips of a step, of all processes together.
         classes: K.
-        beta: weight of the off-diagonal correlations.
-        weight: of the whole correlation loss; 0 raises no doubt.
-        centre: whether columns are centred.
+        processes: among which the batch is shared; B is their part of it unless they gather.
 
     Raises:
-        KinemaError: fewer than two clips.
+        KinemaError: fewer than two clips are correlated.
     """
-    if weight == 0:
+    if twins.weight == 0:
         return None
-    _check_batch(batch)
-    floor = beta * (classes**2 / (batch - centre) - classes)
+    together = batch if twins.gather else batch // processes
+    if together < 2:
+        shared = f", which gives each of {processes} processes {together}" if processes > 1 else ""
+        more = ", or set twins.gather" if processes > 1 and batch > 1 else ""
+        raise KinemaError(
+            f"batch is {batch}{shared}: Twins Training correlates over the clips of a batch, give at least "
+            f"{2 if twins.gather else 2 * processes}{more}"
+        )
+    floor = twins.beta * (classes**2 / (together - twins.centre) - classes)
     if floor <= 0:
         return None
+    mend = ", and so does twins.gather" if processes > 1 and not twins.gather else ""
     return (
-        f"Twins Training correlates {classes} classes over only {batch} clips: even where both views agree its loss "
-        f"stays above {floor:.3g}, times its weight {weight * floor:.3g}; larger batches lower that, and so does "
-        "twins.gather with several processes"
+        f"Twins Training correlates {classes} classes over only {together} clips: even where both views agree its loss "
+        f"stays above {floor:.3g}, times its weight {twins.weight * floor:.3g}; larger batches lower that{mend}"
     )
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kinema.errors import KinemaError, RunError
+from kinema.errors import KinemaError
 from kinema.models.attached import Attached
 from kinema.models.csn import CSN
 from kinema.models.efficientnet2d import EfficientNet2D
@@ -27,6 +27,7 @@ from kinema.models.resnext3d import ResNeXt3D
 from kinema.models.slowfast import SlowFast
 from kinema.models.video_model import VideoModel
 from kinema.models.x3d import X3D
+from kinema.weights.hub import HUB, from_hub
 from kinema.weights.names import csn, efficientnet2d, i3d, inception3d, r3d, resnet2d, resnext3d, slowfast, x3d
 from kinema.weights.releases import locate
 
@@ -118,7 +119,9 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
     Raises:
         KinemaError: no such file, not weights, or a file that would have to run code to be read.
     """
-    path = _from_hub(str(source)) if str(source).startswith("hf-hub:") else Path(source)
+    path = Path(source)
+    if str(source).startswith(HUB):
+        path = from_hub(str(source).removeprefix(HUB), ["model.safetensors"])
     for inside in ("recognizer/model.safetensors", "model.safetensors"):
         if path.is_dir() and (path / inside).is_file():
             path = path / inside
@@ -242,13 +245,3 @@ def start_from(model: VideoModel, source: str | Path) -> ImportReport:
             "`kinema weights import` lists them all"
         )
     return report
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import hf_hub_download  # a second to import, and few need it
-
-    repository = name.removeprefix("hf-hub:")
-    try:
-        return Path(hf_hub_download(repository, "model.safetensors"))
-    except Exception as error:  # the hub's client raises a dozen unrelated kinds
-        raise RunError(f"{name}: cannot be fetched ({type(error).__name__}); check the name and the network") from error

@@ -56,6 +56,9 @@ ONE_BASED = {label: str(i) for i, label in enumerate(read_labels("something_v2")
         ("something_v2", "labels/something-something-v2-train.json", '[{"name": 1}]', "is not a list of entries"),
         ("something_v2", "labels/something-something-v2-train.json", json.dumps([{**V2[0], "template": "Hold it"}]),
          "line 1: unknown label 'Hold it'"),
+        ("something_v2", "labels/something-something-v2-train.json", "{}", "names no video: fetch it anew"),
+        ("something_v2", "labels/something-something-v2-validation.json", "{}", "names no video: fetch it anew"),
+        ("something_v2", "labels/something-something-v2-validation.json", "[]", "names no video: fetch it anew"),
         ("something_v2", "labels/something-something-v2-labels.json", json.dumps(ONE_BASED),
          "its labels start at 1, they must start at 0"),
         ("something_v2", "labels/something-something-v2-labels.json", "[]", "is not an object of labels"),
@@ -79,6 +82,15 @@ def test_the_segments_of_hacs_in_another_form(tmp_path: Path) -> None:
     video = {"subset": "training", "annotations": [{"label": "Tangoo", "segment": [1, 4.5]}]}
     write(tmp_path / "HACS_segments_v1.1.1.json", json.dumps({"database": {"x": video}}))
     with pytest.raises(KinemaError, match="unknown label 'Tangoo': did you mean 'Tango'"):
+        read_manifest(f"hacs:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    "database", [{}, {"x": {"subset": "testing"}}, {"x": {"subset": "training", "annotations": []}}]
+)
+def test_segments_of_hacs_that_name_no_video(tmp_path: Path, database: dict[str, object]) -> None:
+    write(tmp_path / "HACS_segments_v1.1.1.json", json.dumps({"database": database}))
+    with pytest.raises(KinemaError, match=r"HACS_segments_v1.1.1.json has no segment of training or validation: fetch"):
         read_manifest(f"hacs:{tmp_path}")
 
 

@@ -28,6 +28,7 @@ def test_a_data_set_as_it_is_unpacked(name: str, tmp_path: Path) -> None:
         assert len({s.path for s in of_class}) == 3
     assert len(manifest.samples) == 6
     assert [(s.start, s.end) for s in manifest.samples] == [(0.1, 0.8) if name == "hacs" else (None, None)] * 6
+    assert manifest.absent == {}
     assert len(manifest.remarks) == 1
     assert f"{len(manifest.labels) - 2} of the {len(manifest.labels)} classes have no video" in manifest.remarks[0]
 
@@ -60,6 +61,7 @@ def test_videos_that_are_gone(name: str, tmp_path: Path) -> None:
         assert error.paths == (found.manifest.samples[0].path,)
         assert not Path(error.paths[0]).exists()
         assert len(read_manifest(data, check=False).samples) == 6
+        assert read_manifest(data, check=False).absent == {}
     else:
         manifest = read_manifest(data)
         assert len(manifest.samples) == 5
@@ -67,6 +69,10 @@ def test_videos_that_are_gone(name: str, tmp_path: Path) -> None:
         (absent,) = (f for f in found.findings if f.code == "absent")
         assert len(absent.paths) == 1
         assert absent.paths[0].endswith("(train)")
+        named = {"train": (absent.paths[0].removesuffix(" (train)"),)}
+        assert manifest.absent == manifest.split("train").absent == named
+        assert manifest.all_absent == named["train"]
+        assert manifest.split("val").absent == {}
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))

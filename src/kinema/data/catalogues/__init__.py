@@ -41,12 +41,14 @@ class Listing:
         labels: all of them, in the order of public checkpoints.
         flip_map: the labels that a left-right flip exchanges.
         findings: what is wrong or missing.
+        absent: split -> the videos that are left out, one entry a row of the annotation, as it spells them.
     """
 
     samples: list[Sample]
     labels: tuple[str, ...]
     flip_map: dict[str, str]
     findings: list[Finding]
+    absent: dict[str, tuple[str, ...]]
 
 
 def list_catalogue(source: Source, *, check: bool = True) -> Listing:
@@ -84,13 +86,15 @@ def list_catalogue(source: Source, *, check: bool = True) -> Listing:
             f"there, the first is {absent[0].shown}, as a file or as a folder of frames"
         )
     findings = [*annotation.findings, *_remarks(source, annotation, samples, twice)]
+    left_out: dict[str, tuple[str, ...]] = {}
     if absent and not annotation.complete:
         findings.append(_left_out(root, annotation, absent))
+        left_out = {name: tuple(r.shown for r in absent if r.split == name) for name in {r.split: None for r in absent}}
     elif absent and check:
         findings.append(_gone(root, annotation, absent))
     known = set(annotation.labels.names)
     flips = {a: b for a, b in flip_map(source.name).items() if a in known and b in known}
-    return Listing(samples, annotation.labels.names, flips, findings)
+    return Listing(samples, annotation.labels.names, flips, findings, left_out)
 
 
 def _sample(row: Row, shelf: Shelf, twice: dict[str, list[str]]) -> Sample | None:

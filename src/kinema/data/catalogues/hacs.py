@@ -73,11 +73,13 @@ def _segments(file: Path, labels: LabelList) -> list[Row]:
                     labels.meanings({part["label"]: 1}, file)
                 first, last = (float(t) for t in part["segment"])
                 rows.append(_row(label or "", split or "", name, first, last, (f"{first:g}", f"{last:g}")))
-        return rows
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, KinemaError):
             raise
         raise KinemaError(f"{file} has not the form of ActivityNet's annotations ({error!r}): fetch it anew") from error
+    if not rows:
+        raise KinemaError(f"{file} has no segment of training or validation: fetch it anew")
+    return rows
 
 
 def _row(label: str, split: str, name: str, start: float | None, end: float | None, times: tuple[str, str]) -> Row:

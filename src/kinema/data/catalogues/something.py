@@ -57,6 +57,8 @@ def read_v2(root: Path, part: int) -> Annotation:
     rows = []
     for split, file in files.items():
         entries = read_json(file)
+        if not entries:
+            raise KinemaError(f"{file} names no video: fetch it anew")
         try:
             table = [(i, str(entry["id"]), _bare(_template(entry))) for i, entry in enumerate(entries, 1)]
         except (KeyError, TypeError, AttributeError) as error:
