@@ -289,29 +289,16 @@ def test_every_network_can_be_a_backbone(backbone: str) -> None:
     assert model(x).shape == (2, 5)
     for t, size in ((3, 41), (frames + 1, 32)):
         assert model(clip(n=1, t=t, size=size)).shape == (1, 5)
-    model.reset_classifier(3)
-    assert model(x).shape == (2, 3)
-    with pytest.raises(KinemaError, match="channels"):
-        model(torch.zeros(1, 1, 4, 32, 32))
 
 
 @pytest.mark.parametrize("backbone", ["tsn_r18", "r3d_34", "x3d_s", "slowfast_50"])
-def test_every_parameter_is_reached_by_a_gradient(backbone: str) -> None:
+def test_every_parameter_is_reached_by_a_gradient_on_every_backbone(backbone: str) -> None:
     model = small(backbone=backbone, frames=NETWORKS[backbone][0], units=2, aggregation="dense", dropout=0.0).train()
     F.cross_entropy(model(clip(t=NETWORKS[backbone][0])), torch.tensor([1, 4])).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         # Kernels of two weights, scaled to their own range, are always 1 and -1.
         assert parameter.grad.any() or (name.endswith("conv.k") and parameter.shape[2] <= 2), name
-
-
-def test_clips_of_a_batch_do_not_meet_and_layouts_agree() -> None:
-    model, x = warmed(small()), clip(n=3)
-    with torch.no_grad():
-        y = model(x)
-        for i in range(3):
-            torch.testing.assert_close(model(x[i : i + 1])[0], y[i], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(model(x.contiguous(memory_format=torch.channels_last_3d)), y)
 
 
 def test_a_frozen_backbone_learns_nothing_and_gathers_nothing() -> None:
@@ -354,16 +341,6 @@ def test_class_regularisation_on_the_stages_of_the_backbone() -> None:
                 torch.testing.assert_close(other[name], maps[name](one[name], regularised.classifier.weight))
     with pytest.raises(KinemaError, match="one number for each of the 5 stages layer1, layer2, layer3, layer4, cidc"):
         small(class_regularisation=(1, 1, 1, 1))
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_finite_on_large_activations(dtype: torch.dtype) -> None:
-    model = small().to(dtype)
-    with torch.no_grad():
-        assert model(clip().mul(100).to(dtype)).isfinite().all()
-        model = small()
-        with torch.autocast("cpu", dtype):
-            assert model(clip() * 100).isfinite().all()
 
 
 def test_exported_it_gives_the_same() -> None:

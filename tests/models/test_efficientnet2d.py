@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError
@@ -140,16 +140,6 @@ def test_counts_of_the_published_network() -> None:
     assert cost.macs == 2 * macs
 
 
-def test_stages_halve_the_picture_and_end_with_what_the_classifier_sees() -> None:
-    model = create_model("tsm_efficientnet_lite0", **SMALL).eval()
-    x, sides = torch.randn(2, 3, 4, 64, 96), []
-    for name in model.feature_maps:
-        x = model.stage(name, x)
-        sides.append(tuple(x.shape))
-    assert [s[2:] for s in sides] == [(4, 32, 48), (4, 16, 24), (4, 8, 12), (4, 4, 6), (4, 2, 3)]
-    assert sides[-1][1] == model.classifier.in_features == 320
-
-
 def test_padding_of_every_size_keeps_the_ceiling() -> None:
     for kernel in (3, 5):
         conv = SameConv2d(2, 2, kernel, 2)
@@ -195,12 +185,6 @@ def test_tsn_ignores_order_tsm_sees_it_and_causal_tsm_does_not_look_ahead() -> N
         assert torch.equal(before, after) == causal
 
 
-def test_every_parameter_learns() -> None:
-    model = create_model("tsm_efficientnet_lite0", num_classes=3, width=0.25).train()
-    nn.functional.cross_entropy(model(torch.randn(4, 3, 4, 64, 64)), torch.tensor([0, 1, 2, 0])).backward()
-    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
-
-
 def test_clips_are_normalised_as_the_weights_want() -> None:
     spec = create_model("tsn_efficientnet_lite0", **SMALL).clip_spec
     for pixel in (0, 127, 255):
@@ -214,12 +198,6 @@ def test_compiled_and_exported_networks_give_the_same() -> None:
         torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), model(x))
         stem, first = model.stage("stem", x), model.layer1
         torch.testing.assert_close(torch.compile(first, backend="eager", fullgraph=True)(stem), first(stem))
-
-
-def test_class_regularisation_finds_the_stages() -> None:
-    model = create_model("tsn_efficientnet_lite0", **SMALL, class_regularisation=(0.9, 0.8, 0.7, 0.6))
-    assert len(model.class_regularisation) == 4
-    assert model(torch.randn(1, 3, 2, 32, 32)).shape == (1, 5)
 
 
 def test_a_bad_fold_is_refused() -> None:

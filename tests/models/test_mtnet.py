@@ -13,14 +13,6 @@ from kinema.models.video_model import VideoModel
 
 SMALL = {"num_classes": 5, "frames": 8, "width": 0.25}
 MAPS = ["stem", "layer1", "layer2", "layer3", "layer4"]
-# Each network once, and the two blocks that no name has.
-NETWORKS = [
-    ("mtnet_m", {}),
-    ("mtnet_m_table", {}),
-    ("mtconv_r50", {"layers": 1}),
-    ("mtnet_m", {"block": "dense", "pooling": "softpool", "cell": "lstm", "layers": 1}),
-    ("mtnet_m", {"block": "table", "delta": 1, "relu_before_sum": False}),
-]
 
 
 def small(name: str, seed: int = 0, **options: object) -> VideoModel:
@@ -105,11 +97,6 @@ def test_cells_differ_as_table_vib_says_for_one_layer() -> None:
     assert round(2 * squares / 1e6, 1) == 0.7
 
 
-def test_class_regularisation_adds_a_map_a_stage() -> None:
-    regularised = parameters("mtnet_m_table", class_regularisation=(0.9, 0.8, 0.7, 0.6))
-    assert regularised - parameters("mtnet_m_table") == 2048 * 360
-
-
 def test_what_the_networks_are_meant_for() -> None:
     for suffix in ("", "_table"):
         specs = [create_model(f"mtnet_{size}{suffix}", width=0.1).clip_spec for size in "sml"]
@@ -118,64 +105,6 @@ def test_what_the_networks_are_meant_for() -> None:
         ]  # fmt: skip
     model = create_model("mtnet_l", width=0.1)
     assert [len(getattr(model, name)) for name in MAPS[1:]] == [5, 10, 25, 15]
-
-
-@pytest.mark.parametrize(("name", "options"), NETWORKS)
-def test_every_network_keeps_its_contract(name: str, options: dict) -> None:
-    model = create_model(name, **SMALL, **options)
-    assert model(clip()).shape == (2, 5)
-    model.eval()
-    for t, size in ((13, 41), (3, 32), (2, 32), (1, 35)):
-        assert model(clip(n=1, t=t, size=size)).shape == (1, 5)
-    found = {}
-    for layer in model.feature_maps:
-        model.get_submodule(layer).register_forward_hook(lambda m, a, out, layer=layer: found.update({layer: out}))
-    features = model.forward_features(clip())
-    assert list(found) == list(model.feature_maps) == MAPS
-    assert all(f.ndim == 5 for f in found.values())
-    assert features.shape == found["layer4"].shape
-    frames = [f.shape[2] for f in found.values()]
-    if name == "mtnet_m_table":
-        assert frames == [8, 4, 2, 1, 1]
-    elif name == "mtnet_m":
-        assert frames == [8] * 5
-    model.reset_classifier(3)
-    assert model(clip(size=32)).shape == (2, 3)
-    assert model.architecture["options"]["num_classes"] == 3
-    with pytest.raises(KinemaError, match="channels"):
-        model(torch.zeros(1, 1, 4, 32, 32))
-
-
-@pytest.mark.parametrize(("name", "options"), NETWORKS)
-def test_every_parameter_is_reached_by_a_gradient(name: str, options: dict) -> None:
-    """With two frames in the last stage: a recurrent weight on the state of an earlier frame has no gradient at one."""
-    torch.manual_seed(0)
-    model = create_model(name, **SMALL, **options).train()
-    t = {"mtnet_m_table": 32, "mtconv_r50": 24}.get(name, 6)
-    model(clip(t=t)).square().sum().backward()
-    for parameter, p in model.named_parameters():
-        assert p.grad.isfinite().all(), parameter
-        assert p.grad.abs().sum() > 0, parameter
-
-
-@pytest.mark.parametrize(("name", "options"), NETWORKS[:3])
-def test_memory_format_and_the_rest_of_the_batch_do_not_matter(name: str, options: dict) -> None:
-    model, x = small(name, **options).double(), clip(n=3, size=32).double()
-    logits = model(x)
-    torch.testing.assert_close(model(x.contiguous(memory_format=torch.channels_last_3d)), logits)
-    torch.testing.assert_close(model(x[1:2]), logits[1:2])
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize(("name", "options"), NETWORKS[:3])
-def test_half_precision_is_finite_on_large_clips(name: str, options: dict, dtype: torch.dtype) -> None:
-    model = small(name, **options).train()
-    with torch.autocast("cpu", dtype):
-        assert model(clip() * 500).isfinite().all()
-
-
-def test_bfloat16_weights() -> None:
-    assert small("mtnet_m").to(torch.bfloat16)((clip() * 500).to(torch.bfloat16)).isfinite().all()
 
 
 def test_recursion_sees_the_whole_block_and_ends_before_the_sum() -> None:

@@ -29,16 +29,6 @@ def clip(n: int = 2, t: int = 8, size: int = 32, seed: int = 0) -> Tensor:
     return torch.randn(n, 3, t, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def settle(model: nn.Module) -> nn.Module:
-    """Gives the BatchNorms the statistics of a batch; without, products with states below 1 leave nothing of a clip."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm3d):
-            module.momentum = 1.0
-    with torch.no_grad():
-        model.train()(clip(n=4, seed=9).to(next(model.parameters()).dtype))
-    return model.eval()
-
-
 def test_the_names_and_what_152_layers_have() -> None:
     depths = (34, 50, 101, 152)
     kinds = ("r3d", "r2plus1d", "srtg_r3d", "srtg_r2plus1d")
@@ -251,36 +241,6 @@ def test_shortcut_a_has_nothing_to_learn() -> None:
 # ---- whole networks
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_network_keeps_its_contract(name: str) -> None:
-    model = create_model(name, **SMALL)
-    assert model.clip_spec.frames == 8
-    found = {}
-    for layer in model.feature_maps:
-        model.get_submodule(layer).register_forward_hook(lambda m, a, out, layer=layer: found.update({layer: out}))
-    logits = model(clip())
-    assert logits.shape == (2, 5)
-    assert {k: tuple(v.shape) for k, v in found.items()} == {
-        "stem": (2, 4, 4, 8, 8),
-        "layer1": (2, 4, 4, 8, 8),
-        "layer2": (2, 8, 2, 4, 4),
-        "layer3": (2, 16, 1, 2, 2),
-        "layer4": (2, 32, 1, 1, 1),
-    }
-    assert model.forward_features(clip(t=5, size=43)).shape == (2, model.classifier.in_features, 1, 2, 2)
-    assert model(clip(t=1, size=17)).shape == (2, 5)
-    model.reset_classifier(3)
-    assert model(clip()).shape == (2, 3)
-    assert model.architecture["options"]["num_classes"] == 3
-    with pytest.raises(KinemaError, match="channels"):
-        model(torch.zeros(1, 1, 4, 32, 32))
-
-
-@pytest.mark.parametrize("name", ["r3d_34", "r3d_50", "r2plus1d_34", "r2plus1d_50", "wide_r3d_50"])
-def test_every_parameter_is_reached_by_a_gradient(name: str) -> None:
-    reach(create_model(name, **SMALL), clip())
-
-
 def reach(model: nn.Module, x: Tensor) -> None:
     model.train()(x).square().sum().backward()
     for name, p in model.named_parameters():
@@ -328,31 +288,6 @@ def test_a_single_frame_always_passes_the_gate() -> None:
     model(clip(t=8))  # 4, 4, 2, 1 and 1 frames
     rates = open_rates(model)
     assert all(rate == (1.0 if name.startswith(("layer3", "layer4")) else 0.0) for name, rate in rates.items())
-
-
-@pytest.mark.parametrize("name", ["srtg_r3d_50", "srtg_r2plus1d_34"])
-@pytest.mark.parametrize("gate", ["none", "hard"])
-def test_clips_of_a_batch_do_not_meet_and_layouts_agree(name: str, gate: str) -> None:
-    model, x = settle(small(name, gate=gate).double()), clip(n=3).double()
-    together = model(x)
-    assert (together[0] - together[1]).abs().max() > 1e-3
-    torch.testing.assert_close(together[1:2], model(x[1:2]))
-    torch.testing.assert_close(together, model(x.contiguous(memory_format=torch.channels_last_3d)))
-    assert model.forward_features(x).is_contiguous(memory_format=torch.channels_last_3d)
-
-
-@pytest.mark.parametrize("name", ["srtg_r3d_34", "srtg_r2plus1d_50"])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_finite_on_large_activations(name: str, dtype: torch.dtype) -> None:
-    x = clip() * 500
-    model = small(name, gate="hard")
-    set_gate(model, open=True)
-    model.train()
-    with torch.autocast("cpu", dtype):
-        assert model(x).isfinite().all()
-    model = model.eval().to(dtype)
-    y = model(x.to(dtype))
-    assert y.dtype == dtype and y.isfinite().all()
 
 
 def test_the_gate_is_told_its_options() -> None:
