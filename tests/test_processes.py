@@ -19,7 +19,7 @@ from kinema.models import create_model
 from kinema.processes import Place
 from kinema.training.config import TrainConfig
 from kinema.training.loading import Batches
-from kinema.training.multigrid import plan
+from kinema.training.multigrid import all_steps
 from kinema.training.report import read_metrics
 
 TRAIN = [
@@ -149,7 +149,7 @@ def test_where_one_process_fails_the_others_end_in_a_sentence(tiny: Path, tmp_pa
     shutil.copytree(tiny.parent, tmp_path / "data")
     samples = read_manifest(tmp_path / "data" / "manifest.csv").split("train").samples
     given = TrainConfig("stm_r18", "data", batch=4)
-    steps = plan(given.multigrid, samples=len(samples), batch=4, frames=4, crop=32)
+    steps = all_steps(given.multigrid, epochs=1, samples=len(samples), batch=4, frames=4, crop=32)
     first = next(iter(Batches(steps, [0] * len(samples), given, Place(0, 2))))
     broken = Path(samples[first[0].sample].path)  # which the first process meets, and the second one does not
     broken.write_bytes(b"no video" * 50)

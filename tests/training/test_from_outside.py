@@ -23,7 +23,7 @@ from kinema.models import create_model
 from kinema.recognizer import Recognizer
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.module import Training
-from kinema.training.multigrid import Shape
+from kinema.training.multigrid import Steps
 from kinema.training.run import train
 
 
@@ -187,7 +187,7 @@ def test_every_clip_of_a_broken_file_counts_as_failed(tiny: Path, tmp_path: Path
 def test_tallies_of_other_numbers_of_processes_are_summed() -> None:
     given = TrainConfig("stm_r18", "data")
     model = create_model("stm_r18", num_classes=2, width=0.0625)
-    module = Training(model, ClipSpec(frames=4, crop=32), given, [Shape(4, 4, 32)])
+    module = Training(model, ClipSpec(frames=4, crop=32), given, Steps((), (), 1))
     tallies: Any = [dict.fromkeys(module.tally, value) for value in (1.0, 2.5)]
     module.on_load_checkpoint({"ledger": {"train": {}, "val": {}}, "tally": tallies})
     assert set(module.tally.values()) == {3.5}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from kinema.models import VideoModel, create_model
 from kinema.recognizer import Recognizer
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.module import Training
-from kinema.training.multigrid import Multigrid, plan
+from kinema.training.multigrid import Multigrid, Steps, all_steps, plan
 from kinema.training.report import read_metrics
 from kinema.training.run import train
 from kinema.training.twins import Twins
@@ -51,6 +52,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "twins": {"twins": Twins(weight=0.01), "photometric": Photometric(clips=1.0, odds={"grayscale": 0.5})},
     "twins apart": {"twins": Twins(weight=0.01, joint=False, centre=True)},
     "multigrid": {"multigrid": Multigrid("both")},
+    "full epochs": {"multigrid": Multigrid("long", full_epochs=1), "batch": 2, "workers": 1},
     "long": {"multigrid": Multigrid("long", sub_batches=False)},
     "mixup": {"mixup": 0.4, "label_smoothing": 0.1},
     "balance": {"balance": "classes"},
@@ -100,17 +102,20 @@ def test_cut_off_after_any_step_it_ends_with_the_same_bits(
         assert [row[column] for row in rows] == [row[column] for row in undisturbed]
 
 
-def seen_by(given: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The shapes of the clips that the network gets."""
+def seen_by(
+    given: TrainConfig, monkeypatch: pytest.MonkeyPatch, say: Callable[[str], object] = str
+) -> list[tuple[int, ...]]:
+    """The shapes of the clips that the network learns from."""
     shapes: list[tuple[int, ...]] = []
     plain = VideoModel.forward_features
 
     def look(self: VideoModel, x: Tensor) -> Tensor:
-        shapes.append(tuple(x.shape))
+        if self.training:
+            shapes.append(tuple(x.shape))
         return plain(self, x)
 
     monkeypatch.setattr(VideoModel, "forward_features", look)
-    train(given, say=str)
+    train(given, say=say)
     return shapes
 
 
@@ -126,19 +131,42 @@ def test_the_network_sees_the_shapes_of_both_cycles(
 
 
 def test_the_learning_rate_goes_with_the_long_cycle(tiny: Path, tmp_path: Path) -> None:
-    given = config(
-        tiny, tmp_path, multigrid=Multigrid("long"), batch=1, epochs=1, optim=Optim(lr=0.1, schedule="constant")
-    )
-    steps = plan(given.multigrid, samples=12, batch=1, frames=4, crop=32)
+    grid = Multigrid("long", full_epochs=1)
+    optim = Optim(lr=0.1, schedule="step", milestones=(2,))
+    given = config(tiny, tmp_path, multigrid=grid, batch=1, epochs=3, optim=optim)
+    steps = all_steps(grid, epochs=3, samples=12, batch=1, frames=4, crop=32)
     module = Training(create_model("stm_r18", num_classes=2, width=0.0625), ClipSpec(frames=4, crop=32), given, steps)
     schedule: Any = module.configure_optimizers()
     rates = []
-    for _ in steps:
+    for _ in range(steps.before(3)):
         rates.append(schedule["optimizer"].param_groups[0]["lr"])
         schedule["optimizer"].step()
         schedule["lr_scheduler"]["scheduler"].step()
-    assert rates == pytest.approx([0.1 * s.rate for s in steps])
-    assert max(rates) > min(rates)
+    usual = [0.1 * s.rate for s in plan(grid, samples=12, batch=1, frames=4, crop=32)]
+    assert rates == pytest.approx([*usual, *usual, *[0.01] * 12])  # all clips at the full shape in the last epoch
+    assert max(usual) > min(usual)
+
+
+def test_the_last_epochs_take_every_clip_at_the_full_shape(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    given = config(
+        tiny, tmp_path / "run", multigrid=Multigrid("long", full_epochs=1), batch=1, epochs=3, val_split="test",
+        workers=1, checkpoint_steps=5,
+    )  # fmt: skip
+    usual, last = (plan(grid, samples=12, batch=1, frames=4, crop=32) for grid in (Multigrid("long"), Multigrid()))
+    shapes = seen_by(given, monkeypatch, lines.append)
+    assert shapes == [(s.clips, 3, s.frames, s.crop, s.crop) for s in (*usual, *usual, *last)]
+    assert len(last) == 12 > len(usual)
+    rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    assert [row["step"] for row in rows] == [len(usual), 2 * len(usual), 2 * len(usual) + 12]
+    assert [row["val_videos"] for row in rows] == [6, 6, 6]
+    told = [[line for line in lines if line.startswith(start)] for start in ("epoch", "  ")]
+    assert len(told[0]) == 3
+    assert len(told[1]) == 2 * len({(s.frames, s.rate) for s in usual})  # the phases of the first two epochs
+    assert "the last 1 epoch:" in lines[1]
+    assert "12 steps, 12 clips, 100.0% of the pixels of full clips" in lines[1]
 
 
 def test_multigrid_reports_its_phases(tiny: Path, tmp_path: Path) -> None:
@@ -157,7 +185,9 @@ def test_twins_see_both_views_in_one_pass(tiny: Path, tmp_path: Path, monkeypatc
 
 def test_each_sub_batch_of_twins_holds_both_views_of_its_clips() -> None:
     given = TrainConfig("stm_r18", "data", batch=2, twins=Twins(weight=0.01), multigrid=Multigrid("long"))
-    module = Training(create_model("stm_r18", num_classes=2, width=0.0625), ClipSpec(frames=4, crop=32), given, ())
+    module = Training(
+        create_model("stm_r18", num_classes=2, width=0.0625), ClipSpec(frames=4, crop=32), given, Steps((), (), 1)
+    )
     module._trainer = SimpleNamespace(world_size=1)  # type: ignore[assignment]
     seen: list[list[float]] = []
 

@@ -11,6 +11,8 @@ from kinema.training.multigrid import (
     Cycles,
     Multigrid,
     Shape,
+    Steps,
+    all_steps,
     describe,
     long_shapes,
     phases,
@@ -112,6 +114,23 @@ def test_an_epoch_has_so_many_fewer_steps() -> None:
     assert [fixed / len(steps(c, many)) for c in ("long", "short", "both")] == [15 / 4, 7 / 3, 35 / 4]
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 6), st.data())
+def test_the_steps_of_a_training_are_those_of_its_epochs(epochs: int, data: st.DataObject) -> None:
+    full_epochs = data.draw(st.integers(0, epochs - 1))
+    grid, shape = Multigrid("both", full_epochs=full_epochs), {"samples": 300, "batch": 2, "frames": 16, "crop": 64}
+    got = all_steps(grid, epochs=epochs, **shape)
+    usual, last = plan(grid, **shape), plan(Multigrid(), **shape)
+    assert [got.of(e) for e in range(epochs)] == [usual] * (epochs - full_epochs) + [last] * full_epochs
+    one_by_one = [(e, i) for e in range(epochs) for i in range(len(got.of(e)))]
+    assert [got.at(step) for step in range(len(one_by_one))] == one_by_one
+    assert [got.before(e) for e in range(epochs + 1)] == [
+        sum(len(got.of(i)) for i in range(e)) for e in range(epochs + 1)
+    ]
+    assert got.at(len(one_by_one)) == (epochs, 0)  # which a schedule of rates asks for at the end
+    assert got.of(epochs) == last
+
+
 def test_phases_and_description() -> None:
     got = steps("both", 105 * 32)
     assert phases(got) == [
@@ -120,15 +139,25 @@ def test_phases_and_description() -> None:
         ("8 frames of 112/158/224 pixels, rate x2", 6, 8),
         ("16 frames of 112/158/224 pixels, rate x1", 9, 11),
     ]
-    lines = describe(steps("long", 15 * 32 + 1))
+    lines = describe(Steps(steps("long", 15 * 32 + 1), steps("none", 64), 9, 2))
     assert lines[0] == "1 x 256 clips of 4 frames of 158x158 pixels, rate x8: 256 clips, 53.2% of all"
     assert lines[3] == "1 x 33 clips of 16 frames of 224x224 pixels, rate x1: 33 clips, 6.9% of all"
     assert lines[4].startswith("4 steps, 481 clips, 26.")
+    assert lines[5:] == [
+        "the last 2 epochs:",
+        "2 x 32 clips of 16 frames of 224x224 pixels, rate x1: 64 clips, 100.0% of all",
+        "2 steps, 64 clips, 100.0% of the pixels of full clips",
+    ]
+    assert describe(Steps(got, got, 9))[-1].startswith("12 steps, 3360 clips")
 
 
 def test_bad_values_are_one_sentence() -> None:
     with pytest.raises(KinemaError, match="did you mean 'long'"):
         Multigrid("lang")  # type: ignore[arg-type]
+    with pytest.raises(KinemaError, match=r"multigrid\.full_epochs is -1: give 0 or more"):
+        Multigrid("long", full_epochs=-1)
+    with pytest.raises(KinemaError, match=r"multigrid\.full_epochs is 2, but every epoch has the full shape"):
+        Multigrid(full_epochs=2)
     with pytest.raises(KinemaError, match="samples 0"):
         steps("long", 0)
     with pytest.raises(KinemaError, match="batch 0"):

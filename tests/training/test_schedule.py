@@ -11,7 +11,7 @@ from kinema.errors import KinemaError
 from kinema.processes import Place
 from kinema.training.config import Optim, TrainConfig, completed, differences
 from kinema.training.loading import Batches
-from kinema.training.multigrid import plan
+from kinema.training.multigrid import Multigrid, all_steps
 from kinema.training.schedule import factor
 
 ALONE = Place()
@@ -33,7 +33,7 @@ def test_cosine_and_warm_up() -> None:
 
 def batches(n: int = 20, place: Place = ALONE, **changes: Any) -> Batches:
     config = TrainConfig("stm_r18", "data", batch=6, seed=3, **changes)
-    steps = plan(config.multigrid, samples=n, batch=6, frames=8, crop=224)
+    steps = all_steps(config.multigrid, epochs=config.epochs, samples=n, batch=6, frames=8, crop=224)
     return Batches(steps, [i % 4 == 0 for i in range(n)], config, place)
 
 
@@ -53,10 +53,22 @@ def test_an_epoch_can_be_taken_up_at_any_step() -> None:
     order = batches()
     order.go_on(0, 2)
     assert list(order) == list(whole)[2:]
-    assert len(order) == len(whole)
     for each in (order, whole):
         each.set_epoch(1)
     assert list(order) == list(whole)
+
+
+def test_the_last_epochs_have_more_batches_of_smaller_size() -> None:
+    order = batches(90, multigrid=Multigrid("long", full_epochs=1), epochs=3)
+    seen = []
+    for epoch in range(3):
+        order.set_epoch(epoch)
+        epochs_batches = list(order)
+        assert sorted(key.sample for keys in epochs_batches for key in keys) == list(range(90))
+        seen.append([(len(keys), keys[0].frames) for keys in epochs_batches])
+    assert seen == [[(48, 2), (24, 4), (12, 4), (6, 8)]] * 2 + [[(6, 8)] * 15]
+    order.go_on(2, 13)
+    assert [len(keys) for keys in order] == [6, 6]
 
 
 def test_processes_share_every_batch() -> None:
@@ -85,6 +97,10 @@ def test_balanced_classes_come_equally_often_and_repeats_are_other_draws() -> No
         (
             lambda: TrainConfig("stm_r18", "d", learn="classifier", optim=Optim(feature_rate=0.1)),
             r"optim\.feature_rate is 0\.1, which has no effect where learn is classifier: remove one",
+        ),
+        (
+            lambda: TrainConfig("stm_r18", "d", epochs=3, multigrid=Multigrid("long", full_epochs=3)),
+            r"multigrid\.full_epochs is 3, which leaves the cycles none of 3 epochs",
         ),
         (lambda: TrainConfig("stm_r18", "d", options={"frames": 4}), r"clip\.frames"),
         (lambda: TrainConfig("stm_r18", "d", precision="f16"), "precision"),  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from kinema.errors import KinemaError, RunError
 from kinema.files import replace_file
+from kinema.training.multigrid import Steps
 
 KEPT = 2
 _ASIDE = ".damaged"
@@ -68,15 +69,15 @@ class Checkpoints(Checkpoint):
     No random state is saved: all that is random follows from seed, epoch and step.
     """
 
-    def __init__(self, folder: Path, every: int) -> None:
-        self.folder, self.every = folder, every
+    def __init__(self, folder: Path, every: int, steps: Steps) -> None:
+        self.folder, self.every, self.steps = folder, every, steps
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Writes `epoch-0007+0500.ckpt` when seven epochs and 500 steps of the eighth are done."""
         done = batch_idx + 1
-        if done % self.every == 0 and done < trainer.num_training_batches:
+        if done % self.every == 0 and done < len(self.steps.of(trainer.current_epoch)):
             self._save(trainer, f"epoch-{trainer.current_epoch:04d}+{done:04d}.ckpt")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

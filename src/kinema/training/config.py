@@ -166,6 +166,11 @@ class TrainConfig:
                 f"optim.feature_rate is {self.optim.feature_rate}, which has no effect where learn is classifier: "
                 "remove one of the two"
             )
+        if self.multigrid.full_epochs >= self.epochs:
+            raise KinemaError(
+                f"multigrid.full_epochs is {self.multigrid.full_epochs}, which leaves the cycles none of "
+                f"{self.epochs} epochs: give fewer"
+            )
         if self.gate_warmup < 0:
             raise KinemaError(f"gate_warmup is {self.gate_warmup}: give 0 or more epochs")
         for name in ("frames", "num_classes"):

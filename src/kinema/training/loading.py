@@ -19,14 +19,15 @@ from kinema.data.manifest import Manifest, data_root
 from kinema.processes import Place
 from kinema.training.config import TrainConfig
 from kinema.training.mixing import balanced_order
-from kinema.training.multigrid import Shape, plan
+from kinema.training.multigrid import Steps, all_steps
 
 
 class Batches(Sampler[list[ClipKey]]):
     """The batches of an epoch, every sample once (or every class equally often), in an order drawn from (seed, epoch).
 
     The epoch travels with the sample, because the workers of a loader outlive an epoch and must know it for the
-    augmentation. Each process of several gets every n-th clip of a batch.
+    augmentation. Each process of several gets every n-th clip of a batch. It has no length, for that may differ between
+    epochs, and Lightning would ask for it once.
 
     Args:
         steps: number and shape of the clips of each batch.
@@ -35,7 +36,7 @@ class Batches(Sampler[list[ClipKey]]):
         place: which process of how many.
     """
 
-    def __init__(self, steps: Sequence[Shape], targets: Sequence[int], config: TrainConfig, place: Place) -> None:
+    def __init__(self, steps: Steps, targets: Sequence[int], config: TrainConfig, place: Place) -> None:
         self.steps, self.targets, self.place = steps, targets, place
         self.seed, self.balance = config.seed, config.balance
         self.epoch = self.first = 0
@@ -54,9 +55,6 @@ class Batches(Sampler[list[ClipKey]]):
         """The next batches are those of an epoch from a step on; epochs after it are whole again."""
         self.epoch, self.resumed = epoch, (epoch, step)
 
-    def __len__(self) -> int:
-        return len(self.steps)
-
     def __iter__(self) -> Iterator[list[ClipKey]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         n = len(self.targets)
@@ -64,7 +62,7 @@ class Batches(Sampler[list[ClipKey]]):
         first = self.resumed[1] if self.resumed and self.resumed[0] == self.epoch else 0
         drawn: Counter[int] = Counter()
         at = 0
-        for step, shape in enumerate(self.steps):
+        for step, shape in enumerate(self.steps.of(self.epoch)):
             keys = []
             for i in order[at : at + shape.clips].tolist():
                 keys.append(ClipKey(self.epoch, i, shape.frames, shape.crop, drawn[i]))
@@ -79,7 +77,10 @@ def train_loader(
 ) -> tuple[DataLoader, Batches]:
     """Augmented clips in the shapes of the schedule, and what decides their order."""
     clips = TrainClips(manifest, labels, spec, config.augment, config.seed, twins=config.twins.weight > 0)
-    steps = plan(config.multigrid, samples=len(clips), batch=config.batch, frames=spec.frames, crop=spec.crop)
+    steps = all_steps(
+        config.multigrid, epochs=config.epochs, samples=len(clips), batch=config.batch, frames=spec.frames,
+        crop=spec.crop,
+    )  # fmt: skip
     batches = Batches(steps, clips.targets, config, place)
     return _loader(clips, config, cuda, collate_train, batch_sampler=batches), batches
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from kinema.processes import connection, everyones, total
 from kinema.training.config import TrainConfig
 from kinema.training.learning import freeze, keep_frozen, parameter_groups
 from kinema.training.mixing import mixup
-from kinema.training.multigrid import Shape
+from kinema.training.multigrid import Steps
 from kinema.training.schedule import factor
 from kinema.training.sub_batches import SubBatches
 from kinema.training.twins import gather_logits, twins_loss
@@ -46,12 +45,10 @@ class Training(pl.LightningModule):
         readable: clips of the step, of all processes, that could be read.
     """
 
-    def __init__(
-        self, model: VideoModel, spec: ClipSpec, config: TrainConfig, steps: Sequence[Shape], data: str = ""
-    ) -> None:
+    def __init__(self, model: VideoModel, spec: ClipSpec, config: TrainConfig, steps: Steps, data: str = "") -> None:
         super().__init__()
         self.model, self.spec, self.config = model, spec, config
-        self.steps = steps  # of an epoch
+        self.steps = steps
         self.data = data  # its fingerprint
         self.failures: dict[str, str] = {}
         self.val_failures: dict[str, str] = {}
@@ -90,8 +87,9 @@ class Training(pl.LightningModule):
 
     def rate(self, step: int) -> float:
         """Times `optim.lr`, the learning rate of a step of the whole training, from 0."""
-        n = len(self.steps)
-        return factor(self.config.optim, step / n, self.config.epochs) * self.steps[step % n].rate
+        epoch, i = self.steps.at(step)
+        steps = self.steps.of(epoch)
+        return factor(self.config.optim, epoch + i / len(steps), self.config.epochs) * steps[i].rate
 
     def transfer_batch_to_device(
         self, batch: dict[str, Any], device: torch.device, dataloader_idx: int

@@ -24,16 +24,27 @@ class Multigrid:
 
     Attributes:
         cycles: `none`, `long` (four shapes within an epoch), `short` (another size every step), or `both`.
+        full_epochs: the last so many epochs take every clip at the full shape, so that the weights end on what is
+            tested. Figure 4.6 has none; the paper behind it (Wu et al., A Multigrid Method for Efficiently Training
+            Video Models, CVPR 2020) ends so.
         sub_batches: BatchNorm normalises every `batch` clips by themselves, so that its statistics do not change with
             the size of the batch.
     """
 
     cycles: Cycles = "none"
+    full_epochs: int = 0
     sub_batches: bool = True
 
     def __post_init__(self) -> None:
         if self.cycles not in get_args(Cycles):
             raise unknown("multigrid.cycles", str(self.cycles), get_args(Cycles))
+        if self.full_epochs < 0:
+            raise KinemaError(f"multigrid.full_epochs is {self.full_epochs}: give 0 or more")
+        if self.full_epochs and self.cycles == "none":
+            raise KinemaError(
+                f"multigrid.full_epochs is {self.full_epochs}, but every epoch has the full shape where "
+                "multigrid.cycles is none: remove it, or give multigrid.cycles"
+            )
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,40 @@ class Shape:
     frames: int
     crop: int
     rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a whole training.
+
+    Attributes:
+        usual: of an epoch.
+        last: of each of the last epochs.
+        epochs: of the training.
+        full_epochs: how many of them are the last.
+    """
+
+    usual: tuple[Shape, ...]
+    last: tuple[Shape, ...]
+    epochs: int
+    full_epochs: int = 0
+
+    def of(self, epoch: int) -> tuple[Shape, ...]:
+        """The steps of an epoch, from 0; after the end of the training, those at the full shape."""
+        return self.usual if epoch < self.epochs - self.full_epochs else self.last
+
+    def before(self, epoch: int) -> int:
+        """How many steps lie before an epoch; before epoch `epochs`, all of the training."""
+        first = min(epoch, self.epochs - self.full_epochs)
+        return first * len(self.usual) + (epoch - first) * len(self.last)
+
+    def at(self, step: int) -> tuple[int, int]:
+        """The epoch of a step of the training, and which of that epoch's steps it is, all from 0."""
+        first = self.epochs - self.full_epochs
+        if step < self.before(first):
+            return divmod(step, len(self.usual))
+        epoch, step = divmod(step - self.before(first), len(self.last))
+        return first + epoch, step
 
 
 def long_shapes(batch: int, frames: int, crop: int) -> tuple[Shape, ...]:
@@ -121,6 +166,26 @@ def plan(multigrid: Multigrid, *, samples: int, batch: int, frames: int, crop: i
     return tuple(steps)
 
 
+def all_steps(multigrid: Multigrid, *, epochs: int, samples: int, batch: int, frames: int, crop: int) -> Steps:
+    """The steps of a whole training, by `plan`.
+
+    Args:
+        multigrid: which cycles, and how many epochs at the full shape after them.
+        epochs: of the training.
+        samples: clips of an epoch.
+        batch: B, clips a step at the full shape.
+        frames: T.
+        crop: H, in pixels.
+
+    Raises:
+        KinemaError: as `plan`.
+    """
+    usual, last = (
+        plan(grid, samples=samples, batch=batch, frames=frames, crop=crop) for grid in (multigrid, Multigrid())
+    )
+    return Steps(usual, last, epochs, multigrid.full_epochs)
+
+
 def _fill(cycles: Sequence[Sequence[Shape]], samples: int) -> list[Shape]:
     """As many whole steps as `samples` allow, phase after phase; less than a full batch is left over."""
     short = len(cycles[0])
@@ -154,11 +219,18 @@ def phases(plan: Sequence[Shape]) -> list[tuple[str, int, int]]:
     return found
 
 
-def describe(plan: Sequence[Shape]) -> list[str]:
-    """The schedule in lines for a person: every shape with its steps, clips and share of the clips; then the sum.
+def describe(steps: Steps) -> list[str]:
+    """A training in lines for a person: an epoch's shapes with their steps and clips, the sum, and the last epochs.
 
     A batch that is smaller or one clip larger than the others of its shape is not told apart.
     """
+    lines = _describe_epoch(steps.usual)
+    if steps.full_epochs:
+        lines += [f"the last {count(steps.full_epochs, 'epoch')}:", *_describe_epoch(steps.last)]
+    return lines
+
+
+def _describe_epoch(plan: Sequence[Shape]) -> list[str]:
     sizes: dict[tuple[int, int, float], list[int]] = {}
     for step in plan:
         sizes.setdefault((step.frames, step.crop, step.rate), []).append(step.clips)

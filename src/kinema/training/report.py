@@ -19,7 +19,7 @@ from kinema.errors import KinemaError
 from kinema.files import replace_file
 from kinema.ops.recurrence import open_rates
 from kinema.training.module import Training
-from kinema.training.multigrid import phases
+from kinema.training.multigrid import Shape, phases
 
 LEDGER = "training-ledger.csv"
 COLUMNS = (
@@ -45,7 +45,7 @@ class Report(pl.Callback):
         self.began = self.idle_since = time.perf_counter()
         self.seconds: list[float] = []  # of every step of the epoch so far, waiting included
         self.waits: list[float] = []
-        self.epochs_here = 0.0
+        self.steps_here = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes up the rows of the epochs that are done."""
@@ -60,8 +60,9 @@ class Report(pl.Callback):
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps,"),
                 TimeRemainingColumn(), TextColumn("left"), console=Console(stderr=True), transient=True,
             )  # fmt: skip
-            steps = int(trainer.num_training_batches)
-            self.bar.add_task("training", total=self.epochs * steps, completed=trainer.global_step)
+            assert isinstance(pl_module, Training)
+            steps = pl_module.steps.before(self.epochs)
+            self.bar.add_task("training", total=steps, completed=trainer.global_step)
             self.bar.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -83,7 +84,7 @@ class Report(pl.Callback):
             self.bar.advance(self.bar.task_ids[0])
         now = time.perf_counter()
         self.seconds.append(now - self.idle_since)
-        self.epochs_here += 1 / trainer.num_training_batches
+        self.steps_here += 1
         self.idle_since = now
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -113,7 +114,8 @@ class Report(pl.Callback):
         self._write(rows)
         self.rows = rows
         write_ledger(self.path.with_name(LEDGER), pl_module, self.absent)
-        left = (time.perf_counter() - self.began) / max(1e-9, self.epochs_here) * (self.epochs - epoch)
+        steps_left = pl_module.steps.before(self.epochs) - pl_module.steps.before(epoch)
+        left = (time.perf_counter() - self.began) / max(1, self.steps_here) * steps_left  # they cost about the same
         val = "" if row["val_top1"] is None else f", val top-1 {row['val_top1']:.1%}"
         train = "no clip could be read"
         if clips:
@@ -122,22 +124,22 @@ class Report(pl.Callback):
             f"epoch {epoch}/{self.epochs}: {train}{val}, "
             f"{row['seconds']:.1f} s of which {row['data_wait']:.0%} waiting for data, {_clock(left)} left"
         )
-        for line in self._phases(pl_module):
+        for line in self._phases(pl_module.steps.of(trainer.current_epoch)):
             self.say(line)
         if trainer.logger is not None:
             shown = {k: float(v) for k, v in row.items() if v is not None and k not in ("epoch", "step")}
             shown |= {f"open_rate/{name}": rate for name, rate in open_rates(pl_module.model).items()}
             trainer.logger.log_metrics(shown, step=trainer.global_step)
 
-    def _phases(self, module: Training) -> list[str]:
+    def _phases(self, epoch: Sequence[Shape]) -> list[str]:
         """Where the shape of the clips changes: the time of each phase, and how much of it went into waiting."""
-        found = phases(module.steps)
-        if len(found) < 2 or len(self.seconds) < len(module.steps):  # an epoch that was taken up has not seen all
+        found = phases(epoch)
+        if len(found) < 2 or len(self.seconds) < len(epoch):  # one that was taken up has not seen all
             return []
         lines = []
         for name, first, last in found:
             seconds, waits = sum(self.seconds[first : last + 1]), sum(self.waits[first : last + 1])
-            steps, clips = last + 1 - first, sum(s.clips for s in module.steps[first : last + 1])
+            steps, clips = last + 1 - first, sum(s.clips for s in epoch[first : last + 1])
             work = f"{count(clips, 'clip')} in {count(steps, 'step')}, {seconds:.1f} s"
             speed, share = clips / max(1e-9, seconds), waits / max(1e-9, seconds)
             lines.append(f"  {name}: {work}, {speed:.1f} clips/s, {share:.0%} waiting for data")

@@ -178,7 +178,7 @@ def _fit(
         deterministic=config.deterministic,
         callbacks=[
             Report(out / "metrics.csv", config.epochs, say, absent),
-            Checkpoints(out / "checkpoints", config.checkpoint_steps),
+            Checkpoints(out / "checkpoints", config.checkpoint_steps, batches.steps),
         ],
         logger=logger(config, out),
         plugins=[AtomicCheckpointIO()],
