@@ -13,6 +13,7 @@ from miniatures import lay_out
 from tiny import moving_square, write_video
 
 from kinema.cli import main
+from kinema.data.manifest import read_manifest
 
 MORE = "more that the annotation names"
 TRAIN = [
@@ -92,6 +93,27 @@ def test_comparison_and_report_say_it(
     assert page.count(f"1 expected / 1 read / 0 failed; 1 {MORE} is absent") == 2  # tile and coverage
     assert "was tested without 1 video" in page
     assert "why it could not be read" not in page  # nothing failed
+
+
+def test_a_packed_set_says_the_same(thinned: tuple[Path, str], tmp_path: Path) -> None:
+    run, data = thinned
+    packed, out = tmp_path / "packed", tmp_path / "test"
+    assert main(["data", "pack", data, str(packed), "--workers", "1"]) == 0
+    names = [line.split(",") for line in (packed / "absent.csv").read_text().splitlines()]
+    assert sorted(names[1:]) == [["102", "train"], ["103", "val"], ["2", "train"]]
+    manifest, before = read_manifest(packed), read_manifest(data)
+    assert manifest.absent == before.absent
+    assert main(["test", str(run), "--data", str(packed), "--split", "val", "--out", str(out), "--workers", "0"]) == 0
+    coverage = json.loads((out / "metrics.json").read_text())["metrics"]["coverage"]
+    assert coverage == {"expected": 1, "read": 1, "failed": 0, "absent": 1}
+    source = Path(data.split(":", 1)[1])
+    for name in ("2", "102", "103"):
+        write_video(
+            source / "20bn-something-something-v2" / f"{name}.mp4", moving_square(np.random.default_rng(1), True)
+        )
+    assert main(["data", "pack", data, str(packed), "--workers", "1"]) == 0  # they have come since
+    assert not (packed / "absent.csv").exists()
+    assert read_manifest(packed).absent == {}
 
 
 def test_a_complete_set_says_nothing(whole: tuple[Path, str], tmp_path: Path) -> None:

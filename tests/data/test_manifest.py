@@ -247,6 +247,28 @@ def test_a_file_of_labels_gives_their_order(tmp_path: Path) -> None:
     refused(file, "labels.txt is not UTF-8 (byte 5)")
 
 
+def test_a_table_of_what_is_absent(tmp_path: Path) -> None:
+    file = table(tmp_path, "path,label,split\na.mp4,walk,train\nb.mp4,sit,val\n", "a.mp4", "b.mp4")
+    absent = tmp_path / "absent.csv"
+    absent.write_text("path,split\n17,train\n4,val\n18,train\n")
+    manifest = read_manifest(file)
+    assert manifest.absent == {"train": ("17", "18"), "val": ("4",)}
+    assert manifest.split("val").all_absent == ("4",)
+    (remark,) = manifest.remarks
+    assert "2 of the split train, 1 of the split val (the first is 17)" in remark
+    absent.write_text("path,split\n")
+    assert read_manifest(file).absent == {}
+    for text in (
+        b"path\n17\n",
+        b"path,split\n17\n",
+        b"path,split\n,train\n",
+        b"path,split\n\xff,train\n",
+        b"a\0b\n1\n",
+    ):
+        absent.write_bytes(text)
+        refused(file, "absent.csv: not a table of the columns path and split: mend or remove it")
+
+
 def test_trainable_needs_two_labels(tmp_path: Path) -> None:
     samples = (Sample("a", "x", "train"), Sample("b", "y", "test"))
     manifest = Manifest("data.csv", samples, ("x", "y"))

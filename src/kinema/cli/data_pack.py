@@ -41,7 +41,7 @@ def run(args: Namespace) -> None:
             {
                 "packed": f"{packed} of {done.videos} videos, {done.written} now and {done.kept} before",
                 "size": f"{done.size_before / 2**20:.1f} MiB before, {done.size_after / 2**20:.1f} MiB now",
-                "files": f"{done.out}: manifest.csv, flip_map.json, {LEDGER}",
+                "files": f"{done.out}: manifest.csv, labels.txt, flip_map.json, {LEDGER}",
             }
         )
         for path, reason in done.failures[:SHOWN]:

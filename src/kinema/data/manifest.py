@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -16,11 +17,10 @@ from kinema.data.catalogues import list_catalogue
 from kinema.data.catalogues import parse as parse_catalogue
 from kinema.data.labels import read_label_file
 from kinema.data.report import Finding, count
-from kinema.data.sources import Notes, Sample, check_paths, clean_label, read_table, walk
+from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS, Notes, Sample, check_paths, clean_label, read_table, walk
 from kinema.errors import KinemaError, unknown
 
 HELD_OUT = 0.2
-LABELS = "labels.txt"
 ABSENT = "absent, left out"  # the reason in a ledger; such a video is no failure
 _ORDER = ("train", "val", "test")
 
@@ -38,7 +38,8 @@ class Manifest:
         held_out: the split `test` was chosen by Kinema, because the data names none.
         remarks: sentences that a person should read before they trust the reading (files ignored, split chosen).
         absent: split -> videos that the annotation of a catalogue names for it and that are not there, one entry a
-            sample that they would be, as the annotation spells them. They are not among the samples.
+            sample that they would be, as the annotation spells them; of a packed one, what `absent.csv` names. They
+            are not among the samples.
     """
 
     source: str
@@ -92,8 +93,9 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
 
     `labels.txt` beside a CSV or in a folder, a label a line, gives the order of the labels, and may name such as have
     no video; without it they are sorted. `flip_map.json` there ({"step left": "step right"}) says which labels a
-    mirrored clip swaps. Where no split is named, a fifth of the videos of every class, chosen by a hash of their
-    relative paths, becomes `test`.
+    mirrored clip swaps. `absent.csv` there, with the columns path and split, names videos that belong to the data set
+    and are not in it: tests and trainings count them as absent. Where no split is named, a fifth of the videos of every
+    class, chosen by a hash of their relative paths, becomes `test`.
 
     Args:
         data: the folder, CSV or catalogue.
@@ -148,7 +150,8 @@ def survey(data: str | Path, *, check: bool = True) -> Survey:
         message = f"{notes.source}: {count(len(paths), 'row')} without a split while others have one: fill in all"
         notes.findings.append(Finding("error", "no-split", message, paths))
     labels = _labels(root / LABELS, samples, notes)
-    return _survey(str(source), samples, labels, _flip_map(root, labels, notes), notes, held_out=held_out)
+    flips, absent = _flip_map(root, labels, notes), _absent(root / ABSENTEES, notes)
+    return _survey(str(source), samples, labels, flips, notes, held_out=held_out, absent=absent)
 
 
 def _survey(
@@ -187,10 +190,34 @@ def _labels(file: Path, samples: Iterable[Sample], notes: Notes) -> tuple[str, .
 
 def _flip_map(root: Path, labels: tuple[str, ...], notes: Notes) -> dict[str, str]:
     try:
-        return read_flip_map(root / "flip_map.json", labels)
+        return read_flip_map(root / FLIP_MAP, labels)
     except KinemaError as error:
         notes.findings.append(Finding("error", "flip-map", str(error)))
         return {}
+
+
+def _absent(file: Path, notes: Notes) -> dict[str, tuple[str, ...]]:
+    """What `absent.csv` names, by split; nothing where there is no such file."""
+    if not file.is_file():
+        return {}
+    found: dict[str, list[str]] = defaultdict(list)
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as table:
+            for row in csv.DictReader(table, strict=True):
+                if None in row.values() or not row["path"]:
+                    raise ValueError
+                found[row["split"]].append(row["path"])
+    except (ValueError, KeyError, csv.Error):
+        message = f"{file}: not a table of the columns path and split: mend or remove it"
+        notes.findings.append(Finding("error", "absent", message))
+        return {}
+    counts = ", ".join(f"{len(names)} of the split {split}" for split, names in found.items())
+    first = next(iter(found.values()))[0] if found else ""
+    if found:
+        message = f"{file}: videos that belong to the data set and are not there: {counts} (the first is {first})"
+        paths = tuple(f"{name} ({split})" for split, names in found.items() for name in names)
+        notes.findings.append(Finding("warning", "absent", message, paths))
+    return {split: tuple(names) for split, names in found.items()}
 
 
 def data_root(data: str | Path) -> Path:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from kinema.cores import cores
-from kinema.data.manifest import LABELS, Manifest, data_root, read_manifest
+from kinema.data.manifest import Manifest, data_root, read_manifest
 from kinema.data.reencode import Reencoded, reencode
+from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS
 from kinema.errors import KinemaError, RunError, UnreadableVideo
 from kinema.files import FULL, clear_parts, held, replace_file
 
@@ -77,11 +78,11 @@ def pack(
     """Writes every video of a data set anew (see `reencode`), 1000 a folder, and a manifest of the same meaning.
 
     `OUT/manifest.csv` has the columns path, label, split, start, end and source; it is written last. `OUT/labels.txt`
-    keeps the order of the labels, and those without a video. Times are kept, so
-    that start and end hold. Where the data name no split, the held-out fifth is written down, for it would be another
-    one of other paths. A video that cannot be read whole is copied as it is, so that it fails or half works in the
-    packed set as it did before, and `OUT/ledger.csv` names it. The same call again goes on where the last one stopped,
-    and takes up videos that have changed or come since.
+    keeps the order of the labels, and those without a video; `OUT/absent.csv` names the videos that a catalogue names
+    and that were not there. Times are kept, so that start and end hold. Where the data name no split, the held-out
+    fifth is written down, for it would be another one of other paths. A video that cannot be read whole is copied as it
+    is, so that it fails or half works in the packed set as it did before, and `OUT/ledger.csv` names it. The same call
+    again goes on where the last one stopped, and takes up videos that have changed or come since.
 
     Args:
         data: what `read_manifest` takes.
@@ -288,9 +289,14 @@ def _finish(
     ]
     _write_table(out / LEDGER, ("path", "error"), [(names[path], reason) for path, reason in failures])
     flips = json.dumps(manifest.flip_map, ensure_ascii=False, indent=1) + "\n"
-    replace_file(out / "flip_map.json", lambda part: part.write_text(flips, encoding="utf-8"))
+    replace_file(out / FLIP_MAP, lambda part: part.write_text(flips, encoding="utf-8"))
     labels = "".join(f"{label}\n" for label in manifest.labels)
     replace_file(out / LABELS, lambda part: part.write_text(labels, encoding="utf-8"))
+    absent = [(name, split) for split, names in manifest.absent.items() for name in names]
+    if absent:
+        _write_table(out / ABSENTEES, ("path", "split"), absent)
+    else:
+        (out / ABSENTEES).unlink(missing_ok=True)
     _write_table(out / "manifest.csv", ("path", "label", "split", "start", "end", "source"), rows)
 
 

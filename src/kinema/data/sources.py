@@ -13,6 +13,7 @@ from kinema.data.report import Finding, count
 from kinema.data.video import is_video
 from kinema.errors import KinemaError, unknown
 
+FLIP_MAP, LABELS, ABSENTEES = "flip_map.json", "labels.txt", "absent.csv"  # what may lie beside the videos
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
@@ -210,11 +211,12 @@ def _nothing(root: Path, folders: list[Path], loose: list[Path], notes: Notes) -
 
 
 def _note_ignored(root: Path, ignored: list[Path], notes: Notes) -> None:
+    ignored = [p for p in ignored if p.name not in (LABELS, FLIP_MAP, ABSENTEES)]
     tables = [p for p in ignored if p.suffix.lower() == ".csv"]
     if tables:
         message = f"{root} was read by its folders and not by {tables[0].name}: give the CSV itself to use its splits"
         notes.findings.append(Finding("warning", "csv-not-read", message, tuple(map(str, tables))))
-    others = tuple(str(p) for p in ignored if p not in tables and p.name not in ("flip_map.json", "labels.txt"))
+    others = tuple(str(p) for p in ignored if p not in tables)
     if others:
         message = (
             f"{root} holds {count(len(others), 'thing')} that {'are no videos' if others[1:] else 'is no video'}, "
