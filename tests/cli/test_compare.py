@@ -70,6 +70,8 @@ def test_compare_writes_json_and_the_disagreements(
     assert run(capsys, "compare", *runs, "--out", out)[0] == 0  # the same again may replace it
     assert "holds another comparison" in sentence(capsys, "compare", *runs[::-1], "--out", out)
     assert "is a file" in sentence(capsys, "compare", *runs, "--out", out / "comparison.json")
+    (out / "other" / "comparison.json").mkdir(parents=True)
+    assert "holds another comparison" in sentence(capsys, "compare", *runs, "--out", out / "other")
 
 
 def test_compare_refuses_in_one_sentence(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from kinema.processes import Place
 from kinema.training.config import Optim, TrainConfig, completed, differences
 from kinema.training.loading import Batches
 from kinema.training.multigrid import Multigrid, all_steps
-from kinema.training.schedule import factor
+from kinema.training.schedule import factor, unreached
 
 ALONE = Place()
 
@@ -29,6 +29,14 @@ def test_cosine_and_warm_up() -> None:
     assert factor(optim, 5, 10) == pytest.approx(0.5)
     assert factor(optim, 10, 10) == pytest.approx(0, abs=1e-12)
     assert factor(Optim(schedule="constant"), 7, 10) == 1
+
+
+def test_what_a_short_training_never_reaches_is_said() -> None:
+    assert unreached(Optim(warmup=2), 3) == []
+    assert unreached(Optim(milestones=(30, 40)), 3) == []  # which cosine does not look at
+    assert "optim.warmup is 2 of 2 epochs" in unreached(Optim(warmup=2), 2)[0]
+    late = unreached(Optim(schedule="step", milestones=(2, 3, 40)), 3)
+    assert late == ["optim.milestones [3, 40] lie at or after the end of 3 epochs and never act"]
 
 
 def batches(n: int = 20, place: Place = ALONE, **changes: Any) -> Batches:

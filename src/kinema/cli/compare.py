@@ -104,7 +104,7 @@ def _write(out: Path, first: Tested, second: Tested, found: Comparison) -> None:
         try:
             old = json.loads(file.read_text(encoding="utf-8"))
             there = [Path(old[side]["scores"]).resolve() for side in ("first", "second")]
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             there = []
         if there != [first.file.resolve(), second.file.resolve()]:
             raise KinemaError(f"{out}: holds another comparison; give another --out")

@@ -36,6 +36,7 @@ from kinema.training.loggers import logger
 from kinema.training.module import Training
 from kinema.training.multigrid import describe
 from kinema.training.report import LEDGER, Report, read_metrics
+from kinema.training.schedule import unreached
 from kinema.training.start import start
 from kinema.training.twins import doubts
 
@@ -141,6 +142,7 @@ def _summary(
         f"{config.model}: {count(len(learned.samples), 'video')} of {len(learned.labels)} classes, clips of "
         f"{count(spec.frames, 'frame')} at {spec.crop}x{spec.crop}, {count(config.epochs, 'epoch')}, into {out}",
         *remarks,
+        *(f"note: {remark}" for remark in unreached(config.optim, config.epochs)),
         *manifest.remarks,
     ]
     return "\n".join(lines)

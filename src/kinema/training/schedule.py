@@ -23,3 +23,14 @@ def factor(optim: Optim, epoch: float, epochs: int) -> float:
     if epoch < optim.warmup:
         value *= 0.01 + 0.99 * epoch / optim.warmup
     return value
+
+
+def unreached(optim: Optim, epochs: int) -> list[str]:
+    """What of the schedule a training of so many epochs never reaches, a sentence each."""
+    found = []
+    if optim.warmup >= epochs:
+        found.append(f"optim.warmup is {optim.warmup:g} of {epochs} epochs: the rate never reaches its value")
+    late = [m for m in optim.milestones if m >= epochs]
+    if optim.schedule == "step" and late:
+        found.append(f"optim.milestones {late} lie at or after the end of {epochs} epochs and never act")
+    return found
