@@ -127,3 +127,13 @@ def test_recipes_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "kinema recipes" in found
     assert said(capsys, "stm_ssv2", "--data", "something_v2:/no/such/folder").startswith("no folder '/no/such/folder'")
     assert said(capsys, "--recipe", "cr_hacs", "--data", "hacs").startswith("hacs is a catalogue without its folder")
+
+
+def test_weights_of_a_run_that_is_not_there_or_not_finished(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: Path
+) -> None:
+    words = ("--model", "stm_r18", "--data", str(tiny), "--out", str(tmp_path / "out"), "--weights")
+    found = said(capsys, *words, str(tmp_path / "srtg_hacs"))
+    assert found.startswith(f"{tmp_path / 'srtg_hacs'}: there is no such file of weights, nor such a run")
+    (tmp_path / "srtg_hacs" / "checkpoints").mkdir(parents=True)
+    assert "holds no recognizer; let its training finish" in said(capsys, *words, str(tmp_path / "srtg_hacs"))

@@ -125,9 +125,12 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
     for inside in ("recognizer/model.safetensors", "model.safetensors"):
         if path.is_dir() and (path / inside).is_file():
             path = path / inside
+    if path.is_dir():
+        raise KinemaError(f"{path}: holds no recognizer; let its training finish, or give another folder or file")
     if not path.is_file():
         raise KinemaError(
-            f"{path}: there is no such file of weights; check the path, or give a name of `kinema weights list`"
+            f"{path}: there is no such file of weights, nor such a run; check the path, train the run first, or give a "
+            "name of `kinema weights list`"
         )
     try:
         if path.suffix == ".safetensors":
