@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -72,6 +73,20 @@ class Batches(Sampler[list[ClipKey]]):
                 yield keys[self.place.rank :: self.place.world]
 
 
+class TimedLoader(DataLoader):
+    """A loader whose batches tell how long the training stood still for them, in seconds, as `waited`.
+
+    Lightning fetches a batch ahead of the step where a loader has no length, so that it cannot be told from outside
+    which batch was slow.
+    """
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        began = time.perf_counter()
+        for batch in super().__iter__():
+            yield {**batch, "waited": time.perf_counter() - began}
+            began = time.perf_counter()
+
+
 def train_loader(
     manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, place: Place
 ) -> tuple[DataLoader, Batches]:
@@ -107,9 +122,9 @@ def fingerprint(manifest: Manifest) -> str:
 def _loader(
     data: torch.utils.data.Dataset, config: TrainConfig, cuda: bool, collate: Callable[[list[Any]], dict[str, Any]],
     **batching: Any,
-) -> DataLoader:  # fmt: skip
+) -> TimedLoader:  # fmt: skip
     workers = loader_workers(config.workers, config.processes)
-    return DataLoader(
+    return TimedLoader(
         data,
         num_workers=workers,
         collate_fn=collate,

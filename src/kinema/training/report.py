@@ -42,14 +42,17 @@ class Report(pl.Callback):
         self.path, self.epochs, self.say, self.absent = path, epochs, say, absent
         self.rows: list[dict[str, Any]] | None = None  # None until the run has begun
         self.bar: Progress | None = None
-        self.began = self.idle_since = time.perf_counter()
+        self.began = self.step_began = time.perf_counter()
         self.seconds: list[float] = []  # of every step of the epoch so far, waiting included
         self.waits: list[float] = []
         self.steps_here = 0
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The readers start, and the first batch is read."""
+        self.began = time.perf_counter()
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes up the rows of the epochs that are done."""
-        self.began = self.idle_since = time.perf_counter()
         if self.rows is None:
             done = trainer.current_epoch  # epochs, of a checkpoint that an earlier version wrote
             self.rows = [row for row in read_metrics(self.path) if row["epoch"] <= done] if done else []
@@ -59,6 +62,7 @@ class Report(pl.Callback):
             self.bar = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps,"),
                 TimeRemainingColumn(), TextColumn("left"), console=Console(stderr=True), transient=True,
+                redirect_stdout=False,  # else lines would go to stderr, and be broken at the width of the terminal
             )  # fmt: skip
             assert isinstance(pl_module, Training)
             steps = pl_module.steps.before(self.epochs)
@@ -67,25 +71,23 @@ class Report(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clocks."""
-        self.idle_since = time.perf_counter()
         self.seconds, self.waits = [], []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """The step has had to wait for its batch since the last one ended."""
-        self.waits.append(time.perf_counter() - self.idle_since)
+        """The step has had to wait for its batch, which was fetched before the step before it."""
+        self.waits.append(batch["waited"])
+        self.step_began = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """The next wait begins."""
+        """The step is over."""
+        self.seconds.append(self.waits[-1] + time.perf_counter() - self.step_began)
+        self.steps_here += 1
         if self.bar is not None:
             self.bar.advance(self.bar.task_ids[0])
-        now = time.perf_counter()
-        self.seconds.append(now - self.idle_since)
-        self.steps_here += 1
-        self.idle_since = now
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the row and the lines."""
@@ -120,16 +122,24 @@ class Report(pl.Callback):
         train = "no clip could be read"
         if clips:
             train = f"loss {row['train_loss']:.3f}, train top-1 {row['train_top1']:.1%}"
-        self.say(
+        self._tell(
             f"epoch {epoch}/{self.epochs}: {train}{val}, "
-            f"{row['seconds']:.1f} s of which {row['data_wait']:.0%} waiting for data, {_clock(left)} left"
+            f"{row['seconds']:.1f} s of which {row['data_wait']:.0%} waiting for data, {_clock(left)} left",
+            *self._phases(pl_module.steps.of(trainer.current_epoch)),
         )
-        for line in self._phases(pl_module.steps.of(trainer.current_epoch)):
-            self.say(line)
         if trainer.logger is not None:
             shown = {k: float(v) for k, v in row.items() if v is not None and k not in ("epoch", "step")}
             shown |= {f"open_rate/{name}": rate for name, rate in open_rates(pl_module.model).items()}
             trainer.logger.log_metrics(shown, step=trainer.global_step)
+
+    def _tell(self, *lines: str) -> None:
+        """Prints lines, where the bar would stand in the same place without it for the moment."""
+        if self.bar is not None:
+            self.bar.stop()
+        for line in lines:
+            self.say(line)
+        if self.bar is not None:
+            self.bar.start()
 
     def _phases(self, epoch: Sequence[Shape]) -> list[str]:
         """Where the shape of the clips changes: the time of each phase, and how much of it went into waiting."""
