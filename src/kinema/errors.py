@@ -46,7 +46,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> KinemaError:
     if near:
         best = near[0][0]
         # Beside a slip of one letter a long name that merely holds the word is no offer.
-        offered = " or ".join(repr(other) for likeness, other in near[:OFFERED] if likeness > best - 0.4 or best < 0.85)
+        offers = [other for likeness, other in near[:OFFERED] if likeness > best - 0.15 or best < 0.85]
+        offered = " or ".join(map(repr, offers))
         return KinemaError(f"unknown {kind} {name!r}: did you mean {offered}?")
     listed = ", ".join(known[:LISTED]) + (f", … ({len(known)} in all)" if len(known) > LISTED else "")
     return KinemaError(f"unknown {kind} {name!r}: known are {listed}")

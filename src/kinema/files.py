@@ -48,6 +48,12 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         part.unlink(missing_ok=True)
 
 
+def require_readable(path: Path) -> None:
+    """Raises Python's own `OSError` where a file cannot be opened, before a library says something else of it."""
+    with path.open("rb"):
+        pass
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keeps other processes that ask for the same out of a folder, until this block or this process ends, `kill -9`

@@ -24,7 +24,7 @@ from kinema.data.sampling import test_indices
 from kinema.data.transforms import cut, test_boxes, to_input
 from kinema.data.video import open_video
 from kinema.errors import KinemaError
-from kinema.files import replace_file
+from kinema.files import replace_file, require_readable
 from kinema.models import VideoModel, create_model
 from kinema.weights.hub import HUB, from_hub
 
@@ -270,6 +270,7 @@ def _read_card(path: Path) -> dict[str, Any]:
 
 
 def _load_weights(model: VideoModel, path: Path) -> None:
+    require_readable(path)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:

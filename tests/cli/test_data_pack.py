@@ -48,7 +48,8 @@ def test_status_1_where_a_video_could_not_be_read(
     assert out.count("unreadable: ") == 5
     assert "… and 2 more" in out
     assert err == (
-        f"kinema: 7 of 9 videos could not be read and were copied as they are; see {tmp_path / 'out' / 'ledger.csv'}\n"
+        "kinema: 7 of 9 videos could not be read; those that are there were copied as they are; see "
+        f"{tmp_path / 'out' / 'ledger.csv'}\n"
     )
     assert (tmp_path / "out" / "manifest.csv").read_text().count(".mp4,walk,") == 16 / 2
 

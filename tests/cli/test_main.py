@@ -45,6 +45,19 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
     assert f"usage: kinema {name}" in out
 
 
+def test_what_may_not_be_read_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(args: object) -> None:
+        raise PermissionError(13, "Permission denied", "data/walk")
+
+    monkeypatch.setattr("kinema.cli.recipes.run", forbidden)
+    said = refused(capsys, "recipes")
+    assert said == "kinema: data/walk: Permission denied; change its permissions, or give another\n"
+    with pytest.raises(PermissionError):
+        main(["recipes", "--debug"])
+
+
 def test_version_and_groups(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version")[1].strip() == "0.1.0"
     assert "kinema data doctor" in run(capsys, "data")[1]

@@ -55,6 +55,9 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ({"ema": nan}, "ema is nan: give 0 or more, and less than 1"),
         ({"augment": {"flip": nan}}, "augment.flip is nan: give a probability"),
         ({"photometric": {"clips": nan}}, "photometric.clips is nan"),
+        ({"seed": 2**64}, "seed is 18446744073709551616: give 0 or more, and less than 2^63"),
+        ({"optim": {"milestones": [-1]}}, "optim.milestones are [-1]: give epochs from 1 on"),
+        ({"weights": ""}, "weights is empty: name some, or give null"),
         ({"seed": None}, "seed has no value: remove the line"),
         ({"optim": {"lr": None}}, "optim.lr has no value: remove the line"),
         ({"model": None}, "model must be given"),
@@ -72,6 +75,7 @@ def test_a_mistake_in_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     ("text", "sentence"),
     [
         ("model: [a\nb: c\n", "line 2: not YAML ("),
+        ("notes: &a [*a]\n", "a part holds itself (an alias, *name, within its anchor)"),
         ("- a\n- b\n", "holds no fields: write them as name: value"),
         ("just text", "holds no fields"),
         ("", "holds no fields"),
@@ -122,6 +126,7 @@ def test_words(capsys: pytest.CaptureFixture[str], words: list[str], sentence: s
 
 
 def test_recipes_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "srtg_hac").startswith("unknown recipe 'srtg_hac': did you mean 'srtg_hacs'? (")
     found = said(capsys, "stm_ssv3")
     assert found.startswith("unknown recipe 'stm_ssv3': did you mean 'stm_ssv2'")
     assert "kinema recipes" in found
@@ -136,4 +141,6 @@ def test_weights_of_a_run_that_is_not_there_or_not_finished(
     found = said(capsys, *words, str(tmp_path / "srtg_hacs"))
     assert found.startswith(f"{tmp_path / 'srtg_hacs'}: there is no such file of weights, nor such a run")
     (tmp_path / "srtg_hacs" / "checkpoints").mkdir(parents=True)
-    assert "holds no recognizer; let its training finish" in said(capsys, *words, str(tmp_path / "srtg_hacs"))
+    assert "holds no model.safetensors; if it is a run, let its training finish" in said(
+        capsys, *words, str(tmp_path / "srtg_hacs")
+    )

@@ -255,18 +255,43 @@ def test_a_table_of_what_is_absent(tmp_path: Path) -> None:
     assert manifest.absent == {"train": ("17", "18"), "val": ("4",)}
     assert manifest.split("val").all_absent == ("4",)
     (remark,) = manifest.remarks
-    assert "2 of the split train, 1 of the split val (the first is 17)" in remark
+    assert "2 of the split 'train', 1 of the split 'val' (the first is 17)" in remark
     absent.write_text("path,split\n")
     assert read_manifest(file).absent == {}
-    for text in (
-        b"path\n17\n",
-        b"path,split\n17\n",
-        b"path,split\n,train\n",
-        b"path,split\n\xff,train\n",
-        b"a\0b\n1\n",
+    for text, part in (
+        (b"path\n17\n", "absent.csv has not the columns path and split alone"),
+        (b"a\0b\n1\n", "absent.csv has not the columns path and split alone"),
+        (b"path,split\n17\n", "absent.csv: not a path and its split: '17'"),
+        (b"path,split\n,train\n", "absent.csv: not a path and its split: ',train'"),
+        (b"path,split\n17,train,7\n", "absent.csv: not a path and its split: '17,train,7'"),
+        (b"path,split\n\xff,train\n", "absent.csv is not UTF-8 (byte 11)"),
+        (b"split,path\nval,b.mp4\n", "b.mp4 is absent from the split 'val' and listed as there: remove the row"),
     ):
         absent.write_bytes(text)
-        refused(file, "absent.csv: not a table of the columns path and split: mend or remove it")
+        refused(file, part)
+    absent.write_bytes(b"split, path\r\nval ,9\r\n\r\n")  # as other programs write it
+    assert read_manifest(file).absent == {"val": ("9",)}
+
+
+def test_a_split_of_which_nothing_is_there_is_known(tmp_path: Path) -> None:
+    file = table(tmp_path, "path,label,split\na.mp4,walk,train\nb.mp4,sit,train\n", "a.mp4", "b.mp4")
+    (tmp_path / "absent.csv").write_text("path,split\n17,val\n4,val\n")
+    manifest = read_manifest(file)
+    with pytest.raises(KinemaError, match="of its split 'val' 2 videos should be there and none is: fetch some"):
+        manifest.split("val")
+    with pytest.raises(KinemaError, match="no split 'test': it has train"):
+        manifest.split("test")
+
+
+def test_the_folder_of_the_disk_itself_is_no_class(tmp_path: Path) -> None:
+    for name in ("walk/a.mp4", "sit/b.mp4", "lost+found/c.mp4"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    assert read_manifest(tmp_path).labels == ("sit", "walk")
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    refused(table(tmp_path, "path,label,label\na.mp4,walk,sit\n", "a.mp4"), "has two columns 'label'")
 
 
 def test_trainable_needs_two_labels(tmp_path: Path) -> None:

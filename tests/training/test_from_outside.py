@@ -184,6 +184,17 @@ def test_every_clip_of_a_broken_file_counts_as_failed(tiny: Path, tmp_path: Path
     assert len((run / "training-ledger.csv").read_text().splitlines()) == 2
 
 
+def test_a_single_value_a_channel_is_one_sentence(tiny: Path, tmp_path: Path) -> None:
+    given = config(tiny, tmp_path / "run", model="r3d_34", batch=1, clip={"frames": 8, "short_side": 20, "crop": 16})
+    with pytest.raises(RunError, match="a BatchNorm got a single value a channel"):
+        train(given, say=str)
+
+
+def test_the_processor_may_have_a_number(tiny: Path, tmp_path: Path) -> None:
+    run = train(config(tiny, tmp_path / "run", epochs=1, device="cpu:0"), say=str)
+    assert (run / "recognizer" / "card.json").is_file()
+
+
 def test_tallies_of_other_numbers_of_processes_are_summed() -> None:
     given = TrainConfig("stm_r18", "data")
     model = create_model("stm_r18", num_classes=2, width=0.0625)

@@ -165,7 +165,7 @@ def test_the_last_epochs_take_every_clip_at_the_full_shape(
     told = [[line for line in lines if line.startswith(start)] for start in ("epoch", "  ")]
     assert len(told[0]) == 3
     assert len(told[1]) == 2 * len({(s.frames, s.rate) for s in usual})  # the phases of the first two epochs
-    assert "the last 1 epoch:" in lines[1]
+    assert "the last epoch:" in lines[1]
     assert "12 steps, 12 clips, 100.0% of the pixels of full clips" in lines[1]
 
 

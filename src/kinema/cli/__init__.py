@@ -61,6 +61,12 @@ def main(argv: list[str] | None = None) -> int:
         # A file name that is not UTF-8 holds half characters, which a terminal cannot be sent.
         print(f"kinema: {error}".encode("utf-8", "replace").decode(), file=sys.stderr)
         return error.exit_status
+    except PermissionError as error:  # of whatever file or folder, wherever it was opened
+        if debug:
+            raise
+        name = "a file" if error.filename is None else os.fsencode(error.filename).decode("utf-8", "replace")
+        print(f"kinema: {name}: {error.strerror}; change its permissions, or give another", file=sys.stderr)
+        return KinemaError.exit_status
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has gone; Python would complain once more while closing stdout.
         sys.stderr.close()

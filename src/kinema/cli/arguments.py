@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from argparse import Action, ArgumentError
 from difflib import get_close_matches
@@ -63,8 +64,14 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise KinemaError(f"{file}{line}: not YAML ({error.problem}): correct it") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise KinemaError(f"{file}: cannot be read ({error.strerror}): give another") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise KinemaError(f"{file}: not a text file of YAML ({type(error).__name__}): give another") from error
+    try:
+        json.dumps(found, default=str)
+    except ValueError as error:
+        raise KinemaError(f"{file}: a part holds itself (an alias, *name, within its anchor): write it out") from error
     if not isinstance(found, dict):
         raise KinemaError(f"{file}: holds no fields: write them as name: value, a line each")
     return found
@@ -185,7 +192,7 @@ def device(name: str) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = re.split(r"\n|\. ", str(error))[0]
         raise KinemaError(f"--device {name}: not to be had here ({reason}); use --device cpu") from error
     return name
 

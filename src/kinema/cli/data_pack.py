@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from kinema.cli.arguments import add_json
 from kinema.cli.output import print_facts, progress_bar
 from kinema.data.pack import LEDGER, pack
+from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS
 from kinema.errors import RunError
 from kinema.evaluation.naming import printable
 
@@ -37,11 +38,13 @@ def run(args: Namespace) -> None:
         for remark in done.remarks:
             print(printable(f"note: {remark}"))
         packed = done.written + done.kept
+        names = ("manifest.csv", LABELS, FLIP_MAP, ABSENTEES, LEDGER)
+        files = ", ".join(name for name in names if (done.out / name).is_file())
         print_facts(
             {
                 "packed": f"{packed} of {done.videos} videos, {done.written} now and {done.kept} before",
                 "size": f"{done.size_before / 2**20:.1f} MiB before, {done.size_after / 2**20:.1f} MiB now",
-                "files": f"{done.out}: manifest.csv, labels.txt, flip_map.json, {LEDGER}",
+                "files": f"{done.out}: {files}",
             }
         )
         for path, reason in done.failures[:SHOWN]:
@@ -50,6 +53,6 @@ def run(args: Namespace) -> None:
             print(f"… and {len(done.failures) - SHOWN} more, see {done.out / LEDGER}")
     if done.failures:
         raise RunError(
-            f"{len(done.failures)} of {done.videos} videos could not be read and were copied as they are; "
-            f"see {done.out / LEDGER}"
+            f"{len(done.failures)} of {done.videos} videos could not be read; those that are there were copied as they "
+            f"are; see {done.out / LEDGER}"
         )

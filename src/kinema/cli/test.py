@@ -103,7 +103,7 @@ def _run(args: Namespace, here: Place) -> None:
 
 
 def _split(manifest: Manifest, asked: str | None) -> str:
-    names = manifest.splits
+    names = (*manifest.splits, *(name for name in manifest.absent if name not in manifest.splits))
     if asked is None:
         found = [name for name in _DEFAULT_SPLITS if name in names]
         if not found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from kinema.data.absent import read_absent
 from kinema.data.catalogues import list_catalogue
 from kinema.data.catalogues import parse as parse_catalogue
 from kinema.data.labels import read_label_file
@@ -65,8 +65,14 @@ class Manifest:
         """The samples of one split, and what is absent from it.
 
         Raises:
-            KinemaError: there is no such split; the message offers those that exist.
+            KinemaError: there is no such split, of which the message offers those that exist; or all of it is absent.
         """
+        gone = len(self.absent.get(name, ()))
+        if gone and name not in self.splits:
+            raise KinemaError(
+                f"{self.source}: of its split {name!r} {count(gone, 'video')} should be there and none is: fetch some, "
+                "or name another split"
+            )
         if name not in self.splits:
             raise KinemaError(f"{self.source} has no split {name!r}: it has {', '.join(self.splits) or 'none'}")
         samples = tuple(s for s in self.samples if s.split == name)
@@ -150,7 +156,7 @@ def survey(data: str | Path, *, check: bool = True) -> Survey:
         message = f"{notes.source}: {count(len(paths), 'row')} without a split while others have one: fill in all"
         notes.findings.append(Finding("error", "no-split", message, paths))
     labels = _labels(root / LABELS, samples, notes)
-    flips, absent = _flip_map(root, labels, notes), _absent(root / ABSENTEES, notes)
+    flips, absent = _flip_map(root, labels, notes), _absent(root / ABSENTEES, samples, notes)
     return _survey(str(source), samples, labels, flips, notes, held_out=held_out, absent=absent)
 
 
@@ -196,28 +202,22 @@ def _flip_map(root: Path, labels: tuple[str, ...], notes: Notes) -> dict[str, st
         return {}
 
 
-def _absent(file: Path, notes: Notes) -> dict[str, tuple[str, ...]]:
+def _absent(file: Path, samples: Iterable[Sample], notes: Notes) -> dict[str, tuple[str, ...]]:
     """What `absent.csv` names, by split; nothing where there is no such file."""
     if not file.is_file():
         return {}
-    found: dict[str, list[str]] = defaultdict(list)
     try:
-        with file.open(encoding="utf-8-sig", newline="") as table:
-            for row in csv.DictReader(table, strict=True):
-                if None in row.values() or not row["path"]:
-                    raise ValueError
-                found[row["split"]].append(row["path"])
-    except (ValueError, KeyError, csv.Error):
-        message = f"{file}: not a table of the columns path and split: mend or remove it"
-        notes.findings.append(Finding("error", "absent", message))
+        found = read_absent(file, {(s.path, s.split) for s in samples})
+    except KinemaError as error:
+        notes.findings.append(Finding("error", "absent", str(error)))
         return {}
-    counts = ", ".join(f"{len(names)} of the split {split}" for split, names in found.items())
-    first = next(iter(found.values()))[0] if found else ""
     if found:
+        counts = ", ".join(f"{len(names)} of the split {split!r}" for split, names in found.items())
+        first = next(iter(found.values()))[0]
         message = f"{file}: videos that belong to the data set and are not there: {counts} (the first is {first})"
         paths = tuple(f"{name} ({split})" for split, names in found.items() for name in names)
         notes.findings.append(Finding("warning", "absent", message, paths))
-    return {split: tuple(names) for split, names in found.items()}
+    return found
 
 
 def data_root(data: str | Path) -> Path:

@@ -82,6 +82,9 @@ def read_table(table: Path, notes: Notes) -> list[Sample]:
         raise KinemaError(f"{table} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
     except csv.Error as error:
         raise KinemaError(f"{table} is not a CSV ({error}): write it anew with the columns path,label") from error
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise KinemaError(f"{table} has two columns {twice!r}: rename or remove one of them")
     for column in ("path", "label"):
         if column not in header:
             near = unknown("column", column, header) if header else "the file is empty"
@@ -172,8 +175,8 @@ def walk(root: Path, notes: Notes) -> list[Sample]:
 
 
 def _children(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Sub-folders and files, sorted; hidden ones (`.DS_Store`, `._a.mp4`) are no data."""
-    visible = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    """Sub-folders and files, sorted; hidden ones (`.DS_Store`, `._a.mp4`) and a disk's own `lost+found` are no data."""
+    visible = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name != "lost+found")
     return [p for p in visible if p.is_dir()], [p for p in visible if not p.is_dir()]
 
 

@@ -61,6 +61,8 @@ class Optim:
         for name in ("momentum", "weight_decay", "warmup", "clip_norm", "feature_rate"):
             if not 0 <= getattr(self, name) < inf:
                 raise KinemaError(f"optim.{name} is {getattr(self, name)}: give 0 or more")
+        if any(m < 1 for m in self.milestones):
+            raise KinemaError(f"optim.milestones are {list(self.milestones)}: give epochs from 1 on")
         for name, rate in self.rates.items():
             if not 0 <= rate < inf:
                 raise KinemaError(f"optim.rates.{name} is {rate}: give 0 or more")
@@ -148,8 +150,10 @@ class TrainConfig:
         for name in ("epochs", "batch", "processes", "checkpoint_steps"):
             if getattr(self, name) < 1:
                 raise KinemaError(f"{name} is {getattr(self, name)}: give at least 1")
-        if self.seed < 0:
-            raise KinemaError(f"seed is {self.seed}: give 0 or more")
+        if not 0 <= self.seed < 2**63:
+            raise KinemaError(f"seed is {self.seed}: give 0 or more, and less than 2^63")
+        if self.weights == "":
+            raise KinemaError("weights is empty: name some, or give null to start without")
         if self.workers < -1:
             raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one a core")
         closed = {"precision": Precision, "learn": Learn, "balance": Balance, "logger": Logger}

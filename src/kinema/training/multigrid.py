@@ -226,7 +226,8 @@ def describe(steps: Steps) -> list[str]:
     """
     lines = _describe_epoch(steps.usual)
     if steps.full_epochs:
-        lines += [f"the last {count(steps.full_epochs, 'epoch')}:", *_describe_epoch(steps.last)]
+        last = "epoch" if steps.full_epochs == 1 else f"{steps.full_epochs} epochs"
+        lines += [f"the last {last}:", *_describe_epoch(steps.last)]
     return lines
 
 

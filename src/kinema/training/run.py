@@ -89,7 +89,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
 
 def _split(manifest: Manifest, config: TrainConfig, field: str) -> Manifest:
     name = getattr(config, field)
-    if name not in manifest.splits:
+    if name not in manifest.splits and name not in manifest.absent:
         mend = f"give one of them as {field}" + ("" if field == "train_split" else ", or null")
         raise KinemaError(f"{field} is {name!r}, but {config.data} has {', '.join(manifest.splits) or 'none'}: {mend}")
     return manifest.split(name)
@@ -226,6 +226,13 @@ def _in_one_sentence(out: Path) -> Iterator[None]:
             f"{out}: a process that reads videos was killed (memory or /dev/shm full, or a decoder crashed); the same "
             "command goes on, with fewer --workers or more memory"
         ) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise RunError(
+            f"{out}: a BatchNorm got a single value a channel, of which there is no spread: raise batch, clip.crop or "
+            "clip.frames, and give another --out"
+        ) from error
     except OSError as error:  # of a logger
         if error.errno not in FULL:
             raise
@@ -253,7 +260,7 @@ def _quiet_threads() -> Iterator[None]:
 
 def _devices(config: TrainConfig, here: Place) -> dict[str, Any]:
     """Which devices, and how the processes on them are tied together."""
-    if ":" in config.device:
+    if ":" in config.device and not config.device.startswith("cpu"):
         if here.world > 1:
             raise KinemaError(
                 f"device is {config.device} but processes is {here.world}: give a device without a number"

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kinema.errors import KinemaError
+from kinema.files import require_readable
 from kinema.models.attached import Attached
 from kinema.models.csn import CSN
 from kinema.models.efficientnet2d import EfficientNet2D
@@ -126,12 +127,16 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
         if path.is_dir() and (path / inside).is_file():
             path = path / inside
     if path.is_dir():
-        raise KinemaError(f"{path}: holds no recognizer; let its training finish, or give another folder or file")
+        raise KinemaError(
+            f"{path}: holds no model.safetensors; if it is a run, let its training finish, else give another folder or "
+            "file"
+        )
     if not path.is_file():
         raise KinemaError(
             f"{path}: there is no such file of weights, nor such a run; check the path, train the run first, or give a "
             "name of `kinema weights list`"
         )
+    require_readable(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -1,0 +1,40 @@
+"""`absent.csv`: the videos that belong to a data set and are not in it."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Container
+from pathlib import Path
+
+from kinema.errors import KinemaError
+
+
+def read_absent(file: Path, there: Container[tuple[str, str | None]]) -> dict[str, tuple[str, ...]]:
+    """Names of absent videos, by split.
+
+    Args:
+        file: a CSV of the columns path and split.
+        there: path and split of what is in the data set.
+
+    Raises:
+        KinemaError: another table, a row without one of the two, or a video that is in the data set.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as table:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(table) if row]
+    except UnicodeDecodeError as error:
+        raise KinemaError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+    except csv.Error as error:
+        raise KinemaError(f"{file} is not a CSV ({error}): mend or remove it") from error
+    if not rows or sorted(rows[0]) != ["path", "split"]:
+        raise KinemaError(f"{file} has not the columns path and split alone: mend or remove it")
+    for row in rows[1:]:
+        if len(row) != 2 or not all(row):
+            raise KinemaError(f"{file}: not a path and its split: {','.join(row)!r}: mend or remove the row")
+        path, split = (row[rows[0].index(column)] for column in ("path", "split"))
+        if (str(file.parent / path), split) in there:
+            raise KinemaError(f"{file}: {path} is absent from the split {split!r} and listed as there: remove the row")
+        found[split].append(path)
+    return {split: tuple(names) for split, names in found.items()}
