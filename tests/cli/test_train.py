@@ -6,6 +6,7 @@ from math import inf, nan
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from kinema.cli import main
@@ -140,6 +141,9 @@ def test_weights_of_a_run_that_is_not_there_or_not_finished(
     words = ("--model", "stm_r18", "--data", str(tiny), "--out", str(tmp_path / "out"), "--weights")
     found = said(capsys, *words, str(tmp_path / "srtg_hacs"))
     assert found.startswith(f"{tmp_path / 'srtg_hacs'}: there is no such file of weights, nor such a run")
+    assert "did you mean 'imagenet'; check" in said(capsys, *words, "imagnet")
+    torch.save({"pytorch-lightning_version": "2", "tally": [], "state_dict": {}}, tmp_path / "a.ckpt")
+    assert "a.ckpt: a checkpoint, with which a training goes on" in said(capsys, *words, str(tmp_path / "a.ckpt"))
     (tmp_path / "srtg_hacs" / "checkpoints").mkdir(parents=True)
     assert "holds no model.safetensors; if it is a run, let its training finish" in said(
         capsys, *words, str(tmp_path / "srtg_hacs")

@@ -290,6 +290,11 @@ def test_the_folder_of_the_disk_itself_is_no_class(tmp_path: Path) -> None:
     assert read_manifest(tmp_path).labels == ("sit", "walk")
 
 
+def test_splits_that_differ_in_capitals_are_refused(tmp_path: Path) -> None:
+    file = table(tmp_path, "path,label,split\na.mp4,walk,train\nb.mp4,sit,Train\n", "a.mp4", "b.mp4")
+    refused(file, "the splits 'Train' and 'train' differ in capitals alone: write them alike")
+
+
 def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
     refused(table(tmp_path, "path,label,label\na.mp4,walk,sit\n", "a.mp4"), "has two columns 'label'")
 

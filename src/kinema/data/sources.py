@@ -108,6 +108,12 @@ def read_table(table: Path, notes: Notes) -> list[Sample]:
         else:
             message = f"{sample.path} is in split {sample.split!r} but line {first} says {other.split!r}: keep one"
             notes.row("two-splits", line, message, sample.path)
+    spelt: dict[str, str] = {}
+    for name in sorted({s.split for s in samples if s.split is not None}):
+        alike = spelt.setdefault(name.lower(), name)
+        if alike != name:
+            message = f"{table}: the splits {alike!r} and {name!r} differ in capitals alone: write them alike"
+            notes.findings.append(Finding("error", "split-capitals", message))
     if not rows:
         raise KinemaError(f"{table} has no rows below its first line: add a row for every video")
     return samples

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from kinema.models.video_model import VideoModel
 from kinema.models.x3d import X3D
 from kinema.weights.hub import HUB, from_hub
 from kinema.weights.names import csn, efficientnet2d, i3d, inception3d, r3d, resnet2d, resnext3d, slowfast, x3d
-from kinema.weights.releases import locate
+from kinema.weights.releases import IMAGENET, locate, releases
 
 _NEW_EVERYWHERE = re.compile(r"^class_regularisation\.")
 
@@ -132,9 +133,11 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
             "file"
         )
     if not path.is_file():
+        near = get_close_matches(str(source), [IMAGENET, *(release.name for release in releases())], n=1, cutoff=0.8)
+        offer = f", did you mean {near[0]!r}" if near else ""
         raise KinemaError(
-            f"{path}: there is no such file of weights, nor such a run; check the path, train the run first, or give a "
-            "name of `kinema weights list`"
+            f"{path}: there is no such file of weights, nor such a run{offer}; check the path, train the run first, or "
+            "give a name of `kinema weights list`"
         )
     require_readable(path)
     try:
@@ -151,6 +154,8 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
         raise KinemaError(
             f"{path}: holds more than tensors, or is damaged, and is not unpickled; save its state dict as safetensors"
         ) from error
+    if isinstance(found, Mapping) and "pytorch-lightning_version" in found and "tally" in found:
+        raise KinemaError(f"{path}: a checkpoint, with which a training goes on; give its run once it has finished")
     for key in ("state_dict", "model_state", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
