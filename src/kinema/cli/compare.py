@@ -56,7 +56,7 @@ def _print(found: Comparison, top: int) -> None:
         "(paired bootstrap over videos)"
     )
     print(f"McNemar     statistic {m.statistic:.3f} with Edwards' correction, p = {m.p:.2g}; exact binomial p = "
-          f"{m.p_exact:.2g}")  # fmt: skip
+          f"{m.p_exact:.2g}" + ("; go by the latter, the disagreements are few" if m.few else ""))  # fmt: skip
     (both, only_b), (only_a, neither) = m.table
     print_table(("", f"{a.name} right", f"{a.name} wrong"),
                 [(f"{b.name} right", both, only_b), (f"{b.name} wrong", only_a, neither)])  # fmt: skip

@@ -88,7 +88,7 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
     first, second = contestants
     say(
         f"4. {first.name} against {second.name}: {100 * difference.difference:+.1f} points of top-1 (95 % interval "
-        f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}), McNemar p = {test.p:.2g}"
+        f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}), exact McNemar p = {test.p_exact:.2g}"
     )
     sample = next(s for s in manifest.split("test").samples if s.label == SHOWN)
     recognizer = Recognizer.load(out / first.name)

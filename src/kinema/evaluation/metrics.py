@@ -76,7 +76,8 @@ class Metrics:
 
     Attributes:
         top1: share of videos whose true label has the highest score.
-        top1_interval: percentile bootstrap over videos, level 0.95, 2000 resamples, seed 0.
+        top1_interval: percentile bootstrap over videos, level 0.95, 2000 resamples, seed 0; exact where all videos are
+            right or none.
         topk: share of videos whose true label is among the k highest scores.
         k: 5, or the number of labels where there are fewer.
         mean_class: mean recall of the classes that occur in the test.

@@ -13,6 +13,7 @@ from scipy.special import bdtr, chdtrc
 from kinema.errors import KinemaError, unknown
 
 LEVEL, RESAMPLES = 0.95, 2000
+FEW = 25  # disagreements
 TIE, NOISE = 1e-4, 2e-5  # of a difference of two softmax scores; each score carries up to 1e-5 of rounding
 _CHUNK = 4_000_000  # video indices drawn at a time, so that large test sets need little memory
 
@@ -33,6 +34,11 @@ class McNemar:
     p: float
     p_exact: float
     table: tuple[tuple[int, int], tuple[int, int]]
+
+    @property
+    def few(self) -> bool:
+        """The disagreements are fewer than the chi-square distribution describes well."""
+        return self.table[0][1] + self.table[1][0] < FEW
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """The percentile bootstrap interval of a mean over videos, such as top-1.
 
+    Where all videos are right, or none, every resample is the same one; the interval is then the exact one of a
+    proportion (Clopper and Pearson): 8 of 8 right videos give 0.631 to 1.
+
     Args:
         correct: N values, one a video: right or wrong, or credits.
         level: probability that the interval is meant to hold.
@@ -87,6 +96,10 @@ def bootstrap_interval(
     values = _values(correct)
     if not 0 < level < 1 or resamples < 1:
         raise KinemaError(f"level {level}, resamples {resamples}: give a level between 0 and 1 and at least 1 resample")
+    if (values == 1).all():
+        return _all_alike(len(values), level), 1.0
+    if (values == 0).all():
+        return 0.0, 1 - _all_alike(len(values), level)
     rng = np.random.default_rng(seed)
     n, step = len(values), max(1, _CHUNK // len(values))
     means = [values[rng.integers(0, n, (min(step, resamples - done), n))].mean(1) for done in range(0, resamples, step)]
@@ -104,7 +117,8 @@ def paired_bootstrap(
 ) -> Difference:
     """The difference of two accuracies on the same videos, with its percentile bootstrap interval.
 
-    Every resample draws the same videos for both, so what is hard for both cancels out.
+    Every resample draws the same videos for both, so what is hard for both cancels out. Where the two never differ, the
+    interval is that of the share of videos on which either could be the only one that is right, to both sides.
 
     Args:
         correct_a: N values of the first recognizer, one a video.
@@ -118,15 +132,18 @@ def paired_bootstrap(
     """
     a, b = _pair(correct_a, correct_b)
     gain = b - a
+    if not gain.any():
+        most = bootstrap_interval(gain, level=level, resamples=resamples)[1]
+        return Difference(0.0, -most, most)
     return Difference(float(gain.mean()), *bootstrap_interval(gain, level=level, resamples=resamples, seed=seed))
 
 
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
     """McNemar's test with Edwards' continuity correction (thesis, equation 6.1): (|b - c| - 1)^2 / (b + c).
 
-    b and c are the videos that only one of the two recognizers gets right. Where they are equal the equation still
-    gives 1 / (b + c), because the correction overshoots; `p_exact` is 1 there. Without any disagreement the equation is
-    undefined: the statistic is then 0 and both probabilities are 1.
+    b and c are the videos that only one of the two recognizers gets right. Where they are equal the correction would
+    overshoot, to the statistic of a difference of two, and where there are none the equation is undefined: then the
+    statistic is 0 and both probabilities are 1.
 
     Args:
         correct_a: N booleans of the first recognizer ("model 1", the original), one a video.
@@ -144,7 +161,7 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
     disagree = only_a + only_b
     if not disagree:
         return McNemar(0.0, 1.0, 1.0, table)
-    statistic = (abs(only_b - only_a) - 1) ** 2 / disagree
+    statistic = max(0, abs(only_b - only_a) - 1) ** 2 / disagree
     exact = min(1.0, 2 * float(bdtr(min(only_a, only_b), disagree, 0.5)))
     return McNemar(statistic, float(chdtrc(1, statistic)), exact, table)
 
@@ -215,6 +232,11 @@ def _pair(correct_a: ArrayLike, correct_b: ArrayLike) -> tuple[NDArray[np.float6
             f"{len(a)} videos of the first recognizer and {len(b)} of the second: compare the same videos"
         )
     return a, b
+
+
+def _all_alike(n: int, level: float) -> float:
+    """The lower end of the exact interval of a proportion, of n right ones of n."""
+    return float(((1 - level) / 2) ** (1 / n))
 
 
 def _values(correct: Any) -> NDArray[np.float64]:

@@ -125,6 +125,37 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def about_curves(runs: Sequence[Run]) -> list[str]:
+    """What one has to know to read the curves of these runs, in sentences."""
+    found = []
+    checked = sorted({str(run.config["val_split"]) for run in runs if run.config.get("val_split")})
+    if checked:
+        splits = " or ".join(checked)
+        found.append(f"Dashed: one central clip of every video of the split {splits}; nothing is chosen by it.")
+    kinds = {run.name: _of_the_loss(run.config) for run in runs}
+    known = {kind for of_run in kinds.values() for kind in of_run}
+    if known and len(runs) > 1:
+        listed = "; ".join(f"{name} with {', '.join(of_run)}" for name, of_run in kinds.items() if of_run)
+        found.append(f"Training losses of unlike trainings do not compare: {listed}.")
+    if "mixup" in known:
+        found.append("With mixup a training clip counts as right by one of its two labels alone, so that top-1 is low.")
+    if "multigrid" in known:
+        found.append("With multigrid the earlier steps of an epoch learn at up to 8 times the rate of its last one.")
+    return found
+
+
+def _of_the_loss(config: Mapping[str, Any]) -> list[str]:
+    """What gives the training loss another meaning."""
+    values = _flat("", config)
+    kinds = {
+        "mixup": values.get(" mixup"),
+        "label smoothing": values.get(" label_smoothing"),
+        "Twins": values.get(" twins weight"),
+        "multigrid": values.get(" multigrid cycles", "none") != "none",
+    }
+    return [kind for kind, there in kinds.items() if there]
+
+
 def versions(runs: Sequence[Run]) -> str:
     """The software that trained and tested."""
     columns = []

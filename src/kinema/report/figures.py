@@ -30,10 +30,13 @@ _MARKED = 40  # epochs up to which each has its mark
 def loss_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> str:
     """Training loss, epoch by epoch; one line a run."""
     axes = _axes(2.6, "training loss")
-    for name, rows in histories.items():
-        _line(axes, rows, "train_loss", 1, color=colours[name], label=name)
+    for i, (name, rows) in enumerate(histories.items()):
+        _line(axes, rows, "train_loss", 1, color=colours[name], marker=_mark(i), label=name)
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=8)
+    if len(histories) > 1:
+        axes.legend(
+            frameon=False, fontsize=8, ncols=min(3, len(histories)), loc="upper center", bbox_to_anchor=(0.45, -0.22)
+        )
     return _svg(axes)
 
 
@@ -41,18 +44,18 @@ def top1_curves(histories: Mapping[str, History], colours: Mapping[str, str]) ->
     """Top-1 on the training clips and, dashed, on the validation videos where there are any."""
     validated = any(row.get("val_top1") is not None for rows in histories.values() for row in rows)
     axes = _axes(2.6, "top-1, %: training clips" + (", dashed: validation videos" if validated else ""))
-    for name, rows in histories.items():
-        _line(axes, rows, "train_top1", 100, color=colours[name], label=name)
-        _line(axes, rows, "val_top1", 100, color=colours[name], linestyle="--")
+    for i, (name, rows) in enumerate(histories.items()):
+        _line(axes, rows, "train_top1", 100, color=colours[name], marker=_mark(i), label=name)
+        _line(axes, rows, "val_top1", 100, color=colours[name], marker=_mark(i), linestyle="--")
     axes.set_ylim(0, 102)
     return _svg(axes)
 
 
 def rate_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> str:
-    """Learning rate after each epoch."""
-    axes = _axes(2.6, "learning rate")
-    for name, rows in histories.items():
-        _line(axes, rows, "lr", 1, color=colours[name], label=name)
+    """Learning rate of the last step of each epoch."""
+    axes = _axes(2.6, "learning rate of an epoch's last step")
+    for i, (name, rows) in enumerate(histories.items()):
+        _line(axes, rows, "lr", 1, color=colours[name], marker=_mark(i), label=name)
     axes.set_ylim(bottom=0)
     return _svg(axes)
 
@@ -72,7 +75,7 @@ def bars(values: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], 
         places = np.arange(len(labels)) + (i - (runs - 1) / 2) * 0.8 / runs
         widths = [100 * shares.get(label, math.nan) for label in labels]
         drawn = axes.barh(places, widths, 0.8 / runs * 0.92, color=colours[name], label=name)
-        axes.bar_label(drawn, fmt="%.0f", fontsize=7.5, color=INK, padding=2)
+        axes.bar_label(drawn, labels=[_short(w) for w in widths], fontsize=7.5, color=INK, padding=2)
     axes.invert_yaxis()
     axes.grid(axis="x", color=PALE, linewidth=0.8)
     axes.grid(axis="y", visible=False)
@@ -92,7 +95,9 @@ def gains(points: Mapping[str, float]) -> str:
     axes = _axes(len(points) * 0.21 + 0.45, "change of recall, points")
     values = list(points.values())
     drawn = axes.barh(range(len(values)), values, 0.72, color=["#059669" if v > 0 else "#dc2626" for v in values])
-    axes.bar_label(drawn, fmt="%+.0f", fontsize=7.5, color=INK, padding=2)
+    signs = ["+" if v > 0 else "-" for v in values]
+    labels = [sign + _short(abs(v)) for sign, v in zip(signs, values, strict=True)]
+    axes.bar_label(drawn, labels=labels, fontsize=7.5, color=INK, padding=2)
     axes.invert_yaxis()
     axes.grid(axis="x", color=PALE, linewidth=0.8)
     axes.grid(axis="y", visible=False)
@@ -161,11 +166,22 @@ def _axes(height: float, title: str = "") -> Axes:
     return axes
 
 
+def _short(percent: float) -> str:
+    """With one decimal, where there is one."""
+    return "" if math.isnan(percent) else f"{percent:.1f}".removesuffix(".0")
+
+
+def _mark(i: int) -> str:
+    """The mark of a run; another one where the colours begin anew."""
+    return ("o", "^", "s", "D")[i // len(COLOURS) % 4]
+
+
 def _line(axes: Axes, rows: History, key: str, factor: float, **style: Any) -> None:
     values = [math.nan if row.get(key) is None else factor * row[key] for row in rows]
     if not all(map(math.isnan, values)):
         (line,) = axes.plot([row["epoch"] for row in rows], values, linewidth=1.8, markersize=3, **style)
-        line.set_marker("o" if len(rows) <= _MARKED else "")
+        if len(rows) > _MARKED:
+            line.set_markevery(len(rows) // _MARKED + 1)
     axes.set_xlabel("epoch", fontsize=8.5, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2", "#65a30d", "#db2777")
+LONG = 24  # characters from which on a value may be broken
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
@@ -89,10 +90,16 @@ def by_run(names: Sequence[str], facts: Mapping[str, Sequence[Any]], *, mark: bo
         if all(value is None for value in values):
             continue
         differs = mark and len({str(value) for value in values}) > 1
-        cells = "".join(f"<td class=n>{'' if value is None else escape(str(value))}</td>" for value in values)
+        cells = "".join(map(_value, values))
         lines.append(f"<tr{' class=differs' if differs else ''}><td>{escape(fact)}</td>{cells}</tr>")
     header = "".join(f"<th class=n>{escape(name)}</th>" for name in names)
     return f"<div class=wide><table><tr><th></th>{header}</tr>{''.join(lines)}</table></div>" if lines else ""
+
+
+def _value(value: Any) -> str:
+    """A cell: figures and short words are never broken, for half a figure is another one."""
+    text = "" if value is None else str(value)
+    return f"<td class='n text'>{escape(text)}</td>" if len(text) > LONG else f"<td class=n>{escape(text)}</td>"
 
 
 _STYLE = """<meta name=viewport content='width=device-width'><style>
@@ -114,7 +121,7 @@ table{border-collapse:collapse;background:#fff;font-size:14px;font-variant-numer
 th,td{border-bottom:1px solid #e5e7eb;padding:5px 10px;text-align:left;vertical-align:top}
 th{font-size:12px;color:#6b7280}
 td:first-child{position:sticky;left:0;background:#fff}
-.n{text-align:right}td.n{overflow-wrap:anywhere}
+.n{text-align:right}td.n{white-space:nowrap}td.text{white-space:normal;overflow-wrap:anywhere;min-width:14ch}
 .differs td{background:#fffbeb}.differs td:first-child{font-weight:600}
 code{background:#eef2f7;padding:1px 5px;border-radius:4px;overflow-wrap:anywhere}
 .confusion{font-size:11px;border:0;background:none}.confusion caption{text-align:left;font-weight:600;font-size:14px}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -9,17 +10,20 @@ from typing import Any
 import numpy as np
 
 from kinema import __version__
+from kinema.data.manifest import data_name
 from kinema.evaluation.comparison import Comparison
 from kinema.evaluation.metrics import Metrics, measure
+from kinema.evaluation.statistics import FEW
 from kinema.evaluation.tested import Tested
 from kinema.report import figures
 from kinema.report.confusion import MOST, confusion, most_confused
 from kinema.report.embedding import NEIGHBOURS, Embedding
-from kinema.report.facts import cost, coverage, protocol, tested_as, versions
+from kinema.report.facts import about_curves, cost, coverage, protocol, tested_as, versions
 from kinema.report.markup import by_run, caution, colours, grid, note, page, section, table, tiles
 from kinema.report.runs import Run
 
 BARS, GAINS, PAIRS = 40, 12, 15  # lines that a person still reads
+SIDE = 3  # runs of which two tables have room beside each other
 
 
 def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddings: Sequence[Embedding]) -> str:
@@ -43,7 +47,11 @@ def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddi
             f"<h1>Kinema report</h1><p class=lead>{escape(names)}</p>",
             tiles(_tile(run, metrics.get(run.name)) for run in runs),
             section("What is missing", "".join(note(sentence) for sentence in missing)),
-            grid((section("Accuracy", _accuracy(runs, metrics)), section("Comparison", refused, _comparison(found)))),
+            _beside(
+                section("Accuracy", _accuracy(runs, metrics)),
+                section("Comparison", refused, _comparison(found)),
+                apart=len(runs) > SIDE,
+            ),
             section("Classes", _classes(tested, metrics, found, inks)),
             section("Confusion", _confusion(tested)),
             section("Training", _training(runs, inks)),
@@ -57,6 +65,10 @@ def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddi
     )
 
 
+def _beside(*sections: str, apart: bool) -> str:
+    return "".join(sections) if apart else grid(sections)
+
+
 def _measure(test: Tested) -> Metrics:
     place = {label: i for i, label in enumerate(test.scores.labels)}
     targets = np.array([place[label] for label in test.scores.truth], dtype=np.int64)
@@ -67,8 +79,13 @@ def _tile(run: Run, m: Metrics | None) -> tuple[str, str, list[str]]:
     if m is None:
         return run.name, "–", ["not tested"]
     low, high = m.top1_interval
+    test = tested_as(run)
+    known = [
+        " ".join(map(str, (data_name(str(test["data"])), test["split"]))) if "data" in test and "split" in test else "",
+        f"{test['views']} views" if "views" in test else "",
+    ]
     return run.name, f"{100 * m.top1:.1f} %", [
-        f"top-1, 95 % interval {100 * low:.1f} to {100 * high:.1f}", str(m.coverage)
+        f"top-1, 95 % interval {100 * low:.1f} to {100 * high:.1f}", str(m.coverage), ", ".join(filter(None, known)),
     ]  # fmt: skip
 
 
@@ -91,7 +108,8 @@ def _accuracy(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> str:
         "views": [tested_as(run).get("views") for run in runs],
     }
     return by_run([run.name for run in runs], facts) + note(
-        "A video that could not be read counts as an error. Intervals: bootstrap over videos. "
+        "A video that could not be read counts as an error. Intervals: bootstrap over videos, exact where all are "
+        "right or none. "
         "Most frequent label: what always naming it would give."
         + (" Absent: more videos that the annotation names; they are left out of every figure." if absent else "")
     )
@@ -120,8 +138,8 @@ def _comparison(found: Sequence[Comparison]) -> str:
         + remarks  # before the figures, which they may take the ground from
         + by_run([c.second.name for c in found], facts)
         + note(
-            "McNemar's test with Edwards' correction. The interval of the difference: paired bootstrap over videos."
-            + several
+            "McNemar's test with Edwards' correction; where the two disagree on fewer than "
+            f"{FEW} videos, go by the exact p. The interval of the difference: paired bootstrap over videos." + several
         )
     )
 
@@ -193,12 +211,19 @@ def _training(runs: Sequence[Run], inks: Mapping[str, str]) -> str:
         "time, s": [f"{sum(row['seconds'] or 0 for row in rows):.0f}" if rows else None for rows in histories.values()],
         "waiting for data, %": [f"{100 * _waited(rows):.1f}" if rows else None for rows in histories.values()],
     }
-    return grid((draw(histories, inks) for draw in curves), small=True) + by_run(list(histories), facts)
+    drawn = grid((draw(histories, inks) for draw in curves), small=True)
+    return drawn + "".join(map(note, about_curves(runs))) + by_run(list(histories), facts)
 
 
 def _waited(rows: Sequence[Mapping[str, Any]]) -> float:
     seconds = sum(row["seconds"] or 0 for row in rows)
     return sum((row["data_wait"] or 0) * (row["seconds"] or 0) for row in rows) / max(1e-9, seconds)
+
+
+def _by_chance(truth: Sequence[str]) -> float:
+    """The probability that another video, drawn at random, shows the class of a video drawn at random."""
+    n = len(truth)
+    return sum(k * (k - 1) for k in Counter(truth).values()) / max(1, n * (n - 1))
 
 
 def _features(embeddings: Sequence[Embedding]) -> str:
@@ -209,6 +234,7 @@ def _features(embeddings: Sequence[Embedding]) -> str:
         "unreadable": [e.unread or None for e in embeddings],
         "classes": [len(e.labels) for e in embeddings],
         "neighbours of the same class, %": [f"{100 * e.purity:.1f}" for e in embeddings],
+        "by chance, %": [f"{100 * _by_chance(e.truth):.1f}" for e in embeddings],
     }
     classes = sorted({label for e in embeddings for label in e.labels})
     return (
