@@ -119,6 +119,9 @@ def test_a_recipe_may_leave_data_to_the_command_line(capsys: pytest.CaptureFixtu
         (["--precision", "16"], READ),
         (["--precision", "b16"], "unknown --precision 'b16': did you mean 'bf16' or '16'?"),
         (["--clip.croop", "3"], "unknown key of clip 'croop': did you mean 'crop'"),
+        (["--lr", "3"], "unknown argument --lr: did you mean --optim.lr?"),
+        (["--frames", "3"], "unknown argument --frames: did you mean --clip.frames?"),
+        (["--width", "3"], "unknown argument --width: did you mean --options.width?"),
         (["extra"], "unknown argument extra: remove it"),
     ],
 )

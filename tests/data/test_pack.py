@@ -67,7 +67,7 @@ def test_the_manifest_means_the_same(data: Path, packed: Packed) -> None:
         assert (b.label, b.split, b.start, b.end) == (a.label, a.split, a.start, a.end)
     with (packed.out / "manifest.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["source"] for row in rows] == [Path(s.path).name for s in old.samples]
+    assert [row["packed_from"] for row in rows] == [Path(s.path).name for s in old.samples]
     assert [row["path"] for row in rows[:2]] == ["0000/0000000.mp4"] * 2  # one file, two parts of it
 
 
@@ -167,7 +167,7 @@ def test_a_held_out_fifth_stays_the_same_fifth(tmp_path: Path) -> None:
     assert old.held_out
     assert not new.held_out
     with (tmp_path / "out" / "manifest.csv").open(newline="") as file:
-        there = {row["source"]: row["split"] for row in csv.DictReader(file)}
+        there = {row["packed_from"]: row["split"] for row in csv.DictReader(file)}
     root = data_root(old.source)
     assert there == {Path(s.path).relative_to(root).as_posix(): s.split for s in old.samples}
 

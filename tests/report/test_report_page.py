@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 from evaluation.mixed_data import BAD, mixed_data
 from report.made_runs import HEAD, made_run
 
@@ -13,7 +14,8 @@ from kinema.errors import KinemaError
 from kinema.evaluation.comparison import compare
 from kinema.evaluation.cost import count
 from kinema.evaluation.tested import open_tests
-from kinema.report import figures, page
+from kinema.report import figures, markup, page
+from kinema.report.facts import about_curves
 from kinema.report.make import make_report
 from kinema.report.runs import open_runs
 
@@ -239,3 +241,28 @@ def test_curves_without_validation_or_rows() -> None:
     assert "dashed" not in drawn
     assert drawn.startswith("<svg")
     assert "dashed" in figures.top1_curves({"a": [{**rows[0], "val_top1": 0.2}], "b": []}, colours)
+
+
+def test_what_curves_of_unlike_trainings_need_is_said(data: Path, tmp_path: Path) -> None:
+    folders = [made_run(tmp_path / name, data, tested=False) for name in ("plain", "mixed", "grid")]
+    more = [{"val_split": "val"}, {"mixup": 0.2, "twins": {"weight": 0.1}}, {"multigrid": {"cycles": "long"}}]
+    for folder, fields in zip(folders, more, strict=True):
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        (folder / "config.yaml").write_text(yaml.safe_dump(config | fields))
+    said = " ".join(about_curves(open_runs(folders)))
+    assert "of the split val; nothing is chosen" in said
+    assert "do not compare: mixed with mixup, Twins; grid with multigrid." in said
+    assert "With mixup a training clip" in said
+    assert "up to 8 times the rate" in said
+    assert about_curves(open_runs([made_run(tmp_path / "alone", data, tested=False)])) == []
+
+
+def test_the_share_of_neighbours_that_chance_gives() -> None:
+    assert page._by_chance(["a"] * 10 + ["b"] * 8) == pytest.approx((10 * 9 + 8 * 7) / (18 * 17))
+    assert page._by_chance(["a", "b"]) == 0
+
+
+def test_figures_are_never_broken_and_tiles_say_what_was_tested(text: str, data: Path) -> None:
+    assert "td.n{white-space:nowrap}" in text
+    assert text.count(f"<div>{data.stem} test, 2x1 views</div>") == 2
+    assert markup.by_run(["a"], {"x": ["1.5"], "y": ["long " * 9]}).count("class='n text'") == 1

@@ -24,7 +24,7 @@ from kinema.recognizer import Recognizer
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.module import Training
 from kinema.training.multigrid import Steps
-from kinema.training.run import train
+from kinema.training.run import _in_one_sentence, train
 
 
 def config(data: Path, out: Path, **changes: object) -> TrainConfig:
@@ -182,6 +182,12 @@ def test_every_clip_of_a_broken_file_counts_as_failed(tiny: Path, tmp_path: Path
     run = train(config(table, tmp_path / "run", epochs=1), say=str)
     assert Recognizer.load(run).card["training"]["coverage"] == {"expected": 13, "read": 11, "failed": 2, "absent": 0}
     assert len((run / "training-ledger.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(("signal", "sentence"), [("Terminated", "interrupted; the same"), ("Killed", "was killed")])
+def test_readers_that_end_with_the_training_are_an_interruption(signal: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=sentence), _in_one_sentence(tmp_path):
+        raise RuntimeError(f"DataLoader worker (pid 7) is killed by signal: {signal}. ")
 
 
 def test_a_single_value_a_channel_is_one_sentence(tiny: Path, tmp_path: Path) -> None:

@@ -25,7 +25,10 @@ COMMANDS = {
     "cost": ("cost", "parameters, MACs and FLOPs of networks, and with --latency their speed here"),
     "data puppets": ("data_puppets", "generate the embedded data set"),
     "data doctor": ("data_doctor", "check labels, splits, leaks and odd files, before training"),
-    "data pack": ("data_pack", "small, fast-decoding copies of all videos, with a ledger of the unreadable ones"),
+    "data pack": (
+        "data_pack",
+        "fast-decoding smaller pictures of all videos, with a ledger of the unreadable ones",
+    ),
     "recipes": ("recipes", "the trainings of the papers, ready to start: network, data, figure of the paper"),
     "train": ("train", "train a network; the same command again goes on where it stopped"),
     "test": ("test", "test a recognizer: accuracies with coverage, scores of every video"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from argparse import Action, ArgumentError
+from collections.abc import Mapping
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -12,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
 
 
@@ -90,7 +93,12 @@ def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
     found = re.search(r"[Uu]nrecognized arguments: *(.+)", message, re.S)
     if found:
         word = found.group(1).split()[0].split("=")[0]
-        near = [o for o in options if o.startswith(word)] or get_close_matches(word, options, n=1, cutoff=0.5)
+        near = (
+            [o for o in options if o.startswith(word)]
+            or [o for o in options if o.endswith(f".{word.lstrip('-')}")]
+            or _inside(actions, word.lstrip("-"))
+            or get_close_matches(word, options, n=1, cutoff=0.5)
+        )
         return f"unknown argument {word}" + (f": did you mean {near[0]}?" if near else ": remove it")
     found = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
     if found:
@@ -112,6 +120,19 @@ def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
         value = re.search(r"(?:Got|Given) value: *(.+)\Z", found[2], re.S)
         return _refused(dash + found[1], actions[found[1]], value[1].strip() if value else None)
     return " ".join(message.split())
+
+
+def _inside(actions: Mapping[str, Action], name: str) -> list[str]:
+    """The option of a clip or a network that is written with its group before it."""
+    found = []
+    if "clip" in actions and name in {field.name for field in fields(ClipSpec)}:
+        found.append(f"--clip.{name}")
+    if "options" in actions and "model" in actions:
+        from kinema.models import find, list_models
+
+        if any(name in find(model).options() for model in list_models()):
+            found.append(f"--options.{name}")
+    return found
 
 
 def _refused(name: str, action: Action, value: str | None) -> str:

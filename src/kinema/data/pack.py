@@ -77,12 +77,13 @@ def pack(
 ) -> Packed:
     """Writes every video of a data set anew (see `reencode`), 1000 a folder, and a manifest of the same meaning.
 
-    `OUT/manifest.csv` has the columns path, label, split, start, end and source; it is written last. `OUT/labels.txt`
-    keeps the order of the labels, and those without a video; `OUT/absent.csv` names the videos that a catalogue names
-    and that were not there. Times are kept, so that start and end hold. Where the data name no split, the held-out
-    fifth is written down, for it would be another one of other paths. A video that cannot be read whole is copied as it
-    is, so that it fails or half works in the packed set as it did before, and `OUT/ledger.csv` names it. The same call
-    again goes on where the last one stopped, and takes up videos that have changed or come since.
+    `OUT/manifest.csv` has the columns path, label, split, start, end and packed_from; other columns stay behind. It is
+    written last. `OUT/labels.txt` keeps the order of the labels, and those without a video; `OUT/absent.csv` names the
+    videos that a catalogue names and that were not there. Times are kept, so that start and end hold. Where the data
+    name no split, the held-out fifth is written down, for it would be another one of other paths. A video that cannot
+    be read whole is copied as it is, so that it fails or half works in the packed set as it did before, and
+    `OUT/ledger.csv` names it. The same call again goes on where the last one stopped, and takes up videos that have
+    changed or come since.
 
     Args:
         data: what `read_manifest` takes.
@@ -297,7 +298,7 @@ def _finish(
         _write_table(out / ABSENTEES, ("path", "split"), absent)
     else:
         (out / ABSENTEES).unlink(missing_ok=True)
-    _write_table(out / "manifest.csv", ("path", "label", "split", "start", "end", "source"), rows)
+    _write_table(out / "manifest.csv", ("path", "label", "split", "start", "end", "packed_from"), rows)
 
 
 def _write_table(file: Path, head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

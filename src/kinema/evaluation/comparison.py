@@ -317,4 +317,6 @@ def _protocol(first: Tested, second: Tested) -> list[str]:
 
 def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
     test, protocol = document.get("test", {}), document.get("protocol", {})
-    return {key: test.get(key) for key in ("split", "views")} | dict(protocol.get("clip", {}))
+    # Mean and deviation belong to the network, as its weights do.
+    clip = {key: value for key, value in dict(protocol.get("clip", {})).items() if key not in ("mean", "std")}
+    return {key: test.get(key) for key in ("split", "views")} | clip

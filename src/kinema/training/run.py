@@ -222,6 +222,8 @@ def _in_one_sentence(out: Path) -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker (pid" not in str(error):
             raise
+        if "Terminated" in str(error):  # SIGTERM to the whole group, as `timeout` and job schedulers send it
+            raise RunError(f"{out}: interrupted; the same command goes on from its newest checkpoint") from error
         raise RunError(
             f"{out}: a process that reads videos was killed (memory or /dev/shm full, or a decoder crashed); the same "
             "command goes on, with fewer --workers or more memory"
