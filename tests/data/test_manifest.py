@@ -281,6 +281,9 @@ def test_a_split_of_which_nothing_is_there_is_known(tmp_path: Path) -> None:
         manifest.split("val")
     with pytest.raises(KinemaError, match="no split 'test': it has train"):
         manifest.split("test")
+    assert (manifest.splits, manifest.named_splits) == (("train",), ("train", "val"))
+    assert manifest.part("all") is manifest
+    assert manifest.part("train") == manifest.split("train") != manifest
 
 
 def test_the_folder_of_the_disk_itself_is_no_class(tmp_path: Path) -> None:

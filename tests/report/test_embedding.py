@@ -13,7 +13,7 @@ from kinema.data.clips import read_clip
 from kinema.data.manifest import Manifest, read_manifest
 from kinema.data.sources import Sample
 from kinema.errors import KinemaError
-from kinema.report.embedding import chosen, embed, embedding, features, neighbour_purity
+from kinema.report.embedding import chance_purity, chosen, embed, embedding, features, neighbour_purity
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +87,8 @@ def test_what_a_figure_can_show_is_chosen(manifest: Manifest) -> None:
     assert sorted(few, key=samples.index) == list(few)
     assert chosen(whole, videos=4).samples == few
     assert chosen(whole, videos=4, seed=1).samples != few
+
+
+def test_the_share_of_neighbours_that_chance_gives() -> None:
+    assert chance_purity(["a"] * 10 + ["b"] * 8) == pytest.approx((10 * 9 + 8 * 7) / (18 * 17))
+    assert chance_purity(["a", "b"]) == 0

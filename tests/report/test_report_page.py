@@ -257,11 +257,6 @@ def test_what_curves_of_unlike_trainings_need_is_said(data: Path, tmp_path: Path
     assert about_curves(open_runs([made_run(tmp_path / "alone", data, tested=False)])) == []
 
 
-def test_the_share_of_neighbours_that_chance_gives() -> None:
-    assert page._by_chance(["a"] * 10 + ["b"] * 8) == pytest.approx((10 * 9 + 8 * 7) / (18 * 17))
-    assert page._by_chance(["a", "b"]) == 0
-
-
 def test_figures_are_never_broken_and_tiles_say_what_was_tested(text: str, data: Path) -> None:
     assert "td.n{white-space:nowrap}" in text
     assert text.count(f"<div>{data.stem} test, 2x1 views</div>") == 2

@@ -61,14 +61,12 @@ def main(argv: list[str] | None = None) -> int:
         if os.environ.get("RANK", "0") != "0":
             # What all processes of torchrun find wrong, the first one says, and torchrun then ends the others.
             time.sleep(_WAIT)
-        # A file name that is not UTF-8 holds half characters, which a terminal cannot be sent.
-        print(f"kinema: {error}".encode("utf-8", "replace").decode(), file=sys.stderr)
+        _complain(str(error))
         return error.exit_status
     except PermissionError as error:  # of whatever file or folder, wherever it was opened
         if debug:
             raise
-        name = "a file" if error.filename is None else os.fsencode(error.filename).decode("utf-8", "replace")
-        print(f"kinema: {name}: {error.strerror}; change its permissions, or give another", file=sys.stderr)
+        _complain(f"{error.filename or 'a file'}: {error.strerror}; change its permissions, or give another")
         return KinemaError.exit_status
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has gone; Python would complain once more while closing stdout.
@@ -77,6 +75,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("kinema: interrupted", file=sys.stderr)
         return 130
+
+
+def _complain(sentence: str) -> None:
+    # A file name that is not UTF-8 holds half characters, which a terminal cannot be sent.
+    print(f"kinema: {sentence}".encode("utf-8", "replace").decode(), file=sys.stderr)
 
 
 def _dispatch(words: list[str]) -> int:

@@ -70,7 +70,7 @@ def _run(args: Namespace, here: Place) -> None:
     recognizer = Recognizer.load(args.recognizer, here.device(device(args.device)))
     manifest = read_manifest(args.data, check=False)  # a file that is gone belongs into the ledger
     split = _split(manifest, args.split)
-    tested = _videos(manifest, split)
+    tested = manifest.part(split)
     if args.explain_views:
         if here.first:
             print(printable(explain(tested, recognizer.spec, *views)))
@@ -103,7 +103,7 @@ def _run(args: Namespace, here: Place) -> None:
 
 
 def _split(manifest: Manifest, asked: str | None) -> str:
-    names = (*manifest.splits, *(name for name in manifest.absent if name not in manifest.splits))
+    names = manifest.named_splits
     if asked is None:
         found = [name for name in _DEFAULT_SPLITS if name in names]
         if not found:
@@ -114,10 +114,6 @@ def _split(manifest: Manifest, asked: str | None) -> str:
     if asked != "all" and asked not in names:
         raise unknown(f"split of {manifest.source}", asked, (*names, "all"))
     return asked
-
-
-def _videos(manifest: Manifest, split: str) -> Manifest:
-    return manifest if split == "all" and "all" not in manifest.splits else manifest.split(split)
 
 
 def _train_labels(manifest: Manifest, split: str) -> list[str] | None:

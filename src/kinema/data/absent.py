@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Container
 from pathlib import Path
 
+from kinema.data.sources import read_lines
 from kinema.errors import KinemaError
 
 
@@ -21,13 +21,7 @@ def read_absent(file: Path, there: Container[tuple[str, str | None]]) -> dict[st
         KinemaError: another table, a row without one of the two, or a video that is in the data set.
     """
     found: dict[str, list[str]] = defaultdict(list)
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as table:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(table) if row]
-    except UnicodeDecodeError as error:
-        raise KinemaError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
-    except csv.Error as error:
-        raise KinemaError(f"{file} is not a CSV ({error}): mend or remove it") from error
+    rows = [[cell.strip() for cell in row] for _, row in read_lines(file, "mend or remove it") if row]
     if not rows or sorted(rows[0]) != ["path", "split"]:
         raise KinemaError(f"{file} has not the columns path and split alone: mend or remove it")
     for row in rows[1:]:

@@ -57,6 +57,11 @@ class Manifest:
         return (*(n for n in _ORDER if n in names), *sorted(names.difference(_ORDER)))
 
     @property
+    def named_splits(self) -> tuple[str, ...]:
+        """`splits`, and then those of which no video is there."""
+        return (*self.splits, *(name for name in self.absent if name not in self.splits))
+
+    @property
     def all_absent(self) -> tuple[str, ...]:
         """The absent videos of every split."""
         return tuple(name for names in self.absent.values() for name in names)
@@ -67,16 +72,20 @@ class Manifest:
         Raises:
             KinemaError: there is no such split, of which the message offers those that exist; or all of it is absent.
         """
-        gone = len(self.absent.get(name, ()))
-        if gone and name not in self.splits:
+        if name not in self.splits and name in self.absent:
+            gone = count(len(self.absent[name]), "video")
             raise KinemaError(
-                f"{self.source}: of its split {name!r} {count(gone, 'video')} should be there and none is: fetch some, "
-                "or name another split"
+                f"{self.source}: of its split {name!r} {gone} should be there and none is: fetch some, or name another "
+                "split"
             )
         if name not in self.splits:
             raise KinemaError(f"{self.source} has no split {name!r}: it has {', '.join(self.splits) or 'none'}")
         samples = tuple(s for s in self.samples if s.split == name)
         return replace(self, samples=samples, absent={k: v for k, v in self.absent.items() if k == name})
+
+    def part(self, name: str) -> Manifest:
+        """What a test is of: a split, or with `all` everything, unless a split is called so. Raises as `split`."""
+        return self if name == "all" and "all" not in self.splits else self.split(name)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,22 @@ class _BadRowError(Exception):
         super().__init__(message)
 
 
+def read_lines(table: Path, mend: str) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV, the first and empty ones among them, each with the number of its last line.
+
+    Raises:
+        KinemaError: not UTF-8, or not a CSV, with what to do then.
+    """
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as handle:
+            reader = csv.reader(handle)
+            return [(reader.line_num, row) for row in reader]
+    except UnicodeDecodeError as error:
+        raise KinemaError(f"{table} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+    except csv.Error as error:
+        raise KinemaError(f"{table} is not a CSV ({error}): {mend}") from error
+
+
 def read_table(table: Path, notes: Notes) -> list[Sample]:
     """The good rows of a CSV; the bad ones become notes.
 
@@ -73,15 +89,9 @@ def read_table(table: Path, notes: Notes) -> list[Sample]:
     """
     if table.suffix.lower() != ".csv":
         raise KinemaError(f"{table} is neither a folder nor a .csv file: give a folder of class folders or a CSV")
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.reader(handle)
-            header = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, row) for row in reader if row]
-    except UnicodeDecodeError as error:
-        raise KinemaError(f"{table} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
-    except csv.Error as error:
-        raise KinemaError(f"{table} is not a CSV ({error}): write it anew with the columns path,label") from error
+    head, *others = read_lines(table, "write it anew with the columns path,label") or [(1, [])]
+    header = [name.strip() for name in head[1]]
+    rows = [(line, row) for line, row in others if row]
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
         raise KinemaError(f"{table} has two columns {twice!r}: rename or remove one of them")

@@ -171,3 +171,13 @@ def neighbour_purity(vectors: NDArray[np.floating[Any]], truth: Sequence[str], k
     nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
     _, classes = np.unique(np.array(truth, dtype=object), return_inverse=True)
     return float((classes[nearest] == classes[:, None]).mean())
+
+
+def chance_purity(truth: Sequence[str]) -> float:
+    """The purity of features that say nothing: how probably two videos drawn at random show the same class, 0 to 1.
+
+    Args:
+        truth: N labels.
+    """
+    n = len(truth)
+    return sum(k * (k - 1) for k in Counter(truth).values()) / max(1, n * (n - 1))

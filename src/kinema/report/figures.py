@@ -95,9 +95,7 @@ def gains(points: Mapping[str, float]) -> str:
     axes = _axes(len(points) * 0.21 + 0.45, "change of recall, points")
     values = list(points.values())
     drawn = axes.barh(range(len(values)), values, 0.72, color=["#059669" if v > 0 else "#dc2626" for v in values])
-    signs = ["+" if v > 0 else "-" for v in values]
-    labels = [sign + _short(abs(v)) for sign, v in zip(signs, values, strict=True)]
-    axes.bar_label(drawn, labels=labels, fontsize=7.5, color=INK, padding=2)
+    axes.bar_label(drawn, labels=[_short(v, "+") for v in values], fontsize=7.5, color=INK, padding=2)
     axes.invert_yaxis()
     axes.grid(axis="x", color=PALE, linewidth=0.8)
     axes.grid(axis="y", visible=False)
@@ -166,9 +164,9 @@ def _axes(height: float, title: str = "") -> Axes:
     return axes
 
 
-def _short(percent: float) -> str:
+def _short(percent: float, sign: str = "") -> str:
     """With one decimal, where there is one."""
-    return "" if math.isnan(percent) else f"{percent:.1f}".removesuffix(".0")
+    return "" if math.isnan(percent) else f"{percent:{sign}.1f}".removesuffix(".0")
 
 
 def _mark(i: int) -> str:

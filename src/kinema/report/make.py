@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from kinema.data.manifest import Manifest, read_manifest
+from kinema.data.manifest import read_manifest
 from kinema.errors import KinemaError
 from kinema.evaluation.comparison import Comparison, compare
 from kinema.files import replace_file
@@ -78,11 +78,6 @@ def _embedding(run: Run, data: str | None, workers: int, device: str, progress: 
     if not isinstance(test, dict):
         raise KinemaError(f"{run.test.file}: no metrics.json beside it says what was tested; test again for features")
     recognizer = Recognizer.load(run.folder if run.folder is not None else test["recognizer"], device)
-    videos = chosen(_tested_videos(data or test["data"], test["split"]))
+    videos = chosen(read_manifest(data or test["data"], check=False).part(test["split"]))
     vectors = features(recognizer, videos, workers=workers, progress=progress)
     return embed(run.name, vectors, [s.label for s in videos.samples])
-
-
-def _tested_videos(data: str, split: str) -> Manifest:
-    manifest = read_manifest(data, check=False)
-    return manifest if split == "all" and "all" not in manifest.splits else manifest.split(split)

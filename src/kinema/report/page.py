@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -17,7 +16,7 @@ from kinema.evaluation.statistics import FEW
 from kinema.evaluation.tested import Tested
 from kinema.report import figures
 from kinema.report.confusion import MOST, confusion, most_confused
-from kinema.report.embedding import NEIGHBOURS, Embedding
+from kinema.report.embedding import NEIGHBOURS, Embedding, chance_purity
 from kinema.report.facts import about_curves, cost, coverage, protocol, tested_as, versions
 from kinema.report.markup import by_run, caution, colours, grid, note, page, section, table, tiles
 from kinema.report.runs import Run
@@ -41,17 +40,14 @@ def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddi
     names = ", ".join(run.name for run in runs)
     inks = colours([run.name for run in runs])
     missing = [sentence for run in runs for sentence in run.missing]
+    both = [section("Accuracy", _accuracy(runs, metrics)), section("Comparison", refused, _comparison(found))]
     return page(
         f"Kinema report: {names}",
         (
             f"<h1>Kinema report</h1><p class=lead>{escape(names)}</p>",
             tiles(_tile(run, metrics.get(run.name)) for run in runs),
             section("What is missing", "".join(note(sentence) for sentence in missing)),
-            _beside(
-                section("Accuracy", _accuracy(runs, metrics)),
-                section("Comparison", refused, _comparison(found)),
-                apart=len(runs) > SIDE,
-            ),
+            *(both if len(runs) > SIDE else [grid(both)]),
             section("Classes", _classes(tested, metrics, found, inks)),
             section("Confusion", _confusion(tested)),
             section("Training", _training(runs, inks)),
@@ -63,10 +59,6 @@ def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddi
             note(f"Written by kinema {__version__}."),
         ),
     )
-
-
-def _beside(*sections: str, apart: bool) -> str:
-    return "".join(sections) if apart else grid(sections)
 
 
 def _measure(test: Tested) -> Metrics:
@@ -220,12 +212,6 @@ def _waited(rows: Sequence[Mapping[str, Any]]) -> float:
     return sum((row["data_wait"] or 0) * (row["seconds"] or 0) for row in rows) / max(1e-9, seconds)
 
 
-def _by_chance(truth: Sequence[str]) -> float:
-    """The probability that another video, drawn at random, shows the class of a video drawn at random."""
-    n = len(truth)
-    return sum(k * (k - 1) for k in Counter(truth).values()) / max(1, n * (n - 1))
-
-
 def _features(embeddings: Sequence[Embedding]) -> str:
     if not embeddings:
         return ""
@@ -234,7 +220,7 @@ def _features(embeddings: Sequence[Embedding]) -> str:
         "unreadable": [e.unread or None for e in embeddings],
         "classes": [len(e.labels) for e in embeddings],
         "neighbours of the same class, %": [f"{100 * e.purity:.1f}" for e in embeddings],
-        "by chance, %": [f"{100 * _by_chance(e.truth):.1f}" for e in embeddings],
+        "by chance, %": [f"{100 * chance_purity(e.truth):.1f}" for e in embeddings],
     }
     classes = sorted({label for e in embeddings for label in e.labels})
     return (

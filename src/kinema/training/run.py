@@ -89,7 +89,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
 
 def _split(manifest: Manifest, config: TrainConfig, field: str) -> Manifest:
     name = getattr(config, field)
-    if name not in manifest.splits and name not in manifest.absent:
+    if name not in manifest.named_splits:
         mend = f"give one of them as {field}" + ("" if field == "train_split" else ", or null")
         raise KinemaError(f"{field} is {name!r}, but {config.data} has {', '.join(manifest.splits) or 'none'}: {mend}")
     return manifest.split(name)
@@ -214,7 +214,7 @@ def _in_one_sentence(out: Path) -> Iterator[None]:
     try:
         yield
     except SystemExit as stop:  # what Lightning makes of Ctrl-C and of SIGTERM, the latter with status 0
-        raise RunError(f"{out}: interrupted; the same command goes on from its newest checkpoint") from stop
+        raise _interrupted(out) from stop
     except torch.OutOfMemoryError as error:
         raise RunError(
             f"{out}: the memory of the device is full; lower batch and with it optim.lr, and give another --out"
@@ -223,7 +223,7 @@ def _in_one_sentence(out: Path) -> Iterator[None]:
         if "DataLoader worker (pid" not in str(error):
             raise
         if "Terminated" in str(error):  # SIGTERM to the whole group, as `timeout` and job schedulers send it
-            raise RunError(f"{out}: interrupted; the same command goes on from its newest checkpoint") from error
+            raise _interrupted(out) from error
         raise RunError(
             f"{out}: a process that reads videos was killed (memory or /dev/shm full, or a decoder crashed); the same "
             "command goes on, with fewer --workers or more memory"
@@ -242,6 +242,10 @@ def _in_one_sentence(out: Path) -> Iterator[None]:
             f"{out}: cannot be written ({error.strerror}); free space, and the same command goes on from its newest "
             "checkpoint"
         ) from error
+
+
+def _interrupted(out: Path) -> RunError:
+    return RunError(f"{out}: interrupted; the same command goes on from its newest checkpoint")
 
 
 @contextmanager
