@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,21 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class FailedWindow:
+    """A window of a long video that could not be recognised.
+
+    Attributes:
+        reason: why, without the path.
+        t_start: seconds from the first frame.
+        t_end: seconds from the first frame.
+    """
+
+    reason: str
+    t_start: float
+    t_end: float
 
 
 @dataclass
@@ -137,30 +153,42 @@ class Recognizer:
             info = reader.info
             indices = wanted_frames(reader, lambda n: test_indices(n, self.spec, 1)[0], start, end)
             frames = reader.read(indices)
-            first, last = (float(reader.times[i]) for i in (indices.min(), indices.max()))
+            first, last = int(indices.min()), int(indices.max())
+            whole = (max(start or 0.0, 0.0), reader.duration if end is None else min(end, reader.duration))
+            shown_until = reader.times[last + 1] if last + 1 < len(reader) else reader.duration
+            shown = (max(whole[0], float(reader.times[first])), min(whole[1], float(shown_until)))
         box = test_boxes(info.height, info.width, self.spec, 1)[0]
         scores = self.scores(cut(frames, box, self.spec.crop, flip=False)[None])[0]
-        if self.spec.sampler == "segments":  # its frames stand for the whole part
-            stretch = (start or 0.0, info.duration if end is None else min(end, info.duration))
-        else:
-            stretch = (first, last + 1 / info.fps)
-        return self._prediction(scores, top_k, *stretch)
+        # The frames of `segments` stand for the whole part.
+        return self._prediction(scores, top_k, *(whole if self.spec.sampler == "segments" else shown))
 
     def predict_windows(
-        self, video: str | Path, *, window: float, step: float | None = None, top_k: int = 5
-    ) -> list[Prediction]:
-        """Recognises a long video window by window.
+        self, video: str | Path, *, window: float, step: float | None = None, top_k: int = 5, first: int = 0
+    ) -> Iterator[Prediction | FailedWindow]:
+        """Recognises a long video window by window, each as soon as it has been read.
+
+        A window that cannot be read is given as a `FailedWindow`, and the next ones follow. Of a file that is cut off,
+        all that is missing is one `FailedWindow` at the end.
 
         Args:
             video: a file or a folder of frames.
-            window: seconds of a window.
-            step: seconds from one window to the next; None is `window`.
+            window: seconds of a window; the last one ends with the video.
+            step: seconds from the start of one window to the start of the next, at most `window`; None is `window`.
             top_k: how many labels to name.
+            first: number of the window to begin with, counted from 0.
+
+        Yields:
+            A `Prediction` or `FailedWindow` for every window, in the order of time.
+
+        Raises:
+            UnreadableVideo: the file cannot be opened, or is as a whole too short for a clip.
+            KinemaError: a window or step that is not positive, or a step longer than the window.
         """
-        found = []
-        for t_start, t_end, clip in windows(video, self.spec, window, window if step is None else step):
-            found.append(self._prediction(self.scores(clip[None])[0], top_k, t_start, t_end))
-        return found
+        for part in windows(video, self.spec, window, window if step is None else step, first=first):
+            if part.clip is not None:
+                yield self._prediction(self.scores(part.clip[None])[0], top_k, part.start, part.end)
+            elif part.error is not None:
+                yield FailedWindow(part.error.reason, part.start, part.end)
 
     def _prediction(self, scores: Tensor, top_k: int, t_start: float, t_end: float) -> Prediction:
         best = scores.topk(min(max(1, top_k), len(self.labels)))
