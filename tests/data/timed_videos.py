@@ -62,3 +62,15 @@ def write_timed(
 def slides() -> list[float]:
     """Edges of 150 frames: at 0 s and 1 s, 30 per second from 2 s to 6 s, then one every 2 s to 60 s."""
     return [0, 1, *(2 + np.arange(120) / 30).tolist(), *range(6, 61, 2), 60 + 1 / 30]
+
+
+def damage(film: Path, target: Path, frames: Sequence[int], lost: int = 400) -> Path:
+    """A copy with bytes zeroed inside the packets of these frames (whose order is that of storing)."""
+    with av.open(str(film)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(film.read_bytes())
+    for frame in frames:
+        at = places[frame][0] + places[frame][1] // 3
+        data[at : at + lost] = bytes(lost)
+    target.write_bytes(data)
+    return target
