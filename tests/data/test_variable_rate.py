@@ -17,6 +17,7 @@ from kinema.data.index import times_all
 from kinema.data.reencode import reencode
 from kinema.data.sampling import test_indices as clip_indices
 from kinema.data.video import probe
+from kinema.data.views import read_views
 
 SPEC = ClipSpec(frames=8, short_side=64, crop=64)
 PHONE = np.cumsum([0, *[1 / 30] * 45, *[1 / 240] * 240, *[1 / 30] * 45]).tolist()
@@ -133,6 +134,15 @@ def test_the_doctor_counts_the_frames_of_a_part_by_their_times(tmp_path: Path, m
     path = str(tmp_path / "slides.mp4")
     times = times_all([path], tmp_path / "data.csv")[path]
     np.testing.assert_allclose(times, slides()[:-1], atol=1e-3)
+
+
+def test_views_stand_for_the_time_of_their_frames(film: Path) -> None:
+    dense = SPEC.replace(sampler="dense", stride=2)
+    start, end = read_views(film, dense, start=2.0, end=3.0).span
+    assert end - start == pytest.approx(15 / 30, abs=3e-3)
+    assert 2 <= start < end <= 3
+    assert read_views(film, dense, start=6.5, end=7.0).span == pytest.approx((6.5, 7.0))  # one frame, from 6 s to 8 s
+    assert read_views(film, SPEC, start=2.0).span == pytest.approx((2.0, 60 + 1 / 30), abs=3e-3)
 
 
 def test_the_folder_of_cases(cases: Path) -> None:
