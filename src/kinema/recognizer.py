@@ -66,6 +66,21 @@ class Prediction:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class FailedWindow:
+    """A window of a long video that could not be recognised.
+
+    Attributes:
+        reason: why, without the path.
+        t_start: seconds from the first frame.
+        t_end: seconds from the first frame.
+    """
+
+    reason: str
+    t_start: float
+    t_end: float
+
+
 @dataclass
 class Recognizer:
     """A network that knows how its clips are made and what its outputs are called.
@@ -205,20 +220,32 @@ class Recognizer:
                     yield item if failed else self._prediction(next(scores), top_k, *item["span"])
 
     def predict_windows(
-        self, video: str | Path, *, window: float, step: float | None = None, top_k: int = 5
-    ) -> list[Prediction]:
-        """Recognises a long video window by window.
+        self, video: str | Path, *, window: float, step: float | None = None, top_k: int = 5, first: int = 0
+    ) -> Iterator[Prediction | FailedWindow]:
+        """Recognises a long video window by window, each as soon as it has been read.
+
+        A window that cannot be read is given as a `FailedWindow`, and the next ones follow. Of a file that is cut off,
+        all that is missing is one `FailedWindow` at the end.
 
         Args:
             video: a file or a folder of frames.
-            window: seconds of a window.
-            step: seconds from one window to the next; None is `window`.
+            window: seconds of a window; the last one ends with the video.
+            step: seconds from the start of one window to the start of the next, at most `window`; None is `window`.
             top_k: how many labels to name.
+            first: number of the window to begin with, counted from 0.
+
+        Yields:
+            A `Prediction` or `FailedWindow` for every window, in the order of time.
+
+        Raises:
+            UnreadableVideo: the file cannot be opened, or is as a whole too short for a clip.
+            KinemaError: a window or step that is not positive, or a step longer than the window.
         """
-        found = []
-        for t_start, t_end, clip in windows(video, self.spec, window, window if step is None else step):
-            found.append(self._prediction(self.scores(clip[None])[0], top_k, t_start, t_end))
-        return found
+        for part in windows(video, self.spec, window, window if step is None else step, first=first):
+            if part.clip is not None:
+                yield self._prediction(self.scores(part.clip[None])[0], top_k, part.start, part.end)
+            elif part.error is not None:
+                yield FailedWindow(part.error.reason, part.start, part.end)
 
     def _prediction(self, scores: Tensor, top_k: int, t_start: float, t_end: float) -> Prediction:
         best = scores.topk(min(max(1, top_k), len(self.labels)))

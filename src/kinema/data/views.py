@@ -27,7 +27,7 @@ class Views:
         pixels: uint8 `V 3 T crop crop`: clip 0 with all its crops, then clip 1, and so on.
         keys: for every view what it was cut from (frame indices, box), equal where two views are equal.
         span: start and end in seconds of what the views stand for: with the sampler `segments` the whole part, else
-            from the first frame that they show to the end of the last one.
+            from the first frame that they show to the end of the last one, within the part.
     """
 
     pixels: Tensor
@@ -59,11 +59,11 @@ def read_views(
         pictures = Pictures(reader, frames)
         boxes = test_boxes(pictures.height, pictures.width, spec, crops)
         views = pictures.cut(boxes, spec.crop)  # crops clips T S S 3
-        info, first, last = reader.info, float(reader.times[frames.min()]), float(reader.times[frames.max()])
-    if spec.sampler == "segments":  # its frames stand for the whole part
-        span = (start or 0.0, info.duration if end is None else min(end, info.duration))
-    else:
-        span = (first, last + 1 / info.fps)
+        span = (max(start or 0.0, 0.0), reader.duration if end is None else min(end, reader.duration))
+        if spec.sampler != "segments":  # whose frames stand for the whole part
+            last = int(frames.max())
+            until = reader.times[last + 1] if last + 1 < len(reader) else reader.duration
+            span = (max(span[0], float(reader.times[frames.min()])), min(span[1], float(until)))
     keys = tuple((tuple(clip.tolist()), box) for clip in frames for box in boxes)
     return Views(views.transpose(0, 1).flatten(0, 1).permute(0, 4, 1, 2, 3), keys, span)
 
