@@ -11,7 +11,7 @@ import platform
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,17 @@ from torch import Tensor
 from kinema import __version__
 from kinema.clip_spec import ClipSpec
 from kinema.cores import loader_workers, room_for_readers
-from kinema.data.clips import windows
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.loader import Loader
 from kinema.data.transforms import to_input
 from kinema.data.views import Request, RequestedViews
+from kinema.data.window_reader import WindowReader
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.files import replace_file, require_readable
 from kinema.models import VideoModel, create_model
 from kinema.weights.hub import HUB, from_hub
 
+_LOST = 3  # windows in a row that crash or hang their reader: then the rest of the video is given up
 WEIGHTS, CARD = "model.safetensors", "card.json"
 MEND = "copy both files from where they were saved, or save the recognizer anew"
 # What a card must hold, and as what.
@@ -220,12 +221,14 @@ class Recognizer:
                     yield item if failed else self._prediction(next(scores), top_k, *item["span"])
 
     def predict_windows(
-        self, video: str | Path, *, window: float, step: float | None = None, top_k: int = 5, first: int = 0
-    ) -> Iterator[Prediction | FailedWindow]:
+        self, video: str | Path, *, window: float, step: float | None = None, top_k: int = 5, first: int = 0,
+        workers: int = 1, limits: ReadLimits | None = None,
+    ) -> Iterator[Prediction | FailedWindow]:  # fmt: skip
         """Recognises a long video window by window, each as soon as it has been read.
 
         A window that cannot be read is given as a `FailedWindow`, and the next ones follow. Of a file that is cut off,
-        all that is missing is one `FailedWindow` at the end.
+        all that is missing is one `FailedWindow` at the end; so is what follows when one window after another crashes
+        or hangs its reader.
 
         Args:
             video: a file or a folder of frames.
@@ -233,6 +236,9 @@ class Recognizer:
             step: seconds from the start of one window to the start of the next, at most `window`; None is `window`.
             top_k: how many labels to name.
             first: number of the window to begin with, counted from 0.
+            workers: 0 reads in this process, without protection from a file that crashes or hangs the decoder; any
+                other number in one of its own.
+            limits: what reading one window may cost before it is given up as unreadable.
 
         Yields:
             A `Prediction` or `FailedWindow` for every window, in the order of time.
@@ -241,11 +247,31 @@ class Recognizer:
             UnreadableVideo: the file cannot be opened, or is as a whole too short for a clip.
             KinemaError: a window or step that is not positive, or a step longer than the window.
         """
-        for part in windows(video, self.spec, window, window if step is None else step, first=first):
-            if part.clip is not None:
-                yield self._prediction(self.scores(part.clip[None])[0], top_k, part.start, part.end)
-            elif part.error is not None:
-                yield FailedWindow(part.error.reason, part.start, part.end)
+        data = WindowReader(video, self.spec, window, window if step is None else step)
+        return self._predict_windows(data, first, top_k, readers=min(abs(workers), 1), limits=limits)
+
+    def _predict_windows(
+        self, data: WindowReader, first: int, top_k: int, readers: int, limits: ReadLimits | None
+    ) -> Iterator[Prediction | FailedWindow]:
+        numbers = ([number] for number in count(first))
+        lost = 0  # windows in a row that took their reader down
+        with Loader(data, numbers, _alone, readers=readers, largest=1, limits=limits) as loader:
+            for number, found in enumerate(loader, first):
+                if "clip" in found:
+                    with room_for_readers(readers):
+                        scores = self.scores(found["clip"][None])[0]
+                    yield self._prediction(scores, top_k, *found["span"])
+                elif "span" in found:
+                    yield FailedWindow(found["error"], *found["span"])
+                elif "error" not in found:
+                    return
+                elif number == first:
+                    raise data.unreadable(found["error"])
+                else:
+                    yield FailedWindow(found["error"], *data.span(number))
+                lost = lost + 1 if "error" in found and "span" not in found else 0
+                if lost == _LOST:
+                    return
 
     def _prediction(self, scores: Tensor, top_k: int, t_start: float, t_end: float) -> Prediction:
         best = scores.topk(min(max(1, top_k), len(self.labels)))
@@ -311,6 +337,12 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _alone(items: list[Any]) -> dict[str, Any]:
+    """The only sample of a batch, in memory of its own."""
+    (item,) = items
+    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in item.items()}
 
 
 def _stacked(items: list[Any]) -> tuple[list[Any], Tensor | None]:

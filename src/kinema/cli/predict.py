@@ -180,7 +180,11 @@ def _rows(recognizer: Recognizer, videos: Sequence[str], args: Namespace) -> Ite
 
     for done, path in enumerate(videos, 1):
         try:
-            for part in recognizer.predict_windows(path, window=args.window, step=args.step, top_k=args.top_k):
+            parts = recognizer.predict_windows(
+                path, window=args.window, step=args.step, top_k=args.top_k, workers=args.workers,
+                limits=read_limits(args),
+            )  # fmt: skip
+            for part in parts:
                 span = (part.t_start, part.t_end)
                 if isinstance(part, FailedWindow):
                     yield done, Row(path, None, part.reason, span)
