@@ -161,9 +161,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
-        raise RunError(
-            f"{path}: cannot be written ({error.strerror or reason(error)}); free space or choose another folder"
-        ) from error
+        raise _unwritable(path, error) from error
     os.close(handle)
     part = Path(name)
     try:
@@ -173,9 +171,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         part.chmod(0o644)
         part.replace(path)
     except OSError as error:
-        raise RunError(
-            f"{path}: cannot be written ({error.strerror or reason(error)}); free space or choose another folder"
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         part.unlink(missing_ok=True)
 
