@@ -19,6 +19,7 @@ from kinema.data.sampling import test_indices, train_indices
 from kinema.data.transforms import Augment, Box, check_jitter, cut, random_box, test_boxes
 from kinema.data.video import open_video
 from kinema.errors import KinemaError, UnreadableVideo, unknown
+from kinema.files import on_behalf_of
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class TrainClips(Dataset[dict[str, Any] | Failure]):
             return whole[(np.arange(key.frames) * 2 + 1) * len(whole) // (2 * key.frames)]
 
         try:
-            frames = decode(sample.path, wanted, sample.start, sample.end)
+            with on_behalf_of(sample.path):
+                frames = decode(sample.path, wanted, sample.start, sample.end)
         except UnreadableVideo as error:
             return Failure(sample.path, error.reason, i, target)
         label = self.mirrored[i] if flip else target
@@ -166,7 +168,7 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
             return boxes
 
         try:
-            with open_video(sample.path) as reader:
+            with on_behalf_of(sample.path), open_video(sample.path) as reader:
                 clips = wanted_frames(  # clips T
                     reader, lambda n: test_indices(n, self.spec, self.clips), sample.start, sample.end
                 )

@@ -285,10 +285,9 @@ def _copy(job: Job) -> tuple[Path, str]:
     try:
         with on_behalf_of(job.source):
             there = look_up(job.source) is not None
-            parts = sorted(Path(job.source).iterdir()) if folder else [Path(job.source)] if there else []
+            found = sorted(Path(job.source).iterdir()) if folder else [Path(job.source)] if there else []
+            parts = [part for part in found if part.is_file()]
         for part in parts:
-            if folder and not part.is_file():
-                continue
             _copy_file(job.source, part, target / part.name if folder else target)
     except UnreadableVideo as error:
         # A folder less some of its frames would be another video, and would look sound.

@@ -242,7 +242,10 @@ def _may_be_video(path: Path) -> bool:
 def _class_folder(folder: Path, split: str | None, notes: Notes, ignored: list[Path]) -> list[Sample]:
     samples = []
     nested = []
+    before = len(notes.findings)
     folders, files = _children(folder, notes)
+    if len(notes.findings) > before:  # what is in it is not known
+        return []
     for child in sorted([*folders, *files]):
         if _may_be_video(child):
             samples.append(Sample(str(child), clean_label(folder.name), split))
