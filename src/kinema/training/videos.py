@@ -31,6 +31,7 @@ FILE = "videos.parquet"
 SAMPLED = 256  # videos of which the bytes are compared; in a smaller data set that is all of them
 WHOLE = 1 << 20  # bytes up to which a file is hashed whole
 _PARTS, _PART = 4, 1 << 18  # of a larger file
+_SHARE = 500  # paths that a thread takes at once: to hand over each by itself takes longer than to look at it
 _PICTURES = (".jpg", ".jpeg", ".png")
 _LABELS, _FLIPS = b"kinema.labels", b"kinema.flip_map"
 
@@ -60,9 +61,8 @@ def listed(manifest: Manifest) -> Videos:
     names = relative_names([s.path for s in manifest.samples])
     paths = dict(zip(names, (s.path for s in manifest.samples), strict=True))
     sampled = heapq.nsmallest(SAMPLED, paths, key=_draw)
-    with ThreadPoolExecutor(default_workers()) as pool:
-        sizes = dict(zip(paths, pool.map(_or_none(_size), paths.values()), strict=True))
-        digests = dict(zip(sampled, pool.map(_or_none(_digest), (paths[name] for name in sampled)), strict=True))
+    sizes = dict(zip(paths, _of_each(_size, list(paths.values())), strict=True))
+    digests = dict(zip(sampled, _of_each(_digest, [paths[name] for name in sampled]), strict=True))
     return Videos(
         labels=tuple(map(printable, manifest.labels)),
         flips=tuple(sorted((printable(a), printable(b)) for a, b in manifest.flip_map.items())),
@@ -174,15 +174,24 @@ def read_videos(folder: Path) -> Videos | None:
         ) from error
 
 
-def _or_none(look: Callable[[str], Any]) -> Callable[[str], Any]:
-    def attempt(path: str) -> Any:
-        try:
-            with on_behalf_of(path):
-                return look(path)
-        except UnreadableVideo:
-            return None
+def _of_each(look: Callable[[str], Any], paths: Sequence[str]) -> list[Any]:
+    """What `look` finds for each path, None where the system refuses it, in several threads."""
 
-    return attempt
+    def attempt(part: Sequence[str]) -> list[Any]:
+        found = []
+        for path in part:
+            try:
+                with on_behalf_of(path):
+                    found.append(look(path))
+            except UnreadableVideo:
+                found.append(None)
+        return found
+
+    workers = default_workers()
+    size = max(1, min(_SHARE, -(-len(paths) // workers)))
+    parts = [paths[i : i + size] for i in range(0, len(paths), size)]
+    with ThreadPoolExecutor(workers) as pool:
+        return [value for part in pool.map(attempt, parts) for value in part]
 
 
 def _draw(name: str) -> bytes:
