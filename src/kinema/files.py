@@ -18,14 +18,14 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo
 LOCK = ".lock"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk says
 _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR)
-# The system's own words for these tell a person neither the cause nor what to do.
-_REASONS = {
-    errno.EACCES: "permission denied: give this user the rights to it and to the folders above it",
-    errno.EPERM: "permission denied: give this user the rights to it and to the folders above it",
-    errno.ENAMETOOLONG: "a name in this path is longer than the file system allows (usually 255 bytes): rename it",
-    errno.EIO: "the disk reports an input/output error: check the disk or the network connection",
-    errno.ESTALE: "the network disk no longer knows this file (stale file handle): mount the disk again",
-    errno.ELOOP: "its symbolic links lead in a circle: correct them",
+# The system's own words do not tell a person what to do.
+_ADVICE = {
+    errno.EACCES: "give this user the rights to it and to the folders above it",
+    errno.EPERM: "give this user the rights to it and to the folders above it",
+    errno.ENAMETOOLONG: "rename it, a file system usually allows 255 bytes for a name",
+    errno.EIO: "check the disk or the network connection",
+    errno.ESTALE: "mount the network disk again",
+    errno.ELOOP: "correct the links, which lead in a circle",
 }
 _STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "tcp", "mms")
 _CAUGHT_IN = "Original Traceback"  # a loader of PyTorch packs the error of a worker process into the text of a new one
@@ -40,10 +40,11 @@ def reason(error: OSError | ValueError) -> str:
     """
     if not isinstance(error, OSError):
         return f"no file can have this name ({error}): correct it"
-    if error.errno in _REASONS:
-        return _REASONS[error.errno]
-    if error.strerror:
-        return str(error.strerror)
+    said = error.strerror or (os.strerror(error.errno) if error.errno else "")
+    if error.errno in _ADVICE:
+        return f"{said}: {_ADVICE[error.errno]}"
+    if said:
+        return str(said)
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
@@ -68,10 +69,13 @@ def on_behalf_of(video: str | Path) -> Iterator[None]:
 
     Raises:
         UnreadableVideo: the system refused (permissions, a disk that fails), or no file can have this name.
+        MemoryError: there was not enough memory, for which the video need not be the cause.
     """
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError from error
         raise UnreadableVideo(video, reason(error)) from error
     except ValueError as error:
         if isinstance(error, KinemaError) or not _impossible(str(video)):

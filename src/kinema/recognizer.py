@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +22,13 @@ from torch import Tensor
 
 from kinema import __version__
 from kinema.clip_spec import ClipSpec
-from kinema.data.clips import wanted_frames, windows
-from kinema.data.sampling import test_indices
-from kinema.data.transforms import cut, test_boxes, to_input
-from kinema.data.video import open_video
-from kinema.errors import KinemaError
+from kinema.cores import loader_workers, room_for_readers
+from kinema.data.clips import windows
+from kinema.data.loading.limits import ReadLimits
+from kinema.data.loading.loader import Loader
+from kinema.data.transforms import to_input
+from kinema.data.views import Request, RequestedViews
+from kinema.errors import KinemaError, UnreadableVideo
 from kinema.files import replace_file, require_readable
 from kinema.models import VideoModel, create_model
 from kinema.weights.hub import HUB, from_hub
@@ -115,36 +120,89 @@ class Recognizer:
             parts.append(logits.float().softmax(1).cpu())
         return torch.cat(parts)
 
+    def average(self, views: Tensor, *, batch: int = 8) -> Tensor:
+        """Softmax scores of videos, averaged over their views.
+
+        Args:
+            views: uint8 N V 3 T H W, on any device.
+            batch: views in one pass of the network.
+
+        Returns:
+            float32 N K on the CPU.
+        """
+        return self.scores(views.flatten(0, 1), batch=batch).unflatten(0, views.shape[:2]).mean(1)
+
     def predict(
-        self, video: str | Path, *, top_k: int = 5, start: float | None = None, end: float | None = None
-    ) -> Prediction:
-        """Recognises one video, or the part of it between two times, from one central clip.
+        self, video: str | Path, *, views: tuple[int, int] = (1, 1), top_k: int = 5, start: float | None = None,
+        end: float | None = None,
+    ) -> Prediction:  # fmt: skip
+        """Recognises one video, or the part of it between two times.
+
+        On Linux the video is read by a process of its own, so that a file that crashes or hangs the decoder, or takes
+        too much memory, raises an error. Elsewhere such a process takes seconds to start, and the video is read here:
+        use `predict_many` for files that you do not trust.
 
         Args:
             video: a file or a folder of frames.
+            views: clips and crops (1 or 3), over which scores are averaged, as in a test.
             top_k: how many labels to name.
             start: seconds from the first frame.
             end: seconds from the first frame.
 
         Returns:
-            The prediction, with the stretch that the clip stands for: the whole part with the sampler `segments`, else
-            from its first frame to the end of its last one.
+            The prediction, with the stretch that the clips stand for: the whole part with the sampler `segments`, else
+            from the first frame to the end of the last one.
 
         Raises:
             UnreadableVideo: no clip can be had from the file.
+            KinemaError: views that cannot be cut.
         """
-        with open_video(video) as reader:
-            info = reader.info
-            indices = wanted_frames(reader, lambda n: test_indices(n, self.spec, 1)[0], start, end)
-            frames = reader.read(indices)
-            first, last = (float(reader.times[i]) for i in (indices.min(), indices.max()))
-        box = test_boxes(info.height, info.width, self.spec, 1)[0]
-        scores = self.scores(cut(frames, box, self.spec.crop, flip=False)[None])[0]
-        if self.spec.sampler == "segments":  # its frames stand for the whole part
-            stretch = (start or 0.0, info.duration if end is None else min(end, info.duration))
-        else:
-            stretch = (first, last + 1 / info.fps)
-        return self._prediction(scores, top_k, *stretch)
+        readers = 1 if sys.platform == "linux" else 0
+        data = RequestedViews(self.spec, *views)
+        found = next(self._predict(data, [Request(str(video), start, end)], top_k, readers, batch=8, limits=None))
+        if isinstance(found, UnreadableVideo):
+            raise found
+        return found
+
+    def predict_many(
+        self, videos: Iterable[str | Path], *, views: tuple[int, int] = (1, 1), top_k: int = 5, workers: int = -1,
+        batch: int = 8, limits: ReadLimits | None = None,
+    ) -> Iterator[Prediction | UnreadableVideo]:  # fmt: skip
+        """Recognises many videos, which other processes read while the network computes.
+
+        Args:
+            videos: files or folders of frames; may be an iterator, which is followed as far as needed.
+            views: clips and crops (1 or 3) of each, over which scores are averaged, as in a test.
+            top_k: how many labels to name.
+            workers: processes that read; -1 is one per core, at most 16, and 0 reads in this one.
+            batch: views in one pass of the network.
+            limits: what reading one video may cost before it is given up as unreadable.
+
+        Yields:
+            For every video, in order, its `Prediction`, or the `UnreadableVideo` that says why there is none.
+
+        Raises:
+            KinemaError: views that cannot be cut, or a batch below 1.
+        """
+        if batch < 1 or workers < -1:
+            raise KinemaError(f"batch {batch}, workers {workers}: give a batch of at least 1, and workers from -1 on")
+        requests = (Request(str(video)) for video in videos)
+        return self._predict(RequestedViews(self.spec, *views), requests, top_k, loader_workers(workers), batch, limits)
+
+    def _predict(
+        self, data: RequestedViews, requests: Iterable[Request], top_k: int, readers: int, batch: int,
+        limits: ReadLimits | None,
+    ) -> Iterator[Prediction | UnreadableVideo]:  # fmt: skip
+        together = max(1, batch // (data.clips * data.crops))
+        coming = iter(requests)
+        batches = iter(lambda: list(islice(coming, together)), [])
+        with Loader(data, batches, _stacked, readers=readers, largest=together, limits=limits) as loader:
+            for items, views in loader:
+                with room_for_readers(readers):
+                    scores = iter(() if views is None else self.average(views, batch=batch))
+                for item in items:
+                    failed = isinstance(item, UnreadableVideo)
+                    yield item if failed else self._prediction(next(scores), top_k, *item["span"])
 
     def predict_windows(
         self, video: str | Path, *, window: float, step: float | None = None, top_k: int = 5
@@ -226,6 +284,12 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _stacked(items: list[Any]) -> tuple[list[Any], Tensor | None]:
+    """The samples of a batch, and the views of those that could be read, in memory of their own."""
+    views = [item["views"] for item in items if isinstance(item, dict)]
+    return items, torch.stack(views) if views else None
 
 
 def _folder(source: str | Path) -> Path:

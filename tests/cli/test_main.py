@@ -53,7 +53,7 @@ def test_what_may_not_be_read_is_one_sentence(
         raise PermissionError(13, "Permission denied", "data/walk")
 
     monkeypatch.setattr("kinema.cli.recipes.run", forbidden)
-    assert "data/walk: permission denied" in refused(capsys, "recipes")
+    assert "data/walk: Permission denied" in refused(capsys, "recipes")
     with pytest.raises(PermissionError):
         main(["recipes", "--debug"])
 
@@ -61,9 +61,12 @@ def test_what_may_not_be_read_is_one_sentence(
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OSError(errno.EIO, "Input/output error", "disk/a.mp4"), ["disk/a.mp4", "disk", f"errno {errno.EIO}"]),
-        (OSError(errno.ESTALE, "Stale file handle", b"disk/caf\xe9.mp4"), ["disk/caf\\udce9.mp4", "stale"]),
-        (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300), ["a" * 300, "longer", "rename"]),
+        (
+            OSError(errno.EIO, "Input/output error", "disk/a.mp4"),
+            ["disk/a.mp4: Input/output error", f"errno {errno.EIO}"],
+        ),
+        (OSError(errno.ESTALE, "Stale file handle", b"disk/caf\xe9.mp4"), ["disk/caf\\udce9.mp4", "Stale"]),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300), ["a" * 300, "too long", "rename"]),
         (IsADirectoryError(errno.EISDIR, "Is a directory", "disk"), ["disk: Is a directory", f"errno {errno.EISDIR}"]),
         (OSError(errno.EMFILE, "Too many open files"), ["kinema recipes: Too many open files"]),
         (OSError("the library gave no number"), ["kinema recipes: the library gave no number"]),

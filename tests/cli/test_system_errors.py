@@ -175,8 +175,8 @@ def test_copies_are_looked_for_among_what_can_be_read(data: Path, monkeypatch: p
         groups, unread = identical(map(str, (a, b, c, d)))
     assert groups == [(str(a), str(d))]
     assert set(unread) == {str(b), str(c)}
-    assert "stale" in unread[str(b)]
-    assert "input/output" in unread[str(c)]
+    assert "Stale" in unread[str(b)]
+    assert "Input/output" in unread[str(c)]
 
 
 @pytest.mark.parametrize("looks_fine", [False, True])
@@ -214,8 +214,8 @@ def test_predicting_goes_on(
     rows = [json.loads(line) for line in captured.out.splitlines()]
     failed = {row["path"]: row["error"] for row in rows if row["error"] is not None}
     assert set(failed) >= {str(bad[0]), str(bad[2]), long}
-    assert "input/output" in failed[str(bad[0])]
-    assert "permission denied" in failed[str(bad[2])]
+    assert "Input/output" in failed[str(bad[0])]
+    assert "Permission denied" in failed[str(bad[2])]
     assert {row["path"] for row in rows if row["error"] is None} == {
         str(data / "train" / "left" / f"{i}.mp4") for i in (0, 2)
     }
@@ -253,7 +253,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
     out, err = capsys.readouterr()
     assert status == (1 if command == "doctor" and which != "root" else 2)
     assert str(closed) in out + err
-    assert "permission denied" in out + err
+    assert "Permission denied" in out + err
     assert not (tmp_path / "run").exists()
 
 
@@ -363,7 +363,7 @@ def test_rights_of_another_user(data: Path, network: Path, shared: Path) -> None
         closed[2].chmod(0)
         status, out, err = kinema("train", *TRAIN, "--data", str(data), "--out", str(free / "run"))
         assert (status, out) == (2, "")
-        assert err.splitlines()[-1].startswith(f"kinema: {closed[2]}: permission denied")
+        assert err.splitlines()[-1].startswith(f"kinema: {closed[2]}: Permission denied")
         status, out, err = kinema("train", *TRAIN, "--data", str(data / "list.csv"), "--out", str(free / "run"))
         assert status == 0, err
         assert "1 path cannot be reached and will count as unreadable" in out

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from kinema.cli.arguments import add_device, add_json, add_recognizer, device
+from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
 from kinema.cli.output import print_table, progress_bar
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.evaluation.naming import printable
@@ -43,8 +43,12 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "frames, at any depth) or quoted patterns such as 'clips/**/*.mp4'")  # fmt: skip
     parser.add_argument("--window", type=float | None, default=None, help="seconds: one row a window of a long video")
     parser.add_argument("--step", type=float | None, default=None, help="seconds between windows; default: --window")
+    parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video, whose scores are "
+                        "averaged as in a test; crops are 1 or 3")  # fmt: skip
     parser.add_argument("--top-k", type=int, default=5, help="labels of every row, best first")
     parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    add_reading(parser)
+    parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
     add_device(parser)
     add_json(parser)
 
@@ -141,6 +145,9 @@ def _search(path: Path, seen: set[Path]) -> list[Path]:
 def _check(args: Namespace) -> None:
     if args.json and args.csv:
         raise KinemaError("--json and --csv exclude each other: give one of them")
+    check_reading(args)
+    if args.views != "1x1" and args.window is not None:
+        raise KinemaError(f"--views {args.views}: --window takes one view of every window; remove one of the two")
     if args.top_k < 1:
         raise KinemaError(f"--top-k {args.top_k}: give at least 1")
     if args.window is None and args.step is not None:
@@ -152,13 +159,23 @@ def _check(args: Namespace) -> None:
 
 def _rows(recognizer: Recognizer, videos: Sequence[str], args: Namespace) -> Iterator[tuple[int, Row]]:
     """(videos done, row)."""
+    if args.window is None:
+        from kinema.evaluation.views import parse_views
+
+        found = recognizer.predict_many(
+            videos, views=parse_views(args.views), top_k=args.top_k, workers=args.workers, batch=args.batch,
+            limits=read_limits(args),
+        )  # fmt: skip
+        for done, (path, prediction) in enumerate(zip(videos, found, strict=True), 1):
+            if isinstance(prediction, UnreadableVideo):
+                yield done, Row(path, None, prediction.reason)
+            else:
+                yield done, Row(path, prediction)
+        return
     for done, path in enumerate(videos, 1):
         try:
             with on_behalf_of(path):
-                if args.window is None:
-                    predictions = [recognizer.predict(path, top_k=args.top_k)]
-                else:
-                    predictions = recognizer.predict_windows(path, window=args.window, step=args.step, top_k=args.top_k)
+                predictions = recognizer.predict_windows(path, window=args.window, step=args.step, top_k=args.top_k)
         except UnreadableVideo as error:
             yield done, Row(path, None, error.reason)
             continue

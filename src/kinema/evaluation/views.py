@@ -142,13 +142,14 @@ def explain(manifest: Manifest, spec: ClipSpec, clips: int, crops: int) -> str:
     """
     for sample in manifest.samples:
         alone = replace(manifest, samples=(sample,))
-        item = TestVideos(alone, (sample.label,), spec, clips, crops)[0]
-        if isinstance(item, Failure):
-            continue
         try:
+            with on_behalf_of(sample.path):
+                item = TestVideos(alone, (sample.label,), spec, clips, crops)[0]
+            if isinstance(item, Failure):
+                continue
             with on_behalf_of(sample.path), open_video(sample.path) as reader:
                 return _picture(item["keys"], spec, reader.info)
-        except UnreadableVideo:  # since a moment ago
+        except UnreadableVideo:
             continue
     raise RunError(f"{manifest.source}: no video could be read, so there are no views to show; run kinema data doctor")
 

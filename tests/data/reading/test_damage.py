@@ -180,7 +180,7 @@ def test_a_frame_that_has_no_rgb_is_refused(odd: Library, monkeypatch: pytest.Mo
     monkeypatch.setattr(Picture, "rgb", fails)
     with (
         VideoReader(odd("h264")[0]) as video,
-        pytest.raises(UnreadableVideo, match="frame 4 cannot be turned"),
+        pytest.raises(UnreadableVideo, match="frame 4 cannot be converted"),
     ):
         video.read([4])
 
