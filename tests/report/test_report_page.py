@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from evaluation.made_tests import made_test
 from evaluation.mixed_data import BAD, mixed_data
 from report.made_runs import HEAD, made_run
 
@@ -16,8 +17,9 @@ from kinema.evaluation.cost import count
 from kinema.evaluation.tested import open_tests
 from kinema.report import figures, markup, page
 from kinema.report.facts import about_curves
+from kinema.report.letters import NOTE
 from kinema.report.make import make_report
-from kinema.report.runs import open_runs
+from kinema.report.runs import Run, open_runs
 
 VOID = {"meta", "img", "br", "path", "use", "rect", "input", "link"}
 
@@ -261,3 +263,17 @@ def test_figures_are_never_broken_and_tiles_say_what_was_tested(text: str, data:
     assert "td.n{white-space:nowrap}" in text
     assert text.count(f"<div>{data.stem} test, 2x1 views</div>") == 2
     assert markup.by_run(["a"], {"x": ["1.5"], "y": ["long " * 9]}).count("class='n text'") == 1
+
+
+def test_labels_of_any_script_are_drawn_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    labels = ("步行", "手を振る", "wave")
+    first = made_test("跑 1", labels * 2, [*labels, *labels[::-1]], labels=labels)
+    second = made_test("跑 2", labels * 2, [*labels, *labels], labels=labels)
+    runs = [Run(test.name, None, {}, [], {}, test, (), ()) for test in (first, second)]
+    text = page.render(runs, [compare(first, second)], [])
+    assert text.count(">步行</text>") == 2  # recall, and its change
+    assert text.count(">跑 1</text>") == 1
+    assert text.count(NOTE) == 1
+    assert not recwarn.list
+    plain = made_test("run", ["a", "b"], ["a", "a"])
+    assert NOTE not in page.render([Run("run", None, {}, [], {}, plain, (), ())], [], [])

@@ -128,9 +128,11 @@ def _default_out(recognizer: str, split: str) -> Path:
 
 def _trained_on(recognizer: Recognizer, data: str, split: str) -> list[str]:
     """A warning where the card says that the tested videos were trained on."""
+    from kinema.data.manifest import data_place
+
     training = recognizer.card.get("training")
     config: dict[str, Any] = training.get("config", {}) if isinstance(training, dict) else {}
-    same = "data" in config and Path(config["data"]).resolve() == Path(data).resolve()
+    same = "data" in config and data_place(config["data"]) == data_place(data)
     if same and split in ("all", config.get("train_split")):
         return [f"split {split} holds videos that this recognizer was trained on: the figures say little about others"]
     return []

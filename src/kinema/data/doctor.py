@@ -14,6 +14,7 @@ from kinema.data.duplicates import identical, is_blank, look, near_pairs, shared
 from kinema.data.index import Entry, probe_all, remembered, times_all
 from kinema.data.manifest import Manifest, Sample, survey
 from kinema.data.report import Finding, Report, SplitSummary, count
+from kinema.data.sources import UNREACHABLE
 from kinema.data.video import VideoInfo
 
 
@@ -34,7 +35,8 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     """
     found = survey(data)
     manifest = found.manifest
-    findings = [*found.findings, *check_labels(manifest)]
+    # What cannot be reached is told with the other unreadable files below.
+    findings = [*(f for f in found.findings if f.code != UNREACHABLE), *check_labels(manifest)]
     absent = {path for f in found.findings if f.code == "no-file" for path in f.paths}
     files = [path for path in dict.fromkeys(s.path for s in manifest.samples) if path not in absent]
     broken: dict[str, str] = {}
@@ -48,6 +50,9 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     if deep:
         looks = remembered("looks", infos, manifest.source, look, workers=workers)
         broken |= {path: entry["error"] for path, entry in looks.items() if "error" in entry}
+    infos = {path: info for path, info in infos.items() if path not in broken}
+    copies, lost = identical(infos, workers)
+    broken |= lost
     if broken:
         message = f"{len(broken)} of {count(len(files), 'file')} cannot be read: replace or remove"
         lines = tuple(f"{path}: {reason}" for path, reason in sorted(broken.items()))
@@ -55,7 +60,6 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     infos = {path: info for path, info in infos.items() if path not in broken}
     times = times_all(parts_of_variable(manifest, infos), manifest.source, workers=workers)
     findings += check_files(manifest, infos, frames, times)
-    copies = identical(infos, workers)
     findings += _check_identical(manifest, copies)
     findings += _check_looks(manifest, {path: looks[path] for path in infos if path in looks}, copies)
     splits = {name: manifest.split(name).samples for name in manifest.splits} or {"all": manifest.samples}

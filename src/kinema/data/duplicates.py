@@ -29,9 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinema.data.clips import decode
-from kinema.data.index import Entry, default_workers
+from kinema.data.index import Entry, default_workers, failed
 from kinema.data.transforms import Box, cut
 from kinema.errors import UnreadableVideo
+from kinema.files import is_folder, on_behalf_of
 
 FRAMES, SIDE = 5, 12
 SAME_PICTURE, SAME_MOTION, SAME_SCENE = 0.9, 0.75, 0.85
@@ -44,9 +45,10 @@ Looks = NDArray[np.float32]
 def look(path: str) -> Entry:
     """Decodes five frames from the first to the last: {"look": their small grey pictures} or {"error": reason}."""
     try:
-        frames = decode(path, lambda n: np.linspace(0, n - 1, FRAMES).round().astype(np.int64))
+        with on_behalf_of(path):
+            frames = decode(path, lambda n: np.linspace(0, n - 1, FRAMES).round().astype(np.int64))
     except UnreadableVideo as error:
-        return {"error": error.reason}
+        return failed(error)
     small = cut(frames, Box(0, 0, frames.shape[1], frames.shape[2]), SIDE, flip=False)  # 3 T S S
     grey = np.tensordot([0.299, 0.587, 0.114], small.numpy(), 1).round().astype(np.uint8)
     return {"look": base64.b64encode(grey.tobytes()).decode("ascii")}
@@ -128,15 +130,32 @@ def _part(fine: Looks, where: NDArray[np.bool_]) -> tuple[Looks, NDArray[np.bool
     return rows, contrast < 0.5
 
 
-def identical(paths: Iterable[str], workers: int | None = None) -> list[tuple[str, ...]]:
-    """Groups of two or more paths whose files hold the same bytes (of frame folders: the same pictures in order)."""
+def identical(paths: Iterable[str], workers: int | None = None) -> tuple[list[tuple[str, ...]], dict[str, str]]:
+    """Files that hold the same bytes (of frame folders: the same pictures in order).
+
+    Args:
+        paths: of files or frame folders.
+        workers: threads; None is one per core.
+
+    Returns:
+        groups of two or more paths; and path -> reason of those that could not be read (any more).
+    """
     by_size: dict[int, list[str]] = defaultdict(list)
+    unread: dict[str, str] = {}
     for path in dict.fromkeys(paths):
-        by_size[sum(file.stat().st_size for file in _files(path))].append(path)
+        try:
+            by_size[_bytes(path)].append(path)
+        except UnreadableVideo as error:
+            unread[path] = error.reason
     same_size = [path for group in by_size.values() if len(group) > 1 for path in group]
+    digests: dict[str, str] = {}
     with ThreadPoolExecutor(workers or default_workers()) as pool:
-        digests = dict(zip(same_size, pool.map(_digest, same_size), strict=True))
-    return groups_of(digests)
+        for path, found in zip(same_size, pool.map(_attempt, same_size), strict=True):
+            if isinstance(found, UnreadableVideo):
+                unread[path] = found.reason
+            else:
+                digests[path] = found
+    return groups_of(digests), unread
 
 
 def groups_of(keys: Mapping[str, str]) -> list[tuple[str, ...]]:
@@ -156,7 +175,20 @@ def _unit(values: Looks) -> tuple[Looks, Looks]:
 
 def _files(path: str) -> list[Path]:
     place = Path(path)
-    return sorted(p for p in place.iterdir() if p.is_file()) if place.is_dir() else [place]
+    return sorted(p for p in place.iterdir() if p.is_file()) if is_folder(place) else [place]
+
+
+def _bytes(path: str) -> int:
+    with on_behalf_of(path):
+        return sum(file.stat().st_size for file in _files(path))
+
+
+def _attempt(path: str) -> str | UnreadableVideo:
+    try:
+        with on_behalf_of(path):
+            return _digest(path)
+    except UnreadableVideo as error:
+        return error
 
 
 def _digest(path: str) -> str:

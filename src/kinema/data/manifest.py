@@ -19,6 +19,7 @@ from kinema.data.labels import read_label_file
 from kinema.data.report import Finding, count
 from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS, Notes, Sample, check_paths, clean_label, read_table, walk
 from kinema.errors import KinemaError, unknown
+from kinema.files import is_folder, local_path, reach
 
 HELD_OUT = 0.2
 ABSENT = "absent, left out"  # the reason in a ledger; such a video is no failure
@@ -144,10 +145,11 @@ def survey(data: str | Path, *, check: bool = True) -> Survey:
         notes = Notes(catalogue.root, list(found.findings))
         flips = _flip_map(catalogue.root, found.labels, notes) or found.flip_map
         return _survey(str(data), found.samples, found.labels, flips, notes, absent=found.absent)
-    source = Path(data)
-    if not source.exists():
+    source = Path(local_path(os.fspath(data)))
+    if reach(source) is None:
         raise KinemaError(f"no folder or CSV at {str(source)!r}{nearest_name(source)}: correct the path")
     table = source / "manifest.csv" if source.is_dir() else source
+    reach(table)
     notes = Notes(table if table.is_file() else source)
     if table.is_file():
         samples = read_table(table, notes)
@@ -249,6 +251,18 @@ def data_name(data: str | Path) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "data"
 
 
+def data_place(data: str | Path) -> str:
+    """One spelling for all the ways to give the same source: relative, by a link, a folder or the CSV in it."""
+    try:
+        catalogue = parse_catalogue(data)
+        if catalogue is not None:
+            return f"{catalogue.name}/{catalogue.part}:{catalogue.root.resolve()}"
+        path = Path(local_path(os.fspath(data)))
+        return str((path.parent if path.name == "manifest.csv" else path).resolve())
+    except (OSError, ValueError, RuntimeError):  # nothing that can be read; RuntimeError: links in a circle
+        return os.fspath(data)
+
+
 def require_trainable(manifest: Manifest) -> None:
     """Refuses a manifest from which no classifier can be trained.
 
@@ -315,7 +329,10 @@ def read_flip_map(file: Path, labels: Iterable[str]) -> dict[str, str]:
 def nearest_name(path: Path) -> str:
     """`, did you mean …` for a path that does not exist, or nothing."""
     folder = path.parent
-    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    try:
+        names = [p.name for p in folder.iterdir()] if is_folder(folder) else []
+    except OSError:  # an offer is all that is lost
+        names = []
     near = get_close_matches(path.name, names, n=1)
     return f", did you mean {str(folder / near[0])!r}" if near else ""
 

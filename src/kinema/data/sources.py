@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kinema.data.report import Finding, count
-from kinema.data.video import is_video
+from kinema.data.video import SUFFIXES, is_video
 from kinema.errors import KinemaError, unknown
+from kinema.files import is_folder, local_path, look_up, reason
 
+UNREACHABLE = "unreachable"  # code of a finding: paths of which the system does not tell whether they exist
 FLIP_MAP, LABELS, ABSENTEES = "flip_map.json", "labels.txt", "absent.csv"  # what may lie beside the videos
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 
@@ -137,6 +139,10 @@ def _read_row(row: list[str], header: list[str], root: Path) -> Sample:
     path, label = cells["path"], clean_label(cells["label"])
     if not path.strip():
         raise _BadRowError("empty-path", "the path is empty: fill it in or remove the row")
+    try:
+        path = local_path(path)
+    except KinemaError as error:
+        raise _BadRowError("address", str(error)) from error
     if not label:
         raise _BadRowError("empty-label", "the label is empty: fill it in or remove the row")
     start, end = (_seconds(column, cells.get(column, "").strip()) for column in ("start", "end"))
@@ -156,8 +162,22 @@ def _seconds(column: str, text: str) -> float | None:
 
 
 def check_paths(samples: list[Sample], table: Path, notes: Notes) -> None:
-    """Notes the paths of a CSV that do not exist."""
-    missing = tuple(dict.fromkeys(s.path for s in samples if not Path(s.path).exists()))
+    """Notes the paths of a CSV that do not exist; those that cannot be reached stay videos, which cannot be read."""
+    absent: list[str] = []
+    hidden: dict[str, str] = {}
+    for path in dict.fromkeys(s.path for s in samples):
+        try:
+            if look_up(path) is None:
+                absent.append(path)
+        except (OSError, ValueError) as error:
+            hidden[path] = reason(error)
+    if hidden:
+        first, why = next(iter(hidden.items()))
+        message = f"{table}: {count(len(hidden), 'path')} cannot be reached and will count as unreadable (the first is "
+        message += f"{first}: {why})"
+        lines = tuple(f"{path}: {why}" for path, why in hidden.items())
+        notes.findings.append(Finding("warning", UNREACHABLE, message, lines))
+    missing = tuple(absent)
     if missing:
         named = ", ".join(repr(path) for path in missing[:3])
         message = f"{table}: {len(missing)} of {len({s.path for s in samples})} paths do not exist ({named}"
@@ -171,13 +191,13 @@ def walk(root: Path, notes: Notes) -> list[Sample]:
     Raises:
         KinemaError: no video in any of them.
     """
-    folders, loose = _children(root)
-    splits = [f for f in folders if f.name.lower() in SPLITS and any(not is_video(c) for c in _children(f)[0])]
+    folders, loose = _children(root, notes)
+    splits = [f for f in folders if f.name.lower() in SPLITS and any(not _may_be_video(c) for c in _children(f)[0])]
     ignored = list(loose)
     samples: list[Sample] = []
     if splits:
         for split in folders:
-            classes, files = _children(split)
+            classes, files = _children(split, notes)
             ignored += files
             for folder in classes:
                 samples += _class_folder(folder, split.name, notes, ignored)
@@ -190,18 +210,44 @@ def walk(root: Path, notes: Notes) -> list[Sample]:
     return samples
 
 
-def _children(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Sub-folders and files, sorted; hidden ones (`.DS_Store`, `._a.mp4`) and a disk's own `lost+found` are no data."""
-    visible = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name != "lost+found")
-    return [p for p in visible if p.is_dir()], [p for p in visible if not p.is_dir()]
+def _children(folder: Path, notes: Notes | None = None) -> tuple[list[Path], list[Path]]:
+    """Sub-folders and files, sorted; hidden ones (`.DS_Store`, `._a.mp4`) and a disk's own `lost+found` are no data.
+
+    A folder that cannot be listed is an error for `notes`: nobody can tell how many videos it holds.
+    """
+    try:
+        visible = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name != "lost+found")
+    except OSError as error:
+        if notes is not None:
+            notes.findings.append(Finding("error", "unlistable", f"{folder}: {reason(error)}", (str(folder),)))
+        visible = []
+    folders = dict.fromkeys(p for p in visible if is_folder(p))
+    return list(folders), [p for p in visible if p not in folders]
+
+
+def _may_be_video(path: Path) -> bool:
+    """Whether a path looks like a video; True where it cannot be looked at: it is then a video that cannot be read."""
+    try:
+        if is_folder(path):
+            next(path.iterdir(), None)
+        elif path.suffix.lower() not in SUFFIXES:
+            look_up(path)
+        else:
+            return True
+        return is_video(path)
+    except OSError:
+        return True
 
 
 def _class_folder(folder: Path, split: str | None, notes: Notes, ignored: list[Path]) -> list[Sample]:
     samples = []
     nested = []
-    folders, files = _children(folder)
+    before = len(notes.findings)
+    folders, files = _children(folder, notes)
+    if len(notes.findings) > before:  # what is in it is not known
+        return []
     for child in sorted([*folders, *files]):
-        if is_video(child):
+        if _may_be_video(child):
             samples.append(Sample(str(child), clean_label(folder.name), split))
         elif child in folders and any(is_video(p) for p in child.iterdir()):
             nested.append(str(child))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from math import inf
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from kinema.data.loading.limits import ReadLimits
+from kinema.data.manifest import data_place
 from kinema.data.photometric import Photometric
 from kinema.data.transforms import Augment
 from kinema.errors import KinemaError, unknown
@@ -210,13 +212,30 @@ def completed(old: dict[str, Any]) -> dict[str, Any]:
     return {**defaults, **old, **groups}
 
 
+def _same_path(first: str | None, second: str | None) -> bool:
+    """Whether two texts are one path, spelt in another way; such as are no paths are the same where they are equal."""
+    if first is None or second is None or first == second:
+        return first == second
+    try:
+        return Path(first).exists() and Path(first).resolve() == Path(second).resolve()
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle, in Python 3.11 and 3.12
+        return False
+
+
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """The dotted names of the fields, but for the free ones, in which two configurations differ."""
+    """The dotted names of the fields, but for the free ones, in which two configurations differ.
+
+    The same data or weights by another path (relative, absolute, by a symbolic link) are no difference.
+    """
     found = []
     for key in sorted(set(old) | set(new)):
         if not prefix and key in FREE:
             continue
         a, b = old.get(key), new.get(key)
+        if not prefix and key == "weights" and _same_path(a, b):
+            continue
+        if not prefix and key == "data" and data_place(str(a)) == data_place(str(b)):
+            continue
         if isinstance(a, dict) and isinstance(b, dict):
             found += differences(a, b, f"{prefix}{key}.")
         elif a != b:

@@ -1,7 +1,8 @@
 """`train`: from a configuration to a run folder with a recognizer in it.
 
-A run folder holds `config.yaml`, `metrics.csv`, `checkpoints/`, what its logger writes (`tensorboard/`), where videos
-could not be read or are absent `training-ledger.csv`, and at the end `recognizer/`.
+A run folder holds `config.yaml`, `videos.parquet` (what it trains on), `metrics.csv`, `checkpoints/`, what its logger
+writes (`tensorboard/`), where videos could not be read or are absent `training-ledger.csv`, and at the end
+`recognizer/`.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from kinema.cores import denormals_as_zero, room_for_readers
 from kinema.data.manifest import Manifest, data_name, read_manifest, require_trainable
 from kinema.data.report import count
 from kinema.errors import KinemaError, RunError
-from kinema.files import FULL, LOCK, clear_parts, held, replace_file
+from kinema.files import FULL, LOCK, clear_parts, held, reason, replace_file
 from kinema.models import VideoModel, create_model
 from kinema.processes import Place, place, together
-from kinema.recognizer import Recognizer
+from kinema.recognizer import CARD, Recognizer
 from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, begun, done, newest
 from kinema.training.config import TrainConfig, completed, differences
 from kinema.training.loading import fingerprint, train_loader, val_loader
@@ -39,6 +40,7 @@ from kinema.training.report import LEDGER, Report, read_metrics
 from kinema.training.schedule import unreached
 from kinema.training.start import start
 from kinema.training.twins import doubts
+from kinema.training.videos import difference, is_proof, listed, read_videos, write_videos
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -76,7 +78,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
         _require_run_folder(out)
     with held(out) if here.first else nullcontext():
         if here.first:
-            _open_folder(out, config)
+            _open_folder(out, config, learned)
         if (out / "recognizer" / "card.json").is_file():
             say(f"{out}: this run is finished; to train anew, give another --out")
             return out
@@ -111,8 +113,8 @@ def _require_run_folder(out: Path) -> None:
         raise KinemaError(f"{out}: exists and is not a run folder; give another --out")
 
 
-def _open_folder(out: Path, config: TrainConfig) -> None:
-    """Makes the folder this run's own; raises `KinemaError` when it is another run's."""
+def _open_folder(out: Path, config: TrainConfig, learned: Manifest) -> None:
+    """Makes the folder this run's own; raises `KinemaError` when it is another run's or the videos are others."""
     for folder in (out, out / "checkpoints", out / "recognizer"):
         clear_parts(folder)
     path = out / "config.yaml"
@@ -124,15 +126,48 @@ def _open_folder(out: Path, config: TrainConfig) -> None:
         if not isinstance(old, dict):
             raise KinemaError(f"{path}: holds no fields; restore it, or give another --out")
         changed = differences(completed(old), config.to_dict())
-        if changed and (begun(out / "checkpoints") or (out / "recognizer").exists()):
+        has_begun = begun(out / "checkpoints") or (out / "recognizer").exists()
+        if has_begun and changed in ([], ["data"]):
+            _require_same_videos(out, config, learned, moved=changed == ["data"])
+            return
+        if has_begun:
             mend = "give another --out"
             if changed == ["epochs"] and (out / "recognizer").exists():
                 mend += f", and --weights {out} to start from what it learned: its own schedule has ended"
             raise KinemaError(f"{out}: holds another run, which differs in {', '.join(changed)}; {mend}")
-        if not changed:
-            return
     text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
     replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_videos(out, listed(learned))
+
+
+def _require_same_videos(out: Path, config: TrainConfig, learned: Manifest, *, moved: bool) -> None:
+    """Refuses to go on with other videos than those that the run began with.
+
+    Args:
+        out: the run folder.
+        config: of the command.
+        learned: the training split, as it is now.
+        moved: the data are given by another path than at the beginning.
+
+    Raises:
+        KinemaError: what differs, or that it cannot be known.
+    """
+    if not moved and (out / "recognizer" / CARD).is_file():
+        return
+    before = read_videos(out)
+    if before is None:
+        if moved:
+            raise KinemaError(f"{out}: holds another run, which differs in data; give another --out")
+        return
+    now = listed(learned)
+    what = difference(before, now)
+    if what is None and moved and not is_proof(before, now):
+        what = "none of them can be read to compare it"
+    if what is not None:
+        raise KinemaError(
+            f"{config.data}: the videos or labels of the split {config.train_split!r} have changed since the run in "
+            f"{out} began ({what}); restore them, or give another --out"
+        )
 
 
 def _summary(
@@ -234,7 +269,7 @@ def _in_one_sentence(out: Path) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         raise RunError(
-            f"{out}: cannot be written ({error.strerror}); free space, and the same command goes on from its newest "
+            f"{out}: cannot be written ({reason(error)}); free space, and the same command goes on from its newest "
             "checkpoint"
         ) from error
 
