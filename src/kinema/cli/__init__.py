@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kinema import __version__
-from kinema.errors import KinemaError, unknown
+from kinema.errors import KinemaError, KinemaWarning, unknown
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -54,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in words
     words = [w for w in words if w != "--debug"]
     try:
-        return _dispatch(words)
+        with _notes():
+            return _dispatch(words)
     except KinemaError as error:
         if debug:
             raise
@@ -75,6 +79,24 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("kinema: interrupted", file=sys.stderr)
         return 130
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Prints a `KinemaWarning` as one line on stderr, without the place in the source that Python adds."""
+    plain = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if issubclass(category, KinemaWarning):
+            _complain(f"note: {message}")
+        else:
+            plain(message, category, *place)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = plain
 
 
 def _complain(sentence: str) -> None:
