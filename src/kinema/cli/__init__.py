@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO
 
 from kinema import __version__
 from kinema.errors import KinemaError, KinemaWarning, unknown
@@ -86,11 +86,14 @@ def _notes() -> Iterator[None]:
     """Prints a `KinemaWarning` as one line on stderr, without the place in the source that Python adds."""
     plain = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:  # fmt: skip
         if issubclass(category, KinemaWarning):
             _complain(f"note: {message}")
         else:
-            plain(message, category, *place)
+            plain(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
     try:

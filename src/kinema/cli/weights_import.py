@@ -38,6 +38,8 @@ def run(args: Namespace) -> None:
         labels = read_label_file(existing(args.labels, "file of labels"))
     if args.out is not None and labels is None:
         raise KinemaError("--out needs --labels FILE: a recognizer must know what its outputs are called")
+    if "num_classes" in args.options:
+        raise KinemaError("--options.num_classes cannot be given: give --labels or --classes")
     tensors = read_tensors(args.file)
     classes = len(labels) if labels else args.classes or 400
     found = implied(args.model, args.options, tensors, args.file)

@@ -112,7 +112,7 @@ def r3d(
     `shortcut="A"`, r(2+1)d with `middle="convolution"`, the wide one `r3d_50` with `width=2, expansion=2`. r(2+1)d
     of PyTorchVideo is `r2plus1d_50` with `expansion=4, stem_frames=1, max_pool=False, middle="inner",
     order="time_first", time_strides=(1, 1, 2, 2), space_strides=(2, 2, 2, 2)`, that of VMZ with depth 34 has
-    `middle="convolution", max_pool=False, eps=1e-3`. `kinema weights import` chooses these by itself.
+    `middle="vmz", max_pool=False, eps=1e-3`. `kinema weights import` chooses these by itself.
 
     Args:
         depth: fixed by the name.
@@ -127,8 +127,9 @@ def r3d(
         stem_frames: temporal size of the first kernel; 3, with 3x7x7, gives the paper's GFLOPs.
         max_pool: of the stem. The SRTG authors' released code has none, their published GFLOPs have it.
         middle: channels between the factors of (2+1)D: `block`, from the block's input and output for all its
-            convolutions (the SRTG authors); `convolution`, from each convolution's own, the stem's too; `inner`, as
-            many as the convolution has outputs, and the stem is one convolution (PyTorchVideo).
+            convolutions (the SRTG authors); `convolution`, from each convolution's own, the stem's too; `vmz`, the
+            same but for the stem's; `inner`, as many as the convolution has outputs, and the stem is one convolution
+            (PyTorchVideo).
         order: of the factors of (2+1)D: `space_first` or `time_first`.
         time_strides: of the first block of each of the four stages, 1 or 2.
         space_strides: of the first block of each of the four stages, 1 or 2.
@@ -189,8 +190,8 @@ def srtg(
         stem_frames: temporal size of the first kernel; 3, with 3x7x7, gives the paper's GFLOPs.
         max_pool: of the stem; False for the authors' released weights, their published GFLOPs have it.
         middle: channels between the factors of (2+1)D: `block`, from the block's input and output for all its
-            convolutions (the authors); `convolution`, from each convolution's own, the stem's too; `inner`, as many as
-            the convolution has outputs, and the stem is one convolution.
+            convolutions (the authors); `convolution`, from each convolution's own, the stem's too; `vmz`, the same
+            but for the stem's; `inner`, as many as the convolution has outputs, and the stem is one convolution.
     """
 
     def recursion(channels: int) -> nn.Module:

@@ -14,7 +14,7 @@ from kinema.ops.convolution import Conv3d
 from kinema.ops.time_conv import TimeConv3d
 
 Shortcut = Literal["A", "B"]
-Middle = Literal["block", "convolution", "inner"]
+Middle = Literal["block", "convolution", "vmz", "inner"]
 Order = Literal["space_first", "time_first"]
 Stride = tuple[int, int]  # of time, of space
 Placement = Literal["start", "top", "mid", "end", "res", "final"]
@@ -185,7 +185,7 @@ class BasicBlock(Block):
         middle = planes if design.middle == "inner" else middle_channels(channels, planes)
         self.conv1 = design.convolution(channels, planes, middle, stride)
         self.bn1 = nn.BatchNorm3d(planes)
-        if design.middle == "convolution":
+        if design.middle in ("convolution", "vmz"):
             middle = middle_channels(planes, planes)
         self.conv2 = design.convolution(planes, planes, middle)
         self.bn2 = nn.BatchNorm3d(planes)
@@ -208,7 +208,7 @@ class Bottleneck(Block):
         super().__init__(channels, inner, out_channels, stride, design)
         if design.middle == "inner":
             middle = inner
-        elif design.middle == "convolution":
+        elif design.middle in ("convolution", "vmz"):
             middle = middle_channels(inner, inner)
         else:
             middle = middle_channels(channels, planes) * design.widening

@@ -80,7 +80,7 @@ class Release:
 
         Args:
             classes: outputs in place of the release's own.
-            found: what its file implies; taken over.
+            found: what its file implies; its options are taken over.
 
         Raises:
             KinemaError: the file contradicts what is known of the release.
@@ -89,7 +89,8 @@ class Release:
         frames = {"frames": self.clip["frames"]} if "frames" in self.clip else {}
         options = found.complete({**frames, **self.options})
         model = create_model(self.model, **{**options, "num_classes": classes or self.classes})
-        return model, found.spec(model, self.clip)
+        # The clips of a release are known; a format only knows those of most of its files.
+        return model, ClipSpec.from_dict({**model.clip_spec.to_dict(), **self.clip})
 
     def local(self) -> Path | None:
         """The file, if it is installed or has been fetched."""

@@ -93,16 +93,20 @@ def _middle(file: File) -> Middle | None:
     if len({*spatial[:2], *temporal[:2]}) == 1:
         return "inner"
     planes = temporal[0]
-    return "convolution" if spatial[0] == middle_channels(planes, planes) else "block"
+    if spatial[0] != middle_channels(planes, planes):
+        return "block"
+    stem = file.places.get("stem.conv.temporal.weight", ())
+    own = len(stem) == 5 and stem[1] == middle_channels(3, stem[0], stem[2], 7)
+    return "convolution" if own else "vmz"
 
 
 def _torchvisions(file: File) -> Values:
     """The SRTG authors' code and VMZ both follow torchvision's names; the channels between factors tell them apart."""
-    return {"max_pool": False} | ({"eps": 1e-3} if _middle(file) == "convolution" else {})
+    return {"max_pool": False} | ({"eps": 1e-3} if _middle(file) == "vmz" else {})
 
 
 def _other_pool(file: File) -> str | None:
-    if _middle(file) == "convolution" and file.preset["depth"] >= 50:
+    if _middle(file) == "vmz" and file.preset["depth"] >= 50:
         return "the stem of VMZ's R(2+1)D-152 pools space only, for which the network has no option"
     return None
 
