@@ -43,10 +43,9 @@ def test_what_is_saved_is_what_is_loaded(recognizer: Recognizer, video: Path, tm
         assert again.card["metrics"] == {"top1": 0.5}
         assert again.predict(video) == recognizer.predict(video)
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    assert card["architecture"] == {
-        "name": "stm_r18",
-        "options": {"num_classes": 3, "width": 0.125, "frames": 4, "dropout": 0.3},
-    }
+    assert card["architecture"]["name"] == "stm_r18"
+    assert card["architecture"]["options"].items() >= OPTIONS.items()
+    assert card["format"] == 2
     assert card["versions"]["torch"] == torch.__version__
 
 
@@ -162,7 +161,7 @@ def test_a_damaged_card_is_named_with_the_mend(
     sentence = str(caught.value)
     assert sentence.startswith(f"{folder / 'card.json'}: ")
     assert what in sentence
-    assert sentence.endswith("save the recognizer anew")
+    assert sentence.endswith("save the recognizer again")
     assert "\n" not in sentence
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -182,6 +183,11 @@ def test_runs_that_cannot_be_compared_stand_beside_each_other(runs: list[Path], 
 
 
 def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path) -> None:
+    whole = json.loads((runs[0] / "recognizer" / "card.json").read_text(encoding="utf-8"))
+
+    def card(**changes: object) -> str:
+        return json.dumps({**whole, **changes})
+
     (tmp_path / "empty").mkdir()
     for places, sentence in (
         ([tmp_path / "nowhere"], "no such run or test"),
@@ -203,10 +209,11 @@ def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path)
         ("metrics.csv", f"{HEAD}\n,1,1,1,1,1,1,1,1\n", "not the curves"),
         ("metrics.csv", f"{HEAD}\n1,1,1,1,1,1,1,1,1,1\n", "not the curves"),
         ("recognizer/card.json", "{", "not a readable card"),
-        ("recognizer/card.json", '{"clip": 3}', "card.json: 'clip' is not what a card holds there; save"),
-        ("recognizer/card.json", '{"training": 3}', "'training' is not what"),
-        ("recognizer/card.json", '{"training": {"coverage": {"read": 3}}}', "'training.coverage.expected' is not what"),
-        ("recognizer/card.json", '{"architecture": {"options": {}}}', "'architecture.name' is not what"),
+        ("recognizer/card.json", card(clip=3), "card.json: 'clip' must be an object"),
+        ("recognizer/card.json", card(training=3), "'training' is not what a card holds there"),
+        ("recognizer/card.json", card(training={"coverage": {"read": 3}}), "'training.coverage.expected' is not what"),
+        ("recognizer/card.json", card(architecture={"options": {}}), "'architecture' must hold the network's name"),
+        ("recognizer/card.json", card(format=3), "'format' is 3"),
         ("training-ledger.csv", "video,reason\na,b\n", "training-ledger.csv: not the ledger of a training .* restore"),
         ("training-ledger.csv", "path,error\na\n", "not the ledger"),
         ("training-ledger.csv", "", "not the ledger"),

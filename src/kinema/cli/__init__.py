@@ -9,11 +9,14 @@ import io
 import os
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from kinema import __version__
-from kinema.errors import KinemaError, RunError, unknown
+from kinema.errors import KinemaError, KinemaWarning, RunError, unknown
 from kinema.files import describe
 
 if TYPE_CHECKING:
@@ -57,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in words
     words = [w for w in words if w != "--debug"]
     try:
-        return _dispatch(words)
+        with _notes():
+            return _dispatch(words)
     except KinemaError as error:
         if debug:
             raise
@@ -90,6 +94,27 @@ def _print_any_name() -> None:
 def _command(words: list[str]) -> list[str]:
     """The words at the beginning that name a command."""
     return next((words[:n] for n in (2, 1) if " ".join(words[:n]) in COMMANDS), [])
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Prints a `KinemaWarning` as one line on stderr, without the place in the source that Python adds."""
+    plain = warnings.showwarning
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:  # fmt: skip
+        if issubclass(category, KinemaWarning):
+            _complain(f"note: {message}")
+        else:
+            plain(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = plain
 
 
 def _complain(sentence: str) -> None:

@@ -1,7 +1,8 @@
 """`train`: from a configuration to a run folder with a recognizer in it.
 
-A run folder holds `config.yaml`, `videos.parquet` (what it trains on), `metrics.csv`, `checkpoints/`, what its logger
-writes (`tensorboard/`), where videos could not be read or are absent `training-ledger.csv`, and at the end
+A run folder holds `config.yaml`, `network.json` (every option of the network), `videos.parquet` (what it trains on),
+`metrics.csv`, `checkpoints/`, what its logger writes (`tensorboard/`), where videos could not be read or are absent
+`training-ledger.csv`, and at the end
 `recognizer/`.
 """
 
@@ -27,7 +28,7 @@ from kinema.data.manifest import Manifest, data_name, read_manifest, require_tra
 from kinema.data.report import count
 from kinema.errors import KinemaError, RunError
 from kinema.files import FULL, LOCK, clear_parts, held, reason, replace_file
-from kinema.models import VideoModel, create_model
+from kinema.models import VideoModel
 from kinema.processes import Place, place, together
 from kinema.recognizer import CARD, Recognizer
 from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, begun, done, newest
@@ -36,6 +37,7 @@ from kinema.training.loading import fingerprint, train_loader, val_loader
 from kinema.training.loggers import logger
 from kinema.training.module import Training
 from kinema.training.multigrid import describe
+from kinema.training.network import build, keep
 from kinema.training.report import LEDGER, Report, read_metrics
 from kinema.training.schedule import unreached
 from kinema.training.start import start
@@ -72,13 +74,14 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     learned = _split(manifest, config, "train_split")
     require_trainable(learned)
     checked = None if config.val_split is None else _split(manifest, config, "val_split")
-    model, spec, remarks = _network(config, learned.labels)
     out = run_folder(config)
+    model, spec, remarks = _network(config, out, learned.labels)
     if here.first:
         _require_run_folder(out)
     with held(out) if here.first else nullcontext():
         if here.first:
             _open_folder(out, config, learned)
+            keep(out, model, spec)
         if (out / "recognizer" / "card.json").is_file():
             say(f"{out}: this run is finished; to train anew, give another --out")
             return out
@@ -97,12 +100,9 @@ def _split(manifest: Manifest, config: TrainConfig, field: str) -> Manifest:
     return manifest.split(name)
 
 
-def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[VideoModel, ClipSpec, list[str]]:
-    torch.manual_seed(config.seed)
-    frames = {"frames": config.clip["frames"]} if "frames" in config.clip else {}
-    model = create_model(config.model, num_classes=len(labels), **frames, **config.options)
-    spec = ClipSpec.from_dict({**model.clip_spec.to_dict(), **config.clip})
-    return model, spec, [] if config.weights is None else start(model, config, labels)
+def _network(config: TrainConfig, out: Path, labels: tuple[str, ...]) -> tuple[VideoModel, ClipSpec, list[str]]:
+    model, spec, remarks = build(config, out, len(labels))
+    return model, spec, remarks if config.weights is None else [*remarks, *start(model, config, labels)]
 
 
 def _require_run_folder(out: Path) -> None:
