@@ -16,6 +16,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_device, add_json, add_recognizer, device
 from kinema.cli.output import print_table, progress_bar
+from kinema.data.clutter import is_clutter
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.evaluation.naming import printable
 
@@ -97,7 +98,7 @@ def find_videos(inputs: Sequence[str]) -> list[str]:
                 matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
             except ValueError as error:  # such as `**.mp4`
                 raise KinemaError(f"{text}: not a pattern ({error}); write it like 'clips/**/*.mp4'") from error
-            visible = [m for m in matches if all(not p.startswith(".") or p in path.parts for p in m.parts)]
+            visible = [m for m in matches if all(p in path.parts or not is_clutter(p) for p in m.parts)]
             videos = [video for match in visible for video in _search(match, set())]
             if not videos:
                 raise KinemaError(f"{text}: no video matches this pattern; check it, and quote it")
@@ -116,7 +117,7 @@ def _search(path: Path, seen: set[Path]) -> list[Path]:
     if path.resolve() in seen:  # a link to a folder above
         return []
     seen.add(path.resolve())
-    children = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+    children = sorted(p for p in path.iterdir() if not is_clutter(p.name))
     found = [video for child in children for video in _search(child, seen)]
     return found or ([path] if is_video(path) else [])
 

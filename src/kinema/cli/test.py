@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kinema.processes import Place
     from kinema.recognizer import Recognizer
 
-SHOWN = 5  # failed files that a person sees; the ledger holds all
+SHOWN = 20  # failed files that a person sees; the ledger holds all
 _DEFAULT_SPLITS = ("test", "testing", "val", "valid", "validation")
 
 
@@ -82,6 +82,8 @@ def _run(args: Namespace, here: Place) -> None:
         require_free(out, test, overwrite=args.overwrite)
         for remark in [*manifest.remarks, *_trained_on(recognizer, args.data, split)]:
             print(f"note: {printable(remark)}", file=sys.stderr)
+        for line in _label_remarks(recognizer, manifest, tested, split):
+            print(printable(line), file=sys.stderr)
     with progress_bar("testing videos") if here.first else nullcontext() as progress:
         result = evaluate(
             recognizer, tested, views=views, workers=args.workers, batch=args.batch,
@@ -137,6 +139,22 @@ def _trained_on(recognizer: Recognizer, data: str, split: str) -> list[str]:
     if same and split in ("all", config.get("train_split")):
         return [f"split {split} holds videos that this recognizer was trained on: the figures say little about others"]
     return []
+
+
+def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest, split: str) -> list[str]:
+    """Labels that the recognizer, or where its card does not tell, the data's own training split has never shown."""
+    from kinema.data.checks import UNTRAINED, label_remarks, training_split
+
+    training = recognizer.card.get("training")
+    untrained = training.get(UNTRAINED) if isinstance(training, dict) else None
+    own = training_split(manifest)
+    if isinstance(untrained, list):
+        trained = set(recognizer.labels).difference(untrained)
+    elif own is not None and own != split:
+        trained = {sample.label for sample in manifest.split(own).samples}
+    else:
+        return []
+    return label_remarks(trained, {split: {sample.label for sample in tested.samples}})
 
 
 def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:

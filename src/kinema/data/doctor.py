@@ -65,6 +65,8 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
         held_out=manifest.held_out,
         looked=deep,
         files=len(files),
+        labels=manifest.labels,
+        order=manifest.order,
     )
 
 

@@ -22,6 +22,7 @@ import yaml
 
 from kinema.clip_spec import ClipSpec
 from kinema.cores import denormals_as_zero, room_for_readers
+from kinema.data.checks import UNTRAINED, label_remarks
 from kinema.data.manifest import Manifest, data_name, read_manifest, require_trainable
 from kinema.data.report import count
 from kinema.errors import KinemaError, RunError
@@ -70,7 +71,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     learned = _split(manifest, config, "train_split")
     require_trainable(learned)
     checked = None if config.val_split is None else _split(manifest, config, "val_split")
-    model, spec, remarks = _network(config, learned.labels)
+    model, spec, remarks = _network(config, learned)
     out = run_folder(config)
     if here.first:
         _require_run_folder(out)
@@ -95,12 +96,12 @@ def _split(manifest: Manifest, config: TrainConfig, field: str) -> Manifest:
     return manifest.split(name)
 
 
-def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[VideoModel, ClipSpec, list[str]]:
+def _network(config: TrainConfig, learned: Manifest) -> tuple[VideoModel, ClipSpec, list[str]]:
     torch.manual_seed(config.seed)
     frames = {"frames": config.clip["frames"]} if "frames" in config.clip else {}
-    model = create_model(config.model, num_classes=len(labels), **frames, **config.options)
+    model = create_model(config.model, num_classes=len(learned.labels), **frames, **config.options)
     spec = ClipSpec.from_dict({**model.clip_spec.to_dict(), **config.clip})
-    return model, spec, [] if config.weights is None else start(model, config, labels)
+    return model, spec, [] if config.weights is None else start(model, config, learned.labels, learned.order)
 
 
 def _require_run_folder(out: Path) -> None:
@@ -144,6 +145,10 @@ def _summary(
         *remarks,
         *(f"note: {remark}" for remark in unreached(config.optim, config.epochs)),
         *manifest.remarks,
+        *label_remarks(
+            {sample.label for sample in learned.samples},
+            {s: {v.label for v in manifest.split(s).samples} for s in manifest.splits if s != config.train_split},
+        ),
     ]
     return "\n".join(lines)
 
@@ -293,9 +298,11 @@ def _save(
                 f"{config.data}: no video of the split {config.train_split!r} could be read; see {out / LEDGER}"
             )
     rows = read_metrics(out / "metrics.csv")
+    trained = {sample.label for sample in learned.samples if sample.path not in module.failures}
     card = {
         "training": {
             "config": config.to_dict(),
+            UNTRAINED: [label for label in learned.labels if label not in trained],
             "coverage": {
                 "expected": expected,
                 "read": expected - failed,
