@@ -82,7 +82,7 @@ def _run(args: Namespace, here: Place) -> None:
         require_free(out, test, overwrite=args.overwrite)
         for remark in [*manifest.remarks, *_trained_on(recognizer, args.data, split)]:
             print(f"note: {printable(remark)}", file=sys.stderr)
-        for line in _label_remarks(recognizer, manifest, tested, split):
+        for line in _label_remarks(recognizer, manifest, tested, args.data, split):
             print(printable(line), file=sys.stderr)
     with progress_bar("testing videos") if here.first else nullcontext() as progress:
         result = evaluate(
@@ -133,16 +133,24 @@ def _default_out(recognizer: str, split: str) -> Path:
 
 def _trained_on(recognizer: Recognizer, data: str, split: str) -> list[str]:
     """A warning where the card says that the tested videos were trained on."""
-    training = recognizer.card.get("training")
-    config: dict[str, Any] = training.get("config", {}) if isinstance(training, dict) else {}
-    same = "data" in config and Path(config["data"]).resolve() == Path(data).resolve()
-    if same and split in ("all", config.get("train_split")):
+    if _is_of(recognizer, data) and split in ("all", _config(recognizer).get("train_split")):
         return [f"split {split} holds videos that this recognizer was trained on: the figures say little about others"]
     return []
 
 
-def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest, split: str) -> list[str]:
-    """Labels that the recognizer, or where its card does not tell, the data's own training split has never shown."""
+def _config(recognizer: Recognizer) -> dict[str, Any]:
+    training = recognizer.card.get("training")
+    return training.get("config", {}) if isinstance(training, dict) else {}
+
+
+def _is_of(recognizer: Recognizer, data: str) -> bool:
+    """Whether a recognizer was trained on these data."""
+    config = _config(recognizer)
+    return "data" in config and Path(config["data"]).resolve() == Path(data).resolve()
+
+
+def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest, data: str, split: str) -> list[str]:
+    """Labels of which the recognizer has seen no video, as far as its card tells or the data that it was trained on."""
     from kinema.data.checks import UNTRAINED, label_remarks, training_split
 
     training = recognizer.card.get("training")
@@ -150,7 +158,7 @@ def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest,
     own = training_split(manifest)
     if isinstance(untrained, list):
         trained = set(recognizer.labels).difference(untrained)
-    elif own is not None and own != split:
+    elif own is not None and own != split and _is_of(recognizer, data):
         trained = {sample.label for sample in manifest.split(own).samples}
     else:
         return []

@@ -11,6 +11,7 @@ import numpy as np
 
 from kinema.data.checks import Infos, check_files, check_labels
 from kinema.data.duplicates import identical, is_blank, look, near_pairs, shared_scenes, stack_looks
+from kinema.data.frame_checks import check_frame_folders
 from kinema.data.index import Entry, probe_all, remembered
 from kinema.data.manifest import Manifest, Sample, survey
 from kinema.data.report import Finding, Report, SplitSummary, count
@@ -54,6 +55,7 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
         findings.append(Finding("error", "unreadable", message, lines))
     infos = {path: info for path, info in infos.items() if path not in broken}
     findings += check_files(manifest, infos, frames)
+    findings += check_frame_folders(infos)
     copies = identical(infos, workers)
     findings += _check_identical(manifest, copies)
     findings += _check_looks(manifest, {path: looks[path] for path in infos if path in looks}, copies)

@@ -24,7 +24,7 @@ from kinema.files import cache_folder
 
 log = logging.getLogger(__name__)
 
-_FORMAT = f"1 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
+_FORMAT = f"2 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
 Entry = dict[str, Any]
 
 

@@ -112,9 +112,10 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
 
     `labels.txt` beside a CSV or in a folder, one label per line, gives the order of the labels, and may name labels
     that have no video; without it they are sorted, by number where they are numbers (see `label_order.ordered`).
-    `flip_map.json` there ({"step left": "step right"}) says which labels a mirrored clip swaps. `absent.csv` there, with the columns path and split, names videos that belong to the data set
-    and are not in it: tests and trainings count them as absent. Where no split is named, a fifth of the videos of every
-    class, chosen by a hash of their relative paths, becomes `test`.
+    `flip_map.json` there ({"step left": "step right"}) says which labels a mirrored clip swaps. `absent.csv` there,
+    with the columns path and split, names videos that belong to the data set and are not in it: tests and trainings
+    count them as absent. Where no split is named, a fifth of the videos of every class, chosen by a hash of their
+    relative paths, becomes `test`.
 
     Args:
         data: the folder, CSV or catalogue.

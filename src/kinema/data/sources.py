@@ -154,8 +154,9 @@ def check_paths(samples: list[Sample], table: Path, notes: Notes) -> None:
     missing = tuple(dict.fromkeys(s.path for s in samples if not Path(s.path).exists()))
     if missing:
         named = ", ".join(repr(path) for path in missing[:3])
-        odd = doubt(missing[0])
-        odd = f"; the first is {odd}" if odd else nearest_name(Path(missing[0]))
+        first = Path(missing[0])
+        odd = doubt(str(first.relative_to(table.parent) if first.is_relative_to(table.parent) else first))
+        odd = f"; the first is {odd}" if odd else nearest_name(first)
         message = f"{table}: {len(missing)} of {len({s.path for s in samples})} paths do not exist ({named}"
         message += f"{', …' if missing[3:] else ''}){odd}: correct them, they are relative to {table.parent}"
         notes.findings.append(Finding("error", "no-file", message, missing))
