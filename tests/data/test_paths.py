@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from kinema.cli.predict import find_videos
 from kinema.data.manifest import read_manifest
-from kinema.errors import KinemaError
+from kinema.data.video import open_video
+from kinema.errors import KinemaError, UnreadableVideo
 
 there = {
     "a.mp4 ": "a.mp4",
@@ -70,3 +72,13 @@ def test_two_spellings_of_one_file_are_one_video(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("path,label\na.mp4,x\na.mp4 ,x\n")
     with pytest.raises(KinemaError, match="line 3: repeats line 2"):
         read_manifest(tmp_path / "data.csv")
+
+
+def test_a_test_and_a_prediction_say_what_is_odd_too(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    assert find_videos([f"{tmp_path}/a.mp4 "]) == [str(tmp_path / "a.mp4")]
+    (sample,) = read_manifest(table(tmp_path, "gone.mp4 "), check=False).samples
+    with pytest.raises(UnreadableVideo, match="no such file, and its path is one with spaces"):
+        open_video(sample.path)
+    with pytest.raises(UnreadableVideo, match=r"no such file$"):
+        open_video(tmp_path / "gone.mp4")

@@ -17,6 +17,7 @@ from jsonargparse import ArgumentParser, Namespace
 from kinema.cli.arguments import add_device, add_json, add_recognizer, device
 from kinema.cli.output import print_table, progress_bar
 from kinema.data.clutter import is_clutter
+from kinema.data.paths import locate
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.evaluation.naming import printable
 
@@ -103,7 +104,7 @@ def find_videos(inputs: Sequence[str]) -> list[str]:
             if not videos:
                 raise KinemaError(f"{text}: no video matches this pattern; check it, and quote it")
         else:
-            videos = [path]
+            videos = [locate(Path(), text)]
         found.update(dict.fromkeys(map(str, videos)))
     return list(found)
 

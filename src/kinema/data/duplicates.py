@@ -28,7 +28,7 @@ COMPARED = 3  # frames with something on them that two videos must have in commo
 SPREAD = 6  # grey levels between the dark and the light parts of a frame below which it shows nothing
 _CLIPPED = 2.5  # spreads from the median beyond which a pixel, such as one of a logo, counts no more
 _BAR = (2, 8)  # grey levels of change in a row or column: certainly part of a bar, certainly not
-_ALIKE, _TITLE = 0.8, 0.3  # correlation of frames of one scene, and of a title with them
+_ALIKE, _CARD, _TITLE = 0.8, 0.9995, 0.3  # correlation of frames of one scene, of one still card, and of both
 
 Looks = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -97,7 +97,9 @@ def _scene(pictures: NDArray[np.uint8]) -> tuple[int, int]:
         titles = [*shown[:before], *shown[len(shown) - after :]]
         if len(scene) < COMPARED:
             continue
-        if similar[np.ix_(scene, scene)].min() >= _ALIKE and similar[np.ix_(titles, scene)].max() < _TITLE:
+        moves = _ALIKE <= similar[np.ix_(scene, scene)].min() < _CARD  # else the scene could be the title
+        stands = len(titles) < 2 or before == after or similar[np.ix_(titles, titles)].min() >= _CARD
+        if moves and stands and similar[np.ix_(titles, scene)].max() < _TITLE:
             return int(scene[0]), int(scene[-1])
     return int(shown[0]), int(shown[-1])
 
@@ -127,7 +129,8 @@ def near_pairs(looks: Looks, groups: NDArray[np.int64]) -> list[tuple[int, int]]
     for begin in range(0, len(looks), block):
         rows = slice(begin, begin + block)
         apart = groups[rows, None] != groups[None, begin:]
-        common, total, worst = np.zeros(apart.shape, np.int8), np.zeros(apart.shape, np.float32), np.float32(1)
+        common, total = np.zeros(apart.shape, np.int8), np.zeros(apart.shape, np.float32)
+        worst = np.ones(apart.shape, np.float32)
         for t in range(looks.shape[1]):
             both = frames.shown[rows, t, None] & frames.shown[None, begin:, t]
             similar = frames.units[rows, t] @ frames.units[begin:, t].T
@@ -237,6 +240,7 @@ def shared_scenes(looks: Looks, groups: NDArray[np.int64]) -> dict[int, int]:
     padded = np.pad(means, ((0, 0), (1, 1), (1, 1)), mode="edge")
     around = sum(padded[:, y : y + SIDE, x : x + SIDE] for y in range(3) for x in range(3)) / 9
     fine = (means - around) * frames.content.reshape(means.shape)
+    fine[frames.content.sum(1) < SIDE * SIDE / 3] = 0  # between wide bars there are too few points to judge by
     scenes, plain = _part(fine, np.ones((SIDE, SIDE), bool))
     parts = [(*_part(fine, where), least) for where, least in _parts()]
     scenes[plain] = 0

@@ -31,7 +31,7 @@ def check_frame_folders(paths: Iterable[str]) -> list[Finding]:
             left_out.append(f"{path}: {pictures} ({names}) beside {count(len(sequence.names), 'frame')}")
         if sequence.gaps:
             runs = [str(a) if a == b else f"{a} to {b}" for a, b in sequence.gaps]
-            shown = ", ".join(runs[:SHOWN]) + (", …" if runs[SHOWN:] else "")
+            shown = ", ".join(runs[:SHOWN]) + (f" and {count(len(runs) - SHOWN, 'other gap')}" if runs[SHOWN:] else "")
             gaps.append(f"{path}: {shown} missing between {sequence.names[0]} and {sequence.names[-1]}")
     found = []
     if left_out:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -130,7 +131,7 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
         kinds = count(len(errors) - 1, "more kind")
         more = f" (and {kinds} of error: run kinema data doctor {data})" if errors[1:] else ""
         if not more and len(errors[0].paths) > 1:
-            more = f" (kinema data doctor {data} lists all)"
+            more = f" (kinema data doctor {shlex.quote(str(data))} --json lists all)"
         raise KinemaError(errors[0].message + more)
     return found.manifest
 

@@ -53,20 +53,20 @@ def _spellings(text: str) -> Iterator[str]:
 
 
 def doubt(text: str) -> str:
-    """What is odd about a path that does not exist, to be put behind it in a message; empty where nothing is.
+    """What is odd about a path that does not exist, as in `the path is …`; empty where nothing is.
 
     Args:
         text: the path as it is written.
     """
     name = re.split(r"[\\/]", text)[-1]
     if text != text.strip() or name != name.strip():
-        return "with spaces at its beginning or end"
+        return "one with spaces at its beginning or end"
     if _DRIVE.match(text) or text.startswith("\\\\"):
         return "a path of Windows" if os.sep == "/" else ""
     if re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
         return "an address and not a path"
     if "\\" in text and os.sep == "/":
-        return "with \\ where this system has /"
+        return "one with \\ where this system has /"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -126,8 +127,8 @@ class Report:
             parts.append(Text(f"{finding.severity} [{finding.code}] {_printable(finding.message)}", style=style))
             parts += [Text(f"    {_printable(path)}") for path in finding.paths[:SHOWN]]
             if len(finding.paths) > SHOWN:
-                rest = len(finding.paths) - SHOWN
-                parts.append(Text(f"    … and {rest} more: kinema data doctor {self.source} --json names all"))
+                command = f"kinema data doctor {shlex.quote(self.source)} --json"
+                parts.append(Text(f"    … and {len(finding.paths) - SHOWN} more: {command} names all"))
         verdict = "look at the warnings" if self.warnings else "nothing to mend"
         if self.errors:
             verdict = "mend the errors before training"

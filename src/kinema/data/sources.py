@@ -156,7 +156,7 @@ def check_paths(samples: list[Sample], table: Path, notes: Notes) -> None:
         named = ", ".join(repr(path) for path in missing[:3])
         first = Path(missing[0])
         odd = doubt(str(first.relative_to(table.parent) if first.is_relative_to(table.parent) else first))
-        odd = f"; the first is {odd}" if odd else nearest_name(first)
+        odd = f"; the first path is {odd}" if odd else nearest_name(first)
         message = f"{table}: {len(missing)} of {len({s.path for s in samples})} paths do not exist ({named}"
         message += f"{', …' if missing[3:] else ''}){odd}: correct them, they are relative to {table.parent}"
         notes.findings.append(Finding("error", "no-file", message, missing))

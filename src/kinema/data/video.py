@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 from kinema.data.clutter import is_clutter
+from kinema.data.paths import doubt
 from kinema.data.reading.frame_folder import FrameFolder
 from kinema.data.reading.frame_sequence import pictures
 from kinema.data.reading.info import VideoInfo, ticks
 from kinema.data.reading.video_file import VideoReader
+from kinema.errors import UnreadableVideo
 
 __all__ = ["SUFFIXES", "FrameFolder", "VideoInfo", "VideoReader", "is_video", "open_video", "probe", "ticks"]
 
@@ -52,7 +54,20 @@ def open_video(path: str | Path) -> VideoReader | FrameFolder:
         UnreadableVideo: no frame can be had.
     """
     path = Path(path)
+    _require_spelled(path)
     return FrameFolder(path) if path.is_dir() else VideoReader(path)
+
+
+def _require_spelled(path: Path) -> None:
+    """Says of a path that does not exist what is odd about it; whatever else is wrong, its reader says."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        odd = doubt(str(path))
+        if odd:
+            raise UnreadableVideo(path, f"there is no such file, and its path is {odd}: correct it") from None
+    except (OSError, ValueError):
+        return
 
 
 def probe(path: str | Path) -> VideoInfo:
