@@ -26,7 +26,7 @@ from torch.nn.functional import interpolate
 
 from kinema.data.duplicates import near_pairs, pictures_of, shared_scenes
 from kinema.data.puppets.dataset import generate
-from kinema.data.video import SUFFIXES, open_video
+from kinema.data.video import SUFFIXES, open_video, probe
 from kinema.evaluation.cost import environment
 
 MOST = 60  # frames that are taken of a clip
@@ -149,6 +149,7 @@ def main() -> None:
 
 def report(paths: list[Path], step: int) -> None:
     looks, copies, originals = defaultdict(list), defaultdict(list), defaultdict(list)
+    lengths = np.array([(info.frames, info.duration) for info in map(probe, paths)])
     for number, path in enumerate(paths):
         kinds = dict(changed(load(path)))
         for kind, film in kinds.items():
@@ -159,7 +160,7 @@ def report(paths: list[Path], step: int) -> None:
     each = np.arange(len(paths))
     print(f"{len(paths)} clips\n\npairs of different clips that are called near-identical")
     for kind, found in looks.items():
-        pairs = near_pairs(np.array(found, np.float32), each)
+        pairs = near_pairs(np.array(found, np.float32), each, lengths)
         named = ", ".join(f"{paths[i].name} ~ {paths[j].name}" for i, j in pairs[:5]) + (", …" if pairs[5:] else "")
         print(f"{len(pairs):5}  {kind}{': ' if pairs else ''}{named}")
     print("\ncopies that are found")

@@ -71,6 +71,12 @@ def test_near_pairs_match_the_slow_rule() -> None:
     assert is_blank(looks).tolist() == [False] * 60 + [True] * 2
 
 
+def test_pairs_of_other_length_in_frames_and_in_seconds_are_no_copies() -> None:
+    looks = np.random.default_rng(0).integers(0, 256, (1, FRAMES, SIDE, SIDE)).repeat(5, 0).astype(np.float32)
+    lengths = np.array([(100, 4), (110, 4.4), (100, 8), (130, 4), (200, 8)], float)
+    assert near_pairs(looks, np.arange(5), lengths) == [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 4)]
+
+
 def test_near_pairs_of_many_videos_are_found_in_blocks() -> None:
     rng = np.random.default_rng(0)
     looks = rng.integers(0, 256, (2500, FRAMES, SIDE, SIDE)).astype(np.float32)

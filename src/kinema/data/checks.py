@@ -212,8 +212,9 @@ def _handed(labels: tuple[str, ...]) -> list[tuple[str, str]]:
     swap = {"left": "right", "right": "left"}
     pairs = []
     for label in labels:
-        other = known.get(re.sub(r"(?<![a-z])(left|right)(?![a-z])", lambda m: swap[m[0]], label.lower()))
-        if other is not None and label < other:
+        swapped = re.sub(r"(?<![a-z])(left|right)(?![a-z])", lambda m: swap[m[0]], label.lower())
+        other = known.get(swapped)
+        if other is not None and swapped != label.lower() and label < other:
             pairs.append((label, other))
     return pairs
 

@@ -58,7 +58,7 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     findings += check_frame_folders(infos)
     copies = identical(infos, workers)
     findings += _check_identical(manifest, copies)
-    findings += _check_looks(manifest, {path: looks[path] for path in infos if path in looks}, copies)
+    findings += _check_looks(manifest, {path: looks[path] for path in infos if path in looks}, infos, copies)
     splits = {name: manifest.split(name).samples for name in manifest.splits} or {"all": manifest.samples}
     return Report(
         source=manifest.source,
@@ -102,7 +102,9 @@ def _check_identical(manifest: Manifest, copies: list[tuple[str, ...]]) -> list[
     return found
 
 
-def _check_looks(manifest: Manifest, looks: Mapping[str, Entry], copies: list[tuple[str, ...]]) -> list[Finding]:
+def _check_looks(
+    manifest: Manifest, looks: Mapping[str, Entry], infos: Infos, copies: list[tuple[str, ...]]
+) -> list[Finding]:
     """Videos that show nothing, and near-identical ones (that are no copies) in different splits."""
     if not looks:
         return []
@@ -116,10 +118,11 @@ def _check_looks(manifest: Manifest, looks: Mapping[str, Entry], copies: list[tu
         found.append(Finding("warning", "blank", message, blank))
     where = ["/".join(sorted(splits[path])) for path in paths]
     groups = np.unique(where, return_inverse=True)[1]
+    lengths = np.array([(infos[path].frames, infos[path].duration) for path in paths])
     copied = {path: number for number, group in enumerate(copies) for path in group}
     near = [
         (a, b)
-        for a, b in ((paths[i], paths[j]) for i, j in near_pairs(pictures, groups))
+        for a, b in ((paths[i], paths[j]) for i, j in near_pairs(pictures, groups, lengths))
         if not splits[a] & splits[b] and (a not in copied or copied[a] != copied.get(b))
     ]
     if near:
