@@ -68,7 +68,7 @@ def test_absolute_paths_and_manifest_in_a_folder(tmp_path: Path) -> None:
 
 def test_csv_errors_name_line_and_mend(tmp_path: Path) -> None:
     cases = {
-        "path;label\na.mp4;x\n": ["no column 'path'", "it needs path,label"],
+        "file;label\na.mp4;x\n": ["no column 'path'", "it needs path,label"],
         "Path,lable\na.mp4,x\n": ["no column 'path'", "did you mean 'Path'"],
         "path,lable\na.mp4,x\n": ["no column 'label'", "did you mean 'lable'"],
         "": ["no column 'path'", "the file is empty"],
@@ -259,8 +259,8 @@ def test_a_table_of_what_is_absent(tmp_path: Path) -> None:
     absent.write_text("path,split\n")
     assert read_manifest(file).absent == {}
     for text, part in (
-        (b"path\n17\n", "absent.csv has not the columns path and split alone"),
-        (b"a\0b\n1\n", "absent.csv has not the columns path and split alone"),
+        (b"path\n17\n", "absent.csv does not have the columns path and split alone"),
+        (b"a\0b\n1\n", "absent.csv does not have the columns path and split alone"),
         (b"path,split\n17\n", "absent.csv: not a path and its split: '17'"),
         (b"path,split\n,train\n", "absent.csv: not a path and its split: ',train'"),
         (b"path,split\n17,train,7\n", "absent.csv: not a path and its split: '17,train,7'"),

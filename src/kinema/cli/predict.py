@@ -17,6 +17,8 @@ from rich.cells import cell_len
 
 from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
 from kinema.cli.output import print_table, progress_bar
+from kinema.data.clutter import is_clutter
+from kinema.data.paths import locate
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.evaluation.naming import printable
 from kinema.files import is_folder, local_path, look_up
@@ -124,12 +126,12 @@ def find_videos(inputs: Sequence[str]) -> list[str]:
                 matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
             except ValueError as error:  # such as `**.mp4`
                 raise KinemaError(f"{text}: not a pattern ({error}); write it like 'clips/**/*.mp4'") from error
-            visible = [m for m in matches if all(not p.startswith(".") or p in path.parts for p in m.parts)]
+            visible = [m for m in matches if all(p in path.parts or not is_clutter(p) for p in m.parts)]
             videos = [video for match in visible for video in _search(match, set())]
             if not videos:
                 raise KinemaError(f"{text}: no video matches this pattern; check it, and quote it")
         else:
-            videos = [path]
+            videos = [locate(Path(), text)]
         found.update(dict.fromkeys(map(str, videos)))
     return list(found)
 
@@ -156,7 +158,7 @@ def _search(path: Path, seen: set[Path]) -> list[Path]:
         if place in seen:  # a link to a folder above
             return []
         seen.add(place)
-        children = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+        children = sorted(p for p in path.iterdir() if not is_clutter(p.name))
     except OSError:
         return [path]
     found = [video for child in children for video in _search(child, seen)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_json, existing
 from kinema.cli.output import print_json
+from kinema.data.label_order import numbers_as_text
 from kinema.data.labels import read_label_file
 from kinema.errors import KinemaError, RunError
 from kinema.models import create_model
@@ -36,6 +38,10 @@ def run(args: Namespace) -> None:
     labels = None
     if args.labels is not None:
         labels = read_label_file(existing(args.labels, "file of labels"))
+        odd = numbers_as_text(labels)
+        if odd is not None:
+            message = f"warning: {args.labels} orders numbers as text: output {labels.index(odd)} is called {odd!r}"
+            print(message, file=sys.stderr)
     if args.out is not None and labels is None:
         raise KinemaError("--out needs --labels FILE: a recognizer must know what its outputs are called")
     if "num_classes" in args.options:

@@ -11,6 +11,7 @@ import numpy as np
 
 from kinema.data.checks import Infos, check_files, check_labels, parts_of_variable
 from kinema.data.duplicates import identical, is_blank, look, near_pairs, shared_scenes, stack_looks
+from kinema.data.frame_checks import check_frame_folders
 from kinema.data.index import Entry, probe_all, remembered, times_all
 from kinema.data.manifest import Manifest, Sample, survey
 from kinema.data.report import Finding, Report, SplitSummary, count
@@ -60,8 +61,9 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     infos = {path: info for path, info in infos.items() if path not in broken}
     times = times_all(parts_of_variable(manifest, infos), manifest.source, workers=workers)
     findings += check_files(manifest, infos, frames, times)
+    findings += check_frame_folders(infos)
     findings += _check_identical(manifest, copies)
-    findings += _check_looks(manifest, {path: looks[path] for path in infos if path in looks}, copies)
+    findings += _check_looks(manifest, {path: looks[path] for path in infos if path in looks}, infos, copies)
     splits = {name: manifest.split(name).samples for name in manifest.splits} or {"all": manifest.samples}
     return Report(
         source=manifest.source,
@@ -70,6 +72,8 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
         held_out=manifest.held_out,
         looked=deep,
         files=len(files),
+        labels=manifest.labels,
+        order=manifest.order,
     )
 
 
@@ -103,7 +107,9 @@ def _check_identical(manifest: Manifest, copies: list[tuple[str, ...]]) -> list[
     return found
 
 
-def _check_looks(manifest: Manifest, looks: Mapping[str, Entry], copies: list[tuple[str, ...]]) -> list[Finding]:
+def _check_looks(
+    manifest: Manifest, looks: Mapping[str, Entry], infos: Infos, copies: list[tuple[str, ...]]
+) -> list[Finding]:
     """Videos that show nothing, and near-identical ones (that are no copies) in different splits."""
     if not looks:
         return []
@@ -117,10 +123,11 @@ def _check_looks(manifest: Manifest, looks: Mapping[str, Entry], copies: list[tu
         found.append(Finding("warning", "blank", message, blank))
     where = ["/".join(sorted(splits[path])) for path in paths]
     groups = np.unique(where, return_inverse=True)[1]
+    lengths = np.array([(infos[path].frames, infos[path].duration) for path in paths])
     copied = {path: number for number, group in enumerate(copies) for path in group}
     near = [
         (a, b)
-        for a, b in ((paths[i], paths[j]) for i, j in near_pairs(pictures, groups))
+        for a, b in ((paths[i], paths[j]) for i, j in near_pairs(pictures, groups, lengths))
         if not splits[a] & splits[b] and (a not in copied or copied[a] != copied.get(b))
     ]
     if near:

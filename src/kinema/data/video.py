@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from kinema.data.reading.frame_folder import FrameFolder, frame_names
+from kinema.data.clutter import is_clutter
+from kinema.data.paths import doubt
+from kinema.data.reading.frame_folder import FrameFolder
+from kinema.data.reading.frame_sequence import pictures
 from kinema.data.reading.info import VideoInfo, ticks
 from kinema.data.reading.video_file import VideoReader
+from kinema.errors import UnreadableVideo
 
 __all__ = ["SUFFIXES", "FrameFolder", "VideoInfo", "VideoReader", "is_video", "open_video", "probe", "ticks"]
 
@@ -20,11 +25,26 @@ SUFFIXES = frozenset((
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a path looks like a video: a file by its suffix, a folder by holding JPEG or PNG files itself."""
+    """Whether a path looks like a video: a file by its suffix, a folder by holding JPEG or PNG files itself.
+
+    A folder of videos or of folders does not become a video by a picture that lies beside them, such as `cover.jpg`.
+    """
     path = Path(path)
-    if path.is_dir():
-        return bool(frame_names(path))
-    return path.suffix.lower() in SUFFIXES
+    if not path.is_dir():
+        return path.suffix.lower() in SUFFIXES
+    names = pictures(path)
+    if sum(any(map(str.isdecimal, name)) for name in names) > 1:
+        return True
+    return bool(names) and not _holds_videos(path)
+
+
+def _holds_videos(folder: Path) -> bool:
+    """Whether video files or folders lie in a folder."""
+    with os.scandir(folder) as entries:
+        return any(
+            not is_clutter(entry.name) and (entry.is_dir() or Path(entry.name).suffix.lower() in SUFFIXES)
+            for entry in entries
+        )
 
 
 def open_video(path: str | Path) -> VideoReader | FrameFolder:
@@ -34,7 +54,20 @@ def open_video(path: str | Path) -> VideoReader | FrameFolder:
         UnreadableVideo: no frame can be had.
     """
     path = Path(path)
+    _require_spelled(path)
     return FrameFolder(path) if path.is_dir() else VideoReader(path)
+
+
+def _require_spelled(path: Path) -> None:
+    """Says of a path that does not exist what is odd about it; whatever else is wrong, its reader says."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        odd = doubt(str(path))
+        if odd:
+            raise UnreadableVideo(path, f"there is no such file, and its path is {odd}: correct it") from None
+    except (OSError, ValueError):
+        return
 
 
 def probe(path: str | Path) -> VideoInfo:

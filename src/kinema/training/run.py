@@ -24,6 +24,7 @@ import yaml
 
 from kinema.clip_spec import ClipSpec
 from kinema.cores import denormals_as_zero, room_for_readers
+from kinema.data.checks import UNTRAINED, label_remarks
 from kinema.data.manifest import Manifest, data_name, read_manifest, require_trainable
 from kinema.data.report import count
 from kinema.errors import KinemaError, RunError
@@ -75,7 +76,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     require_trainable(learned)
     checked = None if config.val_split is None else _split(manifest, config, "val_split")
     out = run_folder(config)
-    model, spec, remarks = _network(config, out, learned.labels)
+    model, spec, remarks = _network(config, out, learned)
     if here.first:
         _require_run_folder(out)
     with held(out) if here.first else nullcontext():
@@ -100,9 +101,11 @@ def _split(manifest: Manifest, config: TrainConfig, field: str) -> Manifest:
     return manifest.split(name)
 
 
-def _network(config: TrainConfig, out: Path, labels: tuple[str, ...]) -> tuple[VideoModel, ClipSpec, list[str]]:
-    model, spec, remarks = build(config, out, len(labels))
-    return model, spec, remarks if config.weights is None else [*remarks, *start(model, config, labels)]
+def _network(config: TrainConfig, out: Path, learned: Manifest) -> tuple[VideoModel, ClipSpec, list[str]]:
+    model, spec, remarks = build(config, out, len(learned.labels))
+    if config.weights is not None:
+        remarks = [*remarks, *start(model, config, learned.labels, learned.order)]
+    return model, spec, remarks
 
 
 def _require_run_folder(out: Path) -> None:
@@ -179,6 +182,10 @@ def _summary(
         *remarks,
         *(f"note: {remark}" for remark in unreached(config.optim, config.epochs)),
         *manifest.remarks,
+        *label_remarks(
+            {sample.label for sample in learned.samples},
+            {s: {v.label for v in manifest.split(s).samples} for s in manifest.splits if s != config.train_split},
+        ),
     ]
     return "\n".join(lines)
 
@@ -323,9 +330,11 @@ def _save(
                 f"{config.data}: no video of the split {config.train_split!r} could be read; see {out / LEDGER}"
             )
     rows = read_metrics(out / "metrics.csv")
+    trained = {sample.label for sample in learned.samples if sample.path not in module.failures}
     card = {
         "training": {
             "config": config.to_dict(),
+            UNTRAINED: [label for label in learned.labels if label not in trained],
             "coverage": {
                 "expected": expected,
                 "read": expected - failed,

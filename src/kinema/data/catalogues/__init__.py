@@ -140,7 +140,7 @@ def _gone(root: Path, annotation: Annotation, absent: list[Row]) -> Finding:
 
 def _first(absent: list[Row]) -> str:
     names = list(dict.fromkeys(row.shown for row in absent))
-    return ", ".join(names[:SHOWN]) + (", …" if names[SHOWN:] else "")
+    return ", ".join(names[:SHOWN]) + (", …; kinema data doctor lists all" if names[SHOWN:] else "")
 
 
 def _remarks(

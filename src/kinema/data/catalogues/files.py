@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from kinema.data.catalogues.labels import plain
+from kinema.data.clutter import is_clutter
 from kinema.data.video import SUFFIXES
 
 DEPTH = 5  # folders below the root
@@ -35,10 +36,10 @@ def list_videos(root: Path, wanted: Collection[str], unlisted: list[OSError] | N
         for name in sequences:
             frames[name].append(f"{folder}{os.sep}{name}")
         deep = len(Path(folder).relative_to(root).parts) >= DEPTH
-        below[:] = [] if sequences or deep else sorted(name for name in below if not name.startswith("."))
+        below[:] = [] if sequences or deep else sorted(name for name in below if not is_clutter(name))
         for name in names:  # as texts, because a Path for each of a hundred thousand takes seconds
             stem, _, suffix = name.rpartition(".")
-            if stem in wanted and f".{suffix.lower()}" in SUFFIXES:
+            if stem in wanted and f".{suffix.lower()}" in SUFFIXES and not is_clutter(name):
                 files[stem].append(f"{folder}{os.sep}{name}")
     for paths in files.values():
         paths.sort()
