@@ -30,7 +30,7 @@ REASONS = {
     "text": "not a video",
     "audio_only": "sound but no video",
     "audio_with_cover": "sound but no video",
-    "no_table": "cut off",
+    "no_table": "truncated",
 }
 
 
