@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 from data.odd_containers import (
     audio_only,
@@ -107,6 +108,8 @@ GOOD: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "qtrle": (".mov", lambda p: write_video(p, "qtrle", pix_fmt="rgb24")),
     "cinepak": (".avi", lambda p: write_video(p, "cinepak", pix_fmt="rgb24", frames=14)),
 }
+if "libsvtav1" not in av.codecs_available:  # PyAV before 16
+    del GOOD["av1"]
 BROKEN: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "missing": (".mp4", lambda p: p),
     "empty": (".mp4", lambda p: text_file(p, "")),

@@ -62,7 +62,8 @@ def is_cover(container: InputContainer, stream: VideoStream) -> bool:
     """Whether a video stream is only a picture attached to something else, such as the cover of an album."""
     if hasattr(stream, "disposition"):
         return bool(stream.disposition & av.stream.Disposition.attached_pic)
-    return stream.codec_context.name in _PICTURE_CODECS and len(container.streams) > 1 and stream.frames <= 1
+    context = stream.codec_context
+    return bool(context) and context.name in _PICTURE_CODECS and len(container.streams) > 1 and stream.frames <= 1
 
 
 def leave_unread(container: InputContainer, wanted: VideoStream) -> None:
