@@ -92,6 +92,39 @@ def test_a_number_outside_is_refused(odd: Library, indices: list[int]) -> None:
         video.read(indices)
 
 
+# ---- one frame at a time
+
+
+@pytest.mark.parametrize("kind", ["h264", "many_b_frames", "hevc_open_gop", "vp9_pairs", "rotated_90"])
+def test_frames_come_ascending_each_once(odd: Library, kind: str) -> None:
+    path, expected = odd(kind)
+    with VideoReader(path) as video:
+        got = [(index, frame.copy()) for index, frame in video.frames([30, 2, 17, 2, 16])]
+        assert [index for index, _ in got] == [2, 16, 17, 30]
+        assert_frames([frame for _, frame in got], expected, [2, 16, 17, 30])
+        assert list(video.frames([])) == []
+        with pytest.raises(IndexError, match="of"):
+            video.frames([0, len(video)])
+
+
+@pytest.mark.parametrize("kind", ["h264", "many_b_frames", "no_stamps"])
+def test_no_frame_is_decoded_before_it_is_asked_for(odd: Library, kind: str) -> None:
+    path, expected = odd(kind)
+    with VideoReader(path) as video:
+        opened = video.work.decoded
+        stream = video.frames(range(FRAMES))
+        for index, frame in stream:
+            assert np.array_equal(frame, expected[index])
+            assert video.converted == index + 1
+            if opened == 0:
+                assert video.work.decoded <= index + 1 + 16, "frames are held back by reordering only"
+            if index == 9:
+                break
+        stream.close()
+        assert_frames(video.read([10, 11, 9]), expected, [10, 11, 9])
+        assert_frames(video.read([0, 39]), expected, [0, 39])
+
+
 # ---- only what is needed
 
 

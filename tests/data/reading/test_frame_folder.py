@@ -37,6 +37,20 @@ def test_frames_come_in_natural_order_any_order_and_repeated(tmp_path: Path) -> 
             video.read([5])
 
 
+def test_frames_come_ascending_each_once_and_files_are_opened_when_asked_for(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "f", NAMES)
+    with FrameFolder(folder) as video:
+        stream = video.frames([3, 1, 3, 4])
+        index, frame = next(stream)
+        assert (index, frame.tobytes()) == (1, picture(1).tobytes())
+        (folder / "img_100.png").unlink()
+        assert next(stream)[0] == 3
+        with pytest.raises(UnreadableVideo, match=r"img_100\.png"):
+            next(stream)
+        with pytest.raises(IndexError):
+            video.frames([5])
+
+
 def test_facts(tmp_path: Path) -> None:
     folder = fill(tmp_path / "f", NAMES)
     info = probe(folder)

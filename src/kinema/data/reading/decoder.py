@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import av
@@ -12,7 +12,6 @@ from kinema.data.reading.frame_table import FrameTable
 from kinema.data.reading.packets import Packets
 
 _LONGEST_DELAY = 16  # packets from one that goes in to its frame coming out; the bound of H.264 and HEVC
-Put = Callable[[int, VideoFrame], None]
 
 
 @dataclass
@@ -61,27 +60,35 @@ class Decoder:
         self._used = False
         self._passing = False
 
-    def collect(self, table: FrameTable, wanted: Sequence[int], put: Put, *, exhaustive: bool = False) -> list[int]:
-        """Hands every wanted frame to `put`, as it comes out of the decoder.
+    def collect(
+        self, table: FrameTable, wanted: Sequence[int], *, exhaustive: bool = False
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """Decodes wanted frames and yields each as it comes out of the decoder.
+
+        A frame that depends on damage is not yielded, nor is one that does not come out. Finish or close the generator
+        before you begin another one.
 
         Args:
             table: of the stream.
             wanted: ascending frame indices, without repeats.
-            put: is called with index and frame.
             exhaustive: decode every packet from the first on, never jump.
 
-        Returns:
-            The wanted frames that did not come out, or came out after damage on which they depend.
+        Yields:
+            (frame index, decoded frame), ascending.
         """
-        unmet: set[int] = set()
         runs = [list(wanted)] if exhaustive and len(wanted) else _runs(table, wanted)
-        for number, run in enumerate(runs):
-            start = 0 if exhaustive else int(table.starts[run[0]])
-            if not self._reaches(run, start):
-                self._restart(start, int(table.index_of[start]))
-            spare = self._may_spare and not exhaustive
-            unmet |= self._feed(table, run, put, drain=number + 1 < len(runs), spare=spare)
-        return [i for i in wanted if i in unmet or self.is_spoiled(table, i)]
+        finished = False
+        try:
+            for number, run in enumerate(runs):
+                start = 0 if exhaustive else int(table.starts[run[0]])
+                if not self._reaches(run, start):
+                    self._restart(start, int(table.index_of[start]))
+                spare = self._may_spare and not exhaustive
+                yield from self._feed(table, run, drain=number + 1 < len(runs), spare=spare)
+            finished = True
+        finally:
+            if not finished:
+                self._next = None  # what the decoder still holds is lost: only a restart helps
 
     def all_frames(self) -> Iterator[VideoFrame]:
         """Every frame that the decoder shows, from the first packet to the last; a frame's `pts` is its packet."""
@@ -103,8 +110,7 @@ class Decoder:
     def sound_frames(self, table: FrameTable) -> int:
         """How many frames of the table decode without damage; decodes all of them."""
         self.forget()
-        everything = range(len(table))
-        return len(table) - len(self.collect(table, everything, lambda index, frame: None, exhaustive=True))
+        return sum(1 for _ in self.collect(table, range(len(table)), exhaustive=True))
 
     def _reaches(self, run: list[int], start: int) -> bool:
         """Whether decoding on from here meets the run without going back, and without passing a keyframe."""
@@ -122,13 +128,12 @@ class Decoder:
         self._walk = self._packets.walk(serial)
         self._next, self._shown = serial, max(index, 0) - 1
 
-    def _feed(self, table: FrameTable, run: list[int], put: Put, *, drain: bool, spare: bool) -> set[int]:
-        """Decodes on until all frames of a run came out; returns those that did not.
+    def _feed(self, table: FrameTable, run: list[int], *, drain: bool, spare: bool) -> Iterator[tuple[int, VideoFrame]]:
+        """Decodes on until all frames of a run came out, or until none of them can come any more.
 
         Args:
             table: of the stream.
             run: ascending frame indices.
-            put: is called with index and frame.
             drain: end with the packet of the last frame and empty the decoder, so that a restart must follow; else
                 decode on until the decoder lets it go, so that the next call may go on from there.
             spare: pass over frames that nobody wants and no other frame needs.
@@ -138,27 +143,27 @@ class Decoder:
         for serial, packet in self._walk:
             index = int(table.index_of[serial])
             passed = spare and index not in pending and (drain or index < run[-1])
-            self._take(table, self._send(packet, passed=passed), pending, put)
+            yield from self._take(table, self._send(packet, passed=passed), pending)
             self._next = serial + 1
             if not pending or serial > last + _LONGEST_DELAY + self._threads:
-                return pending
+                return
             if drain and serial >= last:
                 break
-        self._take(table, self._send(None), pending, put)
+        yield from self._take(table, self._send(None), pending)
         self._next = None
-        return pending
 
-    def _take(self, table: FrameTable, frames: list[VideoFrame], pending: set[int], put: Put) -> None:
-        for frame in frames:
+    def _take(self, table: FrameTable, frames: list[VideoFrame], pending: set[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """Of the frames that came out, those that are wanted and sound; removes the wanted ones from `pending`."""
+        for frame in self._checked(frames):
             if table.counted:
                 index = self._shown + 1
             else:
                 index = -1 if frame.pts is None else int(table.index_of[frame.pts])
-            self._checked([frame])
             self._shown = max(self._shown, index)
             if index in pending:
                 pending.remove(index)
-                put(index, frame)
+                if not self.is_spoiled(table, index):
+                    yield index, frame
 
     def _send(self, packet: av.Packet | None, *, passed: bool = False) -> list[VideoFrame]:
         """Decodes one packet, or empties the decoder; damage is noted, for later frames may depend on it."""

@@ -102,16 +102,42 @@ class FrameFolder:
             UnreadableVideo: a file is no picture, or its size is not that of the first.
             IndexError: a number lies outside [0, frames).
         """
+        order = self._inside(indices)
+        width, height = self._size(self._names[0])
+        clip = torch.empty((len(order), height, width, 3), dtype=torch.uint8)
+        for index, picture in self.frames(order):
+            clip.numpy()[order == index] = picture
+        return clip
+
+    def frames(self, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Frames one at a time, so that a caller can scale each and drop it before the next is opened.
+
+        Args:
+            indices: whole numbers in [0, frames), in any order; repeats count once.
+
+        Returns:
+            An iterator over (frame index, uint8 [height, width, 3] RGB), ascending.
+
+        Raises:
+            UnreadableVideo: by the iterator: a file is no picture, or its size is not that of the first.
+            IndexError: a number lies outside [0, frames).
+        """
+        return self._pictures(np.unique(self._inside(indices)).tolist())
+
+    def _inside(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         order = np.asarray(indices, np.int64).reshape(-1)
         if len(order) and not (order.min() >= 0 and order.max() < len(self)):
             raise IndexError(f"{self.path}: frames {order.min()} to {order.max()} were asked of {len(self)}")
-        width, height = self._size(self._names[0])
-        clip = torch.empty((len(order), height, width, 3), dtype=torch.uint8)
-        for index in np.unique(order).tolist():
+        return order
+
+    def _pictures(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        if not wanted:
+            return
+        first = self._size(self._names[0])
+        for index in wanted:
             picture = self._picture(self._names[index])
-            self._compare(self._names[index], (picture.shape[1], picture.shape[0]), (width, height))
-            clip.numpy()[order == index] = picture
-        return clip
+            self._compare(self._names[index], (picture.shape[1], picture.shape[0]), first)
+            yield index, picture
 
     def _compare(self, name: str, size: tuple[int, int], first: tuple[int, int]) -> None:
         if size != first:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from av.video.frame import VideoFrame
 
-from kinema.data.reading.decoder import Decoder, Put, Work
+from kinema.data.reading.decoder import Decoder, Work
 from kinema.data.reading.frame_table import FrameTable, from_decoding, from_stamps
 from kinema.data.reading.info import VideoInfo, is_variable
 from kinema.data.reading.packets import Packets, WrongTableError
@@ -111,7 +111,8 @@ class VideoReader:
         """Facts about the video; how the picture is turned is known from the first frame, which may be decoded here."""
         if self._info is None:
             if not self._picture.is_known:
-                self._collect([0], lambda index, frame: self._picture.look(frame))
+                for _, frame in self._collect([0]):
+                    self._picture.look(frame)
             width, height = self._picture.shown_size
             frames = len(self.times)
             period = float(self.times[-1]) / (frames - 1) if frames > 1 else self._packets.period
@@ -141,61 +142,86 @@ class VideoReader:
             UnreadableVideo: a wanted frame is missing or damaged.
             IndexError: a number lies outside [0, frames).
         """
-        order = np.asarray(indices, np.int64).reshape(-1)
-        if len(order) and not (order.min() >= 0 and order.max() < len(self)):
-            raise IndexError(f"{self.path}: frames {order.min()} to {order.max()} were asked of {len(self)}")
-        places: dict[int, list[int]] = {}
-        for place, index in enumerate(order.tolist()):
-            places.setdefault(index, []).append(place)
+        order = self._inside(indices)
         clip: torch.Tensor | None = None
-
-        def put(index: int, frame: VideoFrame) -> None:
-            nonlocal clip
-            try:
-                picture = self._picture.rgb(frame)
-            except av.FFmpegError as error:
-                reason = f"frame {index} cannot be turned into RGB ({error.strerror})"
-                raise UnreadableVideo(self.path, reason) from error
-            self.converted += 1
+        for index, picture in self.frames(order):
             if clip is None:
                 clip = torch.empty((len(order), *picture.shape), dtype=torch.uint8)
-            clip.numpy()[places[index]] = picture
-
-        self._collect(sorted(places), put)
+            clip.numpy()[order == index] = picture
         if clip is None:
             return torch.empty((0, self.info.height, self.info.width, 3), dtype=torch.uint8)
         return clip
 
-    def _collect(self, wanted: list[int], put: Put) -> None:
+    def frames(self, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Frames one at a time, so that a caller can scale each and drop it before the next is decoded.
+
+        Finish or close the iterator before you ask the reader for anything else.
+
+        Args:
+            indices: whole numbers in [0, frames), in any order; repeats count once.
+
+        Returns:
+            An iterator over (frame index, uint8 [height, width, 3] RGB), ascending. After a jump that lost a frame,
+            the frames that were missed follow at the end. If the file's own tables prove wrong on the way, frames come
+            again, and the last one counts. The array may be a view of the decoder's memory: copy what you keep.
+
+        Raises:
+            UnreadableVideo: by the iterator, after the last frame that can be had: one is missing or damaged.
+            IndexError: a number lies outside [0, frames).
+        """
+        return self._pictures(np.unique(self._inside(indices)).tolist())
+
+    def _inside(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        order = np.asarray(indices, np.int64).reshape(-1)
+        if len(order) and not (order.min() >= 0 and order.max() < len(self)):
+            raise IndexError(f"{self.path}: frames {order.min()} to {order.max()} were asked of {len(self)}")
+        return order
+
+    def _pictures(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        for index, frame in self._collect(wanted):
+            try:
+                picture = self._picture.rgb(frame)
+            except av.FFmpegError as error:
+                reason = f"frame {index} cannot be converted to RGB ({error.strerror})"
+                raise UnreadableVideo(self.path, reason) from error
+            self.converted += 1
+            yield index, picture
+
+    def _collect(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         try:
-            self._gather(wanted, put)
+            yield from self._gather(wanted)
         except WrongTableError:
             self._packets.scan()
             self._decoder.forget()
             self._index()
-            self._gather(wanted, put)
+            yield from self._gather(wanted)
 
-    def _gather(self, wanted: list[int], put: Put) -> None:
-        if wanted and wanted[-1] >= len(self._table):
-            raise self._refusal(wanted[-1], "cut off")
-        unmet = self._attempt(wanted, put)
+    def _gather(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        held = [i for i in wanted if i < len(self._table)]
+        unmet = yield from self._attempt(held)
         if unmet and not self._exhaustive:
             self._exhaustive = True  # jumps lost a frame: from now on as a player would, from the start
             self.work.fallbacks += 1
             self._decoder.forget()
             self._kept.clear()
-            unmet = self._attempt(unmet, put)
+            unmet = yield from self._attempt(unmet)
         if unmet:
             raise self._refusal(unmet[0], "damaged")
+        if len(held) < len(wanted):
+            raise self._refusal(wanted[len(held)], "cut off")
 
-    def _attempt(self, wanted: list[int], put: Put) -> list[int]:
-        """Hands over the wanted frames; returns those that cannot be had this way."""
-        for index in wanted:
-            if index in self._kept:
-                put(index, self._kept[index])
+    def _attempt(self, wanted: list[int]) -> Generator[tuple[int, VideoFrame], None, list[int]]:
+        """Yields the wanted frames that can be had this way; returns the others."""
+        unmet = set(wanted)
+        kept = [i for i in wanted if i in self._kept and not self._decoder.is_spoiled(self._table, i)]
+        for index in kept:
+            unmet.remove(index)
+            yield index, self._kept[index]
         rest = [i for i in wanted if i not in self._kept]
-        unmet = self._decoder.collect(self._table, rest, put, exhaustive=self._exhaustive)
-        return unmet + [i for i in wanted if i in self._kept and self._decoder.is_spoiled(self._table, i)]
+        for index, frame in self._decoder.collect(self._table, rest, exhaustive=self._exhaustive):
+            unmet.remove(index)
+            yield index, frame
+        return sorted(unmet)
 
     def _refusal(self, index: int, state: str) -> UnreadableVideo:
         sound, listed = self._decoder.sound_frames(self._table), len(self)
