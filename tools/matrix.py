@@ -1,9 +1,9 @@
 """Installs Kinema from a built wheel into bare environments and checks that it works there (`make matrix`).
 
-For every Python and every set of dependencies asked for: a new virtual environment, the wheel and its dependencies, the
-checks of `matrix_checks.py`, one row of the table at the end. `oldest` pins each direct dependency to its lower bound in
-pyproject.toml, `newest` takes what pip finds. The source tree is never on the path of an environment. A Python that this
-machine does not have is skipped, and the table says so.
+For every Python and every set of dependencies asked for: a new virtual environment, the wheel and its dependencies,
+the checks of `matrix_checks.py`, one row of the table at the end. `oldest` pins each direct dependency to its lower
+bound in pyproject.toml, `newest` takes what pip finds. The source tree is never on the path of an environment. A Python
+that this machine does not have is skipped, and the table says so.
 
 Needs nothing but Python 3.11 or newer, and a package index that pip can reach.
 """
@@ -66,12 +66,8 @@ def find_python(version: str) -> str | None:
     """The command of a Python such as `3.12` that runs: this one, one on PATH, one of pyenv, or the `py` launcher's."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     installed = sorted(pyenv.glob(f"{version}.*/bin/python"), key=lambda p: int(p.parts[-3].rpartition(".")[2]))
-    candidates = [
-        [sys.executable],
-        [f"python{version}"],
-        *([str(p)] for p in reversed(installed)),
-        ["py", f"-{version}"],
-    ]
+    candidates = [[sys.executable], [f"python{version}"], *([str(p)] for p in reversed(installed))]
+    candidates.append(["py", f"-{version}"])
     program = "import sys, venv, ensurepip; print(*sys.version_info[:2], sep='.'); print(sys.executable)"
     for command in candidates:
         try:
