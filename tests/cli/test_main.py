@@ -10,6 +10,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from kinema import __version__
 from kinema.cli import COMMANDS, main
 from kinema.models import create_model, list_models
 from kinema.recognizer import Recognizer
@@ -59,7 +60,7 @@ def test_what_may_not_be_read_is_one_sentence(
 
 
 def test_version_and_groups(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys, "--version")[1].strip() == "0.1.0"
+    assert run(capsys, "--version")[1].strip() == __version__
     assert "kinema data doctor" in run(capsys, "data")[1]
 
 

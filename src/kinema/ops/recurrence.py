@@ -16,6 +16,9 @@ Cell = Literal["rnn", "lstm", "peephole", "gru"]
 Gate = Literal["none", "hard"]
 Fusion = Literal["mul", "add"]
 
+# PyTorch 2.6 cannot tell exporting from compiling: there a compiled network keeps no rates of open gates either.
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
 
 def recurrent(cell: str, channels: int, layers: int) -> Recurrent:
     """A stack of recurrent cells that keeps the number of channels.
@@ -183,7 +186,7 @@ class SqueezeRecursion(nn.Module):
         h = self.recurrence(squeezed)
         if self.gate == "hard":
             consistent = cycle_consistent(squeezed, h.to(squeezed.dtype), self.temperature)
-            if not torch.compiler.is_exporting():
+            if not _is_exporting():
                 self.open_rate = consistent.float().mean()
             if not self.gate_open:
                 neutral = 1.0 if self.fusion == "mul" else -0.0  # adding -0 keeps every bit, adding 0 turns -0 into 0
