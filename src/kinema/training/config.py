@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from math import inf
 from typing import Any, Literal, get_args
 
+from kinema.data.loading.limits import ReadLimits
 from kinema.data.photometric import Photometric
 from kinema.data.transforms import Augment
 from kinema.errors import KinemaError, unknown
@@ -104,8 +105,10 @@ class TrainConfig:
             is none.
         gate_warmup: epochs during which the temporal gates of SRTG are held open, so that their cells can learn.
         strict: stop at the first training video that cannot be read, instead of noting it in training-ledger.csv.
-        workers: processes that read videos, for each process that trains; -1 is one a core, at most 8, shared by the
-            processes of a machine.
+        workers: processes that read videos, for each process that trains; -1 divides the cores of a machine among its
+            processes, at most 16 each. 0 reads in the process that trains, which then has no protection from a file
+            that crashes or hangs the decoder.
+        limits: what reading one clip may cost before it is given up as unreadable.
         device: auto, cpu, cuda, cuda:1.
         processes: that train together, one a GPU (DistributedDataParallel); `batch` is shared among them. With torchrun
             its number of processes counts.
@@ -140,6 +143,7 @@ class TrainConfig:
     gate_warmup: int = 0
     strict: bool = False
     workers: int = -1
+    limits: ReadLimits = field(default_factory=ReadLimits)
     device: str = "auto"
     processes: int = 1
     deterministic: bool = False
@@ -155,7 +159,7 @@ class TrainConfig:
         if self.weights == "":
             raise KinemaError("weights is empty: name some, or give null to start without")
         if self.workers < -1:
-            raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one a core")
+            raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one per core")
         closed = {"precision": Precision, "learn": Learn, "balance": Balance, "logger": Logger}
         for name, allowed in closed.items():
             if getattr(self, name) not in get_args(allowed):
@@ -192,7 +196,7 @@ class TrainConfig:
 
 
 # What may differ between the command that began a run and the one that goes on with it.
-FREE = ("out", "workers", "device", "processes", "checkpoint_steps", "logger")
+FREE = ("out", "workers", "limits", "device", "processes", "checkpoint_steps", "logger")
 
 
 def completed(old: dict[str, Any]) -> dict[str, Any]:

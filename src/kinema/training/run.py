@@ -197,7 +197,7 @@ def _fit(
         batches.go_on(epoch, step)
     try:
         with (
-            _in_one_sentence(out), _quiet_threads(), together(), room_for_readers(loader.num_workers),
+            _in_one_sentence(out), _quiet_threads(), together(), room_for_readers(loader.readers),
             denormals_as_zero(),
         ):  # fmt: skip
             trainer.fit(module, loader, val, ckpt_path=last, weights_only=True)
@@ -205,6 +205,10 @@ def _fit(
         if trainer.strategy.launcher is not None:  # processes that Lightning has started would wait for this one
             trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
         raise
+    finally:
+        loader.close()
+        if val is not None:
+            val.close()
     return module
 
 
@@ -218,15 +222,6 @@ def _in_one_sentence(out: Path) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise RunError(
             f"{out}: the memory of the device is full; lower batch and with it optim.lr, and give another --out"
-        ) from error
-    except RuntimeError as error:
-        if "DataLoader worker (pid" not in str(error):
-            raise
-        if "Terminated" in str(error):  # SIGTERM to the whole group, as `timeout` and job schedulers send it
-            raise _interrupted(out) from error
-        raise RunError(
-            f"{out}: a process that reads videos was killed (memory or /dev/shm full, or a decoder crashed); the same "
-            "command goes on, with fewer --workers or more memory"
         ) from error
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
