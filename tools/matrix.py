@@ -104,6 +104,7 @@ class Environment:
         hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV")
         environ = {k: v for k, v in os.environ.items() if k not in hidden}
         environ |= {"KINEMA_CACHE": str(self.folder / "cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        environ["PYTHONIOENCODING"] = "utf-8"  # so that what is printed can be read back on every system
         words = [str(word) for word in command]
         lines = []
         with (

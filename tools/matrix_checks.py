@@ -69,7 +69,7 @@ def data_files() -> str:
     """The tables and recipes that commands read are in the wheel."""
     counts = {name: len(json.loads(kinema(*name.split(), "--json"))) for name in ("recipes", "weights list")}
     assert all(counts.values()), counts
-    assert [row["name"] for row in json.loads(kinema("models", "stm_r18", "--json"))] == ["stm_r18"]
+    assert [row["model"] for row in json.loads(kinema("models", "stm_r18", "--json"))] == ["stm_r18"]
     kinema("models", "stm_r18", "--options")
     return f"{counts['recipes']} recipes, {counts['weights list']} releases"
 
@@ -197,8 +197,15 @@ def packing() -> str:
     return f"loss {_loss(RUN / 'of_packed'):.3f}"
 
 
+def costing() -> str:
+    """Latency and memory, which each system tells in its own way."""
+    (row,) = json.loads(kinema("cost", "tsm_r18", "--size", "64", "--frames", "4", "--latency", "--json"))["rows"]
+    assert row["latency"]["p50_ms"] > 0 and row["latency"]["peak_mib"] >= 0, row
+    return f"{row['latency']['p50_ms']:.1f} ms, {row['latency']['peak_mib']:.0f} MiB"
+
+
 CHECKS: tuple[Callable[[], str], ...] = (
-    installed, modules, data_files, odd_files, puppets, training, spawned, testing, predicting, packing,
+    installed, modules, data_files, odd_files, puppets, training, spawned, testing, predicting, packing, costing,
 )  # fmt: skip
 
 
