@@ -16,9 +16,6 @@ Cell = Literal["rnn", "lstm", "peephole", "gru"]
 Gate = Literal["none", "hard"]
 Fusion = Literal["mul", "add"]
 
-# PyTorch 2.6 cannot tell exporting from compiling: there a compiled network keeps no rates of open gates either.
-_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-
 
 def recurrent(cell: str, channels: int, layers: int) -> Recurrent:
     """A stack of recurrent cells that keeps the number of channels.
@@ -130,6 +127,10 @@ def run_lstm(lstm: nn.LSTM, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         last.append((h, c))
     h, c = (torch.stack(of_layers) for of_layers in zip(*last, strict=True))
     return x, (h, c)
+
+
+# PyTorch 2.6 cannot tell exporting from compiling: there a compiled network keeps no rates of open gates either.
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 class SqueezeRecursion(nn.Module):
