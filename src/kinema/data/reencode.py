@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from kinema.data.reading.pyav import ONE_THREAD
 from kinema.data.video import FrameFolder, VideoReader, open_video
@@ -104,7 +104,7 @@ def _encode(
         for stamp, picture in zip(stamps.tolist(), _pictures(reader), strict=True):
             frame = reformatter.reformat(
                 av.VideoFrame.from_ndarray(picture, format="rgb24"), *size, "yuv420p",
-                interpolation=Interpolation.BICUBIC, **ONE_THREAD,
+                interpolation="BICUBIC", **ONE_THREAD,
             )  # fmt: skip
             frame.pts, frame.time_base = stamp, Fraction(1, _CLOCK)
             container.mux(stream.encode(frame))
