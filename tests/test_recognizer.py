@@ -65,7 +65,9 @@ def test_a_prediction_is_the_softmax_of_the_network_on_the_central_clip(recogniz
 
 
 def test_windows_cover_a_long_video(recognizer: Recognizer, video: Path) -> None:
-    found = recognizer.predict_windows(video, window=1.0, step=0.5)
+    found = list(recognizer.predict_windows(video, window=1.0, step=0.5))
+    assert all(isinstance(w, Prediction) for w in found)
+    assert list(recognizer.predict_windows(video, window=1.0, step=0.5, first=2)) == found[2:]
     assert [w.t_start for w in found][:3] == pytest.approx([0, 0.5, 1.0])
     assert found[-1].t_end == pytest.approx(3.0)
 

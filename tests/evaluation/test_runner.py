@@ -13,7 +13,7 @@ import torch
 from evaluation.mixed_data import BAD, GOOD, LABELS, SPEC, VIDEOS, mixed_data, recognizer
 from torch.nn.functional import interpolate
 
-from kinema.data import datasets
+from kinema.data import views
 from kinema.data.datasets import TestVideos
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.manifest import Manifest, read_manifest
@@ -143,7 +143,7 @@ def test_a_video_is_opened_once_for_all_its_views(manifest: Manifest, monkeypatc
         opened.append(path)
         return open_video(path)
 
-    monkeypatch.setattr(datasets, "open_video", counting)
+    monkeypatch.setattr(views, "open_video", counting)
     evaluate(recognizer(), manifest, views=VIEWS, workers=0)
     assert opened == [s.path for s in manifest.samples]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from kinema.cli.arguments import add_device, add_json, add_recognizer, device
+from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
 from kinema.cli.output import print_facts, progress_bar
 from kinema.errors import KinemaError, RunError, unknown
 from kinema.evaluation.naming import printable
@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str | None, default=None, help="folder for the result; default: test-SPLIT in "
                         "the run folder, else test-RECOGNIZER-SPLIT here")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace the files of another test in --out")
-    parser.add_argument("--workers", type=int, default=-1, help="processes that read videos; -1: one a core, at most 8")
+    add_reading(parser)
     parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if any video could not be read")
     parser.add_argument("--explain-views", action="store_true", help="draw the views of the first video; test nothing")
@@ -63,10 +63,7 @@ def _run(args: Namespace, here: Place) -> None:
     from kinema.recognizer import Recognizer
 
     views = parse_views(args.views)
-    if args.batch < 1:
-        raise KinemaError(f"--batch {args.batch}: give at least 1")
-    if args.workers < -1:
-        raise KinemaError(f"--workers {args.workers}: give 0 or more, or -1 for one a core")
+    check_reading(args)
     recognizer = Recognizer.load(args.recognizer, here.device(device(args.device)))
     manifest = read_manifest(args.data, check=False)  # a file that is gone belongs into the ledger
     split = _split(manifest, args.split)
@@ -85,7 +82,7 @@ def _run(args: Namespace, here: Place) -> None:
     with progress_bar("testing videos") if here.first else nullcontext() as progress:
         result = evaluate(
             recognizer, tested, views=views, workers=args.workers, batch=args.batch,
-            train_labels=_train_labels(manifest, split), progress=progress,
+            limits=read_limits(args), train_labels=_train_labels(manifest, split), progress=progress,
         )  # fmt: skip
     if not here.first:
         return

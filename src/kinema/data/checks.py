@@ -6,9 +6,14 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from math import ceil
 from statistics import median
 
+import numpy as np
+import numpy.typing as npt
+
 from kinema.data.manifest import Manifest, Sample
+from kinema.data.reading.info import part_frames
 from kinema.data.report import Finding, count
 from kinema.data.video import VideoInfo
 
@@ -21,6 +26,7 @@ SLOWEST = 5  # frames per second
 _SINGULAR, _PLURAL = {"are": "is", "have": "has"}, {"are": "are", "have": "have"}
 
 Infos = Mapping[str, VideoInfo]
+Times = Mapping[str, npt.NDArray[np.float64]]
 
 
 def check_labels(manifest: Manifest) -> list[Finding]:
@@ -42,13 +48,15 @@ def check_labels(manifest: Manifest) -> list[Finding]:
     return found
 
 
-def check_files(manifest: Manifest, infos: Infos, frames: int) -> list[Finding]:
+def check_files(manifest: Manifest, infos: Infos, frames: int, times: Times | None = None) -> list[Finding]:
     """Files: too short for a clip, part outside of the video, tiny, stretched, unlike the rest in size or frame rate.
 
     Args:
         manifest: the samples.
         infos: of the files that can be read.
         frames: that a clip needs.
+        times: of the frames of files with a variable rate of which samples are parts, float64 [frames] seconds; a file
+            that is not in it is taken to have a constant rate.
     """
     readable = [(s, infos[s.path]) for s in manifest.samples if s.path in infos]
     found: list[Finding] = []
@@ -67,7 +75,7 @@ def check_files(manifest: Manifest, infos: Infos, frames: int) -> list[Finding]:
         "{n} {have} a part that begins after the video has ended: correct start and end, which are seconds",
         [(s.path, f"start {s.start:g} s of {i.duration:.2f} s") for s, i in outside],
     )
-    late = [(s, i) for s, i in readable if s.end is not None and s.end > i.duration + 1.5 / i.fps]
+    late = [(s, i) for s, i in readable if s.end is not None and s.end > i.duration + _rounding(i)]
     report(
         "warning",
         "end-outside",
@@ -78,7 +86,7 @@ def check_files(manifest: Manifest, infos: Infos, frames: int) -> list[Finding]:
         "warning",
         "too-short",
         f"{{n}} {{have}} fewer frames than the {frames} of a clip: clips are completed by the rule clip.short",
-        [(s.path, f"{n} frames") for s, i in readable if 0 < (n := _frames(s, i)) < frames],
+        [(s.path, f"{n} frames") for s, i in readable if 0 < (n := _frames(s, i, times or {})) < frames],
     )
     files = sorted({i.path: i for _, i in readable}.items())
     report(
@@ -176,11 +184,30 @@ def _handed(labels: tuple[str, ...]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _frames(sample: Sample, info: VideoInfo) -> int:
+def parts_of_variable(manifest: Manifest, infos: Infos) -> list[str]:
+    """The files of which a part is a sample and whose frames must be counted by their times."""
+    parts = {s.path for s in manifest.samples if s.start is not None or s.end is not None}
+    return [path for path, info in infos.items() if info.variable_rate and path in parts]
+
+
+def _frames(sample: Sample, info: VideoInfo, times: Times) -> int:
+    """How many different frames a sample shows; 0 for one that lies outside of the video."""
     if sample.start is None and sample.end is None:
         return info.frames
+    if info.path in times:
+        return len(part_frames(times[info.path], sample.start, sample.end, info.duration))
+    # The same rule for frames of equal length, without a list of all of them: the middles that lie inside.
+    start = max(sample.start or 0.0, 0.0)
     end = info.duration if sample.end is None else min(sample.end, info.duration)
-    return max(0, round((end - (sample.start or 0)) * info.fps))
+    if end <= start:
+        return 0
+    low, high = (min(max(ceil(at * info.fps - 0.5), 0), info.frames) for at in (start, end))
+    return max(1, high - low)
+
+
+def _rounding(info: VideoInfo) -> float:
+    """Seconds by which the end of a part may lie behind the video: a frame and a half."""
+    return min(1.5 / info.fps, 0.1) if info.variable_rate else 1.5 / info.fps
 
 
 def _labels(names: tuple[str, ...]) -> str:

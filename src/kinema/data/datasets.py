@@ -16,9 +16,10 @@ from kinema.clip_spec import ClipSpec
 from kinema.data.clips import wanted_frames
 from kinema.data.manifest import Manifest
 from kinema.data.pictures import Pictures
-from kinema.data.sampling import test_indices, train_indices
-from kinema.data.transforms import Augment, check_jitter, random_box, test_boxes
+from kinema.data.sampling import train_indices
+from kinema.data.transforms import Augment, check_jitter, random_box
 from kinema.data.video import open_video
+from kinema.data.views import check_views, read_views, view_bytes
 from kinema.errors import KinemaError, UnreadableVideo, unknown
 
 
@@ -157,11 +158,10 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
     ) -> None:
         self.samples = manifest.samples
         self.targets = label_indices(manifest, labels)
+        check_views(spec, clips, crops)  # now and not at the first video
         self.spec = spec
         self.clips = clips
         self.crops = crops
-        test_indices(spec.frames * spec.stride, spec, clips)  # refuse views now and not at the first video
-        test_boxes(spec.crop, spec.crop, spec, crops)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -173,25 +173,19 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
             views (uint8 `V 3 T crop crop`), label, index, path and keys: for every view what it was cut from (frame
             indices, box), equal where two views are equal; or a `Failure`.
         """
-        sample, target = self.samples[i], self.targets[i]
+        sample = self.samples[i]
         try:
-            with open_video(sample.path) as reader:
-                clips = wanted_frames(  # clips T
-                    reader, lambda n: test_indices(n, self.spec, self.clips), sample.start, sample.end
-                )
-                pictures = Pictures(reader, clips)
-                boxes = test_boxes(pictures.height, pictures.width, self.spec, self.crops)
-                views = pictures.cut(boxes, self.spec.crop)  # crops clips T S S 3
+            views = read_views(sample.path, self.spec, self.clips, self.crops, start=sample.start, end=sample.end)
         except UnreadableVideo as error:
             return self.failure(i, error.reason)
-        views = views.transpose(0, 1).flatten(0, 1).permute(0, 4, 1, 2, 3)
-        keys = tuple((tuple(clip.tolist()), box) for clip in clips for box in boxes)
-        return {"views": views, "label": target, "index": i, "path": sample.path, "keys": keys}
+        return {
+            "views": views.pixels, "label": self.targets[i], "index": i, "path": sample.path, "keys": views.keys,
+        }  # fmt: skip
 
     @property
     def item_bytes(self) -> int:
         """Bytes of the largest sample."""
-        return self.clips * self.crops * self.spec.frames * self.spec.crop**2 * 3
+        return view_bytes(self.spec, self.clips, self.crops)
 
     def path(self, key: int) -> str:
         """The video of a sample."""

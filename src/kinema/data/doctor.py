@@ -9,9 +9,9 @@ from statistics import median
 
 import numpy as np
 
-from kinema.data.checks import Infos, check_files, check_labels
+from kinema.data.checks import Infos, check_files, check_labels, parts_of_variable
 from kinema.data.duplicates import identical, is_blank, look, near_pairs, shared_scenes, stack_looks
-from kinema.data.index import Entry, probe_all, remembered
+from kinema.data.index import Entry, probe_all, remembered, times_all
 from kinema.data.manifest import Manifest, Sample, survey
 from kinema.data.report import Finding, Report, SplitSummary, count
 from kinema.data.video import VideoInfo
@@ -53,7 +53,8 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
         lines = tuple(f"{path}: {reason}" for path, reason in sorted(broken.items()))
         findings.append(Finding("error", "unreadable", message, lines))
     infos = {path: info for path, info in infos.items() if path not in broken}
-    findings += check_files(manifest, infos, frames)
+    times = times_all(parts_of_variable(manifest, infos), manifest.source, workers=workers)
+    findings += check_files(manifest, infos, frames, times)
     copies = identical(infos, workers)
     findings += _check_identical(manifest, copies)
     findings += _check_looks(manifest, {path: looks[path] for path in infos if path in looks}, copies)

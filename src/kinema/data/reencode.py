@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -94,21 +95,30 @@ def _encode(
     reader: VideoReader | FrameFolder, part: Path, stamps: npt.NDArray[np.int64], size: tuple[int, int], gop: int
 ) -> None:
     with av.open(str(part.absolute()), "w", format="mp4") as container:
-        rate = Fraction(reader.info.fps).limit_denominator(1001)
+        # A hint for the encoder's rate control: the stamps alone say when a frame is shown.
+        rate = max(Fraction(1, 1001), Fraction(reader.info.fps).limit_denominator(1001))
         stream = container.add_stream("libx264", rate=rate, options=_X264)
         stream.width, stream.height = size
         stream.pix_fmt, stream.gop_size = "yuv420p", gop
         stream.codec_context.thread_count = 1
         stream.codec_context.time_base = Fraction(1, _CLOCK)
         reformatter = VideoReformatter()
+        ends = dict(pairwise([*stamps.tolist(), max(round(reader.duration * _CLOCK), int(stamps[-1]) + 1)]))
+
+        def mux(packets: list[av.Packet]) -> None:
+            for packet in packets:
+                if packet.pts in ends:  # else the last frame would get the length of the one before it
+                    packet.duration = ends[packet.pts] - packet.pts
+                container.mux(packet)
+
         for stamp, picture in zip(stamps.tolist(), _pictures(reader), strict=True):
             frame = reformatter.reformat(
                 av.VideoFrame.from_ndarray(picture, format="rgb24"), *size, "yuv420p",
                 interpolation="BICUBIC", **ONE_THREAD,
             )  # fmt: skip
             frame.pts, frame.time_base = stamp, Fraction(1, _CLOCK)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            mux(stream.encode(frame))
+        mux(stream.encode(None))
 
 
 def _pictures(reader: VideoReader | FrameFolder) -> Iterator[npt.NDArray[np.uint8]]:

@@ -186,8 +186,7 @@ def _batches(
 
 def _average(recognizer: Recognizer, views: Tensor, batch: int, paths: list[str]) -> NDArray[np.float32]:
     """uint8 B V 3 T S S -> B K."""
-    single = recognizer.scores(views.flatten(0, 1), batch=batch)
-    means = single.unflatten(0, views.shape[:2]).mean(1).numpy()
+    means = recognizer.average(views, batch=batch).numpy()
     broken = [path for path, row in zip(paths, means, strict=True) if not np.isfinite(row).all()]
     if broken:
         raise RunError(f"{broken[0]}: the network's scores are not finite; its weights are damaged, train it anew")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import time
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3  # readers that a sample may kill; another process may have killed the first ones
 _BARREN = 3  # readers in a row that die before they can read
 _POLL = 0.25  # seconds; the longest wait for a message, and between looks at the limits
-_DEEPEST = 64  # tasks that one reader may have: a pipe holds some hundred, and must never be full
+_PIPE = 2**15  # bytes of tasks that one reader may have: a pipe holds twice as many, and must never be full
 _START = 120.0  # seconds that a reader may take to start
 
 
@@ -46,6 +47,7 @@ class _Reader:
 class _Task:
     key: Any
     slot: int
+    bytes: int = 0
     item: Any = None
     done: bool = False
     wanted: bool = True
@@ -148,7 +150,7 @@ class ReaderPool:
 
     def stock_up(self) -> None:
         """Hands out all work that waits, before the caller turns to something else."""
-        self._hand_out(min(_DEEPEST, -(-self._slots.count // len(self._readers))))
+        self._hand_out(-(-self._slots.count // len(self._readers)))
 
     def close(self) -> None:
         """Ends the readers."""
@@ -171,17 +173,21 @@ class ReaderPool:
             i, reader = min(
                 ((i, r) for i, r in enumerate(self._readers) if r is not None), key=lambda pair: len(pair[1].tasks)
             )
-            if len(reader.tasks) >= depth:
-                return
-            number = self._waiting.popleft()
+            number = self._waiting[0]
             task = self._tasks[number]
+            message = pickle.dumps((number, task.key, task.slot))
+            queued = sum(self._tasks[task].bytes for task in reader.tasks)
+            if len(reader.tasks) >= depth or (queued and queued + len(message) > _PIPE):
+                return
+            self._waiting.popleft()
             given_up = self._given_up.get(self._data.path(task.key))
             if given_up is not None:
                 self._finish(number, self._data.failure(task.key, given_up))
                 continue
             reader.tasks.append(number)
+            task.bytes = len(message)
             try:
-                reader.connection.send((number, task.key, task.slot))
+                reader.connection.send_bytes(message)
             except OSError:  # it has died
                 self._replace(i)
 

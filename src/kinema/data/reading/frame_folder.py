@@ -53,6 +53,8 @@ class FrameFolder:
         self._fps = fps
         self._info: VideoInfo | None = None
         self.times = np.arange(len(self._names)) / fps
+        self.duration = len(self._names) / fps
+        self.stored = len(self._names)
 
     def __enter__(self) -> FrameFolder:
         return self
@@ -80,7 +82,7 @@ class FrameFolder:
                 path=str(self.path),
                 frames=len(self._names),
                 fps=self._fps,
-                duration=len(self._names) / self._fps,
+                duration=self.duration,
                 width=width,
                 height=height,
                 codec="png" if suffix == ".png" else "mjpeg",
