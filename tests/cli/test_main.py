@@ -11,6 +11,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from kinema import __version__
 from kinema.cli import COMMANDS, main
 from kinema.models import create_model, list_models
 from kinema.recognizer import Recognizer
@@ -104,7 +105,7 @@ def test_names_that_are_not_text_are_printed(
 
 
 def test_version_and_groups(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys, "--version")[1].strip() == "0.1.0"
+    assert run(capsys, "--version")[1].strip() == __version__
     assert "kinema data doctor" in run(capsys, "data")[1]
 
 

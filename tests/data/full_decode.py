@@ -9,6 +9,8 @@ import av
 import numpy as np
 from data.odd_videos import frame_number, write_odd
 
+from kinema.data.reading.pyav import open_input
+
 TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "rotated_90": lambda frame: np.rot90(frame, 1),
     "rotated_180": lambda frame: np.rot90(frame, 2),
@@ -20,7 +22,7 @@ TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def full_decode(path: Path) -> list[np.ndarray]:
     """Every frame, decoded from the first packet to the last, scaled to the size that the stream declares."""
     frames: list[np.ndarray] = []
-    with av.open(str(path), metadata_errors="replace") as container:
+    with open_input(path) as container:
         stream = container.streams.best("video")
         stream.codec_context.thread_count = 1
         size = {"width": stream.codec_context.width, "height": stream.codec_context.height}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
-from av.stream import Disposition
 from data.plain_videos import HEIGHT, RATE, WIDTH, picture, tone, write_video, x264
+from PIL import Image
 
 
 class _Pipe:
@@ -116,17 +117,25 @@ def damaged(path: Path) -> Path:
     return path
 
 
-def audio_only(path: Path, cover: bool) -> Path:
+def audio_only(path: Path) -> Path:
     with av.open(str(path), "w") as out:
-        sound = out.add_stream("aac", rate=16000, layout="mono")
-        if cover:
-            picture_stream = out.add_stream("mjpeg", rate=1)
-            picture_stream.width, picture_stream.height, picture_stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
-            picture_stream.disposition = Disposition.attached_pic
-            frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24").reformat(format="yuvj420p")
-            out.mux(picture_stream.encode(frame))
-            out.mux(picture_stream.encode(None))
-        tone(out, sound, 1)
+        tone(out, out.add_stream("aac", rate=16000, layout="mono"), 1)
+    return path
+
+
+def audio_with_cover(path: Path) -> Path:
+    """Sound with a picture in an ID3 tag, which FFmpeg gives as a video stream of one frame."""
+    with av.open(str(path), "w", format="mp3") as out:
+        tone(out, out.add_stream("mp3", rate=16000, layout="mono"), 1)
+    cover = BytesIO()
+    Image.fromarray(picture(0)).save(cover, format="JPEG")
+    body = b"\0image/jpeg\0\3\0" + cover.getvalue()
+    frame = b"APIC" + struct.pack(">IH", len(body), 0) + body
+    size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
+    sound = path.read_bytes()
+    if sound.startswith(b"ID3"):
+        sound = sound[10 + sum((sound[6 + i] & 127) << (21 - 7 * i) for i in range(4)) :]
+    path.write_bytes(b"ID3\3\0\0" + size + frame + sound)
     return path
 
 

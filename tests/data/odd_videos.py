@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 from data.odd_containers import (
     audio_only,
+    audio_with_cover,
     cut_off,
     cut_start,
     damaged,
@@ -60,7 +62,7 @@ GOOD: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "mirrored": (".mp4", lambda p: write_video(p, turn=(0, True))),
     "odd_size": (".mp4", lambda p: write_video(p, "mpeg4", size=(97, 61))),
     "odd_size_vp9": (".webm", lambda p: write_video(p, "libvpx-vp9", size=(61, 97))),
-    "latin1_metadata": (".avi", lambda p: write_video(p, "mpeg4", metadata={"title": "Müßiggang"}, encoding="latin-1")),
+    "latin1_metadata": (".avi", lambda p: write_video(p, "mpeg4", title="Müßiggang".encode("latin-1"))),
     "no_count": (".mkv", piped),
     "fragmented": (".mp4", lambda p: write_video(p, mux={"movflags": "frag_keyframe+empty_moov"})),
     "alpha_vp9": (".webm", lambda p: write_video(p, "libvpx-vp9", pix_fmt="yuva420p", options={"auto-alt-ref": "0"})),
@@ -106,12 +108,14 @@ GOOD: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "qtrle": (".mov", lambda p: write_video(p, "qtrle", pix_fmt="rgb24")),
     "cinepak": (".avi", lambda p: write_video(p, "cinepak", pix_fmt="rgb24", frames=14)),
 }
+if "libsvtav1" not in av.codecs_available:  # PyAV before 16
+    del GOOD["av1"]
 BROKEN: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "missing": (".mp4", lambda p: p),
     "empty": (".mp4", lambda p: text_file(p, "")),
     "text": (".mp4", lambda p: text_file(p, "path,label\nwalk/a.mp4,walk\n" * 200)),
-    "audio_only": (".mp4", lambda p: audio_only(p, cover=False)),
-    "audio_with_cover": (".mp4", lambda p: audio_only(p, cover=True)),
+    "audio_only": (".mp4", audio_only),
+    "audio_with_cover": (".mp4", audio_with_cover),
     "no_table": (".mp4", no_table),
     "cut_off": (".mp4", cut_off),
     "damaged": (".mp4", damaged),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -46,8 +47,7 @@ def write_video(
     gop: int = 12,
     options: dict[str, str] | None = None,
     stamps: Sequence[int] | None = None,
-    metadata: dict[str, str] | None = None,
-    encoding: str = "utf-8",
+    title: bytes = b"",
     turn: tuple[int, bool] | None = None,
     mux: dict[str, str] | None = None,
     form: str | None = None,
@@ -65,16 +65,17 @@ def write_video(
         gop: frames from one keyframe to the next.
         options: of the encoder.
         stamps: presentation times in milliseconds; by default 25 a second.
-        metadata: of the container, written in `encoding`.
-        encoding: of the metadata.
+        title: of the container, in any encoding.
         turn: degrees counter-clockwise and horizontal flip of the display matrix.
         mux: options of the container.
         form: FFmpeg's name of the container.
         sound: seconds of sound, in a stream before the video; 0 writes none.
         target: a file-like object to write to in place of `path`.
     """
-    with av.open(target or str(path), "w", format=form, container_options=mux or {}, metadata_encoding=encoding) as out:
-        out.metadata.update(metadata or {})
+    placeholder = bytes(65 + i for i in range(len(title)))
+    with av.open(target or str(path), "w", format=form, container_options=mux or {}) as out:
+        if title:
+            out.metadata["title"] = placeholder.decode()
         audio = out.add_stream("aac", rate=16000, layout="mono") if sound else None
         if options is None:
             options = x264() if codec == "libx264" else {}
@@ -85,8 +86,6 @@ def write_video(
         stream.codec_context.thread_count = 1
         if stamps is not None:
             stream.codec_context.time_base = _MS
-        if turn is not None:
-            stream.set_display_rotation(turn[0], hflip=turn[1])
         if audio is not None:
             tone(out, audio, sound)
         for i in range(frames):
@@ -95,7 +94,21 @@ def write_video(
                 frame.pts, frame.time_base = stamps[i], _MS
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
+    if title:  # PyAV itself writes UTF-8 only
+        path.write_bytes(path.read_bytes().replace(placeholder, title))
+    if turn is not None:
+        _turn(path, *turn)
     return path
+
+
+def _turn(path: Path, degrees: int, flip: bool) -> None:
+    """Writes the display matrix of an MP4, which PyAV before 17.1 cannot."""
+    data = bytearray(path.read_bytes())
+    cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[degrees // 90]
+    a, b, c, d = (-cos if flip else cos), -sin, (-sin if flip else sin), cos
+    matrix = [value << 16 for value in (a, b, 0, c, d, 0, 0, 0)] + [1 << 30]
+    struct.pack_into(">9i", data, data.index(b"tkhd") + 44, *matrix)
+    path.write_bytes(data)
 
 
 def tone(out: av.container.OutputContainer, stream: av.AudioStream, seconds: float) -> None:

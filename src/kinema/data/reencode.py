@@ -11,8 +11,9 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
+from kinema.data.reading.pyav import ONE_THREAD
 from kinema.data.video import FrameFolder, VideoReader, open_video
 from kinema.errors import UnreadableVideo
 from kinema.files import on_behalf_of, replace_file
@@ -116,7 +117,7 @@ def _encode(
         for stamp, picture in zip(stamps.tolist(), _pictures(reader), strict=True):
             frame = reformatter.reformat(
                 av.VideoFrame.from_ndarray(picture, format="rgb24"), *size, "yuv420p",
-                interpolation=Interpolation.BICUBIC, threads=1,
+                interpolation="BICUBIC", **ONE_THREAD,
             )  # fmt: skip
             frame.pts, frame.time_base = stamp, Fraction(1, _CLOCK)
             mux(stream.encode(frame))

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import av
 import pytest
+from av.video.stream import VideoStream
 from data.odd_videos import FRAMES, write_odd
 
 from kinema.data.reading.packets import Packets, WrongTableError
+
+SHOWS_INDEX = hasattr(VideoStream, "index_entries")  # from PyAV 17 on
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def stored(path: Path) -> list[bytes]:
 def test_packets_from_any_place_on(files: dict[str, Path], kind: str, memory: int) -> None:
     expected = stored(files[kind])
     packets = Packets(files[kind], memory)
-    assert packets.listed == (kind == "h264")
+    assert packets.listed == (kind == "h264" and SHOWS_INDEX)
     assert len(packets) == FRAMES == len(expected)
     for start in (0, 12, 13, 39, 24, 0, 1):
         assert contents(packets, start) == [(i, i, expected[i]) for i in range(start, FRAMES)]
@@ -60,6 +63,7 @@ def test_a_container_that_comes_back_with_other_packets_is_read_from_its_start(
     packets.close()
 
 
+@pytest.mark.skipif(not SHOWS_INDEX, reason="PyAV before 17 shows no index")
 def test_packets_other_than_the_table_says_are_never_handed_out(files: dict[str, Path]) -> None:
     packets = Packets(files["h264"], 0)
     pts, dts, size = packets._identities[20]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
+from kinema.data.reading.boxes import why_truncated
+from kinema.data.reading.pyav import is_cover, leave_unread, open_input
 from kinema.errors import UnreadableVideo
 
 
@@ -25,7 +26,7 @@ def open_video_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     if path.stat().st_size == 0:
         raise UnreadableVideo(path, "the file is empty (0 bytes): copy or download it again")
     try:
-        container = _open(path)
+        container = open_input(path)
     except av.FFmpegError as error:
         raise UnreadableVideo(path, _why_not_opened(path, error)) from error
     if container.format.name == "tty":  # FFmpeg draws any text file as a film of its letters
@@ -34,7 +35,7 @@ def open_video_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     if _is_picture(path, container):
         container.close()
         raise UnreadableVideo(path, "it is a single picture, not a video: give the folder that holds all pictures")
-    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    videos = [s for s in container.streams.video if not is_cover(container, s)]
     best = container.streams.best("video")
     stream = best if best in videos else next(iter(videos), None)
     if stream is None or stream.codec_context is None:
@@ -43,30 +44,22 @@ def open_video_stream(path: Path) -> tuple[InputContainer, VideoStream]:
         if stream is not None:
             raise UnreadableVideo(path, "no decoder for its video codec is installed: convert it to H.264")
         raise UnreadableVideo(path, f"it holds {holds}")
-    for other in container.streams:
-        if other is not stream:
-            other.discard = Discard.all
+    leave_unread(container, stream)
     return container, stream
-
-
-def _open(path: Path) -> InputContainer:
-    # An absolute path, for FFmpeg takes "a:b.mp4" for a protocol; files only, for a playlist may name the network.
-    return av.open(str(path.absolute()), metadata_errors="replace", container_options={"protocol_whitelist": "file"})
 
 
 def _is_picture(path: Path, container: InputContainer) -> bool:
     """Whether FFmpeg took it for a picture: `image2`, or such as `jpeg_pipe`, which many in a row are too."""
     if not container.format.name.endswith("_pipe"):
         return container.format.name == "image2"
-    with _open(path) as again:  # what was read of the first one would be missing afterwards
+    with open_input(path) as again:  # what was read of the first one would be missing afterwards
         return sum(packet.size > 0 for packet, _ in zip(again.demux(), range(2), strict=False)) < 2
 
 
 def _why_not_opened(path: Path, error: av.FFmpegError) -> str:
     if not isinstance(error, av.error.InvalidDataError):
         return f"it cannot be opened ({error.strerror})"
-    with path.open("rb") as file:
-        is_mp4 = file.read(12)[4:8] == b"ftyp"
-    if is_mp4:
-        return "the MP4 file is cut off or damaged, its table of frames (moov) is missing: copy or download it again"
-    return "it is not a video file, or its beginning is damaged"
+    truncated = why_truncated(path)
+    if truncated:
+        return f"{truncated}: copy or download it again"
+    return "it is not a video file, or its beginning is damaged: copy or download it again"

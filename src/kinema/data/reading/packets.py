@@ -14,7 +14,9 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
 from kinema.data.reading.bitstream import frames_in, h264_starts_clean, is_b_vop, needs_first_packet
+from kinema.data.reading.boxes import is_truncated
 from kinema.data.reading.container import open_video_stream
+from kinema.data.reading.pyav import canonical_name, index_entries, progressive, reorder_depth
 from kinema.data.reading.sample_table import read_sample_table
 from kinema.errors import UnreadableVideo
 
@@ -77,12 +79,12 @@ class Packets:
         self._container, self._stream = open_video_stream(path)
         stream = self._stream
         self.decoder: VideoCodecContext = stream.codec_context
-        self.codec: str = self.decoder.codec.canonical_name
+        self.codec: str = canonical_name(self.decoder)
         self.size = (self.decoder.width, self.decoder.height)
         self.has_audio = bool(self._container.streams.audio)
         self.unit = float(stream.time_base or Fraction(1, 1000))
-        self.reorder = self.decoder.reorder_depth
-        self.progressive = self.decoder.field_order == 1
+        self.reorder = reorder_depth(self.decoder)
+        self.progressive = progressive(self.decoder)
         self.certain = self.codec in KNOWN_CODECS
         self.corrupt: set[int] = set()
         self.missing = 0
@@ -163,12 +165,19 @@ class Packets:
         if not clean:
             raise UnreadableVideo(self.path, "its video stream holds no frame: record it again")
         if self._is_mov():  # the one family whose table stands apart from the frames
-            self.missing = max(0, len(self._stream.index_entries) - empty - len(clean))
+            self.missing = max(0, self._declared() - empty - len(clean))
         self._identities = identities
         vars(self).pop("_places", None)
         self.pts = np.array([NO_STAMP if pts is None else pts for pts, _, _ in identities], np.int64)
         self.dts = np.array([NO_STAMP if dts is None else dts for _, dts, _ in identities], np.int64)
         self.clean, self.hidden = np.array(clean), np.array(hidden)
+
+    def _declared(self) -> int:
+        """How many packets the file's own table lists, as far as that is known; 0 if it holds all of them."""
+        entries = index_entries(self._stream)
+        if entries is not None:
+            return len(entries)
+        return self._stream.frames if is_truncated(self.path) else 0
 
     def _is_mov(self) -> bool:
         return self._container.format.name.startswith("mov")

@@ -8,6 +8,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from kinema.data.reading.pyav import ONE_THREAD
+
 _UPRIGHT = (False, False, False)
 
 
@@ -49,7 +51,7 @@ class Picture:
         """The frame as shown, uint8 [height, width, 3]; may be a view of the decoder's memory."""
         self.look(frame)
         array: np.ndarray = self._reformatter.reformat(
-            frame, width=self._width, height=self._height, format="rgb24", threads=1
+            frame, width=self._width, height=self._height, format="rgb24", **ONE_THREAD
         ).to_ndarray()
         transpose, upwards, leftwards = self._turn or _UPRIGHT
         if transpose:

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from av.video.stream import VideoStream
 
+from kinema.data.reading.boxes import outermost
+from kinema.data.reading.pyav import index_entries
+
 _INSIDE = (b"mdia", b"minf", b"stbl")
 
 
@@ -39,7 +42,7 @@ def read_sample_table(path: Path, stream: VideoStream) -> SampleTable | None:
     that are cut off.
     """
     tables = _tables(path, stream.id)
-    entries = [(e.timestamp, e.size, e.pos, e.is_keyframe, e.is_discard) for e in stream.index_entries]
+    entries = [(e.timestamp, e.size, e.pos, e.is_keyframe, e.is_discard) for e in index_entries(stream) or ()]
     if tables is None or len(entries) < 2 or len(tables[b"stsz"]) < 12:
         return None
     dts, sizes, places, keys, hidden = (np.array(column) for column in zip(*entries, strict=True))
@@ -60,20 +63,12 @@ def read_sample_table(path: Path, stream: VideoStream) -> SampleTable | None:
 
 def _tables(path: Path, track: int) -> dict[bytes, bytes] | None:
     """The sample tables of a track by their names, or None if the file has none that stand for all of it."""
+    moov = next((box for box in outermost(path) if box.name == b"moov"), None)
+    if moov is None or moov.held < moov.size:
+        return None
     with path.open("rb") as file:
-        end, at = path.stat().st_size, 0
-        while at + 16 <= end:
-            file.seek(at)
-            head = file.read(16)
-            size = int.from_bytes(head[:4], "big")
-            size = int.from_bytes(head[8:], "big") if size == 1 else size
-            if head[4:8] == b"moov":
-                file.seek(at)
-                return _track_tables(file.read(size), track)
-            if size < 8:
-                return None
-            at += size
-    return None
+        file.seek(moov.at)
+        return _track_tables(file.read(moov.size), track)
 
 
 def _track_tables(moov: bytes, track: int) -> dict[bytes, bytes] | None:

@@ -1,0 +1,79 @@
+"""The outermost parts (boxes) of an MP4 or MOV file, which tell whether the file is whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_OUTERMOST = frozenset(
+    (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"moof", b"styp", b"sidx")
+)
+_MOST = 4096  # a file of fragments has two per fragment; further ones tell nothing new
+
+
+@dataclass(frozen=True)
+class Box:
+    """One outermost box.
+
+    Attributes:
+        name: four bytes.
+        at: where it begins in the file, bytes.
+        size: bytes that it declares, its head included.
+        held: bytes of these that the file holds.
+    """
+
+    name: bytes
+    at: int
+    size: int
+    held: int
+
+
+def outermost(path: Path) -> list[Box]:
+    """The boxes of a file up to the first that is none; empty if the file is no MP4.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    found: list[Box] = []
+    with path.open("rb") as file:
+        end, at = path.stat().st_size, 0
+        while at + 8 <= end and len(found) < _MOST:
+            file.seek(at)
+            head = file.read(16)
+            size = int.from_bytes(head[:4], "big")
+            if size == 1:
+                size = int.from_bytes(head[8:16], "big")
+            elif size == 0:  # "to the end of the file"
+                size = end - at
+            if size < 8 or (not found and head[4:8] not in _OUTERMOST):
+                break
+            found.append(Box(head[4:8], at, size, min(size, end - at)))
+            at += size
+    return found
+
+
+def is_truncated(path: Path) -> bool:
+    """Whether a box reaches beyond the end of the file."""
+    return any(box.held < box.size for box in outermost(path))
+
+
+def why_truncated(path: Path) -> str | None:
+    """What is missing of an MP4 file that is not whole, or None if nothing is (or it is no MP4)."""
+    boxes = outermost(path)
+    if not boxes:
+        return None
+    cut = next((box for box in boxes if box.held < box.size), None)
+    names = [box.name for box in boxes]
+    if cut and cut.name == b"moov":
+        return f"the file is truncated inside its frame table (moov), of which it holds {cut.held} of {cut.size} bytes"
+    if cut and b"moov" not in names:
+        name = cut.name.decode("ascii", "replace")
+        return (
+            f"the file is truncated: it holds {cut.held} of {cut.size} bytes of {name}, and the frame table (moov) "
+            "that should follow is missing"
+        )
+    if cut:
+        return f"the file is truncated: {cut.size - cut.held} of its {cut.at + cut.size} bytes are missing at the end"
+    if b"moov" not in names and b"moof" not in names:
+        return "its frame table (moov) is missing, because the recording was not finished or the file is truncated"
+    return None
