@@ -15,7 +15,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Design, Middle, Placement, Shortcut, Stem
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.recurrence import Cell, Fusion, Gate, SqueezeRecursion
+from kinema.ops.recurrence import Cell, Compare, Fusion, Gate, SqueezeRecursion
 
 LAYERS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
@@ -132,6 +132,7 @@ def srtg(
     layers: int = 2,
     temperature: float = 1.0,
     fusion: Fusion = "mul",
+    compare: Compare = "state",
     dropout: float = 0.0,
     expansion: int = 1,
     widening: int = 1,
@@ -156,7 +157,8 @@ def srtg(
         cell: `lstm`, `gru`, `rnn`, `peephole`.
         layers: stacked cells.
         temperature: of the gate, see `SqueezeRecursion`.
-        fusion: `mul` or `add`.
+        fusion: `mul`, `add` or `residual`, see `SqueezeRecursion`.
+        compare: what the gate compares the features with, `state` or `fused`, see `SqueezeRecursion`.
         dropout: before the classifier.
         expansion: of the last convolution of a bottleneck; 1 is what the paper's parameters say, 4 is usual elsewhere.
         widening: multiplies the inner channels of a bottleneck.
@@ -169,7 +171,7 @@ def srtg(
 
     def recursion(channels: int) -> nn.Module:
         return SqueezeRecursion(
-            channels, cell=cell, layers=layers, gate=gate, temperature=temperature, fusion=fusion
+            channels, cell=cell, layers=layers, gate=gate, temperature=temperature, fusion=fusion, compare=compare
         )  # fmt: skip
 
     design = Design(

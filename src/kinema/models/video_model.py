@@ -20,12 +20,14 @@ class VideoModel(nn.Module):
         clip_spec: how clips for it are made.
         feature_maps: names of the stages one may look at, in order; each gives N C T H W.
         architecture: name and options from which `create_model` builds it again.
+        recurrence_rate: factor of the learning rate of its recurrent cells, unless the training gives another.
     """
 
     classifier: nn.Linear
     clip_spec: ClipSpec
     feature_maps: tuple[str, ...]
     architecture: dict[str, Any]
+    recurrence_rate = 1.0
 
     def __init__(self) -> None:
         super().__init__()

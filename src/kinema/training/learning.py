@@ -27,7 +27,7 @@ def freeze(model: VideoModel, config: TrainConfig) -> None:
         part.requires_grad_(True)
         _effective(model, config)
     for name, parameter in model.named_parameters():
-        if rate(name, config.optim) == 0:
+        if rate(name, config.optim, model.recurrence_rate) == 0:
             parameter.requires_grad_(False)
     if config.frozen_batchnorm:
         for module in _batchnorms(model):
@@ -48,12 +48,25 @@ def keep_frozen(model: VideoModel, config: TrainConfig) -> None:
             module.eval()
 
 
-def rate(name: str, optim: Optim) -> float:
-    """The factor of the learning rate of the parameter of that name."""
+RECURRENCE = "recurrence"
+
+
+def rate(name: str, optim: Optim, recurrence: float = 1.0) -> float:
+    """The factor of the learning rate of the parameter of that name.
+
+    Args:
+        name: of the parameter.
+        optim: `rates` and `feature_rate`.
+        recurrence: factor of recurrent cells on top of that, where `rates` has no `recurrence`.
+    """
+    if RECURRENCE in name.split("."):
+        own = optim.rates.get(RECURRENCE, recurrence)
+    else:
+        own = 1.0
     found = [beginning for beginning in optim.rates if _begins(name, beginning)]
     if found:
-        return optim.rates[max(found, key=len)]
-    return 1.0 if name.startswith("classifier.") else optim.feature_rate
+        return own * optim.rates[max(found, key=len)]
+    return own * (1.0 if name.startswith("classifier.") else optim.feature_rate)
 
 
 def parameter_groups(model: VideoModel, optim: Optim) -> list[dict[str, Any]]:
@@ -61,7 +74,7 @@ def parameter_groups(model: VideoModel, optim: Optim) -> list[dict[str, Any]]:
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault(rate(name, optim), []).append(parameter)
+            groups.setdefault(rate(name, optim, model.recurrence_rate), []).append(parameter)
     return [{"params": parameters, "lr": optim.lr * factor} for factor, parameters in groups.items()]
 
 
@@ -77,11 +90,18 @@ def _begins(name: str, beginning: str) -> bool:
     return name == beginning or name.startswith(beginning.rstrip(".") + ".")
 
 
+def _names(name: str, key: str) -> bool:
+    """Whether a key of `optim.rates` concerns the parameter of that name."""
+    return _begins(name, key) or (key == RECURRENCE and RECURRENCE in name.split("."))
+
+
 def _known(model: VideoModel, optim: Optim) -> None:
     names = [name for name, _ in model.named_parameters()]
     for beginning in optim.rates:
-        if not any(_begins(name, beginning) for name in names):
+        if not any(_names(name, beginning) for name in names):
             parts = sorted({".".join(name.split(".")[:depth]) for name in names for depth in (1, 2)})
+            if any(_names(name, RECURRENCE) for name in names):
+                parts.append(RECURRENCE)
             raise unknown("part of the network in optim.rates", beginning, parts)
 
 
@@ -89,7 +109,7 @@ def _effective(model: VideoModel, config: TrainConfig) -> None:
     """Refuses rates of what does not learn whatever its rate."""
     learning = [name for name, p in model.named_parameters() if p.requires_grad]
     for beginning in config.optim.rates:
-        if not any(_begins(name, beginning) for name in learning):
+        if not any(_names(name, beginning) for name in learning):
             raise KinemaError(
                 f"optim.rates.{beginning} has no effect where learn is {config.learn}: remove one of the two"
             )
