@@ -177,4 +177,6 @@ def srtg(
     design = Design(
         depth, factorised, middle, expansion, widening, shortcut, stem_frames, max_pool, placement, recursion
     )  # fmt: skip
-    return ResNet3D(design, num_classes, frames, width, dropout)
+    model = ResNet3D(design, num_classes, frames, width, dropout)
+    model.trunk_product = fusion == "mul" and placement == "final"
+    return model

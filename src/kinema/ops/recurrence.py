@@ -241,3 +241,25 @@ def open_rates(model: nn.Module) -> dict[str, float]:
         for name, module in model.named_modules()
         if isinstance(module, SqueezeRecursion) and module.open_rate is not None
     }
+
+
+def stage_open_rates(model: nn.Module) -> dict[str, Tensor]:
+    """The mean of the open rates of the hard gates of each stage, in the order of the stages.
+
+    Args:
+        model: any module; the first part of a gate's name is its stage.
+
+    Returns:
+        Per stage with a gate that has seen a batch, a 0-dimensional tensor in [0, 1] on the device of the batch.
+    """
+    found: dict[str, list[Tensor]] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, SqueezeRecursion) and module.open_rate is not None:
+            found.setdefault(name.split(".")[0], []).append(module.open_rate)
+    return {stage: torch.stack(rates).mean() for stage, rates in found.items()}
+
+
+def gated_stages(model: nn.Module) -> tuple[str, ...]:
+    """The stages of a network that have hard gates, in their order."""
+    gates = (n for n, m in model.named_modules() if isinstance(m, SqueezeRecursion) and m.gate == "hard")
+    return tuple(dict.fromkeys(name.split(".")[0] for name in gates))

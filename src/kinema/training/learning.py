@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kinema.errors import KinemaError, unknown
 from kinema.models import VideoModel
+from kinema.ops.recurrence import gated_stages
 from kinema.training.config import Optim, TrainConfig
 
 
@@ -48,7 +49,36 @@ def keep_frozen(model: VideoModel, config: TrainConfig) -> None:
             module.eval()
 
 
-RECURRENCE = "recurrence"
+RECURRENCE = "recurrence"  # part of the names of the weights of recurrent cells
+
+
+def check_gates(model: VideoModel, config: TrainConfig) -> None:
+    """Refuses a `gate_warmup` that has no gate to hold open, or one that would stop the network from learning.
+
+    Raises:
+        KinemaError: the network has no hard gate, or multiplies its trunk by the states.
+    """
+    if not config.gate_warmup:
+        return
+    if not gated_stages(model):
+        raise KinemaError(
+            f"gate_warmup is {config.gate_warmup}, but {config.model} has no gate: set options.gate to hard"
+        )
+    if model.trunk_product:
+        raise KinemaError(
+            f"gate_warmup is {config.gate_warmup}, but options.fusion is mul at the end of every block, so open gates "
+            "multiply all features by states near 0: set options.fusion to residual, or gate_warmup to 0"
+        )
+
+
+def doubts(model: VideoModel, config: TrainConfig) -> list[str]:
+    """Choices with which a network can hardly learn, one sentence each."""
+    if model.trunk_product and config.weights is None and config.learn == "all":
+        return [
+            "options.fusion is mul at the end of every block: recurrent states near 0 multiply all features, and the "
+            "network hardly learns from random weights; options.fusion residual learns"
+        ]
+    return []
 
 
 def rate(name: str, optim: Optim, recurrence: float = 1.0) -> float:
