@@ -24,7 +24,8 @@ class Optim:
     """SGD and the course of its learning rate.
 
     Attributes:
-        lr: learning rate at its highest; the long cycle of multigrid multiplies it by up to 8.
+        lr: learning rate at its highest; the long cycle of multigrid multiplies it by 1 to 8, or with
+            `multigrid.rate_at=first` by 1/8 to 1.
         momentum: of SGD.
         nesterov: use Nesterov's momentum.
         weight_decay: on all parameters.
