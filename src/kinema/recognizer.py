@@ -26,6 +26,7 @@ from kinema.data.video import open_video
 from kinema.errors import KinemaError
 from kinema.files import replace_file, require_readable
 from kinema.models import VideoModel, create_model
+from kinema.models.registry import former_defaults
 from kinema.weights.hub import HUB, from_hub
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
@@ -213,7 +214,8 @@ class Recognizer:
     def _from_card(cls, card: dict[str, Any]) -> Recognizer:
         """The recognizer with random weights."""
         architecture, labels = card["architecture"], card["labels"]
-        model = create_model(architecture["name"], **architecture["options"])
+        options = {**former_defaults(architecture["name"]), **architecture["options"]}
+        model = create_model(architecture["name"], **options)
         rest = {k: v for k, v in card.items() if k not in ("format", *_ENTRIES)}
         return cls(model.eval(), labels, ClipSpec.from_dict(card["clip"]), rest)
 

@@ -37,6 +37,10 @@ SIZES: dict[Size, tuple[int, int, int, float]] = {
 }
 POINT, CUBE = (1, 1, 1), (3, 3, 3)
 
+# The weight with which the BatchNorms at the end of a block without recursion start. There both branches end in a ReLU,
+# so at 1 every block adds to all channels of the trunk, and soon the features of all clips point the same way.
+QUIET = 0.1
+
 
 @dataclass(frozen=True)
 class Design:
@@ -71,6 +75,8 @@ class Design:
 class MTBlock(nn.Module):
     """Convolutions in a row, Squeeze and Recursion on what they give, the shortcut, ReLU; N C T H W -> N C' T' H' W'.
 
+    Without recursion, the block starts with little weight beside its shortcut (`QUIET`).
+
     Source: MTConv, figure 2.
     """
 
@@ -78,7 +84,11 @@ class MTBlock(nn.Module):
         super().__init__()
         self.convs = nn.Sequential(*design.convs(channels, inner, out_channels, stride))
         self.recursion: nn.Module = nn.Identity()
-        if design.layers:
+        if not design.layers:
+            for module in self.convs[-1].modules():
+                if isinstance(module, nn.BatchNorm3d):
+                    nn.init.constant_(module.weight, QUIET)
+        else:  # the states, near 0 at the start, do the same
             self.recursion = SqueezeRecursion(out_channels, cell=design.cell, layers=design.layers)
         self.shortcut: nn.Module = nn.Identity()
         if stride != (1, 1, 1) or channels != out_channels:

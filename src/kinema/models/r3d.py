@@ -127,12 +127,12 @@ def srtg(
     width: float = 1.0,
     *,
     placement: Placement = "final",
-    gate: Gate = "none",
+    gate: Gate = "hard",
     cell: Cell = "lstm",
     layers: int = 2,
     temperature: float = 1.0,
-    fusion: Fusion = "mul",
-    compare: Compare = "state",
+    fusion: Fusion = "residual",
+    compare: Compare = "fused",
     dropout: float = 0.0,
     expansion: int = 1,
     widening: int = 1,
@@ -143,6 +143,11 @@ def srtg(
 ) -> ResNet3D:
     """A 3-D ResNet with Squeeze and Recursion in every block.
 
+    The defaults are those with which it learns from random weights (`benchmarks/README.md`): the states are added back
+    as a product, a gate compares the features with the fused ones, and the recurrent cells learn at a tenth of the rate
+    (`recurrence_rate`; `optim.rates` overrides it). The product alone (`fusion="mul"` at `final`) multiplies the trunk
+    by states near 0 in every block, and hardly learns.
+
     Args:
         depth: fixed by the name.
         factorised: fixed by the name.
@@ -152,8 +157,7 @@ def srtg(
         placement: `start`: the block's input, before both branches; `top`: after the first convolution of a bottleneck;
             `mid`: after the first of a simple block, the second of a bottleneck; `end`: after the last of a bottleneck,
             before the addition; `res`: on every shortcut; `final`: after the addition. Depth 34 has no `top` and `end`.
-        gate: `none` as the authors' released weights, or `hard`; then hold it open for the first epochs with
-            `kinema.ops.set_gate`, or its cells never learn.
+        gate: `hard` or `none`. The authors' released weights are `gate="none", fusion="mul", max_pool=False`.
         cell: `lstm`, `gru`, `rnn`, `peephole`.
         layers: stacked cells.
         temperature: of the gate, see `SqueezeRecursion`.
@@ -178,5 +182,6 @@ def srtg(
         depth, factorised, middle, expansion, widening, shortcut, stem_frames, max_pool, placement, recursion
     )  # fmt: skip
     model = ResNet3D(design, num_classes, frames, width, dropout)
+    model.recurrence_rate = 0.1
     model.trunk_product = fusion == "mul" and placement == "final"
     return model

@@ -214,7 +214,8 @@ RELEASED = {"num_classes": 400, "frames": 8, "width": 0.125}
 @pytest.mark.parametrize("kind", ["r3d", "r2plus1d", "srtg_r3d", "srtg_r2plus1d"])
 def test_the_srtg_release_computes_the_same(depth: int, kind: str) -> None:
     source = srtg_release(depth, "2plus1d" in kind, "srtg" in kind, base=8)
-    model = create_model(f"{kind}_{depth}", **RELEASED, max_pool=False).double()
+    released = {"gate": "none", "fusion": "mul"} if "srtg" in kind else {}
+    model = create_model(f"{kind}_{depth}", **RELEASED, max_pool=False, **released).double()
     found, left = place(model, source)
     assert not left
     model.load_state_dict(found)  # strict: nothing is missing
@@ -284,8 +285,9 @@ def test_a_checkpoint_called_srtg_may_be_the_plain_network() -> None:
     assert remarks(plain.state_dict(), source) == [pool]
 
     whole = srtg_release(50, False, True, device="meta")
-    assert remarks(model.state_dict(), [f"module.{name}" for name in whole]) == [pool]
-    assert remarks(plain.state_dict(), whole) == [pool]
+    for own, names in ((model, [f"module.{name}" for name in whole]), (plain, whole)):
+        found_pool, product = remarks(own.state_dict(), names)
+        assert found_pool == pool and "gate=none" in product and "fusion=mul" in product
     assert set(place(plain, whole)[1]) == {name for name in whole if ".sar." in name}
     assert remarks(plain.state_dict(), hara_release(50, False, device="meta")) == []
 

@@ -66,4 +66,9 @@ def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
             "the file has the names of the SRTG authors' code, whose stem has no max pooling: "
             "only a network built with max_pool=False computes what theirs did"
         )
+    if any(".sar.lstm." in name for name in names):
+        found.append(
+            "the file has the recurrent weights of the SRTG authors' code, which multiplies by the states and has no "
+            "gates: only a network built with gate=none and fusion=mul computes what theirs did"
+        )
     return found
