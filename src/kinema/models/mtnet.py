@@ -37,10 +37,6 @@ SIZES: dict[Size, tuple[int, int, int, float]] = {
 }
 POINT, CUBE = (1, 1, 1), (3, 3, 3)
 
-# The weight with which the BatchNorms at the end of a block without recursion start. There both branches end in a ReLU,
-# so at 1 every block adds to all channels of the trunk, and soon the features of all clips point the same way.
-QUIET = 0.1
-
 
 @dataclass(frozen=True)
 class Design:
@@ -75,8 +71,6 @@ class Design:
 class MTBlock(nn.Module):
     """Convolutions in a row, Squeeze and Recursion on what they give, the shortcut, ReLU; N C T H W -> N C' T' H' W'.
 
-    Without recursion, the block starts with little weight beside its shortcut (`QUIET`).
-
     Source: MTConv, figure 2.
     """
 
@@ -84,11 +78,7 @@ class MTBlock(nn.Module):
         super().__init__()
         self.convs = nn.Sequential(*design.convs(channels, inner, out_channels, stride))
         self.recursion: nn.Module = nn.Identity()
-        if not design.layers:
-            for module in self.convs[-1].modules():
-                if isinstance(module, nn.BatchNorm3d):
-                    nn.init.constant_(module.weight, QUIET)
-        else:  # the states, near 0 at the start, do the same
+        if design.layers:
             self.recursion = SqueezeRecursion(out_channels, cell=design.cell, layers=design.layers)
         self.shortcut: nn.Module = nn.Identity()
         if stride != (1, 1, 1) or channels != out_channels:
@@ -245,7 +235,7 @@ def mtconv_r50(
     pooling: Pooling = "softpool+cosine",
     cell: Cell = "gru",
     layers: int = 0,
-    relu_before_sum: bool = True,
+    relu_before_sum: bool = False,
     dropout: float = 0.0,
 ) -> MTNet:
     """The 3-D ResNet-50 of the SRTG paper with an MTConv in place of every convolution of its blocks (table II).
@@ -260,7 +250,9 @@ def mtconv_r50(
             in time and space; `average+cosine` and `softpool+cosine` in space, with selected frames.
         cell: of Squeeze and Recursion (table VIb): `rnn`, `lstm`, `peephole` or `gru`.
         layers: of Squeeze and Recursion; 0, none, is what table II, a comparison of convolutions, has room for.
-        relu_before_sum: the last convolution of a block has its ReLU before the shortcut is added, as in the paper.
+        relu_before_sum: the last convolution of a block has its ReLU before the shortcut is added, as in the paper's
+            equations. With False, as in the authors' released code and in r3d_50, a block can also lower its features;
+            only so the network learns as well as r3d_50 (`benchmarks/README.md`).
         dropout: before the classifier.
     """
     spec = ClipSpec(frames=frames, stride=5, sampler="normal", short_side=320, crop=224)
