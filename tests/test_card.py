@@ -93,7 +93,7 @@ CHANGED = [
     ("slowonly_50", "frames", 4),
     ("i3d_50", "pool2", True),
     ("r3d_34", "max_pool", False),
-    ("srtg_r3d_34", "gate", "hard"),
+    ("srtg_r3d_34", "fusion", "mul"),
     ("srtg_r3d_34", "fusion", "add"),
     ("stm_r18", "temporal", "ordinary"),
     ("x3d_s", "frames", 4),
@@ -198,7 +198,7 @@ def test_a_field_of_the_clip_that_is_not_stated_is_told(tmp_path: Path) -> None:
     fields = first.spec.to_dict()
     del fields["colour"]
     edit(tmp_path, clip=fields)
-    with pytest.warns(KinemaWarning, match=r"does not state clip\.colour='rgb'; these are the defaults"):
+    with pytest.warns(KinemaWarning, match=r"does not state clip\.colour='rgb'; these are the values"):
         assert Recognizer.load(tmp_path).spec == first.spec
 
 

@@ -30,6 +30,7 @@ from kinema.data.window_reader import WindowReader
 from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
 from kinema.files import replace_file, require_readable
 from kinema.models import VideoModel, create_model
+from kinema.models.registry import former_defaults
 from kinema.weights.hub import HUB, from_hub
 
 __all__ = ["CARD", "WEIGHTS", "FailedWindow", "Prediction", "Recognizer", "versions"]
@@ -314,8 +315,8 @@ class Recognizer:
         if added:
             named = ", ".join(f"{key.removeprefix('options.')}={value!r}" for key, value in added.items())
             warnings.warn(
-                f"{folder / CARD}: is of format {card.format} and does not state {named}; these are the defaults of "
-                f"Kinema {__version__}, and Recognizer.load({str(folder)!r}).save({str(folder)!r}) writes them down",
+                f"{folder / CARD}: is of format {card.format} and does not state {named}; these are the values that "
+                f"Kinema {__version__} takes for them, and Recognizer.load({str(folder)!r}).save({str(folder)!r}) writes them down",
                 KinemaWarning,
                 stacklevel=2,
             )
@@ -324,7 +325,8 @@ class Recognizer:
     @classmethod
     def _from_card(cls, card: Card) -> Recognizer:
         """The recognizer with random weights."""
-        model = create_model(card.name, **card.options)
+        options = {**former_defaults(card.name), **card.options} if card.format == 1 else card.options
+        model = create_model(card.name, **options)
         return cls(model.eval(), card.labels, ClipSpec.from_dict(card.clip), card.more)
 
 

@@ -17,7 +17,7 @@ from kinema.errors import KinemaError
 from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Design, Middle, Order, Placement, Shortcut, Stem
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.recurrence import Cell, Fusion, Gate, SqueezeRecursion
+from kinema.ops.recurrence import Cell, Compare, Fusion, Gate, SqueezeRecursion
 
 LAYERS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
@@ -153,11 +153,12 @@ def srtg(
     width: float = 1.0,
     *,
     placement: Placement = "final",
-    gate: Gate = "none",
+    gate: Gate = "hard",
     cell: Cell = "lstm",
     layers: int = 2,
     temperature: float = 1.0,
-    fusion: Fusion = "mul",
+    fusion: Fusion = "residual",
+    compare: Compare = "fused",
     dropout: float = 0.0,
     expansion: int = 1,
     widening: int = 1,
@@ -168,6 +169,11 @@ def srtg(
 ) -> ResNet3D:
     """A 3-D ResNet with Squeeze and Recursion in every block.
 
+    The defaults are those with which it learns from random weights (`benchmarks/README.md`): the states are added back
+    as a product, a gate compares the features with the fused ones, and the recurrent cells learn at a tenth of the rate
+    (`recurrence_rate`; `optim.rates` overrides it). The product alone (`fusion="mul"` at `final`) multiplies the trunk
+    by states near 0 in every block, and hardly learns.
+
     Args:
         depth: fixed by the name.
         factorised: fixed by the name.
@@ -177,12 +183,12 @@ def srtg(
         placement: `start`: the block's input, before both branches; `top`: after the first convolution of a bottleneck;
             `mid`: after the first of a simple block, the second of a bottleneck; `end`: after the last of a bottleneck,
             before the addition; `res`: on every shortcut; `final`: after the addition. Depth 34 has no `top` and `end`.
-        gate: `none` as the authors' released weights, or `hard`; then hold it open for the first epochs with
-            `kinema.ops.set_gate`, or its cells never learn.
+        gate: `hard` or `none`. The authors' released weights are `gate="none", fusion="mul", max_pool=False`.
         cell: `lstm`, `gru`, `rnn`, `peephole`.
         layers: stacked cells.
         temperature: of the gate, see `SqueezeRecursion`.
-        fusion: `mul` or `add`.
+        fusion: `mul`, `add` or `residual`, see `SqueezeRecursion`.
+        compare: what the gate compares the features with, `state` or `fused`, see `SqueezeRecursion`.
         dropout: before the classifier.
         expansion: of the last convolution of a bottleneck; 1 is what the paper's parameters say, 4 is usual elsewhere.
         widening: multiplies the inner channels of a bottleneck.
@@ -196,10 +202,13 @@ def srtg(
 
     def recursion(channels: int) -> nn.Module:
         return SqueezeRecursion(
-            channels, cell=cell, layers=layers, gate=gate, temperature=temperature, fusion=fusion
+            channels, cell=cell, layers=layers, gate=gate, temperature=temperature, fusion=fusion, compare=compare
         )  # fmt: skip
 
     design = Design(
         depth, factorised, middle, expansion, widening, shortcut, stem_frames, max_pool, placement, recursion
     )  # fmt: skip
-    return ResNet3D(design, num_classes, frames, width, dropout)
+    model = ResNet3D(design, num_classes, frames, width, dropout)
+    model.recurrence_rate = 0.1
+    model.trunk_product = fusion == "mul" and placement == "final"
+    return model

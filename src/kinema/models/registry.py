@@ -37,6 +37,10 @@ class Entry:
 # Options that `create_model` itself adds to every network.
 EVERYWHERE = ("class_regularisation", "class_regularisation_bounds")
 
+# Defaults that a family had before, by a pattern of its names. A card of format 1 holds only the options that were
+# given, so its network is built with these.
+_FORMER: dict[str, dict[str, Any]] = {"srtg_*": {"gate": "none", "fusion": "mul", "compare": "state"}}
+
 _ENTRIES: dict[str, Entry] = {}
 _Build = TypeVar("_Build", bound=Callable[..., VideoModel])
 
@@ -59,6 +63,11 @@ def find(name: str) -> Entry:
     if name not in _ENTRIES:
         raise unknown("model", name, _ENTRIES)
     return _ENTRIES[name]
+
+
+def former_defaults(name: str) -> dict[str, Any]:
+    """The options of a network whose defaults have changed since cards of format 1 were written, as they were."""
+    return next((dict(options) for pattern, options in _FORMER.items() if fnmatchcase(name, pattern)), {})
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -27,7 +27,8 @@ class Optim:
     """SGD and the course of its learning rate.
 
     Attributes:
-        lr: learning rate at its highest; the long cycle of multigrid multiplies it by up to 8.
+        lr: learning rate at its highest; the long cycle of multigrid multiplies it by 1 to 8, or with
+            `multigrid.rate_at=first` by 1/8 to 1.
         momentum: of SGD.
         nesterov: use Nesterov's momentum.
         weight_decay: on all parameters.
@@ -39,7 +40,9 @@ class Optim:
         feature_rate: factor of the rate of everything but the classifier, as in fine-tuning; 0 freezes it, BatchNorm
             included.
         rates: factor of the rate of the parameters whose names begin so, such as {layer1: 0, layer4: 0.1}; the longest
-            beginning decides, 0 freezes as above, and what none names follows feature_rate.
+            beginning decides, 0 freezes as above, and what none names follows feature_rate. The name `recurrence`
+            stands for all recurrent cells, wherever they are, and its factor multiplies the others; without it the
+            network's own counts, which is 0.1 for srtg_* and 1 for the rest.
     """
 
     lr: float = 0.01

@@ -32,6 +32,7 @@ from kinema.files import FULL, LOCK, clear_parts, held, reason, replace_file
 from kinema.models import VideoModel
 from kinema.processes import Place, place, together
 from kinema.recognizer import CARD, Recognizer
+from kinema.training import learning
 from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, begun, done, newest
 from kinema.training.config import TrainConfig, completed, differences
 from kinema.training.loading import fingerprint, train_loader, val_loader
@@ -208,6 +209,8 @@ def _fit(
         say("\n".join(describe(batches.steps)))
     if module.sub_batches is not None and module.sub_batches.remark is not None:
         say(f"note: {module.sub_batches.remark}")
+    for remark in learning.doubts(model, config):
+        say(f"note: {remark}")
     doubt = doubts(config.twins, config.batch, len(learned.labels), processes=here.world)
     if doubt:
         more = "" if config.multigrid.cycles == "none" else " (this is of the steps of the full shape)"

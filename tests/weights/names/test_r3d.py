@@ -216,7 +216,8 @@ RELEASED = {"num_classes": 400, "frames": 8, "width": 0.125}
 @pytest.mark.parametrize("kind", ["r3d", "r2plus1d", "srtg_r3d", "srtg_r2plus1d"])
 def test_the_srtg_release_computes_the_same(depth: int, kind: str) -> None:
     source = srtg_release(depth, "2plus1d" in kind, "srtg" in kind, base=8)
-    model = create_model(f"{kind}_{depth}", **RELEASED, max_pool=False).double()
+    released = {"gate": "none", "fusion": "mul"} if "srtg" in kind else {}
+    model = create_model(f"{kind}_{depth}", **RELEASED, max_pool=False, **released).double()
     found, left = place(model, source)
     assert not left
     model.load_state_dict(found)  # strict: nothing is missing
@@ -293,8 +294,12 @@ def test_a_checkpoint_called_srtg_may_be_the_plain_network() -> None:
     whole = srtg_release(50, False, True, device="meta")
     assert remarks(model.state_dict(), [f"module.{name}" for name in whole]) == []
     for network, file in ((model, source), (plain, source), (model, whole), (plain, whole)):
-        (pool,) = differences(network, {f"module.{name}": tensor for name, tensor in file.items()})
-        assert "max_pool=False" in pool
+        found = differences(network, {f"module.{name}": tensor for name, tensor in file.items()})
+        told = " ".join(found)
+        assert "max_pool=False" in told
+        # The recurrent weights of the release belong to a product without gates.
+        product = network is model and file is whole
+        assert ("gate='none'" in told and "fusion='mul'" in told) == product, told
     assert set(place(plain, whole)[1]) == {name for name in whole if ".sar." in name}
     assert remarks(plain.state_dict(), hara_release(50, False, device="meta")) == []
 

@@ -101,8 +101,13 @@ def _middle(file: File) -> Middle | None:
 
 
 def _torchvisions(file: File) -> Values:
-    """The SRTG authors' code and VMZ both follow torchvision's names; the channels between factors tell them apart."""
-    return {"max_pool": False} | ({"eps": 1e-3} if _middle(file) == "vmz" else {})
+    """The SRTG authors' code and VMZ both follow torchvision's names; the channels between factors tell them apart.
+
+    The recurrent weights of the former belong to blocks that multiply by the states and have no gate.
+    """
+    recurrent = any(NEW.search(name) for name in file.places)
+    product: Values = {"gate": "none", "fusion": "mul"} if recurrent else {}
+    return {"max_pool": False} | product | ({"eps": 1e-3} if _middle(file) == "vmz" else {})
 
 
 def _other_pool(file: File) -> str | None:
