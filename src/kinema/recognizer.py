@@ -316,7 +316,8 @@ class Recognizer:
             named = ", ".join(f"{key.removeprefix('options.')}={value!r}" for key, value in added.items())
             warnings.warn(
                 f"{folder / CARD}: is of format {card.format} and does not state {named}; these are the values that "
-                f"Kinema {__version__} takes for them, and Recognizer.load({str(folder)!r}).save({str(folder)!r}) writes them down",
+                f"Kinema {__version__} takes for them, and Recognizer.load({str(folder)!r}).save({str(folder)!r}) "
+                "writes them down",
                 KinemaWarning,
                 stacklevel=2,
             )

@@ -29,7 +29,7 @@ from kinema.files import cache_folder, is_folder, look_up, on_behalf_of
 
 log = logging.getLogger(__name__)
 
-_FORMAT = f"2 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
+_FORMAT = f"3 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
 _PASSING = "passing"
 Entry = dict[str, Any]
 

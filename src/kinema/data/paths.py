@@ -10,6 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from kinema.files import is_folder
+
 # What may be spelled otherwise on the disk. Only then the disk is asked: a table may have a million rows.
 _ODD = re.compile(r"^\s|\s$|^~|^file:|\\|[^\x00-\x7f]", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
@@ -74,7 +76,7 @@ def nearest_name(path: Path) -> str:
     """`, did you mean …` for a path that does not exist, or nothing."""
     folder = path.parent
     try:
-        names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        names = [p.name for p in folder.iterdir()] if is_folder(folder) else []
     except OSError:
         names = []
     near = get_close_matches(path.name, names, n=1)
