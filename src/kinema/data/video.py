@@ -6,7 +6,9 @@ from pathlib import Path
 
 from kinema.data.reading.frame_folder import FrameFolder, frame_names
 from kinema.data.reading.info import VideoInfo, ticks
+from kinema.data.reading.limits import reading
 from kinema.data.reading.video_file import VideoReader
+from kinema.data.reading.webp import AnimatedPicture, is_animated_webp
 
 __all__ = ["SUFFIXES", "FrameFolder", "VideoInfo", "VideoReader", "is_video", "open_video", "probe", "ticks"]
 
@@ -14,17 +16,32 @@ __all__ = ["SUFFIXES", "FrameFolder", "VideoInfo", "VideoReader", "is_video", "o
 SUFFIXES = frozenset((
     ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf",
     ".flv", ".f4v", ".3gp", ".ogv", ".vob", ".divx", ".h264", ".264", ".hevc", ".h265", ".mjpeg", ".mjpg", ".ivf",
-    ".y4m", ".gif",
+    ".y4m", ".gif", ".apng", ".webp", ".avif",
 ))
 # fmt: on
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a path looks like a video: a file by its suffix, a folder by holding JPEG or PNG files itself."""
+    """Whether a path looks like a video: a file by its suffix, a folder by holding JPEG or PNG files itself.
+
+    Nothing is opened, and no error is raised: a folder that cannot be listed is none (whoever lists it learns why), and
+    a file that cannot be read is one if its name says so (`open_video` then says why it cannot be read).
+    """
     path = Path(path)
-    if path.is_dir():
-        return bool(frame_names(path))
+    try:
+        if path.is_dir():
+            return bool(frame_names(path))
+    except (OSError, ValueError):  # no permission, a name that is too long, a name with a zero byte
+        if _is_folder(path):
+            return False
     return path.suffix.lower() in SUFFIXES
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def open_video(path: str | Path) -> VideoReader | FrameFolder:
@@ -34,7 +51,12 @@ def open_video(path: str | Path) -> VideoReader | FrameFolder:
         UnreadableVideo: no frame can be had.
     """
     path = Path(path)
-    return FrameFolder(path) if path.is_dir() else VideoReader(path)
+    with reading(path):
+        if path.is_dir():
+            return FrameFolder(path)
+        if path.is_file() and is_animated_webp(path):
+            return AnimatedPicture(path)
+    return VideoReader(path)
 
 
 def probe(path: str | Path) -> VideoInfo:
