@@ -2,7 +2,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint clean
+# Of `make matrix`: make matrix PYTHONS="3.12" DEPS="newest" TESTS="tests/data/reading"
+PYTHONS ?= 3.11 3.12 3.13
+DEPS ?= oldest newest
+TESTS ?=
+
+.PHONY: setup demo test lint matrix clean
 
 setup: $(VENV)/ready
 
@@ -23,9 +28,13 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks tools
+	$(BIN)/ruff format --check src tests benchmarks tools
 	$(BIN)/mypy
 
+# The built wheel in bare environments; downloads a PyTorch for each of them.
+matrix:
+	$(PYTHON) tools/matrix.py --pythons "$(PYTHONS)" --deps "$(DEPS)" --tests "$(TESTS)"
+
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .matrix demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,5 @@
-"""How fast a loader gives clips from ordinary 340x256 H.264 files, and from the same clips after `kinema data pack`.
+"""How fast clips are read from ordinary 340x256 H.264 files, and from the same clips after `kinema data pack`; and what
+the isolation of readers costs.
 
     python benchmarks/loading.py [--clips 48] [--rounds 7] [--workers 2] [--epochs 4] [--size 112]
 
@@ -8,9 +9,10 @@ a file of its own). `kinema.data.pack` with its defaults makes the packed ones. 
 training: random clips, random crops, batches of 8, the named number of reader processes, one thread each. A round reads
 every clip once from the one set and once from the other, the two in turn first; the loader is open and its first epoch
 read before. Reported are frames of clips per second, median over the rounds, and the median over the rounds of packed
-over ordinary. The files lie in the page cache. Then a small TSM is trained on each set with the same number of readers,
-`--epochs` epochs in turn; `metrics.csv` says which share of an epoch was spent waiting for a batch (the first epoch,
-in which the readers start, is left out).
+over ordinary. The files lie in the page cache. In the same way `kinema.data.loading.Loader`, whose readers may crash,
+hang or run out of memory, and PyTorch's `DataLoader`, whose readers may not, read the ordinary set in turn. Then a
+small TSM is trained on each set with the same number of readers, `--epochs` epochs in turn; `metrics.csv` says which
+share of an epoch was spent waiting for a batch (the first epoch, in which the readers start, is left out).
 """
 
 from __future__ import annotations
@@ -22,14 +24,15 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from reading import machine, write
 from torch.utils.data import DataLoader
 
 from kinema.clip_spec import ClipSpec
-from kinema.cores import one_thread
 from kinema.data.datasets import ClipKey, TrainClips, collate_train
+from kinema.data.loading.loader import Loader
 from kinema.data.manifest import read_manifest
 from kinema.data.pack import pack
 from kinema.data.transforms import Augment
@@ -64,26 +67,45 @@ def configuration(model: str, data: Path, out: Path, spec: ClipSpec, epochs: int
     )  # fmt: skip
 
 
-def read_rounds(folders: dict[str, Path], spec: ClipSpec, rounds: int, workers: int) -> dict[str, list[float]]:
-    """Frames per second of every round."""
-    loaders = {}
-    for name, folder in folders.items():
-        manifest = read_manifest(folder)
-        data = TrainClips(manifest, manifest.labels, spec, Augment())
-        keys = [ClipKey(0, i, spec.frames, spec.crop) for i in range(len(data))]
-        loaders[name] = DataLoader(
-            data, batch_size=8, sampler=keys, num_workers=workers,
-            collate_fn=collate_train, persistent_workers=True, worker_init_fn=one_thread,
+def one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def loader(kind: str, folder: Path, spec: ClipSpec, workers: int) -> Any:
+    """`isolated` or PyTorch's; the first epoch has been read."""
+    manifest = read_manifest(folder)
+    data = TrainClips(manifest, manifest.labels, spec, Augment())
+    keys = [ClipKey(0, i, spec.frames, spec.crop) for i in range(len(data))]
+    batches = [keys[begin : begin + 8] for begin in range(0, len(keys), 8)]
+    if kind == "isolated":
+        made: Any = Loader(data, batches, collate_train, readers=workers, largest=8)
+    else:
+        made = DataLoader(
+            data, batch_sampler=batches, num_workers=workers, collate_fn=collate_train, persistent_workers=True,
+            worker_init_fn=one_thread,
         )  # fmt: skip
-        sum(1 for _ in loaders[name])
-    speeds: dict[str, list[float]] = {name: [] for name in folders}
+    sum(1 for _ in made)
+    return made
+
+
+def read_rounds(loaders: dict[str, Any], spec: ClipSpec, rounds: int) -> dict[str, list[float]]:
+    """Frames per second of every round, the loaders in turn."""
+    speeds: dict[str, list[float]] = {name: [] for name in loaders}
     for turn in range(rounds):
-        for name in SETS if turn % 2 == 0 else SETS[::-1]:
+        for name in list(loaders) if turn % 2 == 0 else list(loaders)[::-1]:
             begin, clips = time.perf_counter(), 0
             for batch in loaders[name]:
                 clips += len(batch["clip"])
             speeds[name].append(clips * spec.frames / (time.perf_counter() - begin))
     return speeds
+
+
+def line(name: str, speeds: dict[str, list[float]]) -> str:
+    """The medians of two loaders, and the median of second over first with its quartiles."""
+    first, second = speeds.values()
+    low, middle, high = statistics.quantiles([b / a for a, b in zip(first, second, strict=True)], n=4)
+    medians = "".join(f"{statistics.median(values):>10.0f} f/s" for values in (first, second))
+    return f"{name:<24}{medians}   {middle:.3f} ({low:.3f} to {high:.3f})"
 
 
 def waiting(folders: dict[str, Path], spec: ClipSpec, size: int, epochs: int, workers: int) -> dict[str, list[float]]:
@@ -102,7 +124,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=48, help="in each set")
     parser.add_argument("--rounds", type=int, default=7, help="readings of each set")
     parser.add_argument("--workers", type=int, default=2, help="reader processes")
-    parser.add_argument("--epochs", type=int, default=4, help="of the trainings, at least 2")
+    parser.add_argument("--epochs", type=int, default=4, help="of the trainings, at least 2; 0 trains none")
     parser.add_argument("--size", type=int, default=112, help="of the clips that are trained on")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -118,14 +140,16 @@ def main() -> None:
             f"{done.size_after / 2**20:.1f} MiB\n"
         )
         folders = {"ordinary": ordinary, "packed": done.out}
-        print(f"{'clip':<24}{'ordinary':>12}{'packed':>12}   packed / ordinary (quartiles)")
+        print(f"{'clip':<24}{'ordinary':>14}{'packed':>14}   packed / ordinary (quartiles)")
         for name, spec in SPECS.items():
-            speeds = read_rounds(folders, spec, arguments.rounds, arguments.workers)
-            ratios = [b / a for a, b in zip(speeds["ordinary"], speeds["packed"], strict=True)]
-            low, middle, high = statistics.quantiles(ratios, n=4)
-            before, after = (statistics.median(speeds[s]) for s in SETS)
-            speed = f"{before:>8.0f} f/s{after:>8.0f} f/s"
-            print(f"{name:<24}{speed}   {middle:.2f} ({low:.2f} to {high:.2f})", flush=True)
+            loaders = {s: loader("isolated", folders[s], spec, arguments.workers) for s in SETS}
+            print(line(name, read_rounds(loaders, spec, arguments.rounds)), flush=True)
+        print(f"\n{'clip, ordinary':<24}{'PyTorch':>14}{'isolated':>14}   isolated / PyTorch (quartiles)")
+        for name, spec in SPECS.items():
+            loaders = {kind: loader(kind, ordinary, spec, arguments.workers) for kind in ("PyTorch", "isolated")}
+            print(line(name, read_rounds(loaders, spec, arguments.rounds)), flush=True)
+        if arguments.epochs < 2:
+            return
         size = arguments.size
         print(f"\nwaiting for data while tsm_r18 of width 0.25 trains at {size}x{size}, epoch by epoch")
         for name, spec in SPECS.items():

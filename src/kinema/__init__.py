@@ -12,12 +12,22 @@ if TYPE_CHECKING:
     from kinema.data.clips import read_clip
     from kinema.errors import KinemaError
     from kinema.models import create_model, list_models
-    from kinema.recognizer import Prediction, Recognizer
+    from kinema.recognizer import FailedWindow, Prediction, Recognizer
 
-__all__ = ["ClipSpec", "KinemaError", "Prediction", "Recognizer", "create_model", "list_models", "read_clip"]
+__all__ = [
+    "ClipSpec",
+    "FailedWindow",
+    "KinemaError",
+    "Prediction",
+    "Recognizer",
+    "create_model",
+    "list_models",
+    "read_clip",
+]
 
 _HOMES = {
     "ClipSpec": "kinema.clip_spec",
+    "FailedWindow": "kinema.recognizer",
     "KinemaError": "kinema.errors",
     "Prediction": "kinema.recognizer",
     "Recognizer": "kinema.recognizer",

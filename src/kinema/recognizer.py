@@ -1,14 +1,15 @@
 """`Recognizer`: the trained thing, network + preprocessing + labels, as one folder on disk.
 
-`model.safetensors` holds the weights, `card.json` everything else: architecture and its arguments, labels, `ClipSpec`,
-training protocol, metrics with their coverage, versions. Weights are never unpickled.
+`model.safetensors` holds the weights, `card.json` everything else (see `kinema.card`). Weights are never unpickled.
 """
 
 from __future__ import annotations
 
-import json
-import platform
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +19,22 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from kinema import __version__
+from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, Card, completed, read_card, versions, write_card
 from kinema.clip_spec import ClipSpec
-from kinema.data.clips import wanted_frames, windows
-from kinema.data.sampling import test_indices
-from kinema.data.transforms import cut, test_boxes, to_input
-from kinema.data.video import open_video
-from kinema.errors import KinemaError
+from kinema.cores import loader_workers, room_for_readers
+from kinema.data.loading.limits import ReadLimits
+from kinema.data.loading.loader import Loader
+from kinema.data.transforms import to_input
+from kinema.data.views import Request, RequestedViews
+from kinema.data.window_reader import WindowReader
+from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
 from kinema.files import replace_file, require_readable
 from kinema.models import VideoModel, create_model
 from kinema.weights.hub import HUB, from_hub
 
-WEIGHTS, CARD = "model.safetensors", "card.json"
-MEND = "copy both files from where they were saved, or save the recognizer anew"
-# What a card must hold, and as what.
-_ENTRIES = {
-    "architecture": (dict, "an object with the network's name and options"),
-    "labels": (list, "a list of names, one an output"),
-    "clip": (dict, "an object with the fields of ClipSpec"),
-}
+__all__ = ["CARD", "WEIGHTS", "FailedWindow", "Prediction", "Recognizer", "versions"]
+
+_LOST = 3  # windows in a row that crash or hang their reader: then the rest of the video is given up
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,21 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class FailedWindow:
+    """A window of a long video that could not be recognised.
+
+    Attributes:
+        reason: why, without the path.
+        t_start: seconds from the first frame.
+        t_end: seconds from the first frame.
+    """
+
+    reason: str
+    t_start: float
+    t_end: float
 
 
 @dataclass
@@ -115,52 +129,142 @@ class Recognizer:
             parts.append(logits.float().softmax(1).cpu())
         return torch.cat(parts)
 
+    def average(self, views: Tensor, *, batch: int = 8) -> Tensor:
+        """Softmax scores of videos, averaged over their views.
+
+        Args:
+            views: uint8 N V 3 T H W, on any device.
+            batch: views in one pass of the network.
+
+        Returns:
+            float32 N K on the CPU.
+        """
+        return self.scores(views.flatten(0, 1), batch=batch).unflatten(0, views.shape[:2]).mean(1)
+
     def predict(
-        self, video: str | Path, *, top_k: int = 5, start: float | None = None, end: float | None = None
-    ) -> Prediction:
-        """Recognises one video, or the part of it between two times, from one central clip.
+        self, video: str | Path, *, views: tuple[int, int] = (1, 1), top_k: int = 5, start: float | None = None,
+        end: float | None = None,
+    ) -> Prediction:  # fmt: skip
+        """Recognises one video, or the part of it between two times.
+
+        On Linux the video is read by a process of its own, so that a file that crashes or hangs the decoder, or takes
+        too much memory, raises an error. Elsewhere such a process takes seconds to start, and the video is read here:
+        use `predict_many` for files that you do not trust.
 
         Args:
             video: a file or a folder of frames.
+            views: clips and crops (1 or 3), over which scores are averaged, as in a test.
             top_k: how many labels to name.
             start: seconds from the first frame.
             end: seconds from the first frame.
 
         Returns:
-            The prediction, with the stretch that the clip stands for: the whole part with the sampler `segments`, else
-            from its first frame to the end of its last one.
+            The prediction, with the stretch that the clips stand for: the whole part with the sampler `segments`, else
+            from the first frame to the end of the last one.
 
         Raises:
             UnreadableVideo: no clip can be had from the file.
+            KinemaError: views that cannot be cut.
         """
-        with open_video(video) as reader:
-            info = reader.info
-            indices = wanted_frames(reader, lambda n: test_indices(n, self.spec, 1)[0], start, end)
-            frames = reader.read(indices)
-            first, last = (float(reader.times[i]) for i in (indices.min(), indices.max()))
-        box = test_boxes(info.height, info.width, self.spec, 1)[0]
-        scores = self.scores(cut(frames, box, self.spec.crop, flip=False)[None])[0]
-        if self.spec.sampler == "segments":  # its frames stand for the whole part
-            stretch = (start or 0.0, info.duration if end is None else min(end, info.duration))
-        else:
-            stretch = (first, last + 1 / info.fps)
-        return self._prediction(scores, top_k, *stretch)
+        readers = 1 if sys.platform == "linux" else 0
+        data = RequestedViews(self.spec, *views)
+        found = next(self._predict(data, [Request(str(video), start, end)], top_k, readers, batch=8, limits=None))
+        if isinstance(found, UnreadableVideo):
+            raise found
+        return found
+
+    def predict_many(
+        self, videos: Iterable[str | Path], *, views: tuple[int, int] = (1, 1), top_k: int = 5, workers: int = -1,
+        batch: int = 8, limits: ReadLimits | None = None,
+    ) -> Iterator[Prediction | UnreadableVideo]:  # fmt: skip
+        """Recognises many videos, which other processes read while the network computes.
+
+        Args:
+            videos: files or folders of frames; may be an iterator, which is followed as far as needed.
+            views: clips and crops (1 or 3) of each, over which scores are averaged, as in a test.
+            top_k: how many labels to name.
+            workers: processes that read; -1 is one per core, at most 16, and 0 reads in this one.
+            batch: views in one pass of the network.
+            limits: what reading one video may cost before it is given up as unreadable.
+
+        Yields:
+            For every video, in order, its `Prediction`, or the `UnreadableVideo` that says why there is none.
+
+        Raises:
+            KinemaError: views that cannot be cut, or a batch below 1.
+        """
+        if batch < 1 or workers < -1:
+            raise KinemaError(f"batch {batch}, workers {workers}: give a batch of at least 1, and workers from -1 on")
+        requests = (Request(str(video)) for video in videos)
+        return self._predict(RequestedViews(self.spec, *views), requests, top_k, loader_workers(workers), batch, limits)
+
+    def _predict(
+        self, data: RequestedViews, requests: Iterable[Request], top_k: int, readers: int, batch: int,
+        limits: ReadLimits | None,
+    ) -> Iterator[Prediction | UnreadableVideo]:  # fmt: skip
+        together = max(1, batch // (data.clips * data.crops))
+        coming = iter(requests)
+        batches = iter(lambda: list(islice(coming, together)), [])
+        with Loader(data, batches, _stacked, readers=readers, largest=together, limits=limits) as loader:
+            for items, views in loader:
+                with room_for_readers(readers):
+                    scores = iter(() if views is None else self.average(views, batch=batch))
+                for item in items:
+                    failed = isinstance(item, UnreadableVideo)
+                    yield item if failed else self._prediction(next(scores), top_k, *item["span"])
 
     def predict_windows(
-        self, video: str | Path, *, window: float, step: float | None = None, top_k: int = 5
-    ) -> list[Prediction]:
-        """Recognises a long video window by window.
+        self, video: str | Path, *, window: float, step: float | None = None, top_k: int = 5, first: int = 0,
+        workers: int = 1, limits: ReadLimits | None = None,
+    ) -> Iterator[Prediction | FailedWindow]:  # fmt: skip
+        """Recognises a long video window by window, each as soon as it has been read.
+
+        A window that cannot be read is given as a `FailedWindow`, and the next ones follow. Of a file that is cut off,
+        all that is missing is one `FailedWindow` at the end; so is what follows when one window after another crashes
+        or hangs its reader.
 
         Args:
             video: a file or a folder of frames.
-            window: seconds of a window.
-            step: seconds from one window to the next; None is `window`.
+            window: seconds of a window; the last one ends with the video.
+            step: seconds from the start of one window to the start of the next, at most `window`; None is `window`.
             top_k: how many labels to name.
+            first: number of the window to begin with, counted from 0.
+            workers: 0 reads in this process, without protection from a file that crashes or hangs the decoder; any
+                other number in one of its own.
+            limits: what reading one window may cost before it is given up as unreadable.
+
+        Yields:
+            A `Prediction` or `FailedWindow` for every window, in the order of time.
+
+        Raises:
+            UnreadableVideo: the file cannot be opened, or is as a whole too short for a clip.
+            KinemaError: a window or step that is not positive, or a step longer than the window.
         """
-        found = []
-        for t_start, t_end, clip in windows(video, self.spec, window, window if step is None else step):
-            found.append(self._prediction(self.scores(clip[None])[0], top_k, t_start, t_end))
-        return found
+        data = WindowReader(video, self.spec, window, window if step is None else step)
+        return self._predict_windows(data, first, top_k, readers=min(abs(workers), 1), limits=limits)
+
+    def _predict_windows(
+        self, data: WindowReader, first: int, top_k: int, readers: int, limits: ReadLimits | None
+    ) -> Iterator[Prediction | FailedWindow]:
+        numbers = ([number] for number in count(first))
+        lost = 0  # windows in a row that took their reader down
+        with Loader(data, numbers, _alone, readers=readers, largest=1, limits=limits) as loader:
+            for number, found in enumerate(loader, first):
+                if "clip" in found:
+                    with room_for_readers(readers):
+                        scores = self.scores(found["clip"][None])[0]
+                    yield self._prediction(scores, top_k, *found["span"])
+                elif "span" in found:
+                    yield FailedWindow(found["error"], *found["span"])
+                elif "error" not in found:
+                    return
+                elif number == first:
+                    raise data.unreadable(found["error"])
+                else:
+                    yield FailedWindow(found["error"], *data.span(number))
+                lost = lost + 1 if "error" in found and "span" not in found else 0
+                if lost == _LOST:
+                    return
 
     def _prediction(self, scores: Tensor, top_k: int, t_start: float, t_end: float) -> Prediction:
         best = scores.topk(min(max(1, top_k), len(self.labels)))
@@ -172,16 +276,10 @@ class Recognizer:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
-        card = {
-            "format": 1,
-            "architecture": self.model.architecture,
-            "labels": list(self.labels),
-            "clip": self.spec.to_dict(),
-            "versions": versions(),
-            **self.card,
-        }
         replace_file(folder / WEIGHTS, lambda path: path.write_bytes(save(tensors)))
-        replace_file(folder / CARD, lambda path: path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8"))
+        write_card(
+            folder / CARD, architecture=self.model.architecture, labels=self.labels, spec=self.spec, more=self.card
+        )
         return folder
 
     @classmethod
@@ -195,37 +293,51 @@ class Recognizer:
 
         Raises:
             KinemaError: it does not exist, one of its files is damaged, or the two do not fit each other.
+
+        Warns:
+            KinemaWarning: the card does not state every option of the network, as one of format 1; the defaults of this
+                version are taken.
         """
         folder = _folder(source)
-        card = _read_card(folder / CARD)
+        card = read_card(folder / CARD)
         try:
             recognizer = cls._from_card(card)
         except KinemaError as error:
-            raise KinemaError(f"{folder / CARD}: {error}; {MEND}") from error
+            raise KinemaError(f"{folder / CARD}: {error}; {HOW_TO_FIX}") from error
         except (TypeError, ValueError, AttributeError, KeyError, IndexError, RuntimeError) as error:
             # a value of the wrong type, wherever a network or the clip trips over it
             why = " ".join(str(error).split())
-            raise KinemaError(f"{folder / CARD}: describes no network ({why}); {MEND}") from error
+            raise KinemaError(f"{folder / CARD}: describes no network ({why}); {HOW_TO_FIX}") from error
         _load_weights(recognizer.model, folder / WEIGHTS)
+        added = completed(card.architecture, recognizer.model.architecture)
+        added |= completed({"clip": card.clip}, {"clip": recognizer.spec.to_dict()})
+        if added:
+            named = ", ".join(f"{key.removeprefix('options.')}={value!r}" for key, value in added.items())
+            warnings.warn(
+                f"{folder / CARD}: is of format {card.format} and does not state {named}; these are the defaults of "
+                f"Kinema {__version__}, and Recognizer.load({str(folder)!r}).save({str(folder)!r}) writes them down",
+                KinemaWarning,
+                stacklevel=2,
+            )
         return recognizer.to(device)
 
     @classmethod
-    def _from_card(cls, card: dict[str, Any]) -> Recognizer:
+    def _from_card(cls, card: Card) -> Recognizer:
         """The recognizer with random weights."""
-        architecture, labels = card["architecture"], card["labels"]
-        model = create_model(architecture["name"], **architecture["options"])
-        rest = {k: v for k, v in card.items() if k not in ("format", *_ENTRIES)}
-        return cls(model.eval(), labels, ClipSpec.from_dict(card["clip"]), rest)
+        model = create_model(card.name, **card.options)
+        return cls(model.eval(), card.labels, ClipSpec.from_dict(card.clip), card.more)
 
 
-def versions() -> dict[str, str]:
-    """The software that made a result, as it is written beside it."""
-    return {
-        "kinema": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-    }
+def _alone(items: list[Any]) -> dict[str, Any]:
+    """The only sample of a batch, in memory of its own."""
+    (item,) = items
+    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in item.items()}
+
+
+def _stacked(items: list[Any]) -> tuple[list[Any], Tensor | None]:
+    """The samples of a batch, and the views of those that could be read, in memory of their own."""
+    views = [item["views"] for item in items if isinstance(item, dict)]
+    return items, torch.stack(views) if views else None
 
 
 def _folder(source: str | Path) -> Path:
@@ -249,26 +361,6 @@ def _folder(source: str | Path) -> Path:
     return path
 
 
-def _read_card(path: Path) -> dict[str, Any]:
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise KinemaError(f"{path}: not a readable card ({error}); {MEND}") from error
-    if not isinstance(card, dict):
-        raise KinemaError(f"{path}: not a card, which is an object with keys; {MEND}")
-    for key, (kind, what) in _ENTRIES.items():
-        if key not in card:
-            raise KinemaError(f"{path}: the key {key!r} is missing; {MEND}")
-        if not isinstance(card[key], kind):
-            raise KinemaError(f"{path}: {key!r} must be {what}; {MEND}")
-    for key, kind in (("name", str), ("options", dict)):
-        if not isinstance(card["architecture"].get(key), kind):
-            raise KinemaError(f"{path}: 'architecture' must hold the network's name and its options; {MEND}")
-    if not all(isinstance(label, str) and label for label in card["labels"]):
-        raise KinemaError(f"{path}: 'labels' must hold a text for every output; {MEND}")
-    return card
-
-
 def _load_weights(model: VideoModel, path: Path) -> None:
     require_readable(path)
     try:
@@ -287,7 +379,7 @@ def _load_weights(model: VideoModel, path: Path) -> None:
             for what, names in (("missing", missing), ("not known", surplus), ("of another shape", shapes))
             if names
         ]
-        raise KinemaError(f"{path}: the weights do not fit the card: {'; '.join(parts)}; {MEND}")
+        raise KinemaError(f"{path}: the weights do not fit the card: {'; '.join(parts)}; {HOW_TO_FIX}")
     model.load_state_dict(tensors)
 
 

@@ -33,7 +33,8 @@ def test_a_narrow_terminal_breaks_text_and_no_number(capsys: pytest.CaptureFixtu
     printed = lines(capsys)
     assert max(map(len, printed)) <= 80
     assert sum("12345.67" in line and "1.25 G" in line and "-3.5%" in line for line in printed) == 1
-    assert sum(line.endswith("101.00 M  +12.0%") for line in printed) == 1
+    # Releases of Rich differ in the spaces between two columns.
+    assert sum(bool(re.search(r"101\.00 M +\+12\.0%$", line)) for line in printed) == 1
     assert "a long heading" in printed[1]
     assert " ".join(line[:40].strip() for line in printed).count("a name of several words") == 2  # at spaces
 

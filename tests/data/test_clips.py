@@ -94,13 +94,31 @@ def test_windows_equal_clips_of_parts(video: Path, sampler: str, short: str, win
     starts = [0.0]
     while starts[-1] + window < FRAMES / RATE - 1e-9:
         starts.append(starts[-1] + step)
-    assert [start for start, _, _ in found] == pytest.approx(starts)
-    assert [end for _, end, _ in found] == pytest.approx([min(s + window, FRAMES / RATE) for s in starts])
-    for start, end, clip in found:
-        first, last = round(start * RATE), round(end * RATE)
+    assert [part.start for part in found] == pytest.approx(starts)
+    assert [part.end for part in found] == pytest.approx([min(s + window, FRAMES / RATE) for s in starts])
+    for part in found:
+        assert part.error is None
+        first, last = round(part.start * RATE), round(part.end * RATE)
         with open_video(video) as reader:
             frames = reader.read(first + clip_indices(last - first, spec, 1)[0])
-        assert torch.equal(clip, cut(frames, view_boxes(HEIGHT, WIDTH, spec, 1)[0], 48, False))
+        assert torch.equal(part.clip, cut(frames, view_boxes(HEIGHT, WIDTH, spec, 1)[0], 48, False))
+    later = list(windows(video, spec, window, step, first=1))
+    assert [part.start for part in later] == [part.start for part in found[1:]]
+    assert all(torch.equal(a.clip, b.clip) for a, b in zip(later, found[1:], strict=True))
+
+
+def test_the_last_window_begins_earlier_where_clips_are_not_completed(video: Path) -> None:
+    strict = ClipSpec(frames=8, short="error", short_side=64, crop=48)
+    found = list(windows(video, strict, 0.7, 0.7))  # 1.6 s: 5 frames would be left
+    assert [(part.start, part.end) for part in found] == [
+        pytest.approx(span) for span in ((0, 0.7), (0.7, 1.4), (1.28, 1.6))
+    ]
+    assert all(part.error is None for part in found)
+    short = list(windows(video, strict, 0.2, 0.2))
+    assert all("needs 8 frames but the video has 5" in part.error.reason for part in short[:-1])
+    assert (short[-1].error, short[-1].start) == (None, pytest.approx(1.28))
+    with pytest.raises(UnreadableVideo, match=r"a\.mp4: the clip needs 41 frames but the video has 40"):
+        next(windows(video, strict.replace(frames=41), 9.0, 9.0))
 
 
 def test_windows_hold_no_more_than_a_window(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,8 +128,8 @@ def test_windows_hold_no_more_than_a_window(video: Path, monkeypatch: pytest.Mon
         decoded: list[int] = []
         read = type(reader).read
         monkeypatch.setattr(type(reader), "read", lambda self, indices: decoded.extend(indices) or read(self, indices))
-        for number, (_, end, _) in enumerate(windows(video, spec, 0.4, 0.2)):
-            assert max(decoded) < round(end * RATE)  # nothing is read ahead of the window
+        for number, part in enumerate(windows(video, spec, 0.4, 0.2)):
+            assert max(decoded) < round(part.end * RATE)  # nothing is read ahead of the window
             assert len(decoded) <= 4 * (number + 1)
     assert decoded == sorted(set(decoded))  # once, in order
 

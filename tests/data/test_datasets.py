@@ -189,9 +189,9 @@ def test_views_equal_separate_decodes(manifest: Manifest, clips: int, crops: int
 
 def test_a_video_is_decoded_once_for_all_views(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, decoded = [], []
-    read, open_video = VideoReader.read, clips_module.open_video
-    monkeypatch.setattr(VideoReader, "read", lambda self, indices: decoded.extend(indices) or read(self, indices))
-    monkeypatch.setattr("kinema.data.datasets.open_video", lambda path: opened.append(path) or open_video(path))
+    frames, open_video = VideoReader.frames, clips_module.open_video
+    monkeypatch.setattr(VideoReader, "frames", lambda self, wanted: decoded.extend(wanted) or frames(self, wanted))
+    monkeypatch.setattr("kinema.data.views.open_video", lambda path: opened.append(path) or open_video(path))
     TestVideos(manifest, LABELS, SPEC.replace(frames=8), clips=10, crops=3)[0]
     assert len(opened) == 1
     assert decoded == sorted(set(decoded))

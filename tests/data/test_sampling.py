@@ -157,7 +157,6 @@ def test_no_frame_is_an_error(sampler: str) -> None:
     for call in (
         lambda: train_indices(0, spec, np.random.default_rng(0)),
         lambda: clip_indices(0, spec, 1),
-        lambda: sliding_windows(0, spec, 8, 4),
     ):
         with pytest.raises(KinemaError, match="no frame"):
             call()
@@ -165,23 +164,31 @@ def test_no_frame_is_an_error(sampler: str) -> None:
         clip_indices(10, spec, 0)
 
 
-@given(n=st.integers(1, 300), window=st.integers(1, 60), step=st.integers(1, 60))
+@given(frames=st.integers(1, 300), fps=st.sampled_from([24000 / 1001, 25, 29.97]), window=st.integers(1, 60),
+       step=st.integers(1, 60))  # fmt: skip
 @settings(max_examples=300, deadline=None)
-def test_windows_cover_the_video_once_and_to_its_end(n: int, window: int, step: int) -> None:
-    step = min(step, window)
-    windows = sliding_windows(n, spec_of(4), window, step)
-    starts = [0]
-    while starts[-1] + window < n:  # the slow rule: step on until the end is seen
-        starts.append(starts[-1] + step)
-    assert windows == [(s, min(s + window, n)) for s in starts]
-    assert set().union(*(range(s, e) for s, e in windows)) == set(range(n))
-    assert all(e > s for s, e in windows)
+def test_windows_cover_the_video_once_and_to_its_end(frames: int, fps: float, window: int, step: int) -> None:
+    long, apart = window / 7, min(step, window) / 7
+    duration = frames / fps
+    starts = [0.0]
+    while starts[-1] + long < duration - 0.5 / fps:  # the slow rule: step on until all but half a frame is seen
+        starts.append(len(starts) * apart)
+    found = list(sliding_windows(duration, long, apart, 1 / fps))
+    assert [start for start, _ in found] == pytest.approx(starts)
+    assert [end for _, end in found[:-1]] == pytest.approx([start + long for start in starts[:-1]])
+    assert found[-1][1] == duration
+    for first in (1, len(found) - 1, len(found)):
+        assert list(sliding_windows(duration, long, apart, 1 / fps, first=first)) == found[first:]
 
 
 def test_window_rests_and_bad_steps() -> None:
-    assert sliding_windows(10, spec_of(4), 4, 4) == [(0, 4), (4, 8), (8, 10)]
-    assert sliding_windows(10, spec_of(4, short="error"), 4, 4) == [(0, 4), (4, 8), (6, 10)]
-    assert sliding_windows(3, spec_of(2), 8, 8) == [(0, 3)]
-    for window, step in ((4, 5), (4, 0), (0, 1)):
-        with pytest.raises(KinemaError, match="step between 1 and the window"):
-            sliding_windows(10, spec_of(2), window, step)
+    assert list(sliding_windows(10, 4, 4)) == [(0, 4), (4, 8), (8, 10)]
+    assert list(sliding_windows(8, 4, 4)) == [(0, 4), (4, 8)]
+    assert list(sliding_windows(8.01, 4, 4, 0.04)) == [(0, 4), (4, 8.01)]  # a quarter of a frame is no window
+    assert list(sliding_windows(3, 8, 8)) == [(0, 3)]
+    assert sum(1 for _ in sliding_windows(3600, 0.1, 0.1, 0.04)) == 36000  # a tenth is not exact, its multiples are
+    for window, step in ((4, 5), (4, 0), (0, 1), (-1, -1), (float("nan"), 1)):
+        with pytest.raises(KinemaError, match="0 < step <= window"):
+            sliding_windows(10, window, step)
+    with pytest.raises(KinemaError, match="counted from 0"):
+        sliding_windows(10, 4, 4, first=-1)

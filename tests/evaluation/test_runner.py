@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +13,9 @@ import torch
 from evaluation.mixed_data import BAD, GOOD, LABELS, SPEC, VIDEOS, mixed_data, recognizer
 from torch.nn.functional import interpolate
 
-from kinema.data import datasets
+from kinema.data import views
 from kinema.data.datasets import TestVideos
+from kinema.data.loading.limits import ReadLimits
 from kinema.data.manifest import Manifest, read_manifest
 from kinema.data.sources import Sample
 from kinema.data.video import open_video
@@ -139,7 +143,7 @@ def test_a_video_is_opened_once_for_all_its_views(manifest: Manifest, monkeypatc
         opened.append(path)
         return open_video(path)
 
-    monkeypatch.setattr(datasets, "open_video", counting)
+    monkeypatch.setattr(views, "open_video", counting)
     evaluate(recognizer(), manifest, views=VIEWS, workers=0)
     assert opened == [s.path for s in manifest.samples]
 
@@ -208,10 +212,29 @@ def test_damaged_weights_do_not_become_a_prediction(manifest: Manifest) -> None:
         evaluate(rec, manifest, workers=0)
 
 
-def test_a_reader_process_that_dies_is_one_sentence(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TestVideos, "__getitem__", lambda self, i: os._exit(7))
-    with pytest.raises(RunError, match="--workers 0"):
-        evaluate(recognizer(), manifest, workers=1)
+@pytest.mark.parametrize("disaster", ["crash", "hang", "memory"])
+def test_a_video_that_takes_its_reader_down_costs_one_row(
+    disaster: str, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = evaluate(recognizer(), manifest, workers=2)
+    plain, bad = TestVideos.__getitem__, row(whole, GOOD[0])
+
+    def read(self: TestVideos, i: int) -> Any:
+        if i == bad and disaster == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if i == bad and disaster == "hang":
+            time.sleep(1000)
+        if i == bad:
+            return [bytes(2**27) for _ in range(10_000)]
+        return plain(self, i)
+
+    monkeypatch.setattr(TestVideos, "__getitem__", read)
+    result = evaluate(recognizer(), manifest, workers=2, limits=ReadLimits(stalled=1.5, memory=1))
+    assert [i for i, (a, b) in enumerate(zip(whole.errors, result.errors, strict=True)) if a != b] == [bad]
+    assert {"crash": "SIGSEGV", "hang": "no progress", "memory": "1 GiB"}[disaster] in str(result.errors[bad])
+    assert result.metrics.coverage.failed == whole.metrics.coverage.failed + 1
+    rest = np.arange(len(whole.errors)) != bad
+    np.testing.assert_array_equal(result.scores[rest], whole.scores[rest])
 
 
 def test_progress_ends_with_all_videos(manifest: Manifest) -> None:

@@ -193,7 +193,7 @@ def design(placement: str | None, recursion: Callable | None, **changes: object)
 def test_places_in_a_bottleneck(placement: str, shape: tuple[int, int], factorised: bool) -> None:
     channels, stride = shape
     made = design(placement, Double, expansion=2, widening=3, factorised=factorised)
-    block = Bottleneck(channels, 4, stride, made).eval()
+    block = Bottleneck(channels, 4, (stride, stride), made).eval()
     x = torch.randn(2, channels, 4, 6, 6)
 
     def mark(place: str, y: Tensor) -> Tensor:
@@ -215,7 +215,7 @@ def test_places_in_a_bottleneck(placement: str, shape: tuple[int, int], factoris
 @pytest.mark.parametrize("placement", ["start", "mid", "res", "final"])
 def test_places_in_a_simple_block(placement: str, shape: tuple[int, int], factorised: bool) -> None:
     channels, stride = shape
-    block = BasicBlock(channels, 8, stride, design(placement, Double, depth=34, factorised=factorised)).eval()
+    block = BasicBlock(channels, 8, (stride, stride), design(placement, Double, depth=34, factorised=factorised)).eval()
     x = torch.randn(2, channels, 4, 6, 6)
 
     def mark(place: str, y: Tensor) -> Tensor:
@@ -230,7 +230,7 @@ def test_places_in_a_simple_block(placement: str, shape: tuple[int, int], factor
 
 
 def test_shortcut_a_has_nothing_to_learn() -> None:
-    block = BasicBlock(4, 6, 2, design(None, None, depth=34, shortcut="A"))
+    block = BasicBlock(4, 6, (2, 2), design(None, None, depth=34, shortcut="A"))
     assert not list(block.downsample.parameters())
     x = torch.randn(1, 4, 5, 7, 7)
     expected = torch.zeros(1, 6, 3, 4, 4)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -26,3 +29,23 @@ def test_it_is_the_3d_convolution(stride: tuple[int, int, int], size: int, bias:
 def test_names_and_shapes_are_those_of_the_3d_convolution() -> None:
     own, plain = FrameConv3d(4, 6, 3, bias=True), nn.Conv3d(4, 6, (1, 3, 3))
     assert {k: v.shape for k, v in own.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
+
+
+def test_the_gradient_of_a_strided_pointwise_convolution_of_few_channels() -> None:
+    """For 8 channels of 56 x 56 oneDNN wrote past its memory: a crash, or a wrong gradient."""
+    code = (
+        "import torch\n"
+        "from kinema.ops.frame_conv import FrameConv3d, PointwiseConv2d\n"
+        "torch.manual_seed(0); torch.set_num_threads(1)\n"
+        "x = torch.randn(64, 8, 56, 56).contiguous(memory_format=torch.channels_last)\n"
+        "plain = PointwiseConv2d(8, 16, 2)\n"
+        "folded = FrameConv3d(8, 16, 1, (1, 2, 2))\n"
+        "for conv, clips in ((plain, x), (folded, x.unflatten(0, (8, 8)).transpose(1, 2))):\n"
+        "    y = conv(clips); g = torch.randn_like(y); y.backward(g)\n"
+        "    sparse = clips[..., ::2, ::2].double().movedim(1, -1).flatten(0, -2)\n"
+        "    expected = g.double().movedim(1, -1).flatten(0, -2).T @ sparse\n"
+        "    assert torch.allclose(conv.weight.grad.flatten(1).double(), expected, rtol=1e-3, atol=1e-2)\n"
+        "print('right')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "right", done.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from web import Web, serving
 
+from kinema import __version__
 from kinema.errors import KinemaError, RunError
 from kinema.weights.fetch import check_hash, fetch
 from kinema.weights.releases import Release, find_release
@@ -53,7 +54,7 @@ def test_a_file_is_fetched_once_and_checked_each_time(cache: Path, web: Web) -> 
     assert len(steps) == 3
     assert fetch(wanted) == (path, sha256)
     assert web.asked == ["/w.pth"]
-    assert web.agents == {"kinema/0.1.0"}
+    assert web.agents == {f"kinema/{__version__}"}
     path.write_bytes(b"damaged since")
     with pytest.raises(KinemaError, match=rf"{path}: its SHA-256 begins with .* published with {sha256[:8]}; delete"):
         fetch(wanted)

@@ -15,6 +15,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.clip_spec import ClipSpec
+from kinema.data.loading.limits import ReadLimits
 from kinema.errors import KinemaError, unknown
 
 
@@ -216,6 +217,27 @@ def device(name: str) -> str:
         reason = re.split(r"\n|\. ", str(error))[0]
         raise KinemaError(f"--device {name}: not to be had here ({reason}); use --device cpu") from error
     return name
+
+
+def add_reading(parser: ArgumentParser) -> None:
+    """`--workers` and `--limits.…`: how videos are read."""
+    parser.add_argument("--workers", type=int, default=-1, help="processes that read videos; -1: one per core, at most "
+                        "16; 0: none, without protection from files that crash or hang")  # fmt: skip
+    parser.add_class_arguments(ReadLimits, "limits")
+
+
+def read_limits(args: Namespace) -> ReadLimits:
+    """The `ReadLimits` that the arguments hold."""
+    return ReadLimits(**args.limits.as_dict())
+
+
+def check_reading(args: Namespace) -> None:
+    """Refuses a number of readers, limits or a batch that cannot be."""
+    read_limits(args)
+    if args.workers < -1:
+        raise KinemaError(f"--workers {args.workers}: give 0 or more, or -1 for one per core")
+    if args.batch < 1:
+        raise KinemaError(f"--batch {args.batch}: give at least 1")
 
 
 def add_recognizer(parser: ArgumentParser) -> None:

@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
+from rich.cells import cell_len
 
-from kinema.cli.arguments import add_device, add_json, add_recognizer, device
+from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
 from kinema.cli.output import print_table, progress_bar
+from kinema.data.clutter import is_clutter
+from kinema.data.paths import locate
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.evaluation.naming import printable
+from kinema.files import is_folder, local_path, look_up
 
 if TYPE_CHECKING:
     from kinema.recognizer import Prediction, Recognizer
@@ -28,11 +32,24 @@ _NEXT = 3  # labels of a table row; --json and --csv give all of --top-k
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the result: a prediction of a video or of a window of it, or why there is none."""
+    """One line of the result: a prediction of a video or of a window of it, or why there is none.
+
+    Attributes:
+        path: of the video.
+        prediction: or None.
+        error: why there is no prediction, or None.
+        span: start and end in seconds; None where a whole file could not be opened.
+    """
 
     path: str
     prediction: Prediction | None
     error: str | None = None
+    span: tuple[float, float] | None = None
+
+    @property
+    def place(self) -> str:
+        """The path and, for a window, its times."""
+        return self.path if self.span is None else f"{self.path} from {self.span[0]:.2f} to {self.span[1]:.2f} s"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -40,40 +57,51 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_recognizer(parser)
     parser.add_argument("videos", nargs="+", type=str, help="video files, folders (searched for videos and folders of "
                         "frames, at any depth) or quoted patterns such as 'clips/**/*.mp4'")  # fmt: skip
-    parser.add_argument("--window", type=float | None, default=None, help="seconds: one row a window of a long video")
+    parser.add_argument("--window", type=float | None, default=None, help="seconds: one row per window of a long "
+                        "video, each printed as soon as it is read")  # fmt: skip
     parser.add_argument("--step", type=float | None, default=None, help="seconds between windows; default: --window")
+    parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video, whose scores are "
+                        "averaged as in a test; crops are 1 or 3")  # fmt: skip
     parser.add_argument("--top-k", type=int, default=5, help="labels of every row, best first")
     parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    add_reading(parser)
+    parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
     add_device(parser)
     add_json(parser)
 
 
 def run(args: Namespace) -> int:
-    """Prints a row for every video; 1 where one of them could not be read."""
+    """Prints a row for every video or window; 1 where one of them could not be read."""
     _check(args)
     from kinema.recognizer import Recognizer
 
     where = device(args.device)
     recognizer = Recognizer.load(args.recognizer, where)
     videos = find_videos(args.videos)
-    show = _json if args.json else _csv(min(args.top_k, len(recognizer.labels))) if args.csv else None
+    show = _printer(args, recognizer.labels, videos)
     rows: list[Row] = []
+    failed: list[Row] = []
+    total = 0
     out = sys.stdout  # a bar puts its own in place, which leads to stderr
     at_once = show is not None and out.isatty()  # rows and a bar on one terminal would mingle
     with nullcontext() if at_once else progress_bar("predicting videos") as progress:
         for done, row in _rows(recognizer, videos, args):
-            rows.append(row)
+            total += 1
+            if row.error is not None:
+                failed.append(row)
             if show is not None:
                 print(printable(show(row)), file=out, flush=True)
+            else:
+                rows.append(row)
             if progress is not None:
                 progress(done, len(videos))
     if show is None:
-        _table(rows, args.window is not None)
-    failed = [row for row in rows if row.error is not None]
+        _table(rows)
     for row in failed:
-        print(printable(f"unreadable: {row.path}: {row.error}"), file=sys.stderr)
+        print(printable(f"unreadable: {row.place}: {row.error}"), file=sys.stderr)
     if failed:
-        print(f"kinema: {len(failed)} of {len(videos)} videos could not be read", file=sys.stderr)
+        what = f"{total} windows" if args.window is not None else f"{len(videos)} videos"
+        print(f"kinema: {len(failed)} of {what} could not be read", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -83,40 +111,56 @@ def find_videos(inputs: Sequence[str]) -> list[str]:
     A file that is named itself is taken as it is, readable or not. A folder or pattern gives the videos found by it.
 
     Raises:
-        KinemaError: a folder or pattern that gives no video.
+        KinemaError: a folder or pattern that gives no video, or an address.
     """
     found: dict[str, None] = {}
     for text in inputs:
+        text = local_path(text)
         path = Path(text)
-        if path.is_dir():
+        if is_folder(path):
             videos = _search(path, set())
             if not videos:
                 raise KinemaError(f"{text}: no video in this folder; give a folder with videos or folders of frames")
-        elif not path.exists() and any(c in text for c in _WILD):
+        elif any(c in text for c in _WILD) and not _there(path):
             try:
                 matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
             except ValueError as error:  # such as `**.mp4`
                 raise KinemaError(f"{text}: not a pattern ({error}); write it like 'clips/**/*.mp4'") from error
-            visible = [m for m in matches if all(not p.startswith(".") or p in path.parts for p in m.parts)]
+            visible = [m for m in matches if all(p in path.parts or not is_clutter(p) for p in m.parts)]
             videos = [video for match in visible for video in _search(match, set())]
             if not videos:
                 raise KinemaError(f"{text}: no video matches this pattern; check it, and quote it")
         else:
-            videos = [path]
+            videos = [locate(Path(), text)]
         found.update(dict.fromkeys(map(str, videos)))
     return list(found)
 
 
-def _search(path: Path, seen: set[Path]) -> list[Path]:
-    """A video; or of a folder the videos below it, and where there are none, the folder itself if it holds frames."""
-    from kinema.data.video import is_video
+def _there(path: Path) -> bool:
+    """Whether a path exists, as far as the system tells: what cannot be reached is no pattern but a bad video."""
+    try:
+        return look_up(path) is not None
+    except (OSError, ValueError):
+        return True
 
-    if not path.is_dir():
-        return [path] if is_video(path) else []
-    if path.resolve() in seen:  # a link to a folder above
-        return []
-    seen.add(path.resolve())
-    children = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+
+def _search(path: Path, seen: set[Path]) -> list[Path]:
+    """A video; or of a folder the videos below it, and where there are none, the folder itself if it holds frames.
+
+    A folder that cannot be listed stands for itself: the reason becomes its row.
+    """
+    from kinema.data.video import SUFFIXES, is_video
+
+    if not is_folder(path):
+        return [path] if path.suffix.lower() in SUFFIXES else []
+    try:
+        place = path.resolve()
+        if place in seen:  # a link to a folder above
+            return []
+        seen.add(place)
+        children = sorted(p for p in path.iterdir() if not is_clutter(p.name))
+    except OSError:
+        return [path]
     found = [video for child in children for video in _search(child, seen)]
     return found or ([path] if is_video(path) else [])
 
@@ -124,6 +168,9 @@ def _search(path: Path, seen: set[Path]) -> list[Path]:
 def _check(args: Namespace) -> None:
     if args.json and args.csv:
         raise KinemaError("--json and --csv exclude each other: give one of them")
+    check_reading(args)
+    if args.views != "1x1" and args.window is not None:
+        raise KinemaError(f"--views {args.views}: --window takes one view of every window; remove one of the two")
     if args.top_k < 1:
         raise KinemaError(f"--top-k {args.top_k}: give at least 1")
     if args.window is None and args.step is not None:
@@ -134,22 +181,50 @@ def _check(args: Namespace) -> None:
 
 
 def _rows(recognizer: Recognizer, videos: Sequence[str], args: Namespace) -> Iterator[tuple[int, Row]]:
-    """(videos done, row)."""
+    """(videos that are read or being read, row)."""
+    if args.window is None:
+        from kinema.evaluation.views import parse_views
+
+        found = recognizer.predict_many(
+            videos, views=parse_views(args.views), top_k=args.top_k, workers=args.workers, batch=args.batch,
+            limits=read_limits(args),
+        )  # fmt: skip
+        for done, (path, prediction) in enumerate(zip(videos, found, strict=True), 1):
+            if isinstance(prediction, UnreadableVideo):
+                yield done, Row(path, None, prediction.reason)
+            else:
+                yield done, Row(path, prediction)
+        return
+    from kinema.recognizer import FailedWindow
+
     for done, path in enumerate(videos, 1):
         try:
-            if args.window is None:
-                predictions = [recognizer.predict(path, top_k=args.top_k)]
-            else:
-                predictions = recognizer.predict_windows(path, window=args.window, step=args.step, top_k=args.top_k)
+            parts = recognizer.predict_windows(
+                path, window=args.window, step=args.step, top_k=args.top_k, workers=args.workers,
+                limits=read_limits(args),
+            )  # fmt: skip
+            for part in parts:
+                span = (part.t_start, part.t_end)
+                if isinstance(part, FailedWindow):
+                    yield done, Row(path, None, part.reason, span)
+                else:
+                    yield done, Row(path, part, None, span)
         except UnreadableVideo as error:
             yield done, Row(path, None, error.reason)
-            continue
-        for prediction in predictions:
-            yield done, Row(path, prediction)
+
+
+def _printer(args: Namespace, labels: Sequence[str], videos: Sequence[str]) -> Callable[[Row], str] | None:
+    """Prints the head, if there is one, and makes a line of every row; None where a table needs all rows first."""
+    if args.json:
+        return _json
+    if args.csv:
+        return _csv(min(args.top_k, len(labels)))
+    return None if args.window is None else _table_of_windows(labels, videos)
 
 
 def _json(row: Row) -> str:
-    empty: dict[str, Any] = {"label": None, "score": None, "top_k": [], "t_start": None, "t_end": None}
+    start, end = row.span or (None, None)
+    empty: dict[str, Any] = {"label": None, "score": None, "top_k": [], "t_start": start, "t_end": end}
     values = row.prediction.to_dict() if row.prediction is not None else empty
     return json.dumps({"path": row.path, **values, "error": row.error}, ensure_ascii=False)
 
@@ -161,7 +236,8 @@ def _csv(k: int) -> Callable[[Row], str]:
     def show(row: Row) -> str:
         p = row.prediction
         if p is None:
-            return _line([row.path, *[""] * (4 + len(ranked)), row.error or ""])
+            span = ["", ""] if row.span is None else [f"{at:.3f}" for at in row.span]
+            return _line([row.path, *span, *[""] * (2 + len(ranked)), row.error or ""])
         scores = [value for label, score in p.top_k for value in (label, f"{score:.6f}")]
         return _line([row.path, f"{p.t_start:.3f}", f"{p.t_end:.3f}", *scores, ""])
 
@@ -174,18 +250,43 @@ def _line(cells: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _table(rows: Sequence[Row], windows: bool) -> None:
+def _table(rows: Sequence[Row]) -> None:
     cells = []
     for row in rows:
         p = row.prediction
-        if p is None:
-            times, answer = ["–", "–"] if windows else ["–"], ["unreadable", "–", ""]
-        else:
-            times = [f"{p.t_start:.2f}", f"{p.t_end:.2f}"] if windows else [f"{p.t_end - p.t_start:.2f}"]
-            others = ", ".join(f"{label} {score:.2f}" for label, score in p.top_k[1:_NEXT])
-            answer = [p.label, f"{p.score:.2f}", others]
-        cells.append([printable(cell) for cell in (row.path, *times, *answer)])
-    columns = ["video", *(["from s", "to s"] if windows else ["seconds"]), "label", "score"]
+        seconds = "–" if p is None else f"{p.t_end - p.t_start:.2f}"
+        cells.append([printable(cell) for cell in (row.path, seconds, *_answer(row))])
+    columns = ["video", "seconds", "label", "score"]
     if any(row[-1] for row in cells):
         columns.append("then")
     print_table(columns, [row[: len(columns)] for row in cells])
+
+
+def _answer(row: Row) -> tuple[str, str, str]:
+    """Label, score and the next labels with their scores."""
+    p = row.prediction
+    if p is None:
+        return "unreadable", "–", ""
+    others = ", ".join(f"{label} {score:.2f}" for label, score in p.top_k[1:_NEXT])
+    return p.label, f"{p.score:.2f}", others
+
+
+def _table_of_windows(labels: Sequence[str], videos: Sequence[str]) -> Callable[[Row], str]:
+    """A table that grows row by row, so the widths of its columns are those of all that can stand in them."""
+    columns = {"video": videos, "from s": ["36000.00"], "to s": ["36000.00"], "label": [*labels, "unreadable"]}
+    widths = [max(cell_len(printable(cell)) for cell in (name, *cells)) for name, cells in columns.items()]
+
+    def line(*cells: str) -> str:
+        video, start, end, label, *rest = map(printable, cells)
+        left = [video, start.rjust(widths[1]), end.rjust(widths[2]), label]
+        padded = [cell + " " * (width - cell_len(cell)) for cell, width in zip(left, widths, strict=True)]
+        return "  ".join([*padded, *rest]).rstrip()
+
+    print(line(*columns, "score", "then"))
+
+    def show(row: Row) -> str:
+        times = ["–", "–"] if row.span is None else [f"{at:.2f}" for at in row.span]
+        label, score, others = _answer(row)
+        return line(row.path, *times, label, score.rjust(len("score")), others or row.error or "")
+
+    return show

@@ -19,14 +19,16 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "of their features")  # fmt: skip
     parser.add_argument("--data", type=str | None, default=None, help="where the tested videos are, for --features; "
                         "default: where they were")  # fmt: skip
-    parser.add_argument("--workers", type=int, default=-1, help="processes that read videos; -1: one a core, at most 8")
+    parser.add_argument(
+        "--workers", type=int, default=-1, help="processes that read videos; -1: one per core, at most 16"
+    )
     add_device(parser)
 
 
 def run(args: Namespace) -> None:
     """Writes the page, and says what it could not show."""
     if args.workers < -1:
-        raise KinemaError(f"--workers {args.workers}: give 0 or more, or -1 for one a core")
+        raise KinemaError(f"--workers {args.workers}: give 0 or more, or -1 for one per core")
     if args.data is not None and not args.features:
         raise KinemaError("--data is for --features only: give both or neither")
     found = make_report(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from kinema.cli.arguments import add_device, add_json, add_recognizer, device
+from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
 from kinema.cli.output import print_facts, progress_bar
 from kinema.errors import KinemaError, RunError, unknown
 from kinema.evaluation.naming import printable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kinema.processes import Place
     from kinema.recognizer import Recognizer
 
-SHOWN = 5  # failed files that a person sees; the ledger holds all
+SHOWN = 20  # failed files that a person sees; the ledger holds all
 _DEFAULT_SPLITS = ("test", "testing", "val", "valid", "validation")
 
 
@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str | None, default=None, help="folder for the result; default: test-SPLIT in "
                         "the run folder, else test-RECOGNIZER-SPLIT here")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace the files of another test in --out")
-    parser.add_argument("--workers", type=int, default=-1, help="processes that read videos; -1: one a core, at most 8")
+    add_reading(parser)
     parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if any video could not be read")
     parser.add_argument("--explain-views", action="store_true", help="draw the views of the first video; test nothing")
@@ -63,10 +63,7 @@ def _run(args: Namespace, here: Place) -> None:
     from kinema.recognizer import Recognizer
 
     views = parse_views(args.views)
-    if args.batch < 1:
-        raise KinemaError(f"--batch {args.batch}: give at least 1")
-    if args.workers < -1:
-        raise KinemaError(f"--workers {args.workers}: give 0 or more, or -1 for one a core")
+    check_reading(args)
     recognizer = Recognizer.load(args.recognizer, here.device(device(args.device)))
     manifest = read_manifest(args.data, check=False)  # a file that is gone belongs into the ledger
     split = _split(manifest, args.split)
@@ -82,10 +79,12 @@ def _run(args: Namespace, here: Place) -> None:
         require_free(out, test, overwrite=args.overwrite)
         for remark in [*manifest.remarks, *_trained_on(recognizer, args.data, split)]:
             print(f"note: {printable(remark)}", file=sys.stderr)
+        for line in _label_remarks(recognizer, manifest, tested, args.data, split):
+            print(printable(line), file=sys.stderr)
     with progress_bar("testing videos") if here.first else nullcontext() as progress:
         result = evaluate(
             recognizer, tested, views=views, workers=args.workers, batch=args.batch,
-            train_labels=_train_labels(manifest, split), progress=progress,
+            limits=read_limits(args), train_labels=_train_labels(manifest, split), progress=progress,
         )  # fmt: skip
     if not here.first:
         return
@@ -131,12 +130,38 @@ def _default_out(recognizer: str, split: str) -> Path:
 
 def _trained_on(recognizer: Recognizer, data: str, split: str) -> list[str]:
     """A warning where the card says that the tested videos were trained on."""
-    training = recognizer.card.get("training")
-    config: dict[str, Any] = training.get("config", {}) if isinstance(training, dict) else {}
-    same = "data" in config and Path(config["data"]).resolve() == Path(data).resolve()
-    if same and split in ("all", config.get("train_split")):
+    if _is_of(recognizer, data) and split in ("all", _config(recognizer).get("train_split")):
         return [f"split {split} holds videos that this recognizer was trained on: the figures say little about others"]
     return []
+
+
+def _config(recognizer: Recognizer) -> dict[str, Any]:
+    training = recognizer.card.get("training")
+    return training.get("config", {}) if isinstance(training, dict) else {}
+
+
+def _is_of(recognizer: Recognizer, data: str) -> bool:
+    """Whether a recognizer was trained on these data."""
+    from kinema.data.manifest import data_place
+
+    config = _config(recognizer)
+    return "data" in config and data_place(config["data"]) == data_place(data)
+
+
+def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest, data: str, split: str) -> list[str]:
+    """Labels of which the recognizer has seen no video, as far as its card tells or the data that it was trained on."""
+    from kinema.data.checks import UNTRAINED, label_remarks, training_split
+
+    training = recognizer.card.get("training")
+    untrained = training.get(UNTRAINED) if isinstance(training, dict) else None
+    own = training_split(manifest)
+    if isinstance(untrained, list):
+        trained = set(recognizer.labels).difference(untrained)
+    elif own is not None and own != split and _is_of(recognizer, data):
+        trained = {sample.label for sample in manifest.split(own).samples}
+    else:
+        return []
+    return label_remarks(trained, {split: {sample.label for sample in tested.samples}})
 
 
 def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from kinema.cli.arguments import device, parse, read_yaml
 from kinema.cli.output import say
 from kinema.clip_spec import ClipSpec
+from kinema.data.loading.limits import ReadLimits
 from kinema.data.photometric import Photometric
 from kinema.data.transforms import Augment
 from kinema.errors import KinemaError, unknown
@@ -19,7 +20,10 @@ from kinema.training.config import Optim, TrainConfig
 from kinema.training.multigrid import Multigrid
 from kinema.training.twins import Twins
 
-_GROUPS = {"optim": Optim, "augment": Augment, "photometric": Photometric, "twins": Twins, "multigrid": Multigrid}
+_GROUPS = {
+    "optim": Optim, "augment": Augment, "photometric": Photometric, "twins": Twins, "multigrid": Multigrid,
+    "limits": ReadLimits,
+}  # fmt: skip
 
 
 def add_arguments(parser: ArgumentParser) -> None:

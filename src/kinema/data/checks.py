@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from math import ceil
 from statistics import median
 
+import numpy as np
+import numpy.typing as npt
+
+from kinema.data.label_order import look_alike, plain
 from kinema.data.manifest import Manifest, Sample
+from kinema.data.reading.info import part_frames
 from kinema.data.report import Finding, count
 from kinema.data.video import VideoInfo
 
@@ -18,9 +24,12 @@ STRETCHED = 3  # long side over short side
 OUTLIER_SIZE = 3  # times larger or smaller than the median short side
 OUTLIER_RATE = 2.5  # times faster or slower than the median frame rate
 SLOWEST = 5  # frames per second
+SHOWN = 5  # labels that one line names
+UNTRAINED = "labels_without_training_videos"  # under `training` in the card of a recognizer
 _SINGULAR, _PLURAL = {"are": "is", "have": "has"}, {"are": "are", "have": "have"}
 
 Infos = Mapping[str, VideoInfo]
+Times = Mapping[str, npt.NDArray[np.float64]]
 
 
 def check_labels(manifest: Manifest) -> list[Finding]:
@@ -31,7 +40,7 @@ def check_labels(manifest: Manifest) -> list[Finding]:
         found.append(Finding("error", "one-class", message))
     found += _check_splits(manifest)
     for label, other in _look_alikes(manifest.labels):
-        message = f"the labels {label!r} and {other!r} differ only in case, space or punctuation: make them one"
+        message = f"the labels {label!r} and {other!r} differ only in case, space, punctuation or zeros: make them one"
         found.append(Finding("warning", "similar-labels", message))
     handed = {a: b for a, b in _handed(manifest.labels) if a not in manifest.flip_map}
     if handed:
@@ -42,13 +51,53 @@ def check_labels(manifest: Manifest) -> list[Finding]:
     return found
 
 
-def check_files(manifest: Manifest, infos: Infos, frames: int) -> list[Finding]:
+def training_split(manifest: Manifest) -> str | None:
+    """The split that a data set calls its training part, or None."""
+    return next((name for name in manifest.splits if name.lower() in ("train", "training")), None)
+
+
+def label_remarks(trained: Collection[str], tested: Mapping[str, Collection[str]]) -> list[str]:
+    """What a person should know of labels before they believe the figures of a training or a test.
+
+    Args:
+        trained: labels that have training videos.
+        tested: split -> labels of its videos.
+
+    Returns:
+        At most two sentences: labels that are tested and never trained; labels that are trained and not tested.
+    """
+    untrained: dict[str, list[str]] = defaultdict(list)
+    for split, labels in tested.items():
+        for label in set(labels) - set(trained):
+            untrained[label].append(split)
+    found = []
+    if untrained:
+        named = []
+        for label, places in sorted(untrained.items())[:SHOWN]:
+            other = look_alike(label, trained)
+            named.append(f"{label!r} in {' and '.join(places)}{f', did you mean {other!r}?' if other else ''}")
+        if len(untrained) > SHOWN:
+            named.append(f"{count(len(untrained) - SHOWN, 'other')}, which kinema data doctor lists")
+        text = f"{count(len(untrained), 'label')} without a training video ({'; '.join(named)}"
+        text += "): such videos always count as wrong, so correct the label or add training videos"
+        found.append(f"warning: {text}")
+    missing = [(split, sorted(set(trained) - set(labels))) for split, labels in tested.items()]
+    missing = [(split, labels) for split, labels in missing if labels]
+    if missing:
+        named = [f"{split!r} has no video of {_names(tuple(labels))}" for split, labels in missing]
+        found.append(f"note: {'; '.join(named)}: its figures say nothing of what is missing")
+    return found
+
+
+def check_files(manifest: Manifest, infos: Infos, frames: int, times: Times | None = None) -> list[Finding]:
     """Files: too short for a clip, part outside of the video, tiny, stretched, unlike the rest in size or frame rate.
 
     Args:
         manifest: the samples.
         infos: of the files that can be read.
         frames: that a clip needs.
+        times: of the frames of files with a variable rate of which samples are parts, float64 [frames] seconds; a file
+            that is not in it is taken to have a constant rate.
     """
     readable = [(s, infos[s.path]) for s in manifest.samples if s.path in infos]
     found: list[Finding] = []
@@ -67,7 +116,7 @@ def check_files(manifest: Manifest, infos: Infos, frames: int) -> list[Finding]:
         "{n} {have} a part that begins after the video has ended: correct start and end, which are seconds",
         [(s.path, f"start {s.start:g} s of {i.duration:.2f} s") for s, i in outside],
     )
-    late = [(s, i) for s, i in readable if s.end is not None and s.end > i.duration + 1.5 / i.fps]
+    late = [(s, i) for s, i in readable if s.end is not None and s.end > i.duration + _rounding(i)]
     report(
         "warning",
         "end-outside",
@@ -78,7 +127,7 @@ def check_files(manifest: Manifest, infos: Infos, frames: int) -> list[Finding]:
         "warning",
         "too-short",
         f"{{n}} {{have}} fewer frames than the {frames} of a clip: clips are completed by the rule clip.short",
-        [(s.path, f"{n} frames") for s, i in readable if 0 < (n := _frames(s, i)) < frames],
+        [(s.path, f"{n} frames") for s, i in readable if 0 < (n := _frames(s, i, times or {})) < frames],
     )
     files = sorted({i.path: i for _, i in readable}.items())
     report(
@@ -119,6 +168,7 @@ def _check_splits(manifest: Manifest) -> list[Finding]:
     splits = manifest.splits
     if len(splits) < 2:
         return []
+    train = training_split(manifest)
     places: dict[str, set[str]] = defaultdict(set)
     for sample in manifest.samples:
         if sample.split is not None:
@@ -129,14 +179,14 @@ def _check_splits(manifest: Manifest) -> list[Finding]:
         if alone:
             message = f"{_labels(alone)} only in split {split!r}: move some videos to the other splits"
             found.append(Finding("error", "label-in-one-split", message, alone))
-    if "train" in splits:
+    if train is not None:
         for split in splits:
-            untrained = tuple(sorted(k for k, w in places.items() if split in w and "train" not in w and len(w) > 1))
-            if split != "train" and untrained:
-                message = f"{_labels(untrained)} in split {split!r} but not in 'train': "
+            untrained = tuple(sorted(k for k, w in places.items() if split in w and train not in w and len(w) > 1))
+            if split != train and untrained:
+                message = f"{_labels(untrained)} in split {split!r} but not in {train!r}: "
                 message += f"{'they' if untrained[1:] else 'it'} can never be right there"
                 found.append(Finding("error", "label-not-trained", message, untrained))
-            missing = tuple(sorted(k for k, w in places.items() if split not in w and "train" in w and len(w) > 1))
+            missing = tuple(sorted(k for k, w in places.items() if split not in w and train in w and len(w) > 1))
             if missing:
                 message = f"{_labels(missing)} not in split {split!r}: its figures say nothing of "
                 message += "them" if missing[1:] else "it"
@@ -145,7 +195,8 @@ def _check_splits(manifest: Manifest) -> list[Finding]:
 
 
 def _check_balance(manifest: Manifest) -> list[Finding]:
-    samples = manifest.split("train").samples if "train" in manifest.splits else manifest.samples
+    train = training_split(manifest)
+    samples = manifest.samples if train is None else manifest.split(train).samples
     counts = Counter(s.label for s in samples).most_common()
     if len(counts) < 2 or counts[0][1] < IMBALANCE * counts[-1][1]:
         return []
@@ -158,9 +209,8 @@ def _look_alikes(labels: tuple[str, ...]) -> list[tuple[str, str]]:
     first: dict[str, str] = {}
     pairs = []
     for label in labels:
-        plain = re.sub(r"[\W_]+", "", label).casefold() or label
-        if first.setdefault(plain, label) != label:
-            pairs.append((first[plain], label))
+        if first.setdefault(plain(label), label) != label:
+            pairs.append((first[plain(label)], label))
     return pairs
 
 
@@ -170,22 +220,46 @@ def _handed(labels: tuple[str, ...]) -> list[tuple[str, str]]:
     swap = {"left": "right", "right": "left"}
     pairs = []
     for label in labels:
-        other = known.get(re.sub(r"(?<![a-z])(left|right)(?![a-z])", lambda m: swap[m[0]], label.lower()))
-        if other is not None and label < other:
+        swapped = re.sub(r"(?<![a-z])(left|right)(?![a-z])", lambda m: swap[m[0]], label.lower())
+        other = known.get(swapped)
+        if other is not None and swapped != label.lower() and label < other:
             pairs.append((label, other))
     return pairs
 
 
-def _frames(sample: Sample, info: VideoInfo) -> int:
+def parts_of_variable(manifest: Manifest, infos: Infos) -> list[str]:
+    """The files of which a part is a sample and whose frames must be counted by their times."""
+    parts = {s.path for s in manifest.samples if s.start is not None or s.end is not None}
+    return [path for path, info in infos.items() if info.variable_rate and path in parts]
+
+
+def _frames(sample: Sample, info: VideoInfo, times: Times) -> int:
+    """How many different frames a sample shows; 0 for one that lies outside of the video."""
     if sample.start is None and sample.end is None:
         return info.frames
+    if info.path in times:
+        return len(part_frames(times[info.path], sample.start, sample.end, info.duration))
+    # The same rule for frames of equal length, without a list of all of them: the middles that lie inside.
+    start = max(sample.start or 0.0, 0.0)
     end = info.duration if sample.end is None else min(sample.end, info.duration)
-    return max(0, round((end - (sample.start or 0)) * info.fps))
+    if end <= start:
+        return 0
+    low, high = (min(max(ceil(at * info.fps - 0.5), 0), info.frames) for at in (start, end))
+    return max(1, high - low)
+
+
+def _rounding(info: VideoInfo) -> float:
+    """Seconds by which the end of a part may lie behind the video: a frame and a half."""
+    return min(1.5 / info.fps, 0.1) if info.variable_rate else 1.5 / info.fps
 
 
 def _labels(names: tuple[str, ...]) -> str:
+    return f"{_names(names)} {'are' if names[1:] else 'is'}"
+
+
+def _names(names: tuple[str, ...]) -> str:
     shown = ", ".join(repr(name) for name in names[:3]) + (", …" if names[3:] else "")
-    return f"{len(names)} label{'s' if names[1:] else ''} ({shown}) {'are' if names[1:] else 'is'}"
+    return f"{count(len(names), 'label')} ({shown})"
 
 
 def _short(info: VideoInfo) -> int:

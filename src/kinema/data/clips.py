@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinema.clip_spec import ClipSpec
-from kinema.data.sampling import sliding_windows, test_indices
+from kinema.data.sampling import needed_ticks, sliding_windows, test_indices
 from kinema.data.transforms import Box, cut, test_boxes, to_input
 from kinema.data.video import FrameFolder, VideoReader, open_video, ticks
 from kinema.errors import KinemaError, UnreadableVideo
 
 Indices = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a long video with its clip, or with the reason why there is none.
+
+    Attributes:
+        start: seconds from the first frame.
+        end: seconds from the first frame.
+        clip: uint8 `3 T crop crop`, or None.
+        error: why there is no clip, or None.
+    """
+
+    start: float
+    end: float
+    clip: Tensor | None = None
+    error: UnreadableVideo | None = None
+
 
 _CHUNK = 64 * 2**20  # bytes of whole frames that are decoded before they are cut
 
@@ -60,10 +80,10 @@ def wanted_frames(
     Raises:
         UnreadableVideo: no frame lies between `start` and `end`, or the sampler refuses the length.
     """
-    grid = ticks(reader.times, start, end)
+    grid = ticks(reader.times, start, end, reader.duration)
     if not len(grid):
         part = f"{start or 0:g} s to {'the end' if end is None else f'{end:g} s'}"
-        raise UnreadableVideo(reader.path, f"no frame from {part}, the video lasts {reader.info.duration:.2f} s")
+        raise UnreadableVideo(reader.path, f"no frame from {part}, the video lasts {reader.duration:.2f} s")
     with _naming(str(reader.path)):
         return grid[indices_of(len(grid))]
 
@@ -119,45 +139,75 @@ def read_clip(
 
 
 def windows(
-    video: str | Path, spec: ClipSpec, window_seconds: float, step_seconds: float
-) -> Iterator[tuple[float, float, Tensor]]:
+    video: str | Path, spec: ClipSpec, window_seconds: float, step_seconds: float, *, first: int = 0
+) -> Iterator[Window]:
     """Walks once through a long video and yields the centre clip of every window, however long the video is.
+
+    A window whose frames cannot be read is yielded with the reason, and the walk goes on behind the damage. Of a file
+    that is cut off, all that is missing is one last window with the reason. Whole frames are dropped once they are cut,
+    and no more than the clips that overlap are held.
 
     Args:
         video: a video file or frame folder.
         spec: how to cut a clip from a window.
         window_seconds: length of a window.
         step_seconds: from the start of one window to the start of the next, at most the window.
+        first: number of the window to begin with, counted from 0.
 
     Yields:
-        (start in seconds, end in seconds, uint8 `3 T crop crop`). The last window ends with the video and may be
-        shorter than the others.
+        Window `k`, from `k * step_seconds` on, in the order of time. The last one ends with the video and may be
+        shorter than the others; if it then has too few frames for a clip while `spec.short` is `error`, it begins
+        earlier.
 
     Raises:
-        UnreadableVideo: no frame can be had.
+        UnreadableVideo: the file cannot be opened, or is as a whole too short for a clip while `spec.short` is `error`.
         KinemaError: a window or step that is not positive, or a step longer than the window.
     """
-    if not 0 < step_seconds <= window_seconds:
-        raise KinemaError(f"windows of {window_seconds:g} s every {step_seconds:g} s: give 0 < step <= window")
+
+    def indices_of(n: int) -> Indices:
+        return test_indices(n, spec, 1)[0]
+
     with open_video(video) as reader:
-        info = reader.info
-        grid = wanted_frames(reader, np.arange)
-        length, step = (max(1, round(seconds * info.fps)) for seconds in (window_seconds, step_seconds))
-        with _naming(info.path):
-            spans = sliding_windows(len(grid), spec, length, step)
-            clips = [grid[start + test_indices(end - start, spec, 1)[0]] for start, end in spans]
-        frames = np.unique(np.concatenate(clips))
-        stream = cut_frames(reader, frames, lambda height, width: test_boxes(height, width, spec, 1), spec.crop)
+        wanted_frames(reader, indices_of)
+        spans = sliding_windows(reader.duration, window_seconds, step_seconds, _last_frame(reader), first=first)
         held: dict[int, Tensor] = {}
-        for i, (start, end) in enumerate(spans):
-            while int(clips[i].max()) not in held:
-                index, part = next(stream)
-                held[index] = part[0]
-            clip = torch.stack([held[int(index)] for index in clips[i]]).permute(3, 0, 1, 2)
-            yield start / info.fps, min(end / info.fps, info.duration), clip
-            if i + 1 < len(spans):
-                first = int(clips[i + 1].min())
-                held = {index: part for index, part in held.items() if index >= first}
+        for start, end in spans:
+            if spec.short == "error" and end >= reader.duration:
+                start = _early_enough(reader, start, needed_ticks(spec))
+            try:
+                wanted = wanted_frames(reader, indices_of, start, end)
+                if wanted.min() >= reader.stored:
+                    yield Window(start, reader.duration, error=_cut_off(reader))
+                    return
+                held = {index: part for index, part in held.items() if index >= wanted.min()}
+                new = np.setdiff1d(wanted, np.fromiter(held, np.int64))
+                # Kept only when all of them could be read: until then none of them is known to be sound.
+                boxes = partial(test_boxes, spec=spec, crops=1)
+                held |= {index: parts[0] for index, parts in cut_frames(reader, new, boxes, spec.crop)}
+            except UnreadableVideo as error:
+                yield Window(start, end, error=error)
+            else:
+                clip = torch.stack([held[int(index)] for index in wanted]).permute(3, 0, 1, 2)
+                yield Window(start, end, clip)
+
+
+def _last_frame(reader: VideoReader | FrameFolder) -> float:
+    """Seconds of the last frame; of one that is held for long, as much as the one before it, and at most 0.1 s."""
+    gaps = np.diff([*reader.times[-2:], reader.duration])
+    return min(float(gaps.min()), 0.1)
+
+
+def _early_enough(reader: VideoReader | FrameFolder, start: float, need: int) -> float:
+    """The latest start, at most `start`, from which the rest of the video has the ticks that a clip needs."""
+    if len(ticks(reader.times, start, None, reader.duration)) >= need:
+        return start
+    return min(start, float(reader.times[max(0, len(reader) - need)]))
+
+
+def _cut_off(reader: VideoReader | FrameFolder) -> UnreadableVideo:
+    where = float(reader.times[reader.stored])
+    reason = f"the file is cut off at {where:.2f} s ({reader.stored} of {len(reader)} frames are there)"
+    return UnreadableVideo(reader.path, f"{reason}: copy or download it again")
 
 
 @contextmanager

@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from kinema.clip_spec import ClipSpec
-from kinema.data.clips import cut_frames, decode, wanted_frames
+from kinema.data.clips import wanted_frames
 from kinema.data.manifest import Manifest
-from kinema.data.sampling import test_indices, train_indices
-from kinema.data.transforms import Augment, Box, check_jitter, cut, random_box, test_boxes
+from kinema.data.pictures import Pictures
+from kinema.data.sampling import train_indices
+from kinema.data.transforms import Augment, check_jitter, random_box
 from kinema.data.video import open_video
+from kinema.data.views import check_views, read_views, view_bytes
 from kinema.errors import KinemaError, UnreadableVideo, unknown
 
 
@@ -109,16 +111,30 @@ class TrainClips(Dataset[dict[str, Any] | Failure]):
             whole = train_indices(n, self.spec, rng)
             return whole[(np.arange(key.frames) * 2 + 1) * len(whole) // (2 * key.frames)]
 
+        names = ("clip", "twin") if self.twins else ("clip",)
         try:
-            frames = decode(sample.path, wanted, sample.start, sample.end)
+            with open_video(sample.path) as reader:
+                pictures = Pictures(reader, wanted_frames(reader, wanted, sample.start, sample.end))
+                boxes = [random_box(pictures.height, pictures.width, self.spec, self.augment, rng) for _ in names]
+                clips = pictures.cut(boxes, key.crop, flip=flip)
         except UnreadableVideo as error:
-            return Failure(sample.path, error.reason, i, target)
+            return self.failure(key, error.reason)
         label = self.mirrored[i] if flip else target
         item: dict[str, Any] = {"label": label, "index": i, "path": sample.path}
-        for name in ("clip", "twin") if self.twins else ("clip",):
-            box = random_box(frames.shape[1], frames.shape[2], self.spec, self.augment, rng)
-            item[name] = cut(frames, box, key.crop, flip)
-        return item
+        return item | {name: clip.permute(3, 0, 1, 2) for name, clip in zip(names, clips, strict=True)}
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of the largest sample."""
+        return (2 if self.twins else 1) * self.spec.frames * self.spec.crop**2 * 3
+
+    def path(self, key: ClipKey) -> str:
+        """The video of a key."""
+        return self.samples[key.sample].path
+
+    def failure(self, key: ClipKey, reason: str) -> Failure:
+        """What stands for a clip that could not be read."""
+        return Failure(self.path(key), reason, key.sample, self.targets[key.sample])
 
 
 class TestVideos(Dataset[dict[str, Any] | Failure]):
@@ -142,11 +158,10 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
     ) -> None:
         self.samples = manifest.samples
         self.targets = label_indices(manifest, labels)
+        check_views(spec, clips, crops)  # now and not at the first video
         self.spec = spec
         self.clips = clips
         self.crops = crops
-        test_indices(spec.frames * spec.stride, spec, clips)  # refuse views now and not at the first video
-        test_boxes(spec.crop, spec.crop, spec, crops)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -158,39 +173,44 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
             views (uint8 `V 3 T crop crop`), label, index, path and keys: for every view what it was cut from (frame
             indices, box), equal where two views are equal; or a `Failure`.
         """
-        sample, target = self.samples[i], self.targets[i]
-        boxes: list[Box] = []
-
-        def boxes_of(height: int, width: int) -> list[Box]:
-            boxes[:] = test_boxes(height, width, self.spec, self.crops)
-            return boxes
-
+        sample = self.samples[i]
         try:
-            with open_video(sample.path) as reader:
-                clips = wanted_frames(  # clips T
-                    reader, lambda n: test_indices(n, self.spec, self.clips), sample.start, sample.end
-                )
-                frames, places = np.unique(clips, return_inverse=True)
-                parts = torch.stack([part for _, part in cut_frames(reader, frames, boxes_of, self.spec.crop)])
+            views = read_views(sample.path, self.spec, self.clips, self.crops, start=sample.start, end=sample.end)
         except UnreadableVideo as error:
-            return Failure(sample.path, error.reason, i, target)
-        views = parts[torch.from_numpy(places.reshape(clips.shape))]  # clips T crops S S 3
-        views = views.transpose(1, 2).flatten(0, 1).permute(0, 4, 1, 2, 3)
-        keys = tuple((tuple(clip.tolist()), box) for clip in clips for box in boxes)
-        return {"views": views, "label": target, "index": i, "path": sample.path, "keys": keys}
+            return self.failure(i, error.reason)
+        return {
+            "views": views.pixels, "label": self.targets[i], "index": i, "path": sample.path, "keys": views.keys,
+        }  # fmt: skip
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of the largest sample."""
+        return view_bytes(self.spec, self.clips, self.crops)
+
+    def path(self, key: int) -> str:
+        """The video of a sample."""
+        return self.samples[key].path
+
+    def failure(self, key: int, reason: str) -> Failure:
+        """What stands for a video that could not be read."""
+        return Failure(self.path(key), reason, key, self.targets[key])
 
 
-def collate_train(items: Sequence[dict[str, Any] | Failure]) -> dict[str, Any]:
+def collate_train(items: Sequence[dict[str, Any] | Failure], *, pinned: bool = False) -> dict[str, Any]:
     """A batch of `TrainClips` items.
+
+    Args:
+        items: samples and failures.
+        pinned: put the clips into page-locked memory, from which a GPU copies faster.
 
     Returns:
         clip and, where items have one, twin (uint8 `B 3 T S S` in `channels_last_3d` memory), label and index (int64
         `B`), path (list), failures (list of `Failure`). B is the number of items that are no failures: where it is 0,
         clip has shape `0`.
     """
-    batch = _collate(items, "clip", (1, 2, 3, 0))
+    batch = _collate(items, "clip", (1, 2, 3, 0), pinned)
     twins = [item["twin"] for item in items if isinstance(item, dict) and "twin" in item]
-    return batch | {"twin": _stack(twins, (1, 2, 3, 0))} if twins else batch
+    return batch | {"twin": _stack(twins, (1, 2, 3, 0), pinned)} if twins else batch
 
 
 def collate_test(items: Sequence[dict[str, Any] | Failure]) -> dict[str, Any]:
@@ -201,7 +221,7 @@ def collate_test(items: Sequence[dict[str, Any] | Failure]) -> dict[str, Any]:
         keys (lists), failures (list of `Failure`). B is the number of items that are no failures: where it is 0, views
         has shape `0`.
     """
-    return _collate(items, "views", (0, 2, 3, 4, 1))
+    return _collate(items, "views", (0, 2, 3, 4, 1), False)
 
 
 def label_indices(manifest: Manifest, labels: Sequence[str]) -> list[int]:
@@ -221,7 +241,9 @@ def _indices(names: Sequence[str], labels: Sequence[str], source: str) -> list[i
     return [places[name] for name in names]
 
 
-def _collate(items: Sequence[dict[str, Any] | Failure], tensor: str, memory: tuple[int, ...]) -> dict[str, Any]:
+def _collate(
+    items: Sequence[dict[str, Any] | Failure], tensor: str, memory: tuple[int, ...], pinned: bool
+) -> dict[str, Any]:
     good = [item for item in items if not isinstance(item, Failure)]
     batch: dict[str, Any] = {key: [item[key] for item in good] for key in ("path", "label", "index")}
     if good and "keys" in good[0]:
@@ -229,14 +251,16 @@ def _collate(items: Sequence[dict[str, Any] | Failure], tensor: str, memory: tup
     batch["failures"] = [item for item in items if isinstance(item, Failure)]
     for key in ("label", "index"):
         batch[key] = torch.tensor(batch[key], dtype=torch.int64)
-    batch[tensor] = _stack([item[tensor] for item in good], memory)
+    batch[tensor] = _stack([item[tensor] for item in good], memory, pinned)
     return batch
 
 
-def _stack(tensors: list[Tensor], memory: tuple[int, ...]) -> Tensor:
+def _stack(tensors: list[Tensor], memory: tuple[int, ...], pinned: bool) -> Tensor:
     """Stacks in the order of the memory: `torch.stack` alone would lay the batch out anew, channels first."""
     if not tensors:
         return torch.empty(0, dtype=torch.uint8)
-    stacked = torch.stack([t.permute(memory) for t in tensors])
+    dense = [t.permute(memory) for t in tensors]
+    stacked = torch.empty((len(dense), *dense[0].shape), dtype=torch.uint8, pin_memory=pinned)
+    torch.stack(dense, out=stacked)
     back = [memory.index(d) + 1 for d in range(len(memory))]
     return stacked.permute(0, *back)

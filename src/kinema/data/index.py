@@ -6,10 +6,12 @@ long as the file keeps its size and time of change; whatever is wrong with a cac
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import logging
 import os
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,14 +19,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 import kinema
-from kinema.data.video import VideoInfo, probe
+from kinema.data.video import VideoInfo, open_video, probe
 from kinema.errors import UnreadableVideo
-from kinema.files import cache_folder
+from kinema.files import cache_folder, is_folder, look_up, on_behalf_of
 
 log = logging.getLogger(__name__)
 
-_FORMAT = f"1 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
+_FORMAT = f"2 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
+_PASSING = "passing"
 Entry = dict[str, Any]
 
 
@@ -53,6 +59,23 @@ def probe_all(
     }
 
 
+def times_all(
+    paths: Iterable[str], source: str | Path, *, workers: int | None = None
+) -> dict[str, npt.NDArray[np.float64]]:
+    """When the frames of files are shown, from the cache where the files have not changed.
+
+    Args:
+        paths: video files or frame folders.
+        source: the data set they belong to; names the cache file.
+        workers: threads; None is `default_workers()`.
+
+    Returns:
+        for every path that can be read: float64 [frames], seconds since the first frame, to a microsecond.
+    """
+    entries = remembered("times", paths, source, _times_entry, workers=workers)
+    return {path: _unpack(entry["gaps"]) for path, entry in entries.items() if "gaps" in entry}
+
+
 def remembered(
     kind: str,
     paths: Iterable[str],
@@ -67,7 +90,8 @@ def remembered(
         kind: of knowledge; names the cache file together with `source`.
         paths: of files or folders.
         source: the data set they belong to.
-        compute: from a path to plain JSON values; called in threads.
+        compute: from a path to plain JSON values; called in threads. What it learns by an error of the system, which
+            may have passed by the next time (`failed`), is not kept.
         workers: threads; None is `default_workers()`.
 
     Returns:
@@ -83,15 +107,40 @@ def remembered(
     if fresh:
         kept |= {_key(path): {"stamp": stamps[path], "entry": entry} for path, entry in fresh.items()}
         current = {_key(path) for path in wanted}
-        _save(file, {key: line for key, line in kept.items() if key in current or Path(key).exists()})
+        lasting = {key: line for key, line in kept.items() if not line["entry"].get(_PASSING)}
+        _save(file, {key: line for key, line in lasting.items() if key in current or _may_exist(key)})
     return {path: fresh[path] if path in fresh else kept[_key(path)]["entry"] for path in wanted}
+
+
+def failed(error: UnreadableVideo) -> Entry:
+    """The entry of a file that could not be read: {"error": reason}, with a mark where the system was the cause."""
+    return {"error": error.reason} | ({_PASSING: True} if isinstance(error.__cause__, OSError) else {})
 
 
 def _probe_entry(path: str) -> Entry:
     try:
-        return {"info": asdict(probe(path))}
+        with on_behalf_of(path):
+            return {"info": asdict(probe(path))}
     except UnreadableVideo as error:
-        return {"error": error.reason}
+        return failed(error)
+
+
+def _times_entry(path: str) -> Entry:
+    try:
+        with on_behalf_of(path), open_video(path) as reader:
+            return {"gaps": _pack(reader.times)}
+    except UnreadableVideo as error:
+        return failed(error)
+
+
+def _pack(times: npt.NDArray[np.float64]) -> str:
+    """Gaps compress well: an hour of 30 frames per second takes some kilobytes."""
+    gaps = np.diff(np.round(times * 1e6).astype("<i8"), prepend=0)
+    return base64.b64encode(zlib.compress(gaps.tobytes())).decode("ascii")
+
+
+def _unpack(text: str) -> npt.NDArray[np.float64]:
+    return np.cumsum(np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8")) / 1e6
 
 
 def _key(path: str) -> str:
@@ -99,13 +148,23 @@ def _key(path: str) -> str:
 
 
 def _stamp(path: str) -> list[int] | None:
-    """Size and time of change, of a frame folder with the number of its files; None where there is nothing."""
+    """Size and time of change, of a frame folder with the number of its files; None where it cannot be reached."""
     try:
-        status = Path(path).stat()
-        size = sum(1 for _ in Path(path).iterdir()) if Path(path).is_dir() else status.st_size
-    except OSError:
+        status = look_up(path)
+        if status is None:
+            return None
+        size = sum(1 for _ in Path(path).iterdir()) if is_folder(path) else status.st_size
+    except (OSError, ValueError):
         return None
     return [size, status.st_mtime_ns]
+
+
+def _may_exist(path: str) -> bool:
+    """False only where it is known that nothing is there: a disk that is away for the moment keeps its entries."""
+    try:
+        return look_up(path) is not None
+    except (OSError, ValueError):
+        return True
 
 
 def _cache_file(kind: str, source: str | Path) -> Path:

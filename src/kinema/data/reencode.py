@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from kinema.data.reading.pyav import ONE_THREAD
 from kinema.data.video import FrameFolder, VideoReader, open_video
 from kinema.errors import UnreadableVideo
-from kinema.files import replace_file
+from kinema.files import on_behalf_of, replace_file
 
 # Without B frames, arithmetic coding and deblocking a clip decodes in less than half the time; the constant quality
 # makes up for what they would have given, at the price of a larger file.
@@ -57,8 +58,11 @@ def reencode(source: str | Path, target: Path, *, short_side: int = 256, gop: in
         UnreadableVideo: a frame of the source cannot be had, it is a pixel wide, or the file came back different.
         RunError: the file cannot be written.
     """
-    with open_video(source) as reader:
-        width, height = packed_size(reader.info.width, reader.info.height, short_side)
+    with on_behalf_of(source):
+        reader = open_video(source)
+    with reader:
+        with on_behalf_of(source):
+            width, height = packed_size(reader.info.width, reader.info.height, short_side)
         if not width or not height:
             raise UnreadableVideo(source, f"{reader.info.width}x{reader.info.height} pixels are too few for a video")
         stamps = _stamps(reader.times)
@@ -94,28 +98,39 @@ def _encode(
     reader: VideoReader | FrameFolder, part: Path, stamps: npt.NDArray[np.int64], size: tuple[int, int], gop: int
 ) -> None:
     with av.open(str(part.absolute()), "w", format="mp4") as container:
-        rate = Fraction(reader.info.fps).limit_denominator(1001)
+        # A hint for the encoder's rate control: the stamps alone say when a frame is shown.
+        rate = max(Fraction(1, 1001), Fraction(reader.info.fps).limit_denominator(1001))
         stream = container.add_stream("libx264", rate=rate, options=_X264)
         stream.width, stream.height = size
         stream.pix_fmt, stream.gop_size = "yuv420p", gop
         stream.codec_context.thread_count = 1
         stream.codec_context.time_base = Fraction(1, _CLOCK)
         reformatter = VideoReformatter()
+        ends = dict(pairwise([*stamps.tolist(), max(round(reader.duration * _CLOCK), int(stamps[-1]) + 1)]))
+
+        def mux(packets: list[av.Packet]) -> None:
+            for packet in packets:
+                if packet.pts in ends:  # else the last frame would get the length of the one before it
+                    packet.duration = ends[packet.pts] - packet.pts
+                container.mux(packet)
+
         for stamp, picture in zip(stamps.tolist(), _pictures(reader), strict=True):
             frame = reformatter.reformat(
                 av.VideoFrame.from_ndarray(picture, format="rgb24"), *size, "yuv420p",
-                interpolation=Interpolation.BICUBIC, **ONE_THREAD,
+                interpolation="BICUBIC", **ONE_THREAD,
             )  # fmt: skip
             frame.pts, frame.time_base = stamp, Fraction(1, _CLOCK)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            mux(stream.encode(frame))
+        mux(stream.encode(None))
 
 
 def _pictures(reader: VideoReader | FrameFolder) -> Iterator[npt.NDArray[np.uint8]]:
     """All frames as shown, uint8 H W 3."""
     step = max(1, _CHUNK // (reader.info.width * reader.info.height * 3))
     for begin in range(0, len(reader), step):
-        yield from reader.read(np.arange(begin, min(begin + step, len(reader)))).numpy()
+        with on_behalf_of(reader.path):
+            pictures = reader.read(np.arange(begin, min(begin + step, len(reader)))).numpy()
+        yield from pictures
 
 
 def _check(source: str | Path, part: Path, stamps: npt.NDArray[np.int64], size: tuple[int, int]) -> None:

@@ -6,6 +6,9 @@ again from the first tick, `last` repeats the last one, `error` refuses.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -88,30 +91,33 @@ def test_indices(n: int, spec: ClipSpec, clips: int) -> Ticks:
     return _fold(np.stack([_strided(start, length, spec) for start in starts]), n, spec)
 
 
-def sliding_windows(n: int, spec: ClipSpec, window: int, step: int) -> list[tuple[int, int]]:
-    """Cuts a long video into windows that together cover it to its end.
+def sliding_windows(
+    duration: float, window: float, step: float, frame: float = 0.0, *, first: int = 0
+) -> Iterator[tuple[float, float]]:
+    """Cuts a long video into windows of time that together cover it to its end.
+
+    Window k begins at `k * step` and lasts `window`; the last one ends with the video, so it may be shorter. Less than
+    half a frame is no window of its own: the last window is then longer by this.
 
     Args:
-        n: ticks of the video.
-        spec: the clip that will be cut from each window.
-        window: ticks of a window.
-        step: ticks from the start of one window to the start of the next.
+        duration: seconds of the video.
+        window: seconds of a window.
+        step: seconds from the start of one window to the start of the next.
+        frame: seconds of the last frame.
+        first: number of the window to begin with.
 
     Returns:
-        (start, end) ticks, end exclusive. The last window is as short as the rest of the video; where `spec.short` is
-        `error` and the rest is too short for a clip, it reaches back to the ticks the clip needs.
+        An iterator over (start, end) in seconds, with at least one window if `first` is 0.
 
     Raises:
-        KinemaError: no tick, a window or step below 1, or a step that leaves ticks between two windows unseen.
+        KinemaError: a window or step that is not positive, or a step that leaves time between two windows unseen.
     """
-    _extended(n, spec)
-    if window < 1 or not 1 <= step <= window:
-        raise KinemaError(f"windows of {window} frames every {step}: give a step between 1 and the window")
-    windows = [(start, min(start + window, n)) for start in range(0, max(1, n - window + step), step)]
-    if spec.short == "error":
-        start, end = windows[-1]
-        windows[-1] = (max(0, min(start, end - needed_ticks(spec))), end)
-    return windows
+    if not 0 < step <= window:
+        raise KinemaError(f"windows of {window:g} s every {step:g} s: give 0 < step <= window")
+    if first < 0:
+        raise KinemaError(f"first window {first}: windows are counted from 0")
+    count = 1 + max(0, math.ceil((duration - frame / 2 - window) / step - 1e-9))
+    return ((k * step, k * step + window if k + 1 < count else duration) for k in range(first, count))
 
 
 def _extended(n: int, spec: ClipSpec) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 
-from kinema.cores import loader_workers, one_thread, room_for_readers
+from kinema.cores import loader_workers, room_for_readers
 from kinema.data.datasets import TestVideos, collate_test, label_indices
+from kinema.data.loading.limits import ReadLimits
+from kinema.data.loading.loader import Loader
 from kinema.data.manifest import Manifest
 from kinema.data.sources import Sample
 from kinema.errors import KinemaError, RunError
@@ -91,6 +92,7 @@ def evaluate(
     views: tuple[int, int] = (1, 1),
     workers: int = -1,
     batch: int = 8,
+    limits: ReadLimits | None = None,
     device: str | torch.device | None = None,
     train_labels: Sequence[str] | None = None,
     progress: Progress | None = None,
@@ -104,15 +106,17 @@ def evaluate(
         recognizer: what is tested.
         manifest: the videos, usually `read_manifest(data, check=False).split("test")`.
         views: clips and crops of each video.
-        workers: processes that read videos; 0 reads in this one, -1 is one a core, at most 8.
+        workers: processes that read videos; 0 reads in this one, without protection from a decoder that crashes or
+            hangs, -1 is one per core, at most 16.
         batch: views in one pass of the network.
+        limits: what reading one video may cost before it is given up as unreadable.
         device: where the network goes; None leaves it where it is.
         train_labels: label of every training video, for the figure of always naming the most frequent one.
         progress: called after every few videos with the videos that this process has done and shall do.
 
     Raises:
         KinemaError: a label that the recognizer does not have, views that cannot be cut, or an empty manifest.
-        RunError: no video could be read, the network gives scores that are not finite, or a loader process died.
+        RunError: no video could be read, or the network gives scores that are not finite.
     """
     clips, crops = views
     if batch < 1 or workers < -1:
@@ -125,7 +129,7 @@ def evaluate(
     n, total, here = len(data), clips * crops, connection()
     own = range(here.rank, n, here.world)
     rows: dict[int, Row] = {}
-    for read in _batches(Subset(data, own), max(1, batch // total), workers):
+    for read in _batches(data, own, max(1, batch // total), workers, limits):
         for failure in read["failures"]:
             _count(rows, failure.index, Row(None, failure.reason, None))
         if read["path"]:
@@ -168,28 +172,21 @@ def _count(rows: dict[int, Row], index: int, row: Row) -> None:
     rows[index] = row
 
 
-def _batches(data: Subset, videos: int, workers: int) -> Any:
-    """The loader's batches; a loader process that dies becomes one sentence."""
-    workers = min(loader_workers(workers), -(-len(data) // videos))
-    loader = DataLoader(
-        data, batch_size=videos, num_workers=workers, collate_fn=collate_test, worker_init_fn=one_thread
-    )
-    try:
-        with room_for_readers(workers):
-            yield from loader
-    except RuntimeError as error:
-        if "DataLoader worker (pid" not in str(error):
-            raise
-        raise RunError(
-            "a process that reads videos was killed (memory or /dev/shm full, or a decoder crashed); "
-            "test with --workers 0, or raise the memory"
-        ) from error
+def _batches(
+    data: TestVideos, own: range, videos: int, workers: int, limits: ReadLimits | None
+) -> Iterator[dict[str, Any]]:
+    parts = [own[begin : begin + videos] for begin in range(0, len(own), videos)]
+    readers = min(loader_workers(workers), len(own))
+    with (
+        Loader(data, parts, collate_test, readers=readers, largest=videos, limits=limits) as loader,
+        room_for_readers(readers),
+    ):
+        yield from loader
 
 
 def _average(recognizer: Recognizer, views: Tensor, batch: int, paths: list[str]) -> NDArray[np.float32]:
     """uint8 B V 3 T S S -> B K."""
-    single = recognizer.scores(views.flatten(0, 1), batch=batch)
-    means = single.unflatten(0, views.shape[:2]).mean(1).numpy()
+    means = recognizer.average(views, batch=batch).numpy()
     broken = [path for path, row in zip(paths, means, strict=True) if not np.isfinite(row).all()]
     if broken:
         raise RunError(f"{broken[0]}: the network's scores are not finite; its weights are damaged, train it anew")

@@ -16,6 +16,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.ops.frame_conv import PointwiseConv2d
 from kinema.ops.layout import fold_time, unfold_time
 from kinema.ops.shift import temporal_shift
 from kinema.ops.stm import CMM, CSTM, Connection, Motion, StrideAt, TemporalInit
@@ -121,7 +122,7 @@ def _projection(channels: int, out_channels: int, stride: int) -> nn.Sequential 
     """The shortcut of a block that changes size; None is the identity."""
     if stride == 1 and channels == out_channels:
         return None
-    return nn.Sequential(nn.Conv2d(channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+    return nn.Sequential(PointwiseConv2d(channels, out_channels, stride), nn.BatchNorm2d(out_channels))
 
 
 class Stem(nn.Sequential):

@@ -129,6 +129,10 @@ def run_lstm(lstm: nn.LSTM, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     return x, (h, c)
 
 
+# PyTorch 2.6 cannot tell exporting from compiling: there a compiled network keeps no rates of open gates either.
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
 class SqueezeRecursion(nn.Module):
     """Squeeze and Recursion with the temporal gate; N C T H W -> the same shape and dtype.
 
@@ -183,7 +187,7 @@ class SqueezeRecursion(nn.Module):
         h = self.recurrence(squeezed)
         if self.gate == "hard":
             consistent = cycle_consistent(squeezed, h.to(squeezed.dtype), self.temperature)
-            if not torch.compiler.is_exporting():
+            if not _is_exporting():
                 self.open_rate = consistent.float().mean()
             if not self.gate_open:
                 neutral = 1.0 if self.fusion == "mul" else -0.0  # adding -0 keeps every bit, adding 0 turns -0 into 0

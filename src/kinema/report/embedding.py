@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
-from kinema.cores import loader_workers, one_thread, room_for_readers
+from kinema.cores import loader_workers, room_for_readers
 from kinema.data.datasets import TestVideos, collate_test
+from kinema.data.loading.loader import Loader
 from kinema.data.manifest import Manifest
 from kinema.data.transforms import to_input
 from kinema.errors import KinemaError
@@ -83,12 +83,12 @@ def features(
         float32 N C; NaN for a video that could not be read.
     """
     data = TestVideos(manifest, recognizer.labels, recognizer.spec, 1, 1)
-    workers = min(loader_workers(workers), -(-len(data) // batch))
-    loader = DataLoader(data, batch, num_workers=workers, collate_fn=collate_test, worker_init_fn=one_thread)
+    readers = min(loader_workers(workers), len(data))
+    parts = [range(begin, min(begin + batch, len(data))) for begin in range(0, len(data), batch)]
     recognizer.model.eval()
     rows: dict[int, NDArray[np.float32]] = {}
     done = 0
-    with room_for_readers(workers):
+    with Loader(data, parts, collate_test, readers=readers, largest=batch) as loader, room_for_readers(readers):
         for read in loader:
             done += len(read["path"]) + len(read["failures"])
             if read["path"]:

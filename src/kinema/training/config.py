@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from math import inf
+from pathlib import Path
 from typing import Any, Literal, get_args
 
+from kinema.data.loading.limits import ReadLimits
+from kinema.data.manifest import data_place
 from kinema.data.photometric import Photometric
 from kinema.data.transforms import Augment
 from kinema.errors import KinemaError, unknown
@@ -104,8 +107,10 @@ class TrainConfig:
             is none.
         gate_warmup: epochs during which the temporal gates of SRTG are held open, so that their cells can learn.
         strict: stop at the first training video that cannot be read, instead of noting it in training-ledger.csv.
-        workers: processes that read videos, for each process that trains; -1 is one a core, at most 8, shared by the
-            processes of a machine.
+        workers: processes that read videos, for each process that trains; -1 divides the cores of a machine among its
+            processes, at most 16 each. 0 reads in the process that trains, which then has no protection from a file
+            that crashes or hangs the decoder.
+        limits: what reading one clip may cost before it is given up as unreadable.
         device: auto, cpu, cuda, cuda:1.
         processes: that train together, one a GPU (DistributedDataParallel); `batch` is shared among them. With torchrun
             its number of processes counts.
@@ -140,6 +145,7 @@ class TrainConfig:
     gate_warmup: int = 0
     strict: bool = False
     workers: int = -1
+    limits: ReadLimits = field(default_factory=ReadLimits)
     device: str = "auto"
     processes: int = 1
     deterministic: bool = False
@@ -155,7 +161,7 @@ class TrainConfig:
         if self.weights == "":
             raise KinemaError("weights is empty: name some, or give null to start without")
         if self.workers < -1:
-            raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one a core")
+            raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one per core")
         closed = {"precision": Precision, "learn": Learn, "balance": Balance, "logger": Logger}
         for name, allowed in closed.items():
             if getattr(self, name) not in get_args(allowed):
@@ -192,7 +198,7 @@ class TrainConfig:
 
 
 # What may differ between the command that began a run and the one that goes on with it.
-FREE = ("out", "workers", "device", "processes", "checkpoint_steps", "logger")
+FREE = ("out", "workers", "limits", "device", "processes", "checkpoint_steps", "logger")
 
 
 def completed(old: dict[str, Any]) -> dict[str, Any]:
@@ -206,13 +212,30 @@ def completed(old: dict[str, Any]) -> dict[str, Any]:
     return {**defaults, **old, **groups}
 
 
+def _same_path(first: str | None, second: str | None) -> bool:
+    """Whether two texts are one path, spelt in another way; such as are no paths are the same where they are equal."""
+    if first is None or second is None or first == second:
+        return first == second
+    try:
+        return Path(first).exists() and Path(first).resolve() == Path(second).resolve()
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle, in Python 3.11 and 3.12
+        return False
+
+
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """The dotted names of the fields, but for the free ones, in which two configurations differ."""
+    """The dotted names of the fields, but for the free ones, in which two configurations differ.
+
+    The same data or weights by another path (relative, absolute, by a symbolic link) are no difference.
+    """
     found = []
     for key in sorted(set(old) | set(new)):
         if not prefix and key in FREE:
             continue
         a, b = old.get(key), new.get(key)
+        if not prefix and key == "weights" and _same_path(a, b):
+            continue
+        if not prefix and key == "data" and data_place(str(a)) == data_place(str(b)):
+            continue
         if isinstance(a, dict) and isinstance(b, dict):
             found += differences(a, b, f"{prefix}{key}.")
         elif a != b:

@@ -6,21 +6,23 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Sampler
 
 from kinema.clip_spec import ClipSpec
-from kinema.cores import loader_workers, one_thread
+from kinema.cores import loader_workers
 from kinema.data.datasets import ClipKey, Failure, TestVideos, TrainClips, collate_train
-from kinema.data.manifest import Manifest, data_root
+from kinema.data.loading.loader import Loader
+from kinema.data.manifest import Manifest
 from kinema.processes import Place
 from kinema.training.config import TrainConfig
 from kinema.training.mixing import balanced_order
 from kinema.training.multigrid import Steps, all_steps
+from kinema.training.videos import relative_names
 
 
 class Batches(Sampler[list[ClipKey]]):
@@ -73,14 +75,14 @@ class Batches(Sampler[list[ClipKey]]):
                 yield keys[self.place.rank :: self.place.world]
 
 
-class TimedLoader(DataLoader):
+class TimedLoader(Loader[dict[str, Any]]):
     """A loader whose batches tell how long the training stood still for them, in seconds, as `waited`.
 
     Lightning fetches a batch ahead of the step where a loader has no length, so that it cannot be told from outside
     which batch was slow.
     """
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         began = time.perf_counter()
         for batch in super().__iter__():
             yield {**batch, "waited": time.perf_counter() - began}
@@ -89,7 +91,7 @@ class TimedLoader(DataLoader):
 
 def train_loader(
     manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, place: Place
-) -> tuple[DataLoader, Batches]:
+) -> tuple[TimedLoader, Batches]:
     """Augmented clips in the shapes of the schedule, and what decides their order."""
     clips = TrainClips(manifest, labels, spec, config.augment, config.seed, twins=config.twins.weight > 0)
     steps = all_steps(
@@ -97,47 +99,39 @@ def train_loader(
         crop=spec.crop,
     )  # fmt: skip
     batches = Batches(steps, clips.targets, config, place)
-    return _loader(clips, config, cuda, collate_train, batch_sampler=batches), batches
+    largest = max(shape.clips for epoch in range(config.epochs) for shape in steps.of(epoch))
+    return _loader(clips, batches, config, cuda, collate_train, -(-largest // place.world)), batches
 
 
 def val_loader(
     manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, place: Place
-) -> DataLoader:
+) -> TimedLoader:
     """One central clip of every video; each process of several gets every n-th video, and as many batches as any."""
     videos = TestVideos(manifest, labels, spec, 1, 1)
     together = config.batch * place.world
     parts = [range(begin, min(begin + together, len(videos))) for begin in range(0, len(videos), together)]
     own = [list(part[place.rank :: place.world]) for part in parts]
-    return _loader(videos, config, cuda, _collate_central, batch_sampler=own)
+    return _loader(videos, own, config, cuda, _collate_central, config.batch)
 
 
 def fingerprint(manifest: Manifest) -> str:
     """SHA-256 of what a training draws from: its videos below their folder, their labels and times, in their order."""
-    root = str(data_root(manifest.source))
-    rows = [[s.path.removeprefix(root), s.label, s.start, s.end] for s in manifest.samples]
+    names = relative_names([s.path for s in manifest.samples])
+    rows = [[name, s.label, s.start, s.end] for name, s in zip(names, manifest.samples, strict=True)]
     whole = json.dumps([manifest.labels, sorted(manifest.flip_map.items()), rows])
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
 def _loader(
-    data: torch.utils.data.Dataset, config: TrainConfig, cuda: bool, collate: Callable[[list[Any]], dict[str, Any]],
-    **batching: Any,
-) -> TimedLoader:  # fmt: skip
-    workers = loader_workers(config.workers, config.processes)
+    data: TrainClips | TestVideos, batches: Any, config: TrainConfig, cuda: bool, collate: Any, largest: int
+) -> TimedLoader:
+    readers = loader_workers(config.workers, config.processes)
     return TimedLoader(
-        data,
-        num_workers=workers,
-        collate_fn=collate,
-        pin_memory=cuda,
-        persistent_workers=workers > 0,
-        worker_init_fn=one_thread,
-        # A loader without one draws from the global generator, how often depends on its workers, and dropout would
-        # then differ with their number.
-        generator=torch.Generator().manual_seed(config.seed),
-        **batching,
+        data, batches, partial(collate, pinned=cuda), readers=readers, largest=largest, limits=config.limits
     )
 
 
-def _collate_central(items: list[Any]) -> dict[str, Any]:
+def _collate_central(items: list[Any], pinned: bool) -> dict[str, Any]:
     """A batch of the only view of each video."""
-    return collate_train([i if isinstance(i, Failure) else {**i, "clip": i["views"][0]} for i in items])
+    clips = [i if isinstance(i, Failure) else {**i, "clip": i["views"][0]} for i in items]
+    return collate_train(clips, pinned=pinned)

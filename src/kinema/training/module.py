@@ -215,7 +215,7 @@ class Training(pl.LightningModule):
         self.meet()
         checkpoint["ledger"] = {"train": self.failures, "val": self.val_failures}
         checkpoint["tally"] = everyones(self.tally)
-        checkpoint["data"] = self.data
+        checkpoint["videos"] = self.data
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """And are taken up again.
@@ -223,7 +223,8 @@ class Training(pl.LightningModule):
         Raises:
             KinemaError: the run began with other data, so that another order of clips would follow.
         """
-        if checkpoint.get("data", self.data) != self.data:  # checkpoints of earlier versions do not tell
+        # Checkpoints of earlier versions hold another fingerprint, which changed with the spelling of the path.
+        if checkpoint.get("videos", self.data) != self.data:
             raise KinemaError(
                 f"{self.config.data}: the videos or labels of the split {self.config.train_split!r} have changed since "
                 "this run began; restore them, or give another --out"

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kinema.data.manifest import ABSENT
 from kinema.data.report import count
 from kinema.errors import KinemaError
+from kinema.evaluation.naming import printable
 from kinema.files import replace_file
 from kinema.ops.recurrence import open_rates
 from kinema.training.module import Training
@@ -191,7 +192,7 @@ def write_ledger(path: Path, module: Training, absent: Sequence[str]) -> None:
     writer.writerow(("path", "error"))
     writer.writerows(sorted({**module.val_failures, **module.failures}.items()))
     writer.writerows((name, ABSENT) for name in absent)
-    replace_file(path, lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
+    replace_file(path, lambda part: part.write_text(printable(text.getvalue()), encoding="utf-8"))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -69,7 +69,7 @@ def folder_of(path: Path) -> Path:
 @pytest.mark.parametrize("number", FAULTS)
 def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     folder = folder_of(tmp_path / "f")
-    monkeypatch.setattr(Path, "iterdir", failing(number))
+    monkeypatch.setattr(os, "scandir", failing(number))
     assert not is_video(folder)
     with pytest.raises(UnreadableVideo, match="it cannot be read") as caught:
         open_video(folder)

@@ -32,6 +32,7 @@ def test_frames_and_their_times(tmp_path: Path, name: str) -> None:
         assert np.allclose(video.times, [0, 0.04, 0.08, 0.28, 0.32, 0.36, 0.4, 0.44])
         assert (video.info.width, video.info.height, video.info.codec) == (96, 64, "webp")
         assert video.info.variable_rate
+        assert (video.duration, video.stored) == (pytest.approx(0.48), COUNT)
         got = video.read([5, 0, 7, 0]).numpy()
         assert [frame_number(frame) for frame in got] == [5, 0, 7, 0]
         assert np.array_equal(got[0], picture(5))

@@ -170,7 +170,7 @@ def _found(out: Path, parameters: dict[str, int]) -> bool:
         raise KinemaError(f"{out} is a file: give a folder for the puppets")
     if (out / COMPLETE).is_file():
         try:
-            there = json.loads((out / COMPLETE).read_text())
+            there = json.loads((out / COMPLETE).read_text(encoding="utf-8"))
         except ValueError as error:
             raise KinemaError(
                 f"{out / COMPLETE} is not readable as JSON: delete the folder or choose another"
@@ -179,7 +179,7 @@ def _found(out: Path, parameters: dict[str, int]) -> bool:
             raise KinemaError(
                 f"{out} holds puppets with other parameters ({there}): delete the folder or choose another"
             )
-        with (out / "manifest.csv").open(newline="") as file:
+        with (out / "manifest.csv").open(newline="", encoding="utf-8") as file:
             return all((out / row["path"]).is_file() for row in csv.DictReader(file))
     if out.is_dir() and not (out / UNFINISHED).is_file() and any(out.iterdir()):
         raise KinemaError(f"{out} holds other files: give an empty or new folder for the puppets")
@@ -189,7 +189,7 @@ def _found(out: Path, parameters: dict[str, int]) -> bool:
 def _begin(out: Path, parameters: dict[str, int]) -> None:
     """Marks the folder as unfinished puppets and removes what an interrupted run left."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / UNFINISHED).write_text(json.dumps(parameters) + "\n")
+    (out / UNFINISHED).write_text(json.dumps(parameters) + "\n", encoding="utf-8")
     (out / COMPLETE).unlink(missing_ok=True)
     for split in SPLITS:
         for label in LABELS:
@@ -211,10 +211,10 @@ def _remove_empty(folder: Path) -> None:
 
 def _finish(out: Path, rows: Iterable[dict[str, str]]) -> None:
     order = {split: i for i, split in enumerate(SPLITS)}
-    with (out / "manifest.csv").open("w", newline="") as file:
+    with (out / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(sorted(rows, key=lambda row: (order[row["split"]], row["path"])))
-    (out / "flip_map.json").write_text(json.dumps(FLIP_MAP) + "\n")
+    (out / "flip_map.json").write_text(json.dumps(FLIP_MAP) + "\n", encoding="utf-8")
     # the rename is the last act: whoever finds `puppets.json` finds everything
     (out / UNFINISHED).replace(out / COMPLETE)

@@ -38,7 +38,7 @@ def contact_sheet(folder: Path, out: Path, *, split: str = "test", columns: int 
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     paths: dict[str, list[str]] = {}
-    with manifest.open(newline="") as file:
+    with manifest.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["split"] == split:
                 paths.setdefault(row["label"], []).append(row["path"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,28 +11,26 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from kinema.data.reading.frame_sequence import frame_sequence
 from kinema.data.reading.info import VideoInfo
 from kinema.data.reading.limits import check_size, reading
 from kinema.data.reading.progress import beat
 from kinema.errors import UnreadableVideo
 
 _ORIENTATION = 0x0112  # EXIF; values from 5 on exchange width and height
-_SUFFIXES = frozenset((".jpg", ".jpeg", ".png"))
 
 
 def frame_names(folder: Path) -> list[str]:
-    """The names of the JPEG and PNG files right inside a folder, `frame10` after `frame9`."""
-    names = [entry.name for entry in folder.iterdir() if entry.suffix.lower() in _SUFFIXES and entry.is_file()]
-    return sorted((name for name in names if not name.startswith(".")), key=_natural)
+    """The names of the frames of a folder, in the order of their numbers (see `frame_sequence.choose`).
 
-
-def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    parts = re.findall(r"(\d+)|(\D+)", name)
-    return [(0, int(digits), "") if digits else (1, 0, text.lower()) for digits, text in parts], name
+    Raises:
+        UnreadableVideo: there are none, or more than one possible sequence.
+    """
+    return list(frame_sequence(folder).names)
 
 
 class FrameFolder:
-    """Reads frames of a folder by their number, in the natural order of the file names.
+    """Reads frames of a folder by their place in the sequence that the file names form (see `frame_sequence`).
 
     Pictures become RGB with 8 bits; alpha is left away; the turn that a camera wrote into a JPEG (EXIF) is applied.
 
@@ -42,7 +39,7 @@ class FrameFolder:
         fps: frames per second, which a folder does not tell.
 
     Raises:
-        UnreadableVideo: the folder holds no JPEG or PNG file.
+        UnreadableVideo: the folder holds no JPEG or PNG file, or more than one possible sequence of frames.
     """
 
     def __init__(self, path: str | Path, fps: float = 30.0) -> None:
@@ -51,11 +48,11 @@ class FrameFolder:
             if not self.path.is_dir():
                 raise UnreadableVideo(path, "there is no such folder")
             self._names = frame_names(self.path)
-        if not self._names:
-            raise UnreadableVideo(path, "the folder holds no JPEG or PNG frames")
         self._fps = fps
         self._info: VideoInfo | None = None
         self.times = np.arange(len(self._names)) / fps
+        self.duration = len(self._names) / fps
+        self.stored = len(self._names)
 
     def __enter__(self) -> FrameFolder:
         return self
@@ -83,7 +80,7 @@ class FrameFolder:
                 path=str(self.path),
                 frames=len(self._names),
                 fps=self._fps,
-                duration=len(self._names) / self._fps,
+                duration=self.duration,
                 width=width,
                 height=height,
                 codec="png" if suffix == ".png" else "mjpeg",

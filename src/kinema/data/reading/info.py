@@ -1,10 +1,21 @@
-"""What is known of a video before any of its pictures is looked at, and its regular time grid."""
+"""What is known of a video before any of its pictures is looked at, and which of its frames a part of it shows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+
+Seconds = npt.NDArray[np.float64]
+Frames = npt.NDArray[np.int64]
+
+# Stamps that are rounded to a coarse time base (24 frames per second in units of 1/30 s) and single lost frames double
+# a gap. A frame that stays on the screen for longer than this many normal gaps is held on purpose.
+_HELD = 2.1
+# Of the distances of frames from a regular grid, in steps: rounding to a time base as coarse as the step gives 1.
+_JITTER = 1.25
+MOST_TICKS = 64  # per frame, on average
 
 
 @dataclass(frozen=True)
@@ -14,8 +25,9 @@ class VideoInfo:
     Attributes:
         path: the file or the folder of frames.
         frames: how many there are.
-        fps: mean frames per second, the inverse of the mean time from a frame to the next.
-        duration: seconds, `frames / fps`.
+        fps: mean frames per second, the inverse of the mean time from a frame to the next. With a variable rate it says
+            nothing about a part of the video: use `ticks` for that.
+        duration: seconds from the beginning of the first frame to the end of the last one.
         width: of the picture as shown, after rotation, pixels.
         height: of the picture as shown, after rotation, pixels.
         codec: FFmpeg's name.
@@ -48,29 +60,140 @@ def is_variable(times: np.ndarray, unit: float) -> bool:
     return bool(np.abs(times - grid).max() > max(1.5 * unit, 0.1 * period))
 
 
-def ticks(times: np.ndarray, start: float | None = None, end: float | None = None) -> np.ndarray:
-    """The frames that a regular clock shows: one tick per mean frame period, over a part of the video or all of it.
+def normal_gap(gaps: np.ndarray) -> float:
+    """Seconds from a frame to the next where a video runs at its normal rate; 0 where no gap is above 0.
 
-    A tick looks at the middle of its period, so that stamps that are rounded or jitter by less than half a period give
-    every frame exactly once. With a constant frame rate and no bounds the result is `arange(frames)`; with a variable
-    rate a frame that stays long is met several times, and frames in a burst may be passed over.
+    The lower median of the gaps, so that a burst counts as normal when at least half of the frames belong to it;
+    averaged with the gaps that differ from it by less than a seventh or a millisecond, because stamps are rounded
+    (29.97 frames per second in milliseconds: gaps of 33 and 34).
 
     Args:
-        times: float64 [frames], seconds since the first frame, ascending.
-        start: seconds; None is the first frame.
+        gaps: float64 [gaps], seconds.
+    """
+    positive = gaps[gaps > 0]
+    if not len(positive):
+        return 0.0
+    median = np.partition(positive, (len(positive) - 1) // 2)[(len(positive) - 1) // 2]
+    return float(positive[np.abs(positive - median) <= max(median / 7, 1.01e-3)].mean())
+
+
+def part_frames(
+    times: np.ndarray, start: float | None = None, end: float | None = None, duration: float | None = None
+) -> Frames:
+    """The frames that a part of a video holds, each once.
+
+    A frame is shown from its time until the next frame's. It belongs to the part in which the middle of that time lies.
+    So two adjacent parts share no frame and lose none, and a part whose bounds are rounded by less than half a frame
+    holds the frames that were meant. In addition a part holds a frame that stays on the screen for more than twice the
+    normal gap, of the video or of the part, if the part shows it for at least half of that gap: parts that cut a
+    standstill in two both show it. A part that holds no frame by these rules, because it is shorter than one, holds the
+    frame that is shown in its middle.
+
+    Args:
+        times: float64 [frames], seconds, ascending; stamps may repeat.
+        start: of the part, in seconds since the first frame; None is the first frame.
         end: seconds, not included; None is the end of the last frame.
+        duration: seconds from the first frame to the end of the last one; None stands for a last frame of normal length
+            (of one second, if there is no other frame).
+
+    Returns:
+        int64 [n], ascending and without gaps. At least one if the bounds hold any of the video, else none.
+    """
+    bounds = _bounds(times, start, end, duration)
+    return np.zeros(0, np.int64) if bounds is None else _members(times, *bounds)
+
+
+def ticks(
+    times: np.ndarray, start: float | None = None, end: float | None = None, duration: float | None = None
+) -> Frames:
+    """The frames of a part of a video at the ticks of a regular clock, whatever the frame rate does elsewhere.
+
+    Where the frames of the part (see `part_frames`) lie on a regular grid, up to rounding and jitter, the ticks are
+    these frames, each once. Otherwise the clock's step is the normal gap of the part (`normal_gap`), and a frame gets
+    one tick per step for which the part shows it, and never less than one: motion keeps its speed, and no frame is
+    passed over. Only a burst of frames much closer than the normal gap takes more ticks than its time has steps.
+
+    There are at most `MOST_TICKS` ticks per frame, on average: a burst of 30 frames per second in an hour of standstill
+    would give 100 000. Beyond that the clock's step is longer, and every frame still has a tick.
+
+    Args:
+        times: float64 [frames], seconds, ascending; stamps may repeat.
+        start: of the part, in seconds since the first frame; None is the first frame.
+        end: seconds, not included; None is the end of the last frame.
+        duration: seconds from the first frame to the end of the last one; None stands for a last frame of normal length
+            (of one second, if there is no other frame).
 
     Returns:
         int64 [n] frame indices, not descending. At least one if the bounds hold any of the video, else none.
     """
-    n = len(times)
-    if n < 2:
-        return np.arange(n)
-    period = (times[-1] - times[0]) / (n - 1)
-    first = 0.0 if start is None else max(float(start), 0.0)
-    last = n * period if end is None else min(float(end), n * period)
-    if last <= first:
+    bounds = _bounds(times, start, end, duration)
+    if bounds is None:
         return np.zeros(0, np.int64)
-    count = max(1, round((last - first) / period))
-    middles = times[0] + first + (np.arange(count) + 0.5) * (last - first) / count
-    return np.searchsorted(times, middles, "right") - 1
+    first, last, close = bounds
+    members = _members(times, first, last, close)
+    if _is_regular(times[members]):
+        return members
+    edges = np.clip(_edges(times, members[0], members[-1] + 1, close), first, last)
+    shown = np.diff(edges)
+    step = max(normal_gap(shown), (last - first) / (MOST_TICKS * len(members)))
+    return np.repeat(members, _repeats(shown / step))
+
+
+def _bounds(
+    times: np.ndarray, start: float | None, end: float | None, duration: float | None
+) -> tuple[float, float, float] | None:
+    """Start and end of the part and the end of the video, on the clock of `times`; None where the part is empty."""
+    if not len(times):
+        return None
+    if duration is None:
+        duration = float(times[-1] - times[0]) + (normal_gap(np.diff(times)) or 1.0)
+    first = 0.0 if start is None else max(float(start), 0.0)
+    last = duration if end is None else min(float(end), duration)
+    if last <= first:
+        return None
+    zero = float(times[0])
+    return zero + first, zero + last, zero + duration
+
+
+def _members(times: np.ndarray, first: float, last: float, close: float) -> Frames:
+    before = int(np.searchsorted(times, first, "right")) - 1  # the frame on the screen when the part begins
+    low = max(0, min(before, int(np.searchsorted(times, first, "left"))))
+    high = max(low + 1, int(np.searchsorted(times, last, "left")))
+    edges = _edges(times, low, high, close)
+    gaps, middles = np.diff(edges), (edges[:-1] + edges[1:]) / 2
+    inside = (middles >= first) & (middles < last)
+    step = min(normal_gap(gaps), normal_gap(np.diff(times)) or np.inf)
+    shown = np.minimum(edges[1:], last) - np.maximum(edges[:-1], first)
+    inside |= (gaps > _HELD * step) & (shown >= step / 2)
+    if not inside.any():
+        return np.array([max(0, int(np.searchsorted(times, (first + last) / 2, "right")) - 1)], np.int64)
+    return low + np.flatnonzero(inside)
+
+
+def _edges(times: np.ndarray, low: int, high: int, close: float) -> Seconds:
+    """When the frames from `low` to before `high` begin, and when the last of them ends."""
+    return np.append(times[low:high], times[high] if high < len(times) else max(close, times[-1]))
+
+
+def _is_regular(times: np.ndarray) -> bool:
+    """Whether frames are evenly spaced, up to the rounding of stamps and jitter of about a frame."""
+    gaps = np.diff(times)
+    if len(gaps) < 1:
+        return True
+    step = normal_gap(gaps)
+    if not step or gaps.max() > _HELD * step:
+        return False
+    places = np.arange(len(times)) - (len(times) - 1) / 2
+    slope = float(places @ times) / float(places @ places)
+    return bool(np.ptp(times - slope * places) <= _JITTER * slope)
+
+
+def _repeats(lengths: Seconds) -> Frames:
+    """How many ticks each frame gets: its length in steps, rounded so that the error does not add up, at least one."""
+    counts, owed = [], 0.0
+    for length in lengths.tolist():
+        owed += length
+        count = max(1, int(owed + 0.5))
+        owed = max(owed - count, -0.5)  # what a burst took beyond its time is not taken from the frames after it
+        counts.append(count)
+    return np.array(counts, np.int64)

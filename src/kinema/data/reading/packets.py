@@ -205,6 +205,16 @@ class Packets:
         stored = [duration for duration in self._durations if duration and duration > 0]
         return median(stored) * self.unit if stored else 1 / self._rate
 
+    def length(self, serial: int) -> float:
+        """Seconds for which the frame of a packet is shown, by what the file declares; 0 where it does not tell.
+
+        Where packets are known from the file's tables, only the length of the last frame is known.
+        """
+        if self._durations:
+            return max(0, self._durations[serial] or 0) * self.unit
+        rest = (self._stream.duration or 0) - int(self.pts[serial] - self.pts.min())
+        return max(0, rest) * self.unit if self.pts[serial] == self.pts.max() else 0.0
+
     def __len__(self) -> int:
         return len(self.pts)
 

@@ -1,27 +1,19 @@
-"""A sign of life while a file is read, so that a supervisor can tell a slow file from a hang."""
+"""Signs of life of a reader, by which whoever watches it tells a slow file from a hang."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-
-def _ignore() -> None:
-    pass
-
-
-_callback: Callable[[], None] = _ignore
-
-
-def beat() -> None:
-    """Says that reading goes on; called for every packet that is demuxed and every packet that is decoded."""
-    _callback()
+_watcher: Callable[[], None] | None = None
 
 
 def watch(callback: Callable[[], None] | None) -> None:
-    """Sets what `beat` calls in this process.
+    """Sets what is called at every sign of progress in this process; None for nothing."""
+    global _watcher
+    _watcher = callback
 
-    Args:
-        callback: takes nothing, returns nothing and should be cheap; None stops watching.
-    """
-    global _callback
-    _callback = callback or _ignore
+
+def beat() -> None:
+    """Reports progress: a packet was read or a frame decoded."""
+    if _watcher is not None:
+        _watcher()

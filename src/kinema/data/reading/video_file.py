@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 
 from kinema.data.reading.decoder import Decoder, Work
 from kinema.data.reading.frame_table import FrameTable, from_decoding, from_stamps
-from kinema.data.reading.info import VideoInfo, is_variable
+from kinema.data.reading.info import VideoInfo, is_variable, normal_gap
 from kinema.data.reading.limits import reading
 from kinema.data.reading.packets import Packets, WrongTableError
 from kinema.data.reading.picture import Picture
@@ -48,6 +48,8 @@ class VideoReader:
     Attributes:
         path: the file.
         times: float64 [frames], when each frame is shown, seconds since the first one, ascending.
+        duration: seconds from the beginning of the first frame to the end of the last one.
+        stored: frames that the file holds; the table of a file that is cut off lists more, up to `len(reader)`.
         converted: frames that were turned into RGB so far.
 
     Raises:
@@ -86,10 +88,13 @@ class VideoReader:
             table = self._count_out()
         self._table = table
         self.times = table.times
+        self.stored = len(table)
+        step = normal_gap(np.diff(table.times)) or self._packets.period
+        length = 0.0 if table.counted else self._packets.length(int(table.serials[-1]))
         if self._packets.missing:
-            step = float(np.median(np.diff(table.times))) if len(table) > 1 else self._packets.period
             further = table.times[-1] + step * np.arange(1, self._packets.missing + 1)
-            self.times = np.concatenate([table.times, further])
+            self.times, length = np.concatenate([table.times, further]), step
+        self.duration = float(self.times[-1]) + (length or step)
 
     def _count_out(self) -> FrameTable:
         """Decodes everything once, to see which frames there are."""
@@ -137,7 +142,7 @@ class VideoReader:
                 path=str(self.path),
                 frames=frames,
                 fps=1 / period,
-                duration=frames * period,
+                duration=self.duration,
                 width=width,
                 height=height,
                 codec=self._packets.codec,

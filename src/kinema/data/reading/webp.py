@@ -50,7 +50,8 @@ class AnimatedPicture(VideoReader):
             self._size, durations = _contents(self.path)
         check_size(self.path, *self._size)
         self.times = np.concatenate([[0.0], np.cumsum(durations[:-1])]) / 1000
-        self._length = sum(durations) / 1000
+        self.duration = sum(durations) / 1000
+        self.stored = len(durations)
         self._image: Image.Image | None = None
 
     @property
@@ -62,12 +63,12 @@ class AnimatedPicture(VideoReader):
     def info(self) -> VideoInfo:
         """Facts about the animation."""
         frames = len(self.times)
-        period = float(self.times[-1]) / (frames - 1) if frames > 1 else self._length
+        period = float(self.times[-1]) / (frames - 1) if frames > 1 else self.duration
         return VideoInfo(
             path=str(self.path),
             frames=frames,
             fps=1 / period,
-            duration=frames * period,
+            duration=self.duration,
             width=self._size[0],
             height=self._size[1],
             codec="webp",

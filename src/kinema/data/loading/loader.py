@@ -1,0 +1,118 @@
+"""`Loader`: an iterable of batches, read by a pool of processes, or in this one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from kinema.data.loading.limits import ReadLimits
+from kinema.data.loading.pool import ReaderPool
+from kinema.data.loading.reader import Readable, attempt
+
+_AHEAD = 2**30  # bytes of samples that may be read ahead, beyond what the readers and one batch need
+
+Batch = TypeVar("Batch")
+
+
+class Loader(Generic[Batch]):
+    """Batches of samples, in a given order, whatever becomes of the processes that read them.
+
+    A sample whose reading crashes, hangs, or takes too much time or memory stands in its batch as what `data.failure`
+    gives. Readers start with the first batch and live until `close`, from one epoch to the next.
+
+    Args:
+        data: the samples.
+        batch_sampler: the keys of each batch; iterated anew for every epoch.
+        collate: makes a batch of samples. It must copy their tensors, which are views of memory that is used again.
+        readers: processes that read; 0 reads in this process, where nothing protects it from a decoder that crashes.
+        largest: samples of the largest batch.
+        limits: of time and memory for a sample.
+    """
+
+    def __init__(
+        self, data: Readable, batch_sampler: Iterable[Sequence[Any]], collate: Callable[[list[Any]], Batch], *,
+        readers: int, largest: int, limits: ReadLimits | None = None,
+    ) -> None:  # fmt: skip
+        self.data, self.batch_sampler, self.collate = data, batch_sampler, collate
+        self.readers, self.limits = readers, limits or ReadLimits()
+        ahead = min(largest + readers, _AHEAD // max(1, data.item_bytes))
+        self._slots = largest + readers + max(0, ahead)
+        self._pool: ReaderPool | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._read_here() if self.readers == 0 else self._read_by_others()
+
+    def __enter__(self) -> Loader[Batch]:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the readers."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def _read_here(self) -> Iterator[Batch]:
+        for keys in self.batch_sampler:
+            yield self.collate([self._attempt(key) for key in keys])
+
+    def _attempt(self, key: Any) -> Any:
+        try:
+            return attempt(self.data, key)
+        except MemoryError:
+            return self.data.failure(key, "reading it takes more memory than there is")
+
+    def _read_by_others(self) -> Iterator[Batch]:
+        if self._pool is None:
+            self._pool = ReaderPool(self.data, readers=self.readers, slots=self._slots, limits=self.limits)
+        pool = self._pool
+        coming = iter(self.batch_sampler)
+        batches: deque[_Batch] = deque()
+        try:
+            while _submit(pool, batches, coming) or batches:
+                first = batches[0] if batches else None  # none where all slots still belong to an epoch left early
+                if first is not None and first.whole and all(map(pool.ready, first.numbers)):
+                    batches.popleft()
+                    batch = self.collate([pool.item(number) for number in first.numbers])
+                    for number in first.numbers:
+                        pool.release(number)
+                    _submit(pool, batches, coming)
+                    pool.stock_up()
+                    yield batch
+                else:
+                    pool.wait()
+        finally:
+            if self._pool is pool:  # else it is closed, and nothing is on its way
+                pool.drop([number for batch in batches for number in batch.numbers])
+
+
+class _Batch:
+    """A batch on its way: which samples were asked for, and which must still be."""
+
+    def __init__(self, keys: Sequence[Any]) -> None:
+        self.keys = deque(keys)
+        self.numbers: list[int] = []
+
+    @property
+    def whole(self) -> bool:
+        return not self.keys
+
+
+def _submit(pool: ReaderPool, batches: deque[_Batch], coming: Iterator[Sequence[Any]]) -> bool:
+    """Asks for as many samples as there is room for, batch after batch; returns whether more batches may come."""
+    while pool.free:
+        if batches and not batches[-1].whole:
+            batch = batches[-1]
+            batch.numbers.append(pool.submit(batch.keys.popleft()))
+            continue
+        keys = next(coming, None)
+        if keys is None:
+            return False
+        if len(keys) > pool.slots:
+            raise ValueError(f"a batch of {len(keys)} samples, where the largest was said to be smaller")
+        batches.append(_Batch(keys))
+    return True

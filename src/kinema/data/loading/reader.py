@@ -1,0 +1,142 @@
+"""What runs in a process that reads: one sample after another, into the slots that it is told."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from kinema.data.loading.limits import ReadLimits, is_out_of_memory, limit_memory
+from kinema.data.loading.slots import Layout, Slots
+from kinema.data.reading.progress import watch
+from kinema.errors import UnreadableVideo
+from kinema.files import on_behalf_of
+
+log = logging.getLogger(__name__)
+
+_LOOK = 2.0  # seconds between looks whether the process that is read for is still there
+
+
+class Readable(Protocol):
+    """A data set whose samples may be read by other processes."""
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of the tensors of its largest sample."""
+
+    def __getitem__(self, key: Any) -> Any:
+        """The sample: a dict, of which tensors travel through shared memory, or what `failure` gives."""
+
+    def failure(self, key: Any, reason: str) -> Any:
+        """What stands for a sample that could not be read, with the reason."""
+
+    def path(self, key: Any) -> str:
+        """The file or folder that is read for a sample."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A sample on its way between processes.
+
+    Attributes:
+        item: the sample, of a dict without its tensors.
+        names: of the tensors.
+        layouts: where they lie in the slot.
+        exhausted: reading it took more memory than a reader may have.
+    """
+
+    item: Any
+    names: tuple[str, ...] = ()
+    layouts: tuple[Layout, ...] = ()
+    exhausted: bool = False
+
+
+def attempt(data: Readable, key: Any) -> Any:
+    """A sample of `data`, or what stands for one that cannot be read, whatever goes wrong; only memory is passed on.
+
+    Raises:
+        MemoryError: there was not enough memory.
+    """
+    try:
+        with on_behalf_of(data.path(key)):
+            return data[key]
+    except UnreadableVideo as error:
+        return data.failure(key, error.reason)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise MemoryError from error
+        log.debug("reading %s failed", data.path(key), exc_info=True)
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        return data.failure(key, f"reading it failed unexpectedly ({why}): please report this")
+
+
+def serve(
+    data: Readable, slots: Slots, number: int, connection: Connection, limits: ReadLimits,
+    others: Sequence[Connection], parent: int,
+) -> None:  # fmt: skip
+    """Reads what arrives on the connection until it closes or the parent is gone.
+
+    Args:
+        data: the samples.
+        slots: where their tensors go.
+        number: of this reader; names its counter of progress.
+        connection: gives (task, key, slot), takes (task, `Reply`).
+        limits: of memory.
+        others: connections of the parent that a forked process has inherited, and must not hold open.
+        parent: its process number.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    faulthandler.disable()
+    torch.set_num_threads(1)
+    for other in others:
+        other.close()
+    limit_memory(limits)
+    beats = slots.beats
+
+    def beat() -> None:
+        beats[number] += 1
+
+    watch(beat)
+    connection.send(None)
+    while True:
+        while not connection.poll(_LOOK):
+            if os.getppid() != parent:
+                return
+        try:
+            task, key, slot = connection.recv()
+        except EOFError:
+            return
+        beat()
+        reply = _reply(data, key, slots, slot)
+        try:
+            connection.send((task, reply))
+        except (BrokenPipeError, ConnectionError):
+            return
+
+
+def _reply(data: Readable, key: Any, slots: Slots, slot: int) -> Reply:
+    try:
+        item = attempt(data, key)
+        if not isinstance(item, dict):
+            return Reply(item)
+        tensors = {name: value for name, value in item.items() if isinstance(value, Tensor)}
+        layouts = slots.write(slot, list(tensors.values()))
+    except MemoryError:
+        return Reply(None, exhausted=True)
+    return Reply({k: v for k, v in item.items() if k not in tensors}, tuple(tensors), tuple(layouts))
+
+
+def restore(reply: Reply, slots: Slots, slot: int) -> Any:
+    """The sample of a reply; its tensors are views of the slot."""
+    if not reply.names:
+        return reply.item
+    return {**reply.item, **dict(zip(reply.names, slots.read(slot, list(reply.layouts)), strict=True))}

@@ -1,0 +1,70 @@
+"""Wanted frames of a video on their way from the decoder to clips: each is cut as it comes, and none is kept whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kinema.data.transforms import Box, cut
+from kinema.data.video import FrameFolder, VideoReader
+
+
+class Pictures:
+    """The frames that one or more clips show; the first of them is decoded here, which tells their size.
+
+    The memory is that of the decoder, one picture, and what is cut: a clip of 32 frames of an 8K video takes no more
+    than decoding it does.
+
+    Args:
+        reader: an open video.
+        frames: int64, any shape: frame indices, in any order, repeats allowed, at least one.
+
+    Attributes:
+        height: of the pictures, in pixels.
+        width: of the pictures, in pixels.
+
+    Raises:
+        UnreadableVideo: none of the frames can be had.
+    """
+
+    def __init__(self, reader: VideoReader | FrameFolder, frames: NDArray[np.integer[Any]]) -> None:
+        self._shape = frames.shape
+        self._order, self._places = np.unique(frames, return_inverse=True)
+        coming = reader.frames(self._order)
+        first = next(coming)
+        self._coming = chain([first], coming)
+        self.height, self.width = first[1].shape[:2]
+
+    def cut(self, boxes: Sequence[Box], size: int, *, flip: bool = False) -> Tensor:
+        """Cuts boxes from every frame and scales them; may be called once.
+
+        Args:
+            boxes: what to cut.
+            size: height and width of the results, in pixels.
+            flip: mirror left and right.
+
+        Returns:
+            uint8 `boxes … size size 3`, where … is the shape of `frames`.
+
+        Raises:
+            UnreadableVideo: a frame is missing or damaged.
+        """
+        cuts = torch.empty((len(boxes), len(self._order), size, size, 3), dtype=torch.uint8)
+        place_of = {int(frame): place for place, frame in enumerate(self._order)}
+        for index, picture in self._coming:
+            for number, box in enumerate(boxes):
+                part = picture[box.top : box.top + box.height, box.left : box.left + box.width]
+                # A copy: the picture may be read-only, mirrored, or memory that the decoder uses again.
+                whole = Box(0, 0, box.height, box.width)
+                cuts[number, place_of[index]] = cut(torch.from_numpy(part.copy())[None], whole, size, flip)[
+                    :, 0
+                ].permute(1, 2, 0)
+        if np.array_equal(self._places.reshape(-1), np.arange(self._places.size)):
+            return cuts.view(len(boxes), *self._shape, size, size, 3)
+        return cuts[:, torch.from_numpy(self._places.reshape(self._shape))]
