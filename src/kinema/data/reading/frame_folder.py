@@ -13,6 +13,8 @@ from PIL import Image, ImageOps
 
 from kinema.data.reading.frame_sequence import frame_sequence
 from kinema.data.reading.info import VideoInfo
+from kinema.data.reading.limits import check_size, reading
+from kinema.data.reading.progress import beat
 from kinema.errors import UnreadableVideo
 
 _ORIENTATION = 0x0112  # EXIF; values from 5 on exchange width and height
@@ -42,9 +44,10 @@ class FrameFolder:
 
     def __init__(self, path: str | Path, fps: float = 30.0) -> None:
         self.path = Path(path)
-        if not self.path.is_dir():
-            raise UnreadableVideo(path, "there is no such folder")
-        self._names = frame_names(self.path)
+        with reading(self.path):
+            if not self.path.is_dir():
+                raise UnreadableVideo(path, "there is no such folder")
+            self._names = frame_names(self.path)
         self._fps = fps
         self._info: VideoInfo | None = None
         self.times = np.arange(len(self._names)) / fps
@@ -132,6 +135,7 @@ class FrameFolder:
             return
         first = self._size(self._names[0])
         for index in wanted:
+            beat()
             picture = self._picture(self._names[index])
             self._compare(self._names[index], (picture.shape[1], picture.shape[0]), first)
             yield index, picture
@@ -160,9 +164,15 @@ class FrameFolder:
     def _opened(self, name: str) -> Iterator[Image.Image]:
         try:
             with Image.open(self.path / name) as image:
+                check_size(self.path, image.width, image.height)
                 yield image
+        except UnreadableVideo:
+            raise
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = f"frame {name} is not a whole JPEG or PNG picture ({error}): replace it"
+            if isinstance(error, OSError) and error.errno:  # the file system's error, not Pillow's
+                reason = f"frame {name} cannot be read ({error.strerror}): check its permissions and the disk"
+            else:
+                reason = f"frame {name} is not a whole JPEG or PNG picture ({error}): replace it"
             raise UnreadableVideo(self.path, reason) from error
 
     def close(self) -> None:
