@@ -225,17 +225,17 @@ def test_report_for_programs_and_people(tmp_path: Path) -> None:
 def test_the_second_examination_reads_no_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = healthy(tmp_path / "data")
     (data / "train" / "walk" / "bad.mp4").write_bytes(b"no")
-    first = examine(data)
+    first = examine(data, workers=0)
     probed, looked = [], []
     probe, look = index.probe, duplicates.look
     monkeypatch.setattr(index, "probe", lambda path: probed.append(Path(path).name) or probe(path))
     monkeypatch.setattr(doctor, "look", lambda path: looked.append(Path(path).name) or look(path))
-    assert examine(data) == first
+    assert examine(data, workers=0) == first
     assert not probed
     assert not looked
     write(data / "test" / "run" / "30.mp4", scene(60, frames=12))  # changed
     write(data / "test" / "run" / "new.mp4", scene(61))
-    assert examine(data).splits["test"].samples == 7
+    assert examine(data, workers=0).splits["test"].samples == 7
     assert sorted(probed) == sorted(looked) == ["30.mp4", "new.mp4"]
 
 
@@ -244,15 +244,15 @@ def test_a_damaged_cache_is_built_anew(
     tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture, damage: bytes | None
 ) -> None:
     data = healthy(tmp_path / "data")
-    first = examine(data)
+    first = examine(data, workers=0)
     for file in cache.rglob("*.jsonl"):
         text = file.read_bytes()
         file.write_bytes(text[: len(text) * 2 // 3] if damage is None else damage)
     with caplog.at_level(logging.WARNING):
-        assert examine(data) == first
+        assert examine(data, workers=0) == first
     assert sum("built anew" in r.message for r in caplog.records) == 2  # probes and looks
     caplog.clear()
-    assert examine(data) == first
+    assert examine(data, workers=0) == first
     assert not caplog.records
 
 

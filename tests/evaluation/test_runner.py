@@ -234,7 +234,8 @@ def test_a_video_that_takes_its_reader_down_costs_one_row(
     assert {"crash": "SIGSEGV", "hang": "no progress", "memory": "1 GiB"}[disaster] in str(result.errors[bad])
     assert result.metrics.coverage.failed == whole.metrics.coverage.failed + 1
     rest = np.arange(len(whole.errors)) != bad
-    np.testing.assert_array_equal(result.scores[rest], whole.scores[rest])
+    # One video less in a batch is computed in another order.
+    np.testing.assert_allclose(result.scores[rest], whole.scores[rest], atol=1e-5)
 
 
 def test_progress_ends_with_all_videos(manifest: Manifest) -> None:

@@ -229,6 +229,7 @@ def test_clips_of_a_batch_do_not_meet_and_layouts_agree(name: str, options: dict
 def test_every_parameter_is_reached_by_a_gradient(name: str, options: dict[str, Any]) -> None:
     """In training; and exactly in evaluation, where no BatchNorm takes away constants that stand before it."""
     model = awake(build(name, options))
+    set_gate(model, open=True)  # a closed gate keeps its cells from learning, rightly
     # Where the last stage has one step, weights on the state of an earlier one have no gradient.
     x = clips(2, 32 if stages(model)[2][-1] > 1 else 8, SIDE)
     for training, least in ((True, 0.0), (False, 1e-12)):

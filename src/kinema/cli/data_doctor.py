@@ -15,15 +15,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("data", type=str, help="a folder with one sub-folder a class, a CSV, or CATALOGUE:FOLDER")
     parser.add_argument("--quick", action="store_true", help="decode no frame: misses half-broken and near-equal files")
     parser.add_argument("--frames", type=int, default=8, help="that a clip needs; shorter videos are listed")
-    parser.add_argument("--workers", type=int, default=None, help="threads; default: one a core")
+    parser.add_argument("--workers", type=int, default=-1, help="processes; -1: one per core, at most 16")
     add_json(parser)
 
 
 def run(args: Namespace) -> int:
     """Prints the report; status 1 where there are errors."""
-    for key in ("frames", "workers"):
-        if args[key] is not None and args[key] < 1:
-            raise KinemaError(f"--{key} {args[key]}: give at least 1")
+    if args.frames < 1:
+        raise KinemaError(f"--frames {args.frames}: give at least 1")
+    if args.workers < -1:
+        raise KinemaError(f"--workers {args.workers}: give 0 or more, or -1 for one per core")
     report = examine(args.data, deep=not args.quick, frames=args.frames, workers=args.workers)
     if args.json:
         print_json(report.to_dict())

@@ -19,7 +19,7 @@ from kinema.data.sources import UNREACHABLE
 from kinema.data.video import VideoInfo
 
 
-def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: int | None = None) -> Report:
+def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: int = -1) -> Report:
     """Examines a data set: manifest, labels, splits, files, duplicates.
 
     What was learnt of a file is cached (`kinema.data.index`): a second examination takes only as long as the listing.
@@ -29,7 +29,7 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
         deep: also decode five frames of every file, from the first to the last: finds files that break off or show
             nothing, and near-identical ones in different splits.
         frames: that a clip needs; shorter videos are listed.
-        workers: threads that examine files; None is one a core.
+        workers: processes that examine files; -1 is one per core, at most 16, and 0 examines them in this one.
 
     Raises:
         KinemaError: there is nothing to examine (no such folder, no video in it, a CSV without its columns).

@@ -42,8 +42,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kinema.cores import loader_workers
 from kinema.data.clips import Indices, decode
-from kinema.data.index import Entry, default_workers, failed
+from kinema.data.index import Entry, failed
 from kinema.data.transforms import Box, cut
 from kinema.errors import UnreadableVideo
 from kinema.files import is_folder, on_behalf_of
@@ -312,12 +313,12 @@ def _part(fine: Looks, where: Mask) -> tuple[Looks, Mask]:
     return rows, contrast < 0.5
 
 
-def identical(paths: Iterable[str], workers: int | None = None) -> tuple[list[tuple[str, ...]], dict[str, str]]:
+def identical(paths: Iterable[str], workers: int = -1) -> tuple[list[tuple[str, ...]], dict[str, str]]:
     """Files that hold the same bytes (of frame folders: the same pictures in order).
 
     Args:
         paths: of files or frame folders.
-        workers: threads; None is one per core.
+        workers: threads; -1 is one per core, at most 16.
 
     Returns:
         groups of two or more paths; and path -> reason of those that could not be read (any more).
@@ -331,7 +332,7 @@ def identical(paths: Iterable[str], workers: int | None = None) -> tuple[list[tu
             unread[path] = error.reason
     same_size = [path for group in by_size.values() if len(group) > 1 for path in group]
     digests: dict[str, str] = {}
-    with ThreadPoolExecutor(workers or default_workers()) as pool:
+    with ThreadPoolExecutor(max(1, loader_workers(workers))) as pool:
         for path, found in zip(same_size, pool.map(_attempt, same_size), strict=True):
             if isinstance(found, UnreadableVideo):
                 unread[path] = found.reason

@@ -13,7 +13,6 @@ import logging
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 import kinema
+from kinema.cores import loader_workers
+from kinema.data.loading.calls import call_each
 from kinema.data.video import VideoInfo, open_video, probe
 from kinema.errors import UnreadableVideo
 from kinema.files import cache_folder, is_folder, look_up, on_behalf_of
@@ -34,20 +35,13 @@ _PASSING = "passing"
 Entry = dict[str, Any]
 
 
-def default_workers() -> int:
-    """Threads that examine files: one a core, at most 16 (decoding leaves Python's lock)."""
-    return min(16, os.cpu_count() or 1)
-
-
-def probe_all(
-    paths: Iterable[str], source: str | Path, *, workers: int | None = None
-) -> dict[str, VideoInfo | UnreadableVideo]:
+def probe_all(paths: Iterable[str], source: str | Path, *, workers: int = -1) -> dict[str, VideoInfo | UnreadableVideo]:
     """Probes files, from the cache where they have not changed.
 
     Args:
         paths: video files or frame folders.
         source: the data set they belong to; names the cache file.
-        workers: threads; None is `default_workers()`.
+        workers: processes; -1 is one per core, at most 16.
 
     Returns:
         for every path what `probe` gives, or the error that it raises.
@@ -59,15 +53,13 @@ def probe_all(
     }
 
 
-def times_all(
-    paths: Iterable[str], source: str | Path, *, workers: int | None = None
-) -> dict[str, npt.NDArray[np.float64]]:
+def times_all(paths: Iterable[str], source: str | Path, *, workers: int = -1) -> dict[str, npt.NDArray[np.float64]]:
     """When the frames of files are shown, from the cache where the files have not changed.
 
     Args:
         paths: video files or frame folders.
         source: the data set they belong to; names the cache file.
-        workers: threads; None is `default_workers()`.
+        workers: processes; -1 is one per core, at most 16.
 
     Returns:
         for every path that can be read: float64 [frames], seconds since the first frame, to a microsecond.
@@ -82,7 +74,7 @@ def remembered(
     source: str | Path,
     compute: Callable[[str], Entry],
     *,
-    workers: int | None = None,
+    workers: int = -1,
 ) -> dict[str, Entry]:
     """Calls `compute` for every path whose entry is missing or older than the file, and keeps the results.
 
@@ -90,9 +82,10 @@ def remembered(
         kind: of knowledge; names the cache file together with `source`.
         paths: of files or folders.
         source: the data set they belong to.
-        compute: from a path to plain JSON values; called in threads. What it learns by an error of the system, which
-            may have passed by the next time (`failed`), is not kept.
-        workers: threads; None is `default_workers()`.
+        compute: from a path to plain JSON values; called in other processes, so that a file which crashes or hangs the
+            decoder gives an entry with an error. What it learns by an error of the system, which may have passed by
+            the next time (`failed`), is not kept.
+        workers: processes; -1 is one per core, at most 16.
 
     Returns:
         an entry for every path.
@@ -102,8 +95,10 @@ def remembered(
     file = _cache_file(kind, source)
     kept = _load(file)
     missing = [path for path in wanted if stamps[path] is None or kept.get(_key(path), {}).get("stamp") != stamps[path]]
-    with ThreadPoolExecutor(workers or default_workers()) as pool:
-        fresh = dict(zip(missing, pool.map(compute, missing), strict=True))
+    entries = call_each(
+        compute, missing, lambda reason: {"error": reason, _PASSING: True}, workers=loader_workers(workers)
+    )
+    fresh = dict(zip(missing, entries, strict=True))
     if fresh:
         kept |= {_key(path): {"stamp": stamps[path], "entry": entry} for path, entry in fresh.items()}
         current = {_key(path) for path in wanted}
@@ -115,6 +110,11 @@ def remembered(
 def failed(error: UnreadableVideo) -> Entry:
     """The entry of a file that could not be read: {"error": reason}, with a mark where the system was the cause."""
     return {"error": error.reason} | ({_PASSING: True} if isinstance(error.__cause__, OSError) else {})
+
+
+def _ended(reason: str) -> Entry:
+    """The entry of a file on which examining crashed, hung, or went beyond a limit: it is examined again next time."""
+    return {"error": reason, _PASSING: True}
 
 
 def _probe_entry(path: str) -> Entry:

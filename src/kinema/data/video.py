@@ -10,10 +10,10 @@ from kinema.data.paths import doubt
 from kinema.data.reading.frame_folder import FrameFolder
 from kinema.data.reading.frame_sequence import pictures
 from kinema.data.reading.info import VideoInfo, ticks
-from kinema.data.reading.limits import reading
 from kinema.data.reading.video_file import VideoReader
 from kinema.data.reading.webp import AnimatedPicture, is_animated_webp
 from kinema.errors import UnreadableVideo
+from kinema.files import on_behalf_of
 
 __all__ = ["SUFFIXES", "FrameFolder", "VideoInfo", "VideoReader", "is_video", "open_video", "probe", "ticks"]
 
@@ -69,7 +69,7 @@ def open_video(path: str | Path) -> VideoReader | FrameFolder:
     """
     path = Path(path)
     _require_spelled(path)
-    with reading(path):
+    with on_behalf_of(path):
         if path.is_dir():
             return FrameFolder(path)
         if path.is_file() and is_animated_webp(path):

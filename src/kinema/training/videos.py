@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kinema.data.index import default_workers
+from kinema.cores import loader_workers
 from kinema.data.manifest import Manifest
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.evaluation.naming import printable
@@ -187,7 +187,7 @@ def _of_each(look: Callable[[str], Any], paths: Sequence[str]) -> list[Any]:
                 found.append(None)
         return found
 
-    workers = default_workers()
+    workers = loader_workers(-1)
     size = max(1, min(_SHARE, -(-len(paths) // workers)))
     parts = [paths[i : i + size] for i in range(0, len(paths), size)]
     with ThreadPoolExecutor(workers) as pool:

@@ -14,6 +14,7 @@ import torch
 from data.loading.planted import Planted, tensor
 
 from kinema.data.loading import pool as pool_module
+from kinema.data.loading.calls import call_each
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.loader import Loader
 from kinema.data.loading.pool import ATTEMPTS
@@ -233,3 +234,20 @@ def _spawn() -> Any:
 def test_limits_are_above_zero(values: dict[str, float]) -> None:
     with pytest.raises(KinemaError, match=f"limits.{next(iter(values))}"):
         ReadLimits(**values)
+
+
+def length_of(path: str) -> int:
+    if path == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if path == "error":
+        raise ValueError("odd")
+    return len(path)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_function_of_a_file_may_crash(workers: int) -> None:
+    paths = ["a", "crash", "abc", "error", "ab"]
+    found = call_each(length_of, paths, lambda reason: reason, workers=workers)
+    assert [found[i] for i in (0, 2, 4)] == [1, 3, 2]
+    assert "SIGSEGV" in str(found[1]) and "odd" in str(found[3])
+    assert call_each(length_of, [], str, workers=workers) == []

@@ -13,9 +13,10 @@ from PIL import Image, ImageOps
 
 from kinema.data.reading.frame_sequence import frame_sequence
 from kinema.data.reading.info import VideoInfo
-from kinema.data.reading.limits import check_size, reading
+from kinema.data.reading.limits import check_size
 from kinema.data.reading.progress import beat
 from kinema.errors import UnreadableVideo
+from kinema.files import on_behalf_of
 
 _ORIENTATION = 0x0112  # EXIF; values from 5 on exchange width and height
 
@@ -44,7 +45,7 @@ class FrameFolder:
 
     def __init__(self, path: str | Path, fps: float = 30.0) -> None:
         self.path = Path(path)
-        with reading(self.path):
+        with on_behalf_of(self.path):
             if not self.path.is_dir():
                 raise UnreadableVideo(path, "there is no such folder")
             self._names = frame_names(self.path)

@@ -1,9 +1,7 @@
-"""What reading a video refuses, whatever the file claims: frames too large, and errors of the file system."""
+"""The largest frame that is read, whatever a file claims."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from kinema.errors import UnreadableVideo
@@ -20,21 +18,3 @@ def check_size(path: str | Path, width: int, height: int) -> None:
     if width * height > LARGEST_FRAME:
         reason = f"its frames have {width} x {height} pixels, and at most 16384 x 16384 pixels are read: scale it down"
         raise UnreadableVideo(path, reason)
-
-
-@contextmanager
-def reading(path: str | Path) -> Iterator[None]:
-    """Turns an error of the file system into one that names the video.
-
-    Raises:
-        UnreadableVideo: the file or folder cannot be read (no permission, a name that is too long, a broken disk).
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = f"it cannot be read ({error.strerror or error}): check its name, its permissions and the disk"
-        raise UnreadableVideo(path, reason) from error
-    except ValueError as error:
-        if "null" not in str(error):  # Python's word for a path with a zero byte
-            raise
-        raise UnreadableVideo(path, "its name holds a zero byte: correct the path") from error

@@ -14,10 +14,10 @@ from av.video.frame import VideoFrame
 from kinema.data.reading.decoder import Decoder, Work
 from kinema.data.reading.frame_table import FrameTable, from_decoding, from_stamps
 from kinema.data.reading.info import VideoInfo, is_variable, normal_gap
-from kinema.data.reading.limits import reading
 from kinema.data.reading.packets import Packets, WrongTableError
 from kinema.data.reading.picture import Picture
 from kinema.errors import UnreadableVideo
+from kinema.files import on_behalf_of
 
 _COUNTING = 0.5  # seconds of decoding that a refusal may spend on counting the frames that are readable
 _LOOKS = 16  # keyframes that are tried where the first frame is damaged, to learn how the pictures are turned
@@ -58,7 +58,7 @@ class VideoReader:
 
     def __init__(self, path: str | Path, *, threads: int = 1, memory: int = 64 * 2**20) -> None:
         self.path = Path(path)
-        with reading(self.path):
+        with on_behalf_of(self.path):
             self._open(threads, memory)
 
     def _open(self, threads: int, memory: int) -> None:
@@ -227,7 +227,7 @@ class VideoReader:
             yield index, picture
 
     def _collect(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
-        with reading(self.path):
+        with on_behalf_of(self.path):
             try:
                 yield from self._gather(wanted)
             except WrongTableError:

@@ -11,10 +11,11 @@ from PIL import Image
 
 from kinema.data.reading.decoder import Work
 from kinema.data.reading.info import VideoInfo, is_variable
-from kinema.data.reading.limits import check_size, reading
+from kinema.data.reading.limits import check_size
 from kinema.data.reading.progress import beat
 from kinema.data.reading.video_file import VideoReader
 from kinema.errors import UnreadableVideo
+from kinema.files import on_behalf_of
 
 _UNTIMED = 100  # milliseconds that browsers show a frame whose duration is 0
 _MOST_FRAMES = 1_000_000
@@ -46,7 +47,7 @@ class AnimatedPicture(VideoReader):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.converted = 0
-        with reading(self.path):
+        with on_behalf_of(self.path):
             self._size, durations = _contents(self.path)
         check_size(self.path, *self._size)
         self.times = np.concatenate([[0.0], np.cumsum(durations[:-1])]) / 1000

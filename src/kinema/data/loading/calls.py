@@ -1,0 +1,67 @@
+"""A function of one file, called for many files by processes that may crash, hang or run out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from kinema.data.loading.limits import ReadLimits
+from kinema.data.loading.loader import Loader
+
+Result = TypeVar("Result")
+
+
+class Calls(Generic[Result]):
+    """The results of a function as the samples of a `Loader`; sample i is that of path i.
+
+    Args:
+        function: from a path to a value that can be pickled.
+        paths: of files or folders.
+        failed: from a reason to the value that stands for a path on which the function ended unexpectedly.
+    """
+
+    item_bytes = 0  # values travel as they are, not through shared memory
+
+    def __init__(
+        self, function: Callable[[str], Result], paths: Sequence[str], failed: Callable[[str], Result]
+    ) -> None:
+        self._function, self._paths, self._failed = function, paths, failed
+
+    def __getitem__(self, key: int) -> tuple[Result]:
+        return (self._function(self._paths[key]),)
+
+    def path(self, key: int) -> str:
+        """The path of a sample."""
+        return self._paths[key]
+
+    def failure(self, key: int, reason: str) -> tuple[Result]:
+        """What stands for a call that ended unexpectedly."""
+        return (self._failed(reason),)
+
+
+def call_each(
+    function: Callable[[str], Result], paths: Sequence[str], failed: Callable[[str], Result], *, workers: int,
+    limits: ReadLimits | None = None,
+) -> list[Result]:  # fmt: skip
+    """Calls a function for every path, in other processes.
+
+    Args:
+        function: from a path to a value that can be pickled.
+        paths: of files or folders.
+        failed: from a reason to the value that stands for a path on which the function crashed, hung, raised an error,
+            or went beyond the limits.
+        workers: how many processes; 0 calls it in this one, without protection.
+        limits: what one call may cost.
+
+    Returns:
+        The values, in the order of the paths.
+    """
+    batches = [[i] for i in range(len(paths))]
+    readers = min(workers, len(paths))
+    with Loader(Calls(function, paths, failed), batches, _only, readers=readers, largest=1, limits=limits) as loader:
+        return list(loader)
+
+
+def _only(items: list[Any]) -> Any:
+    ((value,),) = items
+    return value
