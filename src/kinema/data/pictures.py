@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -36,10 +35,9 @@ class Pictures:
     def __init__(self, reader: VideoReader | FrameFolder, frames: NDArray[np.integer[Any]]) -> None:
         self._shape = frames.shape
         self._order, self._places = np.unique(frames, return_inverse=True)
-        coming = reader.frames(self._order)
-        first = next(coming)
-        self._coming = chain([first], coming)
-        self.height, self.width = first[1].shape[:2]
+        self._coming = reader.frames(self._order)
+        self._first: tuple[int, NDArray[np.uint8]] | None = next(self._coming)
+        self.height, self.width = self._first[1].shape[:2]
 
     def cut(self, boxes: Sequence[Box], size: int, *, flip: bool = False) -> Tensor:
         """Cuts boxes from every frame and scales them; may be called once.
@@ -57,7 +55,8 @@ class Pictures:
         """
         cuts = torch.empty((len(boxes), len(self._order), size, size, 3), dtype=torch.uint8)
         place_of = {int(frame): place for place, frame in enumerate(self._order)}
-        for index, picture in self._coming:
+        while (found := self._next()) is not None:
+            index, picture = found
             for number, box in enumerate(boxes):
                 part = picture[box.top : box.top + box.height, box.left : box.left + box.width]
                 # A copy: the picture may be read-only, mirrored, or memory that the decoder uses again.
@@ -68,3 +67,8 @@ class Pictures:
         if np.array_equal(self._places.reshape(-1), np.arange(self._places.size)):
             return cuts.view(len(boxes), *self._shape, size, size, 3)
         return cuts[:, torch.from_numpy(self._places.reshape(self._shape))]
+
+    def _next(self) -> tuple[int, NDArray[np.uint8]] | None:
+        """The next frame, which nothing here holds any more; None after the last one."""
+        found, self._first = self._first, None
+        return next(self._coming, None) if found is None else found
