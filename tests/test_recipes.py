@@ -126,7 +126,7 @@ def test_what_else_the_papers_say() -> None:
     for name in [*names("srtg_*"), *names("mtnet_*"), *names("cr_*")]:
         values = load(name).values
         assert values["photometric"]["clips"] == (0.8 if name.startswith("srtg") else 0.7)
-        assert values["multigrid"] == {"cycles": "both"}
+        assert values["multigrid"] == {"cycles": "both", "rate_at": "first"}
     for name in names("stm_*"):
         values = load(name).values
         assert ("twins" in values) == ("twins" in name)

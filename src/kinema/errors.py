@@ -22,6 +22,10 @@ class RunError(KinemaError):
     exit_status = 1
 
 
+class KinemaWarning(UserWarning):
+    """Something that a person should know although the work goes on; one sentence, as for an error."""
+
+
 class UnreadableVideo(KinemaError):
     """A video from which no frame can be had.
 

@@ -1,14 +1,12 @@
 """`Recognizer`: the trained thing, network + preprocessing + labels, as one folder on disk.
 
-`model.safetensors` holds the weights, `card.json` everything else: architecture and its arguments, labels, `ClipSpec`,
-training protocol, metrics with their coverage, versions. Weights are never unpickled.
+`model.safetensors` holds the weights, `card.json` everything else (see `kinema.card`). Weights are never unpickled.
 """
 
 from __future__ import annotations
 
-import json
-import platform
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import count, islice
@@ -21,6 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from kinema import __version__
+from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, Card, completed, read_card, versions, write_card
 from kinema.clip_spec import ClipSpec
 from kinema.cores import loader_workers, room_for_readers
 from kinema.data.loading.limits import ReadLimits
@@ -28,20 +27,15 @@ from kinema.data.loading.loader import Loader
 from kinema.data.transforms import to_input
 from kinema.data.views import Request, RequestedViews
 from kinema.data.window_reader import WindowReader
-from kinema.errors import KinemaError, UnreadableVideo
+from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
 from kinema.files import replace_file, require_readable
 from kinema.models import VideoModel, create_model
+from kinema.models.registry import former_defaults
 from kinema.weights.hub import HUB, from_hub
 
+__all__ = ["CARD", "WEIGHTS", "FailedWindow", "Prediction", "Recognizer", "versions"]
+
 _LOST = 3  # windows in a row that crash or hang their reader: then the rest of the video is given up
-WEIGHTS, CARD = "model.safetensors", "card.json"
-MEND = "copy both files from where they were saved, or save the recognizer anew"
-# What a card must hold, and as what.
-_ENTRIES = {
-    "architecture": (dict, "an object with the network's name and options"),
-    "labels": (list, "a list of names, one an output"),
-    "clip": (dict, "an object with the fields of ClipSpec"),
-}
 
 
 @dataclass(frozen=True)
@@ -283,16 +277,10 @@ class Recognizer:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
-        card = {
-            "format": 1,
-            "architecture": self.model.architecture,
-            "labels": list(self.labels),
-            "clip": self.spec.to_dict(),
-            "versions": versions(),
-            **self.card,
-        }
         replace_file(folder / WEIGHTS, lambda path: path.write_bytes(save(tensors)))
-        replace_file(folder / CARD, lambda path: path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8"))
+        write_card(
+            folder / CARD, architecture=self.model.architecture, labels=self.labels, spec=self.spec, more=self.card
+        )
         return folder
 
     @classmethod
@@ -306,37 +294,41 @@ class Recognizer:
 
         Raises:
             KinemaError: it does not exist, one of its files is damaged, or the two do not fit each other.
+
+        Warns:
+            KinemaWarning: the card does not state every option of the network, as one of format 1; the defaults of this
+                version are taken.
         """
         folder = _folder(source)
-        card = _read_card(folder / CARD)
+        card = read_card(folder / CARD)
         try:
             recognizer = cls._from_card(card)
         except KinemaError as error:
-            raise KinemaError(f"{folder / CARD}: {error}; {MEND}") from error
+            raise KinemaError(f"{folder / CARD}: {error}; {HOW_TO_FIX}") from error
         except (TypeError, ValueError, AttributeError, KeyError, IndexError, RuntimeError) as error:
             # a value of the wrong type, wherever a network or the clip trips over it
             why = " ".join(str(error).split())
-            raise KinemaError(f"{folder / CARD}: describes no network ({why}); {MEND}") from error
+            raise KinemaError(f"{folder / CARD}: describes no network ({why}); {HOW_TO_FIX}") from error
         _load_weights(recognizer.model, folder / WEIGHTS)
+        added = completed(card.architecture, recognizer.model.architecture)
+        added |= completed({"clip": card.clip}, {"clip": recognizer.spec.to_dict()})
+        if added:
+            named = ", ".join(f"{key.removeprefix('options.')}={value!r}" for key, value in added.items())
+            warnings.warn(
+                f"{folder / CARD}: is of format {card.format} and does not state {named}; these are the values that "
+                f"Kinema {__version__} takes for them, and Recognizer.load({str(folder)!r}).save({str(folder)!r}) "
+                "writes them down",
+                KinemaWarning,
+                stacklevel=2,
+            )
         return recognizer.to(device)
 
     @classmethod
-    def _from_card(cls, card: dict[str, Any]) -> Recognizer:
+    def _from_card(cls, card: Card) -> Recognizer:
         """The recognizer with random weights."""
-        architecture, labels = card["architecture"], card["labels"]
-        model = create_model(architecture["name"], **architecture["options"])
-        rest = {k: v for k, v in card.items() if k not in ("format", *_ENTRIES)}
-        return cls(model.eval(), labels, ClipSpec.from_dict(card["clip"]), rest)
-
-
-def versions() -> dict[str, str]:
-    """The software that made a result, as it is written beside it."""
-    return {
-        "kinema": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-    }
+        options = {**former_defaults(card.name), **card.options} if card.format == 1 else card.options
+        model = create_model(card.name, **options)
+        return cls(model.eval(), card.labels, ClipSpec.from_dict(card.clip), card.more)
 
 
 def _alone(items: list[Any]) -> dict[str, Any]:
@@ -372,26 +364,6 @@ def _folder(source: str | Path) -> Path:
     return path
 
 
-def _read_card(path: Path) -> dict[str, Any]:
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise KinemaError(f"{path}: not a readable card ({error}); {MEND}") from error
-    if not isinstance(card, dict):
-        raise KinemaError(f"{path}: not a card, which is an object with keys; {MEND}")
-    for key, (kind, what) in _ENTRIES.items():
-        if key not in card:
-            raise KinemaError(f"{path}: the key {key!r} is missing; {MEND}")
-        if not isinstance(card[key], kind):
-            raise KinemaError(f"{path}: {key!r} must be {what}; {MEND}")
-    for key, kind in (("name", str), ("options", dict)):
-        if not isinstance(card["architecture"].get(key), kind):
-            raise KinemaError(f"{path}: 'architecture' must hold the network's name and its options; {MEND}")
-    if not all(isinstance(label, str) and label for label in card["labels"]):
-        raise KinemaError(f"{path}: 'labels' must hold a text for every output; {MEND}")
-    return card
-
-
 def _load_weights(model: VideoModel, path: Path) -> None:
     require_readable(path)
     try:
@@ -410,7 +382,7 @@ def _load_weights(model: VideoModel, path: Path) -> None:
             for what, names in (("missing", missing), ("not known", surplus), ("of another shape", shapes))
             if names
         ]
-        raise KinemaError(f"{path}: the weights do not fit the card: {'; '.join(parts)}; {MEND}")
+        raise KinemaError(f"{path}: the weights do not fit the card: {'; '.join(parts)}; {HOW_TO_FIX}")
     model.load_state_dict(tensors)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -53,10 +54,54 @@ def test_what_may_not_be_read_is_one_sentence(
         raise PermissionError(13, "Permission denied", "data/walk")
 
     monkeypatch.setattr("kinema.cli.recipes.run", forbidden)
-    said = refused(capsys, "recipes")
-    assert said == "kinema: data/walk: Permission denied; change its permissions, or give another\n"
+    assert "data/walk: Permission denied" in refused(capsys, "recipes")
     with pytest.raises(PermissionError):
         main(["recipes", "--debug"])
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(errno.EIO, "Input/output error", "disk/a.mp4"),
+            ["disk/a.mp4: Input/output error", f"errno {errno.EIO}"],
+        ),
+        (OSError(errno.ESTALE, "Stale file handle", b"disk/caf\xe9.mp4"), ["disk/caf\\udce9.mp4", "Stale"]),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300), ["a" * 300, "too long", "rename"]),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "disk"), ["disk: Is a directory", f"errno {errno.EISDIR}"]),
+        (OSError(errno.EMFILE, "Too many open files"), ["kinema recipes: Too many open files"]),
+        (OSError("the library gave no number"), ["kinema recipes: the library gave no number"]),
+        (ConnectionResetError(), ["kinema recipes: ConnectionResetError"]),
+        (
+            PermissionError(
+                "Caught PermissionError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+                "  File …\nPermissionError: [Errno 13] Permission denied: 'data/a.mp4'\n"
+            ),
+            ["kinema recipes: PermissionError: [Errno 13] Permission denied: 'data/a.mp4'"],
+        ),
+    ],
+)
+def test_every_error_of_the_system_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: OSError, words: list[str]
+) -> None:
+    def fail(args: object) -> None:
+        raise error
+
+    monkeypatch.setattr("kinema.cli.recipes.run", fail)
+    status, out, err = run(capsys, "recipes")
+    assert (status, out, err.count("\n")) == (2 if isinstance(error, PermissionError) else 1, "", 1)
+    assert err.startswith("kinema: ")
+    assert all(word in err for word in words), err
+    assert "None" not in err
+    with pytest.raises(type(error)):
+        main(["recipes", "--debug"])
+
+
+def test_names_that_are_not_text_are_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kinema.cli.recipes.run", lambda args: print("data/caf\udce9.mp4"))
+    assert run(capsys, "recipes") == (0, "data/caf\\udce9.mp4\n", "")
 
 
 def test_version_and_groups(capsys: pytest.CaptureFixture[str]) -> None:

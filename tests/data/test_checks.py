@@ -47,6 +47,11 @@ def test_handed_labels_want_a_flip_map() -> None:
     assert not check_labels(manifest_of(*rows, flips={a: b, b: a}))
 
 
+def test_two_spellings_of_one_label_are_not_left_and_right() -> None:
+    assert "no-flip-map" not in codes(manifest_of(("Wave", "x"), ("wave", "x"), ("1", "x"), ("01", "x")))
+    assert codes(manifest_of(("1", "x"), ("01", "x"), ("-1", "x"))).keys() == {"similar-labels"}
+
+
 def test_parts_outside_of_the_video() -> None:
     info = VideoInfo("a", 50, 25.0, 2.0, 320, 240, "h264", False, False)
     samples = tuple(

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from data.odd_videos import tone
+from PIL import Image
 from rich.console import Console
 
 from kinema.data import doctor, duplicates, index
@@ -134,6 +135,30 @@ def test_odd_files_are_found(tmp_path: Path) -> None:
     assert "blank" not in by_code(examine(data, deep=False))
 
 
+def pictures(folder: Path, names: list[str], film: np.ndarray) -> None:
+    folder.mkdir(parents=True)
+    for name, picture in zip(names, film, strict=False):
+        Image.fromarray(picture).save(folder / name)
+
+
+def test_folders_of_frames_with_other_pictures_or_gaps(tmp_path: Path) -> None:
+    data = healthy(tmp_path / "data")
+    run = data / "train" / "run"
+    film = scene(70, frames=40)
+    numbers = [f"{i:05d}" for i in range(1, 21)]
+    pictures(run / "flow", [f"{kind}_{n}.jpg" for n in numbers for kind in ("img", "flow_x")], film)
+    pictures(run / "gap", [f"{n}.png" for n in numbers if n not in ("00005", "00017", "00018")], scene(71, frames=20))
+    pictures(run / "two", [f"{n}.{suffix}" for n in numbers for suffix in ("jpg", "png")], film)
+    report = examine(data)
+    found = by_code(report)
+    assert found["frames-left-out"] == [
+        f"{run / 'flow'}: 20 pictures (flow_x_00001.jpg, flow_x_00002.jpg, flow_x_00003.jpg, …) beside 20 frames"
+    ]
+    assert found["missing-frames"] == [f"{run / 'gap'}: 5, 17 to 18 missing between 00001.png and 00020.png"]
+    (unreadable,) = found["unreadable"]
+    assert "00001.jpg and 00001.png" in unreadable
+
+
 def test_copies(tmp_path: Path) -> None:
     data = healthy(tmp_path / "data")
     shutil.copy(data / "train/walk/00.mp4", data / "test/walk/copy.mp4")
@@ -179,20 +204,21 @@ def test_near_identical_files_across_splits(tmp_path: Path) -> None:
 
 def test_report_for_programs_and_people(tmp_path: Path) -> None:
     data = healthy(tmp_path / "data")
-    for i in range(7):
-        (data / "train" / "walk" / f"bad [{i}].mp4").write_bytes(b"")
+    for i in range(22):
+        (data / "train" / "walk" / f"bad [{i:02}].mp4").write_bytes(b"")
     report = examine(data)
     plain = json.loads(json.dumps(report.to_dict()))
     assert plain["ok"] is False
     assert plain["splits"]["test"]["samples"] == 6
-    assert len(plain["findings"][0]["paths"]) == 7
+    assert len(plain["findings"][0]["paths"]) == 22
     Console(width=400, file=(out := io.StringIO())).print(report.render())
     page = out.getvalue()
-    assert "bad [4].mp4" in page
-    assert "bad [5].mp4" not in page
-    assert "and 2 more" in page
+    assert "bad [19].mp4" in page
+    assert "bad [20].mp4" not in page
+    assert f"and 2 more: kinema data doctor {data} --json names all" in page
+    assert "Outputs by name: 0 is 'run', 1 is 'walk'." in page
     assert "1 error, 0 warnings" in page
-    assert "7 of 19 files cannot be read" in page
+    assert "22 of 34 files cannot be read" in page
     assert "0.1 min" in page
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kinema.data.manifest import Manifest, Sample, hold_out, read_manifest, require_trainable, survey
+from kinema.data.manifest import Manifest, Sample, data_place, hold_out, read_manifest, require_trainable, survey
 from kinema.errors import KinemaError
 
 
@@ -68,7 +68,7 @@ def test_absolute_paths_and_manifest_in_a_folder(tmp_path: Path) -> None:
 
 def test_csv_errors_name_line_and_mend(tmp_path: Path) -> None:
     cases = {
-        "path;label\na.mp4;x\n": ["no column 'path'", "it needs path,label"],
+        "file;label\na.mp4;x\n": ["no column 'path'", "it needs path,label"],
         "Path,lable\na.mp4,x\n": ["no column 'path'", "did you mean 'Path'"],
         "path,lable\na.mp4,x\n": ["no column 'label'", "did you mean 'lable'"],
         "": ["no column 'path'", "the file is empty"],
@@ -259,8 +259,8 @@ def test_a_table_of_what_is_absent(tmp_path: Path) -> None:
     absent.write_text("path,split\n")
     assert read_manifest(file).absent == {}
     for text, part in (
-        (b"path\n17\n", "absent.csv has not the columns path and split alone"),
-        (b"a\0b\n1\n", "absent.csv has not the columns path and split alone"),
+        (b"path\n17\n", "absent.csv does not have the columns path and split alone"),
+        (b"a\0b\n1\n", "absent.csv does not have the columns path and split alone"),
         (b"path,split\n17\n", "absent.csv: not a path and its split: '17'"),
         (b"path,split\n,train\n", "absent.csv: not a path and its split: ',train'"),
         (b"path,split\n17,train,7\n", "absent.csv: not a path and its split: '17,train,7'"),
@@ -310,3 +310,17 @@ def test_trainable_needs_two_labels(tmp_path: Path) -> None:
         require_trainable(manifest.split("train"))
     with pytest.raises(KinemaError, match="no video to train on"):
         require_trainable(Manifest("data.csv", (), ()))
+
+
+def test_a_source_has_one_place_however_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    monkeypatch.chdir(tmp_path)
+    folder = str(tmp_path / "data")
+    for given in (folder, "data", "link", "./link/../data", "data/manifest.csv", Path("data"), f"file://{folder}"):
+        assert data_place(given) == folder
+    assert data_place("ucf101:link") == data_place(f"ucf101/1:{folder}") == f"ucf101/1:{folder}"
+    assert data_place("ucf101/2:data") == f"ucf101/2:{folder}"
+    (tmp_path / "circle").symlink_to("circle")
+    for given in ("circle", "rtsp://camera", "n" * 300, "nul\0", "ucf101/9:data", "gone"):
+        assert data_place(given) != folder

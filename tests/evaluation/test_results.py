@@ -134,6 +134,22 @@ def test_the_same_test_may_be_repeated_and_no_other(out: Path, tmp_path: Path) -
         require_free(out, other, overwrite=True)
 
 
+def test_the_same_data_may_be_given_by_another_path(
+    result: TestResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    test = replace(TEST, recognizer=str(tmp_path / "rec"), data=str(tmp_path / "data"))
+    write_results(tmp_path / "out", result, recognizer(), test)
+    monkeypatch.chdir(tmp_path)
+    same = ["data", "./data/", "link", "data/manifest.csv", (tmp_path / "data").as_uri(), "link/../data"]
+    for spelling in same:
+        require_free(tmp_path / "out", replace(test, data=spelling))
+    for other in ("data/list.csv", "link/other", "ucf101:data"):
+        with pytest.raises(KinemaError, match="with other data"):
+            require_free(tmp_path / "out", replace(test, data=other))
+
+
 def test_files_of_something_else_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "ledger.csv").write_text("path,error\n", encoding="utf-8")  # such as a training's
     with pytest.raises(KinemaError, match=r"ledger\.csv there is not of a finished test"):

@@ -15,8 +15,9 @@ from kinema.evaluation.cost import count
 from kinema.models import create_model, list_models
 from kinema.models.csn import LAYERS
 from kinema.models.video_model import VideoModel
+from kinema.weights.implied import implied_for
 from kinema.weights.importing import import_weights
-from kinema.weights.names.csn import candidates, remarks
+from kinema.weights.names.csn import candidates
 
 NAMES = sorted(list_models("i[rp]_csn_*"))
 SMALL = {"num_classes": 5, "frames": 4, "width": 0.0625}
@@ -225,9 +226,10 @@ def test_what_a_file_of_the_other_kind_or_release_is_told() -> None:
     assert not report.missing and len(report.unused) == 16 * 6 and all(".conv2.0." in n for n in report.unused)
     report = import_weights(ip, build("vmz ir", 50, base=4))
     assert not report.unused and len(report.missing) == 16 * 5 and all(".mix." in n for n in report.missing)
-    (remark,) = remarks(ir.state_dict(), build("pytorchvideo ir", 50, device="meta"))
-    assert "epsilon=1e-5" in remark
-    assert remarks(ir.state_dict(), build("vmz ir", 50, device="meta")) == []
+    options = ir.architecture["options"]
+    (remark,) = implied_for(ir, options, build("pytorchvideo ir", 50, device="meta")).differences(options)
+    assert "epsilon=1e-05" in remark
+    assert implied_for(ir, options, build("vmz ir", 50, device="meta")).differences(options) == []
 
 
 @pytest.mark.parametrize("name", ["ir_csn_50", "ip_csn_50"])

@@ -10,6 +10,7 @@ from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model
 from kinema.models.video_model import VideoModel
+from kinema.ops import MTConv
 
 SMALL = {"num_classes": 5, "frames": 8, "width": 0.25}
 MAPS = ["stem", "layer1", "layer2", "layer3", "layer4"]
@@ -118,6 +119,21 @@ def test_recursion_sees_the_whole_block_and_ends_before_the_sum() -> None:
     assert not [name for name, _ in small("mtnet_m", layers=0).named_parameters() if "recur" in name]
 
 
+def test_the_relu_of_the_last_convolution_stands_where_it_is_told_to() -> None:
+    for name, before in (("mtconv_r50", False), ("mtnet_m", True)):
+        for options, expected in (({}, before), ({"relu_before_sum": True}, True), ({"relu_before_sum": False}, False)):
+            model, x = small(name, **options), clip()
+            branch = model.layer1[0].convs(model.stem(x))
+            assert bool((branch >= 0).all()) is expected
+
+
+def test_prolonged_branches_start_quietly() -> None:
+    for module in small("mtconv_r50").modules():
+        if isinstance(module, MTConv):
+            weights = [branch.norm.weight for branch in (module.local, module.prolonged, module.lateral)]
+            assert [{round(v, 6) for v in w.tolist()} for w in weights] == [{1.0}, {0.1}, {0.1}]
+
+
 def test_the_order_of_frames_matters() -> None:
     for name in ("mtnet_m", "mtnet_m_table"):
         model, x = small(name).train(), clip()
@@ -126,7 +142,8 @@ def test_the_order_of_frames_matters() -> None:
 
 def golden(name: str, frames: int = 4) -> Tensor:
     """A fixed network on a fixed clip."""
-    model = create_model(name, num_classes=5, frames=frames, width=0.25).eval()
+    options = {"relu_before_sum": True} if name == "mtconv_r50" else {}
+    model = create_model(name, num_classes=5, frames=frames, width=0.25, **options).eval()
     for i, p in enumerate(model.parameters()):
         with torch.no_grad():
             wave = torch.sin(torch.arange(p.numel(), dtype=torch.float64) * 0.7 + i).view(p.shape)

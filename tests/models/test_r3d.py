@@ -193,7 +193,7 @@ def design(placement: str | None, recursion: Callable | None, **changes: object)
 def test_places_in_a_bottleneck(placement: str, shape: tuple[int, int], factorised: bool) -> None:
     channels, stride = shape
     made = design(placement, Double, expansion=2, widening=3, factorised=factorised)
-    block = Bottleneck(channels, 4, stride, made).eval()
+    block = Bottleneck(channels, 4, (stride, stride), made).eval()
     x = torch.randn(2, channels, 4, 6, 6)
 
     def mark(place: str, y: Tensor) -> Tensor:
@@ -215,7 +215,7 @@ def test_places_in_a_bottleneck(placement: str, shape: tuple[int, int], factoris
 @pytest.mark.parametrize("placement", ["start", "mid", "res", "final"])
 def test_places_in_a_simple_block(placement: str, shape: tuple[int, int], factorised: bool) -> None:
     channels, stride = shape
-    block = BasicBlock(channels, 8, stride, design(placement, Double, depth=34, factorised=factorised)).eval()
+    block = BasicBlock(channels, 8, (stride, stride), design(placement, Double, depth=34, factorised=factorised)).eval()
     x = torch.randn(2, channels, 4, 6, 6)
 
     def mark(place: str, y: Tensor) -> Tensor:
@@ -230,7 +230,7 @@ def test_places_in_a_simple_block(placement: str, shape: tuple[int, int], factor
 
 
 def test_shortcut_a_has_nothing_to_learn() -> None:
-    block = BasicBlock(4, 6, 2, design(None, None, depth=34, shortcut="A"))
+    block = BasicBlock(4, 6, (2, 2), design(None, None, depth=34, shortcut="A"))
     assert not list(block.downsample.parameters())
     x = torch.randn(1, 4, 5, 7, 7)
     expected = torch.zeros(1, 6, 3, 4, 4)
@@ -261,16 +261,16 @@ def test_every_cell_learns_in_bottlenecks(placement: str) -> None:
 @pytest.mark.parametrize("placement", ["start", "mid", "res", "final"])
 def test_every_cell_learns_in_simple_blocks(placement: str) -> None:
     name = "srtg_r2plus1d_34" if placement == "mid" else "srtg_r3d_34"
-    reach(create_model(name, **SMALL, placement=placement), clip(t=32))
+    reach(create_model(name, **SMALL, placement=placement, gate="none"), clip(t=32))
 
 
 @pytest.mark.parametrize("cell", ["rnn", "peephole", "gru"])
 def test_every_other_cell_learns(cell: str) -> None:
-    reach(create_model("srtg_r3d_34", **SMALL, cell=cell, layers=1, fusion="add"), clip(t=32))
+    reach(create_model("srtg_r3d_34", **SMALL, cell=cell, layers=1, fusion="add", gate="none"), clip(t=32))
 
 
 def test_with_closed_gates_it_is_the_plain_network_bit_for_bit() -> None:
-    plain, gated = small("r3d_34"), small("srtg_r3d_34", seed=1, gate="hard")
+    plain, gated = small("r3d_34"), small("srtg_r3d_34", seed=1, gate="hard", compare="state")
     assert not gated.load_state_dict(plain.state_dict(), strict=False).unexpected_keys
     x = clip(t=32)
     assert torch.equal(gated(x), plain(x))
@@ -283,19 +283,48 @@ def test_with_closed_gates_it_is_the_plain_network_bit_for_bit() -> None:
     assert not torch.allclose(gated(x), plain(x))
 
 
-def test_a_single_frame_always_passes_the_gate() -> None:
-    model = small("srtg_r3d_34", gate="hard")
-    model(clip(t=8))  # 4, 4, 2, 1 and 1 frames
+def test_a_single_frame_never_opens_a_gate() -> None:
+    model = small("srtg_r3d_34", gate="hard", fusion="residual", compare="fused", temperature=1e-9)
+    model(clip(t=8) * torch.arange(8)[:, None, None])  # 4, 4, 2, 1 and 1 frames, which differ much
     rates = open_rates(model)
-    assert all(rate == (1.0 if name.startswith(("layer3", "layer4")) else 0.0) for name, rate in rates.items())
+    assert len(rates) == 16
+    assert all(rate == 0.0 for name, rate in rates.items() if name.startswith(("layer3", "layer4")))
+    assert any(rate > 0.0 for name, rate in rates.items() if name.startswith(("layer1", "layer2")))
 
 
 def test_the_gate_is_told_its_options() -> None:
-    model = small("srtg_r3d_50", gate="hard", temperature=0.25, fusion="add", cell="gru", layers=1)
+    model = small(
+        "srtg_r3d_50", gate="hard", temperature=0.25, fusion="add", compare="fused", cell="gru", layers=1
+    )  # fmt: skip
     found = [m for m in model.modules() if isinstance(m, SqueezeRecursion)]
     assert len(found) == 16
-    assert {(m.gate, m.temperature, m.fusion) for m in found} == {("hard", 0.25, "add")}
+    assert {(m.gate, m.temperature, m.fusion, m.compare) for m in found} == {("hard", 0.25, "add", "fused")}
     assert all(isinstance(m.recurrence.cell, nn.GRU) and m.recurrence.cell.num_layers == 1 for m in found)
+
+
+def test_what_srtg_is_by_default() -> None:
+    model = small("srtg_r3d_34")
+    found = [m for m in model.modules() if isinstance(m, SqueezeRecursion)]
+    assert {(m.gate, m.fusion, m.compare) for m in found} == {("hard", "residual", "fused")}
+    assert model.recurrence_rate == 0.1 and not model.trunk_product
+    assert small("r3d_34").recurrence_rate == small("mtnet_s").recurrence_rate == 1.0
+    assert small("srtg_r3d_34", fusion="mul").trunk_product
+    assert not small("srtg_r3d_34", fusion="mul", placement="res").trunk_product
+    operator = SqueezeRecursion(4)
+    assert (operator.gate, operator.fusion, operator.compare) == ("none", "mul", "state")  # the equation's
+
+
+def test_as_a_network_of_the_release_it_multiplies_by_the_states() -> None:
+    model = small("srtg_r3d_34", gate="none", fusion="mul", max_pool=False)
+    reached = {}
+    for name, module in model.named_modules():
+        if isinstance(module, SqueezeRecursion):
+            module.register_forward_hook(lambda m, given, out, name=name: reached.update({name: (m, given[0], out)}))
+    model(clip(t=32))
+    assert len(reached) == 16
+    for module, x, y in reached.values():
+        states = module.recurrence(x.mean((3, 4)))
+        torch.testing.assert_close(y, x * states[..., None, None])
 
 
 def test_without_max_pooling_the_stem_keeps_time() -> None:
@@ -304,7 +333,7 @@ def test_without_max_pooling_the_stem_keeps_time() -> None:
 
 def test_golden_output() -> None:
     """A fixed network on a fixed clip: what it gave when it was built and checked."""
-    model = create_model("srtg_r2plus1d_34", **{**SMALL, "frames": 16}).double().eval()
+    model = create_model("srtg_r2plus1d_34", **{**SMALL, "frames": 16}, gate="none", fusion="mul").double().eval()
     for i, p in enumerate(model.parameters()):
         with torch.no_grad():
             p.copy_(torch.sin(torch.arange(p.numel(), dtype=torch.float64) * 0.7 + i).view(p.shape))

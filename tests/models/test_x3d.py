@@ -15,7 +15,8 @@ from kinema.evaluation.cost import count
 from kinema.models import create_model
 from kinema.models.video_model import VideoModel
 from kinema.ops.x3d import multiple_of_8
-from kinema.weights.names.x3d import candidates, remarks
+from kinema.weights.implied import implied_for
+from kinema.weights.names.x3d import candidates
 
 SMALL = {"num_classes": 5, "frames": 4, "width": 0.25}
 
@@ -208,10 +209,11 @@ def test_releases_fit_name_by_name_and_shape_by_shape(slowfast: bool) -> None:
     release = Release(device="meta")
     names = release.slowfast() if slowfast else dict(release)
     with torch.device("meta"):
-        own = create_model("x3d_m", shortcut_norm=slowfast).state_dict()
+        model = create_model("x3d_m", shortcut_norm=slowfast)
+    own = model.state_dict()
     found = renamed({f"module.{k}": v for k, v in names.items()}, own)
     assert {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in own.items()}
-    assert remarks(own, names) == []
+    assert remarks(model, names) == []
     if slowfast:
         assert {
             "s2.pathway0_res0.branch1_bn.weight", "s1.pathway0_stem.conv.weight", "head.lin_5.weight",
@@ -219,12 +221,17 @@ def test_releases_fit_name_by_name_and_shape_by_shape(slowfast: bool) -> None:
         } <= set(names)  # fmt: skip
 
 
+def remarks(model: VideoModel, names: dict[str, Tensor]) -> list[str]:
+    options = model.architecture["options"]
+    return implied_for(model, options, names).differences(options)
+
+
 def test_the_two_releases_are_told_apart() -> None:
     release = Release(device="meta")
     with torch.device("meta"):
-        with_norm, without = (create_model("x3d_m", shortcut_norm=norm).state_dict() for norm in (True, False))
-    assert "build with shortcut_norm=True" in remarks(without, release.slowfast())[0]
-    assert "build with shortcut_norm=False" in remarks(with_norm, release)[0]
+        with_norm, without = (create_model("x3d_m", shortcut_norm=norm) for norm in (True, False))
+    assert "built with shortcut_norm=True" in remarks(without, release.slowfast())[0]
+    assert "built with shortcut_norm=False" in remarks(with_norm, release)[0]
     assert candidates("module.layer1.0.conv_a.weight") == ["layer1.0.conv_a.weight"]
     assert candidates("s4.pathway0_res10.branch2.c_bn.bias") == ["layer3.10.norm_c.bias"]
 

@@ -234,7 +234,14 @@ def test_cells_are_finite_in_half_precision(cell: str, dtype: torch.dtype) -> No
 # ---- Squeeze and Recursion
 
 
-@pytest.mark.parametrize("fusion", ["mul", "add"])
+FUSIONS = {
+    "mul": lambda x, h: x * h,
+    "add": lambda x, h: x + h,
+    "residual": lambda x, h: x + x * h,
+}
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
 def test_squeeze_recursion_fuses_the_states(fusion: str) -> None:
     torch.manual_seed(5)
     module = SqueezeRecursion(4, fusion=fusion).double()
@@ -242,7 +249,62 @@ def test_squeeze_recursion_fuses_the_states(fusion: str) -> None:
     weights = dict(module.recurrence.cell.named_parameters())
     for sample, result in zip(x, module(x), strict=True):
         h = slow_cell("lstm", weights, sample.mean((2, 3)), 2)[:, :, None, None]
-        torch.testing.assert_close(result, sample * h if fusion == "mul" else sample + h)
+        torch.testing.assert_close(result, FUSIONS[fusion](sample, h))
+
+
+@pytest.mark.parametrize("compare", ["state", "fused"])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_the_gate_compares_what_it_is_told_to(fusion: str, compare: str) -> None:
+    """Sample by sample: the cell, the fused result, its mean over the positions, then equation 5."""
+    torch.manual_seed(7)
+    module = SqueezeRecursion(
+        3, cell="rnn", layers=1, gate="hard", fusion=fusion, compare=compare, temperature=0.02
+    ).double()  # fmt: skip
+    with torch.no_grad():  # a cell that imitates small features, so that some samples open the gate
+        for name, p in module.recurrence.cell.named_parameters():
+            p.copy_(torch.eye(3) + 0.3 * torch.randn(3, 3) if "weight_ih" in name else 0.2 * torch.randn(p.shape))
+    x = torch.randn(60, 3, 3, 2, 2, dtype=torch.float64) * torch.linspace(0.05, 3, 60)[:, None, None, None, None]
+    x += 0.5  # the product imitates better where the features are positive
+    weights = {name: p.detach() for name, p in module.recurrence.cell.named_parameters()}
+    result, opened = module(x), 0
+    for sample, found in zip(x, result, strict=True):
+        h = slow_cell("rnn", weights, sample.mean((2, 3)), 1)[:, :, None, None]
+        fused = FUSIONS[fusion](sample, h)
+        other = fused.mean((2, 3)) if compare == "fused" else h[:, :, 0, 0]
+        is_open = slow_consistent(sample.mean((2, 3)), other, 0.02)
+        opened += is_open
+        torch.testing.assert_close(found, fused if is_open else sample)
+    assert float(module.open_rate) == pytest.approx(opened / 60)
+    assert 0 < opened < 60, opened
+
+
+@pytest.mark.parametrize("compare", ["state", "fused"])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_single_frame_never_opens_the_gate(fusion: str, compare: str) -> None:
+    module = SqueezeRecursion(4, gate="hard", fusion=fusion, compare=compare)
+    x = torch.randn(3, 4, 1, 2, 2)
+    assert torch.equal(module(x).view(torch.int32), x.view(torch.int32))
+    assert module.open_rate == 0
+    module.gate_open = True  # held open, it fuses all the same
+    assert not torch.allclose(module(x), x)
+    assert module.open_rate == 0
+
+
+def test_cells_learn_from_open_samples_alone() -> None:
+    module = SqueezeRecursion(6, gate="hard", fusion="residual", compare="fused")
+    opening = separated()[..., None, None] * torch.ones(2, 2)
+    closing = torch.ones(1, 6, 5, 2, 2)
+    module(torch.cat([opening, closing])).square().sum().backward()
+    assert module.open_rate == 0.5
+    both = [p.grad.clone() for p in module.parameters()]
+    module.zero_grad()
+    module(opening).square().sum().backward()
+    for p, expected in zip(module.parameters(), both, strict=True):
+        assert expected.any()
+        torch.testing.assert_close(p.grad, expected)
+    module.zero_grad()
+    module(closing).square().sum().backward()
+    assert not any(p.grad.any() for p in module.parameters())
 
 
 def test_an_lstm_of_zeros_silences() -> None:
@@ -290,7 +352,7 @@ def identity_gate(fusion: str = "mul") -> SqueezeRecursion:
     return module
 
 
-@pytest.mark.parametrize("fusion", ["mul", "add"])
+@pytest.mark.parametrize("fusion", FUSIONS)
 def test_the_gate_is_per_sample(fusion: str) -> None:
     module = identity_gate(fusion)
     x = torch.cat([separated(), torch.ones(1, 6, 5), separated()])[..., None, None] * torch.ones(2, 2)
@@ -298,7 +360,7 @@ def test_the_gate_is_per_sample(fusion: str) -> None:
     original = x.clone()
     y = module(x)
     h = x.mean((3, 4), keepdim=True)
-    fused = x * h if fusion == "mul" else x + h
+    fused = x * (1 + h) if fusion == "residual" else FUSIONS[fusion](x, h)
     assert torch.equal(y[[0, 2]], fused[[0, 2]])
     assert torch.equal(y[1].view(torch.int32), original[1].view(torch.int32))  # bit for bit
     assert torch.equal(x.view(torch.int32), original.view(torch.int32))

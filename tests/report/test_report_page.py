@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from evaluation.made_tests import made_test
 from evaluation.mixed_data import BAD, mixed_data
 from report.made_runs import HEAD, made_run
 
@@ -16,8 +18,9 @@ from kinema.evaluation.cost import count
 from kinema.evaluation.tested import open_tests
 from kinema.report import figures, markup, page
 from kinema.report.facts import about_curves
+from kinema.report.letters import NOTE
 from kinema.report.make import make_report
-from kinema.report.runs import open_runs
+from kinema.report.runs import Run, open_runs
 
 VOID = {"meta", "img", "br", "path", "use", "rect", "input", "link"}
 
@@ -180,6 +183,11 @@ def test_runs_that_cannot_be_compared_stand_beside_each_other(runs: list[Path], 
 
 
 def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path) -> None:
+    whole = json.loads((runs[0] / "recognizer" / "card.json").read_text(encoding="utf-8"))
+
+    def card(**changes: object) -> str:
+        return json.dumps({**whole, **changes})
+
     (tmp_path / "empty").mkdir()
     for places, sentence in (
         ([tmp_path / "nowhere"], "no such run or test"),
@@ -201,10 +209,11 @@ def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path)
         ("metrics.csv", f"{HEAD}\n,1,1,1,1,1,1,1,1\n", "not the curves"),
         ("metrics.csv", f"{HEAD}\n1,1,1,1,1,1,1,1,1,1\n", "not the curves"),
         ("recognizer/card.json", "{", "not a readable card"),
-        ("recognizer/card.json", '{"clip": 3}', "card.json: 'clip' is not what a card holds there; save"),
-        ("recognizer/card.json", '{"training": 3}', "'training' is not what"),
-        ("recognizer/card.json", '{"training": {"coverage": {"read": 3}}}', "'training.coverage.expected' is not what"),
-        ("recognizer/card.json", '{"architecture": {"options": {}}}', "'architecture.name' is not what"),
+        ("recognizer/card.json", card(clip=3), "card.json: 'clip' must be an object"),
+        ("recognizer/card.json", card(training=3), "'training' is not what a card holds there"),
+        ("recognizer/card.json", card(training={"coverage": {"read": 3}}), "'training.coverage.expected' is not what"),
+        ("recognizer/card.json", card(architecture={"options": {}}), "'architecture' must hold the network's name"),
+        ("recognizer/card.json", card(format=3), "'format' is 3"),
         ("training-ledger.csv", "video,reason\na,b\n", "training-ledger.csv: not the ledger of a training .* restore"),
         ("training-ledger.csv", "path,error\na\n", "not the ledger"),
         ("training-ledger.csv", "", "not the ledger"),
@@ -261,3 +270,17 @@ def test_figures_are_never_broken_and_tiles_say_what_was_tested(text: str, data:
     assert "td.n{white-space:nowrap}" in text
     assert text.count(f"<div>{data.stem} test, 2x1 views</div>") == 2
     assert markup.by_run(["a"], {"x": ["1.5"], "y": ["long " * 9]}).count("class='n text'") == 1
+
+
+def test_labels_of_any_script_are_drawn_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    labels = ("步行", "手を振る", "wave")
+    first = made_test("跑 1", labels * 2, [*labels, *labels[::-1]], labels=labels)
+    second = made_test("跑 2", labels * 2, [*labels, *labels], labels=labels)
+    runs = [Run(test.name, None, {}, [], {}, test, (), ()) for test in (first, second)]
+    text = page.render(runs, [compare(first, second)], [])
+    assert text.count(">步行</text>") == 2  # recall, and its change
+    assert text.count(">跑 1</text>") == 1
+    assert text.count(NOTE) == 1
+    assert not recwarn.list
+    plain = made_test("run", ["a", "b"], ["a", "a"])
+    assert NOTE not in page.render([Run("run", None, {}, [], {}, plain, (), ())], [], [])

@@ -83,6 +83,38 @@ def test_the_longest_beginning_decides_the_rate() -> None:
     assert rate("layer40.weight", optim) == 0.1
 
 
+def recurrent_network() -> VideoModel:
+    return create_model("srtg_r3d_34", num_classes=3, frames=8, width=0.0625)
+
+
+def test_recurrences_have_a_factor_of_their_own_on_top() -> None:
+    name, plain = "layer2.0.srtg.recurrence.cell.weight_hh_l0", "layer2.0.conv1.weight"
+    assert rate(name, Optim(), recurrence=0.1) == 0.1
+    assert rate(plain, Optim(), recurrence=0.1) == 1.0
+    assert rate(name, Optim(rates={"recurrence": 0.3}), recurrence=0.1) == 0.3  # what is given replaces the network's
+    assert rate(name, Optim(rates={"recurrence": 0.3})) == 0.3
+    optim = Optim(feature_rate=0.5, rates={"layer2": 0.2, "recurrence": 0.3})
+    assert rate(name, optim) == pytest.approx(0.06)
+    assert rate(name.replace("layer2", "layer3"), optim) == pytest.approx(0.15)
+    assert rate("classifier.weight", optim, recurrence=0.1) == 1.0
+
+
+def test_recurrences_can_be_frozen_alone() -> None:
+    model = recurrent_network()
+    freeze(model, config(optim=Optim(rates={"recurrence": 0.0})))
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {name for name, _ in model.named_parameters() if ".recurrence." in name}
+    assert frozen
+
+
+def test_a_network_states_the_factor_of_its_recurrences() -> None:
+    model = recurrent_network()
+    model.recurrence_rate = 0.25
+    groups = {round(group["lr"], 6): group["params"] for group in parameter_groups(model, Optim(lr=0.4))}
+    assert set(groups) == {0.4, 0.1}
+    assert {id(p) for p in groups[0.1]} == {id(p) for name, p in model.named_parameters() if ".recurrence." in name}
+
+
 def test_groups_hold_every_learning_parameter_once_at_its_rate() -> None:
     model = network()
     given = config(optim=Optim(lr=0.2, feature_rate=0.1, rates={"stem": 0.0, "layer4": 0.5}))
@@ -99,6 +131,7 @@ def test_groups_hold_every_learning_parameter_once_at_its_rate() -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
+        (config(optim=Optim(rates={"recurrence": 0.1})), r"unknown part of the network in optim\.rates 'recurrence'"),
         (config(optim=Optim(rates={"layer5": 0.1})), r"unknown part of the network in optim\.rates 'layer5'"),
         (config(optim=Optim(feature_rate=0, rates={"classifier": 0})), "freeze everything"),
         (config(learn="class_regularisation"), r"options\.class_regularisation"),

@@ -21,7 +21,7 @@ from kinema.models import VideoModel, create_model
 from kinema.recognizer import Recognizer
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.module import Training
-from kinema.training.multigrid import Multigrid, Steps, all_steps, plan
+from kinema.training.multigrid import Multigrid, RateAt, Steps, all_steps, plan
 from kinema.training.report import read_metrics
 from kinema.training.run import train
 from kinema.training.twins import Twins
@@ -130,8 +130,11 @@ def test_the_network_sees_the_shapes_of_both_cycles(
     assert len(set(shapes)) > 2
 
 
-def test_the_learning_rate_goes_with_the_long_cycle(tiny: Path, tmp_path: Path) -> None:
-    grid = Multigrid("long", full_epochs=1)
+@pytest.mark.parametrize(("rate_at", "first", "last"), [("full", 0.8, 0.1), ("first", 0.1, 0.0125)])
+def test_the_learning_rate_goes_with_the_long_cycle(
+    rate_at: RateAt, first: float, last: float, tiny: Path, tmp_path: Path
+) -> None:
+    grid = Multigrid("long", full_epochs=1, rate_at=rate_at)
     optim = Optim(lr=0.1, schedule="step", milestones=(2,))
     given = config(tiny, tmp_path, multigrid=grid, batch=1, epochs=3, optim=optim)
     steps = all_steps(grid, epochs=3, samples=12, batch=1, frames=4, crop=32)
@@ -143,8 +146,9 @@ def test_the_learning_rate_goes_with_the_long_cycle(tiny: Path, tmp_path: Path) 
         schedule["optimizer"].step()
         schedule["lr_scheduler"]["scheduler"].step()
     usual = [0.1 * s.rate for s in plan(grid, samples=12, batch=1, frames=4, crop=32)]
-    assert rates == pytest.approx([*usual, *usual, *[0.01] * 12])  # all clips at the full shape in the last epoch
-    assert max(usual) > min(usual)
+    # In the last epoch all clips are at the full shape, and the schedule has taken its step.
+    assert rates == pytest.approx([*usual, *usual, *[last / 10] * 12])
+    assert (max(usual), min(usual)) == pytest.approx((first, last))
 
 
 def test_the_last_epochs_take_every_clip_at_the_full_shape(

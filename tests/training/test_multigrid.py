@@ -10,6 +10,7 @@ from kinema.errors import KinemaError
 from kinema.training.multigrid import (
     Cycles,
     Multigrid,
+    RateAt,
     Shape,
     Steps,
     all_steps,
@@ -129,6 +130,32 @@ def test_the_steps_of_a_training_are_those_of_its_epochs(epochs: int, data: st.D
     ]
     assert got.at(len(one_by_one)) == (epochs, 0)  # which a schedule of rates asks for at the end
     assert got.of(epochs) == last
+
+
+@pytest.mark.parametrize("cycles", ["long", "both"])
+@pytest.mark.parametrize(("rate_at", "rates"), [("full", [8, 4, 2, 1]), ("first", [1, 1 / 2, 1 / 4, 1 / 8])])
+def test_the_rate_belongs_to_the_phase_that_is_named(cycles: Cycles, rate_at: RateAt, rates: list[float]) -> None:
+    grid = Multigrid(cycles, full_epochs=1, rate_at=rate_at)
+    got = all_steps(grid, epochs=3, samples=105 * 32 + 7, batch=32, frames=16, crop=224)
+    sizes = [(4, 158), (8, 158), (8, 224), (16, 224)]
+    for step in got.usual:
+        side = step.crop if cycles == "long" else max(s.crop for s in got.usual if s.rate == step.rate)
+        assert step.rate == rates[sizes.index((step.frames, side))]
+    assert list(dict.fromkeys(step.rate for step in got.usual)) == rates
+    assert {step.rate for step in got.last} == {rates[-1]}  # the full shape goes on at its own rate
+    other = plan(Multigrid(cycles), samples=105 * 32 + 7, batch=32, frames=16, crop=224)
+    assert [(s.clips, s.frames, s.crop) for s in got.usual] == [(s.clips, s.frames, s.crop) for s in other]
+
+
+@pytest.mark.parametrize("cycles", ["none", "short"])
+def test_without_a_long_cycle_there_is_one_rate(cycles: Cycles) -> None:
+    shape = {"epochs": 3, "samples": 200, "batch": 4, "frames": 8, "crop": 64}
+    assert all_steps(Multigrid(cycles, rate_at="first"), **shape) == all_steps(Multigrid(cycles), **shape)
+
+
+def test_an_unknown_place_of_the_rate_is_one_sentence() -> None:
+    with pytest.raises(KinemaError, match=r"multigrid\.rate_at 'frist': did you mean 'first'"):
+        Multigrid("long", rate_at="frist")  # type: ignore[arg-type]
 
 
 def test_phases_and_description() -> None:

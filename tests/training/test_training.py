@@ -397,9 +397,9 @@ def test_gates_are_held_open_during_their_warm_up(tiny: Path, tmp_path: Path, mo
         return plain(self, batch, batch_idx)
 
     monkeypatch.setattr(Training, "training_step", look)
+    options = {"width": 0.0625, "gate": "hard", "fusion": "residual"}
     given = config(
-        tiny, tmp_path / "run", model="srtg_r3d_34", options={"width": 0.0625, "gate": "hard"}, gate_warmup=1, epochs=2,
-        batch=12, ema=0.9,
+        tiny, tmp_path / "run", model="srtg_r3d_34", options=options, gate_warmup=1, epochs=2, batch=12, ema=0.9,
     )  # fmt: skip
     train(given, say=str)
     assert seen == [(0, 32, True, True), (1, 32, False, False)]

@@ -140,13 +140,6 @@ def test_the_network_of_a_release_has_the_parameters_that_its_page_states(name: 
     assert (found if isinstance(stated, int) else round(found / 1e6, 2)) == stated
 
 
-def test_something_something_of_facebook_is_bgr() -> None:
-    """Their configurations reverse the channels for this data set only."""
-    assert {r.name for r in releases() if r.clip.get("colour") == "bgr"} == {
-        r.name for r in releases() if r.project in ("PyTorchVideo", "SlowFast") and r.data == "Something v2"
-    }
-
-
 def mit_names(weights: dict[str, Tensor], shifted: bool) -> dict[str, Tensor]:
     """torchvision's names as MIT's TSM has them: its first convolutions inside a module `net`."""
     found = {}

@@ -5,14 +5,19 @@ Only the module of the command that was asked for is imported, so that `kinema -
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from kinema import __version__
-from kinema.errors import KinemaError, unknown
+from kinema.errors import KinemaError, KinemaWarning, RunError, unknown
+from kinema.files import describe
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -50,11 +55,13 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 for bad input, 1 for a failed run, 130 when interrupted.
     """
+    _print_any_name()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [w for w in words if w != "--debug"]
     try:
-        return _dispatch(words)
+        with _notes():
+            return _dispatch(words)
     except KinemaError as error:
         if debug:
             raise
@@ -63,23 +70,55 @@ def main(argv: list[str] | None = None) -> int:
             time.sleep(_WAIT)
         _complain(str(error))
         return error.exit_status
-    except PermissionError as error:  # of whatever file or folder, wherever it was opened
-        if debug:
-            raise
-        _complain(f"{error.filename or 'a file'}: {error.strerror}; change its permissions, or give another")
-        return KinemaError.exit_status
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has gone; Python would complain once more while closing stdout.
         sys.stderr.close()
         return 0
+    except OSError as error:  # of whatever file or folder, wherever it was opened
+        if debug:
+            raise
+        _complain(describe(error, " ".join(["kinema", *_command(words)])))
+        return KinemaError.exit_status if isinstance(error, PermissionError) else RunError.exit_status
     except KeyboardInterrupt:
         print("kinema: interrupted", file=sys.stderr)
         return 130
 
 
+def _print_any_name() -> None:
+    """A file name that is not UTF-8, or a sign that the terminal lacks, is printed as an escape such as `\\udce9`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _command(words: list[str]) -> list[str]:
+    """The words at the beginning that name a command."""
+    return next((words[:n] for n in (2, 1) if " ".join(words[:n]) in COMMANDS), [])
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Prints a `KinemaWarning` as one line on stderr, without the place in the source that Python adds."""
+    plain = warnings.showwarning
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:  # fmt: skip
+        if issubclass(category, KinemaWarning):
+            _complain(f"note: {message}")
+        else:
+            plain(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = plain
+
+
 def _complain(sentence: str) -> None:
-    # A file name that is not UTF-8 holds half characters, which a terminal cannot be sent.
-    print(f"kinema: {sentence}".encode("utf-8", "replace").decode(), file=sys.stderr)
+    print(f"kinema: {sentence}", file=sys.stderr)
 
 
 def _dispatch(words: list[str]) -> int:

@@ -13,7 +13,7 @@ from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS
 from kinema.errors import RunError
 from kinema.evaluation.naming import printable
 
-SHOWN = 5  # failed files that a person sees; the ledger holds all
+SHOWN = 20  # failed files that a person sees; the ledger holds all
 
 
 def add_arguments(parser: ArgumentParser) -> None:

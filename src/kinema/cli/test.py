@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kinema.processes import Place
     from kinema.recognizer import Recognizer
 
-SHOWN = 5  # failed files that a person sees; the ledger holds all
+SHOWN = 20  # failed files that a person sees; the ledger holds all
 _DEFAULT_SPLITS = ("test", "testing", "val", "valid", "validation")
 
 
@@ -79,6 +79,8 @@ def _run(args: Namespace, here: Place) -> None:
         require_free(out, test, overwrite=args.overwrite)
         for remark in [*manifest.remarks, *_trained_on(recognizer, args.data, split)]:
             print(f"note: {printable(remark)}", file=sys.stderr)
+        for line in _label_remarks(recognizer, manifest, tested, args.data, split):
+            print(printable(line), file=sys.stderr)
     with progress_bar("testing videos") if here.first else nullcontext() as progress:
         result = evaluate(
             recognizer, tested, views=views, workers=args.workers, batch=args.batch,
@@ -128,12 +130,38 @@ def _default_out(recognizer: str, split: str) -> Path:
 
 def _trained_on(recognizer: Recognizer, data: str, split: str) -> list[str]:
     """A warning where the card says that the tested videos were trained on."""
-    training = recognizer.card.get("training")
-    config: dict[str, Any] = training.get("config", {}) if isinstance(training, dict) else {}
-    same = "data" in config and Path(config["data"]).resolve() == Path(data).resolve()
-    if same and split in ("all", config.get("train_split")):
+    if _is_of(recognizer, data) and split in ("all", _config(recognizer).get("train_split")):
         return [f"split {split} holds videos that this recognizer was trained on: the figures say little about others"]
     return []
+
+
+def _config(recognizer: Recognizer) -> dict[str, Any]:
+    training = recognizer.card.get("training")
+    return training.get("config", {}) if isinstance(training, dict) else {}
+
+
+def _is_of(recognizer: Recognizer, data: str) -> bool:
+    """Whether a recognizer was trained on these data."""
+    from kinema.data.manifest import data_place
+
+    config = _config(recognizer)
+    return "data" in config and data_place(config["data"]) == data_place(data)
+
+
+def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest, data: str, split: str) -> list[str]:
+    """Labels of which the recognizer has seen no video, as far as its card tells or the data that it was trained on."""
+    from kinema.data.checks import UNTRAINED, label_remarks, training_split
+
+    training = recognizer.card.get("training")
+    untrained = training.get(UNTRAINED) if isinstance(training, dict) else None
+    own = training_split(manifest)
+    if isinstance(untrained, list):
+        trained = set(recognizer.labels).difference(untrained)
+    elif own is not None and own != split and _is_of(recognizer, data):
+        trained = {sample.label for sample in manifest.split(own).samples}
+    else:
+        return []
+    return label_remarks(trained, {split: {sample.label for sample in tested.samples}})
 
 
 def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:

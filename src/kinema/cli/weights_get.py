@@ -14,6 +14,7 @@ from kinema.data.labels import read_label_file, read_labels
 from kinema.errors import KinemaError, RunError
 from kinema.recognizer import Recognizer
 from kinema.weights.fetch import check_hash, fetch
+from kinema.weights.implied import implied
 from kinema.weights.importing import import_weights, read_tensors
 from kinema.weights.releases import Release, cache_folder, find_release
 
@@ -43,7 +44,11 @@ def run(args: Namespace) -> None:
         with progress_bar(f"fetching {release.file}") as progress:
             path, sha256 = fetch(release, timeout=args.timeout, progress=progress)
     tensors = _read(path)
-    model, spec = release.build(args.classes)
+    try:
+        found = implied(release.model, release.options, tensors)
+        model, spec = release.build(args.classes, found)
+    except KinemaError as error:
+        raise RunError(f"{release.name}: its file is not what is known of it ({error}); nothing was saved") from error
     report = import_weights(model, tensors)
     report = replace(report, remarks=())  # they say how to build the network, which the release knows
     kept = report.classifier or args.classes is not None
@@ -69,6 +74,8 @@ def run(args: Namespace) -> None:
             "data": release.data,
             "published": {"top1": release.top1, "top5": release.top5, "views": release.views},
             "classifier": "imported" if report.classifier else "random",
+            "format": found.format,
+            "implied": found.to_dict(),
         }
     }
     Recognizer(model.eval(), labels, spec, card).save(args.out)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Container
 from pathlib import Path
 
-from kinema.data.sources import read_lines
+from kinema.data.tables import read_csv_file
 from kinema.errors import KinemaError
 
 
@@ -21,12 +21,13 @@ def read_absent(file: Path, there: Container[tuple[str, str | None]]) -> dict[st
         KinemaError: another table, a row without one of the two, or a video that is in the data set.
     """
     found: dict[str, list[str]] = defaultdict(list)
-    rows = [[cell.strip() for cell in row] for _, row in read_lines(file, "mend or remove it") if row]
+    table = read_csv_file(file, ("path", "split"), "correct or remove it")
+    rows = [[cell.strip() for cell in row] for _, row in table.rows]
     if not rows or sorted(rows[0]) != ["path", "split"]:
-        raise KinemaError(f"{file} has not the columns path and split alone: mend or remove it")
+        raise KinemaError(f"{file} does not have the columns path and split alone: correct or remove it")
     for row in rows[1:]:
         if len(row) != 2 or not all(row):
-            raise KinemaError(f"{file}: not a path and its split: {','.join(row)!r}: mend or remove the row")
+            raise KinemaError(f"{file}: not a path and its split: {','.join(row)!r}: correct or remove the row")
         path, split = (row[rows[0].index(column)] for column in ("path", "split"))
         if (str(file.parent / path), split) in there:
             raise KinemaError(f"{file}: {path} is absent from the split {split!r} and listed as there: remove the row")

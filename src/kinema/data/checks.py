@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import ceil
 from statistics import median
 
 import numpy as np
 import numpy.typing as npt
 
+from kinema.data.label_order import look_alike, plain
 from kinema.data.manifest import Manifest, Sample
 from kinema.data.reading.info import part_frames
 from kinema.data.report import Finding, count
@@ -23,6 +24,8 @@ STRETCHED = 3  # long side over short side
 OUTLIER_SIZE = 3  # times larger or smaller than the median short side
 OUTLIER_RATE = 2.5  # times faster or slower than the median frame rate
 SLOWEST = 5  # frames per second
+SHOWN = 5  # labels that one line names
+UNTRAINED = "labels_without_training_videos"  # under `training` in the card of a recognizer
 _SINGULAR, _PLURAL = {"are": "is", "have": "has"}, {"are": "are", "have": "have"}
 
 Infos = Mapping[str, VideoInfo]
@@ -37,7 +40,7 @@ def check_labels(manifest: Manifest) -> list[Finding]:
         found.append(Finding("error", "one-class", message))
     found += _check_splits(manifest)
     for label, other in _look_alikes(manifest.labels):
-        message = f"the labels {label!r} and {other!r} differ only in case, space or punctuation: make them one"
+        message = f"the labels {label!r} and {other!r} differ only in case, space, punctuation or zeros: make them one"
         found.append(Finding("warning", "similar-labels", message))
     handed = {a: b for a, b in _handed(manifest.labels) if a not in manifest.flip_map}
     if handed:
@@ -45,6 +48,44 @@ def check_labels(manifest: Manifest) -> list[Finding]:
         message += f"the data, {json.dumps(handed, ensure_ascii=False)}, or train with augment.flip 0"
         found.append(Finding("warning", "no-flip-map", message, tuple(f"{a} <-> {b}" for a, b in handed.items())))
     found += _check_balance(manifest)
+    return found
+
+
+def training_split(manifest: Manifest) -> str | None:
+    """The split that a data set calls its training part, or None."""
+    return next((name for name in manifest.splits if name.lower() in ("train", "training")), None)
+
+
+def label_remarks(trained: Collection[str], tested: Mapping[str, Collection[str]]) -> list[str]:
+    """What a person should know of labels before they believe the figures of a training or a test.
+
+    Args:
+        trained: labels that have training videos.
+        tested: split -> labels of its videos.
+
+    Returns:
+        At most two sentences: labels that are tested and never trained; labels that are trained and not tested.
+    """
+    untrained: dict[str, list[str]] = defaultdict(list)
+    for split, labels in tested.items():
+        for label in set(labels) - set(trained):
+            untrained[label].append(split)
+    found = []
+    if untrained:
+        named = []
+        for label, places in sorted(untrained.items())[:SHOWN]:
+            other = look_alike(label, trained)
+            named.append(f"{label!r} in {' and '.join(places)}{f', did you mean {other!r}?' if other else ''}")
+        if len(untrained) > SHOWN:
+            named.append(f"{count(len(untrained) - SHOWN, 'other')}, which kinema data doctor lists")
+        text = f"{count(len(untrained), 'label')} without a training video ({'; '.join(named)}"
+        text += "): such videos always count as wrong, so correct the label or add training videos"
+        found.append(f"warning: {text}")
+    missing = [(split, sorted(set(trained) - set(labels))) for split, labels in tested.items()]
+    missing = [(split, labels) for split, labels in missing if labels]
+    if missing:
+        named = [f"{split!r} has no video of {_names(tuple(labels))}" for split, labels in missing]
+        found.append(f"note: {'; '.join(named)}: its figures say nothing of what is missing")
     return found
 
 
@@ -127,6 +168,7 @@ def _check_splits(manifest: Manifest) -> list[Finding]:
     splits = manifest.splits
     if len(splits) < 2:
         return []
+    train = training_split(manifest)
     places: dict[str, set[str]] = defaultdict(set)
     for sample in manifest.samples:
         if sample.split is not None:
@@ -137,14 +179,14 @@ def _check_splits(manifest: Manifest) -> list[Finding]:
         if alone:
             message = f"{_labels(alone)} only in split {split!r}: move some videos to the other splits"
             found.append(Finding("error", "label-in-one-split", message, alone))
-    if "train" in splits:
+    if train is not None:
         for split in splits:
-            untrained = tuple(sorted(k for k, w in places.items() if split in w and "train" not in w and len(w) > 1))
-            if split != "train" and untrained:
-                message = f"{_labels(untrained)} in split {split!r} but not in 'train': "
+            untrained = tuple(sorted(k for k, w in places.items() if split in w and train not in w and len(w) > 1))
+            if split != train and untrained:
+                message = f"{_labels(untrained)} in split {split!r} but not in {train!r}: "
                 message += f"{'they' if untrained[1:] else 'it'} can never be right there"
                 found.append(Finding("error", "label-not-trained", message, untrained))
-            missing = tuple(sorted(k for k, w in places.items() if split not in w and "train" in w and len(w) > 1))
+            missing = tuple(sorted(k for k, w in places.items() if split not in w and train in w and len(w) > 1))
             if missing:
                 message = f"{_labels(missing)} not in split {split!r}: its figures say nothing of "
                 message += "them" if missing[1:] else "it"
@@ -153,7 +195,8 @@ def _check_splits(manifest: Manifest) -> list[Finding]:
 
 
 def _check_balance(manifest: Manifest) -> list[Finding]:
-    samples = manifest.split("train").samples if "train" in manifest.splits else manifest.samples
+    train = training_split(manifest)
+    samples = manifest.samples if train is None else manifest.split(train).samples
     counts = Counter(s.label for s in samples).most_common()
     if len(counts) < 2 or counts[0][1] < IMBALANCE * counts[-1][1]:
         return []
@@ -166,9 +209,8 @@ def _look_alikes(labels: tuple[str, ...]) -> list[tuple[str, str]]:
     first: dict[str, str] = {}
     pairs = []
     for label in labels:
-        plain = re.sub(r"[\W_]+", "", label).casefold() or label
-        if first.setdefault(plain, label) != label:
-            pairs.append((first[plain], label))
+        if first.setdefault(plain(label), label) != label:
+            pairs.append((first[plain(label)], label))
     return pairs
 
 
@@ -178,8 +220,9 @@ def _handed(labels: tuple[str, ...]) -> list[tuple[str, str]]:
     swap = {"left": "right", "right": "left"}
     pairs = []
     for label in labels:
-        other = known.get(re.sub(r"(?<![a-z])(left|right)(?![a-z])", lambda m: swap[m[0]], label.lower()))
-        if other is not None and label < other:
+        swapped = re.sub(r"(?<![a-z])(left|right)(?![a-z])", lambda m: swap[m[0]], label.lower())
+        other = known.get(swapped)
+        if other is not None and swapped != label.lower() and label < other:
             pairs.append((label, other))
     return pairs
 
@@ -211,8 +254,12 @@ def _rounding(info: VideoInfo) -> float:
 
 
 def _labels(names: tuple[str, ...]) -> str:
+    return f"{_names(names)} {'are' if names[1:] else 'is'}"
+
+
+def _names(names: tuple[str, ...]) -> str:
     shown = ", ".join(repr(name) for name in names[:3]) + (", …" if names[3:] else "")
-    return f"{len(names)} label{'s' if names[1:] else ''} ({shown}) {'are' if names[1:] else 'is'}"
+    return f"{count(len(names), 'label')} ({shown})"
 
 
 def _short(info: VideoInfo) -> int:

@@ -11,9 +11,11 @@ import numpy as np
 
 from kinema.data.checks import Infos, check_files, check_labels, parts_of_variable
 from kinema.data.duplicates import identical, is_blank, look, near_pairs, shared_scenes, stack_looks
+from kinema.data.frame_checks import check_frame_folders
 from kinema.data.index import Entry, probe_all, remembered, times_all
 from kinema.data.manifest import Manifest, Sample, survey
 from kinema.data.report import Finding, Report, SplitSummary, count
+from kinema.data.sources import UNREACHABLE
 from kinema.data.video import VideoInfo
 
 
@@ -34,7 +36,8 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     """
     found = survey(data)
     manifest = found.manifest
-    findings = [*found.findings, *check_labels(manifest)]
+    # What cannot be reached is told with the other unreadable files below.
+    findings = [*(f for f in found.findings if f.code != UNREACHABLE), *check_labels(manifest)]
     absent = {path for f in found.findings if f.code == "no-file" for path in f.paths}
     files = [path for path in dict.fromkeys(s.path for s in manifest.samples) if path not in absent]
     broken: dict[str, str] = {}
@@ -48,6 +51,9 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     if deep:
         looks = remembered("looks", infos, manifest.source, look, workers=workers)
         broken |= {path: entry["error"] for path, entry in looks.items() if "error" in entry}
+    infos = {path: info for path, info in infos.items() if path not in broken}
+    copies, lost = identical(infos, workers)
+    broken |= lost
     if broken:
         message = f"{len(broken)} of {count(len(files), 'file')} cannot be read: replace or remove"
         lines = tuple(f"{path}: {reason}" for path, reason in sorted(broken.items()))
@@ -55,9 +61,9 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     infos = {path: info for path, info in infos.items() if path not in broken}
     times = times_all(parts_of_variable(manifest, infos), manifest.source, workers=workers)
     findings += check_files(manifest, infos, frames, times)
-    copies = identical(infos, workers)
+    findings += check_frame_folders(infos)
     findings += _check_identical(manifest, copies)
-    findings += _check_looks(manifest, {path: looks[path] for path in infos if path in looks}, copies)
+    findings += _check_looks(manifest, {path: looks[path] for path in infos if path in looks}, infos, copies)
     splits = {name: manifest.split(name).samples for name in manifest.splits} or {"all": manifest.samples}
     return Report(
         source=manifest.source,
@@ -66,6 +72,8 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
         held_out=manifest.held_out,
         looked=deep,
         files=len(files),
+        labels=manifest.labels,
+        order=manifest.order,
     )
 
 
@@ -99,7 +107,9 @@ def _check_identical(manifest: Manifest, copies: list[tuple[str, ...]]) -> list[
     return found
 
 
-def _check_looks(manifest: Manifest, looks: Mapping[str, Entry], copies: list[tuple[str, ...]]) -> list[Finding]:
+def _check_looks(
+    manifest: Manifest, looks: Mapping[str, Entry], infos: Infos, copies: list[tuple[str, ...]]
+) -> list[Finding]:
     """Videos that show nothing, and near-identical ones (that are no copies) in different splits."""
     if not looks:
         return []
@@ -113,10 +123,11 @@ def _check_looks(manifest: Manifest, looks: Mapping[str, Entry], copies: list[tu
         found.append(Finding("warning", "blank", message, blank))
     where = ["/".join(sorted(splits[path])) for path in paths]
     groups = np.unique(where, return_inverse=True)[1]
+    lengths = np.array([(infos[path].frames, infos[path].duration) for path in paths])
     copied = {path: number for number, group in enumerate(copies) for path in group}
     near = [
         (a, b)
-        for a, b in ((paths[i], paths[j]) for i, j in near_pairs(pictures, groups))
+        for a, b in ((paths[i], paths[j]) for i, j in near_pairs(pictures, groups, lengths))
         if not splits[a] & splits[b] and (a not in copied or copied[a] != copied.get(b))
     ]
     if near:

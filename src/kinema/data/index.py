@@ -25,11 +25,12 @@ import numpy.typing as npt
 import kinema
 from kinema.data.video import VideoInfo, open_video, probe
 from kinema.errors import UnreadableVideo
-from kinema.files import cache_folder
+from kinema.files import cache_folder, is_folder, look_up, on_behalf_of
 
 log = logging.getLogger(__name__)
 
-_FORMAT = f"2 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
+_FORMAT = f"3 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
+_PASSING = "passing"
 Entry = dict[str, Any]
 
 
@@ -89,7 +90,8 @@ def remembered(
         kind: of knowledge; names the cache file together with `source`.
         paths: of files or folders.
         source: the data set they belong to.
-        compute: from a path to plain JSON values; called in threads.
+        compute: from a path to plain JSON values; called in threads. What it learns by an error of the system, which
+            may have passed by the next time (`failed`), is not kept.
         workers: threads; None is `default_workers()`.
 
     Returns:
@@ -105,23 +107,30 @@ def remembered(
     if fresh:
         kept |= {_key(path): {"stamp": stamps[path], "entry": entry} for path, entry in fresh.items()}
         current = {_key(path) for path in wanted}
-        _save(file, {key: line for key, line in kept.items() if key in current or Path(key).exists()})
+        lasting = {key: line for key, line in kept.items() if not line["entry"].get(_PASSING)}
+        _save(file, {key: line for key, line in lasting.items() if key in current or _may_exist(key)})
     return {path: fresh[path] if path in fresh else kept[_key(path)]["entry"] for path in wanted}
+
+
+def failed(error: UnreadableVideo) -> Entry:
+    """The entry of a file that could not be read: {"error": reason}, with a mark where the system was the cause."""
+    return {"error": error.reason} | ({_PASSING: True} if isinstance(error.__cause__, OSError) else {})
 
 
 def _probe_entry(path: str) -> Entry:
     try:
-        return {"info": asdict(probe(path))}
+        with on_behalf_of(path):
+            return {"info": asdict(probe(path))}
     except UnreadableVideo as error:
-        return {"error": error.reason}
+        return failed(error)
 
 
 def _times_entry(path: str) -> Entry:
     try:
-        with open_video(path) as reader:
+        with on_behalf_of(path), open_video(path) as reader:
             return {"gaps": _pack(reader.times)}
     except UnreadableVideo as error:
-        return {"error": error.reason}
+        return failed(error)
 
 
 def _pack(times: npt.NDArray[np.float64]) -> str:
@@ -139,13 +148,23 @@ def _key(path: str) -> str:
 
 
 def _stamp(path: str) -> list[int] | None:
-    """Size and time of change, of a frame folder with the number of its files; None where there is nothing."""
+    """Size and time of change, of a frame folder with the number of its files; None where it cannot be reached."""
     try:
-        status = Path(path).stat()
-        size = sum(1 for _ in Path(path).iterdir()) if Path(path).is_dir() else status.st_size
-    except OSError:
+        status = look_up(path)
+        if status is None:
+            return None
+        size = sum(1 for _ in Path(path).iterdir()) if is_folder(path) else status.st_size
+    except (OSError, ValueError):
         return None
     return [size, status.st_mtime_ns]
+
+
+def _may_exist(path: str) -> bool:
+    """False only where it is known that nothing is there: a disk that is away for the moment keeps its entries."""
+    try:
+        return look_up(path) is not None
+    except (OSError, ValueError):
+        return True
 
 
 def _cache_file(kind: str, source: str | Path) -> Path:

@@ -6,19 +6,23 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from kinema.data.absent import read_absent
 from kinema.data.catalogues import list_catalogue
 from kinema.data.catalogues import parse as parse_catalogue
+from kinema.data.label_order import Order, numbers_as_text, ordered, outputs
 from kinema.data.labels import read_label_file
+from kinema.data.paths import nearest_name
 from kinema.data.report import Finding, count
 from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS, Notes, Sample, check_paths, clean_label, read_table, walk
+from kinema.data.tables import read_text
 from kinema.errors import KinemaError, unknown
+from kinema.files import local_path, reach
 
 HELD_OUT = 0.2
 ABSENT = "absent, left out"  # the reason in a ledger; such a video is no failure
@@ -32,14 +36,15 @@ class Manifest:
     Attributes:
         source: the folder, CSV or catalogue it was read from.
         samples: in the order of the CSV or of the annotation files, or sorted by path.
-        labels: every label of the whole data set, a split keeps all of them; in the order of `labels.txt`, of a
-            catalogue in the order of public checkpoints, else sorted.
+        labels: every label of the whole data set, a split keeps all of them; in the order that `order` names.
         flip_map: the label that each left- or right-handed label gets when a clip is mirrored; holds both directions.
         held_out: the split `test` was chosen by Kinema, because the data names none.
         remarks: sentences that a person should read before they trust the reading (files ignored, split chosen).
         absent: split -> videos that the annotation of a catalogue names for it and that are not there, one entry a
             sample that they would be, as the annotation spells them; of a packed one, what `absent.csv` names. They
             are not among the samples.
+        order: what ordered the labels: `file` (labels.txt), `catalogue` (the order of public checkpoints), or where
+            neither states an order, the labels themselves as `number` or as `text`.
     """
 
     source: str
@@ -49,6 +54,7 @@ class Manifest:
     held_out: bool = False
     remarks: tuple[str, ...] = ()
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    order: Order = "text"
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -106,11 +112,12 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
 
     - A catalogue with its folder, such as `something_v2:/data/ssv2` or `ucf101/2:/data/ucf` (`kinema.data.catalogues`).
 
-    `labels.txt` beside a CSV or in a folder, a label a line, gives the order of the labels, and may name such as have
-    no video; without it they are sorted. `flip_map.json` there ({"step left": "step right"}) says which labels a
-    mirrored clip swaps. `absent.csv` there, with the columns path and split, names videos that belong to the data set
-    and are not in it: tests and trainings count them as absent. Where no split is named, a fifth of the videos of every
-    class, chosen by a hash of their relative paths, becomes `test`.
+    `labels.txt` beside a CSV or in a folder, one label per line, gives the order of the labels, and may name labels
+    that have no video; without it they are sorted, by number where they are numbers (see `label_order.ordered`).
+    `flip_map.json` there ({"step left": "step right"}) says which labels a mirrored clip swaps. `absent.csv` there,
+    with the columns path and split, names videos that belong to the data set and are not in it: tests and trainings
+    count them as absent. Where no split is named, a fifth of the videos of every class, chosen by a hash of their
+    relative paths, becomes `test`.
 
     Args:
         data: the folder, CSV or catalogue.
@@ -124,6 +131,8 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
     if errors:
         kinds = count(len(errors) - 1, "more kind")
         more = f" (and {kinds} of error: run kinema data doctor {data})" if errors[1:] else ""
+        if not more and len(errors[0].paths) > 1:
+            more = f" (kinema data doctor {shlex.quote(str(data))} --json lists all)"
         raise KinemaError(errors[0].message + more)
     return found.manifest
 
@@ -143,11 +152,12 @@ def survey(data: str | Path, *, check: bool = True) -> Survey:
         found = list_catalogue(catalogue, check=check)
         notes = Notes(catalogue.root, list(found.findings))
         flips = _flip_map(catalogue.root, found.labels, notes) or found.flip_map
-        return _survey(str(data), found.samples, found.labels, flips, notes, absent=found.absent)
-    source = Path(data)
-    if not source.exists():
+        return _survey(str(data), found.samples, found.labels, "catalogue", flips, notes, absent=found.absent)
+    source = Path(local_path(os.fspath(data)))
+    if reach(source) is None:
         raise KinemaError(f"no folder or CSV at {str(source)!r}{nearest_name(source)}: correct the path")
     table = source / "manifest.csv" if source.is_dir() else source
+    reach(table)
     notes = Notes(table if table.is_file() else source)
     if table.is_file():
         samples = read_table(table, notes)
@@ -164,15 +174,16 @@ def survey(data: str | Path, *, check: bool = True) -> Survey:
         paths = tuple(s.path for s in samples if s.split is None)
         message = f"{notes.source}: {count(len(paths), 'row')} without a split while others have one: fill in all"
         notes.findings.append(Finding("error", "no-split", message, paths))
-    labels = _labels(root / LABELS, samples, notes)
+    labels, order = _labels(root / LABELS, samples, notes)
     flips, absent = _flip_map(root, labels, notes), _absent(root / ABSENTEES, samples, notes)
-    return _survey(str(source), samples, labels, flips, notes, held_out=held_out, absent=absent)
+    return _survey(str(source), samples, labels, order, flips, notes, held_out=held_out, absent=absent)
 
 
 def _survey(
     source: str,
     samples: Sequence[Sample],
     labels: tuple[str, ...],
+    order: Order,
     flip_map: dict[str, str],
     notes: Notes,
     *,
@@ -183,15 +194,19 @@ def _survey(
     remarks = [f.message for f in findings if f.severity == "warning"]
     if held_out:
         remarks.append(f"{source} names no split: a fifth of the videos of every class is held out as test")
-    manifest = Manifest(source, tuple(samples), labels, flip_map, held_out, tuple(remarks), absent or {})
+    manifest = Manifest(source, tuple(samples), labels, flip_map, held_out, tuple(remarks), absent or {}, order)
     return Survey(manifest, findings)
 
 
-def _labels(file: Path, samples: Iterable[Sample], notes: Notes) -> tuple[str, ...]:
+def _labels(file: Path, samples: Iterable[Sample], notes: Notes) -> tuple[tuple[str, ...], Order]:
     """Those of `labels.txt`, in its order; without such a file those of the samples, sorted."""
-    found = tuple(sorted({s.label for s in samples}))
+    found, order = ordered(s.label for s in samples)
     if not file.is_file():
-        return found
+        if order == "number" and found[1:]:
+            message = f"{notes.source}: the labels are ordered by their numbers, which is a guess ({outputs(found)}): "
+            message += "for weights from elsewhere, write labels.txt, one label per line in the order of their outputs"
+            notes.findings.append(Finding("warning", "label-order", message))
+        return found, order
     try:
         labels = read_label_file(file)
         for name in found:
@@ -199,8 +214,13 @@ def _labels(file: Path, samples: Iterable[Sample], notes: Notes) -> tuple[str, .
                 raise KinemaError(f"{file}: {unknown('label of the data', name, labels)}")
     except KinemaError as error:
         notes.findings.append(Finding("error", "labels", str(error)))
-        return found
-    return labels
+        return found, order
+    odd = numbers_as_text(labels)
+    if odd is not None:
+        message = f"{file} orders numbers as text ({odd!r} is output {labels.index(odd)}): if that is not meant, "
+        message += "order the lines by number"
+        notes.findings.append(Finding("warning", "label-order", message))
+    return labels, "file"
 
 
 def _flip_map(root: Path, labels: tuple[str, ...], notes: Notes) -> dict[str, str]:
@@ -249,6 +269,18 @@ def data_name(data: str | Path) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "data"
 
 
+def data_place(data: str | Path) -> str:
+    """One spelling for all the ways to give the same source: relative, by a link, a folder or the CSV in it."""
+    try:
+        catalogue = parse_catalogue(data)
+        if catalogue is not None:
+            return f"{catalogue.name}/{catalogue.part}:{catalogue.root.resolve()}"
+        path = Path(local_path(os.fspath(data)))
+        return str((path.parent if path.name == "manifest.csv" else path).resolve())
+    except (OSError, ValueError, RuntimeError):  # nothing that can be read; RuntimeError: links in a circle
+        return os.fspath(data)
+
+
 def require_trainable(manifest: Manifest) -> None:
     """Refuses a manifest from which no classifier can be trained.
 
@@ -292,8 +324,8 @@ def read_flip_map(file: Path, labels: Iterable[str]) -> dict[str, str]:
     if not file.is_file():
         return {}
     try:
-        pairs = json.loads(file.read_text("utf-8-sig"))
-    except ValueError as error:
+        pairs = json.loads(read_text(file))
+    except json.JSONDecodeError as error:
         raise KinemaError(f"{file} is not JSON ({error}): write it as {{label: mirrored label}}") from error
     if not isinstance(pairs, dict) or not all(isinstance(name, str) for name in pairs.values()):
         raise KinemaError(f"{file} is not one object of labels: write it as {{label: mirrored label}}")
@@ -310,14 +342,6 @@ def read_flip_map(file: Path, labels: Iterable[str]) -> dict[str, str]:
                     f"{file} swaps {name!r} with {symmetric[name]!r} and with {other!r}: keep one of them"
                 )
     return symmetric
-
-
-def nearest_name(path: Path) -> str:
-    """`, did you mean …` for a path that does not exist, or nothing."""
-    folder = path.parent
-    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    near = get_close_matches(path.name, names, n=1)
-    return f", did you mean {str(folder / near[0])!r}" if near else ""
 
 
 def _hash(path: str, root: Path) -> str:

@@ -6,20 +6,21 @@ import csv
 import io
 import json
 import multiprocessing
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from kinema.cores import cores
 from kinema.data.manifest import Manifest, data_root, read_manifest
 from kinema.data.reencode import Reencoded, reencode
 from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS
 from kinema.errors import KinemaError, RunError, UnreadableVideo
-from kinema.files import FULL, clear_parts, held, replace_file
+from kinema.files import FULL, clear_parts, held, is_folder, look_up, on_behalf_of, reason, replace_file
 
 PARAMETERS, RECORDS, LEDGER = "pack.json", "packed.jsonl", "ledger.csv"
 SHARD = 1000  # videos in one folder
@@ -114,7 +115,7 @@ def pack(
             if error.errno not in FULL:
                 raise
             raise RunError(
-                f"{out}: cannot be written ({error.strerror}); free space, and the same command goes on"
+                f"{out}: cannot be written ({reason(error)}); free space, and the same command goes on"
             ) from error
 
 
@@ -146,14 +147,16 @@ def _pack(
                 paths[name] = job.target
             else:
                 failures[job.source] = result
-                paths[name] = _copy(job)
+                paths[name], why = _copy(job)
+                failures[job.source] += why
             if progress is not None:
                 progress(kept + done, len(sources))
     ordered = tuple((path, failures[path]) for path in sources.values() if path in failures)
     _finish(out, manifest, {sources[name]: path for name, path in paths.items()}, ordered, names)
     return Packed(
         out, len(sources), len(todo) - len(failures), kept, ordered,
-        sum(record["stamp"][0] for record in records.values()), sum(record["size"] for record in records.values()),
+        sum((record["stamp"] or [0])[0] for record in records.values()),
+        sum(record["size"] for record in records.values()),
         manifest.remarks,
     )  # fmt: skip
 
@@ -204,7 +207,7 @@ def _records(out: Path, sources: dict[str, str]) -> dict[str, dict[str, Any]]:
         name: record
         for name, record in found.items()
         if name in sources
-        and record["stamp"] == _stamp(sources[name])
+        and _stamp(sources[name]) in (record["stamp"], None)  # what cannot be reached now need not have changed
         and _place(out, record["number"], ".mp4").is_file()
     }
     for name in set(found) - set(good):
@@ -221,9 +224,14 @@ def _numbers(sources: dict[str, str], records: dict[str, dict[str, Any]]) -> dic
     return {name: records[name]["number"] if name in records else next(free) for name in sources}
 
 
-def _stamp(path: str) -> list[int]:
-    """Bytes and time of change; of a folder of frames, of all of them."""
-    found = [p.stat() for p in (sorted(Path(path).iterdir()) if Path(path).is_dir() else [Path(path)]) if p.is_file()]
+def _stamp(path: str) -> list[int] | None:
+    """Bytes and time of change; of a folder of frames, of all of them; None where it cannot be reached."""
+    try:
+        with on_behalf_of(path):
+            files = sorted(Path(path).iterdir()) if is_folder(path) else [Path(path)]
+            found = [p.stat() for p in files if p.is_file()]
+    except UnreadableVideo:
+        return None
     return [sum(s.st_size for s in found), max((s.st_mtime_ns for s in found), default=0)]
 
 
@@ -263,18 +271,65 @@ def _attempt(job: Job) -> Reencoded | str:
         return error.reason
 
 
-def _copy(job: Job) -> Path:
-    """The file or folder of frames as it is, under its number; gives its place, where nothing is if there is none."""
-    source = Path(job.source)
+def _copy(job: Job) -> tuple[Path, str]:
+    """The file or folder of frames as it is, under its number.
+
+    Returns:
+        its place, where nothing is if the source is not there or cannot be read whole; and what to add to the reason
+        for which it was not packed.
+    """
     job.target.unlink(missing_ok=True)  # of another source that had the number before
-    if source.is_dir():
-        target = job.target.with_suffix("")
-        shutil.copytree(source, target, dirs_exist_ok=True)
-        return target
-    target = job.target.with_suffix(source.suffix.lower() or ".mp4")
-    if source.is_file():
-        replace_file(target, lambda part: shutil.copyfile(source, part))
-    return target
+    folder = is_folder(job.source)
+    target = job.target.with_suffix("" if folder else _suffix(job.source))
+    _remove(target)
+    try:
+        with on_behalf_of(job.source):
+            there = look_up(job.source) is not None
+            found = sorted(Path(job.source).iterdir()) if folder else [Path(job.source)] if there else []
+            parts = [part for part in found if part.is_file()]
+        for part in parts:
+            _copy_file(job.source, part, target / part.name if folder else target)
+    except UnreadableVideo as error:
+        # A folder less some of its frames would be another video, and would look sound.
+        _remove(target)
+        return target, f"; it could not be copied ({error.reason})"
+    return target, ""
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+
+
+def _suffix(source: str) -> str:
+    """Of a file's name, where it is one that the name of the copy can end in."""
+    suffix = Path(source).suffix.lower()
+    return suffix if re.fullmatch(r"\.\w{1,15}", suffix) else ".mp4"
+
+
+def _copy_file(video: str, source: Path, target: Path) -> None:
+    """Copies one file of a video.
+
+    Raises:
+        UnreadableVideo: the source cannot be read.
+        RunError: the target cannot be written.
+    """
+
+    def write(part: Path) -> None:
+        with on_behalf_of(video):
+            file = source.open("rb")
+        with file, part.open("wb") as out:
+            while block := _read(video, file):
+                out.write(block)
+
+    replace_file(target, write)
+
+
+def _read(video: str, file: BinaryIO) -> bytes:
+    with on_behalf_of(video):
+        return file.read(1 << 20)
 
 
 def _finish(

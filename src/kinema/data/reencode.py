@@ -16,7 +16,7 @@ from av.video.reformatter import VideoReformatter
 from kinema.data.reading.pyav import ONE_THREAD
 from kinema.data.video import FrameFolder, VideoReader, open_video
 from kinema.errors import UnreadableVideo
-from kinema.files import replace_file
+from kinema.files import on_behalf_of, replace_file
 
 # Without B frames, arithmetic coding and deblocking a clip decodes in less than half the time; the constant quality
 # makes up for what they would have given, at the price of a larger file.
@@ -58,8 +58,11 @@ def reencode(source: str | Path, target: Path, *, short_side: int = 256, gop: in
         UnreadableVideo: a frame of the source cannot be had, it is a pixel wide, or the file came back different.
         RunError: the file cannot be written.
     """
-    with open_video(source) as reader:
-        width, height = packed_size(reader.info.width, reader.info.height, short_side)
+    with on_behalf_of(source):
+        reader = open_video(source)
+    with reader:
+        with on_behalf_of(source):
+            width, height = packed_size(reader.info.width, reader.info.height, short_side)
         if not width or not height:
             raise UnreadableVideo(source, f"{reader.info.width}x{reader.info.height} pixels are too few for a video")
         stamps = _stamps(reader.times)
@@ -125,7 +128,9 @@ def _pictures(reader: VideoReader | FrameFolder) -> Iterator[npt.NDArray[np.uint
     """All frames as shown, uint8 H W 3."""
     step = max(1, _CHUNK // (reader.info.width * reader.info.height * 3))
     for begin in range(0, len(reader), step):
-        yield from reader.read(np.arange(begin, min(begin + step, len(reader)))).numpy()
+        with on_behalf_of(reader.path):
+            pictures = reader.read(np.arange(begin, min(begin + step, len(reader)))).numpy()
+        yield from pictures
 
 
 def _check(source: str | Path, part: Path, stamps: npt.NDArray[np.int64], size: tuple[int, int]) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from kinema.data.label_order import outputs
+
 if TYPE_CHECKING:
     from rich.console import Group
 
-SHOWN = 5  # paths a person sees of one finding; `to_dict` holds all
+SHOWN = 20  # paths that a person sees per finding; `to_dict` holds all
 
 
 def count(number: int, noun: str) -> str:
@@ -66,6 +69,8 @@ class Report:
         held_out: the test split was chosen by Kinema, not by the data.
         files: that the manifest names and that exist.
         looked: whether frames were decoded and near-identical files looked for.
+        labels: in the order of the outputs that a network will get.
+        order: what ordered them (see `Manifest.order`).
     """
 
     source: str
@@ -74,6 +79,8 @@ class Report:
     held_out: bool
     files: int
     looked: bool
+    labels: tuple[str, ...] = ()
+    order: str = "text"
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -109,6 +116,8 @@ class Report:
                 *(_span(s.fps), _span(s.frames), _span(s.short_side)),
             )
         parts: list[Any] = [Text(f"{self.source}: {count(self.files, 'file')}"), table]
+        orders = {"file": "as in labels.txt", "catalogue": "in the usual order of the data set", "number": "by number"}
+        parts.append(Text(f"Outputs {orders.get(self.order, 'by name')}: {_printable(outputs(self.labels))}."))
         if self.held_out:
             parts.append(Text("The data names no split: Kinema holds out a fifth of every class as `test`."))
         if not self.looked:
@@ -118,7 +127,8 @@ class Report:
             parts.append(Text(f"{finding.severity} [{finding.code}] {_printable(finding.message)}", style=style))
             parts += [Text(f"    {_printable(path)}") for path in finding.paths[:SHOWN]]
             if len(finding.paths) > SHOWN:
-                parts.append(Text(f"    … and {len(finding.paths) - SHOWN} more"))
+                command = f"kinema data doctor {shlex.quote(self.source)} --json"
+                parts.append(Text(f"    … and {len(finding.paths) - SHOWN} more: {command} names all"))
         verdict = "look at the warnings" if self.warnings else "nothing to mend"
         if self.errors:
             verdict = "mend the errors before training"

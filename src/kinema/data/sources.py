@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import math
+import re
 import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kinema.data.clutter import is_clutter
+from kinema.data.paths import doubt, locate, nearest_name
 from kinema.data.report import Finding, count
-from kinema.data.video import is_video
+from kinema.data.tables import read_csv_file
+from kinema.data.video import SUFFIXES, is_video
 from kinema.errors import KinemaError, unknown
+from kinema.files import is_folder, local_path, look_up, reason
 
+UNREACHABLE = "unreachable"  # code of a finding: paths of which the system does not tell whether they exist
 FLIP_MAP, LABELS, ABSENTEES = "flip_map.json", "labels.txt", "absent.csv"  # what may lie beside the videos
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
+_LINE_BREAK = re.compile("\\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\\s*")  # whatever `splitlines` breaks at
 
 
 @dataclass(frozen=True)
@@ -65,33 +71,17 @@ class _BadRowError(Exception):
         super().__init__(message)
 
 
-def read_lines(table: Path, mend: str) -> list[tuple[int, list[str]]]:
-    """The rows of a CSV, the first and empty ones among them, each with the number of its last line.
-
-    Raises:
-        KinemaError: not UTF-8, or not a CSV, with what to do then.
-    """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.reader(handle)
-            return [(reader.line_num, row) for row in reader]
-    except UnicodeDecodeError as error:
-        raise KinemaError(f"{table} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
-    except csv.Error as error:
-        raise KinemaError(f"{table} is not a CSV ({error}): {mend}") from error
-
-
 def read_table(table: Path, notes: Notes) -> list[Sample]:
-    """The good rows of a CSV; the bad ones become notes.
+    """The good rows of a CSV (see `read_csv_file` for its forms); the bad ones become notes.
 
     Raises:
-        KinemaError: not a CSV in UTF-8 with the columns path and label and at least one row.
+        KinemaError: not a CSV with the columns path and label and at least one row.
     """
     if table.suffix.lower() != ".csv":
         raise KinemaError(f"{table} is neither a folder nor a .csv file: give a folder of class folders or a CSV")
-    head, *others = read_lines(table, "write it anew with the columns path,label") or [(1, [])]
+    found = read_csv_file(table, ("path", "label"), "write it anew with the columns path,label")
+    head, *rows = found.rows or [(1, [])]
     header = [name.strip() for name in head[1]]
-    rows = [(line, row) for line, row in others if row]
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
         raise KinemaError(f"{table} has two columns {twice!r}: rename or remove one of them")
@@ -103,9 +93,9 @@ def read_table(table: Path, notes: Notes) -> list[Sample]:
     seen: dict[tuple[str, float | None, float | None], tuple[int, Sample]] = {}
     for line, row in rows:
         try:
-            sample = _read_row(row, header, table.parent)
+            sample = _read_row(row, header, table.parent, found.delimiter)
         except _BadRowError as bad:
-            notes.row(bad.code, line, str(bad), ",".join(row))
+            notes.row(bad.code, line, str(bad), " ".join(found.delimiter.join(row).split()))
             continue
         first, other = seen.setdefault((sample.path, sample.start, sample.end), (line, sample))
         if first == line:
@@ -129,20 +119,30 @@ def read_table(table: Path, notes: Notes) -> list[Sample]:
     return samples
 
 
-def _read_row(row: list[str], header: list[str], root: Path) -> Sample:
+def _read_row(row: list[str], header: list[str], root: Path, delimiter: str) -> Sample:
     if len(row) != len(header):
         fields = f"{count(len(row), 'field')} under {count(len(header), 'column')}"
-        raise _BadRowError("row-width", f"{fields}: quote a path that holds a comma")
+        fix = f"quote a path that holds {delimiter!r}" if len(row) > len(header) else "add what is missing"
+        raise _BadRowError("row-width", f"{fields}: {fix}")
     cells = dict(zip(header, row, strict=True))
     path, label = cells["path"], clean_label(cells["label"])
     if not path.strip():
         raise _BadRowError("empty-path", "the path is empty: fill it in or remove the row")
+    try:
+        path = local_path(path)
+    except KinemaError as error:
+        raise _BadRowError("address", str(error)) from error
     if not label:
         raise _BadRowError("empty-label", "the label is empty: fill it in or remove the row")
-    start, end = (_seconds(column, cells.get(column, "").strip()) for column in ("start", "end"))
+    if delimiter in label and _LINE_BREAK.search(cells["label"].strip()):
+        message = f"the label {label[:40]!r} goes over several lines and holds {delimiter!r}: is a quote too many?"
+        raise _BadRowError("quote", message)
+    # Where semicolons part the cells, programs write 0,5 for a half.
+    point = "." if delimiter == "," else ","
+    start, end = (_seconds(column, cells.get(column, "").strip().replace(point, ".")) for column in ("start", "end"))
     if end is not None and (start or 0.0) >= end:
         raise _BadRowError("bad-time", f"start {start or 0:g} is not before end {end:g}: correct them")
-    return Sample(str(root / path), label, cells.get("split", "").strip() or None, start, end)
+    return Sample(str(locate(root, path)), label, cells.get("split", "").strip() or None, start, end)
 
 
 def _seconds(column: str, text: str) -> float | None:
@@ -156,12 +156,29 @@ def _seconds(column: str, text: str) -> float | None:
 
 
 def check_paths(samples: list[Sample], table: Path, notes: Notes) -> None:
-    """Notes the paths of a CSV that do not exist."""
-    missing = tuple(dict.fromkeys(s.path for s in samples if not Path(s.path).exists()))
+    """Notes the paths of a CSV that do not exist; those that cannot be reached stay videos, which cannot be read."""
+    absent: list[str] = []
+    hidden: dict[str, str] = {}
+    for path in dict.fromkeys(s.path for s in samples):
+        try:
+            if look_up(path) is None:
+                absent.append(path)
+        except (OSError, ValueError) as error:
+            hidden[path] = reason(error)
+    if hidden:
+        path, why = next(iter(hidden.items()))
+        message = f"{table}: {count(len(hidden), 'path')} cannot be reached and will count as unreadable (the first is "
+        message += f"{path}: {why})"
+        lines = tuple(f"{path}: {why}" for path, why in hidden.items())
+        notes.findings.append(Finding("warning", UNREACHABLE, message, lines))
+    missing = tuple(absent)
     if missing:
         named = ", ".join(repr(path) for path in missing[:3])
+        first = Path(missing[0])
+        odd = doubt(str(first.relative_to(table.parent) if first.is_relative_to(table.parent) else first))
+        odd = f"; the first path is {odd}" if odd else nearest_name(first)
         message = f"{table}: {len(missing)} of {len({s.path for s in samples})} paths do not exist ({named}"
-        message += f"{', …' if missing[3:] else ''}): correct them, they are relative to {table.parent}"
+        message += f"{', …' if missing[3:] else ''}){odd}: correct them, they are relative to {table.parent}"
         notes.findings.append(Finding("error", "no-file", message, missing))
 
 
@@ -171,13 +188,13 @@ def walk(root: Path, notes: Notes) -> list[Sample]:
     Raises:
         KinemaError: no video in any of them.
     """
-    folders, loose = _children(root)
-    splits = [f for f in folders if f.name.lower() in SPLITS and any(not is_video(c) for c in _children(f)[0])]
+    folders, loose = _children(root, notes)
+    splits = [f for f in folders if f.name.lower() in SPLITS and any(not _may_be_video(c) for c in _children(f)[0])]
     ignored = list(loose)
     samples: list[Sample] = []
     if splits:
         for split in folders:
-            classes, files = _children(split)
+            classes, files = _children(split, notes)
             ignored += files
             for folder in classes:
                 samples += _class_folder(folder, split.name, notes, ignored)
@@ -190,20 +207,46 @@ def walk(root: Path, notes: Notes) -> list[Sample]:
     return samples
 
 
-def _children(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Sub-folders and files, sorted; hidden ones (`.DS_Store`, `._a.mp4`) and a disk's own `lost+found` are no data."""
-    visible = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name != "lost+found")
-    return [p for p in visible if p.is_dir()], [p for p in visible if not p.is_dir()]
+def _children(folder: Path, notes: Notes | None = None) -> tuple[list[Path], list[Path]]:
+    """Sub-folders and files, sorted, less what systems leave there (see `is_clutter`).
+
+    A folder that cannot be listed is an error for `notes`: nobody can tell how many videos it holds.
+    """
+    try:
+        visible = sorted(p for p in folder.iterdir() if not is_clutter(p.name))
+    except OSError as error:
+        if notes is not None:
+            notes.findings.append(Finding("error", "unlistable", f"{folder}: {reason(error)}", (str(folder),)))
+        visible = []
+    folders = dict.fromkeys(p for p in visible if is_folder(p))
+    return list(folders), [p for p in visible if p not in folders]
+
+
+def _may_be_video(path: Path) -> bool:
+    """Whether a path looks like a video; True where it cannot be looked at: it is then a video that cannot be read."""
+    try:
+        if is_folder(path):
+            next(path.iterdir(), None)
+        elif path.suffix.lower() not in SUFFIXES:
+            look_up(path)
+        else:
+            return True
+        return is_video(path)
+    except OSError:
+        return True
 
 
 def _class_folder(folder: Path, split: str | None, notes: Notes, ignored: list[Path]) -> list[Sample]:
     samples = []
     nested = []
-    folders, files = _children(folder)
+    before = len(notes.findings)
+    folders, files = _children(folder, notes)
+    if len(notes.findings) > before:  # what is in it is not known
+        return []
     for child in sorted([*folders, *files]):
-        if is_video(child):
+        if _may_be_video(child):
             samples.append(Sample(str(child), clean_label(folder.name), split))
-        elif child in folders and any(is_video(p) for p in child.iterdir()):
+        elif child in folders and any(is_video(p) for part in _children(child) for p in part):
             nested.append(str(child))
         else:
             ignored.append(child)
@@ -245,5 +288,8 @@ def _note_ignored(root: Path, ignored: list[Path], notes: Notes) -> None:
 
 
 def clean_label(text: str) -> str:
-    """A label without space around it and in one Unicode form, so that equal-looking labels are equal."""
-    return unicodedata.normalize("NFC", text.strip())
+    """A label in one line, without space around it and in one Unicode form, so that equal-looking labels are equal.
+
+    A line break, which a cell of a spreadsheet may hold and `labels.txt` could not, becomes a space.
+    """
+    return unicodedata.normalize("NFC", _LINE_BREAK.sub(" ", text.strip()))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from kinema.data.reading.frame_folder import FrameFolder, frame_names
+from kinema.data.clutter import is_clutter
+from kinema.data.paths import doubt
+from kinema.data.reading.frame_folder import FrameFolder
+from kinema.data.reading.frame_sequence import pictures
 from kinema.data.reading.info import VideoInfo, ticks
+from kinema.data.reading.limits import reading
 from kinema.data.reading.video_file import VideoReader
+from kinema.data.reading.webp import AnimatedPicture, is_animated_webp
+from kinema.errors import UnreadableVideo
 
 __all__ = ["SUFFIXES", "FrameFolder", "VideoInfo", "VideoReader", "is_video", "open_video", "probe", "ticks"]
 
@@ -14,17 +21,44 @@ __all__ = ["SUFFIXES", "FrameFolder", "VideoInfo", "VideoReader", "is_video", "o
 SUFFIXES = frozenset((
     ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf",
     ".flv", ".f4v", ".3gp", ".ogv", ".vob", ".divx", ".h264", ".264", ".hevc", ".h265", ".mjpeg", ".mjpg", ".ivf",
-    ".y4m", ".gif",
+    ".y4m", ".gif", ".apng", ".webp", ".avif",
 ))
 # fmt: on
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a path looks like a video: a file by its suffix, a folder by holding JPEG or PNG files itself."""
+    """Whether a path looks like a video: a file by its suffix, a folder by holding JPEG or PNG files itself.
+
+    A folder of videos or of folders does not become a video by a picture that lies beside them, such as `cover.jpg`.
+    Nothing is opened, and no error is raised: a folder that cannot be listed is none (whoever lists it learns why), and
+    a file that cannot be read is one if its name says so (`open_video` then says why it cannot be read).
+    """
     path = Path(path)
-    if path.is_dir():
-        return bool(frame_names(path))
-    return path.suffix.lower() in SUFFIXES
+    if not _is_folder(path):
+        return path.suffix.lower() in SUFFIXES
+    try:
+        names = pictures(path)
+        if sum(any(map(str.isdecimal, name)) for name in names) > 1:
+            return True
+        return bool(names) and not _holds_videos(path)
+    except OSError:
+        return False
+
+
+def _holds_videos(folder: Path) -> bool:
+    """Whether video files or folders lie in a folder."""
+    with os.scandir(folder) as entries:
+        return any(
+            not is_clutter(entry.name) and (entry.is_dir() or Path(entry.name).suffix.lower() in SUFFIXES)
+            for entry in entries
+        )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def open_video(path: str | Path) -> VideoReader | FrameFolder:
@@ -34,7 +68,25 @@ def open_video(path: str | Path) -> VideoReader | FrameFolder:
         UnreadableVideo: no frame can be had.
     """
     path = Path(path)
-    return FrameFolder(path) if path.is_dir() else VideoReader(path)
+    _require_spelled(path)
+    with reading(path):
+        if path.is_dir():
+            return FrameFolder(path)
+        if path.is_file() and is_animated_webp(path):
+            return AnimatedPicture(path)
+    return VideoReader(path)
+
+
+def _require_spelled(path: Path) -> None:
+    """Says of a path that does not exist what is odd about it; whatever else is wrong, its reader says."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        odd = doubt(str(path))
+        if odd:
+            raise UnreadableVideo(path, f"there is no such file, and its path is {odd}: correct it") from None
+    except (OSError, ValueError):
+        return
 
 
 def probe(path: str | Path) -> VideoInfo:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from kinema.data.manifest import ABSENT, data_root
+from kinema.data.manifest import ABSENT, data_place, data_root
 from kinema.data.report import count
 from kinema.errors import KinemaError
 from kinema.evaluation.metrics import true_ranks
@@ -86,11 +86,10 @@ class Test:
 
     def to_dict(self) -> dict[str, str]:
         """Plain values, local paths in full: a relative path means another place from another folder."""
-        places = {
-            key: value if value.startswith("hf-hub:") else str(Path(value).resolve())
-            for key, value in (("recognizer", self.recognizer), ("data", self.data))
-        }
-        return {**places, "split": self.split, "views": self.views}
+        recognizer = self.recognizer
+        if not recognizer.startswith("hf-hub:"):
+            recognizer = str(Path(recognizer).resolve())
+        return {"recognizer": recognizer, "data": data_place(self.data), "split": self.split, "views": self.views}
 
 
 def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str, Any]:
@@ -133,6 +132,8 @@ def require_free(out: Path, test: Test, *, overwrite: bool = False) -> None:
     if old is None:
         raise KinemaError(f"{out}: {held[0]} there is not of a finished test; give another --out, or --overwrite")
     there = old if isinstance(old, dict) else {}
+    if isinstance(there.get("data"), str):
+        there = {**there, "data": data_place(there["data"])}  # an earlier version wrote it otherwise
     changed = [
         f"{_OTHER[key]} ({there.get(key)} there)" for key, value in test.to_dict().items() if there.get(key) != value
     ]

@@ -11,11 +11,10 @@ from typing import Any
 
 import yaml
 
+from kinema.card import Shape, misshapen
 from kinema.errors import KinemaError
 from kinema.evaluation.metrics import Coverage
 from kinema.evaluation.results import METRICS, SCORES, Scores, read_scores
-
-Shape = Mapping[str, "type | Shape"]  # key -> kind of its value, or what that must hold as an object
 
 _USUAL = "test-test"  # the folder that `kinema test` makes in a run for the split test
 _COUNTS = {"expected": int, "read": int, "failed": int}
@@ -145,26 +144,3 @@ def _document(file: Path) -> dict[str, Any]:
     if wrong is not None:
         raise KinemaError(f"{file}: {wrong!r} is not what kinema test writes there; test again")
     return found
-
-
-def misshapen(values: Mapping[str, Any], shape: Shape) -> str | None:
-    """The first key, with dots, that is there and does not hold what it must; None where all is well.
-
-    Args:
-        values: of a JSON file; its outermost keys may be missing, for older files have fewer.
-        shape: what the keys must hold, all keys of an inner object included.
-    """
-    for key, kind in shape.items():
-        if key not in values:
-            continue
-        value = values[key]
-        if isinstance(kind, type):
-            if not isinstance(value, kind):
-                return key
-            continue
-        if not isinstance(value, Mapping):
-            return key
-        inner = next((name for name in kind if name not in value), None) or misshapen(value, kind)
-        if inner is not None:
-            return f"{key}.{inner}"
-    return None

@@ -13,7 +13,8 @@ from kinema.data.manifest import Manifest
 from kinema.data.report import count
 from kinema.data.transforms import Box
 from kinema.data.video import VideoInfo, open_video
-from kinema.errors import KinemaError, RunError
+from kinema.errors import KinemaError, RunError, UnreadableVideo
+from kinema.files import on_behalf_of
 
 ViewKey = tuple[tuple[int, ...], Box]  # the frames of a view and what is cut from each
 
@@ -141,11 +142,15 @@ def explain(manifest: Manifest, spec: ClipSpec, clips: int, crops: int) -> str:
     """
     for sample in manifest.samples:
         alone = replace(manifest, samples=(sample,))
-        item = TestVideos(alone, (sample.label,), spec, clips, crops)[0]
-        if not isinstance(item, Failure):
-            with open_video(sample.path) as reader:
-                info = reader.info
-            return _picture(item["keys"], spec, info)
+        try:
+            with on_behalf_of(sample.path):
+                item = TestVideos(alone, (sample.label,), spec, clips, crops)[0]
+            if isinstance(item, Failure):
+                continue
+            with on_behalf_of(sample.path), open_video(sample.path) as reader:
+                return _picture(item["keys"], spec, reader.info)
+        except UnreadableVideo:
+            continue
     raise RunError(f"{manifest.source}: no video could be read, so there are no views to show; run kinema data doctor")
 
 

@@ -14,6 +14,9 @@ from kinema.errors import KinemaError
 from kinema.models.registry import EVERYWHERE, create_model
 from kinema.models.video_model import VideoModel
 
+# Options that the network which stands on a backbone has itself.
+_OF_THE_WHOLE = ("num_classes", "frames", "width", "dropout", *EVERYWHERE)
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -48,7 +51,7 @@ class Backbone:
         if not isinstance(self.options, Mapping | None):
             raise KinemaError(f"backbone_options is {self.options!r}: give names of options with their values")
         given = dict(self.options or {})
-        for key in ("num_classes", "frames", "width", "dropout", *EVERYWHERE):
+        for key in _OF_THE_WHOLE:
             if key in given:
                 raise KinemaError(f"backbone_options holds {key}: give it as an option of the network itself")
         frames = {} if self.frames is None else {"frames": self.frames}
@@ -78,6 +81,8 @@ class Attached(VideoModel):
             delattr(self.backbone, name)
         if self.frozen:
             self.backbone.requires_grad_(False).eval()
+        options = self.backbone.architecture["options"].items()
+        self.resolved = {"backbone_options": {k: v for k, v in options if k not in _OF_THE_WHOLE}}
         self.clip_spec = self.backbone.clip_spec
         self.feature_maps = self.backbone.feature_maps
 

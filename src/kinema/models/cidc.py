@@ -271,14 +271,20 @@ def cidc(
         return MultiScale(shapes, placed, direction, normalise, mask, aggregation, attention)
 
     base = Backbone(backbone, frames, width, backbone_options, freeze_backbone)
-    return CIDC(base, scales, fusion, head, num_classes, dropout)
+    model = CIDC(base, scales, fusion, head, num_classes, dropout)
+    model.resolved["stages"] = list(_chosen(model.shapes, stages))
+    return model
+
+
+def _chosen(shapes: Mapping[str, Shape], stages: Sequence[str] | None) -> Sequence[str]:
+    return list(shapes)[-3:] if stages is None else stages
 
 
 def _placed(
     shapes: Mapping[str, Shape], backbone: str, stages: Sequence[str] | None, units: int | Sequence[int]
 ) -> dict[str, int]:
     """Stage -> number of units, in the order of the backbone."""
-    chosen = list(shapes)[-3:] if stages is None else stages
+    chosen = _chosen(shapes, stages)
     if isinstance(chosen, str) or not isinstance(chosen, Sequence) or not 0 < len(set(map(str, chosen))) == len(chosen):
         raise KinemaError(f"stages is {stages!r}: give a list of different stages of the backbone")
     for name in chosen:

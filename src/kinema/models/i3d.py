@@ -33,6 +33,7 @@ class Design:
         kind: which convolutions see time.
         stem_stride: in time, of the stem's convolution and of its pooling.
         pool2: halves time after the first stage.
+        pool_padding: of the stem's pooling.
         places: stage 1 to 4 -> blocks after which `non_local` stands.
         non_local: makes a block from its channels.
     """
@@ -41,6 +42,7 @@ class Design:
     kind: Kind
     stem_stride: int
     pool2: bool
+    pool_padding: bool
     places: dict[int, tuple[int, ...]]
     non_local: Callable[[int], NonLocal]
 
@@ -69,7 +71,7 @@ class InflatedResNet(VideoModel):
         super().__init__()
         self.clip_spec = spec
         base = channels = max(1, round(64 * width))
-        self.stem = Stem(channels, 5 if design.kind == "i3d" else 1, design.stem_stride)
+        self.stem = Stem(channels, 5 if design.kind == "i3d" else 1, design.stem_stride, design.pool_padding)
         for stage, count in enumerate(LAYERS[design.depth], 1):
             inner = base * 2 ** (stage - 1)
             blocks = []
@@ -127,6 +129,7 @@ def inflated(
     dropout: float = 0.5,
     stem_stride: int = 2,
     pool2: bool = False,
+    pool_padding: bool = True,
 ) -> InflatedResNet:
     """R2D: no convolution sees time. I3D: every second block does. SlowOnly: all blocks of the last two stages.
 
@@ -141,9 +144,10 @@ def inflated(
             steps from 32 frames, as mmaction2 and gluon-cv; 1 is for the releases of PySlowFast and PyTorchVideo.
         pool2: halves time after the first stage, as all these releases of I3D and most of R2D (C2D) do; the
             operations of CIDC's table 1 are those without it.
+        pool_padding: the max pooling of the stem has a border of one pixel; that of mmaction2's C2D has none.
     """
     _check(stem_stride)
-    design = Design(depth, kind, stem_stride, pool2, {}, NonLocal)
+    design = Design(depth, kind, stem_stride, pool2, pool_padding, {}, NonLocal)
     return InflatedResNet(design, num_classes, width, dropout, _spec(kind, frames, stem_stride))
 
 
@@ -172,6 +176,7 @@ def with_non_local(
     dropout: float = 0.5,
     stem_stride: int = 2,
     pool2: bool = False,
+    pool_padding: bool = True,
 ) -> InflatedResNet:
     """R2D and I3D with non-local blocks, which start without any effect.
 
@@ -191,6 +196,7 @@ def with_non_local(
         stem_stride: in time, of the stem's 5x7x7 convolution and of its pooling; 1 is for the releases of PySlowFast
             and PyTorchVideo.
         pool2: halves time after the first stage, as the releases do; the paper's operations are those without it.
+        pool_padding: the max pooling of the stem has a border of one pixel; that of mmaction2's C2D has none.
     """
     _check(stem_stride)
     if nl not in get_args(Places):
@@ -199,5 +205,5 @@ def with_non_local(
     def block(channels: int) -> NonLocal:
         return NonLocal(channels, attention=attention, sub_sample=sub_sample, scaled=scaled)
 
-    design = Design(depth, kind, stem_stride, pool2, _PLACES[nl], block)
+    design = Design(depth, kind, stem_stride, pool2, pool_padding, _PLACES[nl], block)
     return InflatedResNet(design, num_classes, width, dropout, _spec(kind, frames, stem_stride))

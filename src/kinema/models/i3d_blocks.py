@@ -52,16 +52,21 @@ class Bottleneck(nn.Module):
 
 
 class FramePool(nn.Module):
-    """The maximum over 3x3 pixels, every second of them, of every `step`-th frame; N C T H W -> N C T' H/2 W/2."""
+    """The maximum over 3x3 pixels, every second of them, of every `step`-th frame; N C T H W -> N C T' H/2 W/2.
 
-    def __init__(self, step: int) -> None:
+    Args:
+        step: in time.
+        padded: a border of one pixel around the frame; without it a frame is one smaller after an even side.
+    """
+
+    def __init__(self, step: int, padded: bool = True) -> None:
         super().__init__()
-        self.step = step
+        self.step, self.padded = step, padded
 
     def forward(self, x: Tensor) -> Tensor:
         """Sizes are rounded up."""
         x = x[:, :, :: self.step]
-        return unfold_time(F.max_pool2d(fold_time(x), 3, 2, 1), x.shape[2])
+        return unfold_time(F.max_pool2d(fold_time(x), 3, 2, int(self.padded)), x.shape[2])
 
 
 class Stem(nn.Sequential):
@@ -71,16 +76,17 @@ class Stem(nn.Sequential):
         channels: C.
         taps: K.
         step: in time, of the convolution and of the pooling.
+        padded: the pooling, see `FramePool`.
     """
 
-    def __init__(self, channels: int, taps: int, step: int = 1) -> None:
+    def __init__(self, channels: int, taps: int, step: int = 1, padded: bool = True) -> None:
         super().__init__()
         self.conv: nn.Module = FrameConv3d(3, channels, 7, (step, 2, 2))
         if taps > 1:
             self.conv = Conv3d(3, channels, (taps, 7, 7), (step, 2, 2), (taps // 2, 3, 3), bias=False)
         self.bn = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.pool = FramePool(step)
+        self.pool = FramePool(step, padded)
 
 
 class Stage(nn.Sequential):

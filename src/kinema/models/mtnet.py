@@ -235,7 +235,7 @@ def mtconv_r50(
     pooling: Pooling = "softpool+cosine",
     cell: Cell = "gru",
     layers: int = 0,
-    relu_before_sum: bool = True,
+    relu_before_sum: bool = False,
     dropout: float = 0.0,
 ) -> MTNet:
     """The 3-D ResNet-50 of the SRTG paper with an MTConv in place of every convolution of its blocks (table II).
@@ -250,7 +250,9 @@ def mtconv_r50(
             in time and space; `average+cosine` and `softpool+cosine` in space, with selected frames.
         cell: of Squeeze and Recursion (table VIb): `rnn`, `lstm`, `peephole` or `gru`.
         layers: of Squeeze and Recursion; 0, none, is what table II, a comparison of convolutions, has room for.
-        relu_before_sum: the last convolution of a block has its ReLU before the shortcut is added, as in the paper.
+        relu_before_sum: the last convolution of a block has its ReLU before the shortcut is added, as in the paper's
+            equations. With False, as in the authors' released code and in r3d_50, a block can also lower its features;
+            only so the network learns as well as r3d_50 (`benchmarks/README.md`).
         dropout: before the classifier.
     """
     spec = ClipSpec(frames=frames, stride=5, sampler="normal", short_side=320, crop=224)

@@ -6,16 +6,18 @@ The widths are those that give the parameters of the SRTG paper's table: a bottl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
-from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Design, Middle, Placement, Shortcut, Stem
+from kinema.errors import KinemaError
+from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Design, Middle, Order, Placement, Shortcut, Stem
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.recurrence import Cell, Fusion, Gate, SqueezeRecursion
+from kinema.ops.recurrence import Cell, Compare, Fusion, Gate, SqueezeRecursion
 
 LAYERS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
@@ -29,11 +31,14 @@ class ResNet3D(VideoModel):
         frames: T that the network is meant for; it runs on any T.
         width: multiplies all channels.
         dropout: before the classifier.
+        eps: of the BatchNorms.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
 
-    def __init__(self, design: Design, num_classes: int, frames: int, width: float, dropout: float) -> None:
+    def __init__(
+        self, design: Design, num_classes: int, frames: int, width: float, dropout: float, eps: float = 1e-5
+    ) -> None:
         super().__init__()
         block = Bottleneck if design.depth >= 50 else BasicBlock
         # Thesis, section 4.4.1: 16 frames 2 apart (on HACS), a uniformly random start, crops of 224 from a side of 320.
@@ -44,11 +49,14 @@ class ResNet3D(VideoModel):
             blocks = []
             for j in range(count):
                 planes = base * 2**i
-                blocks.append(block(channels, planes, 2 if i > 0 and j == 0 else 1, design))
+                blocks.append(block(channels, planes, design.stride(i, j), design))
                 channels = planes * design.expansion
             setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.eps = eps
         self.initialise()
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
@@ -59,13 +67,13 @@ class ResNet3D(VideoModel):
         return self.classifier(self.dropout(pooled))
 
 
-def _presets(prefix: str, factorised: bool) -> dict[str, dict[str, Any]]:
+def _presets(prefix: str, factorised: bool, ordered: bool = True) -> dict[str, dict[str, Any]]:
     """The names of one kind of convolution; an option that would do nothing there is fixed, so that nobody sets it."""
     found: dict[str, dict[str, Any]] = {}
     for depth in LAYERS:
         found[f"{prefix}_{depth}"] = {"depth": depth, "factorised": factorised}
         if not factorised:
-            found[f"{prefix}_{depth}"]["middle"] = "block"
+            found[f"{prefix}_{depth}"] |= {"middle": "block"} | ({"order": "space_first"} if ordered else {})
         if depth < 50:
             found[f"{prefix}_{depth}"] |= {"expansion": 1, "widening": 1}
     return found
@@ -75,7 +83,7 @@ def _presets(prefix: str, factorised: bool) -> dict[str, dict[str, Any]]:
     {
         **_presets("r3d", False),
         **_presets("r2plus1d", True),
-        "wide_r3d_50": {"depth": 50, "factorised": False, "middle": "block", "widening": 2},
+        "wide_r3d_50": {"depth": 50, "factorised": False, "middle": "block", "order": "space_first", "widening": 2},
     },
     paper="SRTG, PRL 2021 (baselines)",
 )
@@ -93,11 +101,18 @@ def r3d(
     stem_frames: int = 3,
     max_pool: bool = True,
     middle: Middle = "block",
+    order: Order = "space_first",
+    time_strides: Sequence[int] = (1, 2, 2, 2),
+    space_strides: Sequence[int] = (1, 2, 2, 2),
+    eps: float = 1e-5,
 ) -> ResNet3D:
     """A plain 3-D ResNet.
 
     The networks of 3D-ResNets-PyTorch are `stem_frames=7`, from 50 on with `expansion=4`, the oldest weights of 34 with
-    `shortcut="A"`, r(2+1)d with `middle="convolution"`, the wide one `r3d_50` with `width=2, expansion=2`.
+    `shortcut="A"`, r(2+1)d with `middle="convolution"`, the wide one `r3d_50` with `width=2, expansion=2`. r(2+1)d
+    of PyTorchVideo is `r2plus1d_50` with `expansion=4, stem_frames=1, max_pool=False, middle="inner",
+    order="time_first", time_strides=(1, 1, 2, 2), space_strides=(2, 2, 2, 2)`, that of VMZ with depth 34 has
+    `middle="vmz", max_pool=False, eps=1e-3`. `kinema weights import` chooses these by itself.
 
     Args:
         depth: fixed by the name.
@@ -112,13 +127,24 @@ def r3d(
         stem_frames: temporal size of the first kernel; 3, with 3x7x7, gives the paper's GFLOPs.
         max_pool: of the stem. The SRTG authors' released code has none, their published GFLOPs have it.
         middle: channels between the factors of (2+1)D: `block`, from the block's input and output for all its
-            convolutions (the SRTG authors); `convolution`, from each convolution's own, the stem's too.
+            convolutions (the SRTG authors); `convolution`, from each convolution's own, the stem's too; `vmz`, the
+            same but for the stem's; `inner`, as many as the convolution has outputs, and the stem is one convolution
+            (PyTorchVideo).
+        order: of the factors of (2+1)D: `space_first` or `time_first`.
+        time_strides: of the first block of each of the four stages, 1 or 2.
+        space_strides: of the first block of each of the four stages, 1 or 2.
+        eps: of the BatchNorms.
     """
-    design = Design(depth, factorised, middle, expansion, widening, shortcut, stem_frames, max_pool)
-    return ResNet3D(design, num_classes, frames, width, dropout)
+    if not isinstance(eps, float) or not 0 < eps < 1:
+        raise KinemaError(f"eps is {eps!r}: give a small number above 0, such as 1e-5")
+    design = Design(
+        depth, factorised, middle, expansion, widening, shortcut, stem_frames, max_pool, order=order,
+        time_strides=time_strides, space_strides=space_strides,
+    )  # fmt: skip
+    return ResNet3D(design, num_classes, frames, width, dropout, eps)
 
 
-@register({**_presets("srtg_r3d", False), **_presets("srtg_r2plus1d", True)}, paper="SRTG, PRL 2021")
+@register({**_presets("srtg_r3d", False, ordered=False), **_presets("srtg_r2plus1d", True)}, paper="SRTG, PRL 2021")
 def srtg(
     depth: int,
     factorised: bool,
@@ -127,11 +153,12 @@ def srtg(
     width: float = 1.0,
     *,
     placement: Placement = "final",
-    gate: Gate = "none",
+    gate: Gate = "hard",
     cell: Cell = "lstm",
     layers: int = 2,
     temperature: float = 1.0,
-    fusion: Fusion = "mul",
+    fusion: Fusion = "residual",
+    compare: Compare = "fused",
     dropout: float = 0.0,
     expansion: int = 1,
     widening: int = 1,
@@ -142,6 +169,11 @@ def srtg(
 ) -> ResNet3D:
     """A 3-D ResNet with Squeeze and Recursion in every block.
 
+    The defaults are those with which it learns from random weights (`benchmarks/README.md`): the states are added back
+    as a product, a gate compares the features with the fused ones, and the recurrent cells learn at a tenth of the rate
+    (`recurrence_rate`; `optim.rates` overrides it). The product alone (`fusion="mul"` at `final`) multiplies the trunk
+    by states near 0 in every block, and hardly learns.
+
     Args:
         depth: fixed by the name.
         factorised: fixed by the name.
@@ -151,12 +183,12 @@ def srtg(
         placement: `start`: the block's input, before both branches; `top`: after the first convolution of a bottleneck;
             `mid`: after the first of a simple block, the second of a bottleneck; `end`: after the last of a bottleneck,
             before the addition; `res`: on every shortcut; `final`: after the addition. Depth 34 has no `top` and `end`.
-        gate: `none` as the authors' released weights, or `hard`; then hold it open for the first epochs with
-            `kinema.ops.set_gate`, or its cells never learn.
+        gate: `hard` or `none`. The authors' released weights are `gate="none", fusion="mul", max_pool=False`.
         cell: `lstm`, `gru`, `rnn`, `peephole`.
         layers: stacked cells.
         temperature: of the gate, see `SqueezeRecursion`.
-        fusion: `mul` or `add`.
+        fusion: `mul`, `add` or `residual`, see `SqueezeRecursion`.
+        compare: what the gate compares the features with, `state` or `fused`, see `SqueezeRecursion`.
         dropout: before the classifier.
         expansion: of the last convolution of a bottleneck; 1 is what the paper's parameters say, 4 is usual elsewhere.
         widening: multiplies the inner channels of a bottleneck.
@@ -164,15 +196,19 @@ def srtg(
         stem_frames: temporal size of the first kernel; 3, with 3x7x7, gives the paper's GFLOPs.
         max_pool: of the stem; False for the authors' released weights, their published GFLOPs have it.
         middle: channels between the factors of (2+1)D: `block`, from the block's input and output for all its
-            convolutions (the authors); `convolution`, from each convolution's own, the stem's too.
+            convolutions (the authors); `convolution`, from each convolution's own, the stem's too; `vmz`, the same
+            but for the stem's; `inner`, as many as the convolution has outputs, and the stem is one convolution.
     """
 
     def recursion(channels: int) -> nn.Module:
         return SqueezeRecursion(
-            channels, cell=cell, layers=layers, gate=gate, temperature=temperature, fusion=fusion
+            channels, cell=cell, layers=layers, gate=gate, temperature=temperature, fusion=fusion, compare=compare
         )  # fmt: skip
 
     design = Design(
         depth, factorised, middle, expansion, widening, shortcut, stem_frames, max_pool, placement, recursion
     )  # fmt: skip
-    return ResNet3D(design, num_classes, frames, width, dropout)
+    model = ResNet3D(design, num_classes, frames, width, dropout)
+    model.recurrence_rate = 0.1
+    model.trunk_product = fusion == "mul" and placement == "final"
+    return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -14,7 +14,9 @@ from kinema.ops.convolution import Conv3d
 from kinema.ops.time_conv import TimeConv3d
 
 Shortcut = Literal["A", "B"]
-Middle = Literal["block", "convolution"]
+Middle = Literal["block", "convolution", "vmz", "inner"]
+Order = Literal["space_first", "time_first"]
+Stride = tuple[int, int]  # of time, of space
 Placement = Literal["start", "top", "mid", "end", "res", "final"]
 
 
@@ -36,29 +38,43 @@ class Design:
     max_pool: bool
     placement: Placement | None = None
     recursion: Callable[[int], nn.Module] | None = None
+    order: Order = "space_first"
+    time_strides: Sequence[int] = (1, 2, 2, 2)
+    space_strides: Sequence[int] = (1, 2, 2, 2)
 
     def __post_init__(self) -> None:
-        for key, allowed in (("shortcut", Shortcut), ("middle", Middle)):
+        for key, allowed in (("shortcut", Shortcut), ("middle", Middle), ("order", Order)):
             if getattr(self, key) not in get_args(allowed):
                 raise unknown(f"value of {key}", str(getattr(self, key)), get_args(allowed))
         for key in ("expansion", "widening", "stem_frames"):
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise KinemaError(f"{key} is {value!r}: give a whole number of at least 1")
+        for key in ("time_strides", "space_strides"):
+            value = getattr(self, key)
+            whole = isinstance(value, Sequence) and all(type(v) is int and v in (1, 2) for v in value)
+            if not whole or len(value) != 4:
+                raise KinemaError(f"{key} is {value!r}: give 1 or 2 for each of the four stages")
         if self.stem_frames % 2 == 0:
             raise KinemaError(
                 f"stem_frames is {self.stem_frames}: give an odd number, so that the clip keeps its length"
             )
 
-    def convolution(self, channels: int, out_channels: int, middle: int, stride: int = 1) -> nn.Module:
+    def convolution(self, channels: int, out_channels: int, middle: int, stride: Stride = (1, 1)) -> nn.Module:
         """The 3x3x3 of a block, or its two factors with `middle` channels between."""
         if self.factorised:
-            return Conv2Plus1D(channels, out_channels, middle, (3, 3), (stride, stride))
-        return Conv3d(channels, out_channels, 3, stride, 1, bias=False)
+            return Conv2Plus1D(channels, out_channels, middle, (3, 3), stride, self.order)
+        return Conv3d(channels, out_channels, 3, _three(stride), 1, bias=False)
+
+    def stride(self, stage: int, block: int) -> Stride:
+        """Of a block; both count from 0."""
+        return (self.time_strides[stage], self.space_strides[stage]) if block == 0 else (1, 1)
 
 
 class Conv2Plus1D(nn.Sequential):
     """A spatial 1xKxK convolution, BatchNorm, ReLU and a temporal Tx1x1 convolution; N C T H W -> N C' T' H' W'.
+
+    With the order `time_first` the temporal convolution stands before the spatial one.
 
     Args:
         channels: C.
@@ -66,17 +82,32 @@ class Conv2Plus1D(nn.Sequential):
         middle: channels between the two.
         kernel: T and K.
         stride: of time, of space.
+        order: of the two convolutions.
     """
 
     def __init__(
-        self, channels: int, out_channels: int, middle: int, kernel: tuple[int, int], stride: tuple[int, int]
+        self,
+        channels: int,
+        out_channels: int,
+        middle: int,
+        kernel: tuple[int, int],
+        stride: Stride,
+        order: Order = "space_first",
     ) -> None:
         super().__init__()
         (t, k), (step_t, step) = kernel, stride
-        self.spatial = Conv3d(channels, middle, (1, k, k), (1, step, step), (0, k // 2, k // 2), bias=False)
+        into, out = ((channels, middle), (middle, out_channels))[:: 1 if order == "space_first" else -1]
+        spatial = Conv3d(*into, (1, k, k), (1, step, step), (0, k // 2, k // 2), bias=False)
+        temporal = TimeConv3d(*out, t, step_t)
+        first, last = (("spatial", spatial), ("temporal", temporal))[:: 1 if order == "space_first" else -1]
+        self.add_module(*first)
         self.bn = nn.BatchNorm3d(middle)
         self.relu = nn.ReLU(inplace=True)
-        self.temporal = TimeConv3d(middle, out_channels, t, step_t)
+        self.add_module(*last)
+
+
+def _three(stride: Stride) -> tuple[int, int, int]:
+    return (stride[0], stride[1], stride[1])
 
 
 def middle_channels(channels: int, out_channels: int, frames: int = 3, size: int = 3) -> int:
@@ -91,14 +122,14 @@ def middle_channels(channels: int, out_channels: int, frames: int = 3, size: int
 class PaddedShortcut(nn.Module):
     """Shortcut type A: every `stride`-th position, zeros for the new channels; nothing to learn."""
 
-    def __init__(self, channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, channels: int, out_channels: int, stride: Stride) -> None:
         super().__init__()
         self.new, self.stride = out_channels - channels, stride
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> N C' T' H' W'."""
-        s = self.stride
-        return F.pad(x[:, :, ::s, ::s, ::s], (0, 0, 0, 0, 0, 0, 0, self.new))
+        t, s = self.stride
+        return F.pad(x[:, :, ::t, ::s, ::s], (0, 0, 0, 0, 0, 0, 0, self.new))
 
 
 class Block(nn.Module):
@@ -108,24 +139,24 @@ class Block(nn.Module):
         channels: into the block.
         inner: between its convolutions.
         out_channels: out of it.
-        stride: of time and space.
+        stride: of time, of space.
         design: of the network.
     """
 
     kind: str
     placements: tuple[Placement, ...]
 
-    def __init__(self, channels: int, inner: int, out_channels: int, stride: int, design: Design) -> None:
+    def __init__(self, channels: int, inner: int, out_channels: int, stride: Stride, design: Design) -> None:
         super().__init__()
         self.placement = design.placement
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module | None = None
-        if stride != 1 or channels != out_channels:
+        if stride != (1, 1) or channels != out_channels:
             if design.shortcut == "A":
                 self.downsample = PaddedShortcut(channels, out_channels, stride)
             else:
                 self.downsample = nn.Sequential(
-                    Conv3d(channels, out_channels, 1, stride, bias=False), nn.BatchNorm3d(out_channels)
+                    Conv3d(channels, out_channels, 1, _three(stride), bias=False), nn.BatchNorm3d(out_channels)
                 )
         if design.recursion is not None:
             if self.placement not in self.placements:
@@ -149,12 +180,12 @@ class BasicBlock(Block):
     kind = "simple block (depth 34)"
     placements = ("start", "mid", "res", "final")
 
-    def __init__(self, channels: int, planes: int, stride: int, design: Design) -> None:
+    def __init__(self, channels: int, planes: int, stride: Stride, design: Design) -> None:
         super().__init__(channels, planes, planes, stride, design)
-        middle = middle_channels(channels, planes)
+        middle = planes if design.middle == "inner" else middle_channels(channels, planes)
         self.conv1 = design.convolution(channels, planes, middle, stride)
         self.bn1 = nn.BatchNorm3d(planes)
-        if design.middle == "convolution":
+        if design.middle in ("convolution", "vmz"):
             middle = middle_channels(planes, planes)
         self.conv2 = design.convolution(planes, planes, middle)
         self.bn2 = nn.BatchNorm3d(planes)
@@ -172,10 +203,12 @@ class Bottleneck(Block):
     kind = "bottleneck block"
     placements = ("start", "top", "mid", "end", "res", "final")
 
-    def __init__(self, channels: int, planes: int, stride: int, design: Design) -> None:
+    def __init__(self, channels: int, planes: int, stride: Stride, design: Design) -> None:
         inner, out_channels = planes * design.widening, planes * design.expansion
         super().__init__(channels, inner, out_channels, stride, design)
-        if design.middle == "convolution":
+        if design.middle == "inner":
+            middle = inner
+        elif design.middle in ("convolution", "vmz"):
             middle = middle_channels(inner, inner)
         else:
             middle = middle_channels(channels, planes) * design.widening
@@ -200,7 +233,7 @@ class Stem(nn.Sequential):
     def __init__(self, channels: int, width: float, design: Design) -> None:
         super().__init__()
         t = design.stem_frames
-        if design.factorised:
+        if design.factorised and design.middle != "inner":
             # The authors' 45 follows from no formula that the blocks use.
             each = design.middle == "convolution"
             middle = middle_channels(3, channels, t, 7) if each else max(1, round(45 * width))

@@ -37,6 +37,10 @@ class Entry:
 # Options that `create_model` itself adds to every network.
 EVERYWHERE = ("class_regularisation", "class_regularisation_bounds")
 
+# Defaults that a family had before, by a pattern of its names. A card of format 1 holds only the options that were
+# given, so its network is built with these.
+_FORMER: dict[str, dict[str, Any]] = {"srtg_*": {"gate": "none", "fusion": "mul", "compare": "state"}}
+
 _ENTRIES: dict[str, Entry] = {}
 _Build = TypeVar("_Build", bound=Callable[..., VideoModel])
 
@@ -61,6 +65,11 @@ def find(name: str) -> Entry:
     return _ENTRIES[name]
 
 
+def former_defaults(name: str) -> dict[str, Any]:
+    """The options of a network whose defaults have changed since cards of format 1 were written, as they were."""
+    return next((dict(options) for pattern, options in _FORMER.items() if fnmatchcase(name, pattern)), {})
+
+
 def list_models(pattern: str = "*") -> list[str]:
     """The registered names that match a shell pattern (`stm_*`), sorted.
 
@@ -83,7 +92,8 @@ def create_model(name: str, **options: Any) -> VideoModel:
             `class_regularisation` (lambda of each stage) and `class_regularisation_bounds` (`shrink` or `symmetric`).
 
     Returns:
-        A module that maps clips `N 3 T H W` to logits `N num_classes`. Its `architecture` records name and options.
+        A module that maps clips `N 3 T H W` to logits `N num_classes`. Its `architecture` records the name and the
+        resolved options: those that were given and the defaults of all others.
 
     Raises:
         KinemaError: an unknown name or option (the nearest is offered), or a value outside the option's domain.
@@ -112,5 +122,19 @@ def create_model(name: str, **options: Any) -> VideoModel:
         regularise(model, strengths, bounds)
     elif EVERYWHERE[1] in options:
         raise KinemaError(f"{EVERYWHERE[1]} needs {EVERYWHERE[0]}: give the strength of each stage")
-    model.architecture = {"name": name, "options": dict(options)}
+    model.architecture = {"name": name, "options": _resolved(model, known, options)}
     return model
+
+
+def _resolved(model: VideoModel, known: Mapping[str, inspect.Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option with its value, so that a default that changes later changes no network that was saved.
+
+    Where None stands for what the family chooses, the choice takes its place.
+    """
+    found = {key: given.get(key, parameter.default) for key, parameter in known.items()}
+    found[EVERYWHERE[0]] = given.get(EVERYWHERE[0])
+    if found[EVERYWHERE[0]] is not None:
+        found[EVERYWHERE[1]] = given.get(EVERYWHERE[1], "shrink")
+    if found["frames"] is None:
+        found["frames"] = model.clip_spec.frames
+    return {**found, **model.resolved}

@@ -236,7 +236,9 @@ def slowfast(
         raise KinemaError(f"temporal_blocks is {temporal_blocks!r}: give a whole number of blocks a stage")
     if slow_frames not in get_args(SlowFrames):
         raise unknown("value of slow_frames", str(slow_frames), get_args(SlowFrames))
-    return SlowFast(
+    model = SlowFast(
         depth, non_local, num_classes, frames, width, dropout, alpha, fusion_taps, fusion_norm, temporal_blocks,
         slow_frames,
     )  # fmt: skip
+    model.resolved = {"fusion_taps": fusion_taps, "temporal_blocks": temporal_blocks}
+    return model

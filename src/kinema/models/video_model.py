@@ -19,16 +19,22 @@ class VideoModel(nn.Module):
         classifier: the final linear layer.
         clip_spec: how clips for it are made.
         feature_maps: names of the stages one may look at, in order; each gives N C T H W.
-        architecture: name and options from which `create_model` builds it again.
+        architecture: name and resolved options (defaults included) from which `create_model` builds it again.
+        resolved: the values of options that were left at None and that the family then chose, by their names.
+        recurrence_rate: factor of the learning rate of its recurrent cells, unless the training gives another.
+        trunk_product: whether blocks multiply their whole output, the shortcut included, by recurrent states.
     """
 
     classifier: nn.Linear
     clip_spec: ClipSpec
     feature_maps: tuple[str, ...]
     architecture: dict[str, Any]
+    recurrence_rate = 1.0
+    trunk_product = False
 
     def __init__(self) -> None:
         super().__init__()
+        self.resolved: dict[str, Any] = {}
         self.class_regularisation = nn.ModuleDict()  # stage -> ClassRegularisation, see `create_model`
 
     def initialise(self, *, mode: Literal["fan_in", "fan_out"] = "fan_out", kept: Collection[nn.Module] = ()) -> None:

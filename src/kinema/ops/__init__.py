@@ -7,7 +7,7 @@ from kinema.ops.layout import check_clips, fold_time, unfold_time
 from kinema.ops.mtconv import MTConv
 from kinema.ops.nonlocal_attention import NonLocal
 from kinema.ops.pooling import average_pool, prolong, soft_pool, stochastic_pool
-from kinema.ops.recurrence import SqueezeRecursion, open_rates, recurrent, set_gate
+from kinema.ops.recurrence import SqueezeRecursion, gated_stages, open_rates, recurrent, set_gate, stage_open_rates
 from kinema.ops.selection import select_frames, triplet_scores
 from kinema.ops.shift import temporal_shift
 from kinema.ops.stm import CMM, CSTM
@@ -24,6 +24,7 @@ __all__ = [
     "check_clips",
     "cycle_consistent",
     "fold_time",
+    "gated_stages",
     "open_rates",
     "prolong",
     "recurrent",
@@ -32,6 +33,7 @@ __all__ = [
     "soft_nearest",
     "soft_pool",
     "spatial_attention",
+    "stage_open_rates",
     "stochastic_pool",
     "temporal_shift",
     "triplet_scores",

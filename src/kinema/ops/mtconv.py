@@ -18,6 +18,10 @@ from kinema.ops.pooling import Pooling, prolong
 Split = Literal["text", "octave"]
 Size = tuple[int, int, int]
 
+# The weight with which the BatchNorms of the prolonged branch start. They normalise few cells, at the end of a network
+# one per clip. At 1, differences between clips as a whole, of which there are few kinds, outweigh all others.
+QUIET = 0.1
+
 
 def branch_channels(channels: int, delta: float) -> tuple[int, int]:
     """Equation 1: channels of the local branch, floor(delta * channels), and of the prolonged branch, the rest.
@@ -83,6 +87,9 @@ class MTConv(nn.Module):
     A channel-wise convolution (`groups` equal to both numbers of channels) has no map from all channels to some. There
     the local branch takes the first channels and the prolonged branch the others; P2 still sees all of L.
 
+    The BatchNorms of the prolonged branch start with the weight 0.1, so that a network begins with its local branches
+    (`benchmarks/mtconv_start.py`); the papers do not speak of it.
+
     Args:
         channels: C.
         out_channels: C'.
@@ -134,6 +141,8 @@ class MTConv(nn.Module):
             of_rest = rest if channelwise else groups
             self.prolonged = ConvNorm(seen_rest, rest, kernel, stride, groups=of_rest, relu=relu)
             self.lateral = ConvNorm(local, rest, (1, 1, 1), relu=relu)
+            for branch in (self.prolonged, self.lateral):
+                nn.init.constant_(branch.norm.weight, QUIET)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> N C' T' H' W'."""

@@ -14,7 +14,8 @@ from kinema.ops.precision import full_precision
 
 Cell = Literal["rnn", "lstm", "peephole", "gru"]
 Gate = Literal["none", "hard"]
-Fusion = Literal["mul", "add"]
+Fusion = Literal["mul", "add", "residual"]
+Compare = Literal["state", "fused"]
 
 
 def recurrent(cell: str, channels: int, layers: int) -> Recurrent:
@@ -136,27 +137,40 @@ _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compil
 class SqueezeRecursion(nn.Module):
     """Squeeze and Recursion with the temporal gate; N C T H W -> the same shape and dtype.
 
-    The mean over H and W runs through a stack of recurrent cells, and all top-layer states h (N C T) are fused back
-    into every position: `x * h`, as in the thesis, or `x + h`. There is no sigmoid, so that h lies in (-1, 1).
+    The mean over H and W, s (N C T), runs through a stack of recurrent cells. All states of the top layer, h (N C T),
+    are fused with every position of the input. There is no sigmoid, so h lies in (-1, 1).
 
-    The hard gate decides per sample and without a gradient: open, the fused result passes; closed, x itself, bit for
-    bit, and the cells learn nothing from that sample. Freshly initialised cells resemble no features, so their gates
-    stay closed and would never learn to open: hold them open for the first epochs with `set_gate(model, open=True)`.
+    | fusion | result | at the start, where h is near 0 |
+    |---|---|---|
+    | `mul` | `x * h` (the thesis) | close to 0: on the trunk of a network almost nothing passes |
+    | `add` | `x + h` | close to x |
+    | `residual` | `x + x * h` (the product, "added back" as in the article) | close to x |
+
+    The hard gate decides per sample and without a gradient. Open: the fused result passes. Closed: x passes, bit for
+    bit, and the cells get no gradient from that sample. The gate opens where s is cycle-consistent with h
+    (`compare="state"`, the equation) or with the mean of the fused result (`compare="fused"`). Cells do not learn to
+    imitate the features, so with `state` gates stay closed unless they are held open in the first epochs
+    (`set_gate(model, open=True)`); with `fused` they can open by themselves. One frame is no evidence of consistency:
+    at T = 1 the gate is closed.
 
     Args:
         channels: C.
         cell: `lstm` as in SRTG, `gru` as in MTConv, `rnn`, `peephole`.
-        layers: stacked cells.
-        gate: `none`: always fused ("inactive" in the paper, and how its weights were trained). `hard`: fused where the
-            mean features and h are cycle-consistent.
-        temperature: of the gate's soft nearest neighbours. At the paper's 1, features whose frames differ by much less
-            than 1 can not open a gate, however consistent they are.
-        fusion: `mul` or `add`; the papers' text and figures say either.
+        layers: number of stacked cells.
+        gate: `none`: always fused ("inactive" in the paper; the released weights were trained this way). `hard`: fused
+            only where the sequences are cycle-consistent.
+        temperature: of the gate's soft nearest neighbours, in squared feature units. At the paper's 1, features whose
+            frames differ by much less than 1 cannot open a gate, however consistent they are.
+        fusion: `mul`, `add` or `residual`, see above.
+        compare: `state` or `fused`: what the gate compares s with.
 
     Attributes:
-        gate_open: with `gate="hard"`, fuse whatever the gate says. Not saved with the weights.
-        open_rate: share of the last batch that the gate found consistent, also while it is held open; a 0-dimensional
-            tensor on the batch's device, None before the first forward pass and without a gate.
+        gate_open: with `gate="hard"`, fuse whatever the gate decides. Not saved with the weights.
+        open_rate: share of the last batch for which the gate was open by its own decision, also while it is held open;
+            a 0-dimensional tensor on the batch's device, None before the first forward pass and without a gate.
+
+    Raises:
+        KinemaError: a value outside the domain of an argument.
 
     Source: Stergiou and Poppe, Learn to cycle, section 3.1, equations 1 to 5.
     """
@@ -170,30 +184,42 @@ class SqueezeRecursion(nn.Module):
         gate: Gate = "none",
         temperature: float = 1.0,
         fusion: Fusion = "mul",
+        compare: Compare = "state",
     ) -> None:
         super().__init__()
-        for key, value, allowed in (("gate", gate, Gate), ("fusion", fusion, Fusion)):
+        for key, value, allowed in (("gate", gate, Gate), ("fusion", fusion, Fusion), ("compare", compare, Compare)):
             if value not in get_args(allowed):
                 raise unknown(f"value of {key}", str(value), get_args(allowed))
         check_temperature(temperature)
         self.recurrence = recurrent(cell, channels, layers)
-        self.gate, self.temperature, self.fusion = gate, temperature, fusion
+        self.gate, self.temperature, self.fusion, self.compare = gate, temperature, fusion, compare
         self.gate_open = False
         self.open_rate: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same; frame t depends on later frames only through the gate."""
         squeezed = x.mean((3, 4), dtype=torch.promote_types(x.dtype, torch.float32))  # N C T
-        h = self.recurrence(squeezed)
+        state = self.recurrence(squeezed).to(squeezed.dtype)
+        term = 1 + state if self.fusion == "residual" else state
         if self.gate == "hard":
-            consistent = cycle_consistent(squeezed, h.to(squeezed.dtype), self.temperature)
+            other = self._fuse(squeezed, term) if self.compare == "fused" else state
+            is_open = self._decide(squeezed, other)
             if not _is_exporting():
-                self.open_rate = consistent.float().mean()
+                self.open_rate = is_open.float().mean()
             if not self.gate_open:
-                neutral = 1.0 if self.fusion == "mul" else -0.0  # adding -0 keeps every bit, adding 0 turns -0 into 0
-                h = torch.where(consistent[:, None, None], h, neutral)
-        h = h.to(x.dtype)[..., None, None]
-        return x * h if self.fusion == "mul" else x + h
+                neutral = -0.0 if self.fusion == "add" else 1.0  # adding -0 keeps every bit, adding 0 turns -0 into 0
+                term = torch.where(is_open[:, None, None], term, neutral)
+        return self._fuse(x, term.to(x.dtype)[..., None, None])
+
+    def _fuse(self, x: Tensor, term: Tensor) -> Tensor:
+        """Of the mean features it gives the mean of the fused result: `term` is the same at every position."""
+        return x + term if self.fusion == "add" else x * term
+
+    def _decide(self, squeezed: Tensor, other: Tensor) -> Tensor:
+        """The gate's own decision for each sample; N C T, N C T -> bool N."""
+        if squeezed.shape[2] == 1:
+            return torch.zeros(len(squeezed), dtype=torch.bool, device=squeezed.device)
+        return cycle_consistent(squeezed, other, self.temperature)
 
 
 def set_gate(model: nn.Module, *, open: bool) -> int:
@@ -219,3 +245,25 @@ def open_rates(model: nn.Module) -> dict[str, float]:
         for name, module in model.named_modules()
         if isinstance(module, SqueezeRecursion) and module.open_rate is not None
     }
+
+
+def stage_open_rates(model: nn.Module) -> dict[str, Tensor]:
+    """The mean of the open rates of the hard gates of each stage, in the order of the stages.
+
+    Args:
+        model: any module; the first part of a gate's name is its stage.
+
+    Returns:
+        Per stage with a gate that has seen a batch, a 0-dimensional tensor in [0, 1] on the device of the batch.
+    """
+    found: dict[str, list[Tensor]] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, SqueezeRecursion) and module.open_rate is not None:
+            found.setdefault(name.split(".")[0], []).append(module.open_rate)
+    return {stage: torch.stack(rates).mean() for stage, rates in found.items()}
+
+
+def gated_stages(model: nn.Module) -> tuple[str, ...]:
+    """The stages of a network that have hard gates, in their order."""
+    gates = (n for n, m in model.named_modules() if isinstance(m, SqueezeRecursion) and m.gate == "hard")
+    return tuple(dict.fromkeys(name.split(".")[0] for name in gates))

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from kinema.report.letters import Letters
 from kinema.report.markup import COLOURS
 
 CLASS_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#6b7280", "#a3a30f",
@@ -25,41 +26,52 @@ History = Sequence[Mapping[str, Any]]  # the rows of a `metrics.csv`
 _WIDTH = 4.8  # inches of 96 pixels
 _RASTER = 1500  # points from which on a scatter is a picture inside the SVG
 _MARKED = 40  # epochs up to which each has its mark
+# A person's own settings, such as a Chinese font for all figures, have not the letters that `Letters` counts on.
+_own_style = matplotlib.rc_context(
+    {
+        "font.family": ["sans-serif"], "font.sans-serif": matplotlib.rcParamsDefault["font.sans-serif"],
+        "text.usetex": False, "svg.fonttype": "none", "svg.hashsalt": "kinema",
+    }
+)  # fmt: skip
 
 
+@_own_style
 def loss_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> str:
     """Training loss, epoch by epoch; one line a run."""
-    axes = _axes(2.6, "training loss")
+    axes, letters = _axes(2.6, "training loss"), Letters()
     for i, (name, rows) in enumerate(histories.items()):
-        _line(axes, rows, "train_loss", 1, color=colours[name], marker=_mark(i), label=name)
+        _line(axes, rows, "train_loss", 1, color=colours[name], marker=_mark(i), label=letters(name))
     axes.set_ylim(bottom=0)
     if len(histories) > 1:
         axes.legend(
             frameon=False, fontsize=8, ncols=min(3, len(histories)), loc="upper center", bbox_to_anchor=(0.45, -0.22)
         )
-    return _svg(axes)
+    return _svg(axes, letters)
 
 
+@_own_style
 def top1_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> str:
     """Top-1 on the training clips and, dashed, on the validation videos where there are any."""
     validated = any(row.get("val_top1") is not None for rows in histories.values() for row in rows)
     axes = _axes(2.6, "top-1, %: training clips" + (", dashed: validation videos" if validated else ""))
     for i, (name, rows) in enumerate(histories.items()):
-        _line(axes, rows, "train_top1", 100, color=colours[name], marker=_mark(i), label=name)
+        _line(axes, rows, "train_top1", 100, color=colours[name], marker=_mark(i))
         _line(axes, rows, "val_top1", 100, color=colours[name], marker=_mark(i), linestyle="--")
     axes.set_ylim(0, 102)
     return _svg(axes)
 
 
+@_own_style
 def rate_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> str:
     """Learning rate of the last step of each epoch."""
     axes = _axes(2.6, "learning rate of an epoch's last step")
     for i, (name, rows) in enumerate(histories.items()):
-        _line(axes, rows, "lr", 1, color=colours[name], marker=_mark(i), label=name)
+        _line(axes, rows, "lr", 1, color=colours[name], marker=_mark(i))
     axes.set_ylim(bottom=0)
     return _svg(axes)
 
 
+@_own_style
 def bars(values: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], *, guess: float | None = None) -> str:
     """Shares as horizontal bars in per cent, a group a label and in it a bar a run.
 
@@ -70,16 +82,16 @@ def bars(values: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], 
     """
     labels = list(next(iter(values.values())))
     runs = len(values)
-    axes = _axes(len(labels) * (0.13 * runs + 0.1) + 0.5)
+    axes, letters = _axes(len(labels) * (0.13 * runs + 0.1) + 0.5), Letters()
     for i, (name, shares) in enumerate(values.items()):
         places = np.arange(len(labels)) + (i - (runs - 1) / 2) * 0.8 / runs
         widths = [100 * shares.get(label, math.nan) for label in labels]
-        drawn = axes.barh(places, widths, 0.8 / runs * 0.92, color=colours[name], label=name)
+        drawn = axes.barh(places, widths, 0.8 / runs * 0.92, color=colours[name], label=letters(name))
         axes.bar_label(drawn, labels=[_short(w) for w in widths], fontsize=7.5, color=INK, padding=2)
     axes.invert_yaxis()
     axes.grid(axis="x", color=PALE, linewidth=0.8)
     axes.grid(axis="y", visible=False)
-    axes.set_yticks(range(len(labels)), labels, fontsize=8.5)
+    axes.set_yticks(range(len(labels)), list(map(letters, labels)), fontsize=8.5)
     axes.set_xlim(0, 109)
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.margins(y=0.01)
@@ -87,12 +99,13 @@ def bars(values: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], 
         axes.axvline(100 * guess, color="#6b7280", linewidth=1, linestyle="--")
     if runs > 1:
         axes.legend(frameon=False, fontsize=8, ncols=min(3, runs), loc="lower center", bbox_to_anchor=(0.45, 1.0))
-    return _svg(axes)
+    return _svg(axes, letters)
 
 
+@_own_style
 def gains(points: Mapping[str, float]) -> str:
     """Differences of recall in points, to the right in green where a class gained, to the left in red where it lost."""
-    axes = _axes(len(points) * 0.21 + 0.45, "change of recall, points")
+    axes, letters = _axes(len(points) * 0.21 + 0.45, "change of recall, points"), Letters()
     values = list(points.values())
     drawn = axes.barh(range(len(values)), values, 0.72, color=["#059669" if v > 0 else "#dc2626" for v in values])
     axes.bar_label(drawn, labels=[_short(v, "+") for v in values], fontsize=7.5, color=INK, padding=2)
@@ -100,27 +113,29 @@ def gains(points: Mapping[str, float]) -> str:
     axes.grid(axis="x", color=PALE, linewidth=0.8)
     axes.grid(axis="y", visible=False)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(values)), list(points), fontsize=8.5)
+    axes.set_yticks(range(len(values)), list(map(letters, points)), fontsize=8.5)
     axes.margins(x=0.14, y=0.01)
-    return _svg(axes)
+    return _svg(axes, letters)
 
 
+@_own_style
 def scores(ranked: Sequence[tuple[str, float]]) -> str:
     """The best labels of one prediction as bars."""
-    axes = _axes(0.34 * len(ranked) + 0.3)
+    axes, letters = _axes(0.34 * len(ranked) + 0.3), Letters()
     places = range(len(ranked))[::-1]
     axes.barh(places, [s for _, s in ranked], color=[COLOURS[0]] + ["#bfdbfe"] * (len(ranked) - 1), height=0.7)
     for place, (_, score) in zip(places, ranked, strict=True):
         axes.text(score + 0.02, place, f"{100 * score:.1f} %", va="center", fontsize=9, color=INK)
-    axes.set_yticks(places, [label for label, _ in ranked], fontsize=9)
+    axes.set_yticks(places, [letters(label) for label, _ in ranked], fontsize=9)
     axes.set_xlim(0, 1.2)
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)
     axes.set_xticks([])
     axes.tick_params(length=0)
-    return _svg(axes)
+    return _svg(axes, letters)
 
 
+@_own_style
 def scatter(title: str, points: NDArray[np.floating[Any]], truth: Sequence[str], labels: Sequence[str]) -> str:
     """Points of the plane in the colours and shapes of their classes, which `class_legend` explains.
 
@@ -130,7 +145,8 @@ def scatter(title: str, points: NDArray[np.floating[Any]], truth: Sequence[str],
         truth: N labels.
         labels: the classes, in the order of their colours.
     """
-    axes = _axes(4.4, title)
+    letters = Letters()
+    axes = _axes(4.4, letters(title))
     names = np.array(truth, dtype=object)
     for i, label in enumerate(labels):
         own = points[names == label]
@@ -142,7 +158,7 @@ def scatter(title: str, points: NDArray[np.floating[Any]], truth: Sequence[str],
     axes.grid(visible=False)
     axes.spines[:].set_color(PALE)
     axes.spines[:].set_visible(True)
-    return _svg(axes)
+    return _svg(axes, letters)
 
 
 def class_legend(labels: Sequence[str]) -> str:
@@ -184,11 +200,11 @@ def _line(axes: Axes, rows: History, key: str, factor: float, **style: Any) -> N
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _svg(axes: Axes) -> str:
+def _svg(axes: Axes, letters: Letters | None = None) -> str:
     buffer = io.StringIO()
     figure = axes.get_figure(root=True)
     assert figure is not None
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "kinema"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    text = text[text.index("<svg") :]
+    return text if letters is None else letters.restore(text)

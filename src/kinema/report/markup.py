@@ -132,5 +132,5 @@ code{background:#eef2f7;padding:1px 5px;border-radius:4px;overflow-wrap:anywhere
 .confusion td:first-child{position:static}
 .legend{font-size:13px;line-height:1.7}.legend span{white-space:nowrap;margin-right:12px}
 @media(max-width:560px){.confusion{font-size:10px}.confusion td{width:21px;min-width:21px;height:21px}}
-.confusion span{writing-mode:vertical-rl;transform:rotate(180deg);line-height:1.1}
+.confusion span{writing-mode:vertical-rl;text-orientation:sideways;transform:rotate(180deg);line-height:1.1}
 </style>"""

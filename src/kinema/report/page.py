@@ -18,6 +18,7 @@ from kinema.report import figures
 from kinema.report.confusion import MOST, confusion, most_confused
 from kinema.report.embedding import NEIGHBOURS, Embedding, chance_purity
 from kinema.report.facts import about_curves, cost, coverage, protocol, tested_as, versions
+from kinema.report.letters import NOTE, needs_note
 from kinema.report.markup import by_run, caution, colours, grid, note, page, section, table, tiles
 from kinema.report.runs import Run
 
@@ -153,7 +154,9 @@ def _classes(
     for c in found:
         drawn.append(_changes(c) + _hardest(c))
     small = "Where a class has few videos, much of a change is chance." if found else ""
-    return grid(part for part in drawn if part) + (note(small) if small else "")
+    labels = [label for values in recalls.values() for label in values]
+    fonts = note(NOTE) if needs_note([*labels, *tested]) else ""
+    return grid(part for part in drawn if part) + fonts + (note(small) if small else "")
 
 
 def _changes(c: Comparison) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,12 @@ from typing import Any
 
 import yaml
 
+from kinema.card import CARD, read_card
 from kinema.data.manifest import ABSENT
 from kinema.errors import KinemaError
 from kinema.evaluation.results import SCORES
-from kinema.evaluation.tested import Shape, Tested, distinct_names, find_scores, how_to_test, misshapen, open_test
-from kinema.recognizer import CARD
+from kinema.evaluation.tested import Tested, distinct_names, find_scores, how_to_test, open_test
 from kinema.training.report import read_metrics
-
-# What of a card a report shows.
-_CARD: Shape = {"architecture": {"name": str, "options": {}}, "clip": {"crop": int}, "versions": {}, "training": {}}
-_TRAINING: Shape = {"config": {}, "coverage": {"expected": int, "read": int, "failed": int}}
 
 
 @dataclass(frozen=True)
@@ -158,20 +153,11 @@ def _history(file: Path) -> list[dict[str, Any]]:
 
 
 def _card(file: Path) -> dict[str, Any]:
+    """The entries of a card by their names; {} where there is none."""
     if not file.is_file():
         return {}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise KinemaError(f"{file}: not a readable card ({error}); save the recognizer again") from error
-    if not isinstance(found, dict):
-        raise KinemaError(f"{file}: not a readable card; save the recognizer again")
-    wrong = misshapen(found, _CARD)
-    if wrong is None and (inner := misshapen(found.get("training", {}), _TRAINING)):
-        wrong = f"training.{inner}"
-    if wrong is not None:
-        raise KinemaError(f"{file}: {wrong!r} is not what a card holds there; save the recognizer again")
-    return found
+    card = read_card(file)
+    return {**card.more, "architecture": card.architecture, "labels": list(card.labels), "clip": card.clip}
 
 
 def _ledger(file: Path) -> tuple[tuple[str, str], ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from math import inf
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from kinema.data.loading.limits import ReadLimits
+from kinema.data.manifest import data_place
 from kinema.data.photometric import Photometric
 from kinema.data.transforms import Augment
 from kinema.errors import KinemaError, unknown
@@ -25,7 +27,8 @@ class Optim:
     """SGD and the course of its learning rate.
 
     Attributes:
-        lr: learning rate at its highest; the long cycle of multigrid multiplies it by up to 8.
+        lr: learning rate at its highest; the long cycle of multigrid multiplies it by 1 to 8, or with
+            `multigrid.rate_at=first` by 1/8 to 1.
         momentum: of SGD.
         nesterov: use Nesterov's momentum.
         weight_decay: on all parameters.
@@ -37,7 +40,9 @@ class Optim:
         feature_rate: factor of the rate of everything but the classifier, as in fine-tuning; 0 freezes it, BatchNorm
             included.
         rates: factor of the rate of the parameters whose names begin so, such as {layer1: 0, layer4: 0.1}; the longest
-            beginning decides, 0 freezes as above, and what none names follows feature_rate.
+            beginning decides, 0 freezes as above, and what none names follows feature_rate. The name `recurrence`
+            stands for all recurrent cells, wherever they are, and its factor multiplies the others; without it the
+            network's own counts, which is 0.1 for srtg_* and 1 for the rest.
     """
 
     lr: float = 0.01
@@ -210,13 +215,30 @@ def completed(old: dict[str, Any]) -> dict[str, Any]:
     return {**defaults, **old, **groups}
 
 
+def _same_path(first: str | None, second: str | None) -> bool:
+    """Whether two texts are one path, spelt in another way; such as are no paths are the same where they are equal."""
+    if first is None or second is None or first == second:
+        return first == second
+    try:
+        return Path(first).exists() and Path(first).resolve() == Path(second).resolve()
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle, in Python 3.11 and 3.12
+        return False
+
+
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """The dotted names of the fields, but for the free ones, in which two configurations differ."""
+    """The dotted names of the fields, but for the free ones, in which two configurations differ.
+
+    The same data or weights by another path (relative, absolute, by a symbolic link) are no difference.
+    """
     found = []
     for key in sorted(set(old) | set(new)):
         if not prefix and key in FREE:
             continue
         a, b = old.get(key), new.get(key)
+        if not prefix and key == "weights" and _same_path(a, b):
+            continue
+        if not prefix and key == "data" and data_place(str(a)) == data_place(str(b)):
+            continue
         if isinstance(a, dict) and isinstance(b, dict):
             found += differences(a, b, f"{prefix}{key}.")
         elif a != b:

@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kinema.errors import KinemaError, unknown
 from kinema.models import VideoModel
+from kinema.ops.recurrence import gated_stages
 from kinema.training.config import Optim, TrainConfig
 
 
@@ -27,7 +28,7 @@ def freeze(model: VideoModel, config: TrainConfig) -> None:
         part.requires_grad_(True)
         _effective(model, config)
     for name, parameter in model.named_parameters():
-        if rate(name, config.optim) == 0:
+        if rate(name, config.optim, model.recurrence_rate) == 0:
             parameter.requires_grad_(False)
     if config.frozen_batchnorm:
         for module in _batchnorms(model):
@@ -48,12 +49,54 @@ def keep_frozen(model: VideoModel, config: TrainConfig) -> None:
             module.eval()
 
 
-def rate(name: str, optim: Optim) -> float:
-    """The factor of the learning rate of the parameter of that name."""
+RECURRENCE = "recurrence"  # part of the names of the weights of recurrent cells
+
+
+def check_gates(model: VideoModel, config: TrainConfig) -> None:
+    """Refuses a `gate_warmup` that has no gate to hold open, or one that would stop the network from learning.
+
+    Raises:
+        KinemaError: the network has no hard gate, or multiplies its trunk by the states.
+    """
+    if not config.gate_warmup:
+        return
+    if not gated_stages(model):
+        raise KinemaError(
+            f"gate_warmup is {config.gate_warmup}, but {config.model} has no gate: set options.gate to hard"
+        )
+    if model.trunk_product:
+        raise KinemaError(
+            f"gate_warmup is {config.gate_warmup}, but options.fusion is mul at the end of every block, so open gates "
+            "multiply all features by states near 0: set options.fusion to residual, or gate_warmup to 0"
+        )
+
+
+def doubts(model: VideoModel, config: TrainConfig) -> list[str]:
+    """Choices with which a network can hardly learn, one sentence each."""
+    if model.trunk_product and config.weights is None and config.learn == "all":
+        return [
+            "options.fusion is mul at the end of every block: recurrent states near 0 multiply all features, and the "
+            "network hardly learns from random weights; options.fusion residual learns"
+        ]
+    return []
+
+
+def rate(name: str, optim: Optim, recurrence: float = 1.0) -> float:
+    """The factor of the learning rate of the parameter of that name.
+
+    Args:
+        name: of the parameter.
+        optim: `rates` and `feature_rate`.
+        recurrence: factor of recurrent cells on top of that, where `rates` has no `recurrence`.
+    """
+    if RECURRENCE in name.split("."):
+        own = optim.rates.get(RECURRENCE, recurrence)
+    else:
+        own = 1.0
     found = [beginning for beginning in optim.rates if _begins(name, beginning)]
     if found:
-        return optim.rates[max(found, key=len)]
-    return 1.0 if name.startswith("classifier.") else optim.feature_rate
+        return own * optim.rates[max(found, key=len)]
+    return own * (1.0 if name.startswith("classifier.") else optim.feature_rate)
 
 
 def parameter_groups(model: VideoModel, optim: Optim) -> list[dict[str, Any]]:
@@ -61,7 +104,7 @@ def parameter_groups(model: VideoModel, optim: Optim) -> list[dict[str, Any]]:
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault(rate(name, optim), []).append(parameter)
+            groups.setdefault(rate(name, optim, model.recurrence_rate), []).append(parameter)
     return [{"params": parameters, "lr": optim.lr * factor} for factor, parameters in groups.items()]
 
 
@@ -77,11 +120,18 @@ def _begins(name: str, beginning: str) -> bool:
     return name == beginning or name.startswith(beginning.rstrip(".") + ".")
 
 
+def _names(name: str, key: str) -> bool:
+    """Whether a key of `optim.rates` concerns the parameter of that name."""
+    return _begins(name, key) or (key == RECURRENCE and RECURRENCE in name.split("."))
+
+
 def _known(model: VideoModel, optim: Optim) -> None:
     names = [name for name, _ in model.named_parameters()]
     for beginning in optim.rates:
-        if not any(_begins(name, beginning) for name in names):
+        if not any(_names(name, beginning) for name in names):
             parts = sorted({".".join(name.split(".")[:depth]) for name in names for depth in (1, 2)})
+            if any(_names(name, RECURRENCE) for name in names):
+                parts.append(RECURRENCE)
             raise unknown("part of the network in optim.rates", beginning, parts)
 
 
@@ -89,7 +139,7 @@ def _effective(model: VideoModel, config: TrainConfig) -> None:
     """Refuses rates of what does not learn whatever its rate."""
     learning = [name for name, p in model.named_parameters() if p.requires_grad]
     for beginning in config.optim.rates:
-        if not any(_begins(name, beginning) for name in learning):
+        if not any(_names(name, beginning) for name in learning):
             raise KinemaError(
                 f"optim.rates.{beginning} has no effect where learn is {config.learn}: remove one of the two"
             )

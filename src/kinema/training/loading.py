@@ -17,11 +17,12 @@ from kinema.clip_spec import ClipSpec
 from kinema.cores import loader_workers
 from kinema.data.datasets import ClipKey, Failure, TestVideos, TrainClips, collate_train
 from kinema.data.loading.loader import Loader
-from kinema.data.manifest import Manifest, data_root
+from kinema.data.manifest import Manifest
 from kinema.processes import Place
 from kinema.training.config import TrainConfig
 from kinema.training.mixing import balanced_order
 from kinema.training.multigrid import Steps, all_steps
+from kinema.training.videos import relative_names
 
 
 class Batches(Sampler[list[ClipKey]]):
@@ -115,8 +116,8 @@ def val_loader(
 
 def fingerprint(manifest: Manifest) -> str:
     """SHA-256 of what a training draws from: its videos below their folder, their labels and times, in their order."""
-    root = str(data_root(manifest.source))
-    rows = [[s.path.removeprefix(root), s.label, s.start, s.end] for s in manifest.samples]
+    names = relative_names([s.path for s in manifest.samples])
+    rows = [[name, s.label, s.start, s.end] for name, s in zip(names, manifest.samples, strict=True)]
     whole = json.dumps([manifest.labels, sorted(manifest.flip_map.items()), rows])
     return hashlib.sha256(whole.encode()).hexdigest()
 

@@ -17,10 +17,10 @@ from kinema.data import photometric
 from kinema.data.transforms import to_input
 from kinema.errors import KinemaError, RunError
 from kinema.models import VideoModel
-from kinema.ops.recurrence import set_gate
+from kinema.ops.recurrence import gated_stages, set_gate, stage_open_rates
 from kinema.processes import connection, everyones, total
 from kinema.training.config import TrainConfig
-from kinema.training.learning import freeze, keep_frozen, parameter_groups
+from kinema.training.learning import check_gates, freeze, keep_frozen, parameter_groups
 from kinema.training.mixing import mixup
 from kinema.training.multigrid import Steps
 from kinema.training.schedule import factor
@@ -28,6 +28,7 @@ from kinema.training.sub_batches import SubBatches
 from kinema.training.twins import gather_logits, twins_loss
 
 COUNTS = ("loss", "twins_loss", "hits", "clips", "val_hits", "val_videos")
+OPEN = "open_"  # and the name of a stage: for how many clips its gates were open
 
 
 class Training(pl.LightningModule):
@@ -41,7 +42,7 @@ class Training(pl.LightningModule):
         average: the moving average of the network's weights, or None.
         failures: training videos that could not be read, path -> reason.
         val_failures: the same of the validation split.
-        tally: losses and hits of the epoch so far, summed over clips.
+        tally: losses, hits and open gates of each stage in the epoch so far, summed over clips.
         readable: clips of the step, of all processes, that could be read.
     """
 
@@ -53,17 +54,15 @@ class Training(pl.LightningModule):
         self.failures: dict[str, str] = {}
         self.val_failures: dict[str, str] = {}
         freeze(model, config)
-        if config.gate_warmup and not set_gate(model, open=True):
-            raise KinemaError(
-                f"gate_warmup is {config.gate_warmup}, but {config.model} has no gate: set options.gate hard"
-            )
+        check_gates(model, config)
         self.average: AveragedModel | None = None
         if config.ema:
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
             self.average.requires_grad_(False).eval()
         grid = config.multigrid
         self.sub_batches = SubBatches(model) if grid.cycles != "none" and grid.sub_batches else None
-        self.tally: dict[str, float] = dict.fromkeys(COUNTS, 0.0)
+        self.counts = (*COUNTS, *(OPEN + stage for stage in gated_stages(model)))
+        self.tally: dict[str, float] = dict.fromkeys(self.counts, 0.0)
         self.readable = 0.0
 
     @property
@@ -120,6 +119,8 @@ class Training(pl.LightningModule):
             )
         self.tally["loss"] += loss.item() * n
         self.tally["clips"] += n
+        for stage, share in stage_open_rates(self.model).items():
+            self.tally[OPEN + stage] += share.item() * n
         # The mean over processes of the gradients is then the gradient of the mean over all clips.
         return loss * (n * self.trainer.world_size / self.readable)
 
@@ -196,7 +197,7 @@ class Training(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """A new epoch, a new tally."""
         self._set_modes()
-        self.tally.update(dict.fromkeys(COUNTS, 0.0))
+        self.tally.update(dict.fromkeys(self.counts, 0.0))
 
     def _set_modes(self) -> None:
         """What is frozen does not gather statistics either."""
@@ -215,7 +216,7 @@ class Training(pl.LightningModule):
         self.meet()
         checkpoint["ledger"] = {"train": self.failures, "val": self.val_failures}
         checkpoint["tally"] = everyones(self.tally)
-        checkpoint["data"] = self.data
+        checkpoint["videos"] = self.data
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """And are taken up again.
@@ -223,7 +224,8 @@ class Training(pl.LightningModule):
         Raises:
             KinemaError: the run began with other data, so that another order of clips would follow.
         """
-        if checkpoint.get("data", self.data) != self.data:  # checkpoints of earlier versions do not tell
+        # Checkpoints of earlier versions hold another fingerprint, which changed with the spelling of the path.
+        if checkpoint.get("videos", self.data) != self.data:
             raise KinemaError(
                 f"{self.config.data}: the videos or labels of the split {self.config.train_split!r} have changed since "
                 "this run began; restore them, or give another --out"
@@ -234,4 +236,4 @@ class Training(pl.LightningModule):
         if len(tallies) == here.world:
             self.tally.update(tallies[here.rank])
         elif here.first:  # as many processes as before are not here
-            self.tally.update({key: sum(tally.get(key, 0.0) for tally in tallies) for key in COUNTS})
+            self.tally.update({key: sum(tally.get(key, 0.0) for tally in tallies) for key in self.counts})

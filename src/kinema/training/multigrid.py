@@ -13,6 +13,7 @@ from kinema.data.report import count
 from kinema.errors import KinemaError, unknown
 
 Cycles = Literal["none", "long", "short", "both"]
+RateAt = Literal["full", "first"]
 
 _LONG = (8, 4, 2, 1)  # times the clips of the full batch
 _SHORT = (4, 2, 1)
@@ -27,17 +28,23 @@ class Multigrid:
         full_epochs: the last so many epochs take every clip at the full shape, so that the weights end on what is
             tested. Figure 4.6 has none; the paper behind it (Wu et al., A Multigrid Method for Efficiently Training
             Video Models, CVPR 2020) ends so.
+        rate_at: the phase of the long cycle that `optim.lr` belongs to; the rates of the others follow from the linear
+            scaling rule. `full`: the last phase, at the full shape, so that the first has 8 times `optim.lr`. `first`:
+            the first phase, so that the last, and with it the `full_epochs`, has an eighth of `optim.lr` ("an initial
+            learning rate of 0.1, halved at each cycle": SRTG, section 4.2). No effect without a long cycle.
         sub_batches: BatchNorm normalises every `batch` clips by themselves, so that its statistics do not change with
             the size of the batch.
     """
 
     cycles: Cycles = "none"
     full_epochs: int = 0
+    rate_at: RateAt = "full"
     sub_batches: bool = True
 
     def __post_init__(self) -> None:
-        if self.cycles not in get_args(Cycles):
-            raise unknown("multigrid.cycles", str(self.cycles), get_args(Cycles))
+        for name, allowed in (("cycles", Cycles), ("rate_at", RateAt)):
+            if getattr(self, name) not in get_args(allowed):
+                raise unknown(f"multigrid.{name}", str(getattr(self, name)), get_args(allowed))
         if self.full_epochs < 0:
             raise KinemaError(f"multigrid.full_epochs is {self.full_epochs}: give 0 or more")
         if self.full_epochs and self.cycles == "none":
@@ -45,6 +52,11 @@ class Multigrid:
                 f"multigrid.full_epochs is {self.full_epochs}, but every epoch has the full shape where "
                 "multigrid.cycles is none: remove it, or give multigrid.cycles"
             )
+
+    @property
+    def full_rate(self) -> float:
+        """Factor of the learning rate at the full shape."""
+        return 1 / _LONG[0] if self.rate_at == "first" and self.cycles in ("long", "both") else 1.0
 
 
 @dataclass(frozen=True)
@@ -163,7 +175,7 @@ def plan(multigrid: Multigrid, *, samples: int, batch: int, frames: int, crop: i
         steps[last] = replace(full, clips=batch + 1)
     elif rest:
         steps.append(replace(full, clips=rest))
-    return tuple(steps)
+    return _scaled(steps, multigrid.full_rate)
 
 
 def all_steps(multigrid: Multigrid, *, epochs: int, samples: int, batch: int, frames: int, crop: int) -> Steps:
@@ -183,7 +195,11 @@ def all_steps(multigrid: Multigrid, *, epochs: int, samples: int, batch: int, fr
     usual, last = (
         plan(grid, samples=samples, batch=batch, frames=frames, crop=crop) for grid in (multigrid, Multigrid())
     )
-    return Steps(usual, last, epochs, multigrid.full_epochs)
+    return Steps(usual, _scaled(last, multigrid.full_rate), epochs, multigrid.full_epochs)
+
+
+def _scaled(steps: Sequence[Shape], factor: float) -> tuple[Shape, ...]:
+    return tuple(replace(step, rate=step.rate * factor) for step in steps)
 
 
 def _fill(cycles: Sequence[Sequence[Shape]], samples: int) -> list[Shape]:

@@ -16,13 +16,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kinema.data.manifest import ABSENT
 from kinema.data.report import count
 from kinema.errors import KinemaError
+from kinema.evaluation.naming import printable
 from kinema.files import replace_file
 from kinema.ops.recurrence import open_rates
-from kinema.training.module import Training
+from kinema.training.module import OPEN, Training
 from kinema.training.multigrid import Shape, phases
 
 LEDGER = "training-ledger.csv"
-COLUMNS = (
+COLUMNS = (  # and for each stage with gates, `open_` and its name: share of clips for which they were open
     "epoch", "step", "lr", "train_loss", "twins_loss", "train_top1", "val_top1", "val_videos", "seconds", "data_wait",
 )  # fmt: skip
 
@@ -111,6 +112,7 @@ class Report(pl.Callback):
             "val_videos": int(tally["val_videos"]) or None,
             "seconds": seconds,
             "data_wait": waited / max(1e-9, seconds),
+            **{key: value / clips if clips else None for key, value in tally.items() if key.startswith(OPEN)},
         }
         rows = [*(self.rows or []), row]
         self._write(rows)
@@ -122,8 +124,10 @@ class Report(pl.Callback):
         train = "no clip could be read"
         if clips:
             train = f"loss {row['train_loss']:.3f}, train top-1 {row['train_top1']:.1%}"
+        gates = [f"{key.removeprefix(OPEN)} {row[key]:.0%}" for key in row if key.startswith(OPEN) and clips]
+        opened = f", gates open {', '.join(gates)}" if gates else ""
         self._tell(
-            f"epoch {epoch}/{self.epochs}: {train}{val}, "
+            f"epoch {epoch}/{self.epochs}: {train}{val}{opened}, "
             f"{row['seconds']:.1f} s of which {row['data_wait']:.0%} waiting for data, {_clock(left)} left",
             *self._phases(pl_module.steps.of(trainer.current_epoch)),
         )
@@ -176,7 +180,8 @@ class Report(pl.Callback):
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        gates = dict.fromkeys(key for row in rows for key in row if key.startswith(OPEN))
+        writer = csv.DictWriter(text, (*COLUMNS, *gates), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         replace_file(self.path, lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
@@ -191,7 +196,7 @@ def write_ledger(path: Path, module: Training, absent: Sequence[str]) -> None:
     writer.writerow(("path", "error"))
     writer.writerows(sorted({**module.val_failures, **module.failures}.items()))
     writer.writerows((name, ABSENT) for name in absent)
-    replace_file(path, lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
+    replace_file(path, lambda part: part.write_text(printable(text.getvalue()), encoding="utf-8"))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """`train`: from a configuration to a run folder with a recognizer in it.
 
-A run folder holds `config.yaml`, `metrics.csv`, `checkpoints/`, what its logger writes (`tensorboard/`), where videos
-could not be read or are absent `training-ledger.csv`, and at the end `recognizer/`.
+A run folder holds `config.yaml`, `network.json` (every option of the network), `videos.parquet` (what it trains on),
+`metrics.csv`, `checkpoints/`, what its logger writes (`tensorboard/`), where videos could not be read or are absent
+`training-ledger.csv`, and at the end
+`recognizer/`.
 """
 
 from __future__ import annotations
@@ -22,23 +24,27 @@ import yaml
 
 from kinema.clip_spec import ClipSpec
 from kinema.cores import denormals_as_zero, room_for_readers
+from kinema.data.checks import UNTRAINED, label_remarks
 from kinema.data.manifest import Manifest, data_name, read_manifest, require_trainable
 from kinema.data.report import count
 from kinema.errors import KinemaError, RunError
-from kinema.files import FULL, LOCK, clear_parts, held, replace_file
-from kinema.models import VideoModel, create_model
+from kinema.files import FULL, LOCK, clear_parts, held, reason, replace_file
+from kinema.models import VideoModel
 from kinema.processes import Place, place, together
-from kinema.recognizer import Recognizer
+from kinema.recognizer import CARD, Recognizer
+from kinema.training import learning
 from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, begun, done, newest
 from kinema.training.config import TrainConfig, completed, differences
 from kinema.training.loading import fingerprint, train_loader, val_loader
 from kinema.training.loggers import logger
 from kinema.training.module import Training
 from kinema.training.multigrid import describe
+from kinema.training.network import build, keep
 from kinema.training.report import LEDGER, Report, read_metrics
 from kinema.training.schedule import unreached
 from kinema.training.start import start
 from kinema.training.twins import doubts
+from kinema.training.videos import difference, is_proof, listed, read_videos, write_videos
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -70,13 +76,14 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     learned = _split(manifest, config, "train_split")
     require_trainable(learned)
     checked = None if config.val_split is None else _split(manifest, config, "val_split")
-    model, spec, remarks = _network(config, learned.labels)
     out = run_folder(config)
+    model, spec, remarks = _network(config, out, learned)
     if here.first:
         _require_run_folder(out)
     with held(out) if here.first else nullcontext():
         if here.first:
-            _open_folder(out, config)
+            _open_folder(out, config, learned)
+            keep(out, model, spec)
         if (out / "recognizer" / "card.json").is_file():
             say(f"{out}: this run is finished; to train anew, give another --out")
             return out
@@ -95,12 +102,11 @@ def _split(manifest: Manifest, config: TrainConfig, field: str) -> Manifest:
     return manifest.split(name)
 
 
-def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[VideoModel, ClipSpec, list[str]]:
-    torch.manual_seed(config.seed)
-    frames = {"frames": config.clip["frames"]} if "frames" in config.clip else {}
-    model = create_model(config.model, num_classes=len(labels), **frames, **config.options)
-    spec = ClipSpec.from_dict({**model.clip_spec.to_dict(), **config.clip})
-    return model, spec, [] if config.weights is None else start(model, config, labels)
+def _network(config: TrainConfig, out: Path, learned: Manifest) -> tuple[VideoModel, ClipSpec, list[str]]:
+    model, spec, remarks = build(config, out, len(learned.labels))
+    if config.weights is not None:
+        remarks = [*remarks, *start(model, config, learned.labels, learned.order)]
+    return model, spec, remarks
 
 
 def _require_run_folder(out: Path) -> None:
@@ -111,8 +117,8 @@ def _require_run_folder(out: Path) -> None:
         raise KinemaError(f"{out}: exists and is not a run folder; give another --out")
 
 
-def _open_folder(out: Path, config: TrainConfig) -> None:
-    """Makes the folder this run's own; raises `KinemaError` when it is another run's."""
+def _open_folder(out: Path, config: TrainConfig, learned: Manifest) -> None:
+    """Makes the folder this run's own; raises `KinemaError` when it is another run's or the videos are others."""
     for folder in (out, out / "checkpoints", out / "recognizer"):
         clear_parts(folder)
     path = out / "config.yaml"
@@ -124,15 +130,48 @@ def _open_folder(out: Path, config: TrainConfig) -> None:
         if not isinstance(old, dict):
             raise KinemaError(f"{path}: holds no fields; restore it, or give another --out")
         changed = differences(completed(old), config.to_dict())
-        if changed and (begun(out / "checkpoints") or (out / "recognizer").exists()):
+        has_begun = begun(out / "checkpoints") or (out / "recognizer").exists()
+        if has_begun and changed in ([], ["data"]):
+            _require_same_videos(out, config, learned, moved=changed == ["data"])
+            return
+        if has_begun:
             mend = "give another --out"
             if changed == ["epochs"] and (out / "recognizer").exists():
                 mend += f", and --weights {out} to start from what it learned: its own schedule has ended"
             raise KinemaError(f"{out}: holds another run, which differs in {', '.join(changed)}; {mend}")
-        if not changed:
-            return
     text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
     replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_videos(out, listed(learned))
+
+
+def _require_same_videos(out: Path, config: TrainConfig, learned: Manifest, *, moved: bool) -> None:
+    """Refuses to go on with other videos than those that the run began with.
+
+    Args:
+        out: the run folder.
+        config: of the command.
+        learned: the training split, as it is now.
+        moved: the data are given by another path than at the beginning.
+
+    Raises:
+        KinemaError: what differs, or that it cannot be known.
+    """
+    if not moved and (out / "recognizer" / CARD).is_file():
+        return
+    before = read_videos(out)
+    if before is None:
+        if moved:
+            raise KinemaError(f"{out}: holds another run, which differs in data; give another --out")
+        return
+    now = listed(learned)
+    what = difference(before, now)
+    if what is None and moved and not is_proof(before, now):
+        what = "none of them can be read to compare it"
+    if what is not None:
+        raise KinemaError(
+            f"{config.data}: the videos or labels of the split {config.train_split!r} have changed since the run in "
+            f"{out} began ({what}); restore them, or give another --out"
+        )
 
 
 def _summary(
@@ -144,6 +183,10 @@ def _summary(
         *remarks,
         *(f"note: {remark}" for remark in unreached(config.optim, config.epochs)),
         *manifest.remarks,
+        *label_remarks(
+            {sample.label for sample in learned.samples},
+            {s: {v.label for v in manifest.split(s).samples} for s in manifest.splits if s != config.train_split},
+        ),
     ]
     return "\n".join(lines)
 
@@ -166,6 +209,8 @@ def _fit(
         say("\n".join(describe(batches.steps)))
     if module.sub_batches is not None and module.sub_batches.remark is not None:
         say(f"note: {module.sub_batches.remark}")
+    for remark in learning.doubts(model, config):
+        say(f"note: {remark}")
     doubt = doubts(config.twins, config.batch, len(learned.labels), processes=here.world)
     if doubt:
         more = "" if config.multigrid.cycles == "none" else " (this is of the steps of the full shape)"
@@ -234,7 +279,7 @@ def _in_one_sentence(out: Path) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         raise RunError(
-            f"{out}: cannot be written ({error.strerror}); free space, and the same command goes on from its newest "
+            f"{out}: cannot be written ({reason(error)}); free space, and the same command goes on from its newest "
             "checkpoint"
         ) from error
 
@@ -288,9 +333,11 @@ def _save(
                 f"{config.data}: no video of the split {config.train_split!r} could be read; see {out / LEDGER}"
             )
     rows = read_metrics(out / "metrics.csv")
+    trained = {sample.label for sample in learned.samples if sample.path not in module.failures}
     card = {
         "training": {
             "config": config.to_dict(),
+            UNTRAINED: [label for label in learned.labels if label not in trained],
             "coverage": {
                 "expected": expected,
                 "read": expected - failed,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from kinema.data.label_order import Order, outputs
 from kinema.data.labels import read_labels
 from kinema.data.report import count
 from kinema.errors import KinemaError
@@ -18,17 +19,19 @@ from kinema.weights.importing import start_from
 from kinema.weights.releases import named
 
 
-def start(model: VideoModel, config: TrainConfig, labels: Sequence[str]) -> list[str]:
+def start(model: VideoModel, config: TrainConfig, labels: Sequence[str], order: Order = "text") -> list[str]:
     """Loads `config.weights`.
 
     The classifier of a recognizer, or of a release whose outputs have known names, is taken over where its labels are
     those of the data, in whatever order; where they are others, though as many, it stays as it was built, and so it
-    does where a release does not tell the order of its outputs. A file tells no labels: there the number decides.
+    does where a release does not tell the order of its outputs. A file tells no labels: there the number of outputs
+    decides, and a warning says which label each output is taken for, unless `labels.txt` states the order.
 
     Args:
         model: takes the weights.
         config: names them, and what learns.
         labels: K names, what the outputs of `model` are going to mean.
+        order: what ordered them.
 
     Returns:
         Lines for a person: what became of the classifier, what stays as it was built, what else to know.
@@ -63,6 +66,12 @@ def start(model: VideoModel, config: TrainConfig, labels: Sequence[str]) -> list
     if report.new:
         whole = count(len(report.new), "tensor")
         lines.append(f"{whole} that these weights do not have stay as built, the first is {report.new[0]}")
+    if taken and there is None and order != "file":
+        how = {"catalogue": "in the usual order of the data set", "number": "by number", "text": "by name"}[order]
+        lines.append(
+            f"warning: {config.weights} does not say what its outputs mean; output {outputs(labels)} (labels ordered "
+            f"{how}, a guess): if that is wrong, write labels.txt beside the data, one label per line in their order"
+        )
     return [*lines, *report.remarks]
 
 

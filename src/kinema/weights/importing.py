@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,57 +19,13 @@ from torch import Tensor
 from kinema.errors import KinemaError
 from kinema.files import require_readable
 from kinema.models.attached import Attached
-from kinema.models.csn import CSN
-from kinema.models.efficientnet2d import EfficientNet2D
-from kinema.models.i3d import InflatedResNet
-from kinema.models.inception3d import InceptionI3D
-from kinema.models.r3d import ResNet3D
-from kinema.models.resnet2d import ResNet2D
-from kinema.models.resnext3d import ResNeXt3D
-from kinema.models.slowfast import SlowFast
 from kinema.models.video_model import VideoModel
-from kinema.models.x3d import X3D
+from kinema.weights.families import names_of, under_backbone
 from kinema.weights.hub import HUB, from_hub
-from kinema.weights.names import csn, efficientnet2d, i3d, inception3d, r3d, resnet2d, resnext3d, slowfast, x3d
+from kinema.weights.implied import implied_for
 from kinema.weights.releases import IMAGENET, locate, releases
 
 _NEW_EVERYWHERE = re.compile(r"^class_regularisation\.")
-
-
-@dataclass(frozen=True)
-class Names:
-    """What a family knows of the names of other releases.
-
-    Attributes:
-        candidates: the names here that may stand for a name there, likeliest first.
-        new: parts that no release has; they keep the values with which they were built.
-        remarks: sentences about a file, from the names here and there.
-        reader: makes `candidates` for one file, from all its names, where a name alone does not tell.
-        convert: source name, its tensor, the shape wanted -> another tensor and what was done, or None.
-        left_out: how names here begin for which the network has no place on purpose.
-    """
-
-    candidates: Callable[[str], list[str]]
-    new: re.Pattern[str]
-    remarks: Callable[[Iterable[str], Iterable[str]], list[str]]
-    reader: Callable[[Collection[str]], Callable[[str], list[str]]] | None = None
-    convert: Callable[[str, Tensor, torch.Size], tuple[Tensor, str] | None] = lambda name, tensor, shape: None
-    left_out: tuple[str, ...] = ()
-
-
-_NONE = re.compile(r"(?!)")
-_FAMILIES: dict[type[VideoModel], Names] = {
-    CSN: Names(csn.candidates, _NONE, csn.remarks),
-    EfficientNet2D: Names(efficientnet2d.candidates, _NONE, lambda own, source: []),
-    InflatedResNet: Names(i3d.candidates, i3d.NEW, i3d.remarks, i3d.reader, i3d.convert),
-    InceptionI3D: Names(inception3d.candidates, _NONE, lambda own, source: [], convert=inception3d.convert),
-    ResNet2D: Names(resnet2d.candidates, resnet2d.NEW, lambda own, source: []),
-    ResNet3D: Names(r3d.candidates, r3d.NEW, r3d.remarks),
-    ResNeXt3D: Names(resnext3d.candidates, _NONE, lambda own, source: []),
-    SlowFast: Names(slowfast.candidates, i3d.NEW, slowfast.remarks, convert=slowfast.convert),
-    X3D: Names(x3d.candidates, _NONE, x3d.remarks),
-}
-_OWN = Names(lambda name: [name], _NONE, lambda own, source: [])
 
 
 @dataclass(frozen=True)
@@ -171,9 +127,9 @@ def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportRe
     everything that does not; of two tensors for the same place that differ, the second does not.
     """
     own = model.state_dict()
-    names = _names(model)
+    names = names_of(model)
     if isinstance(model, Attached) and not any(name in own for name in tensors if name.startswith("backbone.")):
-        names = _under_backbone(_names(model.backbone), model.left_out)
+        names = under_backbone(names_of(model.backbone), model.left_out)
     loaded: dict[str, str] = {}
     converted: dict[str, str] = {}
     values: dict[str, Tensor] = {}
@@ -202,33 +158,9 @@ def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportRe
     left = [k for k in own if k not in values and k not in named and not k.startswith("classifier.")]
     new = tuple(k for k in left if names.new.search(k) or _NEW_EVERYWHERE.search(k))
     missing = tuple(k for k in left if k not in new and not k.endswith("num_batches_tracked"))
-    remarks = tuple(names.remarks(own, tensors))
+    options = model.architecture["options"]
+    remarks = (*names.remarks(own, tensors), *implied_for(model, options, tensors).differences(options))
     return ImportReport(loaded, new, missing, tuple(unused), tuple(shapes), classifier, remarks, converted)
-
-
-def _names(model: VideoModel) -> Names:
-    return next((n for family, n in _FAMILIES.items() if isinstance(model, family)), _OWN)
-
-
-def _under_backbone(names: Names, left_out: tuple[str, ...]) -> Names:
-    """For a file of the network on which another one stands: its names lead to the backbone, whose head is gone."""
-    gone = tuple(f"backbone.{part}." for part in left_out)
-
-    def reader(source: Collection[str]) -> Callable[[str], list[str]]:
-        candidates = names.reader(source) if names.reader else names.candidates
-        return lambda name: [f"backbone.{target}" for target in candidates(name)]
-
-    def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
-        source = list(source)
-        candidates = reader(source)
-        left = [name for name in source if any(target.startswith(gone) for target in candidates(name))]
-        found = names.remarks([name.removeprefix("backbone.") for name in own], source)
-        if left:
-            found = [*found, f"the head of the backbone is left out, this network has its own: {', '.join(left)}"]
-        return found
-
-    new = re.compile(rf"^(?!backbone\.)|{names.new.pattern}")
-    return Names(names.candidates, new, remarks, reader, names.convert, gone)
 
 
 def start_from(model: VideoModel, source: str | Path) -> ImportReport:

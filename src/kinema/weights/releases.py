@@ -23,6 +23,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, RunError, unknown
 from kinema.models.registry import create_model
 from kinema.models.video_model import VideoModel
+from kinema.weights.implied import Implied
 
 PACKAGE = "package:"
 IMAGENET = "imagenet"
@@ -74,10 +75,21 @@ class Release:
         """Plain values, and whether the file is here."""
         return {**asdict(self), "fits": list(self.fits), "here": self.local() is not None}
 
-    def build(self, classes: int | None = None) -> tuple[VideoModel, ClipSpec]:
-        """The network with random weights and how its clips are made; `classes` in place of the release's own."""
+    def build(self, classes: int | None = None, found: Implied | None = None) -> tuple[VideoModel, ClipSpec]:
+        """The network with random weights and how its clips are made.
+
+        Args:
+            classes: outputs in place of the release's own.
+            found: what its file implies; its options are taken over.
+
+        Raises:
+            KinemaError: the file contradicts what is known of the release.
+        """
+        found = found or Implied()
         frames = {"frames": self.clip["frames"]} if "frames" in self.clip else {}
-        model = create_model(self.model, num_classes=classes or self.classes, **{**frames, **self.options})
+        options = found.complete({**frames, **self.options})
+        model = create_model(self.model, **{**options, "num_classes": classes or self.classes})
+        # The clips of a release are known; a format only knows those of most of its files.
         return model, ClipSpec.from_dict({**model.clip_spec.to_dict(), **self.clip})
 
     def local(self) -> Path | None:

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from kinema.models import create_model
 from kinema.models.r3d_blocks import middle_channels
+from kinema.models.video_model import VideoModel
+from kinema.weights.implied import implied_for
 from kinema.weights.names.r3d import NEW, candidates, remarks
 
 BLOCKS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -214,7 +216,8 @@ RELEASED = {"num_classes": 400, "frames": 8, "width": 0.125}
 @pytest.mark.parametrize("kind", ["r3d", "r2plus1d", "srtg_r3d", "srtg_r2plus1d"])
 def test_the_srtg_release_computes_the_same(depth: int, kind: str) -> None:
     source = srtg_release(depth, "2plus1d" in kind, "srtg" in kind, base=8)
-    model = create_model(f"{kind}_{depth}", **RELEASED, max_pool=False).double()
+    released = {"gate": "none", "fusion": "mul"} if "srtg" in kind else {}
+    model = create_model(f"{kind}_{depth}", **RELEASED, max_pool=False, **released).double()
     found, left = place(model, source)
     assert not left
     model.load_state_dict(found)  # strict: nothing is missing
@@ -271,6 +274,11 @@ def test_a_file_of_the_other_release_is_told_by_its_shapes() -> None:
     assert "layer1.0.conv1.weight" in found
 
 
+def differences(model: VideoModel, tensors: dict[str, Tensor]) -> list[str]:
+    options = model.architecture["options"]
+    return implied_for(model, options, tensors).differences(options)
+
+
 def test_a_checkpoint_called_srtg_may_be_the_plain_network() -> None:
     with torch.device("meta"):
         model, plain = create_model("srtg_r3d_50"), create_model("r3d_50")
@@ -279,13 +287,19 @@ def test_a_checkpoint_called_srtg_may_be_the_plain_network() -> None:
     assert not left
     missing = set(model.state_dict()) - set(found)
     assert len(missing) == 16 * 8 and all(NEW.search(name) for name in missing)
-    (recurrent, pool) = remarks(model.state_dict(), source)
-    assert recurrent.startswith("the file has no recurrent weights") and "max_pool=False" in pool
-    assert remarks(plain.state_dict(), source) == [pool]
+    (recurrent,) = remarks(model.state_dict(), source)
+    assert recurrent.startswith("the file has no recurrent weights")
+    assert remarks(plain.state_dict(), source) == []
 
     whole = srtg_release(50, False, True, device="meta")
-    assert remarks(model.state_dict(), [f"module.{name}" for name in whole]) == [pool]
-    assert remarks(plain.state_dict(), whole) == [pool]
+    assert remarks(model.state_dict(), [f"module.{name}" for name in whole]) == []
+    for network, file in ((model, source), (plain, source), (model, whole), (plain, whole)):
+        found = differences(network, {f"module.{name}": tensor for name, tensor in file.items()})
+        told = " ".join(found)
+        assert "max_pool=False" in told
+        # The recurrent weights of the release belong to a product without gates.
+        product = network is model and file is whole
+        assert ("gate='none'" in told and "fusion='mul'" in told) == product, told
     assert set(place(plain, whole)[1]) == {name for name in whole if ".sar." in name}
     assert remarks(plain.state_dict(), hara_release(50, False, device="meta")) == []
 

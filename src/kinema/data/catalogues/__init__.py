@@ -16,6 +16,7 @@ from kinema.data.labels import read_labels
 from kinema.data.report import Finding, count
 from kinema.data.sources import Sample
 from kinema.errors import KinemaError
+from kinema.files import is_folder, reach, reason
 
 __all__ = ["NAMES", "Listing", "Source", "list_catalogue", "parse"]
 
@@ -61,14 +62,16 @@ def list_catalogue(source: Source, *, check: bool = True) -> Listing:
         KinemaError: no such folder, an annotation file that is missing or damaged, or none of the videos is there.
     """
     root = source.root
-    if not root.is_dir():
+    reach(root)
+    if not is_folder(root):
         form = f"{source.name}:FOLDER"
         raise KinemaError(
             f"no folder {str(root)!r} for the catalogue {source.name}: write {form}, where its videos lie"
         )
     annotation = _READERS[source.name](root, source.part)
     wanted = {name for row in annotation.rows for name in (*row.names, *row.whole)}
-    shelf = Shelf(list_videos(root, wanted), annotation.labels.names, unique=annotation.unique)
+    unlisted: list[OSError] = []
+    shelf = Shelf(list_videos(root, wanted, unlisted), annotation.labels.names, unique=annotation.unique)
     samples: list[Sample] = []
     absent: list[Row] = []
     twice: dict[str, list[str]] = {}
@@ -85,7 +88,7 @@ def list_catalogue(source: Source, *, check: bool = True) -> Listing:
             f"{root} holds none of the {len(absent)} videos that {annotation.files[0]} and its like name: put them "
             f"there, the first is {absent[0].shown}, as a file or as a folder of frames"
         )
-    findings = [*annotation.findings, *_remarks(source, annotation, samples, twice)]
+    findings = [*annotation.findings, *_unlisted(root, unlisted), *_remarks(source, annotation, samples, twice)]
     left_out: dict[str, tuple[str, ...]] = {}
     if absent and not annotation.complete:
         findings.append(_left_out(root, annotation, absent))
@@ -116,6 +119,16 @@ def _left_out(root: Path, annotation: Annotation, absent: list[Row]) -> Finding:
     return Finding("warning", "absent", message, tuple(f"{row.shown} ({row.split})" for row in absent))
 
 
+def _unlisted(root: Path, errors: list[OSError]) -> list[Finding]:
+    """Folders that cannot be listed; a disk's own `lost+found`, which only root may enter, holds no videos."""
+    found = [error for error in errors if Path(str(error.filename)).name != "lost+found"]
+    if not found:
+        return []
+    message = f"{root}: {count(len(found), 'folder')} cannot be listed, and videos in there count as absent (the first "
+    message += f"is {found[0].filename}: {reason(found[0])})"
+    return [Finding("warning", "unlistable", message, tuple(f"{e.filename}: {reason(e)}" for e in found))]
+
+
 def _gone(root: Path, annotation: Annotation, absent: list[Row]) -> Finding:
     files = annotation.files
     places = " and ".join(map(str, files)) if len(files) <= 2 else f"the split files in {files[0].parent}"
@@ -127,7 +140,7 @@ def _gone(root: Path, annotation: Annotation, absent: list[Row]) -> Finding:
 
 def _first(absent: list[Row]) -> str:
     names = list(dict.fromkeys(row.shown for row in absent))
-    return ", ".join(names[:SHOWN]) + (", …" if names[SHOWN:] else "")
+    return ", ".join(names[:SHOWN]) + (", …; kinema data doctor lists all" if names[SHOWN:] else "")
 
 
 def _remarks(

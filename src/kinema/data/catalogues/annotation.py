@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from kinema.data.catalogues.labels import LabelList
 from kinema.data.labels import read_labels
 from kinema.data.report import Finding
+from kinema.data.tables import read_text
 from kinema.errors import KinemaError, unknown
 
 
@@ -105,7 +106,7 @@ def read_lines(file: Path) -> list[tuple[int, str]]:
     Raises:
         KinemaError: not UTF-8, or no line.
     """
-    found = [(i, line.strip()) for i, line in enumerate(_text(file).splitlines(), 1) if line.strip()]
+    found = [(i, line.strip()) for i, line in enumerate(read_text(file).splitlines(), 1) if line.strip()]
     if not found:
         raise KinemaError(f"{file} is empty: fetch it anew")
     return found
@@ -118,7 +119,7 @@ def read_json(file: Path) -> Any:
         KinemaError: not JSON.
     """
     try:
-        return json.loads(_text(file))
+        return json.loads(read_text(file))
     except ValueError as error:
         raise KinemaError(f"{file} is not JSON ({error}): fetch it anew") from error
 
@@ -137,7 +138,7 @@ def read_csv(
     Raises:
         KinemaError: not a CSV, a column or a cell is missing, or there is no row.
     """
-    reader = csv.reader(_text(file).splitlines(), delimiter=delimiter)
+    reader = csv.reader(read_text(file).splitlines(), delimiter=delimiter)
     header = [cell.strip() for cell in next(reader, [])] if columns else []
     for column in columns:
         if column not in header:
@@ -149,7 +150,7 @@ def read_csv(
     empty = True
     try:
         for cells in reader:
-            if not cells:
+            if not any(map(str.strip, cells)):
                 continue
             if len(cells) < least:
                 line = reader.line_num
@@ -178,12 +179,3 @@ def seconds(text: str, file: Path, line: int) -> float | None:
         return float(text)
     except ValueError as error:
         raise KinemaError(f"{file} line {line}: {text!r} is no time in seconds: correct the line") from error
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise KinemaError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
-    except OSError as error:
-        raise KinemaError(f"{file}: cannot be read ({error.strerror}): check its permissions") from error

@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from kinema.data.catalogues.labels import plain
+from kinema.data.clutter import is_clutter
 from kinema.data.video import SUFFIXES
 
 DEPTH = 5  # folders below the root
 
 
-def list_videos(root: Path, wanted: Collection[str]) -> dict[str, list[str]]:
+def list_videos(root: Path, wanted: Collection[str], unlisted: list[OSError] | None = None) -> dict[str, list[str]]:
     """Looks for videos by their names.
 
     A folder that is named like a wanted video is its folder of frames. Neither it nor the folders beside it are listed
@@ -22,21 +23,23 @@ def list_videos(root: Path, wanted: Collection[str]) -> dict[str, list[str]]:
     Args:
         root: where to look, at most `DEPTH` folders down; links are followed.
         wanted: names without suffix.
+        unlisted: receives an error for every folder that cannot be listed.
 
     Returns:
         name -> paths, files before folders of frames, else in the order of the sorted folders.
     """
     files: dict[str, list[str]] = defaultdict(list)
     frames: dict[str, list[str]] = defaultdict(list)
-    for folder, below, names in os.walk(root, followlinks=True):
+    errors = [] if unlisted is None else unlisted
+    for folder, below, names in os.walk(root, followlinks=True, onerror=errors.append):
         sequences = [name for name in below if name in wanted]
         for name in sequences:
             frames[name].append(f"{folder}{os.sep}{name}")
         deep = len(Path(folder).relative_to(root).parts) >= DEPTH
-        below[:] = [] if sequences or deep else sorted(name for name in below if not name.startswith("."))
+        below[:] = [] if sequences or deep else sorted(name for name in below if not is_clutter(name))
         for name in names:  # as texts, because a Path for each of a hundred thousand takes seconds
             stem, _, suffix = name.rpartition(".")
-            if stem in wanted and f".{suffix.lower()}" in SUFFIXES:
+            if stem in wanted and f".{suffix.lower()}" in SUFFIXES and not is_clutter(name):
                 files[stem].append(f"{folder}{os.sep}{name}")
     for paths in files.values():
         paths.sort()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kinema.errors import KinemaError, unknown
+from kinema.files import look_up
 
 # Name -> how many official splits there are.
 NAMES = {
@@ -49,7 +50,10 @@ def parse(data: str | Path) -> Source | None:
         KinemaError: a catalogue that does not exist, without its root folder, or with an official split that it lacks.
     """
     text = os.fspath(data)
-    if Path(text).exists():
+    try:
+        if look_up(text) is not None:
+            return None
+    except (OSError, ValueError):  # whoever reads it says why it cannot be reached
         return None
     before, colon, root = text.partition(":")
     name, slash, part = before.partition("/")

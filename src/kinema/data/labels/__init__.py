@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
 from kinema.data.sources import clean_label
+from kinema.data.tables import read_text
 from kinema.errors import KinemaError, unknown
 
 
@@ -27,12 +29,9 @@ def read_label_file(file: Path) -> tuple[str, ...]:
     """The labels of a text file, one a line, in its order.
 
     Raises:
-        KinemaError: not UTF-8, no label at all, or one twice.
+        KinemaError: neither UTF-8 nor UTF-16, no label at all, or one twice.
     """
-    try:
-        lines = file.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise KinemaError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+    lines = re.split(r"\r\n|\n|\r", read_text(file))
     labels = tuple(label for label in map(clean_label, lines) if label)
     if not labels:
         raise KinemaError(f"{file} names no label: write one a line")

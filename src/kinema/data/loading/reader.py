@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import logging
 import os
@@ -19,6 +18,7 @@ from kinema.data.loading.limits import ReadLimits, is_out_of_memory, limit_memor
 from kinema.data.loading.slots import Layout, Slots
 from kinema.data.reading.progress import watch
 from kinema.errors import UnreadableVideo
+from kinema.files import on_behalf_of
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +66,10 @@ def attempt(data: Readable, key: Any) -> Any:
         MemoryError: there was not enough memory.
     """
     try:
-        return data[key]
+        with on_behalf_of(data.path(key)):
+            return data[key]
     except UnreadableVideo as error:
         return data.failure(key, error.reason)
-    except OSError as error:
-        if error.errno == errno.ENOMEM:
-            raise MemoryError from error
-        return data.failure(key, f"it cannot be read ({error.strerror or error})")
     except Exception as error:
         if is_out_of_memory(error):
             raise MemoryError from error

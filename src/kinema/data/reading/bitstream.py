@@ -6,6 +6,14 @@ import re
 from collections.abc import Iterator
 
 _START_CODE = b"\x00\x00\x01"
+_WITH_START_CODES = frozenset(("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"))
+# Zeros may stand before a start code and at the end, where they are filling (behind a length, one at most: no encoder
+# ends a unit with zeros, but some multiplexers leave one of a start code there).
+_FORBIDDEN = re.compile(rb"\x00\x00(?:\x00+[^\x00\x01]|\x02)")
+# The longest runs that FFmpeg's encoders wrote for black, static, faded and noisy pictures of up to 3840 x 2160 pixels:
+# 6 bytes for VP9, 2 for the others. VP8 wrote up to 192 and is not judged by this.
+_WITHOUT_ZEROS = frozenset(("vp9", "h263", "flv1", "msmpeg4v2", "msmpeg4v3"))
+_ZEROS = bytes(32)
 _VOP = b"\x00\x00\x01\xb6"
 _LARGEST_SKIPPED_VOP = 19  # bytes; the bound by which FFmpeg tells a VOP that only says "as before"
 
@@ -78,8 +86,9 @@ def h264_starts_clean(data: bytes, extradata: bytes | None) -> bool:
 
 def _h264_units(data: bytes, extradata: bytes | None) -> Iterator[bytes]:
     """The NAL units of a packet, stored with lengths (MP4, Matroska) or with start codes (transport streams)."""
-    if extradata and extradata[0] == 1 and len(extradata) > 4:
-        width, at = (extradata[4] & 3) + 1, 0
+    width = _length_width("h264", extradata)
+    if width:
+        at = 0
         while at + width < len(data):
             size = int.from_bytes(data[at : at + width], "big")
             if size:
@@ -111,6 +120,68 @@ def _exact_recovery(body: bytes) -> bool:
             return body[at] >> 6 == 0b11
         at += size
     return False
+
+
+def begins_frame(codec: str, data: bytes) -> bool:
+    """Whether a piece of a stream begins with a frame, or with what stands before one; else it continues a frame.
+
+    Args:
+        codec: FFmpeg's canonical name; pieces of codecs without start codes count as whole frames.
+        data: the first bytes.
+    """
+    if codec not in _WITH_START_CODES:
+        return True
+    at = data.find(_START_CODE)
+    if at < 0 or any(data[:at]) or at + 6 > len(data):
+        return False
+    first = data[at + 3]
+    if codec == "h264":
+        kind = first & 31
+        return data[at + 4] >> 7 == 1 if kind in (1, 2, 5) else kind in (6, 7, 8, 9)  # first_mb_in_slice is 0
+    if codec == "hevc":
+        kind = first >> 1 & 63
+        return data[at + 5] >> 7 == 1 if kind < 32 else kind in (32, 33, 34, 35, 39)
+    if codec == "mpeg4":
+        return first in (0xB0, 0xB3, 0xB5, 0xB6) or first < 0x30
+    return first in (0x00, 0xB3, 0xB8)  # of MPEG-1 and 2: picture, sequence, group
+
+
+def is_torn(codec: str, data: bytes, extradata: bytes | None) -> bool:
+    """Whether a packet holds bytes that no encoder writes, such as a run of zeros within a picture.
+
+    Codecs with start codes keep `00 00 00` and `00 00 02` out of everything between two start codes, so that these are
+    proof of damage; decoders conceal it, and not all of them say so. In some other codecs no long run of zeros occurs.
+
+    Args:
+        codec: FFmpeg's canonical name.
+        data: the packet.
+        extradata: of the stream; tells whether units have a length in front or a start code.
+    """
+    if codec not in _WITH_START_CODES:
+        return codec in _WITHOUT_ZEROS and _ZEROS in data
+    width = _length_width(codec, extradata)
+    if not width:
+        return _FORBIDDEN.search(data) is not None
+    at = 0
+    while at + width < len(data):
+        size = int.from_bytes(data[at : at + width], "big")
+        at += width
+        end = at + size
+        if not size or end > len(data) or _FORBIDDEN.search(data, at, end) or not any(data[max(at, end - 2) : end]):
+            return True
+        at = end
+    return False
+
+
+def _length_width(codec: str, extradata: bytes | None) -> int:
+    """Bytes of the length in front of each unit in MP4 and Matroska; 0 for start codes."""
+    if not extradata or extradata[0] != 1:
+        return 0
+    if codec == "h264" and len(extradata) > 4:
+        return (extradata[4] & 3) + 1
+    if codec == "hevc" and len(extradata) > 22:
+        return (extradata[21] & 3) + 1
+    return 0
 
 
 def needs_first_packet(codec: str, first: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The outermost parts (boxes) of an MP4 or MOV file, which tell whether the file is whole."""
+"""The outermost parts of a file (the boxes of MP4 and MOV, RIFF, EBML), which tell whether it is whole."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 _OUTERMOST = frozenset(
     (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"moof", b"styp", b"sidx")
 )
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _MOST = 4096  # a file of fragments has two per fragment; further ones tell nothing new
 
 
@@ -53,15 +54,38 @@ def outermost(path: Path) -> list[Box]:
 
 
 def is_truncated(path: Path) -> bool:
-    """Whether a box reaches beyond the end of the file."""
+    """Whether an MP4, AVI or Matroska file says that it is longer than it is.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        head, size = file.read(4096), path.stat().st_size
+    if head[:4] == b"RIFF":
+        return 8 + int.from_bytes(head[4:8], "little") > size
+    if head[:4] == _EBML:
+        at = head.find(_SEGMENT)
+        return at >= 0 and at + len(_SEGMENT) + _ebml_length(head[at + len(_SEGMENT) :]) > size
     return any(box.held < box.size for box in outermost(path))
 
 
+def _ebml_length(data: bytes) -> int:
+    """The length at the front of an EBML element; 0 if it is not told (a live stream)."""
+    width = 9 - data[0].bit_length() if data and data[0] else 0
+    bits = 7 * width
+    value = int.from_bytes(data[:width], "big") & ((1 << bits) - 1)
+    return 0 if value == (1 << bits) - 1 else value
+
+
 def why_truncated(path: Path) -> str | None:
-    """What is missing of an MP4 file that is not whole, or None if nothing is (or it is no MP4)."""
+    """What is missing of a file that is not whole, or None if nothing is or the format does not tell.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     boxes = outermost(path)
     if not boxes:
-        return None
+        return "the file is truncated (it declares more bytes than it holds)" if is_truncated(path) else None
     cut = next((box for box in boxes if box.held < box.size), None)
     names = [box.name for box in boxes]
     if cut and cut.name == b"moov":

@@ -9,8 +9,11 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from kinema.data.reading.boxes import why_truncated
+from kinema.data.reading.limits import check_size
 from kinema.data.reading.pyav import is_cover, leave_unread, open_input
 from kinema.errors import UnreadableVideo
+
+_STILLS = frozenset(b"ftyp" + brand for brand in (b"avif", b"heic", b"heix", b"mif1"))  # "avis" and "hevc" move
 
 
 def open_video_stream(path: Path) -> tuple[InputContainer, VideoStream]:
@@ -28,7 +31,7 @@ def open_video_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     try:
         container = open_input(path)
     except av.FFmpegError as error:
-        raise UnreadableVideo(path, _why_not_opened(path, error)) from error
+        raise UnreadableVideo(path, _truncated(path) or _why_not_opened(error)) from error
     if container.format.name == "tty":  # FFmpeg draws any text file as a film of its letters
         container.close()
         raise UnreadableVideo(path, "it is a text file, not a video")
@@ -41,25 +44,36 @@ def open_video_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     if stream is None or stream.codec_context is None:
         holds = "sound but no video" if container.streams.audio else f"no video ({container.format.long_name})"
         container.close()
+        truncated = None if container.streams.audio else _truncated(path)
         if stream is not None:
-            raise UnreadableVideo(path, "no decoder for its video codec is installed: convert it to H.264")
-        raise UnreadableVideo(path, f"it holds {holds}")
+            raise UnreadableVideo(path, truncated or "no decoder for its video codec is installed: convert it to H.264")
+        raise UnreadableVideo(path, truncated or f"it holds {holds}")
+    try:
+        check_size(path, stream.codec_context.width, stream.codec_context.height)
+    except UnreadableVideo:
+        container.close()
+        raise
     leave_unread(container, stream)
     return container, stream
 
 
 def _is_picture(path: Path, container: InputContainer) -> bool:
     """Whether FFmpeg took it for a picture: `image2`, or such as `jpeg_pipe`, which many in a row are too."""
+    if container.format.name.startswith("mov"):
+        with path.open("rb") as file:
+            return file.read(12)[4:] in _STILLS
     if not container.format.name.endswith("_pipe"):
         return container.format.name == "image2"
     with open_input(path) as again:  # what was read of the first one would be missing afterwards
         return sum(packet.size > 0 for packet, _ in zip(again.demux(), range(2), strict=False)) < 2
 
 
-def _why_not_opened(path: Path, error: av.FFmpegError) -> str:
-    if not isinstance(error, av.error.InvalidDataError):
-        return f"it cannot be opened ({error.strerror})"
-    truncated = why_truncated(path)
-    if truncated:
-        return f"{truncated}: copy or download it again"
-    return "it is not a video file, or its beginning is damaged: copy or download it again"
+def _truncated(path: Path) -> str | None:
+    missing = why_truncated(path)
+    return None if missing is None else f"{missing}: copy or download it again"
+
+
+def _why_not_opened(error: av.FFmpegError) -> str:
+    if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
+        return "it is not a video file, or its beginning is damaged: copy or download it again"
+    return f"it cannot be opened ({error.strerror})"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 import av
 from av.video.frame import VideoFrame
 
+from kinema.data.reading.bitstream import is_torn
 from kinema.data.reading.frame_table import FrameTable
 from kinema.data.reading.packets import Packets
+from kinema.data.reading.progress import beat
+from kinema.data.reading.pyav import limit_size
 
 _LONGEST_DELAY = 16  # packets from one that goes in to its frame coming out; the bound of H.264 and HEVC
 
@@ -22,13 +26,15 @@ class Work:
         decoded: packets that were sent to the decoder.
         spared: of these, packets that it was told to pass over if no other frame needs them.
         seeks: jumps to another keyframe.
-        fallbacks: 1 if a frame was lost after a jump, so that decoding goes from the start since then.
+        fallbacks: how often a frame was lost after a jump and decoding had to begin farther back.
+        seconds: time in the decoder.
     """
 
     decoded: int = 0
     spared: int = 0
     seeks: int = 0
     fallbacks: int = 0
+    seconds: float = 0.0
 
 
 class Decoder:
@@ -40,50 +46,63 @@ class Decoder:
 
     Attributes:
         work: what decoding cost so far.
-        damage: serials of packets that could not be decoded, or not well.
+        damage: packets that could not be decoded, or not well, and what the container knows to be lost.
+        complete: whether every packet was decoded from the first to the last, so that all damage is known.
     """
 
     def __init__(self, packets: Packets, threads: int) -> None:
         self.work = Work()
-        self.damage: set[int] = set(packets.corrupt)
+        self.damage = packets.damage.copy()
+        self.complete = False
+        self._doubtful: set[int] = set()  # damage that may come from a jump to a keyframe that is none
         self._packets = packets
         self._threads = threads
         self._context = packets.decoder
+        limit_size(self._context)
         self._context.thread_count = threads
         if threads > 1:
             self._context.thread_type = "FRAME"
+        self._extradata = packets.decoder.extradata
         # In H.264 a picture says itself that no other needs it. In HEVC it says so only within its temporal layer.
         self._may_spare = packets.codec == "h264" and packets.progressive
         self._walk: Iterator[tuple[int, av.Packet]] = iter(())
+        self._begun = 0  # the packet with which the decoder began
         self._next: int | None = None  # the packet to send next; None when only a restart helps
         self._shown = -1  # the last frame that came out
+        self._ahead: dict[int, VideoFrame] = {}  # frames that came out behind the last one that was wanted
         self._used = False
         self._passing = False
 
     def collect(
-        self, table: FrameTable, wanted: Sequence[int], *, exhaustive: bool = False
+        self, table: FrameTable, wanted: Sequence[int], *, farther: bool = False, exhaustive: bool = False
     ) -> Iterator[tuple[int, VideoFrame]]:
-        """Decodes wanted frames and yields each as it comes out of the decoder.
+        """Decodes wanted frames and yields each that does not depend on damage.
 
-        A frame that depends on damage is not yielded, nor is one that does not come out. Finish or close the generator
-        before you begin another one.
+        A frame is held until all that were decoded before it have come out, because a decoder may tell only then that
+        one of these is damaged. Finish or close the generator before you begin another one.
 
         Args:
             table: of the stream.
             wanted: ascending frame indices, without repeats.
-            exhaustive: decode every packet from the first on, never jump.
+            farther: begin one keyframe before the one that should do, and forget damage that is doubtful.
+            exhaustive: decode every packet from the first on, never jump, and forget damage that is doubtful.
 
         Yields:
             (frame index, decoded frame), ascending.
         """
-        runs = [list(wanted)] if exhaustive and len(wanted) else _runs(table, wanted)
+        if farther or exhaustive:
+            self.damage = self.damage.copy(without=self._doubtful)
+            self._doubtful.clear()
+        hopeful = [index for index in wanted if not self.is_spoiled(table, index)]
+        runs = [hopeful] if exhaustive and hopeful else _runs(table, hopeful)
         finished = False
         try:
             for number, run in enumerate(runs):
                 start = 0 if exhaustive else int(table.starts[run[0]])
-                if not self._reaches(run, start):
+                start = table.start_before(start) if farther else start
+                if not self._reaches(run, start) or ((farther or exhaustive) and self._begun > start):
                     self._restart(start, int(table.index_of[start]))
-                spare = self._may_spare and not exhaustive
+                spare = self._may_spare and not exhaustive and not farther
                 yield from self._feed(table, run, drain=number + 1 < len(runs), spare=spare)
             finished = True
         finally:
@@ -94,39 +113,57 @@ class Decoder:
         """Every frame that the decoder shows, from the first packet to the last; a frame's `pts` is its packet."""
         self._restart(0, -1)
         for _, packet in self._walk:
-            yield from self._checked(self._send(packet))
-        yield from self._checked(self._send(None))
+            yield from self._checked(None, self._send(None, packet))
+        yield from self._checked(None, self._send(None, None))
         self._next = None
-
-    def _checked(self, frames: list[VideoFrame]) -> list[VideoFrame]:
-        self.damage.update(frame.pts for frame in frames if frame.is_corrupt and frame.pts is not None)
-        return frames
+        self.complete = True
 
     def forget(self) -> None:
         """Takes back what was learned about damage: the next call starts afresh."""
-        self.damage = set(self._packets.corrupt)
+        self.damage = self._packets.damage.copy()
+        self._doubtful.clear()
         self._next = None
+        self.complete = False
 
-    def sound_frames(self, table: FrameTable) -> int:
-        """How many frames of the table decode without damage; decodes all of them."""
-        self.forget()
-        return sum(1 for _ in self.collect(table, range(len(table)), exhaustive=True))
+    def count_sound(self, table: FrameTable, seconds: float) -> int | None:
+        """How many frames of the table do not depend on damage, or None if it would take longer to find out.
+
+        Args:
+            table: of the stream.
+            seconds: that decoding the rest of the stream may take, judged by what decoding took so far.
+        """
+        if not self.complete:
+            if not self.work.decoded or self.work.seconds / self.work.decoded * len(self._packets) > seconds:
+                return None
+            missed = set(range(len(table)))
+            missed.difference_update(index for index, _ in self.collect(table, range(len(table)), exhaustive=True))
+            for index in missed:
+                if not self.is_spoiled(table, index):
+                    self.give_up(table, index)
+            self.complete = True
+        return sum(not self.is_spoiled(table, index) for index in range(len(table)))
+
+    def give_up(self, table: FrameTable, index: int) -> None:
+        """Notes that a frame does not come out of the decoder, wherever it begins."""
+        self.damage.add(int(table.serials[index]))
 
     def _reaches(self, run: list[int], start: int) -> bool:
         """Whether decoding on from here meets the run without going back, and without passing a keyframe."""
-        return self._next is not None and start <= self._next and run[0] > self._shown
+        return self._next is not None and start <= self._next and (run[0] > self._shown or run[0] in self._ahead)
 
     def _restart(self, serial: int, index: int) -> None:
         if self._used:
             self._context.flush_buffers()
         if serial and self._packets.primer and not self._used:
             _, first = next(self._packets.walk(0))
-            self._send(first)
+            self._context.decode(first)
             self._context.flush_buffers()
         self.work.seeks += serial > 0 or self._used
         self._used = True
         self._walk = self._packets.walk(serial)
-        self._next, self._shown = serial, max(index, 0) - 1
+        self._begun = self._next = serial
+        self._ahead.clear()
+        self._shown = max(index, 0) - 1
 
     def _feed(self, table: FrameTable, run: list[int], *, drain: bool, spare: bool) -> Iterator[tuple[int, VideoFrame]]:
         """Decodes on until all frames of a run came out, or until none of them can come any more.
@@ -139,22 +176,35 @@ class Decoder:
             spare: pass over frames that nobody wants and no other frame needs.
         """
         pending = set(run)
+        held = [(index, self._ahead[index]) for index in run if index in self._ahead]
+        pending.difference_update(self._ahead)
+        self._ahead = {index: frame for index, frame in self._ahead.items() if index > run[-1]}
+        while held and table.settled[held[0][0]] <= self._shown:
+            yield from self._sound(table, held.pop(0))
+        if not (pending or held):
+            return
         last = max(int(table.serials[i]) for i in run)
         for serial, packet in self._walk:
             index = int(table.index_of[serial])
             passed = spare and index not in pending and (drain or index < run[-1])
-            yield from self._take(table, self._send(packet, passed=passed), pending)
+            held += self._take(table, self._send(table, packet, passed=passed), pending)
             self._next = serial + 1
-            if not pending or serial > last + _LONGEST_DELAY + self._threads:
+            beyond = serial > last + _LONGEST_DELAY + self._threads
+            while held and (beyond or table.settled[held[0][0]] <= self._shown):
+                yield from self._sound(table, held.pop(0))
+            if beyond or not (pending or held):
                 return
             if drain and serial >= last:
                 break
-        yield from self._take(table, self._send(None), pending)
+        held += self._take(table, self._send(table, None), pending)
         self._next = None
+        while held:
+            yield from self._sound(table, held.pop(0))
 
-    def _take(self, table: FrameTable, frames: list[VideoFrame], pending: set[int]) -> Iterator[tuple[int, VideoFrame]]:
-        """Of the frames that came out, those that are wanted and sound; removes the wanted ones from `pending`."""
-        for frame in self._checked(frames):
+    def _take(self, table: FrameTable, frames: list[VideoFrame], pending: set[int]) -> list[tuple[int, VideoFrame]]:
+        """Of the frames that came out, those that are wanted; removes them from `pending`."""
+        wanted: list[tuple[int, VideoFrame]] = []
+        for frame in self._checked(table, frames):
             if table.counted:
                 index = self._shown + 1
             else:
@@ -162,23 +212,49 @@ class Decoder:
             self._shown = max(self._shown, index)
             if index in pending:
                 pending.remove(index)
-                if not self.is_spoiled(table, index):
-                    yield index, frame
+                wanted.append((index, frame))
+            elif not pending and index >= 0 and not table.counted:
+                self._ahead[index] = frame
+        return wanted
 
-    def _send(self, packet: av.Packet | None, *, passed: bool = False) -> list[VideoFrame]:
+    def _sound(self, table: FrameTable, pair: tuple[int, VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
+        if not self.is_spoiled(table, pair[0]):
+            yield pair
+
+    def _checked(self, table: FrameTable | None, frames: list[VideoFrame]) -> list[VideoFrame]:
+        for frame in frames:
+            if frame.is_corrupt and frame.pts is not None:
+                self._note(table, frame.pts)
+        return frames
+
+    def _send(self, table: FrameTable | None, packet: av.Packet | None, *, passed: bool = False) -> list[VideoFrame]:
         """Decodes one packet, or empties the decoder; damage is noted, for later frames may depend on it."""
         if passed != self._passing:
             self._context.skip_frame = "NONREF" if passed else "DEFAULT"
             self._passing = passed
+        beat()
+        if packet is not None and is_torn(self._packets.codec, bytes(packet), self._extradata):
+            self._note(table, packet.pts or 0)
         self.work.decoded += packet is not None
         self.work.spared += passed
+        began = perf_counter()
         try:
             return self._context.decode(packet)
         except av.FFmpegError:
             at = len(self._packets) - 1 if packet is None or packet.pts is None else packet.pts
             # With several threads an error shows up that many packets late.
-            self.damage.update(range(max(0, at - self._threads + 1), at + 1))
+            for serial in range(max(0, at - self._threads + 1), at + 1):
+                self._note(table, serial)
             return []
+        finally:
+            self.work.seconds += perf_counter() - began
+
+    def _note(self, table: FrameTable | None, serial: int) -> None:
+        """Notes a damaged packet; it is doubtful if the decoder began with the keyframe on which the packet depends."""
+        if not self.damage.has(serial):
+            self.damage.add(serial)
+            if table is not None and self._begun and self._begun >= table.start_before(serial + 1):
+                self._doubtful.add(serial)
 
     def is_spoiled(self, table: FrameTable, index: int) -> bool:
         """Whether damage was met between the keyframe of a frame and the frame itself.
@@ -187,8 +263,17 @@ class Decoder:
         after a jump to the keyframe they cannot be decoded.
         """
         first, last = int(table.starts[index]), int(table.serials[index])
-        near = (serial for serial in self.damage if first <= serial <= last)
-        return any(not 0 <= table.index_of[serial] < table.index_of[first] for serial in near)
+        if self.damage.breaks(first, last):
+            return True
+        shown = table.index_of[first]
+        return any(not 0 <= table.index_of[serial] < shown for serial in self.damage.within(first, last))
+
+    def is_lost(self, table: FrameTable, index: int) -> bool:
+        """Whether a frame depends on damage that does not come from a jump."""
+        return self.is_spoiled(table, index) and not any(
+            serial in self._doubtful
+            for serial in self.damage.within(int(table.starts[index]), int(table.serials[index]))
+        )
 
 
 def _runs(table: FrameTable, wanted: Sequence[int]) -> list[list[int]]:

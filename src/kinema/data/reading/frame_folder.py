@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,26 +11,26 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from kinema.data.reading.frame_sequence import frame_sequence
 from kinema.data.reading.info import VideoInfo
+from kinema.data.reading.limits import check_size, reading
+from kinema.data.reading.progress import beat
 from kinema.errors import UnreadableVideo
 
 _ORIENTATION = 0x0112  # EXIF; values from 5 on exchange width and height
-_SUFFIXES = frozenset((".jpg", ".jpeg", ".png"))
 
 
 def frame_names(folder: Path) -> list[str]:
-    """The names of the JPEG and PNG files right inside a folder, `frame10` after `frame9`."""
-    names = [entry.name for entry in folder.iterdir() if entry.suffix.lower() in _SUFFIXES and entry.is_file()]
-    return sorted((name for name in names if not name.startswith(".")), key=_natural)
+    """The names of the frames of a folder, in the order of their numbers (see `frame_sequence.choose`).
 
-
-def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    parts = re.findall(r"(\d+)|(\D+)", name)
-    return [(0, int(digits), "") if digits else (1, 0, text.lower()) for digits, text in parts], name
+    Raises:
+        UnreadableVideo: there are none, or more than one possible sequence.
+    """
+    return list(frame_sequence(folder).names)
 
 
 class FrameFolder:
-    """Reads frames of a folder by their number, in the natural order of the file names.
+    """Reads frames of a folder by their place in the sequence that the file names form (see `frame_sequence`).
 
     Pictures become RGB with 8 bits; alpha is left away; the turn that a camera wrote into a JPEG (EXIF) is applied.
 
@@ -40,16 +39,15 @@ class FrameFolder:
         fps: frames per second, which a folder does not tell.
 
     Raises:
-        UnreadableVideo: the folder holds no JPEG or PNG file.
+        UnreadableVideo: the folder holds no JPEG or PNG file, or more than one possible sequence of frames.
     """
 
     def __init__(self, path: str | Path, fps: float = 30.0) -> None:
         self.path = Path(path)
-        if not self.path.is_dir():
-            raise UnreadableVideo(path, "there is no such folder")
-        self._names = frame_names(self.path)
-        if not self._names:
-            raise UnreadableVideo(path, "the folder holds no JPEG or PNG frames")
+        with reading(self.path):
+            if not self.path.is_dir():
+                raise UnreadableVideo(path, "there is no such folder")
+            self._names = frame_names(self.path)
         self._fps = fps
         self._info: VideoInfo | None = None
         self.times = np.arange(len(self._names)) / fps
@@ -137,6 +135,7 @@ class FrameFolder:
             return
         first = self._size(self._names[0])
         for index in wanted:
+            beat()
             picture = self._picture(self._names[index])
             self._compare(self._names[index], (picture.shape[1], picture.shape[0]), first)
             yield index, picture
@@ -165,9 +164,15 @@ class FrameFolder:
     def _opened(self, name: str) -> Iterator[Image.Image]:
         try:
             with Image.open(self.path / name) as image:
+                check_size(self.path, image.width, image.height)
                 yield image
+        except UnreadableVideo:
+            raise
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = f"frame {name} is not a whole JPEG or PNG picture ({error}): replace it"
+            if isinstance(error, OSError) and error.errno:  # the file system's error, not Pillow's
+                reason = f"frame {name} cannot be read ({error.strerror}): check its permissions and the disk"
+            else:
+                reason = f"frame {name} is not a whole JPEG or PNG picture ({error}): replace it"
             raise UnreadableVideo(self.path, reason) from error
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class FrameTable:
         starts: int64 per frame: the last packet from which decoding gives this frame exactly.
         times: float64 per frame: seconds since the first frame, ascending.
         index_of: int64 per packet: the frame that it shows, -1 for none.
+        settled: int64 per frame: when this frame has come out of a decoder, all that were decoded before it have.
         counted: packets that show two frames occur: frames are known by counting from the first, and by nothing else.
     """
 
@@ -28,10 +30,21 @@ class FrameTable:
     starts: np.ndarray
     times: np.ndarray
     index_of: np.ndarray
+    settled: np.ndarray
     counted: bool = False
 
     def __len__(self) -> int:
         return len(self.serials)
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """The packets at which decoding is begun, ascending int64; the first packet is always among them."""
+        return np.unique(np.append(self.starts, 0))
+
+    def start_before(self, serial: int) -> int:
+        """The last packet before `serial` at which decoding is begun; 0 if there is none."""
+        at = int(np.searchsorted(self.keys, serial, "left")) - 1
+        return int(self.keys[max(at, 0)])
 
 
 def from_stamps(packets: Packets) -> FrameTable | None:
@@ -63,7 +76,7 @@ def from_decoding(packets: Packets, serials: Sequence[int | None]) -> FrameTable
     if len(set(serials)) < len(serials) or None in serials:
         nowhere = np.full(len(packets), -1)
         times = packets.period * np.arange(len(shown))
-        return FrameTable(shown, np.zeros_like(shown), times, nowhere, counted=True)
+        return FrameTable(shown, np.zeros_like(shown), times, nowhere, np.full(len(shown), -1), counted=True)
     return _table(packets, shown, _times(packets, shown))
 
 
@@ -89,4 +102,5 @@ def _table(packets: Packets, serials: np.ndarray, times: np.ndarray) -> FrameTab
             np.searchsorted(keys, serials, "right"), np.searchsorted(index_of[keys], np.arange(len(serials)), "right")
         )
         starts = np.where(last > 0, keys[last - 1], 0)
-    return FrameTable(serials, starts, times, index_of)
+    settled = np.maximum.accumulate(index_of)[serials]
+    return FrameTable(serials, starts, times, index_of, settled)

@@ -14,8 +14,10 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
 from kinema.data.reading.bitstream import frames_in, h264_starts_clean, is_b_vop, needs_first_packet
-from kinema.data.reading.boxes import is_truncated
+from kinema.data.reading.boxes import is_truncated, why_truncated
 from kinema.data.reading.container import open_video_stream
+from kinema.data.reading.damage import Damage, locate
+from kinema.data.reading.progress import beat
 from kinema.data.reading.pyav import canonical_name, index_entries, progressive, reorder_depth
 from kinema.data.reading.sample_table import read_sample_table
 from kinema.errors import UnreadableVideo
@@ -31,6 +33,8 @@ KNOWN_CODECS = frozenset((
 ))
 # fmt: on
 _LOOKS_INSIDE = frozenset(("vp8", "vp9", "mpeg4"))  # what a packet shows is known from each packet's own bytes only
+# Codecs of which decoders show what stands before the first keyframe, drawn from nothing. (H.264 leaves it away.)
+_SHOWN_WITHOUT_START = frozenset(("hevc", "mpeg1video", "mpeg2video", "mpeg4"))
 _HEAD = 4096  # bytes of a packet: enough to hold all that stands before the picture itself
 
 Identity = tuple[int | None, int | None, int]  # pts, dts, bytes
@@ -66,7 +70,7 @@ class Packets:
         clean: bool per packet: decoding may start here.
         hidden: bool per packet: shows no frame (alternate references, frames that an edit list cuts off).
         certain: whether every packet is known to show one frame, or none where `hidden`.
-        corrupt: serials of packets that the container knows to be damaged.
+        damage: what the container knows to be lost.
         missing: packets that the container's own table lists but the file does not hold (it is cut off).
         primer: the first packet is needed by all later ones.
 
@@ -86,7 +90,7 @@ class Packets:
         self.reorder = reorder_depth(self.decoder)
         self.progressive = progressive(self.decoder)
         self.certain = self.codec in KNOWN_CODECS
-        self.corrupt: set[int] = set()
+        self.damage = Damage()
         self.missing = 0
         self.primer = False
         self._memory = memory
@@ -128,6 +132,7 @@ class Packets:
         is_known, is_h264, looks_inside = self.certain, self.codec == "h264", self.codec in _LOOKS_INSIDE
         extradata = self.decoder.extradata
         identities, clean, hidden = list[Identity](), list[bool](), list[bool]()
+        places, flagged = list[int](), list[int]()
         empty = total = 0
         if self.codec == "mpeg4":
             self.reorder = 0  # its header speaks of frames held back even where none are
@@ -141,7 +146,9 @@ class Packets:
                 empty += packet.dts is not None
                 continue
             if packet.is_corrupt:
-                self.corrupt.add(len(clean))
+                flagged.append(len(clean))
+            # FFmpeg places only the first frame that begins in a unit of the container.
+            places.append(packet.pos if packet.pos is not None else places[-1] if places else -1)
             if looks_inside:
                 data = bytes(packet)
                 shown = frames_in(self.codec, data)
@@ -163,21 +170,31 @@ class Packets:
                 if total > self._memory:
                     self._held = None
         if not clean:
-            raise UnreadableVideo(self.path, "its video stream holds no frame: record it again")
-        if self._is_mov():  # the one family whose table stands apart from the frames
-            self.missing = max(0, self._declared() - empty - len(clean))
+            declared = max(self._stream.frames, empty)
+            reason = f"it holds none of the {declared} frames that it declares" if declared else "it holds no frame"
+            missing = why_truncated(self.path)
+            reason = f"{reason}, because {missing}" if missing else reason
+            raise UnreadableVideo(self.path, f"{reason}: copy, download or record it again")
+        self.missing = max(0, self._declared() - empty - len(clean))
+        self.damage = locate(self.path, self._stream, places, [size for _, _, size in identities], flagged)
         self._identities = identities
         vars(self).pop("_places", None)
         self.pts = np.array([NO_STAMP if pts is None else pts for pts, _, _ in identities], np.int64)
         self.dts = np.array([NO_STAMP if dts is None else dts for _, dts, _ in identities], np.int64)
         self.clean, self.hidden = np.array(clean), np.array(hidden)
+        if self.codec in _SHOWN_WITHOUT_START and not self.clean[0] and self.clean.any():
+            self.damage.add(0)
 
     def _declared(self) -> int:
-        """How many packets the file's own table lists, as far as that is known; 0 if it holds all of them."""
-        entries = index_entries(self._stream)
+        """How many packets the file says it has, as far as it says so; 0 if it is known to hold all of them."""
+        entries = index_entries(self._stream) if self._is_mov() else None
         if entries is not None:
             return len(entries)
-        return self._stream.frames if is_truncated(self.path) else 0
+        if not is_truncated(self.path):
+            return 0
+        if self._container.format.name.startswith("matroska"):  # tells its duration only
+            return round((self._container.duration or 0) / 1e6 * self._rate)
+        return self._stream.frames
 
     def _is_mov(self) -> bool:
         return self._container.format.name.startswith("mov")
@@ -212,6 +229,8 @@ class Packets:
         else:
             packets = self._reread(start)
         for serial, packet in packets:
+            if serial in self.damage.lengths:
+                packet = _shortened(packet, self.damage.lengths[serial])
             packet.pts = serial
             yield serial, packet
 
@@ -264,7 +283,9 @@ class Packets:
 
     def _demux(self) -> Iterator[av.Packet]:
         try:
-            yield from self._container.demux(self._stream)
+            for packet in self._container.demux(self._stream):
+                beat()
+                yield packet
         except av.error.InvalidDataError:
             return  # damage in the container: the packets before it are usable
         except IndexError:
@@ -280,6 +301,12 @@ class Packets:
 
 def _identity(packet: av.Packet) -> Identity:
     return packet.pts, packet.dts, packet.size
+
+
+def _shortened(packet: av.Packet, length: int) -> av.Packet:
+    short = av.Packet(bytes(packet)[:length])
+    short.dts, short.is_keyframe = packet.dts, packet.is_keyframe
+    return short
 
 
 def _head(packet: av.Packet) -> bytes:

@@ -22,6 +22,7 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from kinema.data.reading.limits import LARGEST_FRAME
 from kinema.data.reading.sequence import is_progressive
 
 _MAJOR = int(av.__version__.split(".")[0])
@@ -54,8 +55,17 @@ def open_input(path: Path, **options: str) -> InputContainer:
     arguments: dict[str, Any] = {"metadata_errors": "replace"} if _MAJOR < 19 else {}
     # An absolute path, because FFmpeg takes "a:b.mp4" for a protocol; local files only, because a playlist may name
     # addresses in the network.
+    # Options of streams are not given here: PyAV 14 crashes with them where streams are found later (MPEG-PS).
     options = {"protocol_whitelist": "file", **options}
     return av.open(str(path.absolute()), container_options=options, **arguments)
+
+
+def limit_size(context: VideoCodecContext) -> None:
+    """Lets a decoder refuse frames that are too large, before it takes memory for them.
+
+    FFmpeg has nearly the same limit of its own, which also holds while it looks at the streams.
+    """
+    context.options = {"max_pixels": str(LARGEST_FRAME)}
 
 
 def is_cover(container: InputContainer, stream: VideoStream) -> bool:

@@ -14,9 +14,13 @@ from av.video.frame import VideoFrame
 from kinema.data.reading.decoder import Decoder, Work
 from kinema.data.reading.frame_table import FrameTable, from_decoding, from_stamps
 from kinema.data.reading.info import VideoInfo, is_variable, normal_gap
+from kinema.data.reading.limits import reading
 from kinema.data.reading.packets import Packets, WrongTableError
 from kinema.data.reading.picture import Picture
 from kinema.errors import UnreadableVideo
+
+_COUNTING = 0.5  # seconds of decoding that a refusal may spend on counting the frames that are readable
+_LOOKS = 16  # keyframes that are tried where the first frame is damaged, to learn how the pictures are turned
 
 
 class VideoReader:
@@ -30,9 +34,11 @@ class VideoReader:
     those of the shown order; packets that hold two frames or none), opening decodes the file once, keeps the frames if
     they are small enough, and is exact as well.
 
-    A file that lists more frames than it holds (cut off), or in which frames are damaged, keeps its count. Frames that
-    do not depend on the damage can be read; asking for another raises `UnreadableVideo`, which says how many can.
-    Damage that the decoder passes over in silence is not seen.
+    A file that lists more frames than it holds (it is truncated), or in which frames are damaged, keeps its count.
+    Frames that do not depend on the damage can be read. Asking for another raises `UnreadableVideo`, which says how
+    many frames are readable if that is known or quickly found out. Damage costs each reader a few groups of pictures
+    of decoding once, never a restart from the beginning for each read. `kinema.data.reading` says which damage is not
+    seen.
 
     Args:
         path: the file.
@@ -52,12 +58,18 @@ class VideoReader:
 
     def __init__(self, path: str | Path, *, threads: int = 1, memory: int = 64 * 2**20) -> None:
         self.path = Path(path)
+        with reading(self.path):
+            self._open(threads, memory)
+
+    def _open(self, threads: int, memory: int) -> None:
         self._packets = Packets(self.path, memory)
         self._decoder = Decoder(self._packets, threads)
         self._picture = Picture(self._packets.size)
         self._kept: dict[int, VideoFrame] = {}
         self._info: VideoInfo | None = None
         self._exhaustive = False
+        self._counted = False
+        self._readable: int | None = None  # frames that are neither missing nor damaged
         self.converted = 0
         self._memory = memory
         try:
@@ -86,16 +98,22 @@ class VideoReader:
 
     def _count_out(self) -> FrameTable:
         """Decodes everything once, to see which frames there are."""
+        serials = self._decode_all()
+        if not serials:
+            raise self._nothing()
+        return from_decoding(self._packets, serials)
+
+    def _decode_all(self) -> list[int | None]:
+        """The packet of every frame in the order of showing; keeps the frames as far as memory allows."""
         serials: list[int | None] = []
         kept = 0
+        self._kept.clear()
         for frame in self._decoder.all_frames():
             kept += sum(plane.buffer_size for plane in frame.planes)
             if kept <= self._memory:
                 self._kept[len(serials)] = frame
             serials.append(frame.pts)
-        if not serials:
-            raise UnreadableVideo(self.path, f"none of its {len(self._packets)} frames can be decoded")
-        return from_decoding(self._packets, serials)
+        return serials
 
     def __enter__(self) -> VideoReader:
         return self
@@ -116,8 +134,7 @@ class VideoReader:
         """Facts about the video; how the picture is turned is known from the first frame, which may be decoded here."""
         if self._info is None:
             if not self._picture.is_known:
-                for _, frame in self._collect([0]):
-                    self._picture.look(frame)
+                self._look()
             width, height = self._picture.shown_size
             frames = len(self.times)
             period = float(self.times[-1]) / (frames - 1) if frames > 1 else self._packets.period
@@ -134,6 +151,20 @@ class VideoReader:
             )
         return self._info
 
+    def _look(self) -> None:
+        """Learns from any sound frame how the pictures are turned."""
+        firsts = [int(index) for index in self._table.index_of[self._table.keys] if index > 0]
+        refused: UnreadableVideo | None = None
+        for index in [0, *firsts[:_LOOKS]]:
+            try:
+                for _, frame in self._collect([index]):
+                    self._picture.look(frame)
+                return
+            except UnreadableVideo as error:
+                refused = refused or error
+        if refused:
+            raise refused
+
     def read(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
         """Frames by their number, in any order, repeats allowed.
 
@@ -148,6 +179,9 @@ class VideoReader:
             IndexError: a number lies outside [0, frames).
         """
         order = self._inside(indices)
+        for index in order.tolist():
+            if index >= len(self._table) or self._decoder.is_lost(self._table, index):
+                raise self._refusal(index)  # before anything is decoded for the others
         clip: torch.Tensor | None = None
         for index, picture in self.frames(order):
             if clip is None:
@@ -193,44 +227,78 @@ class VideoReader:
             yield index, picture
 
     def _collect(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
-        try:
-            yield from self._gather(wanted)
-        except WrongTableError:
-            self._packets.scan()
-            self._decoder.forget()
-            self._index()
-            yield from self._gather(wanted)
+        with reading(self.path):
+            try:
+                yield from self._gather(wanted)
+            except WrongTableError:
+                self._packets.scan()
+                self._decoder.forget()
+                self._index()
+                yield from self._gather(wanted)
 
     def _gather(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         held = [i for i in wanted if i < len(self._table)]
         unmet = yield from self._attempt(held)
-        if unmet and not self._exhaustive:
-            self._exhaustive = True  # jumps lost a frame: from now on as a player would, from the start
+        doubtful = [i for i in unmet if not self._decoder.is_lost(self._table, i)]
+        if doubtful and not self._exhaustive:
+            # Either they are damaged, or the keyframe lied from which decoding began: begin one farther back.
             self.work.fallbacks += 1
-            self._decoder.forget()
+            again = yield from self._attempt(doubtful, farther=True)
+            doubtful = [i for i in again if not self._decoder.is_lost(self._table, i)]
+        if doubtful and not self._exhaustive:
+            self._exhaustive = True  # as a player would, from the start
             self._kept.clear()
-            unmet = yield from self._attempt(unmet)
+            again = yield from self._attempt(doubtful)
+            if again == doubtful:  # it was not for the jumps
+                self._exhaustive = False
+            doubtful = again
+        for index in doubtful:
+            self._decoder.give_up(self._table, index)
         if unmet:
-            raise self._refusal(unmet[0], "damaged")
+            lost = [i for i in unmet if self._decoder.is_spoiled(self._table, i)]
+            if lost:
+                raise self._refusal(lost[0])
         if len(held) < len(wanted):
-            raise self._refusal(wanted[len(held)], "cut off")
+            raise self._refusal(wanted[len(held)])
 
-    def _attempt(self, wanted: list[int]) -> Generator[tuple[int, VideoFrame], None, list[int]]:
+    def _attempt(
+        self, wanted: list[int], *, farther: bool = False
+    ) -> Generator[tuple[int, VideoFrame], None, list[int]]:
         """Yields the wanted frames that can be had this way; returns the others."""
         unmet = set(wanted)
-        kept = [i for i in wanted if i in self._kept and not self._decoder.is_spoiled(self._table, i)]
-        for index in kept:
-            unmet.remove(index)
-            yield index, self._kept[index]
+        for index in wanted:
+            if index in self._kept and not self._decoder.is_spoiled(self._table, index):
+                unmet.remove(index)
+                yield index, self._kept[index]
         rest = [i for i in wanted if i not in self._kept]
-        for index, frame in self._decoder.collect(self._table, rest, exhaustive=self._exhaustive):
+        for index, frame in self._decoder.collect(self._table, rest, farther=farther, exhaustive=self._exhaustive):
             unmet.remove(index)
             yield index, frame
         return sorted(unmet)
 
-    def _refusal(self, index: int, state: str) -> UnreadableVideo:
-        sound, listed = self._decoder.sound_frames(self._table), len(self)
-        reason = f"frame {index} cannot be read, for the file is {state} ({sound} of {listed} frames can)"
+    def _refusal(self, index: int) -> UnreadableVideo:
+        """The error for a frame that is missing or damaged, with the number of those that are readable if known."""
+        if not self._picture.is_known and not all(self._packets.size):
+            return self._nothing()
+        declared, held = len(self), len(self._table)
+        at_end = index >= held or self._table.serials[index] == len(self._packets) - 1
+        state = "truncated" if at_end and held < declared else "damaged"
+        if not self._counted:
+            self._counted, self._readable = True, self._decoder.count_sound(self._table, _COUNTING)
+        if self._readable is not None:
+            extent = f"; {self._readable} of {declared} frames are readable"
+        elif held < declared:
+            extent = f" and holds {held} of {declared} frames"
+        else:
+            extent = f" (it has {declared} frames)"
+        reason = f"frame {index} cannot be read because the file is {state}{extent}"
+        return UnreadableVideo(self.path, f"{reason}: copy or download it again")
+
+    def _nothing(self) -> UnreadableVideo:
+        """The error for a file whose decoder shows no frame."""
+        reason = f"none of its {len(self._packets) + self._packets.missing} frames can be decoded"
+        if not all(self._packets.size):  # FFmpeg forgets a size that it refuses
+            reason += "; the size of its frames is damaged, or larger than the 16384 x 16384 pixels that are read"
         return UnreadableVideo(self.path, f"{reason}: copy or download it again")
 
     def close(self) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from kinema.weights.names.formats import GREY, IMAGENET, Format, always
 from kinema.weights.names.rules import Rule, places
 
 _BLOCK = r"(layer\d\.\d+)"
@@ -46,6 +45,23 @@ _RULES: tuple[Rule, ...] = (
     (r"blocks\.5\.proj\.(.+)", r"classifier.\1"),
 )
 
+FORMATS = (
+    Format(
+        "VMZ", r"layer1\.0\.conv1\.0\.", "facebookresearch/VMZ pt/vmz/models/utils.py (_generic_resnet)",
+        options=always(epsilon=1e-3),
+    ),
+    Format(
+        "mmaction2", r"backbone\.layer1\.0\.conv1\.conv\.",
+        "open-mmlab/mmaction2 mmaction/models/backbones/resnet3d_csn.py (norm_cfg)",
+        options=always(epsilon=1e-3), clip=always(**IMAGENET),
+    ),
+    Format(
+        "PyTorchVideo", r"blocks\.1\.res_blocks\.",
+        "facebookresearch/pytorchvideo pytorchvideo/models/csn.py, hub/csn.py",
+        options=always(epsilon=1e-5), clip=always(**GREY), compared=True,
+    ),
+)  # fmt: skip
+
 
 def candidates(name: str) -> list[str]:
     """The names in a network of `csn` that may stand for a name of another release, likeliest first.
@@ -53,18 +69,3 @@ def candidates(name: str) -> list[str]:
     A name that no release has stands for itself; the prefix `module.` is dropped.
     """
     return places(_RULES, name)
-
-
-def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
-    """What a person should know about a file beyond the list of its names.
-
-    Args:
-        own: names of the network.
-        source: names of the file.
-    """
-    if any(name.removeprefix("module.").startswith("blocks.") for name in source):
-        return [
-            "the file has PyTorchVideo's names, whose BatchNorms have an epsilon of 1e-5: "
-            "only a network built with epsilon=1e-5 computes what theirs did"
-        ]
-    return []

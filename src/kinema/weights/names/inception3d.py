@@ -7,6 +7,8 @@ import re
 import torch
 from torch import Tensor
 
+from kinema.weights.names.formats import HALF, Format, always
+
 _PARTS = {"conv3d": "conv", "bn": "norm"}
 _UNITS = {"Conv3d_1a_7x7": "stem.conv", "Conv3d_2b_1x1": "layer1.reduce", "Conv3d_2c_3x3": "layer1.conv"}
 _BRANCHES = {
@@ -19,6 +21,9 @@ _BRANCHES = {
 }
 _UNIT = re.compile(r"(Conv3d_\w+)\.(conv3d|bn)\.(.+)")
 _MIXED = re.compile(r"Mixed_([345])([b-f])\.(b\d[ab]?)\.(conv3d|bn)\.(.+)")
+FORMATS = (
+    Format("pytorch-i3d", r"Conv3d_1a_7x7\.conv3d\.", "piergiaj/pytorch-i3d pytorch_i3d.py", clip=always(**HALF)),
+)
 _LOGITS = re.compile(r"logits\.conv3d\.(weight|bias)")
 
 

@@ -1,10 +1,12 @@
-"""Names of other releases of 3-D ResNets: the SRTG authors' code and 3D-ResNets-PyTorch. Names only, no tensors."""
+"""Names of other releases of 3-D ResNets: the SRTG authors' code, VMZ, 3D-ResNets-PyTorch, PyTorchVideo."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
+from kinema.models.r3d_blocks import Middle, middle_channels
+from kinema.weights.names.formats import GREY, File, Format, Values, always
 from kinema.weights.names.rules import Rule, places
 
 # Parts for which a plain network has no weights; they keep the values with which they were built.
@@ -35,6 +37,20 @@ _RULES: tuple[Rule, ...] = (
     (r"(layer\d\.\d+)\.bn(\d)_s\.(.+)", r"\1.conv\2.bn.\3"),
     (r"(layer\d\.\d+\.conv\d)_t\.weight", r"\1.temporal.weight"),
     (r"(layer\d\.\d+\.bn\d)_t\.(.+)", r"\1.\2"),
+    # PyTorchVideo's R(2+1)D, whose factors stand in the other order.
+    (r"blocks\.0\.conv\.weight", r"stem.conv.weight"),
+    (r"blocks\.0\.norm\.(.+)", r"stem.bn.\1"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch1_conv\.(.+)", r"layer\1.\2.downsample.0.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch1_norm\.(.+)", r"layer\1.\2.downsample.1.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.conv_a\.(.+)", r"layer\1.\2.conv1.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.norm_a\.(.+)", r"layer\1.\2.bn1.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.conv_b\.conv_t\.(.+)", r"layer\1.\2.conv2.temporal.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.conv_b\.norm\.(.+)", r"layer\1.\2.conv2.bn.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.conv_b\.conv_xy\.(.+)", r"layer\1.\2.conv2.spatial.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.norm_b\.(.+)", r"layer\1.\2.bn2.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.conv_c\.(.+)", r"layer\1.\2.conv3.\3"),
+    (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch2\.norm_c\.(.+)", r"layer\1.\2.bn3.\3"),
+    (r"blocks\.5\.proj\.(.+)", r"classifier.\1"),
 )
 
 
@@ -46,6 +62,81 @@ def candidates(name: str) -> list[str]:
     return places(_RULES, name)
 
 
+def structure(file: File) -> Values:
+    """Options that follow from the names and shapes of a file, whoever wrote it.
+
+    Args:
+        file: of any format, this library's included.
+    """
+    found: Values = {}
+    places = file.places
+    stem = places.get("stem.conv.temporal.weight") or places.get("stem.conv.weight")
+    if stem and len(stem) == 5:
+        found["stem_frames"] = stem[2]
+    last, first = places.get("layer1.0.conv3.weight"), places.get("layer1.0.conv1.weight")
+    widening = file.given.get("widening", file.preset.get("widening", 1))
+    if last and first and isinstance(widening, int) and last[0] * widening % first[0] == 0:
+        found["expansion"] = last[0] * widening // first[0]
+    if "layer2.0.conv2.weight" in places or "layer2.0.conv2.temporal.weight" in places:
+        found["shortcut"] = "B" if any(name.startswith("layer2.0.downsample.") for name in places) else "A"
+    if middle := _middle(file):
+        found["middle"] = middle
+    return found
+
+
+def _middle(file: File) -> Middle | None:
+    """How many channels stand between the factors of (2+1)D, as a rule; None where no rule gives those of the file."""
+    spatial = file.places.get("layer2.0.conv2.spatial.weight")
+    temporal = file.places.get("layer2.0.conv2.temporal.weight")
+    if not spatial or not temporal:
+        return None
+    if len({*spatial[:2], *temporal[:2]}) == 1:
+        return "inner"
+    planes = temporal[0]
+    if spatial[0] != middle_channels(planes, planes):
+        return "block"
+    stem = file.places.get("stem.conv.temporal.weight", ())
+    own = len(stem) == 5 and stem[1] == middle_channels(3, stem[0], stem[2], 7)
+    return "convolution" if own else "vmz"
+
+
+def _torchvisions(file: File) -> Values:
+    """The SRTG authors' code and VMZ both follow torchvision's names; the channels between factors tell them apart.
+
+    The recurrent weights of the former belong to blocks that multiply by the states and have no gate.
+    """
+    recurrent = any(NEW.search(name) for name in file.places)
+    product: Values = {"gate": "none", "fusion": "mul"} if recurrent else {}
+    return {"max_pool": False} | product | ({"eps": 1e-3} if _middle(file) == "vmz" else {})
+
+
+def _other_pool(file: File) -> str | None:
+    if _middle(file) == "vmz" and file.preset["depth"] >= 50:
+        return "the stem of VMZ's R(2+1)D-152 pools space only, for which the network has no option"
+    return None
+
+
+_HARA = {"mean": (0.4345, 0.4051, 0.3775), "std": (0.2768, 0.2713, 0.2737), "short_side": 112, "crop": 112, "stride": 1}
+FORMATS = (
+    Format(
+        "SRTG or VMZ", r"stem\.0\.weight",
+        "alexandrosstergiou/Squeeze-and-Recursion-Temporal-Gates; facebookresearch/VMZ pt/vmz/models/r2plus1d.py",
+        _torchvisions, refused=_other_pool,
+    ),
+    Format(
+        "PyTorchVideo", r"blocks\.1\.res_blocks\.", "facebookresearch/pytorchvideo pytorchvideo/models/r2plus1d.py",
+        always(
+            max_pool=False, middle="inner", order="time_first", time_strides=[1, 1, 2, 2], space_strides=[2, 2, 2, 2]
+        ),
+        clip=always(**GREY, stride=4, short_side=256), compared=True,
+    ),
+    Format(
+        "3D-ResNets-PyTorch", r"(conv1|conv1_s)\.weight", "kenshohara/3D-ResNets-PyTorch models/resnet.py",
+        always(max_pool=True), clip=always(**_HARA),
+    ),
+)  # fmt: skip
+
+
 def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
     """What a person should know about a file beyond the list of its names.
 
@@ -55,15 +146,9 @@ def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
     """
     names = {name.removeprefix("module.") for name in source}
     targets = {target for name in names for target in candidates(name)}
-    found = []
     if any(NEW.search(name) for name in own) and not any(NEW.search(name) for name in targets):
-        found.append(
+        return [
             "the file has no recurrent weights (no name with sar.lstm): it holds a plain network, as the SRTG authors' "
             "program builds under every srtg_ name, and the recurrent cells keep their random start"
-        )
-    if "stem.0.weight" in names:
-        found.append(
-            "the file has the names of the SRTG authors' code, whose stem has no max pooling: "
-            "only a network built with max_pool=False computes what theirs did"
-        )
-    return found
+        ]
+    return []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from kinema.weights.names.formats import IMAGENET, File, Format, always
+
 # Parts for which a 2-D network has no weights; they keep the values with which they were built.
 NEW = re.compile(r"\.(t\.(weight|fixed)|cmm\..*|mix\.weight)$")
 
@@ -25,6 +27,34 @@ _RULES = [
         (r"^backbone\.(layer\d\.\d+)\.downsample\.bn\.", r"\1.downsample.1."),
     )
 ]
+
+
+def _unshifted(file: File) -> str | None:
+    """MIT's and mmaction2's convolutions that shift stand inside a module `net`."""
+    shifts = file.has(r".*\.conv1\.(conv\.)?net\.weight")
+    if shifts and file.network.startswith("tsn_"):
+        tsm = file.network.replace("tsn_", "tsm_", 1)
+        return f"it is of a network that shifts channels, which {file.network} does not: give --model {tsm}"
+    return None
+
+
+def _eighth(file: File) -> dict[str, int]:
+    """Both shift an eighth of the channels to each side."""
+    return {"fold": 8} if file.has(r".*\.conv1\.(conv\.)?net\.weight") else {}
+
+
+FORMATS = (
+    Format(
+        "MIT TSM", r"base_model\.", "mit-han-lab/temporal-shift-module ops/temporal_shift.py, ops/models.py",
+        _eighth, clip=always(**IMAGENET), refused=_unshifted,
+    ),
+    Format(
+        "mmaction2", r"backbone\.layer1\.0\.conv1\.conv\.",
+        "open-mmlab/mmaction2 mmaction/models/backbones/resnet_tsm.py",
+        _eighth, clip=always(**IMAGENET), refused=_unshifted,
+    ),
+    Format("torchvision", r"conv1\.weight", "pytorch/vision torchvision/models/resnet.py", clip=always(**IMAGENET)),
+)  # fmt: skip
 
 
 def candidates(name: str) -> list[str]:

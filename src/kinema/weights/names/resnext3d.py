@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kinema.weights.names.formats import File, Format, Values, always
 from kinema.weights.names.rules import Rule, places
 
 _RULES: tuple[Rule, ...] = (
@@ -9,6 +10,19 @@ _RULES: tuple[Rule, ...] = (
     (r"bn1\.(.+)", r"stem.bn.\1"),
     (r"fc\.(.+)", r"classifier.\1"),
 )
+# Of the branch CVPR2018, which subtracts the mean of Kinetics and does not divide.
+_CLIP = {"mean": (0.450097, 0.422492, 0.390098), "std": (1 / 255,) * 3, "short_side": 112, "crop": 112, "stride": 1}
+FORMATS = (
+    Format(
+        "3D-ResNets-PyTorch", r"conv1\.weight", "kenshohara/3D-ResNets-PyTorch models/resnext.py", clip=always(**_CLIP)
+    ),
+)
+
+
+def structure(file: File) -> Values:
+    """The groups of the 3x3x3 convolutions, which their shapes tell."""
+    shape = file.places.get("layer1.0.conv2.weight", ())
+    return {"groups": shape[0] // shape[1]} if len(shape) == 5 and shape[0] % shape[1] == 0 else {}
 
 
 def candidates(name: str) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
+from kinema.models.i3d_blocks import LAYERS
 from kinema.models.slowfast import BETA
 from kinema.weights.names import i3d
+from kinema.weights.names.formats import GREY, IMAGENET, File, Format, Values, always
 from kinema.weights.names.i3d import Rules, translate
 
 # What stands between the pathways.
@@ -40,6 +41,53 @@ _PATHWAYS: Rules = (
     (r"(conv1_w|res_conv1_.+|res\d_\d+_branch.+|nonlocal_conv.+)", "0 {1}"),
 )
 _PATH = {"0": "slow", "1": "fast"}
+
+
+def structure(file: File) -> Values:
+    """Options that follow from the names and shapes of a file, whoever wrote it.
+
+    Args:
+        file: of any format, this library's included.
+    """
+    found: Values = {}
+    fusion = file.places.get("layer1.fuse.conv.weight")
+    if fusion and len(fusion) == 5:
+        found["fusion_taps"] = fusion[2]
+        found["fusion_norm"] = any(".fuse.bn." in name for name in file.places)
+    blocks = [file.places.get(f"layer3.fast.{j}.conv1.weight", ()) for j in range(LAYERS[file.preset["depth"]][2])]
+    if all(len(shape) == 5 for shape in blocks):
+        found["temporal_blocks"] = sum(shape[2] > 1 for shape in blocks)
+    return found
+
+
+def _usual(file: File) -> Values:
+    """A stride is in no file: the published 4x16 fuse 5 frames and skip 8, as all of mmaction2 that fuse 5 do."""
+    fused = structure(file).get("fusion_taps")
+    few = fused == 5 and (file.preset["depth"] == 50 or file.has(r"backbone\."))
+    return {"alpha": 8 if few else 4}
+
+
+_SPREAD = always(slow_frames="spread")
+_STRIDED = always(slow_frames="strided")
+_PACK = "facebookresearch/SlowFast slowfast/datasets/utils.py (pack_pathway_output), models/video_model_builder.py"
+FORMATS = (
+    Format("PySlowFast", r"s1\.pathway1_", _PACK, _SPREAD, _usual, always(**GREY)),
+    Format("Caffe2", r"t_conv1_w", _PACK, _SPREAD, _usual, always(**GREY)),
+    Format(
+        "PyTorchVideo", r"blocks\.0\.multipathway_",
+        "facebookresearch/pytorchvideo pytorchvideo/models/slowfast.py, tutorials (PackPathway)",
+        _SPREAD, _usual, always(**GREY), compared=True,
+    ),
+    Format(
+        "mmaction2", r"backbone\.slow_path\.",
+        "open-mmlab/mmaction2 mmaction/models/backbones/resnet3d_slowfast.py (forward)",
+        _STRIDED, _usual, always(**IMAGENET),
+    ),
+    Format(
+        "gluon-cv", r"lateral_p1\.", "dmlc/gluon-cv gluoncv/torch/model_zoo/action_recognition/slowfast.py (forward)",
+        _STRIDED, _usual, always(**IMAGENET),
+    ),
+)  # fmt: skip
 
 
 def candidates(name: str) -> list[str]:
@@ -74,24 +122,3 @@ def convert(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor, str] 
         return None
     fast = tensor.shape[1] // (BETA + 1)
     return torch.cat([tensor[:, fast:], tensor[:, :fast]], 1), "with the slow pathway's columns moved to the front"
-
-
-def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
-    """What a person should know about a file beyond the list of its names.
-
-    Args:
-        own: names of the network.
-        source: names of the file.
-    """
-    names = {name.removeprefix("module.") for name in source}
-    normalised = any(".fuse.bn." in target for name in names for target in candidates(name))
-    found = []
-    if any(name.startswith("backbone.slow_path.") for name in names):
-        if not normalised and any(".fuse.bn." in name for name in own):
-            found.append("the file has no BatchNorm between the pathways: build with fusion_norm=False")
-    elif any(name.startswith(("s1.pathway1_", "blocks.0.multipathway_", "t_conv1_")) for name in names):
-        found.append(
-            "the slow pathway of this release saw frames spread from the first to the last: "
-            "only a network built with slow_frames='spread' computes what theirs did"
-        )
-    return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
+from kinema.weights.names.formats import GREY, File, Format, Values, always
 from kinema.weights.names.rules import Rule, places
 
 # Pattern of a whole name -> what it is called here. Stages are numbered from 1 here.
@@ -39,6 +39,27 @@ _RULES: tuple[Rule, ...] = (
     (r"head\.projection\.(.+)", r"classifier.\1"),
 )
 _FIRST_SHORTCUT_NORM = "layer1.0.shortcut.1."
+FORMATS = (
+    Format(
+        "PyTorchVideo", r"blocks\.1\.res_blocks\.", "facebookresearch/pytorchvideo pytorchvideo/models/x3d.py",
+        clip=always(**GREY), compared=True,
+    ),
+    Format(
+        "PySlowFast", r"s2\.pathway0_res0\.", "facebookresearch/SlowFast slowfast/models/video_model_builder.py (X3D)",
+        clip=always(**GREY),
+    ),
+)  # fmt: skip
+
+
+def structure(file: File) -> Values:
+    """Options that follow from the names of a file, whoever wrote it: PySlowFast's first shortcut has a BatchNorm.
+
+    Args:
+        file: of any format, this library's included.
+    """
+    if not any(name.startswith("layer1.0.shortcut.0.") for name in file.places):
+        return {}
+    return {"shortcut_norm": any(name.startswith(_FIRST_SHORTCUT_NORM) for name in file.places)}
 
 
 def candidates(name: str) -> list[str]:
@@ -50,19 +71,3 @@ def candidates(name: str) -> list[str]:
     if re.match(r"(module\.)?s\d", name):  # SlowFast counts the stem as its first stage
         place = re.sub(r"^layer(\d)", lambda stage: f"layer{int(stage[1]) - 1}", place)
     return [place]
-
-
-def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
-    """What a person should know about a file beyond the list of its names.
-
-    Args:
-        own: names of the network.
-        source: names of the file.
-    """
-    has = any(name.startswith(_FIRST_SHORTCUT_NORM) for name in own)
-    theirs = any(target.startswith(_FIRST_SHORTCUT_NORM) for name in source for target in candidates(name))
-    if theirs and not has:
-        return ["the file has a BatchNorm on the first shortcut, as SlowFast's have: build with shortcut_norm=True"]
-    if has and not theirs:
-        return ["the file has no BatchNorm on the first shortcut, as PyTorchVideo's: build with shortcut_norm=False"]
-    return []

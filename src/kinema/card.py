@@ -1,0 +1,210 @@
+"""`card.json`: everything about a recognizer but its weights. One reader, one writer and one validation for all.
+
+Format 2 holds the resolved options of the network: every option with its value, defaults included, so that a later
+change of a default cannot change a recognizer that has been saved. Format 1 held only the options that were given.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kinema import __version__
+from kinema.clip_spec import ClipSpec
+from kinema.errors import KinemaError
+from kinema.files import replace_file
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+FORMAT = 2
+HOW_TO_FIX = "copy both files from where they were saved, or save the recognizer again"
+
+Shape = Mapping[str, "type | Shape"]  # key -> type of its value, or what that must hold as an object
+
+# What a card must hold, and as what.
+_ENTRIES = {
+    "architecture": (dict, "an object with the network's name and options"),
+    "labels": (list, "a list of names, one per output"),
+    "clip": (dict, "an object with the fields of ClipSpec"),
+}
+_RESERVED = ("format", *_ENTRIES)
+_COUNTS = {"expected": int, "read": int, "failed": int}
+# What a card may hold besides; keys that are not listed here are kept as they are.
+_MORE: Shape = {"versions": {}, "metrics": {}, "weights": {}, "training": {}}
+_INSIDE: Mapping[str, Shape] = {"training": {"config": {}, "coverage": _COUNTS}, "metrics": {"coverage": _COUNTS}}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says.
+
+    Attributes:
+        format: as it was read.
+        name: of the network.
+        options: of `create_model`; in format 1 only those that were given.
+        labels: one name per output, in the order of the outputs.
+        clip: fields of the `ClipSpec`.
+        more: further entries (`training`, `metrics`, `weights`, `versions`, …), plain values.
+    """
+
+    format: int
+    name: str
+    options: dict[str, Any]
+    labels: tuple[str, ...]
+    clip: dict[str, Any]
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """Name and options, as `VideoModel.architecture` holds them."""
+        return {"name": self.name, "options": self.options}
+
+
+def read_card(path: Path) -> Card:
+    """Reads and checks a card.
+
+    Raises:
+        KinemaError: it is unreadable, lacks a key, holds something else than a card, or is of a newer format.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # json's and Unicode's errors are ValueErrors
+        raise KinemaError(f"{path}: not a readable card ({error}); {HOW_TO_FIX}") from error
+    _check(values, path)
+    architecture = values["architecture"]
+    more = {key: value for key, value in values.items() if key not in _RESERVED}
+    return Card(
+        values["format"], architecture["name"], architecture["options"], tuple(values["labels"]), values["clip"], more
+    )
+
+
+def write_card(
+    path: Path, *, architecture: Mapping[str, Any], labels: Sequence[str], spec: ClipSpec, more: Mapping[str, Any]
+) -> None:
+    """Writes a card of format 2; a file that exists is replaced in one step.
+
+    Args:
+        path: of the card.
+        architecture: name and resolved options of the network.
+        labels: one name per output.
+        spec: how clips are made.
+        more: further entries, plain values; `versions` is added where it is missing.
+
+    Raises:
+        KinemaError: an entry of `more` has the name of one of the others, or is not what a card holds there.
+        RunError: the file cannot be written.
+    """
+    for key in more:
+        if key in _RESERVED:
+            raise KinemaError(f"{path}: the further entries hold {key!r}, which the card itself has; rename it")
+    values = {
+        "format": FORMAT,
+        "architecture": dict(architecture),
+        "labels": list(labels),
+        "clip": spec.to_dict(),
+        "versions": versions(),
+        **more,
+    }
+    try:
+        text = json.dumps(values, indent=2)
+    except (TypeError, ValueError) as error:
+        raise KinemaError(f"{path}: the card holds what JSON cannot ({error}); give plain values") from error
+    _check(json.loads(text), path)
+    replace_file(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+
+
+def completed(options: Mapping[str, Any], resolved: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The options that a card does not state, with the values that the network was built with.
+
+    Args:
+        options: of the card.
+        resolved: of the network that was built from them.
+        prefix: of the names, for options inside an option.
+
+    Returns:
+        Dotted name -> value.
+    """
+    found: dict[str, Any] = {}
+    for key, value in resolved.items():
+        stated = options.get(key)
+        if isinstance(stated, Mapping) and isinstance(value, Mapping):
+            found |= completed(stated, value, f"{prefix}{key}.")
+        elif key not in options or (stated is None and value is not None):
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def versions() -> dict[str, str]:
+    """The software that made a result, as it is written beside it."""
+    return {
+        "kinema": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _check(values: Any, path: Path) -> None:
+    """Raises `KinemaError` where `values` is not a card that this version can read."""
+    if not isinstance(values, dict):
+        raise KinemaError(f"{path}: not a card, which is an object with keys; {HOW_TO_FIX}")
+    if "format" in values:
+        _check_format(values["format"], path)
+    for key, (kind, what) in _ENTRIES.items():
+        if key not in values:
+            raise KinemaError(f"{path}: the key {key!r} is missing; {HOW_TO_FIX}")
+        if not isinstance(values[key], kind):
+            raise KinemaError(f"{path}: {key!r} must be {what}; {HOW_TO_FIX}")
+    if "format" not in values:
+        raise KinemaError(f"{path}: the key 'format' is missing; {HOW_TO_FIX}")
+    for key, kind in (("name", str), ("options", dict)):
+        if not isinstance(values["architecture"].get(key), kind):
+            raise KinemaError(f"{path}: 'architecture' must hold the network's name and its options; {HOW_TO_FIX}")
+    if not all(isinstance(label, str) and label for label in values["labels"]):
+        raise KinemaError(f"{path}: 'labels' must hold a text for every output; {HOW_TO_FIX}")
+    wrong = misshapen(values, _MORE)
+    for key, shape in _INSIDE.items():
+        if wrong is None and (inner := misshapen(values.get(key) or {}, shape)):
+            wrong = f"{key}.{inner}"
+    if wrong is not None:
+        raise KinemaError(f"{path}: {wrong!r} is not what a card holds there; {HOW_TO_FIX}")
+
+
+def _check_format(number: Any, path: Path) -> None:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise KinemaError(
+            f"{path}: 'format' is {number!r}, which must be a whole number from 1 to {FORMAT}; {HOW_TO_FIX}"
+        )
+    if number > FORMAT:
+        raise KinemaError(
+            f"{path}: 'format' is {number}, which a newer Kinema wrote; this version {__version__} reads formats up to "
+            f"{FORMAT}: update Kinema"
+        )
+
+
+def misshapen(values: Mapping[str, Any], shape: Shape) -> str | None:
+    """The first key, with dots, that is there and does not hold what it must; None where all is well.
+
+    Args:
+        values: of a JSON file; its outermost keys may be missing, for older files have fewer.
+        shape: what the keys must hold, all keys of an inner object included.
+    """
+    for key, kind in shape.items():
+        if key not in values:
+            continue
+        value = values[key]
+        if isinstance(kind, type):
+            if not isinstance(value, kind):
+                return key
+            continue
+        if not isinstance(value, Mapping):
+            return key
+        inner = next((name for name in kind if name not in value), None) or misshapen(value, kind)
+        if inner is not None:
+            return f"{key}.{inner}"
+    return None

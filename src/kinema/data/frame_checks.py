@@ -1,0 +1,47 @@
+"""What the doctor says of folders of frames: pictures that were left out, and numbers that are missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from kinema.data.reading.frame_sequence import frame_sequence
+from kinema.data.report import Finding, count
+from kinema.errors import UnreadableVideo
+
+SHOWN = 3  # pictures or gaps of one folder
+
+
+def check_frame_folders(paths: Iterable[str]) -> list[Finding]:
+    """Findings about the folders of frames among the readable videos of a data set.
+
+    Args:
+        paths: files and folders; only the folders are looked at.
+    """
+    left_out, gaps = [], []
+    for path in sorted(path for path in paths if os.path.isdir(path)):  # noqa: PTH112 - Path.is_dir() may raise
+        try:
+            sequence = frame_sequence(Path(path))
+        except (UnreadableVideo, OSError):  # readable when it was probed: whoever reads it next says why
+            continue
+        if sequence.left_out:
+            names = ", ".join(sequence.left_out[:SHOWN]) + (", …" if sequence.left_out[SHOWN:] else "")
+            pictures = count(len(sequence.left_out), "picture")
+            left_out.append(f"{path}: {pictures} ({names}) beside {count(len(sequence.names), 'frame')}")
+        if sequence.gaps:
+            runs = [str(a) if a == b else f"{a} to {b}" for a, b in sequence.gaps]
+            shown = ", ".join(runs[:SHOWN]) + (f" and {count(len(runs) - SHOWN, 'other gap')}" if runs[SHOWN:] else "")
+            gaps.append(f"{path}: {shown} missing between {sequence.names[0]} and {sequence.names[-1]}")
+    found = []
+    if left_out:
+        verb = "holds" if len(left_out) == 1 else "hold"
+        message = f"{count(len(left_out), 'folder')} of frames {verb} pictures that were left out because their names "
+        message += "do not belong to the sequence: check that the right ones were taken"
+        found.append(Finding("warning", "frames-left-out", message, tuple(left_out)))
+    if gaps:
+        verb = "has" if len(gaps) == 1 else "have"
+        message = f"{count(len(gaps), 'folder')} of frames {verb} gaps in the numbers: the frames around a gap are "
+        message += "shown one after the other"
+        found.append(Finding("warning", "missing-frames", message, tuple(gaps)))
+    return found

@@ -1,0 +1,122 @@
+"""Text and tables that people write: UTF-8 or UTF-16, commas or semicolons, lines that a spreadsheet leaves empty."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinema.errors import KinemaError
+
+_DELIMITERS = ",;\t|"  # the later ones where programs follow the language of the system, or a tabulator was chosen
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV without its empty lines and columns.
+
+    Attributes:
+        delimiter: what stands between its cells.
+        rows: the header first, each with the number of its last line in the file.
+    """
+
+    delimiter: str
+    rows: list[tuple[int, list[str]]]
+
+
+def read_text(file: Path) -> str:
+    """The text of a file in UTF-8 or UTF-16, with or without a byte order mark.
+
+    Raises:
+        KinemaError: another encoding, or a file that cannot be read.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise KinemaError(f"{file}: cannot be read ({error.strerror}): check its permissions") from error
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None) or _unmarked(data)
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        name = "UTF-8" if encoding == "utf-8-sig" else encoding.upper()
+        raise KinemaError(f"{file} is not {name} (byte {error.start}): save it as UTF-8") from error
+
+
+def _unmarked(data: bytes) -> str:
+    """UTF-16 of mostly Latin letters has a zero in every other byte, which no text in UTF-8 has."""
+    head = data[:1000]
+    pairs = max(1, len(head) // 2)
+    if len(head) >= 8 and head[1::2].count(0) > 0.7 * pairs:
+        return "utf-16-le"
+    if len(head) >= 8 and head[::2].count(0) > 0.7 * pairs:
+        return "utf-16-be"
+    return "utf-8-sig"
+
+
+def read_csv_file(file: Path, columns: Iterable[str], fix: str) -> Table:
+    """Reads a CSV whose first line names its columns.
+
+    The cells may be separated by commas, semicolons, tabulators or bars: by whatever makes the wanted columns appear in
+    the first line, or by what a line such as `sep=;` above it says. Lines and last columns that are empty, which
+    spreadsheets leave behind, are dropped.
+
+    Args:
+        file: the CSV.
+        columns: names that its first line should hold.
+        fix: what to do where the file is no CSV, for the message.
+
+    Raises:
+        KinemaError: another encoding, a quote that is never closed, or something else that is not a CSV.
+    """
+    text = read_text(file)
+    said = re.match(r"sep=(.)[^\S\r\n]*(\r\n|\r|\n)", text, re.IGNORECASE)
+    above, text = (0, text) if said is None else (1, text[said.end() :])
+    delimiter = _delimiter(text, set(columns)) if said is None else said[1]
+    try:
+        rows = _parsed(file, text, delimiter)
+    except csv.Error as error:
+        raise KinemaError(f"{file} is not a CSV ({error}): {fix}") from error
+    rows = [(line + above, row) for line, row in rows if any(map(str.strip, row))]
+    if rows:
+        header = rows[0][1]
+        width = max(i for i, cell in enumerate(header, 1) if cell.strip())
+        rows = [(line, _without_tail(row, width)) for line, row in rows]
+    return Table(delimiter, rows)
+
+
+def _delimiter(text: str, columns: set[str]) -> str:
+    lines = (line for line in io.StringIO(text, newline="") if line.strip())
+    first = next(lines, "")
+    for delimiter in _DELIMITERS:
+        if columns <= {cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])}:
+            return delimiter
+    return ","
+
+
+def _parsed(file: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    rows: list[tuple[int, list[str]]] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        rows.extend((reader.line_num, row) for row in reader)
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            line = rows[-1][0] + 1 if rows else 1
+            raise KinemaError(f"{file} line {line}: a quote is opened and never closed: correct the line") from error
+        # Text after a closing quote is what spreadsheets read too.
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        rows = [(reader.line_num, row) for row in reader]
+    return rows
+
+
+def _without_tail(row: list[str], width: int) -> list[str]:
+    while len(row) > width and not row[-1].strip():
+        row = row[:-1]
+    return row

@@ -1,0 +1,241 @@
+"""Which videos a run trains on, and whether they are still the same when it goes on.
+
+A run can be resumed with its data under another path (a relative path, a symbolic link, a copy on another disk): it is
+not the path that is compared but the videos, that is the names below their common folder, labels, times and sizes of
+all, and the bytes of a sample.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kinema.data.index import default_workers
+from kinema.data.manifest import Manifest
+from kinema.errors import KinemaError, UnreadableVideo
+from kinema.evaluation.naming import printable
+from kinema.files import is_folder, look_up, on_behalf_of, replace_file
+
+FILE = "videos.parquet"
+SAMPLED = 256  # videos of which the bytes are compared; in a smaller data set that is all of them
+WHOLE = 1 << 20  # bytes up to which a file is hashed whole
+_PARTS, _PART = 4, 1 << 18  # of a larger file
+_SHARE = 500  # paths that a thread takes at once: to hand over each by itself takes longer than to look at it
+_PICTURES = (".jpg", ".jpeg", ".png")
+_LABELS, _FLIPS = b"kinema.labels", b"kinema.flip_map"
+
+
+@dataclass(frozen=True)
+class Videos:
+    """The videos of a training split, in its order.
+
+    Attributes:
+        labels: all labels of the data.
+        flips: pairs of the flip map, sorted.
+        rows: name below the common folder of all, label, start and end in seconds or None.
+        sizes: name -> bytes of a file, or the number of pictures in a folder of frames; None where it could not be
+            reached.
+        digests: name -> SHA-256 of the bytes, of a sample; None where they could not be read.
+    """
+
+    labels: tuple[str, ...]
+    flips: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[str, str, float | None, float | None], ...]
+    sizes: dict[str, int | None]
+    digests: dict[str, str | None]
+
+
+def listed(manifest: Manifest) -> Videos:
+    """The videos of a split as they are on the disk now; none of them needs to be readable."""
+    names = relative_names([s.path for s in manifest.samples])
+    paths = dict(zip(names, (s.path for s in manifest.samples), strict=True))
+    sampled = heapq.nsmallest(SAMPLED, paths, key=_draw)
+    sizes = dict(zip(paths, _of_each(_size, list(paths.values())), strict=True))
+    digests = dict(zip(sampled, _of_each(_digest, [paths[name] for name in sampled]), strict=True))
+    return Videos(
+        labels=tuple(map(printable, manifest.labels)),
+        flips=tuple(sorted((printable(a), printable(b)) for a, b in manifest.flip_map.items())),
+        rows=tuple((n, printable(s.label), s.start, s.end) for n, s in zip(names, manifest.samples, strict=True)),
+        sizes=sizes,
+        digests=digests,
+    )
+
+
+def relative_names(paths: Sequence[str]) -> list[str]:
+    """Paths below the deepest folder that holds all of them, with `/`, whatever that folder is called."""
+    whole = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - resolve() would ask the disk for every part
+    try:
+        common = os.path.commonpath({os.path.dirname(path) for path in whole})  # noqa: PTH120
+    except ValueError:  # none, or on several drives
+        return [printable(path) for path in whole]
+    return [printable(path[len(common) :].lstrip(os.sep).replace(os.sep, "/")) for path in whole]
+
+
+def difference(old: Videos, new: Videos) -> str | None:
+    """The first thing in which two lists of videos differ, or None where they are the same.
+
+    A video that could not be reached at one of the two times is not known to differ.
+    """
+    before, now = {row[0]: row for row in old.rows}, {row[0]: row for row in new.rows}
+    for name in now:
+        if name not in before:
+            return f"{name} is new"
+    for name in before:
+        if name not in now:
+            return f"{name} is missing"
+    if len(old.rows) != len(new.rows):
+        return f"there are {len(new.rows)} clips and were {len(old.rows)}"
+    for a, b in zip(old.rows, new.rows, strict=True):
+        if a[0] != b[0]:
+            return f"the order differs: {b[0]} stands where {a[0]} stood"
+        if a[1] != b[1]:
+            return f"{b[0]} is labelled {b[1]!r} and was {a[1]!r}"
+        if a[2:] != b[2:]:
+            return f"{b[0]} has another start or end"
+    if old.labels != new.labels:
+        return f"the labels are {', '.join(new.labels[:5])}{', …' if new.labels[5:] else ''} and were others"
+    if old.flips != new.flips:
+        return "the flip map differs"
+    for name, size in new.sizes.items():
+        was = old.sizes.get(name)
+        if size is not None and was is not None and size != was:
+            return f"{name} has another size, {size} and not {was}"
+    for name, digest in new.digests.items():
+        was_digest = old.digests.get(name)
+        if digest is not None and was_digest is not None and digest != was_digest:
+            return f"{name} has other content"
+    return None
+
+
+def is_proof(old: Videos, new: Videos) -> bool:
+    """Whether the bytes of a video at least could be compared, without which two places may hold different videos."""
+    return any(digest is not None and old.digests.get(name) is not None for name, digest in new.digests.items())
+
+
+def write_videos(folder: Path, videos: Videos) -> None:
+    """Writes `videos.parquet` into a run folder. Raises `RunError` where it cannot be written."""
+    names, labels, starts, ends = zip(*videos.rows, strict=True) if videos.rows else ((), (), (), ())
+    table = pa.table(
+        {
+            "path": pa.array(names, pa.string()),
+            "label": pa.array(labels, pa.string()),
+            "start": pa.array(starts, pa.float64()),
+            "end": pa.array(ends, pa.float64()),
+            "size": pa.array([videos.sizes[name] for name in names], pa.int64()),
+            "sha256": pa.array([videos.digests.get(name) for name in names], pa.string()),
+        },
+        metadata={_LABELS: json.dumps(videos.labels), _FLIPS: json.dumps(videos.flips)},
+    )
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:  # Python's file, so that a full disk raises Python's OSError with its reason
+            pq.write_table(table, file)
+
+    replace_file(folder / FILE, write)
+
+
+def read_videos(folder: Path) -> Videos | None:
+    """Reads `videos.parquet`; None where there is none, as in runs of earlier versions.
+
+    Raises:
+        KinemaError: the file is damaged.
+    """
+    file = folder / FILE
+    if look_up(file) is None:
+        return None
+    try:
+        with pq.ParquetFile(file) as parquet:
+            table = parquet.read()
+        metadata = table.schema.metadata
+        columns = [table[name].to_pylist() for name in ("path", "label", "start", "end", "size", "sha256")]
+        names = columns[0]
+        return Videos(
+            labels=tuple(json.loads(metadata[_LABELS])),
+            flips=tuple((a, b) for a, b in json.loads(metadata[_FLIPS])),
+            rows=tuple(zip(*columns[:4], strict=True)),
+            sizes=dict(zip(names, columns[4], strict=True)),
+            digests={name: digest for name, digest in zip(names, columns[5], strict=True) if digest is not None},
+        )
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise KinemaError(
+            f"{file}: cannot be read ({why}); restore it, or remove it to go on without comparing the videos"
+        ) from error
+
+
+def _of_each(look: Callable[[str], Any], paths: Sequence[str]) -> list[Any]:
+    """What `look` finds for each path, None where the system refuses it, in several threads."""
+
+    def attempt(part: Sequence[str]) -> list[Any]:
+        found = []
+        for path in part:
+            try:
+                with on_behalf_of(path):
+                    found.append(look(path))
+            except UnreadableVideo:
+                found.append(None)
+        return found
+
+    workers = default_workers()
+    size = max(1, min(_SHARE, -(-len(paths) // workers)))
+    parts = [paths[i : i + size] for i in range(0, len(paths), size)]
+    with ThreadPoolExecutor(workers) as pool:
+        return [value for part in pool.map(attempt, parts) for value in part]
+
+
+def _draw(name: str) -> bytes:
+    """The same sample on every machine, and not the first videos, which may all be of one class."""
+    return hashlib.sha256(name.encode()).digest()
+
+
+def _size(path: str) -> int | None:
+    found = look_up(path)
+    if found is None:
+        return None
+    return len(_pictures(path)) if stat.S_ISDIR(found.st_mode) else found.st_size
+
+
+def _pictures(folder: str) -> list[str]:
+    with os.scandir(folder) as entries:
+        names = (entry.name for entry in entries)
+        return sorted(n for n in names if n.lower().endswith(_PICTURES) and not n.startswith("."))
+
+
+def _digest(path: str) -> str | None:
+    if not is_folder(path):
+        return None if look_up(path) is None else _hash([Path(path)], [])
+    names = _pictures(path)
+    places = sorted({i * (len(names) - 1) // (_PARTS - 1) for i in range(_PARTS)}) if names else []
+    return _hash([Path(path, names[i]) for i in places], names)
+
+
+def _hash(files: Iterable[Path], names: list[str]) -> str:
+    digest = hashlib.sha256(printable("/".join(names)).encode())
+    for path in files:
+        with path.open("rb") as file:
+            for block in _blocks(file):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(file: BinaryIO) -> Iterable[bytes]:
+    """The whole of a small file; of a large one parts from its beginning to its end."""
+    size = file.seek(0, os.SEEK_END)
+    if size <= WHOLE:
+        file.seek(0)
+        yield file.read()
+        return
+    for i in range(_PARTS):
+        file.seek(i * (size - _PART) // (_PARTS - 1))
+        yield file.read(_PART)
