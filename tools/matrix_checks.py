@@ -135,7 +135,8 @@ def training() -> str:
 def spawned() -> str:
     """The same where new processes are spawned, as on macOS and Windows: all that they need can be pickled."""
     program = (
-        "import multiprocessing, sys; multiprocessing.set_start_method('spawn', force=True); "
+        "import multiprocessing, sys; multiprocessing.get_all_start_methods = lambda: ['spawn']; "
+        "multiprocessing.set_start_method('spawn', force=True); "
         "from kinema.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     words = ["train", *MODEL, *SMALL, "--data", RUN / "puppets", "--out", RUN / "spawned", "--logger", "csv"]

@@ -23,6 +23,7 @@ def write_timed(
     size: tuple[int, int] = (96, 64),
     begin: float = 0.0,
     clock: int = 1000,
+    mux: dict[str, str] | None = None,
 ) -> Path:
     """Encodes frame `i` to be shown from `edges[i]` to `edges[i + 1]`; it shows the number `i` modulo 64.
 
@@ -34,11 +35,12 @@ def write_timed(
         size: width and height, pixels.
         begin: seconds that are added to every stamp.
         clock: stamps per second.
+        mux: options of the container.
     """
     stamps = [round((begin + edge) * clock) for edge in edges]
     ends = dict(pairwise(stamps))
     pictures = [picture(i, *size) for i in range(min(_TEXTURES, len(stamps) - 1))]
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", options=mux or {}) as out:
         options = x264(bframes=0) if codec == "libx264" else {}
         stream = out.add_stream(codec, rate=30, options=options)
         stream.width, stream.height = size
