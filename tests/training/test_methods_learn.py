@@ -89,11 +89,10 @@ def test_a_clip_played_backwards_is_of_the_opposite_class() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "backbone"), [("srtg_r3d_34", "r3d_34"), ("mtconv_r50", "r3d_50")])
 def test_a_method_learns_as_well_as_its_backbone(method: str, backbone: str, unseen: Clips) -> None:
-    """Not below it by more than the seeds differ (measured: see `benchmarks/README.md`)."""
-    found = {name: [accuracy(learned(name, seed), unseen) for seed in range(2)] for name in (method, backbone)}
-    means = {name: sum(values) / len(values) for name, values in found.items()}
-    assert means[method] >= means[backbone] - 0.1, found
-    assert means[method] > 0.5, found  # chance is 0.125
+    """Of one seed each; `benchmarks/moving_shapes.py` takes three."""
+    found = {name: accuracy(learned(name, seed=0), unseen) for name in (method, backbone)}
+    assert found[method] >= found[backbone] - 0.1, found
+    assert found[method] > 0.5, found  # chance is 0.125
 
 
 @pytest.mark.slow
