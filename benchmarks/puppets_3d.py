@@ -17,8 +17,9 @@ from kinema.training.config import Optim, TrainConfig
 CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "r3d-34": ("r3d_34", {}),
     "r3d-34 + SRTG": ("srtg_r3d_34", {}),
-    "r3d-34 + SRTG, added": ("srtg_r3d_34", {"fusion": "add"}),
-    "r3d-34 + SRTG, gated": ("srtg_r3d_34", {"gate": "hard"}),
+    "r3d-34 + SRTG, added": ("srtg_r3d_34", {"fusion": "add", "gate": "none"}),
+    "r3d-34 + SRTG, product": ("srtg_r3d_34", {"fusion": "mul", "gate": "none"}),
+    "r3d-34 + SRTG, gated product": ("srtg_r3d_34", {"fusion": "mul", "compare": "state"}),
     "r3d-34 + Class Reg.": ("r3d_34", {"class_regularisation": [0.9, 0.8, 0.7, 0.6]}),
     "r3d-50": ("r3d_50", {}),
     "r3d-50, MTConv": ("mtconv_r50", {}),

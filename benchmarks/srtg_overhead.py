@@ -32,7 +32,7 @@ WARM_UP = 2
 def networks(name: str, device: str) -> dict[str, nn.Module]:
     made = {
         "plain": create_model(name),
-        "srtg": create_model(f"srtg_{name}"),
+        "srtg": create_model(f"srtg_{name}", gate="none"),
         "srtg, gate": create_model(f"srtg_{name}", gate="hard"),
     }
     return {key: model.to(device) for key, model in made.items()}

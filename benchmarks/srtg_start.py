@@ -17,9 +17,9 @@ from kinema.models import create_model
 
 def main() -> None:
     print(json.dumps(environment()))
-    for fusion in ("mul", "add"):
+    for fusion in ("mul", "add", "residual"):
         torch.manual_seed(0)
-        model = create_model("srtg_r3d_34", num_classes=16, width=0.125, fusion=fusion).train()
+        model = create_model("srtg_r3d_34", num_classes=16, width=0.125, fusion=fusion, gate="none").train()
         x = torch.randn(4, 3, 16, 56, 56).contiguous(memory_format=torch.channels_last_3d)
         spreads = []
         with torch.no_grad():

@@ -66,7 +66,11 @@ UNNAMED: list[Network] = [
     ("mtnet_m", {"block": "table", "delta": 1, "relu_before_sum": False}),
 ]
 # The same weights on another way; in training with open gates.
-GATED: list[Network] = [("srtg_r2plus1d_34", {"gate": "hard"}), ("srtg_r3d_50", {"gate": "hard"})]
+GATED: list[Network] = [
+    ("srtg_r2plus1d_34", {"gate": "hard"}),
+    ("srtg_r3d_50", {"gate": "hard"}),
+    ("srtg_r3d_50", {"gate": "none", "fusion": "mul"}),  # of the authors' release
+]
 OCTAVE: list[Network] = [("mtnet_m_table", {})]
 KINDS = SMALLEST + BLOCKS + UNNAMED
 NAMED = {name for name, _ in SMALLEST + BLOCKS}
@@ -229,7 +233,7 @@ def test_clips_of_a_batch_do_not_meet_and_layouts_agree(name: str, options: dict
 def test_every_parameter_is_reached_by_a_gradient(name: str, options: dict[str, Any]) -> None:
     """In training; and exactly in evaluation, where no BatchNorm takes away constants that stand before it."""
     model = awake(build(name, options))
-    set_gate(model, open=True)  # a closed gate keeps its cells from learning, rightly
+    set_gate(model, open=True)  # a closed one gives its cells no gradient
     # Where the last stage has one step, weights on the state of an earlier one have no gradient.
     x = clips(2, 32 if stages(model)[2][-1] > 1 else 8, SIDE)
     for training, least in ((True, 0.0), (False, 1e-12)):

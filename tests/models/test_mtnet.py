@@ -9,8 +9,9 @@ from torch import Tensor
 from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model
+from kinema.models.mtnet import MTBlock
 from kinema.models.video_model import VideoModel
-from kinema.ops import MTConv
+from kinema.ops.mtconv import ConvNorm
 
 SMALL = {"num_classes": 5, "frames": 8, "width": 0.25}
 MAPS = ["stem", "layer1", "layer2", "layer3", "layer4"]
@@ -127,11 +128,20 @@ def test_the_relu_of_the_last_convolution_stands_where_it_is_told_to() -> None:
             assert bool((branch >= 0).all()) is expected
 
 
-def test_prolonged_branches_start_quietly() -> None:
-    for module in small("mtconv_r50").modules():
-        if isinstance(module, MTConv):
-            weights = [branch.norm.weight for branch in (module.local, module.prolonged, module.lateral)]
-            assert [{round(v, 6) for v in w.tolist()} for w in weights] == [{1.0}, {0.1}, {0.1}]
+def test_what_starts_quietly() -> None:
+    """Prolonged branches everywhere, and the ends of blocks that no recursion follows."""
+
+    def start(branch: ConvNorm) -> float:
+        (value,) = set(branch.norm.weight.tolist())
+        return round(value, 6)
+
+    for name, end in (("mtconv_r50", 0.3), ("mtnet_m", 1.0)):
+        model = small(name)
+        blocks = [m for m in model.modules() if isinstance(m, MTBlock)]
+        assert blocks
+        for block in blocks:
+            assert [start(conv.local) for conv in block.convs] == [1.0, 1.0, end]
+            assert {start(branch) for conv in block.convs for branch in (conv.prolonged, conv.lateral)} == {0.1}
 
 
 def test_the_order_of_frames_matters() -> None:

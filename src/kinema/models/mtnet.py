@@ -37,6 +37,11 @@ SIZES: dict[Size, tuple[int, int, int, float]] = {
 }
 POINT, CUBE = (1, 1, 1), (3, 3, 3)
 
+# The weight with which the last BatchNorm of a block without recursion starts (with it, the states near 0 do the same):
+# blocks that start with little weight beside their shortcuts make the loss less sharp. Set in short runs on moving
+# shapes, checked on puppets (`benchmarks/README.md`).
+BESIDE_SHORTCUT = 0.3
+
 
 @dataclass(frozen=True)
 class Design:
@@ -80,6 +85,10 @@ class MTBlock(nn.Module):
         self.recursion: nn.Module = nn.Identity()
         if design.layers:
             self.recursion = SqueezeRecursion(out_channels, cell=design.cell, layers=design.layers)
+        else:
+            end = self.convs[-1]
+            assert isinstance(end, MTConv)
+            nn.init.constant_(end.local.norm.weight, BESIDE_SHORTCUT)
         self.shortcut: nn.Module = nn.Identity()
         if stride != (1, 1, 1) or channels != out_channels:
             self.shortcut = ConvNorm(channels, out_channels, POINT, stride, relu=False)
