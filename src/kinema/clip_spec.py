@@ -26,7 +26,8 @@ class ClipSpec:
             distribution with mean L/4 and deviation L/6 on [0, L/2] (thesis, figure 5.6).
         short_side: the side, in pixels, to which the shorter side of a frame is scaled before a crop is cut.
         crop: height and width, in pixels, of the clip.
-        test_crop: side of the square that testing cuts from the scaled frame and resizes to `crop`; None is `crop`.
+        test_crop: side of the square that testing cuts from the scaled frame; None is `crop`.
+        test_size: height and width, in pixels, to which a test crop is resized; None is `crop`.
         short: what completes a clip when the video is too short: `loop` starts again from its first frame, `last`
             repeats its last frame, `error` refuses the video.
         mean: per channel, of pixels in 0 to 1, in the order of `colour`.
@@ -40,6 +41,7 @@ class ClipSpec:
     short_side: int = 256
     crop: int = 224
     test_crop: int | None = None
+    test_size: int | None = None
     short: Short = "loop"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -60,12 +62,23 @@ class ClipSpec:
                 f"clip.test_crop is {self.test_crop}: give 1 to {self.short_side}, which is clip.short_side, or null "
                 "for clip.crop"
             )
+        if self.test_size is not None and (
+            not isinstance(self.test_size, int) or isinstance(self.test_size, bool) or self.test_size < 1
+        ):
+            raise KinemaError(
+                f"clip.test_size is {self.test_size!r}: give an integer of at least 1, or null for clip.crop"
+            )
         for name in ("mean", "std"):
             given = getattr(self, name)
             numbers = isinstance(given, Sequence) and all(isinstance(v, int | float) and isfinite(v) for v in given)
             if not numbers or len(given) != 3 or (name == "std" and min(given) <= 0):
                 raise KinemaError(f"clip.{name} is {given!r}: give three numbers, std above 0")
             object.__setattr__(self, name, tuple(float(v) for v in given))
+
+    @property
+    def tested(self) -> int:
+        """Height and width, in pixels, of the clips that a network sees in testing and prediction."""
+        return self.crop if self.test_size is None else self.test_size
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they are written to `card.json`."""

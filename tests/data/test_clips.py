@@ -15,6 +15,7 @@ from kinema.data.sampling import test_indices as clip_indices
 from kinema.data.transforms import Box, cut, to_input
 from kinema.data.transforms import test_boxes as view_boxes
 from kinema.data.video import open_video
+from kinema.data.views import read_views
 from kinema.errors import KinemaError, UnreadableVideo
 
 SPEC = ClipSpec(frames=4, short_side=64, crop=48)
@@ -138,3 +139,19 @@ def test_bad_windows_are_refused(video: Path) -> None:
     for window, step in ((1.0, 2.0), (1.0, 0.0), (-1.0, -1.0)):
         with pytest.raises(KinemaError, match="0 < step <= window"):
             next(windows(video, SPEC, window, step))
+
+
+def test_a_test_crop_may_have_a_size_of_its_own(video: Path) -> None:
+    spec = SPEC.replace(test_crop=60, test_size=52)
+    assert spec.tested == 52 and SPEC.tested == SPEC.crop
+    x = read_clip(video, spec)
+    assert x.shape == (1, 3, SPEC.frames, 52, 52)
+    views = read_views(video, spec, 2, 3)
+    assert views.pixels.shape == (6, 3, SPEC.frames, 52, 52)
+    assert all(part.clip is not None and part.clip.shape[-1] == 52 for part in windows(video, spec, 0.5, 0.5))
+    box = view_boxes(HEIGHT, WIDTH, spec, 1)[0]
+    assert box == view_boxes(HEIGHT, WIDTH, SPEC.replace(test_crop=60), 1)[0]  # what is cut does not depend on it
+    for bad in (0, -1, 1.5, True, "256"):
+        with pytest.raises(KinemaError, match=r"clip\.test_size"):
+            SPEC.replace(test_size=bad)
+    assert ClipSpec.from_dict(spec.to_dict()) == spec

@@ -170,7 +170,7 @@ def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:
     low, high = m.top1_interval
     side = spec.test_crop or spec.crop
     stride = "" if spec.sampler == "segments" else f" every {spec.stride}"
-    scaled = "" if side == spec.crop else f" scaled to {spec.crop}"
+    scaled = "" if side == spec.tested else f" scaled to {spec.tested}"
     fused = "" if result.views.clips * result.views.crops == 1 else ", softmax scores averaged over the views"
     return {
         "top-1": f"{m.top1:6.1%}  95 % interval {low:.1%} to {high:.1%} (bootstrap over videos{unread})",

@@ -135,7 +135,7 @@ def read_clip(
     spec = spec or ClipSpec()
     frames = decode(video, lambda n: test_indices(n, spec, 1)[0], start, end)
     box = test_boxes(frames.shape[1], frames.shape[2], spec, 1)[0]
-    return to_input(cut(frames, box, spec.crop, flip=False)[None], spec)
+    return to_input(cut(frames, box, spec.tested, flip=False)[None], spec)
 
 
 def windows(
@@ -183,7 +183,7 @@ def windows(
                 new = np.setdiff1d(wanted, np.fromiter(held, np.int64))
                 # Kept only when all of them could be read: until then none of them is known to be sound.
                 boxes = partial(test_boxes, spec=spec, crops=1)
-                held |= {index: parts[0] for index, parts in cut_frames(reader, new, boxes, spec.crop)}
+                held |= {index: parts[0] for index, parts in cut_frames(reader, new, boxes, spec.tested)}
             except UnreadableVideo as error:
                 yield Window(start, end, error=error)
             else:

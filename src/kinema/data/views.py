@@ -24,7 +24,7 @@ class Views:
     """The views of a video, or of a part of it.
 
     Attributes:
-        pixels: uint8 `V 3 T crop crop`: clip 0 with all its crops, then clip 1, and so on.
+        pixels: uint8 `V 3 T S S` with S as `ClipSpec.tested`: clip 0 with all its crops, then clip 1, and so on.
         keys: for every view what it was cut from (frame indices, box), equal where two views are equal.
         span: start and end in seconds of what the views stand for: with the sampler `segments` the whole part, else
             from the first frame that they show to the end of the last one, within the part.
@@ -58,7 +58,7 @@ def read_views(
         frames = wanted_frames(reader, lambda n: test_indices(n, spec, clips), start, end)  # clips T
         pictures = Pictures(reader, frames)
         boxes = test_boxes(pictures.height, pictures.width, spec, crops)
-        views = pictures.cut(boxes, spec.crop)  # crops clips T S S 3
+        views = pictures.cut(boxes, spec.tested)  # crops clips T S S 3
         span = (max(start or 0.0, 0.0), reader.duration if end is None else min(end, reader.duration))
         if spec.sampler != "segments":  # whose frames stand for the whole part
             last = int(frames.max())
@@ -129,4 +129,4 @@ def check_views(spec: ClipSpec, clips: int, crops: int) -> None:
 
 def view_bytes(spec: ClipSpec, clips: int, crops: int) -> int:
     """Bytes of the views of one video."""
-    return clips * crops * spec.frames * spec.crop**2 * 3
+    return clips * crops * spec.frames * spec.tested**2 * 3

@@ -174,7 +174,7 @@ def _picture(keys: Sequence[ViewKey], spec: ClipSpec, info: VideoInfo) -> str:
         where = f"{box.width}x{box.height} pixels from left {box.left}, top {box.top}"
         lines += [
             "",
-            f"crop {number}: {where}, scaled to {spec.crop}x{spec.crop}",
+            f"crop {number}: {where}, scaled to {spec.tested}x{spec.tested}",
             *_frame(box, info.width, info.height),
         ]
     coinciding = len(keys) - len(set(keys))
