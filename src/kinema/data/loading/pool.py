@@ -188,8 +188,8 @@ class ReaderPool:
             task.bytes = len(message)
             try:
                 reader.connection.send_bytes(message)
-            except OSError:  # it has died
-                self._replace(i)
+            except OSError:  # it has died, and may have sent something before
+                self._receive(i)
 
     def _start(self, i: int) -> None:
         ours, theirs = self._context.Pipe()
