@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
 from kinema.ops.channelwise import ChannelwiseConv3d
@@ -113,17 +114,11 @@ class CSN(VideoModel):
                 stride = 2 if i > 0 and j == 0 else 1
                 blocks.append(CSNBlock(channels, inner, inner * EXPANSION, stride, interactions, epsilon))
                 channels = inner * EXPANSION
-            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+            setattr(self, f"layer{i + 1}", Stack(*blocks))
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels, num_classes)
+        self.add_classifier(channels, num_classes)
         self.initialise(mode="fan_in")  # the fan-out of a channel-wise convolution counts channels that it never meets
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        x = self.forward_features(x)
-        pooled = x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
-        return self.classifier(self.dropout(pooled))
 
 
 @register(

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.resnet2d import Shift
 from kinema.models.video_model import VideoModel
@@ -91,7 +92,7 @@ class Stage(nn.Module):
     def __init__(self, entry: nn.Sequential | None, blocks: list[InvertedResidual], head: nn.Sequential | None) -> None:
         super().__init__()
         self.entry = entry
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = Stack(*blocks)
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,8 +101,7 @@ class Stage(nn.Module):
         y = fold_time(x)
         if self.entry is not None:
             y = self.entry(y)
-        for block in self.blocks:
-            y = block(y, frames)
+        y = self.blocks(y, frames)
         if self.head is not None:
             y = self.head(y)
         return unfold_time(y, frames)
@@ -140,14 +140,23 @@ class EfficientNet2D(VideoModel):
             setattr(self, name, Stage(entry, blocks, head))
             entry = None
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(features, num_classes)
+        self.add_classifier(features, num_classes)
         self.initialise()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K: the mean over frames of the frames' logits."""
-        pooled = self.forward_features(x).mean((3, 4)).transpose(1, 2)  # N T C
-        return self.classifier(self.dropout(pooled)).mean(1)
+    def pool(self, features: Tensor) -> Tensor:
+        """N C T H W -> N C."""
+        return self.pool_frames(features).mean(1)
+
+    def pool_frames(self, features: Tensor) -> Tensor:
+        """N C T H W -> N T C."""
+        return features.mean((3, 4)).transpose(1, 2)
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """N C T H W -> logits N K: the mean over frames of the frames' logits; or the embedding N C."""
+        if pre_logits or not self.num_classes:
+            return self.pool(features)
+        return self.classifier(self.dropout(self.pool_frames(features))).mean(1)
 
 
 def _scaled(channels: int, width: float) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kinema.models.checkpointing import Stack
 from kinema.ops.convolution import Conv3d
 from kinema.ops.frame_conv import FrameConv3d
 from kinema.ops.layout import fold_time, unfold_time
@@ -89,8 +92,8 @@ class Stem(nn.Sequential):
         self.pool = FramePool(step, padded)
 
 
-class Stage(nn.Sequential):
-    """Blocks at one resolution; N C T H W -> N C' T H' W', with `halve_time` the maximum of every two frames of it.
+class Stage(Stack):
+    """Stack at one resolution; N C T H W -> N C' T H' W', with `halve_time` the maximum of every two frames of it.
 
     A last odd frame is then left out; a single frame stays.
     """
@@ -99,8 +102,8 @@ class Stage(nn.Sequential):
         super().__init__(*blocks)
         self.halve_time = halve_time
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *args: Any) -> Tensor:
         """N C T H W -> N C' T' H' W'."""
-        x = super().forward(x)
+        x = super().forward(x, *args)
         frames = x.shape[2] // 2 * 2
         return x[:, :, :frames:2].maximum(x[:, :, 1:frames:2]) if self.halve_time and frames else x

@@ -7,13 +7,14 @@ Stride sits in the 3x3 convolution ("v1.5"), as the published FLOPs of TSN and S
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
 from kinema.ops.frame_conv import PointwiseConv2d
@@ -140,16 +141,13 @@ class Stem(nn.Sequential):
         return unfold_time(super().forward(fold_time(x)), x.shape[2])
 
 
-class Stage(nn.Sequential):
+class Stage(Stack):
     """Residual blocks at one resolution; N C T H W -> N C' T H' W'."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *args: Any) -> Tensor:
         """Folds time into the batch once for all blocks."""
         frames = x.shape[2]
-        y = fold_time(x)
-        for block in self:
-            y = block(y, frames)
-        return unfold_time(y, frames)
+        return unfold_time(super().forward(fold_time(x), frames), frames)
 
 
 class ResNet2D(VideoModel):
@@ -195,15 +193,24 @@ class ResNet2D(VideoModel):
                 channels = inner * block.expansion
             setattr(self, f"layer{i + 1}", Stage(*blocks))
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels, num_classes)
+        self.add_classifier(channels, num_classes)
         cmms = [m for m in self.modules() if isinstance(m, CMM)]
         self.initialise(kept=[conv for cmm in cmms for conv in (cmm.dw, cmm.restore) if conv is not None])
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K: the mean over frames of the frames' logits."""
-        pooled = self.forward_features(x).mean((3, 4)).transpose(1, 2)  # N T C
-        return self.classifier(self.dropout(pooled)).mean(1)
+    def pool(self, features: Tensor) -> Tensor:
+        """N C T H W -> N C."""
+        return self.pool_frames(features).mean(1)
+
+    def pool_frames(self, features: Tensor) -> Tensor:
+        """N C T H W -> N T C."""
+        return features.mean((3, 4)).transpose(1, 2)
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """N C T H W -> logits N K: the mean over frames of the frames' logits; or the embedding N C."""
+        if pre_logits or not self.num_classes:
+            return self.pool(features)
+        return self.classifier(self.dropout(self.pool_frames(features))).mean(1)
 
 
 def _plain(channels: int, out_channels: int, stride: int, stage: int, index: int) -> nn.Module:

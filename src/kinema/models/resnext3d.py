@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
 from kinema.ops.convolution import Conv3d
@@ -91,17 +92,11 @@ class ResNeXt3D(VideoModel):
             for j in range(count):
                 blocks.append(ResNeXtBlock(channels, inner, out_channels, groups, 2 if i > 0 and j == 0 else 1))
                 channels = out_channels
-            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+            setattr(self, f"layer{i + 1}", Stack(*blocks))
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels, num_classes)
+        self.add_classifier(channels, num_classes)
         self.initialise(mode="fan_in")  # the fan-out of a grouped convolution counts channels that it never meets
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        x = self.forward_features(x)
-        pooled = x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
-        return self.classifier(self.dropout(pooled))
 
 
 @register({f"resnext3d_{depth}": {"depth": depth} for depth in LAYERS}, paper="3D ResNeXt, CVPR 2018")

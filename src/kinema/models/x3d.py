@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
 from kinema.ops.channelwise import ChannelwiseConv3d
@@ -98,17 +99,17 @@ class X3D(VideoModel):
                 normalise = shortcut_norm or channels != out_channels
                 blocks.append(X3DBlock(channels, inner, out_channels, 2 if j == 0 else 1, j % 2 == 0, normalise))
                 channels = out_channels
-            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+            setattr(self, f"layer{i + 1}", Stack(*blocks))
         features = max(1, round(2048 * width))
         self.head = X3DHead(channels, inner, features)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(features, num_classes)
+        self.add_classifier(features, num_classes)
         self.initialise()
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        return self.classifier(self.dropout(self.head(self.forward_features(x))))
+    def pool(self, features: Tensor) -> Tensor:
+        """N C T H W -> N F."""
+        return self.head(features)
 
 
 @register({f"x3d_{size}": {"size": size} for size in SIZES}, paper="X3D, CVPR 2020")
