@@ -16,9 +16,9 @@ from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
-from kinema.models.resnet2d import Shift
 from kinema.models.video_model import VideoModel
 from kinema.ops.layout import fold_time, unfold_time
+from kinema.ops.shift import Shift
 
 # Stage -> groups of (blocks, kernel, stride of the first, expansion, channels), by resolution: table 1 of EfficientNet,
 # ICML 2019, without squeeze-and-excitation and with ReLU6 for its swish.

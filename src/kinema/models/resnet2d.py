@@ -19,7 +19,7 @@ from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
 from kinema.ops.frame_conv import PointwiseConv2d
 from kinema.ops.layout import fold_time, unfold_time
-from kinema.ops.shift import temporal_shift
+from kinema.ops.shift import Shift
 from kinema.ops.stm import CMM, CSTM, Connection, Motion, StrideAt, TemporalInit
 
 LAYERS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -59,18 +59,6 @@ class Sum(nn.Module):
         if self.mix is None:
             return spatial.add_(motion)  # a fresh tensor of the convolution, which its backward does not need
         return unfold_time(self.mix(fold_time(torch.cat([spatial, motion], 1))), x.shape[2])
-
-
-class Shift(nn.Module):
-    """`temporal_shift` as a module, so that a block without it has nothing there."""
-
-    def __init__(self, fold: int, causal: bool) -> None:
-        super().__init__()
-        self.fold, self.causal = fold, causal
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N C T H W -> the same."""
-        return temporal_shift(x, self.fold, self.causal)
 
 
 class BasicBlock(nn.Module):

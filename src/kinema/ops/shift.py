@@ -32,3 +32,20 @@ def temporal_shift(x: Tensor, fold: int = 8, causal: bool = False) -> Tensor:
         return torch.cat([torch.cat([edge, earlier], 2), x[:, c:]], 1)
     earlier = x[:, c : 2 * c, :-1]
     return torch.cat([torch.cat([later, edge], 2), torch.cat([edge, earlier], 2), x[:, 2 * c :]], 1)
+
+
+class Shift(torch.nn.Module):
+    """`temporal_shift` as a module; N C T H W -> the same.
+
+    Args:
+        fold: see `temporal_shift`.
+        causal: see `temporal_shift`.
+    """
+
+    def __init__(self, fold: int = 8, causal: bool = False) -> None:
+        super().__init__()
+        self.fold, self.causal = fold, causal
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> the same."""
+        return temporal_shift(x, self.fold, self.causal)
