@@ -18,12 +18,12 @@ from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.models.x3d_blocks import X3DHead, X3DStem
 from kinema.ops.layout import check_clips
 from kinema.ops.mtconv import ConvNorm, MTConv, Split
 from kinema.ops.pooling import Pooling
 from kinema.ops.recurrence import Cell, SqueezeRecursion
 from kinema.ops.selection import select_frames
-from kinema.ops.x3d import X3DHead, X3DStem
 
 Size = Literal["s", "m", "l"]
 Block = Literal["channelwise", "dense", "table"]

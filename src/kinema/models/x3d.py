@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from kinema.clip_spec import ClipSpec
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.models.x3d_blocks import SqueezeExcitation, X3DHead, X3DStem
 from kinema.ops.channelwise import ChannelwiseConv3d
 from kinema.ops.frame_conv import FrameConv3d
-from kinema.ops.x3d import SqueezeExcitation, X3DHead, X3DStem
 
 Size = Literal["s", "m", "l", "xl"]
 # Frames, their distance, crop and short side of the paper (tables 2 and 4), factor on the depths of the stages.
