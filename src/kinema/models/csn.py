@@ -117,7 +117,6 @@ class CSN(VideoModel):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels, num_classes)
         self.initialise(mode="fan_in")  # the fan-out of a channel-wise convolution counts channels that it never meets
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """N 3 T H W -> logits N K."""

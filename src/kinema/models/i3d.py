@@ -83,9 +83,7 @@ class InflatedResNet(VideoModel):
             setattr(self, f"layer{stage}", Stage(*blocks, halve_time=design.pool2 and stage == 1))
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels, num_classes)
-        found = [m for m in self.modules() if isinstance(m, NonLocal)]
-        self.initialise(kept=[conv for block in found for conv in block.convolutions()])
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.initialise()
 
     def forward(self, x: Tensor) -> Tensor:
         """N 3 T H W -> logits N K."""

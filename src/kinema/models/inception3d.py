@@ -152,7 +152,6 @@ class InceptionI3D(VideoModel):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels, num_classes)
         self.initialise(mode="fan_in")  # a reduction has few outputs, by which it would start too loud
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """N 3 T H W -> logits N K."""

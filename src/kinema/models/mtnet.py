@@ -19,6 +19,7 @@ from kinema.errors import KinemaError, unknown
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
 from kinema.models.x3d_blocks import X3DHead, X3DStem
+from kinema.ops.convolution import Conv3d
 from kinema.ops.layout import check_clips
 from kinema.ops.mtconv import ConvNorm, MTConv, Split
 from kinema.ops.pooling import Pooling
@@ -132,8 +133,7 @@ class MTNet(VideoModel):
         self.head = head
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(features, num_classes)
-        self.initialise(mode="fan_in")  # by its few outputs a prolonged branch would start too loud
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.initialise(mode="fan_in")  # as the MTConvs
 
     def forward_features(self, x: Tensor) -> Tensor:
         """N 3 T H W -> N C T' H' W', what the head sees."""
@@ -210,7 +210,7 @@ class _ResNetStem(nn.Sequential):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(3, channels, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False)
+        self.conv = Conv3d(3, channels, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False)
         self.bn = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool3d(3, 2, 1)

@@ -58,7 +58,6 @@ class ResNet3D(VideoModel):
             if isinstance(module, nn.BatchNorm3d):
                 module.eps = eps
         self.initialise()
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """N 3 T H W -> logits N K."""

@@ -174,9 +174,7 @@ class SlowFast(VideoModel):
             slow_channels, fast_channels = into, fast_into
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(slow_channels + fast_channels, num_classes)
-        found = [m for m in self.modules() if isinstance(m, NonLocal)]
-        self.initialise(kept=[conv for block in found for conv in block.convolutions()])
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.initialise()
 
     def forward(self, x: Tensor) -> Tensor:
         """N 3 T H W -> logits N K."""

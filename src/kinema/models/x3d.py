@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
@@ -104,7 +103,6 @@ class X3D(VideoModel):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(features, num_classes)
         self.initialise()
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """N 3 T H W -> logits N K."""

@@ -40,7 +40,10 @@ def branch_channels(channels: int, delta: float) -> tuple[int, int]:
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution, BatchNorm and, unless told otherwise, ReLU; padded so that stride 1 keeps the size."""
+    """Convolution, BatchNorm and, unless told otherwise, ReLU; padded so that stride 1 keeps the size.
+
+    The convolution has He initialisation by its inputs: by its few outputs a prolonged branch would start too loud.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class ConvNorm(nn.Sequential):
         else:
             padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
             self.conv = Conv3d(channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_in", nonlinearity="relu")
         self.norm = nn.BatchNorm3d(out_channels)
         if relu:
             self.relu = nn.ReLU(inplace=True)

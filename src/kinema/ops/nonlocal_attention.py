@@ -59,14 +59,10 @@ class NonLocal(nn.Module):
         self.out = FrameConv3d(inner, channels, bias=True)
         self.bn = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)
-        for conv in self.convolutions():
-            nn.init.normal_(conv.weight, std=0.01)
-            if conv.bias is not None:
+        for conv in self.children():
+            if isinstance(conv, FrameConv3d):
+                nn.init.normal_(conv.weight, std=0.01)
                 nn.init.zeros_(conv.bias)
-
-    def convolutions(self) -> list[FrameConv3d]:
-        """Those that are here, which start at their own values."""
-        return [m for m in self.children() if isinstance(m, FrameConv3d)]
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same."""

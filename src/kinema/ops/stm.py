@@ -34,7 +34,7 @@ class CSTM(nn.Module):
         init: the temporal kernels at the start (the paper does not say). `shift`: an eighth of the channels looks at
             t + 1, the next eighth at t - 1, the rest at t, which is TSM exactly. `identity`: all look at t, which is
             the 2-D network exactly. `random`: the default of PyTorch. `degenerate`: [0, 1, 1] * `low_scale`, fixed,
-            the low frequency of equation 7 (table 8).
+            the low frequency of equation 7 (table 8). The 3x3 convolution has He initialisation (fan-out).
         temporal: `depthwise` as in the paper or `ordinary`, all channels mixed (table 10).
         spatial: `ordinary` as in the paper or `depthwise` (table 10).
         causal: taps t - 1 and t only, so that no frame depends on a later one.
@@ -61,6 +61,7 @@ class CSTM(nn.Module):
         self.conv = nn.Conv2d(
             channels, out_channels, 3, stride, 1, bias=False, groups=channels if spatial == "depthwise" else 1
         )
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
         if init != "random":
             with torch.no_grad():
                 self.t.weight.copy_(self._start(init, groups, low_scale))
@@ -121,7 +122,8 @@ class CMM(nn.Module):
             kernel, the high frequency of equation 7 (table 8).
         causal: `H[t] = F[t - 1] - K * F[t]`, zeros for the first frame: the same motion, one frame later.
         stride_at: `difference`: motion at full resolution, then average pooling; `reduce`: the first 1x1 strides.
-        zero_restore: the restoring 1x1 starts at zero, so that the block starts as its CSTM.
+        zero_restore: the restoring 1x1 starts at zero, so that the block starts as its CSTM; False leaves it at
+            PyTorch's default. The reducing 1x1 has He initialisation (fan-out), the 3x3 starts as the plain difference.
     """
 
     def __init__(
@@ -141,6 +143,7 @@ class CMM(nn.Module):
         self.causal = causal
         self.pool = stride if stride_at == "difference" else 1
         self.reduce = nn.Conv2d(channels, inner, 1, stride if stride_at == "reduce" else 1, bias=False)
+        nn.init.kaiming_normal_(self.reduce.weight, mode="fan_out", nonlinearity="relu")
         self.bn = nn.BatchNorm2d(inner)
         self.dw: nn.Conv2d | None = None
         if motion != "degenerate":
