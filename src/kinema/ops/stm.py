@@ -5,12 +5,14 @@ Source: STM journal version, sections 3.1 to 3.3. Where the paper is silent, the
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kinema.errors import KinemaError
+from kinema.ops.arguments import Count, Range, checked
 from kinema.ops.convolution import conv3d
 from kinema.ops.layout import fold_time, unfold_time
 from kinema.ops.temporal import temporal_conv
@@ -38,22 +40,30 @@ class CSTM(nn.Module):
         temporal: `depthwise` as in the paper or `ordinary`, all channels mixed (table 10).
         spatial: `ordinary` as in the paper or `depthwise` (table 10).
         causal: taps t - 1 and t only, so that no frame depends on a later one.
-        low_scale: factor of the degenerate kernel; 1 is equation 7, 0.5 keeps the size of the activations.
+        low_scale: factor of the degenerate kernel, above 0; 1 is equation 7, 0.5 keeps the size of the activations.
+
+    Raises:
+        KinemaError: an argument outside its domain.
     """
 
+    @checked
     def __init__(
         self,
-        channels: int,
-        out_channels: int,
-        stride: int = 1,
+        channels: Count,
+        out_channels: Count,
+        stride: Count = 1,
         *,
         init: TemporalInit = "shift",
         temporal: Connection = "depthwise",
         spatial: Connection = "ordinary",
         causal: bool = False,
-        low_scale: float = 1.0,
+        low_scale: Annotated[float, Range(0, above=True)] = 1.0,
     ) -> None:
         super().__init__()
+        if spatial == "depthwise" and out_channels % channels:
+            raise KinemaError(
+                f"CSTM: out_channels is {out_channels}; spatial='depthwise' needs a multiple of channels ({channels})"
+            )
         self.causal = causal
         taps = 2 if causal else 3
         groups = channels if temporal == "depthwise" else 1
@@ -124,15 +134,19 @@ class CMM(nn.Module):
         stride_at: `difference`: motion at full resolution, then average pooling; `reduce`: the first 1x1 strides.
         zero_restore: the restoring 1x1 starts at zero, so that the block starts as its CSTM; False leaves it at
             PyTorch's default. The reducing 1x1 has He initialisation (fan-out), the 3x3 starts as the plain difference.
+
+    Raises:
+        KinemaError: an argument outside its domain.
     """
 
+    @checked
     def __init__(
         self,
-        channels: int,
-        out_channels: int,
-        stride: int = 1,
+        channels: Count,
+        out_channels: Count,
+        stride: Count = 1,
         *,
-        reduction: int = 16,
+        reduction: Count = 16,
         motion: Motion = "depthwise",
         causal: bool = False,
         stride_at: StrideAt = "difference",
