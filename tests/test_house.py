@@ -39,7 +39,7 @@ def test_rooms_import_downwards_only(room: str) -> None:
         assert imported(path) <= allowed, path
 
 
-# What a family may import from `kinema.models`: what is no family itself. A family's blocks may stand in a file beside it.
+# What a family may import from `kinema.models`, beside blocks.
 SHARED = {"attached", "checkpointing", "registry", "video_model"}
 
 

@@ -35,10 +35,11 @@ def test_the_gradient_of_a_strided_pointwise_convolution_of_few_channels() -> No
     """For 8 channels of 56 x 56 oneDNN wrote past its memory: a crash, or a wrong gradient."""
     code = (
         "import torch\n"
-        "from kinema.ops.frame_conv import FrameConv3d, PointwiseConv2d\n"
+        "from kinema.ops.conv import Conv2d\n"
+        "from kinema.ops.frame_conv import FrameConv3d\n"
         "torch.manual_seed(0); torch.set_num_threads(1)\n"
         "x = torch.randn(64, 8, 56, 56).contiguous(memory_format=torch.channels_last)\n"
-        "plain = PointwiseConv2d(8, 16, 2)\n"
+        "plain = Conv2d(8, 16, 1, 2, bias=False)\n"
         "folded = FrameConv3d(8, 16, 1, (1, 2, 2))\n"
         "for conv, clips in ((plain, x), (folded, x.unflatten(0, (8, 8)).transpose(1, 2))):\n"
         "    y = conv(clips); g = torch.randn_like(y); y.backward(g)\n"

@@ -128,10 +128,7 @@ class Attached(VideoModel):
 
     def start(self) -> None:
         """Starts what stands on the backbone, which is left as its own family starts it."""
-        self.initialise(kept=[m for m in self.backbone.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)])
-        for name, child in self.named_children():
-            if name != "backbone":
-                child.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.initialise()
 
 
 def _outside_stages(network: VideoModel) -> tuple[str, ...]:

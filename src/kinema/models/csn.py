@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
@@ -118,7 +117,6 @@ class CSN(VideoModel):
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(channels, num_classes)
         self.initialise(mode="fan_in")  # the fan-out of a channel-wise convolution counts channels that it never meets
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 @register(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,6 +16,7 @@ from kinema.errors import KinemaError
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.ops.conv import Conv2d
 from kinema.ops.layout import fold_time, unfold_time
 from kinema.ops.shift import Shift
 
@@ -34,7 +34,7 @@ STEM, FEATURES = 32, 1280
 MEAN, STD = 127 / 255, 128 / 255
 
 
-class SameConv2d(nn.Conv2d):
+class SameConv2d(Conv2d):
     """A convolution without bias whose output has `ceil(size / stride)` pixels a side, padded as TensorFlow does."""
 
     def __init__(self, channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
@@ -65,11 +65,11 @@ class InvertedResidual(nn.Module):
         self.shift = shift if self.residual else None
         self.expand = self.norm_a = None
         if expansion > 1:
-            self.expand = nn.Conv2d(channels, inner, 1, bias=False)
+            self.expand = Conv2d(channels, inner, 1, bias=False)
             self.norm_a = _norm(inner)
         self.depthwise = SameConv2d(inner, inner, kernel, stride, groups=inner)
         self.norm_b = _norm(inner)
-        self.project = nn.Conv2d(inner, out_channels, 1, bias=False)
+        self.project = Conv2d(inner, out_channels, 1, bias=False)
         self.norm_c = _norm(out_channels)
         self.relu = nn.ReLU6(inplace=True)
 
@@ -136,13 +136,12 @@ class EfficientNet2D(VideoModel):
                     blocks.append(InvertedResidual(channels, out_channels, kernel, step, expansion, shift()))
                     channels = out_channels
             last = name == self.feature_maps[-1]
-            head = _unit(nn.Conv2d(channels, features, 1, bias=False), features) if last else None
+            head = _unit(Conv2d(channels, features, 1, bias=False), features) if last else None
             setattr(self, name, Stage(entry, blocks, head))
             entry = None
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(features, num_classes)
         self.initialise()
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def pool(self, features: Tensor) -> Tensor:
         """N C T H W -> N C."""
@@ -169,7 +168,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
-def _unit(conv: nn.Conv2d, channels: int) -> nn.Sequential:
+def _unit(conv: Conv2d, channels: int) -> nn.Sequential:
     return nn.Sequential(conv, _norm(channels), nn.ReLU6(inplace=True))
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torch
 from torch import nn
 
 from kinema.clip_spec import ClipSpec
@@ -83,9 +82,7 @@ class InflatedResNet(VideoModel):
             setattr(self, f"layer{stage}", Stage(*blocks, halve_time=design.pool2 and stage == 1))
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(channels, num_classes)
-        found = [m for m in self.modules() if isinstance(m, NonLocal)]
-        self.initialise(kept=[conv for block in found for conv in block.convolutions()])
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.initialise()
 
 
 def _spec(kind: Kind, frames: int | None, stem_stride: int) -> ClipSpec:

@@ -151,7 +151,6 @@ class InceptionI3D(VideoModel):
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(channels, num_classes)
         self.initialise(mode="fan_in")  # a reduction has few outputs, by which it would start too loud
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def pool(self, features: Tensor) -> Tensor:
         """N C T H W -> N C."""

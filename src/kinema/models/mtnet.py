@@ -19,12 +19,13 @@ from kinema.errors import KinemaError, unknown
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel, Watch, average, unchanged
+from kinema.models.x3d_blocks import X3DHead, X3DStem
+from kinema.ops.convolution import Conv3d
 from kinema.ops.layout import check_clips
 from kinema.ops.mtconv import ConvNorm, MTConv, Split
 from kinema.ops.pooling import Pooling
 from kinema.ops.recurrence import Cell, SqueezeRecursion
 from kinema.ops.selection import select_frames
-from kinema.ops.x3d import X3DHead, X3DStem
 
 Size = Literal["s", "m", "l"]
 Block = Literal["channelwise", "dense", "table"]
@@ -133,8 +134,7 @@ class MTNet(VideoModel):
         self.head = head
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(features, num_classes)
-        self.initialise(mode="fan_in")  # by its few outputs a prolonged branch would start too loud
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.initialise(mode="fan_in")  # as the MTConvs
 
     def run_stages(self, x: Tensor, watch: Watch = unchanged) -> Tensor:
         """Selects frames between the stem and the other stages."""
@@ -211,7 +211,7 @@ class _ResNetStem(nn.Sequential):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(3, channels, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False)
+        self.conv = Conv3d(3, channels, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False)
         self.bn = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool3d(3, 2, 1)

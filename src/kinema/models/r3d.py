@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from kinema.clip_spec import ClipSpec
@@ -59,7 +58,6 @@ class ResNet3D(VideoModel):
             if isinstance(module, nn.BatchNorm3d):
                 module.eps = eps
         self.initialise()
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 def _presets(prefix: str, factorised: bool, ordered: bool = True) -> dict[str, dict[str, Any]]:

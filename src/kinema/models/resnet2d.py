@@ -17,7 +17,7 @@ from kinema.errors import KinemaError, unknown
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.frame_conv import PointwiseConv2d
+from kinema.ops.conv import Conv2d
 from kinema.ops.layout import fold_time, unfold_time
 from kinema.ops.shift import Shift
 from kinema.ops.stm import CMM, CSTM, Connection, Motion, StrideAt, TemporalInit
@@ -33,7 +33,7 @@ Blocks = Literal["all", "four", "stage2", "stage3", "stage4", "stage5"]
 Conv = Callable[[int, int, int, int, int], nn.Module]
 
 
-class FrameConv(nn.Conv2d):
+class FrameConv(Conv2d):
     """The plain 3x3 convolution of each frame, N C T H W -> N C' T H' W'."""
 
     def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
@@ -51,7 +51,7 @@ class Sum(nn.Module):
         super().__init__()
         self.cstm = spatial
         self.cmm = cmm
-        self.mix = nn.Conv2d(2 * out_channels, out_channels, 1, bias=False) if fuse == "concat" else None
+        self.mix = Conv2d(2 * out_channels, out_channels, 1, bias=False) if fuse == "concat" else None
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> N C' T H' W'."""
@@ -91,9 +91,9 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: int, inner: int, stride: int, shift: nn.Module | None, convs: tuple[nn.Module, ...]):
         super().__init__()
         self.shift = shift
-        self.conv1 = nn.Conv2d(channels, inner, 1, bias=False)
+        self.conv1 = Conv2d(channels, inner, 1, bias=False)
         (self.conv2,) = convs
-        self.conv3 = nn.Conv2d(inner, inner * 4, 1, bias=False)
+        self.conv3 = Conv2d(inner, inner * 4, 1, bias=False)
         self.bn1, self.bn2, self.bn3 = nn.BatchNorm2d(inner), nn.BatchNorm2d(inner), nn.BatchNorm2d(inner * 4)
         self.downsample = _projection(channels, inner * 4, stride)
         self.relu = nn.ReLU(inplace=True)
@@ -111,7 +111,7 @@ def _projection(channels: int, out_channels: int, stride: int) -> nn.Sequential 
     """The shortcut of a block that changes size; None is the identity."""
     if stride == 1 and channels == out_channels:
         return None
-    return nn.Sequential(PointwiseConv2d(channels, out_channels, stride), nn.BatchNorm2d(out_channels))
+    return nn.Sequential(Conv2d(channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
 
 
 class Stem(nn.Sequential):
@@ -119,7 +119,7 @@ class Stem(nn.Sequential):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, channels, 7, 2, 3, bias=False)
+        self.conv = Conv2d(3, channels, 7, 2, 3, bias=False)
         self.bn = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool2d(3, 2, 1)
@@ -182,9 +182,7 @@ class ResNet2D(VideoModel):
             setattr(self, f"layer{i + 1}", Stage(*blocks))
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(channels, num_classes)
-        cmms = [m for m in self.modules() if isinstance(m, CMM)]
-        self.initialise(kept=[conv for cmm in cmms for conv in (cmm.dw, cmm.restore) if conv is not None])
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.initialise()
 
     def pool(self, features: Tensor) -> Tensor:
         """N C T H W -> N C."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
@@ -96,7 +95,6 @@ class ResNeXt3D(VideoModel):
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(channels, num_classes)
         self.initialise(mode="fan_in")  # the fan-out of a grouped convolution counts channels that it never meets
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 @register({f"resnext3d_{depth}": {"depth": depth} for depth in LAYERS}, paper="3D ResNeXt, CVPR 2018")

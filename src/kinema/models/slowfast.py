@@ -177,9 +177,7 @@ class SlowFast(VideoModel):
             self.slow_channels[f"layer{stage}"] = slow_channels
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(slow_channels + fast_channels, num_classes)
-        found = [m for m in self.modules() if isinstance(m, NonLocal)]
-        self.initialise(kept=[conv for block in found for conv in block.convolutions()])
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.initialise()
 
     def pathways(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """Joined -> the maps of the slow pathway, N C T H W, and of the fast one, N F (A T) H W.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
 from kinema.models.checkpointing import Stack
-from kinema.ops.layout import check_clips
+from kinema.models.initialisation import plain_convolutions
+from kinema.ops.layout import channels_last, check_clips
 
 # Called with the name and the output of each stage; what it returns goes on to the next stage.
 Watch = Callable[[str, Tensor], Tensor]
@@ -77,17 +78,19 @@ class VideoModel(nn.Module):
         made = nn.Linear(num_features, num_classes) if num_classes else nn.Identity()
         self.classifier = made  # type: ignore[assignment]  # Identity only where there are no classes
 
-    def initialise(self, *, mode: Literal["fan_in", "fan_out"] = "fan_out", kept: Collection[nn.Module] = ()) -> None:
-        """Starts all 2-D and 3-D convolutions after He and the classifier small.
+    def initialise(self, *, mode: Literal["fan_in", "fan_out"] = "fan_out") -> None:
+        """He initialisation of the network's plain convolutions, N(0, 0.01) for the classifier.
+
+        A family calls it last: it also lays all kernels out channels-last, those of 2-D and of 3-D convolutions.
+        Operators own their initialisation: what they hold keeps its weights, see `plain_convolutions`.
 
         Args:
-            mode: what the size of a convolution's weights goes by.
-            kept: convolutions that an operator has already set to something meaningful.
+            mode: whether the variance of a convolution's weights follows from its inputs or its outputs.
         """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Conv3d) and not any(module is k for k in kept):
-                nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
+        for conv in plain_convolutions(self):
+            nn.init.kaiming_normal_(conv.weight, mode=mode, nonlinearity="relu")
         self._start_classifier()
+        channels_last(self)
 
     def _start_classifier(self) -> None:
         if self.num_classes:

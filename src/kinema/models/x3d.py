@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.models.x3d_blocks import SqueezeExcitation, X3DHead, X3DStem
 from kinema.ops.channelwise import ChannelwiseConv3d
 from kinema.ops.frame_conv import FrameConv3d
-from kinema.ops.x3d import SqueezeExcitation, X3DHead, X3DStem
 
 Size = Literal["s", "m", "l", "xl"]
 # Frames, their distance, crop and short side of the paper (tables 2 and 4), factor on the depths of the stages.
@@ -105,7 +104,6 @@ class X3D(VideoModel):
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(features, num_classes)
         self.initialise()
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def pool(self, features: Tensor) -> Tensor:
         """N C T H W -> N F."""

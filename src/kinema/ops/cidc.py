@@ -5,13 +5,14 @@ Source: Li, Shuai and Tighe, Directional Temporal Modeling for Action Recognitio
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinema.errors import KinemaError, unknown
+from kinema.errors import KinemaError
+from kinema.ops.arguments import Clips, Count, checked
 from kinema.ops.precision import full_precision
 
 Direction = Literal["bi", "uni", "none"]
@@ -61,7 +62,8 @@ def directional_kernels(k: Tensor, seen: Tensor, normalise: Normalise = "matrix"
         return scaled.masked_fill(hidden, 0)
 
 
-def spatial_attention(x: Tensor) -> Tensor:
+@checked
+def spatial_attention(x: Clips) -> Tensor:
     """The sigmoid of the mean over the channels (equation 3); N C T H W -> N 1 T H W in (0, 1).
 
     It is what the paper draws over its pictures. Far from 0 the rounding of its dtype makes it 0 or 1.
@@ -93,25 +95,18 @@ class DirectionalConv(nn.Module):
 
     seen: Tensor
 
+    @checked
     def __init__(
         self,
-        channels: int,
-        t_in: int,
-        t_out: int,
+        channels: Count,
+        t_in: Count,
+        t_out: Count,
         *,
         direction: Direction = "bi",
         normalise: Normalise = "matrix",
         mask: Mask = "progressive",
     ) -> None:
         super().__init__()
-        for key, value, allowed in (
-            ("direction", direction, Direction), ("normalise", normalise, Normalise), ("mask", mask, Mask),
-        ):  # fmt: skip
-            if value not in get_args(allowed):
-                raise unknown(f"value of {key}", str(value), get_args(allowed))
-        for key, number in (("channels", channels), ("t_in", t_in), ("t_out", t_out)):
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise KinemaError(f"{key} of a directional convolution is {number!r}: give a whole number above 0")
         self.t_in, self.normalise = t_in, normalise
         self.steps: tuple[int, ...] = (t_out,)  # of each direction
         if direction == "bi" and t_out > 1:

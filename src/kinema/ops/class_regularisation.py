@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
+from kinema.ops.arguments import Count, Range, checked
 from kinema.ops.precision import full_precision
 
 Bounds = Literal["shrink", "symmetric"]
@@ -30,7 +31,15 @@ class ClassRegularisation(nn.Module):
             too, for the text's "amplified".
     """
 
-    def __init__(self, classifier_features: int, channels: int, strength: float, *, bounds: Bounds = "shrink") -> None:
+    @checked
+    def __init__(
+        self,
+        classifier_features: Count,
+        channels: Count,
+        strength: Annotated[float, Range(0, 1)],
+        *,
+        bounds: Bounds = "shrink",
+    ) -> None:
         super().__init__()
         self.strength, self.bounds = strength, bounds
         self.weight = nn.Parameter(torch.empty(channels, classifier_features))

@@ -6,27 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kinema.ops.conv import pick_pixels
 from kinema.ops.layout import fold_time, unfold_time
-
-
-class PointwiseConv2d(nn.Conv2d):
-    """`nn.Conv2d` with a kernel of 1x1 and no bias, whose stride picks pixels before it is computed.
-
-    The gradient of a strided one is wrong on a CPU, or crashes: for fewer channels than a vector holds, oneDNN writes
-    past its memory (oneDNN issue 6035; seen with PyTorch 2.13 and 8 channels). Same weights, names and results.
-
-    Args:
-        channels: C.
-        out_channels: C'.
-        stride: of height and width.
-    """
-
-    def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
-        super().__init__(channels, out_channels, 1, stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N C H W -> N C' H' W'."""
-        return F.conv2d(_every(x, *self.stride), self.weight)
 
 
 class FrameConv3d(nn.Conv3d):
@@ -60,15 +41,8 @@ class FrameConv3d(nn.Conv3d):
         if step > 1:
             x = x[:, :, ::step].contiguous(memory_format=torch.channels_last_3d)
         frames, weight = fold_time(x), self.weight.squeeze(2)
-        if weight.shape[2:] == (1, 1):  # as PointwiseConv2d
-            y = F.conv2d(_every(frames, *self.stride[1:]), weight, self.bias)
+        if weight.shape[2:] == (1, 1):  # as Conv2d
+            y = F.conv2d(pick_pixels(frames, *self.stride[1:]), weight, self.bias)
         else:
             y = F.conv2d(frames, weight, self.bias, self.stride[1:], self.padding[1:])
         return unfold_time(y, x.shape[2])
-
-
-def _every(x: Tensor, down: int, right: int) -> Tensor:
-    """Every `down`-th row and `right`-th column of N C H W, in channels-last memory if there is less than all."""
-    if down == right == 1:
-        return x
-    return x[:, :, ::down, ::right].contiguous(memory_format=torch.channels_last)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from kinema.errors import KinemaError
 
@@ -29,3 +30,17 @@ def unfold_time(x: Tensor, frames: int) -> Tensor:
     """`(N T) C H W` -> `N C T H W` with T = `frames`; the inverse of `fold_time`."""
     nt, c, h, w = x.shape
     return x.view(nt // frames, frames, c, h, w).transpose(1, 2)
+
+
+def channels_last(module: nn.Module) -> None:
+    """Lays the kernels of all convolutions out channels-last, in place.
+
+    `module.to(memory_format=...)` takes one number of dimensions and fails where 2-D and 3-D kernels are mixed.
+
+    Args:
+        module: its parameters of 4 dimensions get `channels_last`, those of 5 `channels_last_3d`.
+    """
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in module.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinema.errors import KinemaError, unknown
+from kinema.errors import KinemaError
+from kinema.ops.arguments import Count, checked
 from kinema.ops.frame_conv import FrameConv3d
 from kinema.ops.layout import fold_time, unfold_time
 from kinema.ops.precision import full_precision
@@ -36,20 +37,18 @@ class NonLocal(nn.Module):
     Source: Wang et al., Non-local neural networks, CVPR 2018, equations 1 to 4 and 6, section 3.3.
     """
 
+    @checked
     def __init__(
         self,
-        channels: int,
+        channels: Count,
         *,
         attention: Attention = "embedded_gaussian",
         sub_sample: SubSample = "after",
         scaled: bool = False,
     ) -> None:
         super().__init__()
-        for key, value, allowed in (("attention", attention, Attention), ("sub_sample", sub_sample, SubSample)):
-            if value not in get_args(allowed):
-                raise unknown(f"value of {key}", str(value), get_args(allowed))
         if scaled and attention == "dot_product":
-            raise KinemaError("scaled is of the softmax, which attention='dot_product' has not: leave it out")
+            raise KinemaError("NonLocal: scaled is True; give False with attention='dot_product', which has no softmax")
         self.attention, self.sub_sample, self.scaled = attention, sub_sample, scaled
         inner = max(1, channels // 2)
         embedded = attention != "gaussian"
@@ -59,14 +58,10 @@ class NonLocal(nn.Module):
         self.out = FrameConv3d(inner, channels, bias=True)
         self.bn = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)
-        for conv in self.convolutions():
-            nn.init.normal_(conv.weight, std=0.01)
-            if conv.bias is not None:
+        for conv in self.children():
+            if isinstance(conv, FrameConv3d):
+                nn.init.normal_(conv.weight, std=0.01)
                 nn.init.zeros_(conv.bias)
-
-    def convolutions(self) -> list[FrameConv3d]:
-        """Those that are here, which start at their own values."""
-        return [m for m in self.children() if isinstance(m, FrameConv3d)]
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same."""
