@@ -436,7 +436,7 @@ def test_a_whole_network_loads_with_its_head() -> None:
         ({"backbone_options": {"width": 1}}, "backbone_options holds width: give it as an option of the network"),
         ({"backbone_options": {"dropout": 0.1}}, "backbone_options holds dropout: give it as an option of the network"),
         ({"backbone_options": ["mode"]}, "backbone_options is ['mode']: give names of options with their values"),
-        ({"backbone": 50}, "backbone is 50: give the name of a network, `kinema models` lists them"),
+        ({"backbone": 50}, "backbone is 50"),
         ({"freeze_backbone": "yes"}, "freeze_backbone is 'yes': give true or false"),
         ({"backbone_options": {"class_regularisation": (1,)}}, "backbone_options holds class_regularisation"),
     ],

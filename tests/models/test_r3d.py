@@ -359,9 +359,9 @@ GOLDEN = torch.tensor(
         (
             "srtg_r3d_50",
             {"placement": "finall"},
-            "unknown placement in a bottleneck block 'finall': did you mean 'final'?",
+            "unknown value of placement 'finall': did you mean 'final'?",
         ),
-        ("srtg_r3d_50", {"cell": "lstn"}, "unknown recurrent cell 'lstn': did you mean 'lstm'?"),
+        ("srtg_r3d_50", {"cell": "lstn"}, "unknown value of cell 'lstn': did you mean 'lstm'?"),
         ("srtg_r3d_50", {"gate": "soft"}, "unknown value of gate 'soft'"),
         ("r3d_50", {"gate": "hard"}, "unknown option of r3d_50 'gate'"),
         ("r3d_34", {"expansion": 4}, "unknown option of r3d_34 'expansion'"),

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import kinema
 from kinema.errors import KinemaError, unknown
 from kinema.models.class_regularisation import regularise
+from kinema.models.options import Option, check_options, describe_options
 from kinema.models.video_model import VideoModel, check_num_classes
 
 
@@ -86,6 +87,20 @@ def find(name: str) -> Entry:
     if name not in _ENTRIES:
         raise unknown("model", name, _ENTRIES)
     return _ENTRIES[name]
+
+
+def describe(name: str) -> list[Option]:
+    """The options that `create_model` takes for a name: their types, defaults and meanings.
+
+    Raises:
+        KinemaError: an unknown name.
+    """
+    entry = find(name)
+    return [
+        *describe_options(entry.build, entry.options()),
+        Option(EVERYWHERE[0], "list[float] | None", None, "lambda of each stage, such as [0.9, 0.8, 0.7, 0.6]"),
+        Option(EVERYWHERE[1], "shrink | symmetric", "shrink", "`shrink` or `symmetric`"),
+    ]
 
 
 def former_defaults(name: str) -> dict[str, Any]:
@@ -165,9 +180,7 @@ def create_model(name: str, pretrained: bool | str = False, **options: Any) -> V
     dropout = options.get("dropout", 0.0)
     if not isinstance(dropout, int | float) or isinstance(dropout, bool) or not 0 <= dropout < 1:
         raise KinemaError(f"dropout is {dropout!r}: give a number from 0 to below 1")
-    for key, value in options.items():
-        if key in known and isinstance(known[key].default, bool) and not isinstance(value, bool):
-            raise KinemaError(f"{key} is {value!r}: give true or false")
+    check_options(entry.build, {key: value for key, value in options.items() if key in known})
     model = entry.build(**entry.preset, **{k: v for k, v in options.items() if k not in EVERYWHERE})
     strengths, bounds = options.get(EVERYWHERE[0]), options.get(EVERYWHERE[1], "shrink")
     if strengths is not None:
