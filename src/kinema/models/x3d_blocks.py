@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from kinema.ops.channelwise import ChannelwiseConv3d
 from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.precision import mean
 
 
 class X3DStem(nn.Module):
@@ -48,7 +49,7 @@ class X3DHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> N F, the input of the classifier."""
         x = self.relu(self.norm(self.conv(x)))
-        x = x.mean((2, 3, 4), keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
+        x = mean(x, (2, 3, 4), keepdim=True)
         return self.relu(self.expand(x)).flatten(1)
 
     def maps(self, x: Tensor) -> Tensor:
@@ -74,8 +75,8 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same."""
-        mean = x.mean((2, 3, 4), keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
-        return x * torch.sigmoid(self.restore(torch.relu(self.reduce(mean))))
+        squeezed = mean(x, (2, 3, 4), keepdim=True)
+        return x * torch.sigmoid(self.restore(torch.relu(self.reduce(squeezed))))
 
 
 def multiple_of_8(width: float) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,7 +11,7 @@ from kinema.errors import KinemaError
 from kinema.ops.arguments import Count, checked
 from kinema.ops.frame_conv import FrameConv3d
 from kinema.ops.layout import fold_time, unfold_time
-from kinema.ops.precision import full_precision
+from kinema.ops.precision import full_precision, widen
 
 Attention = Literal["embedded_gaussian", "gaussian", "dot_product"]
 SubSample = Literal["none", "after", "before"]
@@ -90,9 +89,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, attention: Attention, 
         N L C'.
     """
     with full_precision(queries):
-        queries, keys, values = (
-            z.to(torch.promote_types(z.dtype, torch.float32)) for z in (queries, keys, values)
-        )  # fmt: skip
+        queries, keys, values = widen(queries), widen(keys), widen(values)
         if attention == "dot_product":
             many, few, c = queries.shape[1], *keys.shape[1:]
             values = values / few
