@@ -122,7 +122,7 @@ def test_directional_kernels_are_equation_5_in_float64(mask: str) -> None:
             weights = [float(s) * math.exp(float(k)) for s, k in zip(seen[t], conv.k.detach()[c, t], strict=True)]
             for s in range(7):
                 expected = 2 * weights[s] / sum(weights) - 1 if weights[s] else 0.0
-                assert abs(float(conv.kernels()[c, t, s]) - expected) < 1e-14
+                assert abs(float(conv.kernels().detach()[c, t, s]) - expected) < 1e-14
 
 
 def test_the_widest_of_several_counts() -> None:

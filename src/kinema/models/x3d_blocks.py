@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kinema.ops.channelwise import ChannelwiseConv3d
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
 from kinema.ops.precision import mean
 
 
@@ -18,8 +17,8 @@ class X3DStem(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.spatial = FrameConv3d(3, channels, 3, (1, 2, 2))
-        self.temporal = ChannelwiseConv3d(channels, (5, 1, 1))
+        self.spatial = Conv3d(3, channels, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
+        self.temporal = Conv3d(channels, channels, (5, 1, 1), 1, (2, 0, 0), groups=channels, bias=False)
         self.norm = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
 
@@ -41,10 +40,10 @@ class X3DHead(nn.Module):
 
     def __init__(self, channels: int, inner: int, features: int) -> None:
         super().__init__()
-        self.conv = FrameConv3d(channels, inner)
+        self.conv = Conv3d(channels, inner, 1, bias=False)
         self.norm = nn.BatchNorm3d(inner)
         self.relu = nn.ReLU(inplace=True)
-        self.expand = FrameConv3d(inner, features)
+        self.expand = Conv3d(inner, features, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> N F, the input of the classifier."""
@@ -70,8 +69,8 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int, ratio: float = 1 / 16) -> None:
         super().__init__()
         inner = multiple_of_8(channels * ratio)
-        self.reduce = FrameConv3d(channels, inner, bias=True)
-        self.restore = FrameConv3d(inner, channels, bias=True)
+        self.reduce = Conv3d(channels, inner, 1)
+        self.restore = Conv3d(inner, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from kinema.errors import KinemaError
 from kinema.ops.arguments import Clips, Count, checked
+from kinema.ops.layout import fold_space, unfold_space
 from kinema.ops.precision import full_precision, wide_dtype
 
 Direction = Literal["bi", "uni", "none"]
@@ -157,8 +158,7 @@ def by_einsum(x: Tensor, kernels: Tensor) -> Tensor:
 
 def by_convolution(x: Tensor, kernels: Tensor) -> Tensor:
     """`combine` as one channel-wise convolution of Tx1 on `N C T (H W)` for each output step."""
-    n, c, t, h, w = x.shape
-    rows = x.permute(0, 2, 3, 4, 1).reshape(n, t, h * w, c).permute(0, 3, 1, 2)
+    _, c, t, h, w = x.shape
+    rows = fold_space(x)
     steps = [F.conv2d(rows, kernel.reshape(c, 1, t, 1), groups=c) for kernel in kernels.unbind(1)]
-    y = torch.cat(steps, 2)  # N C O (H W)
-    return y.permute(0, 2, 3, 1).reshape(n, len(steps), h, w, c).permute(0, 4, 1, 2, 3)
+    return unfold_space(torch.cat(steps, 2), h, w)
