@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from kinema.errors import KinemaError
 from kinema.models import VideoModel, create_model, find, list_models
 from kinema.models.attached import Attached
-from kinema.ops import set_gate
+from kinema.ops.recurrence import set_gate
 
 Network = tuple[str, dict[str, Any]]
 Strides = tuple[int, int, int, int, int]

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from kinema.models import VideoModel, create_model, find, list_models, resnet2d
 from kinema.models.initialisation import plain_convolutions
 from kinema.models.resnet2d import ResNet2D
-from kinema.ops.conv import Conv2d
-from kinema.ops.convolution import Conv3d
+from kinema.ops.conv import Conv2d, Conv3d
 from kinema.ops.layout import fold_time, unfold_time
 
 START = 0.125

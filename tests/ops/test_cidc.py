@@ -178,7 +178,7 @@ def test_the_operator_is_equation_1(t_in: int, t_out: int, direction: str) -> No
     assert y.shape == (2, 3, t_out, 3, 4)
     first = t_out if direction != "bi" else math.ceil(t_out / 2)
     seen = torch.ones(t_out, t_in) if direction == "none" else None
-    k = module.k.detach().float()
+    k = module.k.detach()
     forwards = directional_kernels(k[:, :first], visibility(t_in, first) if seen is None else seen)
     torch.testing.assert_close(y[:, :, :first], slow_combine(x, forwards.double()))
     if first < t_out:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from kinema.errors import KinemaError
-from kinema.ops import average_pool, prolong, select_frames, soft_pool, stochastic_pool
-from kinema.ops.pooling import Pooling
+from kinema.ops import select_frames, soft_pool
+from kinema.ops.pooling import Pooling, average_pool, prolong, stochastic_pool
 
 KERNELS = [(1, 2, 2), (2, 2, 2), (1, 3, 2)]
 SIZES = [(4, 6, 8), (5, 7, 9), (3, 5, 6), (2, 1, 1), (1, 4, 3)]

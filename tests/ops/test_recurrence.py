@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.ops import SqueezeRecursion, cycle_consistent, open_rates, recurrent, set_gate, soft_nearest
+from kinema.ops import SqueezeRecursion, cycle_consistent, soft_nearest
+from kinema.ops.recurrence import open_rates, recurrent, set_gate
 
 CELLS = ("rnn", "lstm", "peephole", "gru")
 

@@ -54,7 +54,7 @@ class Backbone:
         for key in _OF_THE_WHOLE:
             if key in given:
                 raise KinemaError(f"backbone_options holds {key}: give it as an option of the network itself")
-        frames = {} if self.frames is None else {"frames": self.frames}
+        frames: dict[str, Any] = {} if self.frames is None else {"frames": self.frames}
         return create_model(self.name, num_classes=1, width=self.width, **frames, **given)
 
 

@@ -20,7 +20,7 @@ from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import Watch, average, unchanged
 from kinema.ops.cidc import Direction, DirectionalConv, Mask, Normalise, spatial_attention
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
 from kinema.ops.layout import fold_time, unfold_time
 
 Aggregation = Literal["chain", "dense"]
@@ -41,7 +41,7 @@ class CIDCUnit(nn.Module):
         super().__init__()
         self.conv = DirectionalConv(channels, t_in, t_out, direction=direction, normalise=normalise, mask=mask)
         self.mix = nn.ModuleList(
-            nn.Sequential(FrameConv3d(channels, channels), nn.BatchNorm3d(channels), nn.ReLU(inplace=True))
+            nn.Sequential(Conv3d(channels, channels, 1, bias=False), nn.BatchNorm3d(channels), nn.ReLU(inplace=True))
             for _ in self.conv.steps
         )
 
@@ -56,7 +56,7 @@ class Shrink(nn.Module):
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = FrameConv3d(channels, out_channels)
+        self.conv = Conv3d(channels, out_channels, 1, bias=False)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """N C T H W -> N C' T H' W' with H' W' = `size`."""

@@ -12,8 +12,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.convolution import Conv3d
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
 
 Size = tuple[int, int, int]
 POINT, CUBE = (1, 1, 1), (3, 3, 3)
@@ -80,7 +79,7 @@ class ConvNorm(nn.Module):
         super().__init__()
         self.conv: nn.Module
         if kernel == POINT:
-            self.conv = FrameConv3d(channels, out_channels)
+            self.conv = Conv3d(channels, out_channels, 1, bias=False)
         elif kernel == CUBE:
             self.conv = Conv3d(channels, out_channels, 3, 1, 1, bias=False)
         else:

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from kinema.ops.conv import Conv2d
-from kinema.ops.convolution import Conv3d
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv2d, Conv3d
 
-PLAIN = (Conv2d, Conv3d, FrameConv3d)
+PLAIN = (Conv2d, Conv3d)
 
 
 def plain_convolutions(network: nn.Module) -> Iterator[nn.Module]:

@@ -20,7 +20,7 @@ from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel, Watch, average, unchanged
 from kinema.models.x3d_blocks import X3DHead, X3DStem
-from kinema.ops.convolution import Conv3d
+from kinema.ops.conv import Conv3d
 from kinema.ops.layout import check_clips
 from kinema.ops.mtconv import ConvNorm, MTConv, Split
 from kinema.ops.pooling import Pooling

@@ -9,8 +9,7 @@ from kinema.errors import KinemaError
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.convolution import Conv3d
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
 
 LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 PLANES = 128
@@ -32,18 +31,18 @@ class ResNeXtBlock(nn.Module):
 
     def __init__(self, channels: int, inner: int, out_channels: int, groups: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = FrameConv3d(channels, inner)
+        self.conv1 = Conv3d(channels, inner, 1, bias=False)
         self.bn1 = nn.BatchNorm3d(inner)
         self.conv2 = Conv3d(inner, inner, 3, stride, 1, groups=groups, bias=False)
         self.bn2 = nn.BatchNorm3d(inner)
-        self.conv3 = FrameConv3d(inner, out_channels)
+        self.conv3 = Conv3d(inner, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm3d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module = nn.Identity()
         if stride != 1 or channels != out_channels:
             step = (stride, stride, stride)
             self.downsample = nn.Sequential(
-                FrameConv3d(channels, out_channels, stride=step), nn.BatchNorm3d(out_channels)
+                Conv3d(channels, out_channels, 1, step, bias=False), nn.BatchNorm3d(out_channels)
             )
 
     def forward(self, x: Tensor) -> Tensor:

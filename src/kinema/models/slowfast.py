@@ -19,8 +19,8 @@ from kinema.models.checkpointing import Stack
 from kinema.models.i3d_blocks import EXPANSION, LAYERS, Bottleneck, Stem
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.ops.conv import Conv3d
 from kinema.ops.nonlocal_attention import NonLocal
-from kinema.ops.time_conv import TimeConv3d
 
 SlowFrames = Literal["strided", "spread"]
 
@@ -81,7 +81,7 @@ class Lateral(nn.Sequential):
 
     def __init__(self, channels: int, taps: int, alpha: int, normalise: bool) -> None:
         super().__init__()
-        self.conv = TimeConv3d(channels, 2 * channels, taps, alpha)
+        self.conv = Conv3d(channels, 2 * channels, (taps, 1, 1), (alpha, 1, 1), (taps // 2, 0, 0), bias=False)
         if normalise:
             self.bn = nn.BatchNorm3d(2 * channels)
             self.relu = nn.ReLU(inplace=True)

@@ -12,8 +12,7 @@ from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
 from kinema.models.x3d_blocks import SqueezeExcitation, X3DHead, X3DStem
-from kinema.ops.channelwise import ChannelwiseConv3d
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
 
 Size = Literal["s", "m", "l", "xl"]
 # Frames, their distance, crop and short side of the paper (tables 2 and 4), factor on the depths of the stages.
@@ -46,18 +45,18 @@ class X3DBlock(nn.Module):
     ) -> None:
         super().__init__()
         step = (1, stride, stride)
-        self.conv_a = FrameConv3d(channels, inner)
+        self.conv_a = Conv3d(channels, inner, 1, bias=False)
         self.norm_a = nn.BatchNorm3d(inner)
-        self.conv_b = ChannelwiseConv3d(inner, (3, 3, 3), step)
+        self.conv_b = Conv3d(inner, inner, 3, step, 1, groups=inner, bias=False)
         self.norm_b = nn.BatchNorm3d(inner)
         self.se = SqueezeExcitation(inner) if excite else nn.Identity()
-        self.conv_c = FrameConv3d(inner, out_channels)
+        self.conv_c = Conv3d(inner, out_channels, 1, bias=False)
         self.norm_c = nn.BatchNorm3d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.swish = nn.SiLU()
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != out_channels:
-            self.shortcut = nn.Sequential(FrameConv3d(channels, out_channels, stride=step))
+            self.shortcut = nn.Sequential(Conv3d(channels, out_channels, 1, step, bias=False))
             if normalise:
                 self.shortcut.append(nn.BatchNorm3d(out_channels))
 

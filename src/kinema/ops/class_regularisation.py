@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.ops.arguments import Count, Range, checked
-from kinema.ops.precision import full_precision
+from kinema.ops.precision import full_precision, wide_dtype
 
 Bounds = Literal["shrink", "symmetric"]
 
@@ -49,11 +49,12 @@ class ClassRegularisation(nn.Module):
         """N C T H W and K C' -> N C T H W."""
         if self.strength == 1:
             return x
-        # In float32: the differences between channels are small against their size.
+        # In float32 or wider: the differences between channels are small against their size.
+        wide = wide_dtype(x, classifier_weight, self.weight)
         with full_precision(x):
-            rows = (classifier_weight.detach().float() @ self.weight.float().T).relu()  # K C
+            rows = (classifier_weight.detach().to(wide) @ self.weight.to(wide).T).relu()  # K C
             with torch.no_grad():
-                chosen = (x.float().mean((2, 3, 4)) @ rows.T).argmax(1)  # N
+                chosen = (x.mean((2, 3, 4), dtype=wide) @ rows.T).argmax(1)  # N
             row = rows[chosen]  # N C
             low, high = row.amin(1, keepdim=True), row.amax(1, keepdim=True)
             flat = high == low

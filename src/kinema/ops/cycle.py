@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kinema.errors import KinemaError
 from kinema.ops.arguments import Range, Sequences, checked
-from kinema.ops.precision import full_precision
+from kinema.ops.precision import full_precision, widen
 
 Temperature = Annotated[float, Range(0, above=True)]
 
@@ -34,7 +34,7 @@ def soft_nearest(a: Sequences, b: Sequences, temperature: Temperature = 1.0) -> 
     """
     _same_shape("soft_nearest", a, b)
     with full_precision(a):
-        return _soft_nearest(_wide(a), _wide(b), temperature)
+        return _soft_nearest(widen(a), widen(b), temperature)
 
 
 @checked
@@ -52,7 +52,7 @@ def cycle_consistent(a: Sequences, b: Sequences, temperature: Temperature = 1.0)
     """
     _same_shape("cycle_consistent", a, b)
     with torch.no_grad(), full_precision(a):
-        a, b = _wide(a), _wide(b)
+        a, b = widen(a), widen(b)
         return _returns(a, b, temperature) & _returns(b, a, temperature)
 
 
@@ -72,10 +72,6 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
     """Squared distances of all pairs, N T(a) T(b)."""
     # The difference itself, not a^2 - 2ab + b^2: features far from zero would lose their digits.
     return (a[:, :, :, None] - b[:, :, None]).square().sum(1)
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _same_shape(operator: str, a: Tensor, b: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Time folded into the batch and back: free views when clips lie in memory as `channels_last_3d` (N T H W C)."""
+"""Time or space folded away and back: free views when clips lie in memory as `channels_last_3d` (N T H W C)."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ def unfold_time(x: Tensor, frames: int) -> Tensor:
     """`(N T) C H W` -> `N C T H W` with T = `frames`; the inverse of `fold_time`."""
     nt, c, h, w = x.shape
     return x.view(nt // frames, frames, c, h, w).transpose(1, 2)
+
+
+def fold_space(x: Tensor) -> Tensor:
+    """`N C T H W` -> `N C T (H W)`, on which a 2-D convolution of Kx1 sees time."""
+    n, c, t, h, w = x.shape
+    return x.permute(0, 2, 3, 4, 1).reshape(n, t, h * w, c).permute(0, 3, 1, 2)
+
+
+def unfold_space(x: Tensor, height: int, width: int) -> Tensor:
+    """`N C T (H W)` -> `N C T H W`; the inverse of `fold_space`."""
+    return x.permute(0, 2, 3, 1).unflatten(2, (height, width)).permute(0, 4, 1, 2, 3)
 
 
 def channels_last(module: nn.Module) -> None:

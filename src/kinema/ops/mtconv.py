@@ -12,9 +12,7 @@ from torch.nn import functional as F
 
 from kinema.errors import KinemaError
 from kinema.ops.arguments import ODD, Count, Range, Triple, checked
-from kinema.ops.channelwise import ChannelwiseConv3d
-from kinema.ops.convolution import Conv3d
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
 from kinema.ops.pooling import Pooling, prolong
 
 Split = Literal["text", "octave"]
@@ -59,13 +57,8 @@ class ConvNorm(nn.Sequential):
         relu: bool = True,
     ) -> None:
         super().__init__()
-        if kernel == (1, 1, 1) and groups == 1:
-            self.conv: nn.Conv3d = FrameConv3d(channels, out_channels, stride=stride)
-        elif groups == channels == out_channels:
-            self.conv = ChannelwiseConv3d(channels, kernel, stride)
-        else:
-            padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-            self.conv = Conv3d(channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        self.conv = Conv3d(channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_in", nonlinearity="relu")
         self.norm = nn.BatchNorm3d(out_channels)
         if relu:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError
 from kinema.ops.arguments import Count, checked
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
 from kinema.ops.layout import fold_time, unfold_time
-from kinema.ops.precision import full_precision
+from kinema.ops.precision import full_precision, widen
 
 Attention = Literal["embedded_gaussian", "gaussian", "dot_product"]
 SubSample = Literal["none", "after", "before"]
@@ -52,14 +51,14 @@ class NonLocal(nn.Module):
         self.attention, self.sub_sample, self.scaled = attention, sub_sample, scaled
         inner = max(1, channels // 2)
         embedded = attention != "gaussian"
-        self.theta = FrameConv3d(channels, inner, bias=True) if embedded else nn.Identity()
-        self.phi = FrameConv3d(channels, inner, bias=True) if embedded else nn.Identity()
-        self.g = FrameConv3d(channels, inner, bias=True)
-        self.out = FrameConv3d(inner, channels, bias=True)
+        self.theta = Conv3d(channels, inner, 1) if embedded else nn.Identity()
+        self.phi = Conv3d(channels, inner, 1) if embedded else nn.Identity()
+        self.g = Conv3d(channels, inner, 1)
+        self.out = Conv3d(inner, channels, 1)
         self.bn = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)
         for conv in self.children():
-            if isinstance(conv, FrameConv3d):
+            if isinstance(conv, Conv3d):
                 nn.init.normal_(conv.weight, std=0.01)
                 nn.init.zeros_(conv.bias)
 
@@ -90,9 +89,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, attention: Attention, 
         N L C'.
     """
     with full_precision(queries):
-        queries, keys, values = (
-            z.to(torch.promote_types(z.dtype, torch.float32)) for z in (queries, keys, values)
-        )  # fmt: skip
+        queries, keys, values = widen(queries), widen(keys), widen(values)
         if attention == "dot_product":
             many, few, c = queries.shape[1], *keys.shape[1:]
             values = values / few

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from kinema.ops.arguments import Clips, Triple, checked
 from kinema.ops.layout import fold_time, unfold_time
+from kinema.ops.precision import wide_dtype
 from kinema.ops.selection import select_frames
 
 Kernel = tuple[int, int, int]
@@ -100,7 +101,7 @@ def stochastic_pool(x: Clips, kernel: Triple = (1, 2, 2), training: bool = False
     out = torch.empty_like(x[:, :, :: kernel[0], :: kernel[1], :: kernel[2]])
     for source, target, cut in _blocks(x, kernel):
         parts = _cells(x[source], cut)
-        weights = [part.detach().to(_precision(x)).clamp_min(1e-30) for part in parts]
+        weights = [part.detach().to(wide_dtype(x)).clamp_min(1e-30) for part in parts]
         if (
             training
         ):  # the cell whose clock rings first, at a rate of its activation, is a draw in proportion to the rates
@@ -156,7 +157,7 @@ def _soft_pool(x: Tensor, kernel: Kernel) -> Tensor:
 def _soft_pool_traced(x: Tensor, kernel: Kernel) -> Tensor:
     """The same for compilers and exporters: one expression, which they fuse, for any batch size."""
     missing = [n for size, k in zip(x.shape[:1:-1], kernel[::-1], strict=True) for n in (0, -size % k)]
-    padded = F.pad(x.to(_precision(x)), missing, value=torch.finfo(_precision(x)).min)  # exp(lowest - max) is 0
+    padded = F.pad(x.to(wide_dtype(x)), missing, value=torch.finfo(wide_dtype(x)).min)  # exp(lowest - max) is 0
     parts = _cells(padded, kernel)
     exponentials, total = _exponentials(parts)
     return (reduce(torch.add, [e * part for e, part in zip(exponentials, parts, strict=True)]) / total).to(x.dtype)
@@ -164,7 +165,7 @@ def _soft_pool_traced(x: Tensor, kernel: Kernel) -> Tensor:
 
 def _exponentials(parts: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """exp(a_r - max) of every cell of the windows, and their sums."""
-    precision = _precision(parts[0])
+    precision = wide_dtype(parts[0])
     peak = reduce(torch.maximum, parts).to(precision)
     found = [torch.exp_(part.to(precision) - peak) for part in parts]
     return found, reduce(torch.add, found)
@@ -199,7 +200,3 @@ def _spans(size: int, kernel: int, most: int) -> list[tuple[slice, slice, int]]:
     if size % kernel:
         spans.append((slice(whole * kernel, size), slice(whole, whole + 1), size % kernel))
     return spans
-
-
-def _precision(x: Tensor) -> torch.dtype:
-    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype

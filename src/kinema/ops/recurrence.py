@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from kinema.ops.arguments import Count, checked
 from kinema.ops.cycle import Temperature, cycle_consistent
-from kinema.ops.precision import full_precision
+from kinema.ops.precision import full_precision, wide_dtype
 
 Cell = Literal["rnn", "lstm", "peephole", "gru"]
 Gate = Literal["none", "hard"]
@@ -191,7 +191,7 @@ class SqueezeRecursion(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same; frame t depends on later frames only through the gate."""
-        squeezed = x.mean((3, 4), dtype=torch.promote_types(x.dtype, torch.float32))  # N C T
+        squeezed = x.mean((3, 4), dtype=wide_dtype(x))  # N C T
         state = self.recurrence(squeezed).to(squeezed.dtype)
         term = 1 + state if self.fusion == "residual" else state
         if self.gate == "hard":

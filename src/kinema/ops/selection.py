@@ -7,6 +7,7 @@ from torch import Tensor
 
 from kinema.errors import KinemaError
 from kinema.ops.arguments import Clips, Count, Sequences, checked
+from kinema.ops.precision import wide_dtype, widen
 
 
 @checked
@@ -29,7 +30,7 @@ def triplet_scores(v: Sequences) -> Tensor:
     """
     if v.shape[2] < 3:
         raise KinemaError(f"triplet_scores: v has shape {tuple(v.shape)}; give N C T with at least 3 frames")
-    v = v.to(torch.promote_types(v.dtype, torch.float32))
+    v = widen(v)
     smallest = torch.finfo(v.dtype).tiny
     v = v / v.abs().amax(1, keepdim=True).clamp_min(smallest)  # squares of very small or large numbers would be lost
     v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True).clamp_min(smallest)
@@ -64,7 +65,7 @@ def select_frames(x: Clips, keep: Count) -> tuple[Tensor, Tensor]:
             "clips or keep fewer"
         )
     with torch.no_grad():
-        scores = triplet_scores(x.mean((3, 4), dtype=torch.promote_types(x.dtype, torch.float32)))
+        scores = triplet_scores(x.mean((3, 4), dtype=wide_dtype(x)))
         indices = 1 + scores.argsort(dim=1, stable=True)[:, :keep].sort(1).values
     rows = indices + t * torch.arange(n, device=x.device)[:, None]
     # Whole frames are copied at once: in channels_last_3d memory the frames of all clips are the rows of one matrix.

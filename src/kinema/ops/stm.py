@@ -13,9 +13,8 @@ from torch.nn import functional as F
 
 from kinema.errors import KinemaError
 from kinema.ops.arguments import Count, Range, checked
-from kinema.ops.convolution import conv3d
+from kinema.ops.conv import Conv2d, conv3d, temporal_conv
 from kinema.ops.layout import fold_time, unfold_time
-from kinema.ops.temporal import temporal_conv
 
 TemporalInit = Literal["shift", "identity", "random", "degenerate"]
 Connection = Literal["depthwise", "ordinary"]
@@ -68,7 +67,7 @@ class CSTM(nn.Module):
         taps = 2 if causal else 3
         groups = channels if temporal == "depthwise" else 1
         self.t = nn.Conv1d(channels, channels, taps, groups=groups, bias=False)
-        self.conv = nn.Conv2d(
+        self.conv = Conv2d(
             channels, out_channels, 3, stride, 1, bias=False, groups=channels if spatial == "depthwise" else 1
         )
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
@@ -156,16 +155,16 @@ class CMM(nn.Module):
         inner = max(1, channels // reduction)
         self.causal = causal
         self.pool = stride if stride_at == "difference" else 1
-        self.reduce = nn.Conv2d(channels, inner, 1, stride if stride_at == "reduce" else 1, bias=False)
+        self.reduce = Conv2d(channels, inner, 1, stride if stride_at == "reduce" else 1, bias=False)
         nn.init.kaiming_normal_(self.reduce.weight, mode="fan_out", nonlinearity="relu")
         self.bn = nn.BatchNorm2d(inner)
-        self.dw: nn.Conv2d | None = None
+        self.dw: Conv2d | None = None
         if motion != "degenerate":
-            self.dw = nn.Conv2d(inner, inner, 3, 1, 1, bias=False, groups=inner if motion == "depthwise" else 1)
+            self.dw = Conv2d(inner, inner, 3, 1, 1, bias=False, groups=inner if motion == "depthwise" else 1)
             with torch.no_grad():  # a centre delta: the plain difference at the start
                 own = torch.arange(inner)
                 self.dw.weight.zero_()[own, own if motion == "ordinary" else 0, 1, 1] = 1.0
-        self.restore = nn.Conv2d(inner, out_channels, 1, bias=False)
+        self.restore = Conv2d(inner, out_channels, 1, bias=False)
         if zero_restore:
             nn.init.zeros_(self.restore.weight)
 
