@@ -5,7 +5,7 @@
   default memory      `torch.nn.Conv3d` on a clip in PyTorch's default memory, N C T H W
   channels last       `torch.nn.Conv3d` on a clip in channels_last_3d memory, N T H W C: Kinema's layout
   three 2-D           one 2-D convolution for each frame of the kernel, on frames in channels-last memory, summed
-  kinema              `ChannelwiseConv3d`: channels last, with gradients of its own
+  kinema              `kinema.ops.Conv3d`: channels last, with gradients of its own
 Protocol: float32, the shapes of X3D-M and MTNet-M at 16 x 160 x 160, and the 5x1x1 of their stem. All ways are first
 compared, gradients included. They run in turn within a round, each round begins with another one, two rounds before do
 not count. "forward" is in inference mode, "training" is forward and the gradients of input and weights. Reported are
@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kinema.evaluation.cost import environment
-from kinema.ops import fold_time, unfold_time
-from kinema.ops.channelwise import ChannelwiseConv3d
+from kinema.ops import Conv3d
+from kinema.ops.layout import fold_time, unfold_time
 
 Size = tuple[int, int, int]
 # channels, frames, side, kernel, stride in space
@@ -44,11 +44,11 @@ WARM_UP = 2
 LAST = torch.channels_last_3d
 
 
-def plain(x: Tensor, conv: ChannelwiseConv3d) -> Tensor:
+def plain(x: Tensor, conv: Conv3d) -> Tensor:
     return F.conv3d(x, conv.weight, None, conv.stride, conv.padding, 1, len(conv.weight))
 
 
-def planes(x: Tensor, conv: ChannelwiseConv3d) -> Tensor:
+def planes(x: Tensor, conv: Conv3d) -> Tensor:
     taps, frames = conv.weight.shape[2], x.shape[2]
     padded = F.pad(x, (0, 0, 0, 0, taps // 2, taps // 2))
     found = [
@@ -61,11 +61,11 @@ def planes(x: Tensor, conv: ChannelwiseConv3d) -> Tensor:
     return unfold_time(sum(found[1:], found[0]), frames)
 
 
-def own(x: Tensor, conv: ChannelwiseConv3d) -> Tensor:
+def own(x: Tensor, conv: Conv3d) -> Tensor:
     return conv(x)
 
 
-WAYS: dict[str, tuple[Callable[[Tensor, ChannelwiseConv3d], Tensor], torch.memory_format]] = {
+WAYS: dict[str, tuple[Callable[[Tensor, Conv3d], Tensor], torch.memory_format]] = {
     "default memory": (plain, torch.contiguous_format),
     "channels last": (plain, LAST),
     "three 2-D": (planes, LAST),
@@ -76,7 +76,8 @@ WAYS: dict[str, tuple[Callable[[Tensor, ChannelwiseConv3d], Tensor], torch.memor
 def measure(case: tuple[int, int, int, Size, int], batch: int, rounds: int) -> dict[str, dict[str, float]]:
     channels, frames, side, kernel, stride = case
     torch.manual_seed(0)
-    conv = ChannelwiseConv3d(channels, kernel, (1, stride, stride))
+    padding = tuple(k // 2 for k in kernel)
+    conv = Conv3d(channels, channels, kernel, (1, stride, stride), padding, groups=channels, bias=False)
     clip = torch.randn(batch, channels, frames, side, side)
     side = -(-side // stride)
     gradient = torch.randn(batch, channels, frames, side, side)

@@ -1,4 +1,4 @@
-"""One clip on a CPU: 3-D networks with `kinema.ops.convolution.Conv3d` against the same with `nn.Conv3d`.
+"""One clip on a CPU: 3-D networks with `kinema.ops.conv.Conv3d` against the same with `nn.Conv3d`.
 
     python benchmarks/single_clip.py [--models r3d_34 r3d_50 r2plus1d_50] [--sizes 112 224] [--rounds 15] [--json]
 
@@ -21,10 +21,10 @@ from torch import nn
 
 from kinema.evaluation.cost import environment
 from kinema.models import create_model
-from kinema.ops.convolution import Conv3d
+from kinema.ops.conv import Conv3d
 
 WARM_UP = 2
-WAYS = {"ours": Conv3d._conv_forward, "nn.Conv3d": nn.Conv3d._conv_forward}
+WAYS = {"ours": Conv3d.forward, "nn.Conv3d": nn.Conv3d.forward}
 
 
 def measure(name: str, size: int, rounds: int) -> dict[str, float]:
@@ -35,7 +35,7 @@ def measure(name: str, size: int, rounds: int) -> dict[str, float]:
     with torch.inference_mode():
         for turn in range(WARM_UP + rounds):
             for key in list(WAYS)[:: 1 if turn % 2 else -1]:
-                Conv3d._conv_forward = WAYS[key]  # type: ignore[method-assign]
+                Conv3d.forward = WAYS[key]  # type: ignore[method-assign]
                 begin = time.perf_counter()
                 logits[key] = model(clip)
                 times[key].append(time.perf_counter() - begin)

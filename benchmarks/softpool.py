@@ -30,7 +30,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kinema.evaluation.cost import environment
-from kinema.ops import average_pool, soft_pool
+from kinema.ops import soft_pool
+from kinema.ops.pooling import average_pool
 
 SHAPES = [(1, 54, 16, 112, 112), (1, 54, 16, 56, 56), (2, 108, 16, 28, 28), (4, 216, 16, 14, 14), (4, 432, 16, 7, 7)]
 LAST = torch.channels_last_3d

@@ -10,13 +10,26 @@ from pathlib import Path
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def test_the_experiment_from_python_runs(tmp_path: Path) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.S)
+def output(number: int, folder: Path) -> list[str]:
+    """The lines that one of the programs in python.md prints."""
+    programs = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.S)
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600
+        [sys.executable, "-c", programs[number]], cwd=folder, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_the_parts_of_a_network(tmp_path: Path) -> None:
+    assert output(1, tmp_path) == [
+        "('stem', 'layer1', 'layer2', 'layer3', 'layer4') 256 8",
+        "torch.Size([2, 256]) {'layer2': (2, 64, 8, 8, 8), 'layer4': (2, 256, 8, 2, 2)}",
+        "['tsm_efficientnet_lite0', 'tsm_r18', 'tsm_r34', 'tsm_r50']",
+    ]
+
+
+def test_the_experiment_from_python_runs(tmp_path: Path) -> None:
+    lines = output(0, tmp_path)
     assert [line.split()[0] for line in lines[:2]] == ["tsn_r18", "tsm_r18"]
     assert "32 expected / 32 read / 0 failed" in lines[0]
     assert lines[2].startswith("Difference(difference=")

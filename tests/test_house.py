@@ -39,6 +39,22 @@ def test_rooms_import_downwards_only(room: str) -> None:
         assert imported(path) <= allowed, path
 
 
+# What a family may import from `kinema.models`, beside blocks.
+SHARED = {"attached", "checkpointing", "registry", "video_model"}
+
+
+def test_no_family_imports_from_another() -> None:
+    from kinema.models import find, list_models
+
+    families = {find(name).build.__module__.rpartition(".")[2] for name in list_models()}
+    assert len(families) > 10
+    for family in families:
+        text = (SRC / "models" / f"{family}.py").read_text(encoding="utf-8")
+        found = set(re.findall(r"^\s*(?:from|import) kinema\.models\.(\w+)", text, re.M))
+        assert not found & families, family
+        assert {name for name in found if not name.endswith(("_blocks", "_parts"))} <= SHARED, family
+
+
 def test_every_room_is_known_here() -> None:
     found = {p.name for p in SRC.iterdir() if p.is_dir() and p.name != "__pycache__"}
     assert found == set(ROOMS) - FILES

@@ -36,6 +36,9 @@ _HOMES = {
     "read_clip": "kinema.data.clips",
 }
 
+# Imported when `pretrained=` is first used; it hands its resolver to `kinema.models.registry`, which knows no release.
+RESOLVER = "kinema.weights"
+
 
 def __getattr__(name: str) -> Any:  # PEP 562: torch is imported when first needed, not by `import kinema`
     if name in _HOMES:

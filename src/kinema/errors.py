@@ -57,6 +57,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> KinemaError:
     return KinemaError(f"unknown {kind} {name!r}: known are {listed}")
 
 
+def nearest_first(name: str, known: Iterable[str]) -> list[str]:
+    """Known names, those most like `name` first; names that are equally like it stay in their order."""
+    return sorted(known, key=lambda other: -_likeness(name, other))
+
+
 def _near(name: str, other: str) -> bool:
     """A slip of the keyboard, another ending, or a part that is left out; labels of other actions are none of these."""
     likeness = _likeness(name, other)

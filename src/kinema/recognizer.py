@@ -94,7 +94,7 @@ class Recognizer:
 
     def __post_init__(self) -> None:
         self.labels = tuple(self.labels)
-        outputs = self.model.classifier.out_features
+        outputs = self.model.num_classes
         if len(self.labels) != outputs:
             raise KinemaError(
                 f"{len(self.labels)} labels for a network with {outputs} outputs: give one label an output"
@@ -105,7 +105,7 @@ class Recognizer:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return self.model.classifier.weight.device
+        return next(self.model.parameters()).device
 
     def to(self, device: str | torch.device) -> Recognizer:
         """Moves the network; returns itself."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kinema.cli import main
-from kinema.cli.models import _texts
 from kinema.clip_spec import ClipSpec
-from kinema.models import create_model, find, list_models
+from kinema.models import create_model, describe, find, list_models
+from kinema.models.options import argument_texts
 
 
 @pytest.fixture(autouse=True)
@@ -45,14 +45,16 @@ def test_a_name_is_found_by_the_beginnings_of_its_parts() -> None:
 def test_options_of_one_network(capsys: pytest.CaptureFixture[str]) -> None:
     out = printed(capsys, "stm_r18", "--options")
     assert out.startswith("stm_r18: STM, ICCV 2019")
-    assert '  --options.mode "stm"\n      `stm`, one of its halves `cstm` or `cmm`' in out
+    assert '  --options.mode "stm" (stm | cstm | cmm | tsn)\n      `stm`, one of its halves `cstm` or `cmm`' in out
     assert "--options.num_classes" not in out
     assert "--options.frames" not in out
-    assert "  --clip.crop 224\n      height and width, in pixels" in out
+    assert "  --clip.crop 224 (int)\n      height and width, in pixels" in out
     told = json.loads(printed(capsys, "stm_r18", "--options", "--json"))
     assert (told["model"], told["options"]["reduction"]["default"]) == ("stm_r18", 16)
     assert told["clip"]["frames"]["default"] == create_model("stm_r18", num_classes=2, width=0.0625).clip_spec.frames
     assert told["options"]["class_regularisation"]["about"]
+    assert told["options"]["dropout"]["type"] == "float"
+    assert told["options"]["mode"]["type"] == "stm | cstm | cmm | tsn"
 
 
 def test_what_is_told_is_what_create_model_takes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,10 +86,11 @@ def test_the_explanations_are_broken_at_the_width_of_the_terminal(
 @pytest.mark.parametrize("name", sorted({min(n for n in list_models() if find(n).build is find(name).build)
                                          for name in list_models()}))  # fmt: skip
 def test_every_option_of_every_family_is_explained(name: str) -> None:
-    texts = _texts(find(name).build)
-    assert not [key for key in find(name).options() if not texts.get(key) and key not in ("num_classes", "frames")]
+    described = describe(name)
+    assert {option.name for option in described} >= set(find(name).options())
+    assert all(option.about and option.type for option in described)
 
 
 def test_every_field_of_a_clip_is_explained() -> None:
-    texts = _texts(ClipSpec)
+    texts = argument_texts(ClipSpec)
     assert all(texts.get(key) for key in ClipSpec().to_dict())

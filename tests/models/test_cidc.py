@@ -125,7 +125,7 @@ def test_the_network_is_figure_3(aggregation: str, attention: str, stages: list[
     with torch.no_grad():
         maps = model.maps(x, MAPS[:-1])
         expected = slow_features(model, maps, aggregation, attention)
-        torch.testing.assert_close(model.forward_features(x), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(model.both(x)[1], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_backbone_is_the_network_of_its_name() -> None:
@@ -150,7 +150,7 @@ def test_no_step_of_a_uni_directional_network_sees_later_frames(normalise: str) 
     model = small(direction="uni", normalise=normalise, units=2, aggregation="dense")
     for t in (0, 3, 7):
         x = clip(n=1).requires_grad_()
-        model.forward_features(x)[:, :, t].square().sum().backward()
+        model.both(x)[1][:, :, t].square().sum().backward()
         reached = x.grad.abs().amax((0, 1, 3, 4))
         assert reached[: t + 1].all() and not reached[t + 1 :].any()
 
@@ -169,7 +169,7 @@ def test_with_equal_directions_reversing_the_clip_swaps_the_halves() -> None:
     model, x = warmed(small(direction="bi")), clip()
     tie(model)
     with torch.no_grad():
-        y, reversed_y = model.forward_features(x), model.forward_features(x.flip(2))
+        y, reversed_y = model.both(x)[1], model.both(x.flip(2))[1]
     torch.testing.assert_close(reversed_y, torch.cat([y[:, :, 4:], y[:, :, :4]], 2), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(y[:, :, :4], y[:, :, 4:])
 
@@ -227,7 +227,7 @@ def test_the_attention_that_the_paper_draws() -> None:
     with torch.no_grad():
         drawn = model.attention(x)
         assert drawn.shape == (2, 1, 8, 2, 2)
-        assert torch.equal(drawn, spatial_attention(model.forward_features(x)))
+        assert torch.equal(drawn, spatial_attention(model.both(x)[1]))
         assert torch.equal(model.attention(x, "layer3"), spatial_attention(model.maps(x, ["layer3"])["layer3"]))
     with pytest.raises(KinemaError, match="unknown stage 'layer5': did you mean 'layer"):
         model.attention(x, "layer5")
@@ -248,7 +248,7 @@ def test_clips_of_another_length_are_interpolated() -> None:
 @pytest.mark.parametrize("direction", ["bi", "uni", "none"])
 def test_a_single_frame_is_finite(direction: str) -> None:
     model = small(frames=1, direction=direction)
-    assert model.forward_features(clip(t=1)).shape == (2, 64, 1, 2, 2)
+    assert model.both(clip(t=1))[1].shape == (2, 64, 1, 2, 2)
     assert model(clip(t=1)).isfinite().all()
 
 
@@ -273,15 +273,16 @@ def test_every_network_can_be_a_backbone(backbone: str) -> None:
     model = small(backbone=backbone, frames=frames)
     names = [name for name in model.shapes if name in model.cidc.units]
     assert [model.shapes[name].steps for name in names] == steps
-    assert not hasattr(model.backbone, "classifier") and not hasattr(model.backbone, "head")
+    assert isinstance(model.backbone.classifier, nn.Identity) and not hasattr(model.backbone, "head")
     assert model.feature_maps == MAPS
     found: dict[str, Tensor] = {}
     for name in model.feature_maps:
         model.get_submodule(name).register_forward_hook(lambda m, a, out, name=name: found.update({name: out}))
     x = clip(t=frames)
-    features = model.forward_features(x)
+    f, features = model.both(x)
     assert tuple(found) == MAPS
     assert torch.equal(features, found["cidc"])
+    assert torch.equal(model.forward_features(x), torch.cat([f, features], 2))  # fused over time
     assert features.shape == found["layer4"].shape  # "the same dimensions as the backbone output"
     with torch.no_grad():
         kept = model.maps(x, model.shapes)
@@ -331,12 +332,12 @@ def test_class_regularisation_on_the_stages_of_the_backbone() -> None:
         nn.init.normal_(regularised.classifier.weight)
         none.classifier.load_state_dict(regularised.classifier.state_dict())
         with torch.no_grad():
-            torch.testing.assert_close(none.forward_features(x), plain.forward_features(x))
+            torch.testing.assert_close(none.both(x)[1], plain.both(x)[1])
             wanted = [n for n in MAPS[:-1] if n != "stem"]
             one, other = none.maps(x, wanted), regularised.maps(x, wanted)
             same = [n for n in wanted if torch.equal(one[n], other[n])]
             assert same == (["layer1", "layer2"] if name == "layer3" else wanted)
-            assert not torch.allclose(none.forward_features(x), regularised.forward_features(x))
+            assert not torch.allclose(none.both(x)[1], regularised.both(x)[1])
             if name == "layer3":  # by the classifier of the whole network
                 torch.testing.assert_close(other[name], maps[name](one[name], regularised.classifier.weight))
     with pytest.raises(KinemaError, match="one number for each of the 5 stages layer1, layer2, layer3, layer4, cidc"):
@@ -435,7 +436,7 @@ def test_a_whole_network_loads_with_its_head() -> None:
         ({"backbone_options": {"width": 1}}, "backbone_options holds width: give it as an option of the network"),
         ({"backbone_options": {"dropout": 0.1}}, "backbone_options holds dropout: give it as an option of the network"),
         ({"backbone_options": ["mode"]}, "backbone_options is ['mode']: give names of options with their values"),
-        ({"backbone": 50}, "backbone is 50: give the name of a network, `kinema models` lists them"),
+        ({"backbone": 50}, "backbone is 50"),
         ({"freeze_backbone": "yes"}, "freeze_backbone is 'yes': give true or false"),
         ({"backbone_options": {"class_regularisation": (1,)}}, "backbone_options holds class_regularisation"),
     ],

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import docstring_parser
 import pytest
 
 from kinema.errors import KinemaError
-from kinema.models import VideoModel, create_model, find, list_models
+from kinema.models import VideoModel, create_model, describe, find, list_models
+from kinema.models.options import accepts
 
 BUILDERS = sorted({find(name).build for name in list_models()}, key=lambda build: build.__name__)
 
@@ -42,3 +43,43 @@ def test_what_is_no_value_of_an_option_is_one_sentence(build: Callable[..., Vide
         for value in values:
             with pytest.raises(KinemaError, match=key):
                 create_model(name, num_classes=2, width=0.0625, **{key: value})
+
+
+def test_types_are_told_and_checked_as_annotated() -> None:
+    told = {option.name: option.type for option in describe("cidc")}
+    assert told["backbone_options"] == "dict | None"
+    assert told["units"] == "int | list[int]"
+    assert told["stages"] == "list[str] | None"
+    assert told["fusion"] == "time | channels | sum"
+    for hint, right, wrong in (
+        (int, (0, -3), (True, 1.0, "1", None)),
+        (float, (1, 0.5, float("inf")), (True, "0.5", None)),
+        (int | None, (None, 4), (False, "4")),
+        (Literal["a", 1], ("a", 1), ("b", True, 1.0, None, ["a"])),
+        (Sequence[int], ((1, 2), [3], ()), ("12", 1, [1.0], None)),
+        (int | Sequence[int], (1, [1]), ("1", [True])),
+        (Mapping[str, Any] | None, ({}, None, {"a": 1}), (["a"], "a")),
+    ):
+        assert all(accepts(hint, value) for value in right), hint
+        assert not any(accepts(hint, value) for value in wrong), hint
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("slowfast_50", {"alpha": "8"}, "alpha"),
+        ("slowfast_50", {"fusion_taps": 7.0}, "fusion_taps"),
+        ("resnext3d_50", {"groups": None}, "groups"),
+        ("r3d_34", {"eps": "small"}, "eps"),
+        ("r3d_34", {"time_strides": "1222"}, "time_strides"),
+        ("mtnet_s", {"delta": "half"}, "delta"),
+        ("mtnet_s", {"frames": True}, "frames"),
+        ("stm_r18", {"low_scale": None}, "low_scale"),
+        ("lstm_head", {"hidden": 2.5}, "hidden"),
+        ("attention_head", {"backbone": None}, "backbone"),
+        ("cidc", {"units": "two"}, "units"),
+    ],
+)
+def test_a_value_of_another_type_is_one_sentence(name: str, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(KinemaError, match=told):
+        create_model(name, num_classes=2, **options)

@@ -13,8 +13,9 @@ from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model, list_models
 from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Conv2Plus1D, Design, middle_channels
-from kinema.ops import SqueezeRecursion, open_rates, set_gate
-from kinema.ops.time_conv import TimeConv3d
+from kinema.ops import SqueezeRecursion
+from kinema.ops.conv import Conv3d
+from kinema.ops.recurrence import open_rates, set_gate
 
 SMALL = {"num_classes": 5, "frames": 8, "width": 0.0625}
 NAMES = sorted(n for n in list_models() if "r3d_" in n or "r2plus1d_" in n)
@@ -41,7 +42,7 @@ def test_convolutions_over_time_alone_take_the_way_that_is_fast_with_one_thread(
     over_time = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv3d) and m.kernel_size[1:] == (1, 1)}
     over_time = {n: m for n, m in over_time.items() if m.kernel_size[0] > 1}
     assert len(over_time) == 1 + 16  # the stem and a block each
-    assert all(isinstance(m, TimeConv3d) and n.endswith(".temporal") for n, m in over_time.items())
+    assert all(isinstance(m, Conv3d) and m._way == "time" and n.endswith(".temporal") for n, m in over_time.items())
     assert {n for n in model.state_dict() if ".temporal" in n} == {f"{n}.weight" for n in over_time}
     x = torch.randn(2, 4, 6, 5, 5)
     factors = Conv2Plus1D(4, 6, 5, (3, 3), (2, 2))
@@ -359,9 +360,9 @@ GOLDEN = torch.tensor(
         (
             "srtg_r3d_50",
             {"placement": "finall"},
-            "unknown placement in a bottleneck block 'finall': did you mean 'final'?",
+            "unknown value of placement 'finall': did you mean 'final'?",
         ),
-        ("srtg_r3d_50", {"cell": "lstn"}, "unknown recurrent cell 'lstn': did you mean 'lstm'?"),
+        ("srtg_r3d_50", {"cell": "lstn"}, "unknown value of cell 'lstn': did you mean 'lstm'?"),
         ("srtg_r3d_50", {"gate": "soft"}, "unknown value of gate 'soft'"),
         ("r3d_50", {"gate": "hard"}, "unknown option of r3d_50 'gate'"),
         ("r3d_34", {"expansion": 4}, "unknown option of r3d_34 'expansion'"),

@@ -210,7 +210,7 @@ GOLDEN = torch.tensor(
         ({"mode": "stmm"}, "did you mean 'stm'"),
         ({"blocks": "stage6"}, "did you mean"),
         ({"reduction": 0}, "at least 1"),
-        ({"num_classes": 0}, "at least 1"),
+        ({"num_classes": -1}, "at least 0"),
         ({"frames": 2.5}, "whole number"),
         ({"width": 0}, "above 0"),
         ({"reducton": 8}, "did you mean 'reduction'"),

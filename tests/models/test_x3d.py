@@ -14,7 +14,7 @@ from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model
 from kinema.models.video_model import VideoModel
-from kinema.ops.x3d import multiple_of_8
+from kinema.models.x3d_blocks import multiple_of_8
 from kinema.weights.implied import implied_for
 from kinema.weights.names.x3d import candidates
 

@@ -178,7 +178,7 @@ def test_the_operator_is_equation_1(t_in: int, t_out: int, direction: str) -> No
     assert y.shape == (2, 3, t_out, 3, 4)
     first = t_out if direction != "bi" else math.ceil(t_out / 2)
     seen = torch.ones(t_out, t_in) if direction == "none" else None
-    k = module.k.detach().float()
+    k = module.k.detach()
     forwards = directional_kernels(k[:, :first], visibility(t_in, first) if seen is None else seen)
     torch.testing.assert_close(y[:, :, :first], slow_combine(x, forwards.double()))
     if first < t_out:
@@ -279,12 +279,12 @@ def test_another_number_of_steps_is_one_sentence() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"direction": "both"}, "unknown value of direction 'both'"),
-        ({"normalise": "rows"}, "unknown value of normalise 'rows': did you mean 'row'?"),
-        ({"mask": "linear"}, "unknown value of mask 'linear': did you mean 'bilinear'?"),
-        ({"t_out": 0}, "t_out of a directional convolution is 0: give a whole number above 0"),
-        ({"t_in": 2.0}, "t_in of a directional convolution is 2.0"),
-        ({"c": 0}, "channels of a directional convolution is 0"),
+        ({"direction": "both"}, "DirectionalConv: direction is 'both'"),
+        ({"normalise": "rows"}, "DirectionalConv: normalise is 'rows'; choose from 'row', "),
+        ({"mask": "linear"}, "DirectionalConv: mask is 'linear'; choose from 'bilinear', "),
+        ({"t_out": 0}, "DirectionalConv: t_out is 0; give "),
+        ({"t_in": 2.0}, "DirectionalConv: t_in is 2.0; give "),
+        ({"c": 0}, "DirectionalConv: channels is 0; give "),
     ],
 )
 def test_bad_options(options: dict[str, object], says: str) -> None:

@@ -216,20 +216,20 @@ def test_one_number_stands_for_three() -> None:
         {"kernel": 3, "stride": 0},
         {"kernel": 3, "stride": (1, 2.0, 2)},
     ):
-        with pytest.raises(KinemaError, match=r"(kernel|stride) is .*: give"):
+        with pytest.raises(KinemaError, match=r"MTConv: (kernel|stride) is .*; give"):
             MTConv(16, 24, **options)
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"delta": 0}, "delta is 0: give the local branch a share above 0"),
+        ({"delta": 0}, "delta is 0; give a number above 0"),
         ({"delta": 1.5}, "at most 1"),
         ({"delta": "7/8"}, "above 0 and at most 1"),
         ({"delta": 0.01}, "none of 24 channels"),
-        ({"split": "octal"}, "did you mean 'octave'"),
-        ({"pooling": "avg"}, "known are average"),
-        ({"groups": 4}, "groups is 4, not a divisor of the 21 channels"),
+        ({"split": "octal"}, "split is 'octal'; choose from 'octave', "),
+        ({"pooling": "avg"}, "pooling is 'avg'; choose from 'average', "),
+        ({"groups": 4}, "groups is 4, no divisor of the 21 channels"),
         ({"groups": 0}, "groups is 0"),
     ],
 )

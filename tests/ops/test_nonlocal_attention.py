@@ -162,9 +162,9 @@ def test_products_are_of_full_precision_in_mixed_precision(dtype: torch.dtype, a
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"attention": "gausian"}, "unknown value of attention 'gausian': did you mean 'gaussian'"),
-        ({"sub_sample": "befor"}, "unknown value of sub_sample 'befor': did you mean 'before'?"),
-        ({"attention": "dot_product", "scaled": True}, "scaled is of the softmax"),
+        ({"attention": "gausian"}, "NonLocal: attention is 'gausian'; choose from 'gaussian', "),
+        ({"sub_sample": "befor"}, "NonLocal: sub_sample is 'befor'; choose from 'before', "),
+        ({"attention": "dot_product", "scaled": True}, "NonLocal: scaled is True"),
     ],
 )
 def test_bad_options_are_one_sentence(options: dict, says: str) -> None:

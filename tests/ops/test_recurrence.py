@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.ops import SqueezeRecursion, cycle_consistent, open_rates, recurrent, set_gate, soft_nearest
+from kinema.ops import SqueezeRecursion, cycle_consistent, soft_nearest
+from kinema.ops.recurrence import open_rates, recurrent, set_gate
 
 CELLS = ("rnn", "lstm", "peephole", "gru")
 
@@ -437,12 +438,12 @@ def test_a_gate_decides_on_a_pytorch_that_cannot_tell_exporting(monkeypatch: pyt
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"cell": "lsmt"}, "unknown recurrent cell 'lsmt': did you mean 'lstm'?"),
-        ({"gate": "soft"}, "unknown value of gate 'soft': known are hard, none"),
-        ({"fusion": "concat"}, "unknown value of fusion 'concat'"),
-        ({"layers": 0}, "layers of a recurrent cell is 0: give a whole number of at least 1"),
-        ({"temperature": 0.0}, "temperature is 0.0: give a number above 0"),
-        ({"temperature": math.nan}, "temperature is nan: give a number above 0"),
+        ({"cell": "lsmt"}, "SqueezeRecursion: cell is 'lsmt'; choose from 'lstm', "),
+        ({"gate": "soft"}, "SqueezeRecursion: gate is 'soft'; choose from "),
+        ({"fusion": "concat"}, "SqueezeRecursion: fusion is 'concat'; choose from "),
+        ({"layers": 0}, "SqueezeRecursion: layers is 0; give "),
+        ({"temperature": 0.0}, "SqueezeRecursion: temperature is 0.0; give a number above 0"),
+        ({"temperature": math.nan}, "SqueezeRecursion: temperature is nan; give a number above 0"),
     ],
 )
 def test_bad_options(options: dict[str, object], says: str) -> None:
@@ -452,7 +453,7 @@ def test_bad_options(options: dict[str, object], says: str) -> None:
 
 
 def test_bad_sequences() -> None:
-    with pytest.raises(KinemaError, match=r"one shape are needed, not \(1, 2, 3\) and \(1, 2, 4\)"):
+    with pytest.raises(KinemaError, match=r"b has shape \(1, 2, 4\); give that of a, \(1, 2, 3\)"):
         cycle_consistent(torch.zeros(1, 2, 3), torch.zeros(1, 2, 4))
     with pytest.raises(KinemaError, match="temperature is -1"):
         soft_nearest(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3), temperature=-1)

@@ -134,7 +134,7 @@ def test_half_precision_neither_overflows_nor_vanishes(dtype: torch.dtype) -> No
 
 @pytest.mark.parametrize(("t", "keep"), [(2, 1), (1, 0), (5, 4), (5, 0)])
 def test_too_few_frames_is_one_sentence(t: int, keep: int) -> None:
-    with pytest.raises(KinemaError, match=f"cannot keep {keep} of {t} frames"):
+    with pytest.raises(KinemaError, match=f"select_frames: keep is {keep}"):
         select_frames(clip(t=t), keep)
 
 

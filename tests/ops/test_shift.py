@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from kinema.errors import KinemaError
-from kinema.ops import check_clips, fold_time, temporal_shift, unfold_time
+from kinema.ops import temporal_shift
+from kinema.ops.layout import check_clips, fold_time, unfold_time
 
 
 @pytest.mark.parametrize("causal", [False, True])

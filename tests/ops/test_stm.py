@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinema.ops import CMM, CSTM, fold_time, temporal_shift, unfold_time
+from kinema.ops import CMM, CSTM, temporal_shift
+from kinema.ops.layout import fold_time, unfold_time
 
 
 def clip(n: int = 2, c: int = 16, t: int = 5, h: int = 6, w: int = 7, seed: int = 0) -> Tensor:

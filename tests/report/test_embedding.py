@@ -28,7 +28,7 @@ def blobs(classes: int = 3, each: int = 20) -> tuple[np.ndarray, list[str]]:
     return (middles.repeat(each, 0) + rng.normal(0, 1, (classes * each, 12))).astype(np.float32), truth
 
 
-def test_features_are_the_last_stage_averaged(manifest: Manifest) -> None:
+def test_features_are_the_pooled_embedding(manifest: Manifest) -> None:
     net = recognizer()
     seen: list[tuple[int, int]] = []
     found = features(net, manifest, workers=0, batch=4, progress=lambda *at: seen.append(at))
@@ -39,8 +39,8 @@ def test_features_are_the_last_stage_averaged(manifest: Manifest) -> None:
             assert np.isnan(row).all()
         else:
             with torch.no_grad():
-                maps = net.model.forward_features(read_clip(sample.path, SPEC))
-            np.testing.assert_allclose(row, maps.mean((0, 2, 3, 4)).numpy(), atol=1e-4)
+                pooled = net.model.forward_features(read_clip(sample.path, SPEC)).mean((0, 2, 3, 4))
+            np.testing.assert_allclose(row, pooled.numpy(), atol=1e-4)
     assert np.isfinite(found).all(1).sum() == len(GOOD)
     assert len(found) == len(VIDEOS)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kinema.errors import KinemaError
 from kinema.models import create_model
-from kinema.ops import fold_time
+from kinema.ops.layout import fold_time
 from kinema.training.sub_batches import SubBatches, group_sizes
 
 SHAPES = {nn.BatchNorm1d: (), nn.BatchNorm2d: (3, 5), nn.BatchNorm3d: (2, 3, 5)}

@@ -93,7 +93,7 @@ def test_without_a_network_there_is_one_sentence(cache: Path) -> None:
         fetch(lost)
     assert caught.value.exit_status == 1
     assert "cannot be fetched from 127.0.0.1 (" in str(caught.value)
-    assert str(caught.value).endswith(f"check the network, or download {lost.address} elsewhere and give it as --file")
+    assert f"download {lost.address} elsewhere and put it at {lost.place()}, or give it as --file" in str(caught.value)
     assert left(cache) == []
 
 

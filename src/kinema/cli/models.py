@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_type_hints
 
-import docstring_parser
 import torch
 from jsonargparse import ArgumentParser, Namespace
 
@@ -14,7 +13,8 @@ from kinema.cli.output import print_json, print_table, print_text, progress_bar
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.evaluation.counted import counted
-from kinema.models import create_model, find, list_models
+from kinema.models import create_model, describe, find, list_models
+from kinema.models.options import argument_texts, type_text
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -53,31 +53,24 @@ def _explain(name: str, matches: int, args: Namespace) -> None:
     if name != args.pattern and matches > 1:
         raise KinemaError(f"--options explains one network, but {args.pattern!r} matches {matches}: give a whole name")
     entry = find(name)
-    texts = _texts(entry.build)
     options = {
-        key: {"default": parameter.default, "about": texts.get(key, "")}
-        for key, parameter in entry.options().items()
-        if key not in ("num_classes", "frames")  # the labels and clip.frames decide them
+        option.name: {key: value for key, value in option.to_dict().items() if key != "name"}
+        for option in describe(name)
+        if option.name not in ("num_classes", "frames")  # the labels and clip.frames decide them
     }
-    options["class_regularisation"] = {"default": None, "about": "lambda of each stage, such as [0.9, 0.8, 0.7, 0.6]"}
-    options["class_regularisation_bounds"] = {"default": "shrink", "about": "`shrink` or `symmetric`"}
     with torch.device("meta"):
         spec = create_model(name, num_classes=2).clip_spec
-    about = _texts(ClipSpec)
-    clip = {key: {"default": value, "about": about.get(key, "")} for key, value in spec.to_dict().items()}
+    about, hints = argument_texts(ClipSpec), get_type_hints(ClipSpec)
+    clip = {
+        key: {"type": type_text(hints[key]), "default": value, "about": about.get(key, "")}
+        for key, value in spec.to_dict().items()
+    }
     if args.json:
         print_json({"model": name, "options": options, "clip": clip})
         return
     for title, prefix, fields in ((f"{name}: {entry.paper}", "--options.", options), ("Its clips", "--clip.", clip)):
         print(f"{title}\n")
         for key, field in fields.items():
-            print(f"  {prefix}{key} {json.dumps(field['default'])}")
+            print_text(f"{prefix}{key} {json.dumps(field['default'])} ({field['type']})", "  ")
             print_text(field["about"], "      ")
         print()
-
-
-def _texts(documented: Any) -> dict[str, str]:
-    """What the docstring of a function or class says of its arguments."""
-    return {
-        p.arg_name: " ".join((p.description or "").split()) for p in docstring_parser.parse(documented.__doc__).params
-    }

@@ -14,7 +14,7 @@ from kinema.models import (
     temporal_heads,
     x3d,
 )
-from kinema.models.registry import create_model, find, list_models, register
+from kinema.models.registry import create_model, describe, find, list_models, register, set_resolver
 from kinema.models.video_model import VideoModel
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "cidc",
     "create_model",
     "csn",
+    "describe",
     "efficientnet2d",
     "find",
     "i3d",
@@ -32,6 +33,7 @@ __all__ = [
     "register",
     "resnet2d",
     "resnext3d",
+    "set_resolver",
     "slowfast",
     "temporal_heads",
     "x3d",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from kinema.errors import KinemaError
 from kinema.models.registry import EVERYWHERE, create_model
-from kinema.models.video_model import VideoModel
+from kinema.models.video_model import VideoModel, Watch, unchanged
 
 # Options that the network which stands on a backbone has itself.
 _OF_THE_WHOLE = ("num_classes", "frames", "width", "dropout", *EVERYWHERE)
@@ -54,7 +54,7 @@ class Backbone:
         for key in _OF_THE_WHOLE:
             if key in given:
                 raise KinemaError(f"backbone_options holds {key}: give it as an option of the network itself")
-        frames = {} if self.frames is None else {"frames": self.frames}
+        frames: dict[str, Any] = {} if self.frames is None else {"frames": self.frames}
         return create_model(self.name, num_classes=1, width=self.width, **frames, **given)
 
 
@@ -75,10 +75,12 @@ class Attached(VideoModel):
             twin = backbone.build()
         if isinstance(twin, Attached):
             raise KinemaError(f"the backbone {backbone.name} stands on another one itself: give a plain network")
-        self.shapes, self.left_out = _follow(twin)
+        self.shapes, self.left_out = _shapes(twin), _outside_stages(twin)
         self.backbone, self.frozen = backbone.build(), backbone.frozen
+        self.backbone.reset_classifier(0)
         for name in self.left_out:
-            delattr(self.backbone, name)
+            if name != "classifier":
+                delattr(self.backbone, name)
         if self.frozen:
             self.backbone.requires_grad_(False).eval()
         options = self.backbone.architecture["options"].items()
@@ -86,12 +88,10 @@ class Attached(VideoModel):
         self.clip_spec = self.backbone.clip_spec
         self.feature_maps = self.backbone.feature_maps
 
-    def __getattr__(self, name: str) -> Any:
-        """The stages of the backbone are found here too, by `get_submodule` for instance."""
-        backbone = self.__dict__.get("_modules", {}).get("backbone")
-        if backbone is not None and name in backbone.feature_maps:
-            return getattr(backbone, name)
-        return super().__getattr__(name)
+    def get_submodule(self, target: str) -> nn.Module:
+        """As everywhere; the stages of the backbone are found under their own names too."""
+        own = target.partition(".")[0] in self.backbone.feature_maps
+        return self.backbone.get_submodule(target) if own else super().get_submodule(target)
 
     def train(self, mode: bool = True) -> Attached:
         """As everywhere, but a frozen backbone stays in evaluation."""
@@ -100,64 +100,58 @@ class Attached(VideoModel):
             self.backbone.eval()
         return self
 
-    def regularised(self, name: str, x: Tensor) -> Tensor:
-        """What comes out of a stage, after its Class Regularisation, if it has one."""
-        if name in self.class_regularisation:
-            x = self.class_regularisation[name](x, self.classifier.weight)
-        return x
+    def maps(self, x: Tensor, stages: Collection[str], watch: Watch = unchanged) -> dict[str, Tensor]:
+        """Runs the backbone.
 
-    def maps(self, x: Tensor, stages: Collection[str]) -> dict[str, Tensor]:
-        """N 3 T H W -> what comes out of some stages of the backbone, N C T' H' W'."""
-        watched = _Watched(self.backbone, stages, self.regularised)
-        type(self.backbone).forward_features(watched, x)  # type: ignore[arg-type]
-        return watched.maps
+        Args:
+            x: clips N 3 T H W.
+            stages: some of the backbone's.
+            watch: called with the name and the output of each of its stages.
+
+        Returns:
+            Stage -> N C T' H' W', Class Regularisation included.
+        """
+        kept: dict[str, Tensor] = {}
+
+        def keep(name: str, y: Tensor) -> Tensor:
+            y = watch(name, self.regularised(name, y))
+            if name in stages:
+                kept[name] = y
+            return y
+
+        self.backbone.run_stages(x, keep)
+        return kept
+
+    def pathways(self, name: str, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Those of the backbone in its stages."""
+        return self.backbone.pathways(name, x) if name in self.backbone.feature_maps else x
 
     def start(self) -> None:
         """Starts what stands on the backbone, which is left as its own family starts it."""
-        self.initialise(kept=[m for m in self.backbone.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)])
-        for name, child in self.named_children():
-            if name != "backbone":
-                child.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.initialise()
 
 
-class _Watched:
-    """A network in the eyes of its own `forward_features`: what its stages give is kept where it is wanted.
+def _outside_stages(network: VideoModel) -> tuple[str, ...]:
+    """The parts with weights that no stage holds, such as the classifier."""
+    return tuple(
+        name
+        for name, child in network.named_children()
+        if name not in network.feature_maps and next(child.parameters(), None) is not None
+    )
 
-    Hooks on the network would be shared by all threads that run it.
-    """
 
-    def __init__(
-        self, model: VideoModel, wanted: Collection[str], after: Callable[[str, Tensor], Tensor] = lambda name, x: x
-    ) -> None:
-        self._model, self._wanted, self._after = model, wanted, after
-        self.maps: dict[str, Tensor] = {}
+def _shapes(twin: VideoModel) -> dict[str, Shape]:
+    """Follows the shapes of a clip through the stages of a network on the meta device."""
+    found: dict[str, Shape] = {}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def stage(self, name: str, x: Tensor) -> Tensor:
-        """The stage, and what stands after it."""
-        x = self._after(name, self._model.stage(name, x))
-        if name in self._wanted:
-            self.maps[name] = x
+    def note(name: str, x: Tensor) -> Tensor:
+        found[name] = Shape(x.shape[1], x.shape[2])
         return x
 
-
-def _follow(twin: VideoModel) -> tuple[dict[str, Shape], tuple[str, ...]]:
-    """Follows a clip through a network on the meta device: the shapes of its stages, and what they do not need."""
-    used: set[str] = set()
-    for name, child in twin.named_children():
-        for module in child.modules():
-            module.register_forward_pre_hook(lambda m, args, name=name: used.add(name))
     spec = twin.eval().clip_spec
-    watched = _Watched(twin, twin.feature_maps)
     with torch.no_grad():
-        clip = torch.empty(1, 3, spec.frames, spec.crop, spec.crop, device="meta")
-        type(twin).forward_features(watched, clip)  # type: ignore[arg-type]
-    spare = [
-        name for name, child in twin.named_children() if name not in used and any(True for _ in child.parameters())
-    ]
-    return {name: Shape(x.shape[1], x.shape[2]) for name, x in watched.maps.items()}, tuple(spare)
+        twin.run_stages(torch.empty(1, 3, spec.frames, spec.crop, spec.crop, device="meta"), note)
+    return found
 
 
 def resample(x: Tensor, steps: int) -> Tensor:
@@ -165,8 +159,3 @@ def resample(x: Tensor, steps: int) -> Tensor:
     if x.shape[2] == steps:
         return x
     return F.interpolate(x, (steps, *x.shape[3:]), mode="trilinear", align_corners=False)
-
-
-def average(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """The mean over some dimensions, summed in float32 at least."""
-    return x.mean(dims, dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError, unknown
-from kinema.models.attached import Attached, Backbone, Shape, average, resample
+from kinema.models.attached import Attached, Backbone, Shape, resample
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
+from kinema.models.video_model import Watch, average, unchanged
 from kinema.ops.cidc import Direction, DirectionalConv, Mask, Normalise, spatial_attention
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
 from kinema.ops.layout import fold_time, unfold_time
 
 Aggregation = Literal["chain", "dense"]
@@ -39,7 +41,7 @@ class CIDCUnit(nn.Module):
         super().__init__()
         self.conv = DirectionalConv(channels, t_in, t_out, direction=direction, normalise=normalise, mask=mask)
         self.mix = nn.ModuleList(
-            nn.Sequential(FrameConv3d(channels, channels), nn.BatchNorm3d(channels), nn.ReLU(inplace=True))
+            nn.Sequential(Conv3d(channels, channels, 1, bias=False), nn.BatchNorm3d(channels), nn.ReLU(inplace=True))
             for _ in self.conv.steps
         )
 
@@ -54,7 +56,7 @@ class Shrink(nn.Module):
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = FrameConv3d(channels, out_channels)
+        self.conv = Conv3d(channels, out_channels, 1, bias=False)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """N C T H W -> N C' T H' W' with H' W' = `size`."""
@@ -100,7 +102,7 @@ class MultiScale(nn.Module):
                 for _ in range(units[name]):
                     made.append(CIDCUnit(channels, t, steps, direction, normalise, mask))
                     t = steps
-                self.units[name] = nn.Sequential(*made)
+                self.units[name] = Stack(*made)
             if name != last and attention != "none":
                 self.sources[name] = last if attention == "last" else names[names.index(name) + 1]
             for earlier in self.levels[:i] if aggregation == "dense" else self.levels[max(0, i - 1) : i]:
@@ -164,18 +166,25 @@ class CIDC(Attached):
         if head == "flatten":
             features *= last.steps * (2 if fusion == "time" else 1)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(features, num_classes)
+        self.add_classifier(features, num_classes)
         self.start()
 
-    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """N 3 T H W -> F, F_CIDC."""
+    def both(self, x: Tensor, watch: Watch = unchanged) -> tuple[Tensor, Tensor]:
+        """N 3 T H W -> F, F_CIDC, both N C T' H' W'."""
         wanted = {*self.cidc.levels, *self.cidc.sources.values()}
-        maps = {name: resample(y, self.shapes[name].steps) for name, y in self.maps(x, wanted).items()}
-        return maps[self.cidc.levels[-1]], self.regularised("cidc", self.cidc(maps))
+        maps = {name: resample(y, self.shapes[name].steps) for name, y in self.maps(x, wanted, watch).items()}
+        return maps[self.cidc.levels[-1]], watch("cidc", self.regularised("cidc", self.cidc(maps)))
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> F_CIDC, N C T' H' W'."""
-        return self.both(x)[1]
+    def run_stages(self, x: Tensor, watch: Watch = unchanged) -> Tensor:
+        """N 3 T H W -> F and F_CIDC, fused; N C T' H' W'."""
+        f, directional = self.both(x, watch)
+        if self.fusion == "sum":
+            return f + directional
+        return torch.cat([f, directional], 2 if self.fusion == "time" else 1)
+
+    def pool(self, features: Tensor) -> Tensor:
+        """N C T H W -> N F."""
+        return average(features, (2, 3, 4)) if self.head == "pool" else average(features, (3, 4)).flatten(1)
 
     def attention(self, x: Tensor, stage: str = "cidc") -> Tensor:
         """Where a stage is active, as the paper draws it (figures 1 and 4): N 3 T H W -> N 1 T' H' W' in (0, 1).
@@ -186,20 +195,7 @@ class CIDC(Attached):
         """
         if stage not in (*self.shapes, "cidc"):
             raise unknown("stage", stage, [*self.shapes, "cidc"])
-        return spatial_attention(self.forward_features(x) if stage == "cidc" else self.maps(x, [stage])[stage])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        f, directional = self.both(x)
-        if self.fusion == "sum":
-            fused = f + directional
-        else:
-            fused = torch.cat([f, directional], 2 if self.fusion == "time" else 1)
-        if self.head == "pool":
-            pooled = average(fused, (2, 3, 4))
-        else:
-            pooled = average(fused, (3, 4)).flatten(1)
-        return self.classifier(self.dropout(pooled))
+        return spatial_attention(self.both(x)[1] if stage == "cidc" else self.maps(x, [stage])[stage])
 
 
 BACKBONES = ("r2d_50", "r2d_nl_50", "i3d_50", "i3d_nl_50", "slowonly_50")

@@ -22,7 +22,7 @@ def regularise(model: VideoModel, strengths: Sequence[float], bounds: Bounds = "
         bounds: see `ClassRegularisation`.
 
     Raises:
-        KinemaError: not one strength a stage, or one outside 0 to 1.
+        KinemaError: not one strength per stage, one outside 0 to 1, or a network without classifier.
     """
     stages = [name for name in model.feature_maps if name != "stem"]
     if bounds not in get_args(Bounds):
@@ -35,8 +35,12 @@ def regularise(model: VideoModel, strengths: Sequence[float], bounds: Bounds = "
     for strength in strengths:
         if not isinstance(strength, int | float) or isinstance(strength, bool) or not 0 <= strength <= 1:
             raise KinemaError(f"class_regularisation holds {strength!r}: give numbers from 0 to 1 (1 has no effect)")
-    features = model.classifier.in_features
-    device = model.classifier.weight.device
+    if not model.num_classes:
+        raise KinemaError(
+            "class_regularisation reads the classifier, but num_classes is 0: give the number of classes, or leave "
+            "class_regularisation out"
+        )
+    features, device = model.num_features, model.classifier.weight.device
     for name, strength, channels in zip(stages, strengths, _channels(model, stages), strict=True):
         module = ClassRegularisation(features, channels, float(strength), bounds=bounds)
         model.class_regularisation[name] = module.to(device)
@@ -44,11 +48,13 @@ def regularise(model: VideoModel, strengths: Sequence[float], bounds: Bounds = "
 
 def _channels(model: VideoModel, stages: Sequence[str]) -> list[int]:
     """The channels that come out of each stage, found by following the shapes of a clip."""
-    shapes = copy.deepcopy(model).to("meta").eval()
-    found = []
+    found: dict[str, int] = {}
+
+    def note(name: str, x: torch.Tensor) -> torch.Tensor:
+        found[name] = x.shape[1]
+        return x
+
+    twin = copy.deepcopy(model).to("meta").eval()
     with torch.no_grad():
-        x = torch.empty(1, 3, max(8, model.clip_spec.frames), 64, 64, device="meta")
-        for name in stages:
-            shapes.get_submodule(name).register_forward_hook(lambda module, args, out: found.append(out.shape[1]))
-        shapes(x)
-    return found
+        twin.run_stages(torch.empty(1, 3, max(8, model.clip_spec.frames), 64, 64, device="meta"), note)
+    return [found[name] for name in stages]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.channelwise import ChannelwiseConv3d
-from kinema.ops.convolution import Conv3d
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
 
 Interactions = Literal["reduced", "preserved"]
 LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -40,20 +38,20 @@ class CSNBlock(nn.Module):
     ) -> None:
         super().__init__()
         step = (stride, stride, stride)
-        self.conv_a = FrameConv3d(channels, inner)
+        self.conv_a = Conv3d(channels, inner, 1, bias=False)
         self.norm_a = nn.BatchNorm3d(inner, epsilon)
         self.mix: nn.Module = nn.Identity()
         if interactions == "preserved":
-            self.mix = nn.Sequential(FrameConv3d(inner, inner), nn.BatchNorm3d(inner, epsilon))
-        self.conv_b = ChannelwiseConv3d(inner, (3, 3, 3), step)
+            self.mix = nn.Sequential(Conv3d(inner, inner, 1, bias=False), nn.BatchNorm3d(inner, epsilon))
+        self.conv_b = Conv3d(inner, inner, 3, step, 1, groups=inner, bias=False)
         self.norm_b = nn.BatchNorm3d(inner, epsilon)
-        self.conv_c = FrameConv3d(inner, out_channels)
+        self.conv_c = Conv3d(inner, out_channels, 1, bias=False)
         self.norm_c = nn.BatchNorm3d(out_channels, epsilon)
         self.relu = nn.ReLU(inplace=True)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != out_channels:
             self.shortcut = nn.Sequential(
-                FrameConv3d(channels, out_channels, stride=step), nn.BatchNorm3d(out_channels, epsilon)
+                Conv3d(channels, out_channels, 1, step, bias=False), nn.BatchNorm3d(out_channels, epsilon)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -113,17 +111,10 @@ class CSN(VideoModel):
                 stride = 2 if i > 0 and j == 0 else 1
                 blocks.append(CSNBlock(channels, inner, inner * EXPANSION, stride, interactions, epsilon))
                 channels = inner * EXPANSION
-            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+            setattr(self, f"layer{i + 1}", Stack(*blocks))
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels, num_classes)
+        self.add_classifier(channels, num_classes)
         self.initialise(mode="fan_in")  # the fan-out of a channel-wise convolution counts channels that it never meets
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        x = self.forward_features(x)
-        pooled = x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
-        return self.classifier(self.dropout(pooled))
 
 
 @register(

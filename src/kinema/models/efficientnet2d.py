@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
-from kinema.models.resnet2d import Shift
 from kinema.models.video_model import VideoModel
+from kinema.ops.conv import Conv2d
 from kinema.ops.layout import fold_time, unfold_time
+from kinema.ops.shift import Shift
 
 # Stage -> groups of (blocks, kernel, stride of the first, expansion, channels), by resolution: table 1 of EfficientNet,
 # ICML 2019, without squeeze-and-excitation and with ReLU6 for its swish.
@@ -33,7 +34,7 @@ STEM, FEATURES = 32, 1280
 MEAN, STD = 127 / 255, 128 / 255
 
 
-class SameConv2d(nn.Conv2d):
+class SameConv2d(Conv2d):
     """A convolution without bias whose output has `ceil(size / stride)` pixels a side, padded as TensorFlow does."""
 
     def __init__(self, channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
@@ -64,11 +65,11 @@ class InvertedResidual(nn.Module):
         self.shift = shift if self.residual else None
         self.expand = self.norm_a = None
         if expansion > 1:
-            self.expand = nn.Conv2d(channels, inner, 1, bias=False)
+            self.expand = Conv2d(channels, inner, 1, bias=False)
             self.norm_a = _norm(inner)
         self.depthwise = SameConv2d(inner, inner, kernel, stride, groups=inner)
         self.norm_b = _norm(inner)
-        self.project = nn.Conv2d(inner, out_channels, 1, bias=False)
+        self.project = Conv2d(inner, out_channels, 1, bias=False)
         self.norm_c = _norm(out_channels)
         self.relu = nn.ReLU6(inplace=True)
 
@@ -91,7 +92,7 @@ class Stage(nn.Module):
     def __init__(self, entry: nn.Sequential | None, blocks: list[InvertedResidual], head: nn.Sequential | None) -> None:
         super().__init__()
         self.entry = entry
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = Stack(*blocks)
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,8 +101,7 @@ class Stage(nn.Module):
         y = fold_time(x)
         if self.entry is not None:
             y = self.entry(y)
-        for block in self.blocks:
-            y = block(y, frames)
+        y = self.blocks(y, frames)
         if self.head is not None:
             y = self.head(y)
         return unfold_time(y, frames)
@@ -136,18 +136,26 @@ class EfficientNet2D(VideoModel):
                     blocks.append(InvertedResidual(channels, out_channels, kernel, step, expansion, shift()))
                     channels = out_channels
             last = name == self.feature_maps[-1]
-            head = _unit(nn.Conv2d(channels, features, 1, bias=False), features) if last else None
+            head = _unit(Conv2d(channels, features, 1, bias=False), features) if last else None
             setattr(self, name, Stage(entry, blocks, head))
             entry = None
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(features, num_classes)
+        self.add_classifier(features, num_classes)
         self.initialise()
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K: the mean over frames of the frames' logits."""
-        pooled = self.forward_features(x).mean((3, 4)).transpose(1, 2)  # N T C
-        return self.classifier(self.dropout(pooled)).mean(1)
+    def pool(self, features: Tensor) -> Tensor:
+        """N C T H W -> N C."""
+        return self.pool_frames(features).mean(1)
+
+    def pool_frames(self, features: Tensor) -> Tensor:
+        """N C T H W -> N T C."""
+        return features.mean((3, 4)).transpose(1, 2)
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """N C T H W -> logits N K: the mean over frames of the frames' logits; or the embedding N C."""
+        if pre_logits or not self.num_classes:
+            return self.pool(features)
+        return self.classifier(self.dropout(self.pool_frames(features))).mean(1)
 
 
 def _scaled(channels: int, width: float) -> int:
@@ -160,7 +168,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
-def _unit(conv: nn.Conv2d, channels: int) -> nn.Sequential:
+def _unit(conv: Conv2d, channels: int) -> nn.Sequential:
     return nn.Sequential(conv, _norm(channels), nn.ReLU6(inplace=True))
 
 

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
@@ -82,16 +81,8 @@ class InflatedResNet(VideoModel):
                 channels = inner * EXPANSION
             setattr(self, f"layer{stage}", Stage(*blocks, halve_time=design.pool2 and stage == 1))
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels, num_classes)
-        found = [m for m in self.modules() if isinstance(m, NonLocal)]
-        self.initialise(kept=[conv for block in found for conv in block.convolutions()])
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        x = self.forward_features(x)
-        pooled = x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
-        return self.classifier(self.dropout(pooled))
+        self.add_classifier(channels, num_classes)
+        self.initialise()
 
 
 def _spec(kind: Kind, frames: int | None, stem_stride: int) -> ClipSpec:
@@ -151,7 +142,7 @@ def inflated(
     return InflatedResNet(design, num_classes, width, dropout, _spec(kind, frames, stem_stride))
 
 
-# Blocks 2 and 4 of the second stage and 2, 4 and 6 of the third, or all of both (Non-local neural networks, section 5).
+# Stack 2 and 4 of the second stage and 2, 4 and 6 of the third, or all of both (Non-local neural networks, section 5).
 _PLACES: dict[Places, dict[int, tuple[int, ...]]] = {
     "nl5": {2: (1, 3), 3: (1, 3, 5)},
     "nl10": {2: (0, 1, 2, 3), 3: (0, 1, 2, 3, 4, 5)},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinema.ops.convolution import Conv3d
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.models.checkpointing import Stack
+from kinema.ops.conv import Conv3d
 from kinema.ops.layout import fold_time, unfold_time
-from kinema.ops.time_conv import TimeConv3d
 
 LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 EXPANSION = 4
@@ -28,16 +29,16 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: int, inner: int, stride: int, taps: int, non_local: nn.Module | None = None) -> None:
         super().__init__()
         out_channels, step = inner * EXPANSION, (1, stride, stride)
-        self.conv1: nn.Module = FrameConv3d(channels, inner)
-        if taps > 1:
-            self.conv1 = TimeConv3d(channels, inner, taps)
-        self.conv2 = FrameConv3d(inner, inner, 3, step)
-        self.conv3 = FrameConv3d(inner, out_channels)
+        self.conv1 = Conv3d(channels, inner, 1, bias=False)
+        if taps > 1:  # made in addition, not instead: seeded weights stay those with which tables were measured
+            self.conv1 = Conv3d(channels, inner, (taps, 1, 1), 1, (taps // 2, 0, 0), bias=False)
+        self.conv2 = Conv3d(inner, inner, (1, 3, 3), step, (0, 1, 1), bias=False)
+        self.conv3 = Conv3d(inner, out_channels, 1, bias=False)
         self.bn1, self.bn2, self.bn3 = nn.BatchNorm3d(inner), nn.BatchNorm3d(inner), nn.BatchNorm3d(out_channels)
         self.downsample: nn.Module | None = None
         if stride != 1 or channels != out_channels:
             self.downsample = nn.Sequential(
-                FrameConv3d(channels, out_channels, stride=step), nn.BatchNorm3d(out_channels)
+                Conv3d(channels, out_channels, 1, step, bias=False), nn.BatchNorm3d(out_channels)
             )
         self.relu = nn.ReLU(inplace=True)
         self.non_local = non_local
@@ -81,16 +82,16 @@ class Stem(nn.Sequential):
 
     def __init__(self, channels: int, taps: int, step: int = 1, padded: bool = True) -> None:
         super().__init__()
-        self.conv: nn.Module = FrameConv3d(3, channels, 7, (step, 2, 2))
-        if taps > 1:
+        self.conv = Conv3d(3, channels, (1, 7, 7), (step, 2, 2), (0, 3, 3), bias=False)
+        if taps > 1:  # as in `Bottleneck`
             self.conv = Conv3d(3, channels, (taps, 7, 7), (step, 2, 2), (taps // 2, 3, 3), bias=False)
         self.bn = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.pool = FramePool(step, padded)
 
 
-class Stage(nn.Sequential):
-    """Blocks at one resolution; N C T H W -> N C' T H' W', with `halve_time` the maximum of every two frames of it.
+class Stage(Stack):
+    """Stack at one resolution; N C T H W -> N C' T H' W', with `halve_time` the maximum of every two frames of it.
 
     A last odd frame is then left out; a single frame stays.
     """
@@ -99,8 +100,8 @@ class Stage(nn.Sequential):
         super().__init__(*blocks)
         self.halve_time = halve_time
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *args: Any) -> Tensor:
         """N C T H W -> N C' T' H' W'."""
-        x = super().forward(x)
+        x = super().forward(x, *args)
         frames = x.shape[2] // 2 * 2
         return x[:, :, :frames:2].maximum(x[:, :, 1:frames:2]) if self.halve_time and frames else x

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.clip_spec import ClipSpec
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.convolution import Conv3d
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
 
 Size = tuple[int, int, int]
 POINT, CUBE = (1, 1, 1), (3, 3, 3)
@@ -79,7 +79,7 @@ class ConvNorm(nn.Module):
         super().__init__()
         self.conv: nn.Module
         if kernel == POINT:
-            self.conv = FrameConv3d(channels, out_channels)
+            self.conv = Conv3d(channels, out_channels, 1, bias=False)
         elif kernel == CUBE:
             self.conv = Conv3d(channels, out_channels, 3, 1, 1, bias=False)
         else:
@@ -137,9 +137,7 @@ class InceptionI3D(VideoModel):
 
         base, channels = wide(64), wide(192)
         self.stem = nn.Sequential(OrderedDict(conv=ConvNorm(3, base, (7, 7, 7)), pool=SamePool3d((1, 3, 3), (1, 2, 2))))
-        self.layer1 = nn.Sequential(
-            OrderedDict(reduce=ConvNorm(base, base, POINT), conv=ConvNorm(base, channels, CUBE))
-        )
+        self.layer1 = Stack(OrderedDict(reduce=ConvNorm(base, base, POINT), conv=ConvNorm(base, channels, CUBE)))
         for stage, blocks in MIXED.items():
             parts: OrderedDict[str, nn.Module] = OrderedDict(pool=SamePool3d(*POOLS[stage]))
             for name, (first, second, third, fourth) in blocks.items():
@@ -148,20 +146,18 @@ class InceptionI3D(VideoModel):
                     (wide(first), (wide(second[0]), wide(second[1])), (wide(third[0]), wide(third[1])), wide(fourth)),
                 )
                 parts[f"mixed_{name}"], channels = block, block.out_channels
-            setattr(self, stage, nn.Sequential(parts))
+            setattr(self, stage, Stack(parts))
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels, num_classes)
+        self.add_classifier(channels, num_classes)
         self.initialise(mode="fan_in")  # a reduction has few outputs, by which it would start too loud
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        x = self.forward_features(x)
-        pooled = x.mean((3, 4), dtype=torch.promote_types(x.dtype, torch.float32))
+    def pool(self, features: Tensor) -> Tensor:
+        """N C T H W -> N C."""
+        pooled = features.mean((3, 4), dtype=torch.promote_types(features.dtype, torch.float32))
         if pooled.shape[2] > 1:
             # Of two frames each, as the 2x7x7 of the paper: the first and last of the clip count half.
             pooled = (pooled[:, :, 1:] + pooled[:, :, :-1]) / 2
-        return self.classifier(self.dropout(pooled.mean(2).to(x.dtype)))
+        return pooled.mean(2).to(features.dtype)
 
 
 @register({"i3d_v1": {}}, paper="I3D, CVPR 2017")

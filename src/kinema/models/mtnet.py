@@ -16,14 +16,16 @@ from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
-from kinema.models.video_model import VideoModel
+from kinema.models.video_model import VideoModel, Watch, average, unchanged
+from kinema.models.x3d_blocks import X3DHead, X3DStem
+from kinema.ops.conv import Conv3d
 from kinema.ops.layout import check_clips
 from kinema.ops.mtconv import ConvNorm, MTConv, Split
 from kinema.ops.pooling import Pooling
 from kinema.ops.recurrence import Cell, SqueezeRecursion
 from kinema.ops.selection import select_frames
-from kinema.ops.x3d import X3DHead, X3DStem
 
 Size = Literal["s", "m", "l"]
 Block = Literal["channelwise", "dense", "table"]
@@ -137,25 +139,24 @@ class MTNet(VideoModel):
             for j in range(count):
                 blocks.append(MTBlock(channels, inner, out_channels, stride if j == 0 else (1, 1, 1), design))
                 channels = out_channels
-            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+            setattr(self, f"layer{i + 1}", Stack(*blocks))
         self.head = head
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(features, num_classes)
-        self.initialise(mode="fan_in")  # by its few outputs a prolonged branch would start too loud
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.add_classifier(features, num_classes)
+        self.initialise(mode="fan_in")  # as the MTConvs
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> N C T' H' W', what the head sees."""
-        x = self.stem(check_clips(x).contiguous(memory_format=torch.channels_last_3d))
+    def run_stages(self, x: Tensor, watch: Watch = unchanged) -> Tensor:
+        """Selects frames between the stem and the other stages."""
+        x = watch("stem", self.stage("stem", check_clips(x).contiguous(memory_format=torch.channels_last_3d)))
         if self.halve_time and x.shape[2] > 2:
             x, _ = select_frames(x, x.shape[2] // 2)
         for name in self.feature_maps[1:]:
-            x = self.stage(name, x)
+            x = watch(name, self.stage(name, x))
         return x
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        return self.classifier(self.dropout(self.head(self.forward_features(x))))
+    def pool(self, features: Tensor) -> Tensor:
+        """N C T H W -> N F."""
+        return self.head(features)
 
 
 _TABLE = {"block": "table", "split": "octave", "halve_time": True}
@@ -219,7 +220,7 @@ class _ResNetStem(nn.Sequential):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(3, channels, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False)
+        self.conv = Conv3d(3, channels, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False)
         self.bn = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool3d(3, 2, 1)
@@ -230,7 +231,7 @@ class _Mean(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The mean over the clip."""
-        return x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
+        return average(x, (2, 3, 4))
 
 
 @register({"mtconv_r50": {}}, paper="MTConv, IJCNN 2021")

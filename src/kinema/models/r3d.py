@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
+from kinema.models.checkpointing import Stack
 from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Design, Middle, Order, Placement, Shortcut, Stem
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
@@ -51,20 +51,13 @@ class ResNet3D(VideoModel):
                 planes = base * 2**i
                 blocks.append(block(channels, planes, design.stride(i, j), design))
                 channels = planes * design.expansion
-            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+            setattr(self, f"layer{i + 1}", Stack(*blocks))
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels, num_classes)
+        self.add_classifier(channels, num_classes)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm3d):
                 module.eps = eps
         self.initialise()
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        x = self.forward_features(x)
-        pooled = x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
-        return self.classifier(self.dropout(pooled))
 
 
 def _presets(prefix: str, factorised: bool, ordered: bool = True) -> dict[str, dict[str, Any]]:

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError, unknown
-from kinema.ops.convolution import Conv3d
-from kinema.ops.time_conv import TimeConv3d
+from kinema.ops.conv import Conv3d
 
 Shortcut = Literal["A", "B"]
 Middle = Literal["block", "convolution", "vmz", "inner"]
@@ -98,7 +97,7 @@ class Conv2Plus1D(nn.Sequential):
         (t, k), (step_t, step) = kernel, stride
         into, out = ((channels, middle), (middle, out_channels))[:: 1 if order == "space_first" else -1]
         spatial = Conv3d(*into, (1, k, k), (1, step, step), (0, k // 2, k // 2), bias=False)
-        temporal = TimeConv3d(*out, t, step_t)
+        temporal = Conv3d(*out, (t, 1, 1), (step_t, 1, 1), (t // 2, 0, 0), bias=False)
         first, last = (("spatial", spatial), ("temporal", temporal))[:: 1 if order == "space_first" else -1]
         self.add_module(*first)
         self.bn = nn.BatchNorm3d(middle)

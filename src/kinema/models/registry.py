@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from importlib import import_module
+from typing import Any, Protocol, TypeVar
 
+import kinema
 from kinema.errors import KinemaError, unknown
 from kinema.models.class_regularisation import regularise
-from kinema.models.video_model import VideoModel
+from kinema.models.options import Option, check_options, describe_options
+from kinema.models.video_model import VideoModel, check_num_classes
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,27 @@ EVERYWHERE = ("class_regularisation", "class_regularisation_bounds")
 _FORMER: dict[str, dict[str, Any]] = {"srtg_*": {"gate": "none", "fusion": "mul", "compare": "state"}}
 
 _ENTRIES: dict[str, Entry] = {}
+
+
+class Resolver(Protocol):
+    """What knows releases of weights for networks; see `set_resolver`."""
+
+    def names(self) -> Collection[str]:
+        """The networks for which a release is known."""
+        ...
+
+    def load(self, name: str, release: str | None, options: Mapping[str, Any]) -> VideoModel:
+        """A network with the weights of a release.
+
+        Args:
+            name: of the network.
+            release: None is the best that is known.
+            options: as given to `create_model`.
+        """
+        ...
+
+
+_RESOLVERS: list[Resolver] = []
 _Build = TypeVar("_Build", bound=Callable[..., VideoModel])
 
 
@@ -65,57 +89,98 @@ def find(name: str) -> Entry:
     return _ENTRIES[name]
 
 
+def describe(name: str) -> list[Option]:
+    """The options that `create_model` takes for a name: their types, defaults and meanings.
+
+    Raises:
+        KinemaError: an unknown name.
+    """
+    entry = find(name)
+    return [
+        *describe_options(entry.build, entry.options()),
+        Option(EVERYWHERE[0], "list[float] | None", None, "lambda of each stage, such as [0.9, 0.8, 0.7, 0.6]"),
+        Option(EVERYWHERE[1], "shrink | symmetric", "shrink", "`shrink` or `symmetric`"),
+    ]
+
+
 def former_defaults(name: str) -> dict[str, Any]:
     """The options of a network whose defaults have changed since cards of format 1 were written, as they were."""
     return next((dict(options) for pattern, options in _FORMER.items() if fnmatchcase(name, pattern)), {})
 
 
-def list_models(pattern: str = "*") -> list[str]:
+def set_resolver(resolver: Resolver) -> None:
+    """Sets what `create_model(pretrained=…)` and `list_models(pretrained=True)` ask for releases."""
+    _RESOLVERS[:] = [resolver]
+
+
+def _resolver() -> Resolver:
+    if not _RESOLVERS:
+        import_module(kinema.RESOLVER)
+    return _RESOLVERS[0]
+
+
+def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
     """The registered names that match a shell pattern (`stm_*`), sorted.
 
     Without a wildcard, those of which a part begins with it: `stm` is not in `lstm_head`, `50` is in `r3d_50`. Where no
     part does, those that contain it.
+
+    Args:
+        pattern: of names.
+        pretrained: only those for which a release of weights is known.
     """
+    known = set(_resolver().names()) if pretrained else set(_ENTRIES)
     if any(c in pattern for c in "*?["):
-        return sorted(name for name in _ENTRIES if fnmatchcase(name, pattern))
+        return sorted(name for name in _ENTRIES if name in known and fnmatchcase(name, pattern))
     inside = sorted(name for name in _ENTRIES if pattern in name)
-    return [name for name in inside if f"_{pattern}" in f"_{name}"] or inside
+    found = [name for name in inside if f"_{pattern}" in f"_{name}"] or inside
+    return [name for name in found if name in known]
 
 
-def create_model(name: str, **options: Any) -> VideoModel:
-    """Builds a network of the zoo with random weights.
+def create_model(name: str, pretrained: bool | str = False, **options: Any) -> VideoModel:
+    """Builds a network of the zoo.
 
     Args:
         name: one of `list_models()`.
-        **options: checked against the builder of that name. Every network takes `num_classes`, `frames`
-            (T that the network is meant for; other lengths run too), `width` (a multiplier of all channels),
-            `class_regularisation` (lambda of each stage) and `class_regularisation_bounds` (`shrink` or `symmetric`).
+        pretrained: False starts from random weights. True takes a release of weights for this network: one that is
+            installed or has been fetched, else it fetches one. A text is the name of a release (`kinema weights list`).
+            The network then has the options and clips of the release. Where `num_classes` is given and is not the
+            release's, the classifier is new.
+        **options: checked against the builder of that name. Every network takes `num_classes` (0 gives the pooled
+            embedding), `frames` (T that the network is meant for; other lengths run too), `width` (a multiplier of all
+            channels), `class_regularisation` (lambda of each stage) and `class_regularisation_bounds` (`shrink` or
+            `symmetric`). `kinema.models.describe` lists those of a name.
 
     Returns:
         A module that maps clips `N 3 T H W` to logits `N num_classes`. Its `architecture` records the name and the
         resolved options: those that were given and the defaults of all others.
 
     Raises:
-        KinemaError: an unknown name or option (the nearest is offered), or a value outside the option's domain.
+        KinemaError: an unknown name or option (the nearest is offered), a value outside the option's domain, or no
+            release for this network.
+        RunError: the release cannot be fetched or does not fit.
     """
+    if not isinstance(pretrained, bool | str) or pretrained == "":
+        raise KinemaError(f"pretrained is {pretrained!r}: give True, False or the name of a release")
+    if pretrained is not False:
+        find(name)
+        return _resolver().load(name, None if pretrained is True else pretrained, options)
     entry = find(name)
     known = entry.options()
     for key in options:
         if key not in known and key not in EVERYWHERE:
             raise unknown(f"option of {name}", key, [*known, *EVERYWHERE])
-    for key in ("num_classes", "frames"):
-        value = options.get(key, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise KinemaError(f"{key} is {value!r}: give a whole number of at least 1")
+    check_num_classes(options.get("num_classes", 1))
+    frames = options.get("frames", 1)
+    if not isinstance(frames, int) or isinstance(frames, bool) or frames < 1:
+        raise KinemaError(f"frames is {frames!r}: give a whole number of at least 1")
     width = options.get("width", 1.0)
     if not isinstance(width, int | float) or isinstance(width, bool) or not 0 < width <= 16:
         raise KinemaError(f"width is {width!r}: give a number above 0 and at most 16")
     dropout = options.get("dropout", 0.0)
     if not isinstance(dropout, int | float) or isinstance(dropout, bool) or not 0 <= dropout < 1:
         raise KinemaError(f"dropout is {dropout!r}: give a number from 0 to below 1")
-    for key, value in options.items():
-        if key in known and isinstance(known[key].default, bool) and not isinstance(value, bool):
-            raise KinemaError(f"{key} is {value!r}: give true or false")
+    check_options(entry.build, {key: value for key, value in options.items() if key in known})
     model = entry.build(**entry.preset, **{k: v for k, v in options.items() if k not in EVERYWHERE})
     strengths, bounds = options.get(EVERYWHERE[0]), options.get(EVERYWHERE[1], "shrink")
     if strengths is not None:

@@ -7,18 +7,19 @@ Stride sits in the 3x3 convolution ("v1.5"), as the published FLOPs of TSN and S
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.frame_conv import PointwiseConv2d
+from kinema.ops.conv import Conv2d
 from kinema.ops.layout import fold_time, unfold_time
-from kinema.ops.shift import temporal_shift
+from kinema.ops.shift import Shift
 from kinema.ops.stm import CMM, CSTM, Connection, Motion, StrideAt, TemporalInit
 
 LAYERS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -32,7 +33,7 @@ Blocks = Literal["all", "four", "stage2", "stage3", "stage4", "stage5"]
 Conv = Callable[[int, int, int, int, int], nn.Module]
 
 
-class FrameConv(nn.Conv2d):
+class FrameConv(Conv2d):
     """The plain 3x3 convolution of each frame, N C T H W -> N C' T H' W'."""
 
     def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
@@ -50,7 +51,7 @@ class Sum(nn.Module):
         super().__init__()
         self.cstm = spatial
         self.cmm = cmm
-        self.mix = nn.Conv2d(2 * out_channels, out_channels, 1, bias=False) if fuse == "concat" else None
+        self.mix = Conv2d(2 * out_channels, out_channels, 1, bias=False) if fuse == "concat" else None
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> N C' T H' W'."""
@@ -58,18 +59,6 @@ class Sum(nn.Module):
         if self.mix is None:
             return spatial.add_(motion)  # a fresh tensor of the convolution, which its backward does not need
         return unfold_time(self.mix(fold_time(torch.cat([spatial, motion], 1))), x.shape[2])
-
-
-class Shift(nn.Module):
-    """`temporal_shift` as a module, so that a block without it has nothing there."""
-
-    def __init__(self, fold: int, causal: bool) -> None:
-        super().__init__()
-        self.fold, self.causal = fold, causal
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N C T H W -> the same."""
-        return temporal_shift(x, self.fold, self.causal)
 
 
 class BasicBlock(nn.Module):
@@ -102,9 +91,9 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: int, inner: int, stride: int, shift: nn.Module | None, convs: tuple[nn.Module, ...]):
         super().__init__()
         self.shift = shift
-        self.conv1 = nn.Conv2d(channels, inner, 1, bias=False)
+        self.conv1 = Conv2d(channels, inner, 1, bias=False)
         (self.conv2,) = convs
-        self.conv3 = nn.Conv2d(inner, inner * 4, 1, bias=False)
+        self.conv3 = Conv2d(inner, inner * 4, 1, bias=False)
         self.bn1, self.bn2, self.bn3 = nn.BatchNorm2d(inner), nn.BatchNorm2d(inner), nn.BatchNorm2d(inner * 4)
         self.downsample = _projection(channels, inner * 4, stride)
         self.relu = nn.ReLU(inplace=True)
@@ -122,7 +111,7 @@ def _projection(channels: int, out_channels: int, stride: int) -> nn.Sequential 
     """The shortcut of a block that changes size; None is the identity."""
     if stride == 1 and channels == out_channels:
         return None
-    return nn.Sequential(PointwiseConv2d(channels, out_channels, stride), nn.BatchNorm2d(out_channels))
+    return nn.Sequential(Conv2d(channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
 
 
 class Stem(nn.Sequential):
@@ -130,7 +119,7 @@ class Stem(nn.Sequential):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, channels, 7, 2, 3, bias=False)
+        self.conv = Conv2d(3, channels, 7, 2, 3, bias=False)
         self.bn = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool2d(3, 2, 1)
@@ -140,16 +129,13 @@ class Stem(nn.Sequential):
         return unfold_time(super().forward(fold_time(x)), x.shape[2])
 
 
-class Stage(nn.Sequential):
+class Stage(Stack):
     """Residual blocks at one resolution; N C T H W -> N C' T H' W'."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *args: Any) -> Tensor:
         """Folds time into the batch once for all blocks."""
         frames = x.shape[2]
-        y = fold_time(x)
-        for block in self:
-            y = block(y, frames)
-        return unfold_time(y, frames)
+        return unfold_time(super().forward(fold_time(x), frames), frames)
 
 
 class ResNet2D(VideoModel):
@@ -195,15 +181,22 @@ class ResNet2D(VideoModel):
                 channels = inner * block.expansion
             setattr(self, f"layer{i + 1}", Stage(*blocks))
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels, num_classes)
-        cmms = [m for m in self.modules() if isinstance(m, CMM)]
-        self.initialise(kept=[conv for cmm in cmms for conv in (cmm.dw, cmm.restore) if conv is not None])
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.add_classifier(channels, num_classes)
+        self.initialise()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K: the mean over frames of the frames' logits."""
-        pooled = self.forward_features(x).mean((3, 4)).transpose(1, 2)  # N T C
-        return self.classifier(self.dropout(pooled)).mean(1)
+    def pool(self, features: Tensor) -> Tensor:
+        """N C T H W -> N C."""
+        return self.pool_frames(features).mean(1)
+
+    def pool_frames(self, features: Tensor) -> Tensor:
+        """N C T H W -> N T C."""
+        return features.mean((3, 4)).transpose(1, 2)
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """N C T H W -> logits N K: the mean over frames of the frames' logits; or the embedding N C."""
+        if pre_logits or not self.num_classes:
+            return self.pool(features)
+        return self.classifier(self.dropout(self.pool_frames(features))).mean(1)
 
 
 def _plain(channels: int, out_channels: int, stride: int, stage: int, index: int) -> nn.Module:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.convolution import Conv3d
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
 
 LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 PLANES = 128
@@ -32,18 +31,18 @@ class ResNeXtBlock(nn.Module):
 
     def __init__(self, channels: int, inner: int, out_channels: int, groups: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = FrameConv3d(channels, inner)
+        self.conv1 = Conv3d(channels, inner, 1, bias=False)
         self.bn1 = nn.BatchNorm3d(inner)
         self.conv2 = Conv3d(inner, inner, 3, stride, 1, groups=groups, bias=False)
         self.bn2 = nn.BatchNorm3d(inner)
-        self.conv3 = FrameConv3d(inner, out_channels)
+        self.conv3 = Conv3d(inner, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm3d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module = nn.Identity()
         if stride != 1 or channels != out_channels:
             step = (stride, stride, stride)
             self.downsample = nn.Sequential(
-                FrameConv3d(channels, out_channels, stride=step), nn.BatchNorm3d(out_channels)
+                Conv3d(channels, out_channels, 1, step, bias=False), nn.BatchNorm3d(out_channels)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,17 +90,10 @@ class ResNeXt3D(VideoModel):
             for j in range(count):
                 blocks.append(ResNeXtBlock(channels, inner, out_channels, groups, 2 if i > 0 and j == 0 else 1))
                 channels = out_channels
-            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+            setattr(self, f"layer{i + 1}", Stack(*blocks))
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels, num_classes)
+        self.add_classifier(channels, num_classes)
         self.initialise(mode="fan_in")  # the fan-out of a grouped convolution counts channels that it never meets
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        x = self.forward_features(x)
-        pooled = x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
-        return self.classifier(self.dropout(pooled))
 
 
 @register({f"resnext3d_{depth}": {"depth": depth} for depth in LAYERS}, paper="3D ResNeXt, CVPR 2018")

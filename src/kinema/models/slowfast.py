@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
+from kinema.models.checkpointing import Stack
 from kinema.models.i3d_blocks import EXPANSION, LAYERS, Bottleneck, Stem
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.ops.conv import Conv3d
 from kinema.ops.nonlocal_attention import NonLocal
-from kinema.ops.time_conv import TimeConv3d
 
 SlowFrames = Literal["strided", "spread"]
 
@@ -80,7 +81,7 @@ class Lateral(nn.Sequential):
 
     def __init__(self, channels: int, taps: int, alpha: int, normalise: bool) -> None:
         super().__init__()
-        self.conv = TimeConv3d(channels, 2 * channels, taps, alpha)
+        self.conv = Conv3d(channels, 2 * channels, (taps, 1, 1), (alpha, 1, 1), (taps // 2, 0, 0), bias=False)
         if normalise:
             self.bn = nn.BatchNorm3d(2 * channels)
             self.relu = nn.ReLU(inplace=True)
@@ -156,6 +157,7 @@ class SlowFast(VideoModel):
         base = slow_channels = max(1, round(64 * width))
         fast_base = fast_channels = max(1, round(base / BETA))
         self.stem = TwoStems(base, fast_base, alpha, slow_frames)
+        self.alpha, self.slow_channels = alpha, {"stem": base}
         for stage, count in enumerate(LAYERS[depth], 1):
             fuse = Lateral(fast_channels, fusion_taps, alpha, fusion_norm)
             into, fast_into = slow_channels + 2 * fast_channels, fast_channels
@@ -169,20 +171,20 @@ class SlowFast(VideoModel):
                 slow.append(Bottleneck(into, inner, stride, taps if stage >= 3 else 1, after))
                 fast.append(Bottleneck(fast_into, fast_inner, stride, taps))
                 into, fast_into = inner * EXPANSION, fast_inner * EXPANSION
-            made = TwoStages(fuse, nn.Sequential(*slow), nn.Sequential(*fast), slow_channels, alpha, stage == 4)
+            made = TwoStages(fuse, Stack(*slow), Stack(*fast), slow_channels, alpha, stage == 4)
             setattr(self, f"layer{stage}", made)
             slow_channels, fast_channels = into, fast_into
+            self.slow_channels[f"layer{stage}"] = slow_channels
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(slow_channels + fast_channels, num_classes)
-        found = [m for m in self.modules() if isinstance(m, NonLocal)]
-        self.initialise(kept=[conv for block in found for conv in block.convolutions()])
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.add_classifier(slow_channels + fast_channels, num_classes)
+        self.initialise()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        x = self.forward_features(x)
-        pooled = x.mean((2, 3, 4), dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
-        return self.classifier(self.dropout(pooled))
+    def pathways(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Joined -> the maps of the slow pathway, N C T H W, and of the fast one, N F (A T) H W.
+
+        In the last stage the fast one has the T of the slow one.
+        """
+        return part(x, self.slow_channels[name], 1 if name == self.feature_maps[-1] else self.alpha)
 
 
 @register(

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError
-from kinema.models.attached import Attached, Backbone, average
+from kinema.models.attached import Attached, Backbone
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
+from kinema.models.video_model import Watch, average, unchanged
 from kinema.ops.precision import full_precision
 from kinema.ops.recurrence import LSTM
 
@@ -37,21 +39,20 @@ class LSTMHead(Attached):
         channels = self.shapes[self.feature_maps[-1]].channels
         self.lstm = LSTM(channels, hidden, layers)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels + hidden, num_classes)
+        self.add_classifier(channels + hidden, num_classes)
         self.start()
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> N C T' H' W', what comes out of the last stage of the backbone."""
+    def run_stages(self, x: Tensor, watch: Watch = unchanged) -> Tensor:
+        """N 3 T H W -> N C T' H' W', the output of the last stage of the backbone."""
         last = self.feature_maps[-1]
-        return self.maps(x, [last])[last]
+        return self.maps(x, [last], watch)[last]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        steps = average(self.forward_features(x), (3, 4))  # N C T
+    def pool(self, features: Tensor) -> Tensor:
+        """N C T H W -> N F, the mean of the steps and the last state of the LSTM."""
+        steps = average(features, (3, 4))  # N C T
         with full_precision(steps):  # PyTorch has no float16 LSTM for every device
             states, _ = self.lstm(steps.permute(2, 0, 1).to(next(self.lstm.parameters()).dtype))
-        pooled = torch.cat([average(steps, (2,)), states[-1].to(steps.dtype)], 1)
-        return self.classifier(self.dropout(pooled))
+        return torch.cat([average(steps, (2,)), states[-1].to(steps.dtype)], 1)
 
 
 class SelfAttention(nn.Module):
@@ -107,24 +108,15 @@ class AttentionHead(Attached):
             raise KinemaError(
                 f"heads is {heads}: the last stage of {backbone.name} has {channels} channels, give a divisor"
             )
-        self.attention = nn.Sequential(*(SelfAttention(channels, heads) for _ in range(layers)))
+        self.attention = Stack(*(SelfAttention(channels, heads) for _ in range(layers)))
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(2 * channels, num_classes)
+        self.add_classifier(2 * channels, num_classes)
         self.start()
 
-    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """N 3 T H W -> the features of the backbone and of the attention, both N C T' H' W'."""
-        f = self.maps(x, [self.last])[self.last]
-        return f, self.regularised("attention", self.attention(f))
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> N C T' H' W', what comes out of the attention."""
-        return self.both(x)[1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        pooled = torch.cat([average(y, (2, 3, 4)) for y in self.both(x)], 1)
-        return self.classifier(self.dropout(pooled))
+    def run_stages(self, x: Tensor, watch: Watch = unchanged) -> Tensor:
+        """N 3 T H W -> N 2C T' H' W': the features of the backbone, then those of the attention, as channels."""
+        f = self.maps(x, [self.last], watch)[self.last]
+        return torch.cat([f, watch("attention", self.regularised("attention", self.attention(f)))], 1)
 
 
 @register({"lstm_head": {}}, paper="CIDC, ECCV 2020 (table 5)")

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
+from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
-from kinema.ops.channelwise import ChannelwiseConv3d
-from kinema.ops.frame_conv import FrameConv3d
-from kinema.ops.x3d import SqueezeExcitation, X3DHead, X3DStem
+from kinema.models.x3d_blocks import SqueezeExcitation, X3DHead, X3DStem
+from kinema.ops.conv import Conv3d
 
 Size = Literal["s", "m", "l", "xl"]
 # Frames, their distance, crop and short side of the paper (tables 2 and 4), factor on the depths of the stages.
@@ -46,18 +45,18 @@ class X3DBlock(nn.Module):
     ) -> None:
         super().__init__()
         step = (1, stride, stride)
-        self.conv_a = FrameConv3d(channels, inner)
+        self.conv_a = Conv3d(channels, inner, 1, bias=False)
         self.norm_a = nn.BatchNorm3d(inner)
-        self.conv_b = ChannelwiseConv3d(inner, (3, 3, 3), step)
+        self.conv_b = Conv3d(inner, inner, 3, step, 1, groups=inner, bias=False)
         self.norm_b = nn.BatchNorm3d(inner)
         self.se = SqueezeExcitation(inner) if excite else nn.Identity()
-        self.conv_c = FrameConv3d(inner, out_channels)
+        self.conv_c = Conv3d(inner, out_channels, 1, bias=False)
         self.norm_c = nn.BatchNorm3d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.swish = nn.SiLU()
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != out_channels:
-            self.shortcut = nn.Sequential(FrameConv3d(channels, out_channels, stride=step))
+            self.shortcut = nn.Sequential(Conv3d(channels, out_channels, 1, step, bias=False))
             if normalise:
                 self.shortcut.append(nn.BatchNorm3d(out_channels))
 
@@ -98,17 +97,16 @@ class X3D(VideoModel):
                 normalise = shortcut_norm or channels != out_channels
                 blocks.append(X3DBlock(channels, inner, out_channels, 2 if j == 0 else 1, j % 2 == 0, normalise))
                 channels = out_channels
-            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+            setattr(self, f"layer{i + 1}", Stack(*blocks))
         features = max(1, round(2048 * width))
         self.head = X3DHead(channels, inner, features)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(features, num_classes)
+        self.add_classifier(features, num_classes)
         self.initialise()
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N 3 T H W -> logits N K."""
-        return self.classifier(self.dropout(self.head(self.forward_features(x))))
+    def pool(self, features: Tensor) -> Tensor:
+        """N C T H W -> N F."""
+        return self.head(features)
 
 
 @register({f"x3d_{size}": {"size": size} for size in SIZES}, paper="X3D, CVPR 2020")

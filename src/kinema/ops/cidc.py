@@ -5,14 +5,16 @@ Source: Li, Shuai and Tighe, Directional Temporal Modeling for Action Recognitio
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinema.errors import KinemaError, unknown
-from kinema.ops.precision import full_precision
+from kinema.errors import KinemaError
+from kinema.ops.arguments import Clips, Count, checked
+from kinema.ops.layout import fold_space, unfold_space
+from kinema.ops.precision import full_precision, wide_dtype
 
 Direction = Literal["bi", "uni", "none"]
 Normalise = Literal["matrix", "row", "affine", "none"]
@@ -21,7 +23,7 @@ Mask = Literal["progressive", "bilinear"]
 _SMALLEST_SPAN = 1e-4
 
 
-def visibility(t_in: int, t_out: int, mask: Mask = "progressive") -> Tensor:
+def visibility(t_in: int, t_out: int, mask: Mask = "progressive", dtype: torch.dtype = torch.float32) -> Tensor:
     """How much of each input step an output step may look at; T' T in [0, 1], the first column is never 0.
 
     `progressive`: step t of T' sees the first ceil((t + 1) T / T') steps, so that the last one sees the whole clip.
@@ -30,13 +32,13 @@ def visibility(t_in: int, t_out: int, mask: Mask = "progressive") -> Tensor:
     """
     if mask == "progressive":
         seen = torch.tensor([-(-(t + 1) * t_in // t_out) for t in range(t_out)])
-        return (torch.arange(t_in) < seen[:, None]).float()
-    hidden = torch.ones(t_in, t_in).triu(1)[None, None]
+        return (torch.arange(t_in) < seen[:, None]).to(dtype)
+    hidden = torch.ones(t_in, t_in, dtype=dtype).triu(1)[None, None]
     return 1 - F.interpolate(hidden, (t_out, t_in), mode="bilinear", align_corners=False)[0, 0]
 
 
 def directional_kernels(k: Tensor, seen: Tensor, normalise: Normalise = "matrix") -> Tensor:
-    """Equation 5 and the linear normalisation after it, in float32: C T' T and T' T -> C T' T.
+    """Equation 5 and the linear normalisation after it, in float32 or wider: C T' T and T' T -> C T' T.
 
     The softmax of each row runs over what the row may see (`seen` above 0; a share below 1 weighs it down); what it may
     not see is exactly 0 in the result. `matrix` scales all that a channel sees linearly to [-1, 1], as the text reads;
@@ -45,9 +47,10 @@ def directional_kernels(k: Tensor, seen: Tensor, normalise: Normalise = "matrix"
     could be scaled, become 1; a range below 1e-4 is not stretched to the whole, or its gradient would have no bound.
     """
     with full_precision(k):
-        seen = seen.float()
+        wide = wide_dtype(k)
+        seen = seen.to(wide)
         hidden = seen == 0
-        weights = (k.float() + seen.log()).softmax(2)  # the logarithm of 0 is the paper's -inf
+        weights = (k.to(wide) + seen.log()).softmax(2)  # the logarithm of 0 is the paper's -inf
         if normalise == "none":
             return weights
         if normalise == "affine":
@@ -61,13 +64,13 @@ def directional_kernels(k: Tensor, seen: Tensor, normalise: Normalise = "matrix"
         return scaled.masked_fill(hidden, 0)
 
 
-def spatial_attention(x: Tensor) -> Tensor:
+@checked
+def spatial_attention(x: Clips) -> Tensor:
     """The sigmoid of the mean over the channels (equation 3); N C T H W -> N 1 T H W in (0, 1).
 
     It is what the paper draws over its pictures. Far from 0 the rounding of its dtype makes it 0 or 1.
     """
-    mean = x.mean(1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-    return torch.sigmoid(mean).to(x.dtype)
+    return torch.sigmoid(x.mean(1, keepdim=True, dtype=wide_dtype(x))).to(x.dtype)
 
 
 class DirectionalConv(nn.Module):
@@ -93,26 +96,19 @@ class DirectionalConv(nn.Module):
 
     seen: Tensor
 
+    @checked
     def __init__(
         self,
-        channels: int,
-        t_in: int,
-        t_out: int,
+        channels: Count,
+        t_in: Count,
+        t_out: Count,
         *,
         direction: Direction = "bi",
         normalise: Normalise = "matrix",
         mask: Mask = "progressive",
     ) -> None:
         super().__init__()
-        for key, value, allowed in (
-            ("direction", direction, Direction), ("normalise", normalise, Normalise), ("mask", mask, Mask),
-        ):  # fmt: skip
-            if value not in get_args(allowed):
-                raise unknown(f"value of {key}", str(value), get_args(allowed))
-        for key, number in (("channels", channels), ("t_in", t_in), ("t_out", t_out)):
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise KinemaError(f"{key} of a directional convolution is {number!r}: give a whole number above 0")
-        self.t_in, self.normalise = t_in, normalise
+        self.t_in, self.normalise, self.mask = t_in, normalise, "progressive" if direction == "none" else mask
         self.steps: tuple[int, ...] = (t_out,)  # of each direction
         if direction == "bi" and t_out > 1:
             self.steps = (t_out - t_out // 2, t_out // 2)
@@ -122,10 +118,14 @@ class DirectionalConv(nn.Module):
         self.register_buffer("seen", torch.cat(seen), persistent=False)
 
     def kernels(self) -> Tensor:
-        """C T' T float32, each row in the time of the clip, those of the second direction too."""
+        """C T' T in float32 or wider, each row in the time of the clip, those of the second direction too."""
+        seen = self.seen
+        if self.mask == "bilinear" and seen.dtype != torch.float32:  # fractions, which conversions have rounded
+            wide = wide_dtype(self.k)
+            seen = torch.cat([visibility(self.t_in, t, self.mask, wide) for t in self.steps]).to(self.k.device)
         parts = [
-            directional_kernels(k, seen, self.normalise)
-            for k, seen in zip(self.k.split(self.steps, 1), self.seen.split(self.steps), strict=True)
+            directional_kernels(k, part, self.normalise)
+            for k, part in zip(self.k.split(self.steps, 1), seen.split(self.steps), strict=True)
         ]
         return torch.cat([parts[0], *(part.flip(2) for part in parts[1:])], 1)
 
@@ -158,8 +158,7 @@ def by_einsum(x: Tensor, kernels: Tensor) -> Tensor:
 
 def by_convolution(x: Tensor, kernels: Tensor) -> Tensor:
     """`combine` as one channel-wise convolution of Tx1 on `N C T (H W)` for each output step."""
-    n, c, t, h, w = x.shape
-    rows = x.permute(0, 2, 3, 4, 1).reshape(n, t, h * w, c).permute(0, 3, 1, 2)
+    _, c, t, h, w = x.shape
+    rows = fold_space(x)
     steps = [F.conv2d(rows, kernel.reshape(c, 1, t, 1), groups=c) for kernel in kernels.unbind(1)]
-    y = torch.cat(steps, 2)  # N C O (H W)
-    return y.permute(0, 2, 3, 1).reshape(n, len(steps), h, w, c).permute(0, 4, 1, 2, 3)
+    return unfold_space(torch.cat(steps, 2), h, w)

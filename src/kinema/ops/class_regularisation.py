@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from kinema.ops.precision import full_precision
+from kinema.ops.arguments import Count, Range, checked
+from kinema.ops.precision import full_precision, wide_dtype
 
 Bounds = Literal["shrink", "symmetric"]
 
@@ -30,7 +31,15 @@ class ClassRegularisation(nn.Module):
             too, for the text's "amplified".
     """
 
-    def __init__(self, classifier_features: int, channels: int, strength: float, *, bounds: Bounds = "shrink") -> None:
+    @checked
+    def __init__(
+        self,
+        classifier_features: Count,
+        channels: Count,
+        strength: Annotated[float, Range(0, 1)],
+        *,
+        bounds: Bounds = "shrink",
+    ) -> None:
         super().__init__()
         self.strength, self.bounds = strength, bounds
         self.weight = nn.Parameter(torch.empty(channels, classifier_features))
@@ -40,11 +49,12 @@ class ClassRegularisation(nn.Module):
         """N C T H W and K C' -> N C T H W."""
         if self.strength == 1:
             return x
-        # In float32: the differences between channels are small against their size.
+        # In float32 or wider: the differences between channels are small against their size.
+        wide = wide_dtype(x, classifier_weight, self.weight)
         with full_precision(x):
-            rows = (classifier_weight.detach().float() @ self.weight.float().T).relu()  # K C
+            rows = (classifier_weight.detach().to(wide) @ self.weight.to(wide).T).relu()  # K C
             with torch.no_grad():
-                chosen = (x.float().mean((2, 3, 4)) @ rows.T).argmax(1)  # N
+                chosen = (x.mean((2, 3, 4), dtype=wide) @ rows.T).argmax(1)  # N
             row = rows[chosen]  # N C
             low, high = row.amin(1, keepdim=True), row.amax(1, keepdim=True)
             flat = high == low

@@ -5,16 +5,20 @@ Source: Stergiou and Poppe, Learn to cycle, equations 4 and 5.
 
 from __future__ import annotations
 
-import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from kinema.errors import KinemaError
-from kinema.ops.precision import full_precision
+from kinema.ops.arguments import Range, Sequences, checked
+from kinema.ops.precision import full_precision, widen
+
+Temperature = Annotated[float, Range(0, above=True)]
 
 
-def soft_nearest(a: Tensor, b: Tensor, temperature: float = 1.0) -> Tensor:
+@checked
+def soft_nearest(a: Sequences, b: Sequences, temperature: Temperature = 1.0) -> Tensor:
     """The soft nearest neighbour in `b` of every frame of `a` (equation 4).
 
     `sum_i softmax_i(-|a[t] - b[i]|^2 / temperature) b[i]`, with the squared distance summed over channels.
@@ -28,12 +32,13 @@ def soft_nearest(a: Tensor, b: Tensor, temperature: float = 1.0) -> Tensor:
     Returns:
         N C T, in float32 or wider. Autocast does not reach inside.
     """
-    _check(a, b, temperature)
+    _same_shape("soft_nearest", a, b)
     with full_precision(a):
-        return _soft_nearest(_wide(a), _wide(b), temperature)
+        return _soft_nearest(widen(a), widen(b), temperature)
 
 
-def cycle_consistent(a: Tensor, b: Tensor, temperature: float = 1.0) -> Tensor:
+@checked
+def cycle_consistent(a: Sequences, b: Sequences, temperature: Temperature = 1.0) -> Tensor:
     """Whether every frame's soft nearest neighbour lies nearest to the frame at its own time, both ways (equation 5).
 
     Args:
@@ -45,9 +50,9 @@ def cycle_consistent(a: Tensor, b: Tensor, temperature: float = 1.0) -> Tensor:
         bool N, without a gradient. Of frames that are equally near the earliest counts, so a sequence of equal frames
         is not consistent with itself unless it has one frame only.
     """
-    _check(a, b, temperature)
+    _same_shape("cycle_consistent", a, b)
     with torch.no_grad(), full_precision(a):
-        a, b = _wide(a), _wide(b)
+        a, b = widen(a), widen(b)
         return _returns(a, b, temperature) & _returns(b, a, temperature)
 
 
@@ -69,17 +74,6 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
     return (a[:, :, :, None] - b[:, :, None]).square().sum(1)
 
 
-def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def _check(a: Tensor, b: Tensor, temperature: float) -> None:
-    if a.ndim != 3 or a.shape != b.shape:
-        raise KinemaError(f"two sequences N C T of one shape are needed, not {tuple(a.shape)} and {tuple(b.shape)}")
-    check_temperature(temperature)
-
-
-def check_temperature(temperature: float) -> None:
-    """Raises `KinemaError` unless `temperature` is a finite number above 0."""
-    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
-        raise KinemaError(f"temperature is {temperature!r}: give a number above 0")
+def _same_shape(operator: str, a: Tensor, b: Tensor) -> None:
+    if a.shape != b.shape:
+        raise KinemaError(f"{operator}: b has shape {tuple(b.shape)}; give that of a, {tuple(a.shape)}")

@@ -1,8 +1,9 @@
-"""Time folded into the batch and back: free views when clips lie in memory as `channels_last_3d` (N T H W C)."""
+"""Time or space folded away and back: free views when clips lie in memory as `channels_last_3d` (N T H W C)."""
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from kinema.errors import KinemaError
 
@@ -29,3 +30,28 @@ def unfold_time(x: Tensor, frames: int) -> Tensor:
     """`(N T) C H W` -> `N C T H W` with T = `frames`; the inverse of `fold_time`."""
     nt, c, h, w = x.shape
     return x.view(nt // frames, frames, c, h, w).transpose(1, 2)
+
+
+def fold_space(x: Tensor) -> Tensor:
+    """`N C T H W` -> `N C T (H W)`, on which a 2-D convolution of Kx1 sees time."""
+    n, c, t, h, w = x.shape
+    return x.permute(0, 2, 3, 4, 1).reshape(n, t, h * w, c).permute(0, 3, 1, 2)
+
+
+def unfold_space(x: Tensor, height: int, width: int) -> Tensor:
+    """`N C T (H W)` -> `N C T H W`; the inverse of `fold_space`."""
+    return x.permute(0, 2, 3, 1).unflatten(2, (height, width)).permute(0, 4, 1, 2, 3)
+
+
+def channels_last(module: nn.Module) -> None:
+    """Lays the kernels of all convolutions out channels-last, in place.
+
+    `module.to(memory_format=...)` takes one number of dimensions and fails where 2-D and 3-D kernels are mixed.
+
+    Args:
+        module: its parameters of 4 dimensions get `channels_last`, those of 5 `channels_last_3d`.
+    """
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in module.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinema.errors import KinemaError, unknown
-from kinema.ops.channelwise import ChannelwiseConv3d
-from kinema.ops.convolution import Conv3d
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.errors import KinemaError
+from kinema.ops.arguments import ODD, Count, Range, Triple, checked
+from kinema.ops.conv import Conv3d
 from kinema.ops.pooling import Pooling, prolong
 
 Split = Literal["text", "octave"]
 Size = tuple[int, int, int]
+Odd = Annotated[int, Range(1), ODD]
+Share = Annotated[float, Range(0, 1, above=True)]
 
 # The weight with which the BatchNorms of the prolonged branch start. They normalise few cells, at the end of a network
 # one per clip. At 1, differences between clips as a whole, of which there are few kinds, outweigh all others.
 QUIET = 0.1
 
 
-def branch_channels(channels: int, delta: float) -> tuple[int, int]:
+@checked
+def branch_channels(channels: Count, delta: Share) -> tuple[int, int]:
     """Equation 1: channels of the local branch, floor(delta * channels), and of the prolonged branch, the rest.
 
     Raises:
         KinemaError: `delta` is not in (0, 1], or leaves the local branch nothing.
     """
-    if isinstance(delta, bool) or not isinstance(delta, int | float) or not 0 < delta <= 1:
-        raise KinemaError(f"delta is {delta!r}: give the local branch a share above 0 and at most 1, such as 7/8")
     local = math.floor(delta * channels + 1e-9)  # 2/3 of 54 is 36, whichever way 2/3 was rounded
     if local == 0:
         raise KinemaError(
@@ -40,7 +41,10 @@ def branch_channels(channels: int, delta: float) -> tuple[int, int]:
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution, BatchNorm and, unless told otherwise, ReLU; padded so that stride 1 keeps the size."""
+    """Convolution, BatchNorm and, unless told otherwise, ReLU; padded so that stride 1 keeps the size.
+
+    The convolution has He initialisation by its inputs: by its few outputs a prolonged branch would start too loud.
+    """
 
     def __init__(
         self,
@@ -53,13 +57,9 @@ class ConvNorm(nn.Sequential):
         relu: bool = True,
     ) -> None:
         super().__init__()
-        if kernel == (1, 1, 1) and groups == 1:
-            self.conv: nn.Conv3d = FrameConv3d(channels, out_channels, stride=stride)
-        elif groups == channels == out_channels:
-            self.conv = ChannelwiseConv3d(channels, kernel, stride)
-        else:
-            padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-            self.conv = Conv3d(channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        self.conv = Conv3d(channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_in", nonlinearity="relu")
         self.norm = nn.BatchNorm3d(out_channels)
         if relu:
             self.relu = nn.ReLU(inplace=True)
@@ -104,35 +104,31 @@ class MTConv(nn.Module):
     Source: MTConv, equations 1 to 4; thesis, section 6.4.1, for the pointwise kernel from L to P.
     """
 
+    @checked
     def __init__(
         self,
-        channels: int,
-        out_channels: int,
-        kernel: int | Size,
-        stride: int | Size = 1,
+        channels: Count,
+        out_channels: Count,
+        kernel: Odd | tuple[Odd, Odd, Odd],
+        stride: Count | Triple = 1,
         *,
-        delta: float = 7 / 8,
+        delta: Share = 7 / 8,
         split: Split = "text",
         pooling: Pooling = "softpool+cosine",
-        groups: int = 1,
+        groups: Count = 1,
         relu: bool = True,
     ) -> None:
         super().__init__()
-        for what, value, allowed in (("split", split, Split), ("pooling", pooling, Pooling)):
-            if value not in get_args(allowed):
-                raise unknown(what, str(value), get_args(allowed))
-        kernel, stride = _triple("kernel", kernel), _triple("stride", stride)
-        if not all(k % 2 for k in kernel):
-            raise KinemaError(f"kernel is {kernel}: give odd numbers, so that a convolution keeps the size of a clip")
+        kernel, stride = _triple(kernel), _triple(stride)
         local, rest = branch_channels(out_channels, delta)
         channelwise = groups == channels == out_channels > 1
         self.shared_out = split == "octave" or channelwise
         seen, seen_rest = branch_channels(channels, delta) if self.shared_out else (channels, channels)
         self.split, self.pooling, self.seen = split, pooling, seen
         for part in (seen, local, seen_rest, rest) if rest else (seen, local):
-            if not channelwise and (not isinstance(groups, int) or groups < 1 or part % groups):
+            if not channelwise and part % groups:
                 raise KinemaError(
-                    f"groups is {groups!r}, not a divisor of the {part} channels of a branch; change groups or delta"
+                    f"MTConv: groups is {groups}, no divisor of the {part} channels of a branch; change groups or delta"
                 )
         self.local = ConvNorm(seen, local, kernel, stride, groups=local if channelwise else groups, relu=relu)
         self.prolonged: ConvNorm | None = None
@@ -159,11 +155,9 @@ class MTConv(nn.Module):
         return halved.mean(2, keepdim=True) if self.split == "octave" and halved.shape[2] == x.shape[2] == 2 else halved
 
 
-def _triple(name: str, value: int | Size) -> Size:
-    found = (value,) * 3 if isinstance(value, int) else tuple(value)
-    if len(found) != 3 or any(not isinstance(n, int) or n < 1 for n in found):
-        raise KinemaError(f"{name} is {value!r}: give one or three whole numbers of at least 1")
-    return found
+def _triple(value: int | Size) -> Size:
+    t, h, w = value if isinstance(value, Sequence) else (value, value, value)
+    return t, h, w
 
 
 def resize(x: Tensor, size: torch.Size) -> Tensor:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinema.errors import KinemaError, unknown
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.errors import KinemaError
+from kinema.ops.arguments import Count, checked
+from kinema.ops.conv import Conv3d
 from kinema.ops.layout import fold_time, unfold_time
-from kinema.ops.precision import full_precision
+from kinema.ops.precision import full_precision, widen
 
 Attention = Literal["embedded_gaussian", "gaussian", "dot_product"]
 SubSample = Literal["none", "after", "before"]
@@ -36,37 +36,31 @@ class NonLocal(nn.Module):
     Source: Wang et al., Non-local neural networks, CVPR 2018, equations 1 to 4 and 6, section 3.3.
     """
 
+    @checked
     def __init__(
         self,
-        channels: int,
+        channels: Count,
         *,
         attention: Attention = "embedded_gaussian",
         sub_sample: SubSample = "after",
         scaled: bool = False,
     ) -> None:
         super().__init__()
-        for key, value, allowed in (("attention", attention, Attention), ("sub_sample", sub_sample, SubSample)):
-            if value not in get_args(allowed):
-                raise unknown(f"value of {key}", str(value), get_args(allowed))
         if scaled and attention == "dot_product":
-            raise KinemaError("scaled is of the softmax, which attention='dot_product' has not: leave it out")
+            raise KinemaError("NonLocal: scaled is True; give False with attention='dot_product', which has no softmax")
         self.attention, self.sub_sample, self.scaled = attention, sub_sample, scaled
         inner = max(1, channels // 2)
         embedded = attention != "gaussian"
-        self.theta = FrameConv3d(channels, inner, bias=True) if embedded else nn.Identity()
-        self.phi = FrameConv3d(channels, inner, bias=True) if embedded else nn.Identity()
-        self.g = FrameConv3d(channels, inner, bias=True)
-        self.out = FrameConv3d(inner, channels, bias=True)
+        self.theta = Conv3d(channels, inner, 1) if embedded else nn.Identity()
+        self.phi = Conv3d(channels, inner, 1) if embedded else nn.Identity()
+        self.g = Conv3d(channels, inner, 1)
+        self.out = Conv3d(inner, channels, 1)
         self.bn = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)
-        for conv in self.convolutions():
-            nn.init.normal_(conv.weight, std=0.01)
-            if conv.bias is not None:
+        for conv in self.children():
+            if isinstance(conv, Conv3d):
+                nn.init.normal_(conv.weight, std=0.01)
                 nn.init.zeros_(conv.bias)
-
-    def convolutions(self) -> list[FrameConv3d]:
-        """Those that are here, which start at their own values."""
-        return [m for m in self.children() if isinstance(m, FrameConv3d)]
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same."""
@@ -95,9 +89,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, attention: Attention, 
         N L C'.
     """
     with full_precision(queries):
-        queries, keys, values = (
-            z.to(torch.promote_types(z.dtype, torch.float32)) for z in (queries, keys, values)
-        )  # fmt: skip
+        queries, keys, values = widen(queries), widen(keys), widen(values)
         if attention == "dot_product":
             many, few, c = queries.shape[1], *keys.shape[1:]
             values = values / few

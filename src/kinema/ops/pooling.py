@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import reduce
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from kinema.errors import KinemaError, unknown
+from kinema.ops.arguments import Clips, Triple, checked
 from kinema.ops.layout import fold_time, unfold_time
+from kinema.ops.precision import wide_dtype
 from kinema.ops.selection import select_frames
 
 Kernel = tuple[int, int, int]
@@ -24,7 +25,8 @@ Pooling = Literal["average", "max", "stochastic", "softpool", "average+cosine", 
 _CPU_CHUNK, _CHUNK = 2**17, 2**24
 
 
-def prolong(x: Tensor, pooling: Pooling, training: bool = False) -> Tensor:
+@checked
+def prolong(x: Clips, pooling: Pooling, training: bool = False) -> Tensor:
     """Halves a clip in time, height and width by one of the ways of table VIc.
 
     `average`, `max`, `stochastic` and `softpool` pool windows of 2x2x2 (sizes are rounded up); `average+cosine` and
@@ -46,14 +48,13 @@ def prolong(x: Tensor, pooling: Pooling, training: bool = False) -> Tensor:
         return soft_pool(x, (2, 2, 2))
     if pooling == "average+cosine":
         x = average_pool(x)
-    elif pooling == "softpool+cosine":
-        x = soft_pool(x)
     else:
-        raise unknown("pooling", str(pooling), get_args(Pooling))
+        x = soft_pool(x)
     return select_frames(x, x.shape[2] // 2)[0] if x.shape[2] > 2 else x
 
 
-def soft_pool(x: Tensor, kernel: Kernel = (1, 2, 2)) -> Tensor:
+@checked
+def soft_pool(x: Clips, kernel: Triple = (1, 2, 2)) -> Tensor:
     """The mean of each window, weighted by the softmax of its own activations, for every channel by itself.
 
     `out = sum_r softmax(a)_r a_r` over the cells r of a window. Windows do not overlap; one that sticks out of the clip
@@ -69,7 +70,6 @@ def soft_pool(x: Tensor, kernel: Kernel = (1, 2, 2)) -> Tensor:
 
     Source: MTConv, equation 5; Stergiou et al., Refining activation downsampling with SoftPool.
     """
-    _check(x, kernel)
     if torch.compiler.is_compiling():
         return _soft_pool_traced(x, kernel)
     if x.requires_grad and torch.is_grad_enabled():
@@ -77,9 +77,9 @@ def soft_pool(x: Tensor, kernel: Kernel = (1, 2, 2)) -> Tensor:
     return _soft_pool(x, kernel)
 
 
-def average_pool(x: Tensor, kernel: Kernel = (1, 2, 2)) -> Tensor:
+@checked
+def average_pool(x: Clips, kernel: Triple = (1, 2, 2)) -> Tensor:
     """The mean of each window, of the cells that exist; shapes as `soft_pool`."""
-    _check(x, kernel)
     # Space, then time: the 2-D kernels know channels-last memory and half precision, the 3-D one knows neither.
     pooled = F.avg_pool2d(fold_time(x), kernel[1:], ceil_mode=True, count_include_pad=False)
     pooled = unfold_time(pooled, x.shape[2])
@@ -89,7 +89,8 @@ def average_pool(x: Tensor, kernel: Kernel = (1, 2, 2)) -> Tensor:
     return over_time.unflatten(3, pooled.shape[3:])
 
 
-def stochastic_pool(x: Tensor, kernel: Kernel = (1, 2, 2), training: bool = False) -> Tensor:
+@checked
+def stochastic_pool(x: Clips, kernel: Triple = (1, 2, 2), training: bool = False) -> Tensor:
     """One cell of each window, drawn with a probability in proportion to its activation; shapes as `soft_pool`.
 
     Outside training the mean under those probabilities. Activations are meant to be non-negative: a negative one has
@@ -97,11 +98,10 @@ def stochastic_pool(x: Tensor, kernel: Kernel = (1, 2, 2), training: bool = Fals
 
     Source: Zeiler and Fergus, Stochastic Pooling for Regularization of Deep Convolutional Neural Networks, ICLR 2013.
     """
-    _check(x, kernel)
     out = torch.empty_like(x[:, :, :: kernel[0], :: kernel[1], :: kernel[2]])
     for source, target, cut in _blocks(x, kernel):
         parts = _cells(x[source], cut)
-        weights = [part.detach().to(_precision(x)).clamp_min(1e-30) for part in parts]
+        weights = [part.detach().to(wide_dtype(x)).clamp_min(1e-30) for part in parts]
         if (
             training
         ):  # the cell whose clock rings first, at a rate of its activation, is a draw in proportion to the rates
@@ -157,7 +157,7 @@ def _soft_pool(x: Tensor, kernel: Kernel) -> Tensor:
 def _soft_pool_traced(x: Tensor, kernel: Kernel) -> Tensor:
     """The same for compilers and exporters: one expression, which they fuse, for any batch size."""
     missing = [n for size, k in zip(x.shape[:1:-1], kernel[::-1], strict=True) for n in (0, -size % k)]
-    padded = F.pad(x.to(_precision(x)), missing, value=torch.finfo(_precision(x)).min)  # exp(lowest - max) is 0
+    padded = F.pad(x.to(wide_dtype(x)), missing, value=torch.finfo(wide_dtype(x)).min)  # exp(lowest - max) is 0
     parts = _cells(padded, kernel)
     exponentials, total = _exponentials(parts)
     return (reduce(torch.add, [e * part for e, part in zip(exponentials, parts, strict=True)]) / total).to(x.dtype)
@@ -165,7 +165,7 @@ def _soft_pool_traced(x: Tensor, kernel: Kernel) -> Tensor:
 
 def _exponentials(parts: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """exp(a_r - max) of every cell of the windows, and their sums."""
-    precision = _precision(parts[0])
+    precision = wide_dtype(parts[0])
     peak = reduce(torch.maximum, parts).to(precision)
     found = [torch.exp_(part.to(precision) - peak) for part in parts]
     return found, reduce(torch.add, found)
@@ -200,14 +200,3 @@ def _spans(size: int, kernel: int, most: int) -> list[tuple[slice, slice, int]]:
     if size % kernel:
         spans.append((slice(whole * kernel, size), slice(whole, whole + 1), size % kernel))
     return spans
-
-
-def _precision(x: Tensor) -> torch.dtype:
-    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
-
-
-def _check(x: Tensor, kernel: Kernel) -> None:
-    if x.ndim != 5:
-        raise KinemaError(f"pooling takes clips of shape N C T H W, this has shape {tuple(x.shape)}")
-    if len(kernel) != 3 or any(not isinstance(k, int) or k < 1 for k in kernel):
-        raise KinemaError(f"kernel is {kernel!r}: give three whole numbers of at least 1, for time, height and width")

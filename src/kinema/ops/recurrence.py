@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinema.errors import KinemaError, unknown
-from kinema.ops.cycle import check_temperature, cycle_consistent
-from kinema.ops.precision import full_precision
+from kinema.ops.arguments import Count, checked
+from kinema.ops.cycle import Temperature, cycle_consistent
+from kinema.ops.precision import full_precision, wide_dtype
 
 Cell = Literal["rnn", "lstm", "peephole", "gru"]
 Gate = Literal["none", "hard"]
@@ -18,7 +18,8 @@ Fusion = Literal["mul", "add", "residual"]
 Compare = Literal["state", "fused"]
 
 
-def recurrent(cell: str, channels: int, layers: int) -> Recurrent:
+@checked
+def recurrent(cell: Cell, channels: Count, layers: Count) -> Recurrent:
     """A stack of recurrent cells that keeps the number of channels.
 
     Args:
@@ -29,11 +30,6 @@ def recurrent(cell: str, channels: int, layers: int) -> Recurrent:
     Raises:
         KinemaError: a cell that does not exist, or a number below 1.
     """
-    if cell not in get_args(Cell):
-        raise unknown("recurrent cell", str(cell), get_args(Cell))
-    for name, value in (("channels", channels), ("layers", layers)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise KinemaError(f"{name} of a recurrent cell is {value!r}: give a whole number of at least 1")
     kinds = {"rnn": nn.RNN, "lstm": LSTM, "gru": nn.GRU, "peephole": PeepholeLSTM}
     return Recurrent(kinds[cell](channels, channels, layers))
 
@@ -175,22 +171,19 @@ class SqueezeRecursion(nn.Module):
     Source: Stergiou and Poppe, Learn to cycle, section 3.1, equations 1 to 5.
     """
 
+    @checked
     def __init__(
         self,
-        channels: int,
+        channels: Count,
         *,
         cell: Cell = "lstm",
-        layers: int = 2,
+        layers: Count = 2,
         gate: Gate = "none",
-        temperature: float = 1.0,
+        temperature: Temperature = 1.0,
         fusion: Fusion = "mul",
         compare: Compare = "state",
     ) -> None:
         super().__init__()
-        for key, value, allowed in (("gate", gate, Gate), ("fusion", fusion, Fusion), ("compare", compare, Compare)):
-            if value not in get_args(allowed):
-                raise unknown(f"value of {key}", str(value), get_args(allowed))
-        check_temperature(temperature)
         self.recurrence = recurrent(cell, channels, layers)
         self.gate, self.temperature, self.fusion, self.compare = gate, temperature, fusion, compare
         self.gate_open = False
@@ -198,7 +191,7 @@ class SqueezeRecursion(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same; frame t depends on later frames only through the gate."""
-        squeezed = x.mean((3, 4), dtype=torch.promote_types(x.dtype, torch.float32))  # N C T
+        squeezed = x.mean((3, 4), dtype=wide_dtype(x))  # N C T
         state = self.recurrence(squeezed).to(squeezed.dtype)
         term = 1 + state if self.fusion == "residual" else state
         if self.gate == "hard":

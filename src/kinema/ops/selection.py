@@ -6,9 +6,12 @@ import torch
 from torch import Tensor
 
 from kinema.errors import KinemaError
+from kinema.ops.arguments import Clips, Count, Sequences, checked
+from kinema.ops.precision import wide_dtype, widen
 
 
-def triplet_scores(v: Tensor) -> Tensor:
+@checked
+def triplet_scores(v: Sequences) -> Tensor:
     """How alike each interior frame is to the one before and the one after: the sum of the two cosines.
 
     Computed in float32 at least, and of directions only: any positive scale of a frame gives the same. A frame of
@@ -21,13 +24,13 @@ def triplet_scores(v: Tensor) -> Tensor:
         N T-2, in [-2, 2]; entry i is of frame i + 1, since the first and the last frame have no triplet.
 
     Raises:
-        KinemaError: T < 3.
+        KinemaError: `v` is not N C T, or T < 3.
 
     Source: MTConv, equations 6 and 7.
     """
-    if v.ndim != 3 or v.shape[2] < 3:
-        raise KinemaError(f"triplets need vectors of at least 3 frames, N C T, this has shape {tuple(v.shape)}")
-    v = v.to(torch.promote_types(v.dtype, torch.float32))
+    if v.shape[2] < 3:
+        raise KinemaError(f"triplet_scores: v has shape {tuple(v.shape)}; give N C T with at least 3 frames")
+    v = widen(v)
     smallest = torch.finfo(v.dtype).tiny
     v = v / v.abs().amax(1, keepdim=True).clamp_min(smallest)  # squares of very small or large numbers would be lost
     v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True).clamp_min(smallest)
@@ -35,7 +38,8 @@ def triplet_scores(v: Tensor) -> Tensor:
     return cosines[:, :-1] + cosines[:, 1:]
 
 
-def select_frames(x: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+@checked
+def select_frames(x: Clips, keep: Count) -> tuple[Tensor, Tensor]:
     """Keeps the `keep` frames with the lowest triplet scores of each clip, in their order in time.
 
     Scores come from the spatial mean of each frame (the paper's sum has the same direction). The first and the last
@@ -55,13 +59,13 @@ def select_frames(x: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     Source: MTConv, equation 7 and figure 3.
     """
     n, c, t, h, w = x.shape
-    if not 1 <= keep <= t - 2:
+    if keep > t - 2:
         raise KinemaError(
-            f"cannot keep {keep} of {t} frames: a clip has T - 2 frames with two neighbours, so give longer clips "
-            "or keep fewer"
+            f"select_frames: keep is {keep} of {t} frames; a clip has T - 2 frames with two neighbours, so give longer "
+            "clips or keep fewer"
         )
     with torch.no_grad():
-        scores = triplet_scores(x.mean((3, 4), dtype=torch.promote_types(x.dtype, torch.float32)))
+        scores = triplet_scores(x.mean((3, 4), dtype=wide_dtype(x)))
         indices = 1 + scores.argsort(dim=1, stable=True)[:, :keep].sort(1).values
     rows = indices + t * torch.arange(n, device=x.device)[:, None]
     # Whole frames are copied at once: in channels_last_3d memory the frames of all clips are the rows of one matrix.

@@ -5,8 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kinema.errors import KinemaError
+from kinema.ops.arguments import Clips, Count, checked
 
-def temporal_shift(x: Tensor, fold: int = 8, causal: bool = False) -> Tensor:
+
+@checked
+def temporal_shift(x: Clips, fold: Count = 8, causal: bool = False) -> Tensor:
     """Shifts one part of the channels by a frame, so that the next 2-D convolution sees the neighbours in time.
 
     The first C // fold channels of frame t come from frame t + 1, the next C // fold from frame t - 1, and the rest
@@ -15,14 +19,22 @@ def temporal_shift(x: Tensor, fold: int = 8, causal: bool = False) -> Tensor:
 
     Args:
         x: N C T H W.
-        fold: the reciprocal of the moved share of channels, per direction; fewer than `fold` channels move nothing.
+        fold: the reciprocal of the moved share of channels, per direction, at least 2, and at least 1 with `causal`;
+            fewer than `fold` channels move nothing.
         causal: only look back.
 
     Returns:
         The same shape and dtype.
 
+    Raises:
+        KinemaError: an argument outside its domain.
+
     Source: Lin et al., TSM: Temporal Shift Module for Efficient Video Understanding, ICCV 2019, section 3.
     """
+    if fold == 1 and not causal:
+        raise KinemaError(
+            "temporal_shift: fold is 1; give an integer of at least 2, for two parts of the channels move"
+        )
     c = x.shape[1] // fold
     if c == 0:
         return x
@@ -32,3 +44,20 @@ def temporal_shift(x: Tensor, fold: int = 8, causal: bool = False) -> Tensor:
         return torch.cat([torch.cat([edge, earlier], 2), x[:, c:]], 1)
     earlier = x[:, c : 2 * c, :-1]
     return torch.cat([torch.cat([later, edge], 2), torch.cat([edge, earlier], 2), x[:, 2 * c :]], 1)
+
+
+class Shift(torch.nn.Module):
+    """`temporal_shift` as a module; N C T H W -> the same.
+
+    Args:
+        fold: see `temporal_shift`.
+        causal: see `temporal_shift`.
+    """
+
+    def __init__(self, fold: int = 8, causal: bool = False) -> None:
+        super().__init__()
+        self.fold, self.causal = fold, causal
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> the same."""
+        return temporal_shift(x, self.fold, self.causal)

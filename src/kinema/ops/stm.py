@@ -5,15 +5,16 @@ Source: STM journal version, sections 3.1 to 3.3. Where the paper is silent, the
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinema.ops.convolution import conv3d
+from kinema.errors import KinemaError
+from kinema.ops.arguments import Count, Range, checked
+from kinema.ops.conv import Conv2d, conv3d, temporal_conv
 from kinema.ops.layout import fold_time, unfold_time
-from kinema.ops.temporal import temporal_conv
 
 TemporalInit = Literal["shift", "identity", "random", "degenerate"]
 Connection = Literal["depthwise", "ordinary"]
@@ -34,33 +35,42 @@ class CSTM(nn.Module):
         init: the temporal kernels at the start (the paper does not say). `shift`: an eighth of the channels looks at
             t + 1, the next eighth at t - 1, the rest at t, which is TSM exactly. `identity`: all look at t, which is
             the 2-D network exactly. `random`: the default of PyTorch. `degenerate`: [0, 1, 1] * `low_scale`, fixed,
-            the low frequency of equation 7 (table 8).
+            the low frequency of equation 7 (table 8). The 3x3 convolution has He initialisation (fan-out).
         temporal: `depthwise` as in the paper or `ordinary`, all channels mixed (table 10).
         spatial: `ordinary` as in the paper or `depthwise` (table 10).
         causal: taps t - 1 and t only, so that no frame depends on a later one.
-        low_scale: factor of the degenerate kernel; 1 is equation 7, 0.5 keeps the size of the activations.
+        low_scale: factor of the degenerate kernel, above 0; 1 is equation 7, 0.5 keeps the size of the activations.
+
+    Raises:
+        KinemaError: an argument outside its domain.
     """
 
+    @checked
     def __init__(
         self,
-        channels: int,
-        out_channels: int,
-        stride: int = 1,
+        channels: Count,
+        out_channels: Count,
+        stride: Count = 1,
         *,
         init: TemporalInit = "shift",
         temporal: Connection = "depthwise",
         spatial: Connection = "ordinary",
         causal: bool = False,
-        low_scale: float = 1.0,
+        low_scale: Annotated[float, Range(0, above=True)] = 1.0,
     ) -> None:
         super().__init__()
+        if spatial == "depthwise" and out_channels % channels:
+            raise KinemaError(
+                f"CSTM: out_channels is {out_channels}; spatial='depthwise' needs a multiple of channels ({channels})"
+            )
         self.causal = causal
         taps = 2 if causal else 3
         groups = channels if temporal == "depthwise" else 1
         self.t = nn.Conv1d(channels, channels, taps, groups=groups, bias=False)
-        self.conv = nn.Conv2d(
+        self.conv = Conv2d(
             channels, out_channels, 3, stride, 1, bias=False, groups=channels if spatial == "depthwise" else 1
         )
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
         if init != "random":
             with torch.no_grad():
                 self.t.weight.copy_(self._start(init, groups, low_scale))
@@ -121,16 +131,21 @@ class CMM(nn.Module):
             kernel, the high frequency of equation 7 (table 8).
         causal: `H[t] = F[t - 1] - K * F[t]`, zeros for the first frame: the same motion, one frame later.
         stride_at: `difference`: motion at full resolution, then average pooling; `reduce`: the first 1x1 strides.
-        zero_restore: the restoring 1x1 starts at zero, so that the block starts as its CSTM.
+        zero_restore: the restoring 1x1 starts at zero, so that the block starts as its CSTM; False leaves it at
+            PyTorch's default. The reducing 1x1 has He initialisation (fan-out), the 3x3 starts as the plain difference.
+
+    Raises:
+        KinemaError: an argument outside its domain.
     """
 
+    @checked
     def __init__(
         self,
-        channels: int,
-        out_channels: int,
-        stride: int = 1,
+        channels: Count,
+        out_channels: Count,
+        stride: Count = 1,
         *,
-        reduction: int = 16,
+        reduction: Count = 16,
         motion: Motion = "depthwise",
         causal: bool = False,
         stride_at: StrideAt = "difference",
@@ -140,15 +155,16 @@ class CMM(nn.Module):
         inner = max(1, channels // reduction)
         self.causal = causal
         self.pool = stride if stride_at == "difference" else 1
-        self.reduce = nn.Conv2d(channels, inner, 1, stride if stride_at == "reduce" else 1, bias=False)
+        self.reduce = Conv2d(channels, inner, 1, stride if stride_at == "reduce" else 1, bias=False)
+        nn.init.kaiming_normal_(self.reduce.weight, mode="fan_out", nonlinearity="relu")
         self.bn = nn.BatchNorm2d(inner)
-        self.dw: nn.Conv2d | None = None
+        self.dw: Conv2d | None = None
         if motion != "degenerate":
-            self.dw = nn.Conv2d(inner, inner, 3, 1, 1, bias=False, groups=inner if motion == "depthwise" else 1)
+            self.dw = Conv2d(inner, inner, 3, 1, 1, bias=False, groups=inner if motion == "depthwise" else 1)
             with torch.no_grad():  # a centre delta: the plain difference at the start
                 own = torch.arange(inner)
                 self.dw.weight.zero_()[own, own if motion == "ordinary" else 0, 1, 1] = 1.0
-        self.restore = nn.Conv2d(inner, out_channels, 1, bias=False)
+        self.restore = Conv2d(inner, out_channels, 1, bias=False)
         if zero_restore:
             nn.init.zeros_(self.restore.weight)
 

@@ -70,7 +70,7 @@ def features(
     batch: int = 8,
     progress: Callable[[int, int], object] | None = None,
 ) -> NDArray[np.float32]:
-    """What comes out of the last stage for the central clip of every video, averaged over time and space.
+    """The pooled embedding (what the classifier sees) of the central clip of every video.
 
     Args:
         recognizer: whose features.
@@ -80,7 +80,7 @@ def features(
         progress: called with the videos done and their number.
 
     Returns:
-        float32 N C; NaN for a video that could not be read.
+        float32 N F; NaN for a video that could not be read.
     """
     data = TestVideos(manifest, recognizer.labels, recognizer.spec, 1, 1)
     readers = min(loader_workers(workers), len(data))
@@ -93,7 +93,8 @@ def features(
             done += len(read["path"]) + len(read["failures"])
             if read["path"]:
                 clips = to_input(read["views"][:, 0].to(recognizer.device), recognizer.spec)
-                pooled = recognizer.model.forward_features(clips).float().mean((2, 3, 4)).cpu().numpy()
+                found = recognizer.model.forward_features(clips)
+                pooled = recognizer.model.forward_head(found, pre_logits=True).float().cpu().numpy()
                 rows |= dict(zip(read["index"].tolist(), pooled, strict=True))
             if progress is not None:
                 progress(done, len(data))

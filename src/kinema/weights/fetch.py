@@ -46,7 +46,7 @@ def fetch(
     if not release.address:
         raise KinemaError(
             f"{release.name}: has no address that a program can fetch; download {release.file} by hand from what "
-            f"{release.page} links, and give it as --file"
+            f"{release.page} links, and put it at {path}, or give it as --file"
         )
     digest = hashlib.sha256()
     with _open(release, timeout) as answer:
@@ -116,5 +116,5 @@ def _no_network(release: Release, error: Exception) -> RunError:
     reason = getattr(error, "reason", None) or error
     return RunError(
         f"{release.name}: cannot be fetched from {urlsplit(release.address).hostname} ({reason}); check the network, "
-        f"or download {release.address} elsewhere and give it as --file"
+        f"or download {release.address} elsewhere and put it at {release.place()}, or give it as --file"
     )

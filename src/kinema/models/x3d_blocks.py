@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kinema.ops.channelwise import ChannelwiseConv3d
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
+from kinema.ops.precision import mean
 
 
 class X3DStem(nn.Module):
@@ -17,8 +17,8 @@ class X3DStem(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.spatial = FrameConv3d(3, channels, 3, (1, 2, 2))
-        self.temporal = ChannelwiseConv3d(channels, (5, 1, 1))
+        self.spatial = Conv3d(3, channels, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
+        self.temporal = Conv3d(channels, channels, (5, 1, 1), 1, (2, 0, 0), groups=channels, bias=False)
         self.norm = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
 
@@ -40,15 +40,15 @@ class X3DHead(nn.Module):
 
     def __init__(self, channels: int, inner: int, features: int) -> None:
         super().__init__()
-        self.conv = FrameConv3d(channels, inner)
+        self.conv = Conv3d(channels, inner, 1, bias=False)
         self.norm = nn.BatchNorm3d(inner)
         self.relu = nn.ReLU(inplace=True)
-        self.expand = FrameConv3d(inner, features)
+        self.expand = Conv3d(inner, features, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> N F, the input of the classifier."""
         x = self.relu(self.norm(self.conv(x)))
-        x = x.mean((2, 3, 4), keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
+        x = mean(x, (2, 3, 4), keepdim=True)
         return self.relu(self.expand(x)).flatten(1)
 
     def maps(self, x: Tensor) -> Tensor:
@@ -69,13 +69,13 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int, ratio: float = 1 / 16) -> None:
         super().__init__()
         inner = multiple_of_8(channels * ratio)
-        self.reduce = FrameConv3d(channels, inner, bias=True)
-        self.restore = FrameConv3d(inner, channels, bias=True)
+        self.reduce = Conv3d(channels, inner, 1)
+        self.restore = Conv3d(inner, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same."""
-        mean = x.mean((2, 3, 4), keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
-        return x * torch.sigmoid(self.restore(torch.relu(self.reduce(mean))))
+        squeezed = mean(x, (2, 3, 4), keepdim=True)
+        return x * torch.sigmoid(self.restore(torch.relu(self.reduce(squeezed))))
 
 
 def multiple_of_8(width: float) -> int:

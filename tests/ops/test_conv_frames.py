@@ -8,8 +8,9 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from kinema.ops.frame_conv import FrameConv3d
+from kinema.ops.conv import Conv3d
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -17,17 +18,17 @@ from kinema.ops.frame_conv import FrameConv3d
 @pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 1, 3)])
 def test_it_is_the_3d_convolution(stride: tuple[int, int, int], size: int, bias: bool) -> None:
     torch.manual_seed(0)
-    conv = FrameConv3d(4, 6, size, stride, bias=bias).double()
+    conv = Conv3d(4, 6, (1, size, size), stride, (0, size // 2, size // 2), bias=bias).double()
     for n in (1, 2):
         x = torch.randn(n, 4, 5, 7, 6, dtype=torch.float64).contiguous(memory_format=torch.channels_last_3d)
         y = conv(x)
-        torch.testing.assert_close(y, nn.Conv3d.forward(conv, x))
+        torch.testing.assert_close(y, F.conv3d(x, conv.weight, conv.bias, stride, conv.padding))
         assert y.is_contiguous(memory_format=torch.channels_last_3d)
         torch.testing.assert_close(conv(x.contiguous()), y)
 
 
 def test_names_and_shapes_are_those_of_the_3d_convolution() -> None:
-    own, plain = FrameConv3d(4, 6, 3, bias=True), nn.Conv3d(4, 6, (1, 3, 3))
+    own, plain = Conv3d(4, 6, (1, 3, 3)), nn.Conv3d(4, 6, (1, 3, 3))
     assert {k: v.shape for k, v in own.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
 
 
@@ -35,11 +36,11 @@ def test_the_gradient_of_a_strided_pointwise_convolution_of_few_channels() -> No
     """For 8 channels of 56 x 56 oneDNN wrote past its memory: a crash, or a wrong gradient."""
     code = (
         "import torch\n"
-        "from kinema.ops.frame_conv import FrameConv3d, PointwiseConv2d\n"
+        "from kinema.ops.conv import Conv2d, Conv3d\n"
         "torch.manual_seed(0); torch.set_num_threads(1)\n"
         "x = torch.randn(64, 8, 56, 56).contiguous(memory_format=torch.channels_last)\n"
-        "plain = PointwiseConv2d(8, 16, 2)\n"
-        "folded = FrameConv3d(8, 16, 1, (1, 2, 2))\n"
+        "plain = Conv2d(8, 16, 1, 2, bias=False)\n"
+        "folded = Conv3d(8, 16, 1, (1, 2, 2), bias=False)\n"
         "for conv, clips in ((plain, x), (folded, x.unflatten(0, (8, 8)).transpose(1, 2))):\n"
         "    y = conv(clips); g = torch.randn_like(y); y.backward(g)\n"
         "    sparse = clips[..., ::2, ::2].double().movedim(1, -1).flatten(0, -2)\n"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kinema.ops.time_conv import TimeConv3d
+from kinema.ops.conv import Conv3d
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -23,7 +23,7 @@ def test_results_and_gradients_are_those_of_conv3d(
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     generator = torch.Generator().manual_seed(0)
-    conv = TimeConv3d(shape[1], 3, taps, stride)
+    conv = Conv3d(shape[1], 3, (taps, 1, 1), (stride, 1, 1), (taps // 2, 0, 0), bias=False)
     assert conv.weight.shape == (3, shape[1], taps, 1, 1)
     x = torch.randn(shape, generator=generator).contiguous(memory_format=layout).requires_grad_()
     found = conv(x)
@@ -39,4 +39,4 @@ def test_results_and_gradients_are_those_of_conv3d(
 def test_channels_last_memory_stays_so_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     x = torch.randn(2, 8, 6, 4, 4).contiguous(memory_format=torch.channels_last_3d)
-    assert TimeConv3d(8, 4, 3)(x).is_contiguous(memory_format=torch.channels_last_3d)
+    assert Conv3d(8, 4, (3, 1, 1), padding=(1, 0, 0))(x).is_contiguous(memory_format=torch.channels_last_3d)

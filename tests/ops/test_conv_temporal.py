@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kinema.ops.temporal import temporal_conv
+from kinema.ops.conv import temporal_conv
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 8, 5, 6), (3, 16, 4, 7, 7), (2, 8, 1, 3, 3), (2, 8, 2, 1, 1)])

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.ops import CSTM
-from kinema.ops.channelwise import ChannelwiseConv3d
-from kinema.ops.convolution import Conv3d, fails_in_bfloat16
+from kinema.ops.conv import Conv3d, fails_in_bfloat16
 
 
 def pair(**options: object) -> tuple[Conv3d, nn.Conv3d]:
@@ -79,8 +78,8 @@ FEW_FRAMES: dict[str, tuple[int, Callable[[], nn.Module]]] = {
     "3x1x1 on 2 frames": (2, lambda: Conv3d(16, 16, (3, 1, 1), padding=(1, 0, 0), bias=False)),
     "7x7x7 on 6 frames": (6, lambda: Conv3d(16, 16, 7, (1, 2, 2), 3, bias=False)),
     "grouped": (2, lambda: Conv3d(16, 16, 3, padding=1, groups=4, bias=False)),
-    "channel-wise": (2, lambda: ChannelwiseConv3d(16, (3, 3, 3))),
-    "channel-wise 5x1x1 on 4 frames": (4, lambda: ChannelwiseConv3d(16, (5, 1, 1))),
+    "channel-wise": (2, lambda: Conv3d(16, 16, 3, 1, 1, groups=16, bias=False)),
+    "channel-wise 5x1x1 on 4 frames": (4, lambda: Conv3d(16, 16, (5, 1, 1), 1, (2, 0, 0), groups=16, bias=False)),
     "CSTM": (2, lambda: CSTM(16, 16)),
     "CSTM, ordinary": (2, lambda: CSTM(16, 16, temporal="ordinary")),
 }

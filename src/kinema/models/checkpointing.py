@@ -1,0 +1,61 @@
+"""Gradient checkpointing: blocks whose activations are computed again in the backward pass instead of being kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+class Stack(nn.Sequential):
+    """`nn.Sequential` that can keep only the inputs of its modules and run each again in the backward pass.
+
+    Outputs and gradients are the same; BatchNorm updates its running statistics once.
+    `VideoModel.set_grad_checkpointing` switches it.
+
+    Attributes:
+        grad_checkpointing: whether the modules are run again.
+    """
+
+    grad_checkpointing = False
+
+    def forward(self, x: Tensor, *args: Any) -> Tensor:
+        """Runs the modules one after the other.
+
+        Args:
+            x: input of the first module.
+            *args: given to every module.
+        """
+        again = self.grad_checkpointing and torch.is_grad_enabled()
+        for block in self:
+            if again:
+                x = checkpoint(block, x, *args, use_reentrant=False, context_fn=partial(_contexts, block))
+            else:
+                x = block(x, *args)
+        return x
+
+
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _statistics_kept(block)
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """BatchNorm normalises as before but does not take the same batch into its running statistics a second time."""
+    norms = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    own = [dict(norm.named_buffers(recurse=False)) for norm in norms]
+    for norm, buffers in zip(norms, own, strict=True):
+        for name, buffer in buffers.items():
+            setattr(norm, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for norm, buffers in zip(norms, own, strict=True):
+            for name, buffer in buffers.items():
+                setattr(norm, name, buffer)

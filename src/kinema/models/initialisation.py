@@ -1,0 +1,60 @@
+"""Which convolutions a network initialises, and which belong to an operator that has initialised itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from kinema.ops.conv import Conv2d, Conv3d
+
+PLAIN = (Conv2d, Conv3d)
+
+
+def plain_convolutions(network: nn.Module) -> Iterator[nn.Module]:
+    """The plain convolutions of a network's own layers, in the order of `modules()`.
+
+    These are the `kinema.ops.conv` layers that the families place. Everything else keeps the weights with which it was
+    made, so no operator has to be listed anywhere:
+
+    - a module whose class is defined outside `kinema.models` and outside the file of the network: an operator;
+      nothing inside it is looked at;
+    - a module with a `reset_parameters` of its own, PyTorch's name for a module that initialises itself, and a network
+      inside the network;
+    - the bare convolutions of `torch.nn`.
+
+    Args:
+        network: its classes say which file is its own.
+
+    Yields:
+        Instances of `Conv2d` and `Conv3d` and of their subclasses in `kinema.models`.
+    """
+    files = {kind.__module__ for kind in type(network).__mro__}
+    seen: set[nn.Module] = {network}
+
+    def walk(module: nn.Module) -> Iterator[nn.Module]:
+        for child in module.children():
+            if child in seen:
+                continue
+            seen.add(child)
+            if not _is_layer(child, files):
+                continue
+            if isinstance(child, PLAIN):
+                yield child
+            else:
+                yield from walk(child)
+
+    return walk(network)
+
+
+def _is_layer(module: nn.Module, files: set[str]) -> bool:
+    """Whether a module is a container of PyTorch, a plain convolution, or a layer that the network's family defines."""
+    kind = type(module)
+    if isinstance(module, PLAIN):
+        if kind.reset_parameters is not _ConvNd.reset_parameters:
+            return False
+    elif hasattr(kind, "reset_parameters") or hasattr(kind, "initialise"):
+        return False
+    places = ("kinema.models.", "kinema.ops." if isinstance(module, PLAIN) else "torch.nn.")
+    return kind.__module__.startswith(places) or kind.__module__ in files

@@ -1,0 +1,174 @@
+"""Checks of arguments, driven by annotations: a wrong value is one sentence at the place where it is given.
+
+    Count = Annotated[int, Range(1)]
+
+    @checked
+    def temporal_shift(x: Clips, fold: Count = 8, causal: bool = False) -> Tensor: ...
+
+An `int` is no `bool`, a `float` is finite and may be an integer, a tuple may be given as a list. An annotation without
+a rule is an error when the function is defined, so that no argument stays unchecked by accident.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import reprlib
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import torch
+from torch import Tensor
+
+from kinema.errors import KinemaError, nearest_first
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number: `low` and `high` belong to it, except where `above` says that `low` does not."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        if self.low == -math.inf:
+            return "" if self.high == math.inf else f"at most {self.high:g}"
+        if self.high == math.inf:
+            return f"above {self.low:g}" if self.above else f"of at least {self.low:g}"
+        return f"above {self.low:g} and at most {self.high:g}" if self.above else f"from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Dims:
+    """The dimensions of a tensor by their letters, such as `N C T H W`."""
+
+    letters: str
+
+    @property
+    def count(self) -> int:
+        """How many dimensions there are."""
+        return len(self.letters.split())
+
+
+ODD = "odd"
+
+Count = Annotated[int, Range(1)]
+Clips = Annotated[Tensor, Dims("N C T H W")]
+Sequences = Annotated[Tensor, Dims("N C T")]
+Triple = tuple[Count, Count, Count]
+
+Rule = tuple[Callable[[Any], bool], str]  # whether a value is right, and what to give
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Checks the arguments of a function or of an `__init__` against their annotations at every call.
+
+    Nothing is checked while a compiler or an exporter traces the function; the sizes that it gives are symbols.
+
+    Args:
+        function: all its parameters but `self` are annotated with `bool`, `int`, `float`, `str`, `Tensor`, `Literal`,
+            a tuple of fixed length, a union of these, or one of them in `Annotated` with `Range`, `ODD` or `Dims`.
+
+    Returns:
+        The function. It raises `KinemaError` that names function, argument, value and what to give instead.
+    """
+    name = function.__qualname__.removesuffix(".__init__")
+    written = {key: hint for key, hint in inspect.get_annotations(function).items() if key != "return"}
+    hints = get_type_hints(types.SimpleNamespace(__annotations__=written), function.__globals__, include_extras=True)
+    rules = [
+        (place, key, *_rule(hints[key]))
+        for place, key in enumerate(inspect.signature(function).parameters)
+        if (place, key) != (0, "self")
+    ]
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not torch.compiler.is_compiling():
+            given = len(args)
+            for place, key, is_right, wanted in rules:
+                if place < given:
+                    if not is_right(args[place]):
+                        raise _error(name, key, args[place], wanted, hints[key])
+                elif key in kwargs and not is_right(kwargs[key]):
+                    raise _error(name, key, kwargs[key], wanted, hints[key])
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def _rule(hint: Any) -> Rule:
+    """What an annotation asks for."""
+    kind, extras = hint, ()
+    if get_origin(hint) is Annotated:
+        kind, *extras = get_args(hint)
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind is bool:
+        return lambda value: isinstance(value, bool), "True or False"
+    if kind is str:
+        return lambda value: isinstance(value, str), "a text"
+    if kind in (int, float):
+        return _number(kind, extras)
+    if kind is Tensor:
+        dims = next((extra for extra in extras if isinstance(extra, Dims)), None)
+        if dims is None:
+            return lambda value: isinstance(value, Tensor), "a tensor"
+        return lambda value: isinstance(value, Tensor) and value.ndim == dims.count, f"a tensor {dims.letters}"
+    if origin is Literal:
+        return lambda value: any(value is part or (type(value) is type(part) and value == part) for part in parts), ""
+    if origin is tuple and parts and ... not in parts:
+        return _tuple([_rule(part) for part in parts])
+    if origin in (Union, types.UnionType):
+        inner = [_rule(part) for part in parts]
+        offers = [wanted or _choices("", part) for part, (_, wanted) in zip(parts, inner, strict=True)]
+        return lambda value: any(is_right(value) for is_right, _ in inner), ", or ".join(offers)
+    raise TypeError(f"there is no rule to check an argument of type {hint}")
+
+
+def _tuple(inner: list[Rule]) -> Rule:
+    def is_right(value: Any) -> bool:
+        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != len(inner):
+            return False
+        return all(fits(part) for (fits, _), part in zip(inner, value, strict=True))
+
+    wanted = list(dict.fromkeys(wanted for _, wanted in inner))
+    return is_right, f"{len(inner)} values, each {' / '.join(wanted)}"
+
+
+def _number(kind: type, extras: Sequence[Any]) -> Rule:
+    bounds = next((extra for extra in extras if isinstance(extra, Range)), Range())
+    odd = ODD in extras
+    wanted = f"{('an odd integer' if odd else 'an integer') if kind is int else 'a number'} {bounds}".rstrip()
+
+    def is_integer(value: Any) -> bool:
+        whole = type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
+        return whole and value in bounds and (not odd or value % 2 == 1)
+
+    def is_number(value: Any) -> bool:
+        real = type(value) is float or (isinstance(value, Real) and not isinstance(value, bool))
+        return real and math.isfinite(value) and value in bounds
+
+    return is_integer if kind is int else is_number, wanted
+
+
+def _choices(value: object, hint: Any) -> str:
+    parts = [str(part) for part in get_args(hint)]
+    return f"choose from {', '.join(map(repr, nearest_first(str(value), parts)))}"
+
+
+def _error(name: str, key: str, value: object, wanted: str, hint: Any) -> KinemaError:
+    if isinstance(value, Tensor):
+        told = f"a tensor of shape {tuple(value.shape)}"
+    else:
+        told = " ".join(reprlib.repr(value).split())
+    return KinemaError(f"{name}: {key} is {told}; {f'give {wanted}' if wanted else _choices(value, hint)}")

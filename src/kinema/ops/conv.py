@@ -1,0 +1,360 @@
+"""Convolutions: `Conv2d` and `Conv3d` are PyTorch's, computed in the fast and right way that they choose themselves.
+
+Arguments, weights, names and results are those of `nn.Conv2d` and `nn.Conv3d`. The ways of `Conv3d` depend on kernel,
+stride, groups, device and dtype; `benchmarks/single_clip.py` and `benchmarks/depthwise_layout.py` say what they buy:
+
+| kernel | way |
+|---|---|
+| 1xKxK | 2-D, frame by frame, everywhere |
+| channel-wise, odd, padded by half | float32 on a CPU: own gradients, see `_Channelwise`; Kx1x1 is 2-D over time |
+| channel-wise Kx1x1, padded otherwise (causal) | float32 on a CPU: `temporal_conv` |
+| Kx1x1 | CPU with one thread: 2-D over time and all positions |
+| others | oneDNN by name for one float32 clip on a CPU |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from kinema.errors import KinemaError
+from kinema.ops.arguments import Count, Range, Triple, checked
+from kinema.ops.layout import fold_space, fold_time, unfold_space, unfold_time
+from kinema.ops.precision import full_precision
+
+Size = tuple[int, int, int]
+Natural = Annotated[int, Range(0)]
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+
+
+class Conv2d(nn.Conv2d):
+    """`nn.Conv2d` whose stride picks pixels before a 1x1 kernel is computed.
+
+    The gradient of a strided 1x1 is wrong on a CPU, or crashes: for fewer channels than a vector holds, oneDNN writes
+    past its memory (oneDNN issue 6035; seen with PyTorch 2.13 and 8 channels).
+    """
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.kernel_size == (1, 1) and self.padding in ((0, 0), "valid"):
+            return F.conv2d(_pick_pixels(x, *self.stride), weight, bias, groups=self.groups)
+        return super()._conv_forward(x, weight, bias)
+
+
+class Conv3d(nn.Conv3d):
+    """`nn.Conv3d` that chooses the fast way itself; N C T H W -> N C' T' H' W'.
+
+    Operations that oneDNN is asked for by name escape `FlopCounterMode` on real tensors; on the meta device it sees
+    them all. Where `fails_in_bfloat16`, it computes in float32.
+
+    Args:
+        in_channels: C.
+        out_channels: C'.
+        kernel_size: one number, or those of time, height and width.
+        stride: likewise.
+        padding: likewise, or `same` or `valid`.
+        dilation: likewise.
+        groups: divides C and C'.
+        bias: a trained number per output channel.
+        padding_mode: what stands outside the clip, as `nn.Conv3d` has it.
+        causal: no output frame sees a later frame: all the padding of time is zeros before the clip, as many as keep T
+            at stride 1, and `padding` is that of height and width.
+
+    Raises:
+        KinemaError: an argument outside its domain.
+    """
+
+    @checked
+    def __init__(
+        self,
+        in_channels: Count,
+        out_channels: Count,
+        kernel_size: Count | Triple,
+        stride: Count | Triple = 1,
+        padding: Natural | tuple[Natural, Natural, Natural] | Literal["same", "valid"] = 0,
+        dilation: Count | Triple = 1,
+        groups: Count = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = "zeros",
+        *,
+        causal: bool = False,
+    ) -> None:
+        if in_channels % groups or out_channels % groups:
+            raise KinemaError(f"Conv3d: groups is {groups}; give a divisor of {in_channels} and {out_channels}")
+        kernel_size, stride, dilation = _triple(kernel_size), _triple(stride), _triple(dilation)
+        if padding == "same" and stride != (1, 1, 1):
+            raise KinemaError(f"Conv3d: padding is 'same' with stride {stride}; give numbers, or stride 1")
+        past = 0
+        if causal:
+            if isinstance(padding, str):
+                raise KinemaError(f"Conv3d: padding is {padding!r}; give numbers with causal=True")
+            past, padding = dilation[0] * (kernel_size[0] - 1), (0, *_triple(padding)[1:])
+        elif not isinstance(padding, str):
+            padding = _triple(padding)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode
+        )  # fmt: skip
+        self.causal, self._past, self._way = causal, past, self._choose()
+
+    def _choose(self) -> str:
+        """The way as far as it follows from the arguments; the rest follows from the clip."""
+        kernel, padding = self.kernel_size, self.padding
+        if self.padding_mode != "zeros" or isinstance(padding, str):
+            return "plain"
+        if self.groups == self.in_channels == self.out_channels > 1 and self.bias is None and set(self.dilation) == {1}:
+            if all(k % 2 and p == k // 2 for k, p in zip(kernel, padding, strict=True)):
+                return "channelwise"
+            if kernel[1:] == (1, 1) and padding[1:] == (0, 0) and self.stride == (1, 1, 1):
+                return "channelwise_time"
+        if kernel[0] == 1 and padding[0] == 0:
+            return "frames"
+        if kernel[1:] == (1, 1) and padding[1:] == (0, 0) and self.stride[1:] == (1, 1) and self.groups == 1:
+            return "time"
+        return "volume"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C T H W -> N C' T' H' W'."""
+        if self._past:
+            x = F.pad(x, (0, 0, 0, 0, self._past, 0))
+        if self._way == "frames":
+            return self._over_frames(x)
+        # The compiler first: it cannot trace the questions about oneDNN.
+        found = None if torch.compiler.is_compiling() or x.device.type != "cpu" else self._on_cpu(x)
+        if found is not None:
+            return found
+        if fails_in_bfloat16(x, self.weight):
+            with full_precision(x):
+                bias = None if self.bias is None else self.bias.float()
+                return self._conv_forward(x.float(), self.weight.float(), bias).to(torch.bfloat16)
+        return super().forward(x)
+
+    def _on_cpu(self, x: Tensor) -> Tensor | None:
+        """The result by a way that PyTorch would not choose; None where there is none."""
+        way, weight = self._way, self.weight
+        if way == "channelwise_time":
+            return temporal_conv(x, weight.flatten(2), int(self.padding[0]))
+        if way == "time" and torch.get_num_threads() == 1:
+            return self._over_time(x)
+        if way == "plain" or not _is_plain(x, weight):
+            return None
+        if way == "channelwise":
+            if self.kernel_size[1:] == (1, 1) and self.stride == (1, 1, 1):
+                return self._over_time(x)
+            if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+                result: Tensor = _Channelwise.apply(x, weight, self.stride)
+                return result
+        elif x.shape[0] == self.groups == 1 and _has_onednn():
+            # For one small clip (C T H up to 20480) PyTorch takes an implementation that is several times slower than
+            # the one it takes for two. Grouped ones go to oneDNN anyway.
+            return torch.mkldnn_convolution(x, weight, self.bias, self.padding, self.stride, self.dilation, 1)
+        return None
+
+    def _over_frames(self, x: Tensor) -> Tensor:
+        """PyTorch gives a 3-D convolution of one small clip on a CPU to a kernel that is slow and leaves channels-last
+        memory, so that everything after it is slower too; frames are many, and it does not do that to a 2-D one.
+        """
+        step = int(self.stride[0])
+        if step > 1:
+            x = x[:, :, ::step].contiguous(memory_format=torch.channels_last_3d)
+        frames, weight, stride = fold_time(x), self.weight.squeeze(2), self.stride[1:]
+        if self.kernel_size == (1, 1, 1) and self.padding == (0, 0, 0):  # as Conv2d
+            frames, stride = _pick_pixels(frames, *stride), (1, 1)
+        y = F.conv2d(frames, weight, self.bias, stride, self.padding[1:], self.dilation[1:], self.groups)
+        return unfold_time(y, x.shape[2])
+
+    def _over_time(self, x: Tensor) -> Tensor:
+        """PyTorch computes a Kx1x1 kernel with one thread (Ray gives its workers one), and the gradients of a
+        channel-wise one always, by a plain implementation that is several times slower than oneDNN's for 2-D.
+        """
+        weight = self.weight.squeeze(4)
+        stride, padding, dilation = ((int(of[0]), 1) for of in (self.stride, self.padding, self.dilation))
+        y = F.conv2d(fold_space(x), weight, self.bias, stride, (padding[0], 0), dilation, self.groups)
+        return unfold_space(y, x.shape[3], x.shape[4])
+
+
+def temporal_conv(x: Tensor, weight: Tensor, padding: int) -> Tensor:
+    """`y[n, c, t] = sum_i weight[c, i] x[n, c, t + i - padding]`, zeros outside the clip, at every position.
+
+    For float32 clips on a CPU, oneDNN is asked by name for the forward pass and for the gradient of the input, which
+    is the same with mirrored kernels; PyTorch gives both to slower code for small batches, and gradients always. The
+    gradient of the weights is a product and a sum for each frame of the kernel. Elsewhere this is `conv3d`.
+
+    Args:
+        x: N C T H W.
+        weight: C 1 K.
+        padding: frames of zeros before and after the clip.
+
+    Returns:
+        N C (T + 2 padding - K + 1) H W.
+    """
+    kernel = weight[:, :, :, None, None]
+    # The compiler first: it cannot trace the questions about oneDNN.
+    if not torch.compiler.is_compiling() and _is_plain(x, weight) and _has_onednn():
+        result: Tensor = _Temporal.apply(x, kernel, padding)
+        return result
+    return conv3d(x, kernel, padding, len(weight))
+
+
+def conv3d(x: Tensor, weight: Tensor, padding: int, groups: int = 1) -> Tensor:
+    """`F.conv3d` padded in time, without bias, in float32 where `fails_in_bfloat16`; N C T H W -> N C' T' H W."""
+    if fails_in_bfloat16(x, weight):
+        with full_precision(x):
+            y = F.conv3d(x.float(), weight.float(), padding=(padding, 0, 0), groups=groups)
+        return y.to(torch.bfloat16)
+    return F.conv3d(x, weight, padding=(padding, 0, 0), groups=groups)
+
+
+def fails_in_bfloat16(x: Tensor, weight: Tensor) -> bool:
+    """Whether a 3-D convolution would come to a wrong gradient of its weights.
+
+    On a CPU, in bfloat16, for clips of 2 frames under a padded kernel of 3 (in general for few frames under a long
+    kernel, and for maps of a few pixels), oneDNN in PyTorch 2.13 returns memory that it has not written, and may write
+    where it must not. The result itself and the gradient of the clip are right, as all are in float32.
+
+    Args:
+        x: N C T H W.
+        weight: C' C K K K.
+    """
+    short = 1 < x.shape[2] <= weight.shape[2]
+    small = any(1 < k >= size for k, size in zip(weight.shape[3:], x.shape[3:], strict=True))
+    if x.device.type != "cpu" or not (short or small):
+        return False
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    return dtype == torch.bfloat16 and weight.requires_grad and torch.is_grad_enabled()
+
+
+class _Channelwise(torch.autograd.Function):
+    """PyTorch's forward pass is fast on a CPU when the clip lies in `channels_last_3d` memory, its gradients are not.
+
+    The gradient of the input is the forward pass with mirrored kernels, that of the weights a 2-D one for each frame of
+    the kernel.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: Size) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return F.conv3d(x, weight, None, stride, _half(weight), 1, len(weight))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        x = x.contiguous(memory_format=torch.channels_last_3d)  # part of the channels of a clip is not
+        gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
+        of_x = of_weight = None
+        if ctx.needs_input_grad[0]:
+            if ctx.stride == (1, 1, 1):
+                of_x = F.conv3d(gradient, weight.flip(2, 3, 4), None, 1, _half(weight), 1, len(weight))
+            else:
+                of_x = _backward(gradient, x, weight, ctx.stride, _half(weight), (True, False, False))[0]
+        if ctx.needs_input_grad[1]:
+            if ctx.stride[0] == 1:
+                of_weight = _of_weight(gradient, x, weight, ctx.stride[1:])
+            else:
+                of_weight = _backward(gradient, x, weight, ctx.stride, _half(weight), (False, True, False))[1]
+        return of_x, of_weight, None
+
+
+def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """For each frame of the kernel, the gradient of a 2-D convolution between frames and those it looked at.
+
+    Those are equally far apart in the whole batch, so that both are slices of all frames; frames of the gradient that
+    would meet another clip are set to zero.
+    """
+    n, _, t = x.shape[:3]
+    source, found = fold_time(x), []
+    for i in range(weight.shape[2]):
+        later = i - weight.shape[2] // 2
+        count = n * t - abs(later)
+        if count <= 0:
+            found.append(torch.zeros_like(weight[:, :, i]))
+            continue
+        met = gradient
+        if later and n > 1:
+            met = gradient.clone()
+            outside = slice(max(0, t - later), t) if later > 0 else slice(0, -later)
+            met[:, :, outside] = 0
+        first, other = max(0, -later), max(0, later)
+        pair = fold_time(met)[first : first + count], source[other : other + count]
+        found.append(_backward(*pair, weight[:, :, i], stride, _half(weight)[1:], (False, True, False))[1])
+    return torch.stack(found, 2)
+
+
+def _backward(
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    wanted: tuple[bool, ...],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of a channel-wise convolution in 2 or 3 dimensions: of the input, the weights and the bias."""
+    ones, zeros = [1] * len(stride), [0] * len(stride)
+    return torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, stride, padding, ones, False, zeros, len(weight), wanted
+    )  # fmt: skip
+
+
+class _Temporal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Tensor, padding: int) -> Tensor:
+        ctx.save_for_backward(x, kernel)
+        ctx.padding = padding
+        return _onednn(x, kernel, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, kernel = ctx.saved_tensors
+        of_x = of_kernel = None
+        size = kernel.shape[2]
+        gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
+        if ctx.needs_input_grad[0]:
+            of_x = _onednn(gradient, kernel.flip(2), size - 1 - ctx.padding)
+        if ctx.needs_input_grad[1]:
+            found = []
+            for i in range(size):
+                offset = i - ctx.padding  # frame t of the result met frame t + offset of the clip
+                first, last = max(0, -offset), min(gradient.shape[2], x.shape[2] - offset)
+                met = gradient[:, :, first:last] * x[:, :, first + offset : last + offset]
+                found.append(met.sum((0, 2, 3, 4)))
+            of_kernel = torch.stack(found, 1).view_as(kernel)
+        return of_x, of_kernel, None
+
+
+def _onednn(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
+    return torch.mkldnn_convolution(x, kernel, None, (padding, 0, 0), (1, 1, 1), (1, 1, 1), len(kernel))
+
+
+def _pick_pixels(x: Tensor, down: int, right: int) -> Tensor:
+    """Every `down`-th row and `right`-th column of N C H W, in channels-last memory if there is less than all."""
+    if down == right == 1:
+        return x
+    return x[:, :, ::down, ::right].contiguous(memory_format=torch.channels_last)
+
+
+def _is_plain(x: Tensor, weight: Tensor) -> bool:
+    """Whether this is a float32 convolution on a CPU."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+    )  # fmt: skip
+
+
+def _has_onednn() -> bool:
+    return torch.backends.mkldnn.enabled and torch.backends.mkldnn.is_available()
+
+
+def _half(weight: Tensor) -> Size:
+    return weight.shape[2] // 2, weight.shape[3] // 2, weight.shape[4] // 2
+
+
+def _triple(value: Any) -> Size:
+    t, h, w = value if isinstance(value, Sequence) else (value, value, value)
+    return int(t), int(h), int(w)
