@@ -7,6 +7,8 @@ import pickle
 import resource
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -289,3 +291,43 @@ def test_the_hub_is_asked_for_hub_names(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(RunError, match=r"hf-hub:someone/thing: cannot be fetched .*network"):
         Recognizer.load("hf-hub:someone/thing")
+
+
+def test_an_embedding_is_what_the_classifier_is_given(recognizer: Recognizer, video: Path) -> None:
+    found = recognizer.embed(video)
+    assert found.shape == (recognizer.model.num_features,)
+    with torch.no_grad():
+        model, x = recognizer.model.eval(), read_clip(video, recognizer.spec)
+        torch.testing.assert_close(found, model.forward_head(model.forward_features(x), pre_logits=True)[0])
+        scores = model.classifier(found).softmax(0)
+    assert float(scores.max()) == pytest.approx(recognizer.predict(video).score, abs=1e-5)
+    many = recognizer.embed(video, views="3x3", batch=2)
+    assert many.shape == found.shape and not torch.equal(many, found)
+    with pytest.raises(KinemaError, match="nowhere"):
+        recognizer.embed(video.with_name("nowhere.mp4"))
+
+
+def test_a_recognizer_goes_to_the_hub(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    class Hub:
+        def create_repo(self, name: str, *, private: bool, exist_ok: bool) -> None:
+            calls.append((name, private, exist_ok))
+
+        def upload_folder(self, *, repo_id: str, folder_path: str, commit_message: str) -> SimpleNamespace:
+            calls.append((repo_id, sorted(path.name for path in Path(folder_path).iterdir())))
+            assert Recognizer.load(folder_path).labels == recognizer.labels
+            return SimpleNamespace(commit_url=f"address of {repo_id}")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    assert recognizer.push_to_hub("me/mine", private=True) == "address of me/mine"
+    assert calls == [("me/mine", True, True), ("me/mine", ["card.json", "model.safetensors"])]
+    with pytest.raises(KinemaError, match="organisation/name"):
+        recognizer.push_to_hub("mine")
+
+    def refuse(self: Hub, *arguments: Any, **options: Any) -> None:
+        raise OSError("offline")
+
+    monkeypatch.setattr(Hub, "create_repo", refuse)
+    with pytest.raises(RunError, match="hf-hub:me/mine: cannot be written"):
+        recognizer.push_to_hub("me/mine")

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import count, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from kinema import __version__
@@ -25,16 +25,18 @@ from kinema.cores import loader_workers, room_for_readers
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.loader import Loader
 from kinema.data.transforms import to_input
-from kinema.data.views import Request, RequestedViews
+from kinema.data.views import Protocol, Request, RequestedViews, parse_views
 from kinema.data.window_reader import WindowReader
 from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
-from kinema.files import replace_file, require_readable
+from kinema.files import replace_file
 from kinema.models import VideoModel, create_model
 from kinema.models.registry import former_defaults
-from kinema.weights.hub import HUB, from_hub
+from kinema.weights.hub import to_hub
+from kinema.weights.saved import find_folder, load_weights
 
 __all__ = ["CARD", "WEIGHTS", "FailedWindow", "Prediction", "Recognizer", "versions"]
 
+_SAFELY = 1 if sys.platform == "linux" else 0  # readers of a single video: elsewhere one takes seconds to start
 _LOST = 3  # windows in a row that crash or hang their reader: then the rest of the video is given up
 
 
@@ -143,7 +145,7 @@ class Recognizer:
         return self.scores(views.flatten(0, 1), batch=batch).unflatten(0, views.shape[:2]).mean(1)
 
     def predict(
-        self, video: str | Path, *, views: tuple[int, int] = (1, 1), top_k: int = 5, start: float | None = None,
+        self, video: str | Path, *, views: Protocol = "1x1", top_k: int = 5, start: float | None = None,
         end: float | None = None,
     ) -> Prediction:  # fmt: skip
         """Recognises one video, or the part of it between two times.
@@ -154,7 +156,7 @@ class Recognizer:
 
         Args:
             video: a file or a folder of frames.
-            views: clips and crops (1 or 3), over which scores are averaged, as in a test.
+            views: clips and crops (1 or 3) as `10x3` or (10, 3), over which scores are averaged, as in a test.
             top_k: how many labels to name.
             start: seconds from the first frame.
             end: seconds from the first frame.
@@ -167,22 +169,55 @@ class Recognizer:
             UnreadableVideo: no clip can be had from the file.
             KinemaError: views that cannot be cut.
         """
-        readers = 1 if sys.platform == "linux" else 0
-        data = RequestedViews(self.spec, *views)
-        found = next(self._predict(data, [Request(str(video), start, end)], top_k, readers, batch=8, limits=None))
+        data = RequestedViews(self.spec, *parse_views(views))
+        request = Request(str(video), start, end)
+        found = next(self._predict(data, [request], top_k, _SAFELY, batch=8, limits=None))
         if isinstance(found, UnreadableVideo):
             raise found
         return found
 
+    @torch.inference_mode()
+    def embed(
+        self, video: str | Path, *, views: Protocol = "1x1", start: float | None = None, end: float | None = None,
+        batch: int = 8,
+    ) -> Tensor:  # fmt: skip
+        """What the classifier is given for one video, or for the part of it between two times.
+
+        Args:
+            video: a file or a folder of frames, read as by `predict`.
+            views: clips and crops (1 or 3) as `10x3` or (10, 3), over which embeddings are averaged.
+            start: seconds from the first frame.
+            end: seconds from the first frame.
+            batch: views in one pass of the network.
+
+        Returns:
+            float32 F on the CPU; F is `model.num_features`.
+
+        Raises:
+            UnreadableVideo: no clip can be had from the file.
+            KinemaError: views that cannot be cut.
+        """
+        data = RequestedViews(self.spec, *parse_views(views))
+        with Loader(data, [[Request(str(video), start, end)]], _stacked, readers=_SAFELY, largest=1) as loader:
+            (item,), clips = next(iter(loader))
+        if clips is None:
+            raise item
+        self.model.eval()
+        parts = []
+        for chunk in clips.flatten(0, 1).split(batch):
+            features = self.model.forward_features(to_input(chunk.to(self.device), self.spec))
+            parts.append(self.model.forward_head(features, pre_logits=True).float().cpu())
+        return torch.cat(parts).mean(0)
+
     def predict_many(
-        self, videos: Iterable[str | Path], *, views: tuple[int, int] = (1, 1), top_k: int = 5, workers: int = -1,
+        self, videos: Iterable[str | Path], *, views: Protocol = "1x1", top_k: int = 5, workers: int = -1,
         batch: int = 8, limits: ReadLimits | None = None,
     ) -> Iterator[Prediction | UnreadableVideo]:  # fmt: skip
         """Recognises many videos, which other processes read while the network computes.
 
         Args:
             videos: files or folders of frames; may be an iterator, which is followed as far as needed.
-            views: clips and crops (1 or 3) of each, over which scores are averaged, as in a test.
+            views: clips and crops (1 or 3) of each as `10x3` or (10, 3), over which scores are averaged, as in a test.
             top_k: how many labels to name.
             workers: processes that read; -1 is one per core, at most 16, and 0 reads in this one.
             batch: views in one pass of the network.
@@ -197,7 +232,9 @@ class Recognizer:
         if batch < 1 or workers < -1:
             raise KinemaError(f"batch {batch}, workers {workers}: give a batch of at least 1, and workers from -1 on")
         requests = (Request(str(video)) for video in videos)
-        return self._predict(RequestedViews(self.spec, *views), requests, top_k, loader_workers(workers), batch, limits)
+        return self._predict(
+            RequestedViews(self.spec, *parse_views(views)), requests, top_k, loader_workers(workers), batch, limits
+        )
 
     def _predict(
         self, data: RequestedViews, requests: Iterable[Request], top_k: int, readers: int, batch: int,
@@ -283,6 +320,23 @@ class Recognizer:
         )
         return folder
 
+    def push_to_hub(self, name: str, *, private: bool = False) -> str:
+        """Saves it as a repository on the Hugging Face hub, from where `load("hf-hub:NAME")` brings it.
+
+        Args:
+            name: `organisation/name`; the repository is made where there is none.
+            private: whether a new repository is private.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            KinemaError: not such a name.
+            RunError: no network, or the hub refuses (log in with `hf auth login`).
+        """
+        with TemporaryDirectory() as folder:
+            return to_hub(self.save(folder), name, private=private)
+
     @classmethod
     def load(cls, source: str | Path, device: str | torch.device = "cpu") -> Recognizer:
         """Reads a recognizer.
@@ -299,7 +353,7 @@ class Recognizer:
             KinemaWarning: the card does not state every option of the network, as one of format 1; the defaults of this
                 version are taken.
         """
-        folder = _folder(source)
+        folder = find_folder(source)
         card = read_card(folder / CARD)
         try:
             recognizer = cls._from_card(card)
@@ -309,7 +363,7 @@ class Recognizer:
             # a value of the wrong type, wherever a network or the clip trips over it
             why = " ".join(str(error).split())
             raise KinemaError(f"{folder / CARD}: describes no network ({why}); {HOW_TO_FIX}") from error
-        _load_weights(recognizer.model, folder / WEIGHTS)
+        load_weights(recognizer.model, folder / WEIGHTS)
         added = completed(card.architecture, recognizer.model.architecture)
         added |= completed({"clip": card.clip}, {"clip": recognizer.spec.to_dict()})
         if added:
@@ -341,52 +395,3 @@ def _stacked(items: list[Any]) -> tuple[list[Any], Tensor | None]:
     """The samples of a batch, and the views of those that could be read, in memory of their own."""
     views = [item["views"] for item in items if isinstance(item, dict)]
     return items, torch.stack(views) if views else None
-
-
-def _folder(source: str | Path) -> Path:
-    text = str(source)
-    if text.startswith(HUB):
-        return from_hub(text.removeprefix(HUB), (WEIGHTS, CARD))
-    path = Path(source)
-    if path.name in (WEIGHTS, CARD):
-        path = path.parent
-    if (path / "recognizer" / CARD).is_file():
-        return path / "recognizer"
-    if not path.exists():
-        raise KinemaError(f"{path}: there is no such recognizer; give a folder with {WEIGHTS} and {CARD}")
-    if not path.is_dir():
-        raise KinemaError(f"{path}: not a recognizer; give the folder that holds {WEIGHTS} and {CARD}")
-    if (path / "config.yaml").is_file() and not (path / CARD).is_file():
-        raise KinemaError(f"{path}: this training has not finished; give its `kinema train` command again")
-    for name in (CARD, WEIGHTS):
-        if not (path / name).is_file():
-            raise KinemaError(f"{path}: not a recognizer, {name} is missing in it")
-    return path
-
-
-def _load_weights(model: VideoModel, path: Path) -> None:
-    require_readable(path)
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise KinemaError(
-            f"{path}: cut off, damaged or not a safetensors file ({error}); copy it anew, weights are never unpickled"
-        ) from error
-    wanted = model.state_dict()
-    missing = sorted(set(wanted) - set(tensors))
-    surplus = sorted(set(tensors) - set(wanted))
-    shapes = sorted(k for k in set(wanted) & set(tensors) if wanted[k].shape != tensors[k].shape)
-    if missing or surplus or shapes:
-        parts = [
-            f"{len(names)} {what} (first: {_describe(names[0], wanted, tensors)})"
-            for what, names in (("missing", missing), ("not known", surplus), ("of another shape", shapes))
-            if names
-        ]
-        raise KinemaError(f"{path}: the weights do not fit the card: {'; '.join(parts)}; {HOW_TO_FIX}")
-    model.load_state_dict(tensors)
-
-
-def _describe(name: str, wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> str:
-    if name in wanted and name in tensors:
-        return f"{name}, {tuple(tensors[name].shape)} for {tuple(wanted[name].shape)}"
-    return name

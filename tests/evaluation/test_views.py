@@ -13,8 +13,9 @@ from kinema.data.datasets import TestVideos
 from kinema.data.manifest import Manifest, read_manifest
 from kinema.data.sources import Sample
 from kinema.data.transforms import Box
+from kinema.data.views import parse_views
 from kinema.errors import KinemaError, RunError
-from kinema.evaluation.views import ViewProof, explain, parse_views, prove, summarise
+from kinema.evaluation.views import ViewProof, explain, prove, summarise
 
 SAMPLERS = (
     SPEC,

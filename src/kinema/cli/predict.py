@@ -183,10 +183,8 @@ def _check(args: Namespace) -> None:
 def _rows(recognizer: Recognizer, videos: Sequence[str], args: Namespace) -> Iterator[tuple[int, Row]]:
     """(videos that are read or being read, row)."""
     if args.window is None:
-        from kinema.evaluation.views import parse_views
-
         found = recognizer.predict_many(
-            videos, views=parse_views(args.views), top_k=args.top_k, workers=args.workers, batch=args.batch,
+            videos, views=args.views, top_k=args.top_k, workers=args.workers, batch=args.batch,
             limits=read_limits(args),
         )  # fmt: skip
         for done, (path, prediction) in enumerate(zip(videos, found, strict=True), 1):

@@ -57,9 +57,10 @@ def run(args: Namespace) -> None:
 def _run(args: Namespace, here: Place) -> None:
     from kinema.data.datasets import label_indices
     from kinema.data.manifest import read_manifest
+    from kinema.data.views import parse_views
     from kinema.evaluation.results import Test, document, require_free, write_results
     from kinema.evaluation.runner import evaluate
-    from kinema.evaluation.views import explain, parse_views
+    from kinema.evaluation.views import explain
     from kinema.recognizer import Recognizer
 
     views = parse_views(args.views)

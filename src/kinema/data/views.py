@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,32 @@ from kinema.data.pictures import Pictures
 from kinema.data.sampling import test_indices
 from kinema.data.transforms import Box, test_boxes
 from kinema.data.video import open_video
-from kinema.errors import UnreadableVideo
+from kinema.errors import KinemaError, UnreadableVideo
 
-ViewKey = tuple[tuple[int, ...], Box]
+ViewKey = tuple[tuple[int, ...], Box]  # the frames of a view and what is cut from each
+Protocol = str | tuple[int, int]  # clips and crops of every video
+
+MOST_CLIPS = 100  # all views of a video are held at once
+
+
+def parse_views(views: Protocol) -> tuple[int, int]:
+    """Clips and crops of `CLIPSxCROPS`, such as `10x3`, or of a pair of numbers.
+
+    Raises:
+        KinemaError: not two integers, no clip or too many, or crops other than 1 and 3.
+    """
+    text = views if isinstance(views, str) else "x".join(map(str, views))
+    found = re.fullmatch(r"(\d+)[x×X](\d+)", text.strip())
+    if not found:
+        raise KinemaError(f"--views {text}: give CLIPSxCROPS, such as 10x3 for ten clips with three crops each")
+    clips, crops = int(found[1]), int(found[2])
+    if clips < 1:
+        raise KinemaError(f"--views {text}: give at least 1 clip, such as 1x1")
+    if clips > MOST_CLIPS:
+        raise KinemaError(f"--views {text}: give at most {MOST_CLIPS} clips")
+    if crops not in (1, 3):
+        raise KinemaError(f"--views {text}: give 1 crop (centre) or 3 crops (along the longer side)")
+    return clips, crops
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,33 +12,12 @@ from kinema.data.manifest import Manifest
 from kinema.data.report import count
 from kinema.data.transforms import Box
 from kinema.data.video import VideoInfo, open_video
-from kinema.errors import KinemaError, RunError, UnreadableVideo
+from kinema.data.views import ViewKey
+from kinema.errors import RunError, UnreadableVideo
 from kinema.files import on_behalf_of
 
-ViewKey = tuple[tuple[int, ...], Box]  # the frames of a view and what is cut from each
-
-MOST_CLIPS = 100  # all views of a video are held at once
 _LINE = 72  # characters of a time line
 _PICTURE = 24  # characters of the width of a drawn frame
-
-
-def parse_views(text: str) -> tuple[int, int]:
-    """Reads `CLIPSxCROPS`.
-
-    Raises:
-        KinemaError: not two whole numbers, no clip, or crops other than 1 and 3.
-    """
-    found = re.fullmatch(r"(\d+)[x×X](\d+)", text.strip())
-    if not found:
-        raise KinemaError(f"--views {text}: give CLIPSxCROPS, such as 10x3 for ten clips with three crops each")
-    clips, crops = int(found[1]), int(found[2])
-    if clips < 1:
-        raise KinemaError(f"--views {text}: give at least 1 clip, such as 1x1")
-    if clips > MOST_CLIPS:
-        raise KinemaError(f"--views {text}: give at most {MOST_CLIPS} clips")
-    if crops not in (1, 3):
-        raise KinemaError(f"--views {text}: give 1 crop (centre) or 3 crops (along the longer side)")
-    return clips, crops
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from kinema.errors import RunError
+from kinema.errors import KinemaError, RunError
 
 HUB = "hf-hub:"
 
@@ -37,3 +38,35 @@ def from_hub(name: str, files: Sequence[str]) -> Path:
         ) from error
     finally:
         client.setLevel(level)
+
+
+def to_hub(folder: Path, name: str, *, private: bool = False) -> str:
+    """Puts the files of a folder into a repository, which is made where there is none.
+
+    Args:
+        folder: whose files go there.
+        name: `organisation/name`.
+        private: whether a new repository is private.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        KinemaError: not such a name.
+        RunError: no network, or the hub refuses.
+    """
+    name = name.removeprefix(HUB)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise KinemaError(f"{name!r} is no repository of the hub: give organisation/name")
+    from huggingface_hub import HfApi
+
+    client = HfApi()
+    try:
+        client.create_repo(name, private=private, exist_ok=True)
+        commit = client.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Recognizer of Kinema")
+    except Exception as error:  # the hub's client raises a dozen unrelated kinds
+        raise RunError(
+            f"{HUB}{name}: cannot be written ({type(error).__name__}); log in with `hf auth login`, and check the name "
+            "and the network"
+        ) from error
+    return str(commit.commit_url)

@@ -1,0 +1,78 @@
+"""A saved recognizer on the disk or the hub: where it lies, and its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from kinema.card import CARD, HOW_TO_FIX, WEIGHTS
+from kinema.errors import KinemaError
+from kinema.files import require_readable
+from kinema.weights.hub import HUB, from_hub
+
+
+def find_folder(source: str | Path) -> Path:
+    """The folder of a recognizer.
+
+    Args:
+        source: that folder, a run folder that holds it as `recognizer/`, one of its two files, or
+            `hf-hub:organisation/name`.
+
+    Raises:
+        KinemaError: there is none.
+        RunError: the hub cannot be reached, or has no such repository.
+    """
+    text = str(source)
+    if text.startswith(HUB):
+        return from_hub(text.removeprefix(HUB), (WEIGHTS, CARD))
+    path = Path(source)
+    if path.name in (WEIGHTS, CARD):
+        path = path.parent
+    if (path / "recognizer" / CARD).is_file():
+        return path / "recognizer"
+    if not path.exists():
+        raise KinemaError(f"{path}: there is no such recognizer; give a folder with {WEIGHTS} and {CARD}")
+    if not path.is_dir():
+        raise KinemaError(f"{path}: not a recognizer; give the folder that holds {WEIGHTS} and {CARD}")
+    if (path / "config.yaml").is_file() and not (path / CARD).is_file():
+        raise KinemaError(f"{path}: this training has not finished; give its `kinema train` command again")
+    for name in (CARD, WEIGHTS):
+        if not (path / name).is_file():
+            raise KinemaError(f"{path}: not a recognizer, {name} is missing in it")
+    return path
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Loads a safetensors file that must hold exactly the weights of a network.
+
+    Raises:
+        KinemaError: the file is damaged, or its names or shapes are others.
+    """
+    require_readable(path)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise KinemaError(
+            f"{path}: cut off, damaged or not a safetensors file ({error}); copy it anew, weights are never unpickled"
+        ) from error
+    wanted = model.state_dict()
+    missing = sorted(set(wanted) - set(tensors))
+    surplus = sorted(set(tensors) - set(wanted))
+    shapes = sorted(k for k in set(wanted) & set(tensors) if wanted[k].shape != tensors[k].shape)
+    if missing or surplus or shapes:
+        parts = [
+            f"{len(names)} {what} (first: {_describe(names[0], wanted, tensors)})"
+            for what, names in (("missing", missing), ("not known", surplus), ("of another shape", shapes))
+            if names
+        ]
+        raise KinemaError(f"{path}: the weights do not fit the card: {'; '.join(parts)}; {HOW_TO_FIX}")
+    model.load_state_dict(tensors)
+
+
+def _describe(name: str, wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> str:
+    if name in wanted and name in tensors:
+        return f"{name}, {tuple(tensors[name].shape)} for {tuple(wanted[name].shape)}"
+    return name
