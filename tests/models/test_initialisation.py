@@ -129,3 +129,13 @@ def test_a_backbone_is_started_once_by_its_own_family() -> None:
     below = create_model("cidc_slowonly_50", num_classes=2, width=0.0625).backbone
     found = below.state_dict()
     assert found and all(torch.equal(found[k], v) for k, v in alone.state_dict().items() if k in found)
+
+
+@pytest.mark.parametrize("name", ["r3d_34", "ir_csn_50", "tsn_r50"])
+def test_kernels_lie_in_memory_as_pytorch_lays_them_out(name: str) -> None:
+    """Of a 1x1x1 kernel, too, whose strides are free: the implementation that PyTorch takes depends on them."""
+    model = create_model(name, num_classes=2, width=0.125)
+    for p in model.parameters():
+        if p.ndim in (4, 5):
+            memory = torch.channels_last if p.ndim == 4 else torch.channels_last_3d
+            assert p.stride() == torch.empty(p.shape).to(memory_format=memory).stride()

@@ -54,4 +54,4 @@ def channels_last(module: nn.Module) -> None:
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     for parameter in module.parameters():
         if parameter.ndim in formats:
-            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
+            parameter.data = parameter.data.to(memory_format=formats[parameter.ndim])
