@@ -60,7 +60,8 @@ class NonLocal(nn.Module):
         for conv in self.children():
             if isinstance(conv, Conv3d):
                 nn.init.normal_(conv.weight, std=0.01)
-                nn.init.zeros_(conv.bias)
+                if conv.bias is not None:
+                    nn.init.zeros_(conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same."""
