@@ -109,9 +109,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 def _rule(hint: Any) -> Rule:
     """What an annotation asks for."""
-    kind, extras = hint, ()
-    if get_origin(hint) is Annotated:
-        kind, *extras = get_args(hint)
+    kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     origin, parts = get_origin(kind), get_args(kind)
     if kind is bool:
         return lambda value: isinstance(value, bool), "True or False"
