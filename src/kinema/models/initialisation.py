@@ -53,7 +53,7 @@ def _is_layer(module: nn.Module, files: set[str]) -> bool:
     """Whether a module is a container of PyTorch, a plain convolution, or a layer that the network's family defines."""
     kind: Any = type(module)
     if isinstance(module, PLAIN):
-        if kind.reset_parameters is not _ConvNd.reset_parameters:
+        if getattr(kind, "reset_parameters", None) is not _ConvNd.reset_parameters:
             return False
     elif hasattr(kind, "reset_parameters") or hasattr(kind, "initialise"):
         return False

@@ -15,7 +15,7 @@ stride, groups, device and dtype; `benchmarks/single_clip.py` and `benchmarks/de
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -152,7 +152,7 @@ class Conv3d(nn.Conv3d):
                 return None  # only the result of 1x1x1 is faster so than frame by frame; gradients take twice as long
             # For one small clip (C T H up to 20480) PyTorch takes an implementation that is several times slower than
             # the one it takes for two. Grouped ones go to oneDNN anyway.
-            padding = cast(Size, self.padding)  # words take the plain way
+            padding = tuple(map(int, self.padding))
             return torch.mkldnn_convolution(x, weight, self.bias, padding, self.stride, self.dilation, 1)
         return None
 
@@ -351,7 +351,7 @@ def _is_plain(x: Tensor, weight: Tensor) -> bool:
 
 
 def _has_onednn() -> bool:
-    return bool(torch.backends.mkldnn.enabled and torch.backends.mkldnn.is_available())
+    return bool(torch.backends.mkldnn.enabled) and torch.backends.mkldnn.is_available()
 
 
 def _half(weight: Tensor) -> Size:

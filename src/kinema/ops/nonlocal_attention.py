@@ -58,7 +58,7 @@ class NonLocal(nn.Module):
         self.bn = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)
         for conv in self.children():
-            if isinstance(conv, Conv3d):
+            if isinstance(conv, Conv3d) and conv.bias is not None:
                 nn.init.normal_(conv.weight, std=0.01)
                 if conv.bias is not None:
                     nn.init.zeros_(conv.bias)
