@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -206,6 +207,7 @@ def test_the_installed_package_is_found_without_being_imported(cache: Path, monk
     file = package / "models" / "efficientnet-lite0-57934424.pth"
     file.write_bytes(b"")
     monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.delitem(sys.modules, package.name, raising=False)  # another test may have imported the real one
     assert locate("efficientnet-lite0", "tsn_efficientnet_lite0") == file
     assert locate("imagenet", "tsm_efficientnet_lite0") == file
 
