@@ -22,7 +22,7 @@ from training.moving_shapes import moving_shapes
 from training.test_methods_learn import accuracy, learned, logits, without_recurrence
 
 from kinema.evaluation.cost import environment
-from kinema.ops import gated_stages, stage_open_rates
+from kinema.ops.recurrence import gated_stages, stage_open_rates
 
 
 def main() -> None:

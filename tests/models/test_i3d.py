@@ -261,7 +261,7 @@ def test_weights_of_the_same_network_are_its_own() -> None:
         ("i3d_50", {"nl": "nl5"}, "unknown option of i3d_50 'nl'"),
         ("i3d_nl_50", {"nl": "nl7"}, "unknown value of nl 'nl7': known are nl10, nl5"),
         ("r2d_nl_50", {"attention": "dot"}, "unknown value of attention 'dot'"),
-        ("r2d_nl_50", {"attention": "dot_product", "scaled": True}, "scaled is of the softmax"),
+        ("r2d_nl_50", {"attention": "dot_product", "scaled": True}, "NonLocal: scaled is True"),
     ],
 )
 def test_bad_options_are_one_sentence(name: str, options: dict, says: str) -> None:

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model
-from kinema.models.inception3d import POOLS, SameConv3d, SamePool3d, same_padding
+from kinema.models.inception3d import POOLS, SameConv3d, SamePool3d
 from kinema.models.video_model import VideoModel
+from kinema.ops.layout import same_padding
 from kinema.weights.importing import import_weights
 from kinema.weights.names.inception3d import candidates
 

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from training.moving_shapes import MOTIONS, Clips, moving_shapes
 
 from kinema.models import VideoModel, create_model
-from kinema.ops import SqueezeRecursion, stage_open_rates
+from kinema.ops import SqueezeRecursion
+from kinema.ops.recurrence import stage_open_rates
 from kinema.training.config import Optim
 from kinema.training.learning import parameter_groups
 from kinema.training.schedule import factor

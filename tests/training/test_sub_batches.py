@@ -17,11 +17,12 @@ SHAPES = {nn.BatchNorm1d: (), nn.BatchNorm2d: (3, 5), nn.BatchNorm3d: (2, 3, 5)}
 
 
 def norm(kind: type[nn.Module], **options: object) -> nn.Module:
+    """A network of one BatchNorm."""
     torch.manual_seed(1)
     made = kind(4, **options)
     nn.init.uniform_(made.weight)
     nn.init.uniform_(made.bias)
-    return made
+    return nn.Sequential(made)
 
 
 def rows(kind: type[nn.Module], n: int) -> Tensor:
@@ -108,13 +109,14 @@ def test_another_batch_than_was_said_is_refused() -> None:
         divided(rows(nn.BatchNorm2d, 12))
 
 
-def test_a_network_copies_saves_and_is_given_back_its_classes() -> None:
+def test_a_network_copies_saves_and_is_given_back_its_modules() -> None:
     torch.manual_seed(0)
     model = create_model("stm_r18", num_classes=3, frames=2, width=0.125)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    names, kinds = list(model.state_dict()), [type(m) for m in model.modules()]
+    names, modules = list(model.state_dict()), list(model.modules())
+    parameters = list(model.parameters())
     x = torch.randn(4, 3, 2, 32, 32)
     reference = copy.deepcopy(model)
     sub = SubBatches(model)
@@ -130,7 +132,8 @@ def test_a_network_copies_saves_and_is_given_back_its_classes() -> None:
     for name, value in reference.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value)
     sub.remove()
-    assert [type(m) for m in model.modules()] == kinds
+    assert list(model.modules()) == modules
+    assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
     torch.testing.assert_close(model(x), reference(x))
 
 
@@ -140,3 +143,42 @@ def test_what_is_synchronised_is_left_alone_and_said() -> None:
     assert type(model[0]) is nn.SyncBatchNorm
     assert sub.remark is not None
     assert sub.remark.startswith("2 SyncBatchNorm modules")
+
+
+def test_what_happens_to_a_divided_network_is_there_when_it_is_whole_again() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm1d(4, affine=False, track_running_stats=False)))
+    model.append(model[0])  # one module in two places
+    own = list(model.modules())
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    model.eval()
+    sub = SubBatches(model)
+    assert len(sub.modules) == 2
+    assert model[0] is model[2] and not model[0].training
+    model.double().train()
+    model[0](torch.randn(8, 4, 2, 2).double()).square().sum().backward()
+    before = model[0].weight.clone()
+    optimiser.step()
+    assert not torch.equal(model[0].weight, before)
+    values = {name: value.clone() for name, value in model.state_dict().items()}
+    sub.remove()
+    assert list(model.modules()) == own
+    assert own[1].training
+    assert own[1].running_mean.dtype == own[1].weight.dtype == torch.float64
+    assert all(torch.equal(value, values[name]) for name, value in model.state_dict().items())
+    SubBatches(model).remove()  # and again
+    with pytest.raises(KinemaError, match="alone"):
+        SubBatches(nn.BatchNorm2d(4))
+
+
+def test_blocks_that_run_again_take_every_group_once() -> None:
+    torch.manual_seed(0)
+    plain = create_model("r3d_34", num_classes=3, frames=4, width=0.125)
+    thrifty = copy.deepcopy(plain)
+    thrifty.set_grad_checkpointing()
+    x = torch.randn(4, 3, 4, 32, 32)
+    for model in (plain, thrifty):
+        SubBatches(model).set(4, 2)
+        model(x).square().sum().backward()
+    for (name, a), b in zip(plain.state_dict().items(), thrifty.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(plain.parameters(), thrifty.parameters(), strict=True))

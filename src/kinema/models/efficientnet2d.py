@@ -17,7 +17,7 @@ from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
 from kinema.ops.conv import Conv2d
-from kinema.ops.layout import fold_time, unfold_time
+from kinema.ops.layout import fold_time, same_padding, unfold_time
 from kinema.ops.shift import Shift
 
 # Stage -> groups of (blocks, kernel, stride of the first, expansion, channels), by resolution: table 1 of EfficientNet,
@@ -45,8 +45,7 @@ class SameConv2d(Conv2d):
         """B C H W -> B C' H' W'."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         if stride > 1:
-            over = [max(0, (-(-size // stride) - 1) * stride + kernel - size) for size in (x.shape[3], x.shape[2])]
-            x = F.pad(x, [pixels for total in over for pixels in (total // 2, total - total // 2)])
+            x = F.pad(x, (*same_padding(x.shape[3], kernel, stride), *same_padding(x.shape[2], kernel, stride)))
         return super().forward(x)
 
 

@@ -13,6 +13,7 @@ from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
 from kinema.ops.conv import Conv3d
+from kinema.ops.layout import same_padding
 
 Size = tuple[int, int, int]
 POINT, CUBE = (1, 1, 1), (3, 3, 3)
@@ -35,12 +36,6 @@ POOLS: dict[str, tuple[Size, Size]] = {
     "layer3": ((3, 3, 3), (2, 2, 2)),
     "layer4": ((2, 2, 2), (2, 2, 2)),
 }
-
-
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Before and after, so that ceil(size / stride) positions come out; TensorFlow's rule, the odd one goes after."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
 
 
 class SameConv3d(Conv3d):

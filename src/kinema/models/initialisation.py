@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
@@ -12,7 +13,7 @@ from kinema.ops.conv import Conv2d, Conv3d
 PLAIN = (Conv2d, Conv3d)
 
 
-def plain_convolutions(network: nn.Module) -> Iterator[nn.Module]:
+def plain_convolutions(network: nn.Module) -> Iterator[Conv2d | Conv3d]:
     """The plain convolutions of a network's own layers, in the order of `modules()`.
 
     These are the `kinema.ops.conv` layers that the families place. Everything else keeps the weights with which it was
@@ -33,7 +34,7 @@ def plain_convolutions(network: nn.Module) -> Iterator[nn.Module]:
     files = {kind.__module__ for kind in type(network).__mro__}
     seen: set[nn.Module] = {network}
 
-    def walk(module: nn.Module) -> Iterator[nn.Module]:
+    def walk(module: nn.Module) -> Iterator[Conv2d | Conv3d]:
         for child in module.children():
             if child in seen:
                 continue
@@ -50,9 +51,9 @@ def plain_convolutions(network: nn.Module) -> Iterator[nn.Module]:
 
 def _is_layer(module: nn.Module, files: set[str]) -> bool:
     """Whether a module is a container of PyTorch, a plain convolution, or a layer that the network's family defines."""
-    kind = type(module)
+    kind: Any = type(module)
     if isinstance(module, PLAIN):
-        if kind.reset_parameters is not _ConvNd.reset_parameters:
+        if getattr(kind, "reset_parameters", None) is not _ConvNd.reset_parameters:
             return False
     elif hasattr(kind, "reset_parameters") or hasattr(kind, "initialise"):
         return False

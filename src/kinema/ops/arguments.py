@@ -109,9 +109,11 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 def _rule(hint: Any) -> Rule:
     """What an annotation asks for."""
-    kind, extras = hint, ()
+    kind: Any = hint
+    extras: tuple[Any, ...] = ()
     if get_origin(hint) is Annotated:
-        kind, *extras = get_args(hint)
+        kind, *more = get_args(hint)
+        extras = tuple(more)
     origin, parts = get_origin(kind), get_args(kind)
     if kind is bool:
         return lambda value: isinstance(value, bool), "True or False"

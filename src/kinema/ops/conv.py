@@ -120,12 +120,12 @@ class Conv3d(nn.Conv3d):
         """N C T H W -> N C' T' H' W'."""
         if self._past:
             x = F.pad(x, (0, 0, 0, 0, self._past, 0))
-        if self._way == "frames":
-            return self._over_frames(x)
         # The compiler first: it cannot trace the questions about oneDNN.
         found = None if torch.compiler.is_compiling() or x.device.type != "cpu" else self._on_cpu(x)
         if found is not None:
             return found
+        if self._way == "frames":
+            return self._over_frames(x)
         if fails_in_bfloat16(x, self.weight):
             with full_precision(x):
                 bias = None if self.bias is None else self.bias.float()
@@ -148,9 +148,12 @@ class Conv3d(nn.Conv3d):
                 result: Tensor = _Channelwise.apply(x, weight, self.stride)
                 return result
         elif x.shape[0] == self.groups == 1 and _has_onednn():
+            if way == "frames" and (torch.is_grad_enabled() or set(self.kernel_size + self.stride) != {1}):
+                return None  # only the result of 1x1x1 is faster so than frame by frame; gradients take twice as long
             # For one small clip (C T H up to 20480) PyTorch takes an implementation that is several times slower than
             # the one it takes for two. Grouped ones go to oneDNN anyway.
-            return torch.mkldnn_convolution(x, weight, self.bias, self.padding, self.stride, self.dilation, 1)
+            padding = tuple(map(int, self.padding))
+            return torch.mkldnn_convolution(x, weight, self.bias, padding, self.stride, self.dilation, 1)
         return None
 
     def _over_frames(self, x: Tensor) -> Tensor:
@@ -348,7 +351,7 @@ def _is_plain(x: Tensor, weight: Tensor) -> bool:
 
 
 def _has_onednn() -> bool:
-    return torch.backends.mkldnn.enabled and torch.backends.mkldnn.is_available()
+    return bool(torch.backends.mkldnn.enabled) and torch.backends.mkldnn.is_available()
 
 
 def _half(weight: Tensor) -> Size:

@@ -55,3 +55,9 @@ def channels_last(module: nn.Module) -> None:
     for parameter in module.parameters():
         if parameter.ndim in formats:
             parameter.data = parameter.data.to(memory_format=formats[parameter.ndim])
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Before and after, so that ceil(size / stride) positions come out; TensorFlow's rule, the odd one goes after."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2

@@ -58,9 +58,10 @@ class NonLocal(nn.Module):
         self.bn = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)
         for conv in self.children():
-            if isinstance(conv, Conv3d):
+            if isinstance(conv, Conv3d) and conv.bias is not None:
                 nn.init.normal_(conv.weight, std=0.01)
-                nn.init.zeros_(conv.bias)
+                if conv.bias is not None:
+                    nn.init.zeros_(conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same."""

@@ -6,9 +6,6 @@ Normalised all together they would meet other statistics than the full shape doe
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -26,19 +23,32 @@ class SubBatches:
     What enters a BatchNorm must be clip-major: `N ...`, or `(N T) ...` with the frames of a clip together.
 
     Args:
-        model: the network; its BatchNorm1d, 2d and 3d modules change their class until `remove`.
+        model: the network; until `remove`, grouped modules with the same parameters and buffers stand in place of its
+            BatchNorm1d, 2d and 3d modules.
 
     Attributes:
+        modules: the grouped modules.
         remark: one sentence about what is left alone, or None.
+
+    Raises:
+        KinemaError: the network is divided already, or is itself a BatchNorm.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.modules = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)]
-        for module in self.modules:
-            if isinstance(module, _Grouped):
-                raise KinemaError("this network's BatchNorm is already divided into sub-batches: remove() those first")
-        for module in self.modules:
-            module.__class__ = _grouped(type(module))  # type: ignore[arg-type]  # classes are hashable
+        if any(isinstance(m, _Grouped) for m in model.modules()):
+            raise KinemaError("this network's BatchNorm is already divided into sub-batches: remove() those first")
+        if isinstance(model, _PLAIN):
+            raise KinemaError("a BatchNorm alone cannot be replaced: give the network that holds it")
+        made: dict[nn.Module, nn.Module] = {}  # a module may have several places
+        self._places: list[tuple[nn.Module, str, nn.Module]] = []
+        for path, module in list(model.named_modules(remove_duplicate=False)):
+            if isinstance(module, _PLAIN):
+                made.setdefault(module, _grouped(module))
+                before, _, name = path.rpartition(".")
+                parent = model.get_submodule(before)
+                self._places.append((parent, name, module))
+                setattr(parent, name, made[module])
+        self.modules = list(made.values())
         self.set(0, 0)
         synced = sum(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
         self.remark = (
@@ -60,11 +70,11 @@ class SubBatches:
             module.groups = groups  # type: ignore[assignment]
 
     def remove(self) -> None:
-        """Gives every module its own class back."""
-        for module in self.modules:
-            module.__class__ = type(module).__bases__[1]
-            del module.groups
-        self.modules = []
+        """Puts the modules of the network back, with the parameters and statistics as they are now."""
+        for parent, name, module in self._places:
+            _share(getattr(parent, name), module)
+            setattr(parent, name, module)
+        self.modules, self._places = [], []
 
 
 def group_sizes(clips: int, size: int) -> list[int]:
@@ -99,6 +109,36 @@ class _Grouped(_BatchNorm):
         return torch.cat([super(_Grouped, self).forward(part) for part in x.split([rows * n for n in groups])])
 
 
-@cache
-def _grouped(kind: type[Any]) -> type[Any]:
-    return type(f"Grouped{kind.__name__}", (_Grouped, kind), {})
+class _Grouped1d(_Grouped, nn.BatchNorm1d):
+    pass
+
+
+class _Grouped2d(_Grouped, nn.BatchNorm2d):
+    pass
+
+
+class _Grouped3d(_Grouped, nn.BatchNorm3d):
+    pass
+
+
+_PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def _grouped(module: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> _Grouped:
+    """The grouped module of the same kind, with the same parameters, buffers and mode."""
+    kind = next(
+        grouped
+        for plain, grouped in zip(_PLAIN, (_Grouped1d, _Grouped2d, _Grouped3d), strict=True)
+        if isinstance(module, plain)
+    )
+    made: _Grouped = kind(module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats)
+    _share(module, made)
+    return made
+
+
+def _share(source: nn.Module, target: nn.Module) -> None:
+    for name, parameter in source.named_parameters(recurse=False):
+        target.register_parameter(name, parameter)
+    for name, buffer in source.named_buffers(recurse=False):
+        target.register_buffer(name, buffer)
+    target.train(source.training)
