@@ -206,7 +206,6 @@ def test_the_installed_package_is_found_without_being_imported(cache: Path, monk
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
     file = package / "models" / "efficientnet-lite0-57934424.pth"
     file.write_bytes(b"")
-    monkeypatch.delitem(sys.modules, package.name, raising=False)  # another test may have imported the real one
     monkeypatch.syspath_prepend(str(package.parent))
     monkeypatch.delitem(sys.modules, package.name, raising=False)  # another test may have imported the real one
     assert locate("efficientnet-lite0", "tsn_efficientnet_lite0") == file
