@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from kinema.data.duplicates import near_pairs, pictures_of, shared_scenes
-from kinema.data.puppets.dataset import generate
+from kinema.data.doctor.duplicates import near_pairs, pictures_of, shared_scenes
 from kinema.data.video import SUFFIXES, open_video, probe
 from kinema.evaluation.cost import environment
+from kinema.puppets.dataset import generate
 
 MOST = 60  # frames that are taken of a clip
 

@@ -5,7 +5,7 @@ the isolation of readers costs.
 
 Protocol: clips of 300 frames, 340 x 256, 30 fps, libx264 preset medium, CRF 23, a keyframe every 250 frames, three B
 frames; a moving texture, a moving patch and grain (`reading.py` writes them; all clips hold the same pictures, each is
-a file of its own). `kinema.data.pack` with its defaults makes the packed ones. The loader reads as in
+a file of its own). `kinema.data.packing.pack` with its defaults makes the packed ones. The loader reads as in
 training: random clips, random crops, batches of 8, the named number of reader processes, one thread each. A round reads
 every clip once from the one set and once from the other, the two in turn first; the loader is open and its first epoch
 read before. Reported are frames of clips per second, median over the rounds, and the median over the rounds of packed
@@ -34,7 +34,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.data.datasets import ClipKey, TrainClips, collate_train
 from kinema.data.loading.loader import Loader
 from kinema.data.manifest import read_manifest
-from kinema.data.pack import pack
+from kinema.data.packing.pack import pack
 from kinema.data.transforms import Augment
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.report import read_metrics

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from kinema.data.manifest import Manifest, read_manifest
-from kinema.data.puppets import generate, reversal_pairs
 from kinema.evaluation import evaluate, pair_accuracy
 from kinema.evaluation.cost import count, environment
+from kinema.puppets import generate, reversal_pairs
 from kinema.recognizer import Recognizer
 from kinema.training.config import TrainConfig
 from kinema.training.report import read_metrics

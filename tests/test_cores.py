@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kinema import cores
+from kinema import processes as cores
 
 
 def flushes() -> bool:

@@ -19,9 +19,9 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo, unknown
 SRC = Path(kinema.__file__).parent
 # A room may import from those after it.
 ROOMS = ["cli", "demo", "report", "recipes", "training", "evaluation", "recognizer", "weights", "card",
-         "data", "models", "ops"]  # fmt: skip
+         "puppets", "data", "models", "ops"]  # fmt: skip
 FILES = {"recognizer", "card"}  # rooms of one file
-GROUND = {"errors", "files", "clip_spec", "cores", "processes"}
+GROUND = {"errors", "files", "clip_spec", "processes", "text", "tables"}
 
 
 def imported(path: Path) -> set[str]:

@@ -21,7 +21,6 @@ from torch import Tensor
 from kinema import __version__
 from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, Card, completed, read_card, versions, write_card
 from kinema.clip_spec import ClipSpec
-from kinema.cores import loader_workers, room_for_readers
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.loader import Loader
 from kinema.data.transforms import to_input
@@ -31,6 +30,7 @@ from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
 from kinema.files import replace_file
 from kinema.models import VideoModel, create_model
 from kinema.models.registry import former_defaults
+from kinema.processes import loader_workers, room_for_readers
 from kinema.weights.hub import to_hub
 from kinema.weights.saved import find_folder, load_weights
 

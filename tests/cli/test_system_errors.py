@@ -20,12 +20,12 @@ from tiny import moving_square, write_video
 
 from kinema import Recognizer, create_model
 from kinema.cli import main
-from kinema.data import index
 from kinema.data.datasets import TrainClips
-from kinema.data.doctor import examine
-from kinema.data.duplicates import identical
+from kinema.data.doctor import index
+from kinema.data.doctor.duplicates import identical
+from kinema.data.doctor.examine import examine
 from kinema.data.manifest import Manifest, read_manifest, survey
-from kinema.data.pack import pack
+from kinema.data.packing.pack import pack
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.evaluation.views import explain
 from kinema.files import describe, is_folder, local_path, look_up, on_behalf_of, reason

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from tiny import moving_square, write_video
 
-from kinema.data.doctor import examine
+from kinema.data.doctor.examine import examine
 from kinema.data.label_order import look_alike, numbers_as_text, ordered, outputs, plain
 from kinema.data.manifest import read_manifest, survey
-from kinema.data.pack import pack
+from kinema.data.packing.pack import pack
 
 
 @pytest.mark.parametrize(

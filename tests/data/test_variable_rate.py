@@ -12,9 +12,9 @@ from data.timed_videos import slides, write_timed
 
 from kinema import ClipSpec
 from kinema.data.clips import decode, windows
-from kinema.data.doctor import examine
-from kinema.data.index import times_all
-from kinema.data.reencode import reencode
+from kinema.data.doctor.examine import examine
+from kinema.data.doctor.index import times_all
+from kinema.data.packing.reencode import reencode
 from kinema.data.sampling import test_indices as clip_indices
 from kinema.data.video import probe
 from kinema.data.views import read_views

@@ -6,7 +6,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_json
 from kinema.cli.output import console, print_json
-from kinema.data.doctor import examine
+from kinema.data.doctor.examine import examine
 from kinema.errors import KinemaError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.output import progress_bar, say
-from kinema.data.puppets import contact_sheet, generate
+from kinema.puppets import contact_sheet, generate
 
 
 def add_arguments(parser: ArgumentParser) -> None:

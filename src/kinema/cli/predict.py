@@ -20,8 +20,8 @@ from kinema.cli.output import print_table, progress_bar
 from kinema.data.clutter import is_clutter
 from kinema.data.paths import locate
 from kinema.errors import KinemaError, UnreadableVideo
-from kinema.evaluation.naming import printable
 from kinema.files import is_folder, local_path, look_up
+from kinema.text import printable
 
 if TYPE_CHECKING:
     from kinema.recognizer import Prediction, Recognizer

@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser, Namespace
 from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
 from kinema.cli.output import print_facts, progress_bar
 from kinema.errors import KinemaError, RunError, unknown
-from kinema.evaluation.naming import printable
+from kinema.text import printable
 
 if TYPE_CHECKING:
     from kinema.clip_spec import ClipSpec
@@ -151,7 +151,7 @@ def _is_of(recognizer: Recognizer, data: str) -> bool:
 
 def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest, data: str, split: str) -> list[str]:
     """Labels of which the recognizer has seen no video, as far as its card tells or the data that it was trained on."""
-    from kinema.data.checks import UNTRAINED, label_remarks, training_split
+    from kinema.data.doctor.checks import UNTRAINED, label_remarks, training_split
 
     training = recognizer.card.get("training")
     untrained = training.get(UNTRAINED) if isinstance(training, dict) else None

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Container
 from pathlib import Path
 
-from kinema.data.tables import read_csv_file
 from kinema.errors import KinemaError
+from kinema.tables import read_csv_file
 
 
 def read_absent(file: Path, there: Container[tuple[str, str | None]]) -> dict[str, tuple[str, ...]]:

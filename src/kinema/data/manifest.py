@@ -15,14 +15,14 @@ from pathlib import Path
 from kinema.data.absent import read_absent
 from kinema.data.catalogues import list_catalogue
 from kinema.data.catalogues import parse as parse_catalogue
+from kinema.data.doctor.report import Finding, count
 from kinema.data.label_order import Order, numbers_as_text, ordered, outputs
 from kinema.data.labels import read_label_file
 from kinema.data.paths import nearest_name
-from kinema.data.report import Finding, count
 from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS, Notes, Sample, check_paths, clean_label, read_table, walk
-from kinema.data.tables import read_text
 from kinema.errors import KinemaError, unknown
 from kinema.files import local_path, reach
+from kinema.tables import read_text
 
 HELD_OUT = 0.2
 ABSENT = "absent, left out"  # the reason in a ledger; such a video is no failure

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kinema.data.clutter import is_clutter
+from kinema.data.doctor.report import Finding, count
 from kinema.data.paths import doubt, locate, nearest_name
-from kinema.data.report import Finding, count
-from kinema.data.tables import read_csv_file
 from kinema.data.video import SUFFIXES, is_video
 from kinema.errors import KinemaError, unknown
 from kinema.files import is_folder, local_path, look_up, reason
+from kinema.tables import read_csv_file
 
 UNREACHABLE = "unreachable"  # code of a finding: paths of which the system does not tell whether they exist
 FLIP_MAP, LABELS, ABSENTEES = "flip_map.json", "labels.txt", "absent.csv"  # what may lie beside the videos

@@ -13,7 +13,6 @@ from PIL import Image
 from kinema.clip_spec import ClipSpec
 from kinema.data.clips import decode
 from kinema.data.manifest import Manifest, read_manifest
-from kinema.data.puppets import contact_sheet, generate, reversal_pairs
 from kinema.data.sampling import test_indices
 from kinema.data.transforms import Augment
 from kinema.demo.page import Contestant, Story, write_page
@@ -23,6 +22,7 @@ from kinema.evaluation.latency import Ratio, latency, latency_ratio
 from kinema.evaluation.results import Test, write_results
 from kinema.evaluation.runner import evaluate
 from kinema.evaluation.statistics import mcnemar, pair_accuracy, paired_bootstrap
+from kinema.puppets import contact_sheet, generate, reversal_pairs
 from kinema.recognizer import Recognizer, versions
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.report import read_metrics

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinema.data.report import count
+from kinema.data.doctor.report import count
 from kinema.errors import KinemaError
 from kinema.evaluation.metrics import SEED, Coverage
 from kinema.evaluation.statistics import (

@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from kinema.data.doctor.report import count
 from kinema.data.manifest import ABSENT, data_place, data_root
-from kinema.data.report import count
 from kinema.errors import KinemaError
 from kinema.evaluation.metrics import true_ranks
-from kinema.evaluation.naming import printable, relative
 from kinema.evaluation.runner import TestResult
 from kinema.files import replace_file
 from kinema.recognizer import Recognizer, versions
+from kinema.text import printable, relative
 
 METRICS, SCORES, LEDGER = "metrics.json", "scores.parquet", "ledger.csv"
 _LABELS, _ROOT, _DIGEST = b"kinema.labels", b"kinema.root", b"kinema.sha256"

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinema.cores import loader_workers, room_for_readers
 from kinema.data.datasets import TestVideos, collate_test, label_indices
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.loader import Loader
@@ -20,7 +19,7 @@ from kinema.data.sources import Sample
 from kinema.errors import KinemaError, RunError
 from kinema.evaluation.metrics import Metrics, measure, true_ranks
 from kinema.evaluation.views import ViewProof, ViewSummary, prove, summarise
-from kinema.processes import connection, everyones
+from kinema.processes import connection, everyones, loader_workers, room_for_readers
 from kinema.recognizer import Recognizer
 
 Progress = Callable[[int, int], object]  # videos done, videos expected

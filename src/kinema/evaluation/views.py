@@ -8,8 +8,8 @@ from typing import Any
 
 from kinema.clip_spec import ClipSpec
 from kinema.data.datasets import Failure, TestVideos
+from kinema.data.doctor.report import count
 from kinema.data.manifest import Manifest
-from kinema.data.report import count
 from kinema.data.transforms import Box
 from kinema.data.video import VideoInfo, open_video
 from kinema.data.views import ViewKey

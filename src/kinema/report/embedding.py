@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinema.cores import loader_workers, room_for_readers
 from kinema.data.datasets import TestVideos, collate_test
 from kinema.data.loading.loader import Loader
 from kinema.data.manifest import Manifest
 from kinema.data.transforms import to_input
 from kinema.errors import KinemaError
+from kinema.processes import loader_workers, room_for_readers
 from kinema.recognizer import Recognizer
 
 CLASSES, VIDEOS, NEIGHBOURS = 16, 2000, 5

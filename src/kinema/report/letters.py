@@ -16,7 +16,7 @@ from html import escape
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 
-from kinema.evaluation.naming import printable
+from kinema.text import printable
 
 NOTE = (
     "Labels are drawn with the fonts of the browser: where boxes stand instead of letters, install a font for their "

@@ -14,11 +14,10 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from kinema.clip_spec import ClipSpec
-from kinema.cores import loader_workers
 from kinema.data.datasets import ClipKey, Failure, TestVideos, TrainClips, collate_train
 from kinema.data.loading.loader import Loader
 from kinema.data.manifest import Manifest
-from kinema.processes import Place
+from kinema.processes import Place, loader_workers
 from kinema.training.config import TrainConfig
 from kinema.training.mixing import balanced_order
 from kinema.training.multigrid import Steps, all_steps

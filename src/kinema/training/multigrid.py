@@ -9,7 +9,7 @@ from math import floor, sqrt
 from statistics import mode
 from typing import Literal, get_args
 
-from kinema.data.report import count
+from kinema.data.doctor.report import count
 from kinema.errors import KinemaError, unknown
 
 Cycles = Literal["none", "long", "short", "both"]

@@ -13,12 +13,12 @@ from typing import Any
 import pytorch_lightning as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kinema.data.doctor.report import count
 from kinema.data.manifest import ABSENT
-from kinema.data.report import count
 from kinema.errors import KinemaError
-from kinema.evaluation.naming import printable
 from kinema.files import replace_file
 from kinema.ops.recurrence import open_rates
+from kinema.text import printable
 from kinema.training.module import OPEN, Training
 from kinema.training.multigrid import Shape, phases
 

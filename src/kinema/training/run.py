@@ -23,14 +23,13 @@ import torch
 import yaml
 
 from kinema.clip_spec import ClipSpec
-from kinema.cores import denormals_as_zero, room_for_readers
-from kinema.data.checks import UNTRAINED, label_remarks
+from kinema.data.doctor.checks import UNTRAINED, label_remarks
+from kinema.data.doctor.report import count
 from kinema.data.manifest import Manifest, data_name, read_manifest, require_trainable
-from kinema.data.report import count
 from kinema.errors import KinemaError, RunError
 from kinema.files import FULL, LOCK, clear_parts, held, reason, replace_file
 from kinema.models import VideoModel
-from kinema.processes import Place, place, together
+from kinema.processes import Place, denormals_as_zero, place, room_for_readers, together
 from kinema.recognizer import CARD, Recognizer
 from kinema.training import learning
 from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, begun, done, newest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from kinema.data.report import count
+from kinema.data.doctor.report import count
 from kinema.training.config import Optim
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
+from kinema.data.doctor.report import count
 from kinema.data.label_order import Order, outputs
 from kinema.data.labels import read_labels
-from kinema.data.report import count
 from kinema.errors import KinemaError
 from kinema.models import VideoModel
 from kinema.models.attached import Attached

@@ -21,11 +21,11 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kinema.cores import loader_workers
 from kinema.data.manifest import Manifest
 from kinema.errors import KinemaError, UnreadableVideo
-from kinema.evaluation.naming import printable
 from kinema.files import is_folder, look_up, on_behalf_of, replace_file
+from kinema.processes import loader_workers
+from kinema.text import printable
 
 FILE = "videos.parquet"
 SAMPLED = 256  # videos of which the bytes are compared; in a smaller data set that is all of them

@@ -12,8 +12,8 @@ from kinema.data.catalogues.annotation import Annotation, Row
 from kinema.data.catalogues.files import Shelf, list_videos
 from kinema.data.catalogues.labels import flip_map
 from kinema.data.catalogues.source import NAMES, Source, parse
+from kinema.data.doctor.report import Finding, count
 from kinema.data.labels import read_labels
-from kinema.data.report import Finding, count
 from kinema.data.sources import Sample
 from kinema.errors import KinemaError
 from kinema.files import is_folder, reach, reason

@@ -8,8 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from kinema.data.sources import clean_label
-from kinema.data.tables import read_text
 from kinema.errors import KinemaError, unknown
+from kinema.tables import read_text
 
 
 def known_labels() -> list[str]:

@@ -12,10 +12,10 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
+from kinema.data.doctor.report import Finding, count
 from kinema.data.label_order import look_alike, plain
 from kinema.data.manifest import Manifest, Sample
 from kinema.data.reading.info import part_frames
-from kinema.data.report import Finding, count
 from kinema.data.video import VideoInfo
 
 IMBALANCE = 10  # times as many training videos in the largest class as in the smallest

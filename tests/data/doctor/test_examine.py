@@ -15,9 +15,10 @@ from data.odd_videos import tone
 from PIL import Image
 from rich.console import Console
 
-from kinema.data import doctor, duplicates, index
-from kinema.data.doctor import examine
-from kinema.data.report import Report
+from kinema.data.doctor import duplicates, index
+from kinema.data.doctor import examine as doctor
+from kinema.data.doctor.examine import examine
+from kinema.data.doctor.report import Report
 from kinema.errors import KinemaError
 
 REAL = Path(__file__).parents[3] / "shared" / "data"

@@ -9,12 +9,12 @@ from statistics import median
 
 import numpy as np
 
-from kinema.data.checks import Infos, check_files, check_labels, parts_of_variable
-from kinema.data.duplicates import identical, is_blank, look, near_pairs, shared_scenes, stack_looks
-from kinema.data.frame_checks import check_frame_folders
-from kinema.data.index import Entry, probe_all, remembered, times_all
+from kinema.data.doctor.checks import Infos, check_files, check_labels, parts_of_variable
+from kinema.data.doctor.duplicates import identical, is_blank, look, near_pairs, shared_scenes, stack_looks
+from kinema.data.doctor.frame_folders import check_frame_folders
+from kinema.data.doctor.index import Entry, probe_all, remembered, times_all
+from kinema.data.doctor.report import Finding, Report, SplitSummary, count
 from kinema.data.manifest import Manifest, Sample, survey
-from kinema.data.report import Finding, Report, SplitSummary, count
 from kinema.data.sources import UNREACHABLE
 from kinema.data.video import VideoInfo
 
@@ -22,7 +22,8 @@ from kinema.data.video import VideoInfo
 def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: int = -1) -> Report:
     """Examines a data set: manifest, labels, splits, files, duplicates.
 
-    What was learnt of a file is cached (`kinema.data.index`): a second examination takes only as long as the listing.
+    What was learnt of a file is cached (`kinema.data.doctor.index`): a second examination takes only as long as the
+    listing.
 
     Args:
         data: the folder or CSV, as for `read_manifest`.

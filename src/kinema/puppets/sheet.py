@@ -9,9 +9,9 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from kinema.data.puppets.actions import ACTIONS
-from kinema.data.puppets.clips import SPLITS
 from kinema.errors import KinemaError, UnreadableVideo, unknown
+from kinema.puppets.actions import ACTIONS
+from kinema.puppets.clips import SPLITS
 
 _INK, _PAPER, _GAP = (40, 42, 54), (250, 249, 246), 2
 

@@ -9,7 +9,7 @@ from data.odd_videos import write_odd
 from data.plain_videos import frame_number, write_video
 from PIL import Image
 
-from kinema.data.reencode import packed_size, reencode
+from kinema.data.packing.reencode import packed_size, reencode
 from kinema.data.video import VideoReader, open_video
 from kinema.errors import RunError, UnreadableVideo
 
@@ -92,17 +92,21 @@ def test_what_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_file_that_comes_back_different_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_video(tmp_path / "source.mp4")
-    monkeypatch.setattr("kinema.data.reencode._pictures", lambda reader: iter(reader.read(np.arange(40)).numpy()))
+    monkeypatch.setattr(
+        "kinema.data.packing.reencode._pictures", lambda reader: iter(reader.read(np.arange(40)).numpy())
+    )
     reencode(source, tmp_path / "packed.mp4")
     before = (tmp_path / "packed.mp4").read_bytes()
-    monkeypatch.setattr("kinema.data.reencode._encode", lambda reader, part, *rest: part.write_bytes(before[:2000]))
+    monkeypatch.setattr(
+        "kinema.data.packing.reencode._encode", lambda reader, part, *rest: part.write_bytes(before[:2000])
+    )
     with pytest.raises(UnreadableVideo, match="cannot be encoded"):
         reencode(source, tmp_path / "packed.mp4")
 
     def one_short(reader: VideoReader, part: Path, *rest: object) -> None:
         write_video(part, frames=39, form="mp4")
 
-    monkeypatch.setattr("kinema.data.reencode._encode", one_short)
+    monkeypatch.setattr("kinema.data.packing.reencode._encode", one_short)
     with pytest.raises(UnreadableVideo, match="of its 40 frames came back"):
         reencode(source, tmp_path / "packed.mp4")
     assert (tmp_path / "packed.mp4").read_bytes() == before
@@ -112,6 +116,6 @@ def test_a_full_disk_is_no_fault_of_the_video(tmp_path: Path, monkeypatch: pytes
     def full(*rest: object) -> None:
         raise av.error.OSError(28, "No space left on device", "x")
 
-    monkeypatch.setattr("kinema.data.reencode._encode", full)
+    monkeypatch.setattr("kinema.data.packing.reencode._encode", full)
     with pytest.raises(RunError, match="No space left on device"):
         reencode(write_video(tmp_path / "source.mp4"), tmp_path / "packed.mp4")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from kinema.data.puppets.stage import Array, Camera, Colour, Pencil, Shape, shade
+from kinema.puppets.stage import Array, Camera, Colour, Pencil, Shape, shade
 
 MARGIN = 0.25
 """What a background shows beyond the picture on every side, as a share of the picture."""

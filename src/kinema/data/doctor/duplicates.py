@@ -42,12 +42,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinema.cores import loader_workers
 from kinema.data.clips import Indices, decode
-from kinema.data.index import Entry, failed
+from kinema.data.doctor.index import Entry, failed
 from kinema.data.transforms import Box, cut
 from kinema.errors import UnreadableVideo
 from kinema.files import is_folder, on_behalf_of
+from kinema.processes import loader_workers
 
 FRAMES, SIDE = 5, 12
 SAME_FRAME, SAME_PICTURE, SAME_SCENE = 0.7, 0.85, 0.85

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinema.data.puppets.stage import Array, Colour, Pencil, Shape, shade
+from kinema.puppets.stage import Array, Colour, Pencil, Shape, shade
 
 WOODS = ((168, 112, 66), (128, 84, 54), (206, 164, 108), (92, 74, 66), (222, 214, 202), (88, 124, 128), (176, 78, 66))
 TOYS = ((228, 76, 60), (248, 186, 60), (70, 150, 212), (96, 178, 104), (226, 120, 170), (240, 236, 226))

@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kinema.cores import cores
 from kinema.data.manifest import Manifest, data_root, read_manifest
-from kinema.data.reencode import Reencoded, reencode
+from kinema.data.packing.reencode import Reencoded, reencode
 from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS
 from kinema.errors import KinemaError, RunError, UnreadableVideo
 from kinema.files import FULL, clear_parts, held, is_folder, look_up, on_behalf_of, reason, replace_file
+from kinema.processes import cores
 
 PARAMETERS, RECORDS, LEDGER = "pack.json", "packed.jsonl", "ledger.csv"
 SHARD = 1000  # videos in one folder

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kinema.data.duplicates import (
+from kinema.data.doctor.duplicates import (
     FRAMES,
     SIDE,
     groups_of,
@@ -17,8 +17,8 @@ from kinema.data.duplicates import (
     shared_scenes,
     stack_looks,
 )
-from kinema.data.puppets.actions import ACTIONS
-from kinema.data.puppets.dataset import Job, perform
+from kinema.puppets.actions import ACTIONS
+from kinema.puppets.dataset import Job, perform
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 

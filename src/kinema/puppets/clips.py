@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kinema.data.puppets.actions import Action
-from kinema.data.puppets.figure import draw_body, solve
-from kinema.data.puppets.scenery import background, distractors, light, unrest, view
-from kinema.data.puppets.stage import Array, Camera, Pencil, paint
-from kinema.data.puppets.wardrobe import draw_look, dress, floor_shadow
+from kinema.puppets.actions import Action
+from kinema.puppets.figure import draw_body, solve
+from kinema.puppets.scenery import background, distractors, light, unrest, view
+from kinema.puppets.stage import Array, Camera, Pencil, paint
+from kinema.puppets.wardrobe import draw_look, dress, floor_shadow
 
 SPLITS = ("train", "test", "speed")
 

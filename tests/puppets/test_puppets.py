@@ -15,15 +15,15 @@ import pytest
 from PIL import Image
 
 from kinema.cli import main
-from kinema.data.doctor import examine
-from kinema.data.puppets import contact_sheet, generate, reversal_pairs
-from kinema.data.puppets.actions import ACTIONS, FLIP_MAP, LABELS, open_trunk, open_wardrobe, pick_up, sit_down, walk
-from kinema.data.puppets.clips import RATES, SPLITS, TEMPO, draw_timing, render
-from kinema.data.puppets.figure import ANKLE, draw_body, solve, stand
-from kinema.data.puppets.props import Carried, Chair, Trunk, Wardrobe
-from kinema.data.puppets.stage import Camera, Pencil, hull, paint
-from kinema.data.puppets.wardrobe import draw_look, dress
+from kinema.data.doctor.examine import examine
 from kinema.errors import KinemaError, RunError
+from kinema.puppets import contact_sheet, generate, reversal_pairs
+from kinema.puppets.actions import ACTIONS, FLIP_MAP, LABELS, open_trunk, open_wardrobe, pick_up, sit_down, walk
+from kinema.puppets.clips import RATES, SPLITS, TEMPO, draw_timing, render
+from kinema.puppets.figure import ANKLE, draw_body, solve, stand
+from kinema.puppets.props import Carried, Chair, Trunk, Wardrobe
+from kinema.puppets.stage import Camera, Pencil, hull, paint
+from kinema.puppets.wardrobe import draw_look, dress
 
 SMALL = {"seed": 5, "train": 1, "test": 1, "speed": 2, "size": 64}
 
@@ -339,7 +339,7 @@ def test_refuses_parameters_out_of_range(tmp_path: Path, change: dict[str, int],
 
 def test_says_what_to_do_where_processes_cannot_start(tmp_path: Path) -> None:
     script = (
-        "from kinema.data.puppets import generate\n"
+        "from kinema.puppets import generate\n"
         f"generate({str(tmp_path / 'out')!r}, train=1, test=1, speed=1, size=64, workers=2)\n"
     )
     # a script on standard input cannot be imported again by the processes

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from kinema.data.doctor.report import Finding, count
 from kinema.data.reading.frame_sequence import frame_sequence
-from kinema.data.report import Finding, count
 from kinema.errors import UnreadableVideo
 
 SHOWN = 3  # pictures or gaps of one folder

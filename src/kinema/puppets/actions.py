@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinema.data.puppets.figure import ANKLE, Body, Pose, arm, solve, stand
-from kinema.data.puppets.props import TOYS, WOODS, Carried, Chair, Prop, Trunk, Wardrobe
-from kinema.data.puppets.stage import Array, Colour
+from kinema.puppets.figure import ANKLE, Body, Pose, arm, solve, stand
+from kinema.puppets.props import TOYS, WOODS, Carried, Chair, Prop, Trunk, Wardrobe
+from kinema.puppets.stage import Array, Colour
 
 LEFT, RIGHT = 0, 1
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinema.data.puppets.figure import Body, Skeleton
-from kinema.data.puppets.stage import Array, Colour, Pencil, Shape, Solid, shade
+from kinema.puppets.figure import Body, Skeleton
+from kinema.puppets.stage import Array, Colour, Pencil, Shape, Solid, shade
 
 SKINS = ((242, 202, 172), (230, 180, 144), (214, 160, 120), (176, 122, 86), (134, 90, 62), (98, 66, 48))
 HAIRS = ((38, 30, 30), (74, 48, 34), (120, 76, 42), (196, 152, 84), (168, 72, 40), (150, 150, 156))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from kinema.data.checks import check_files, check_labels
+from kinema.data.doctor.checks import check_files, check_labels
 from kinema.data.manifest import Manifest, Sample
 from kinema.data.video import VideoInfo
 

@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 import kinema
-from kinema.cores import loader_workers
 from kinema.data.loading.calls import call_each
 from kinema.data.video import VideoInfo, open_video, probe
 from kinema.errors import UnreadableVideo
 from kinema.files import cache_folder, is_folder, look_up, on_behalf_of
+from kinema.processes import loader_workers
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from data.plain_videos import write_video
 from PIL import Image
 
 from kinema import ClipSpec
-from kinema.data import pack as packing
 from kinema.data.datasets import Failure, TestVideos
 from kinema.data.manifest import data_root, read_manifest
-from kinema.data.pack import Packed, pack
+from kinema.data.packing import pack as packing
+from kinema.data.packing.pack import Packed, pack
 from kinema.data.video import open_video
 from kinema.errors import KinemaError, RunError, UnreadableVideo
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kinema.data.puppets.dataset import generate, reversal_pairs
-from kinema.data.puppets.sheet import contact_sheet
+from kinema.puppets.dataset import generate, reversal_pairs
+from kinema.puppets.sheet import contact_sheet
 
 __all__ = ["contact_sheet", "generate", "reversal_pairs"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinema.data.puppets.stage import Array
+from kinema.puppets.stage import Array
 
 ANKLE = 0.042
 """Height of the ankle above the floor, in body heights."""

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kinema.data.puppets.actions import ACTIONS, FLIP_MAP, LABELS
-from kinema.data.puppets.clips import SPLITS, render
-from kinema.data.puppets.encode import mp4, pictures
 from kinema.errors import KinemaError, RunError
+from kinema.puppets.actions import ACTIONS, FLIP_MAP, LABELS
+from kinema.puppets.clips import SPLITS, render
+from kinema.puppets.encode import mp4, pictures
 
 EDITION = 1
 """Counts up when the same seed gives other pictures."""

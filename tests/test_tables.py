@@ -9,8 +9,8 @@ import pytest
 from kinema.data.catalogues.annotation import read_csv
 from kinema.data.labels import read_label_file
 from kinema.data.manifest import read_manifest
-from kinema.data.tables import read_text
 from kinema.errors import KinemaError
+from kinema.tables import read_text
 
 PLAIN = "path,label,split,start,end\na.mp4,sit,train,0.5,2\nb.mp4,wink,test,,\n"
 FORMS = {

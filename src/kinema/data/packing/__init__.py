@@ -1,0 +1,1 @@
+"""Packing: a data set re-encoded for fast decoding."""
