@@ -1,14 +1,11 @@
-"""How the files of a test and the commands write the paths of videos."""
+"""Text for people: file names that any terminal can show, and numbers of things."""
 
 from __future__ import annotations
 
-from pathlib import Path
 
-
-def relative(path: str, root: Path) -> str:
-    """A path as the files of a test name it: below the data, so that the data may move; else as it is."""
-    inside = Path(path)
-    return printable(inside.relative_to(root).as_posix() if inside.is_relative_to(root) else path)
+def plural(number: int, noun: str) -> str:
+    """`1 video`, `2 videos`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def printable(text: str) -> str:

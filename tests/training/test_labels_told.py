@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from tiny import moving_square, write_video
 
 from kinema.cli import main
-from kinema.data.doctor.checks import check_labels, label_remarks
+from kinema.data.doctor.checks import check_labels
+from kinema.data.label_remarks import label_remarks
 from kinema.data.manifest import read_manifest
 from kinema.models import create_model
 from kinema.recognizer import Recognizer

@@ -151,7 +151,7 @@ def _is_of(recognizer: Recognizer, data: str) -> bool:
 
 def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest, data: str, split: str) -> list[str]:
     """Labels of which the recognizer has seen no video, as far as its card tells or the data that it was trained on."""
-    from kinema.data.doctor.checks import UNTRAINED, label_remarks, training_split
+    from kinema.data.label_remarks import UNTRAINED, label_remarks, training_split
 
     training = recognizer.card.get("training")
     untrained = training.get(UNTRAINED) if isinstance(training, dict) else None

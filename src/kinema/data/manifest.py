@@ -15,7 +15,7 @@ from pathlib import Path
 from kinema.data.absent import read_absent
 from kinema.data.catalogues import list_catalogue
 from kinema.data.catalogues import parse as parse_catalogue
-from kinema.data.doctor.report import Finding, count
+from kinema.data.findings import Finding
 from kinema.data.label_order import Order, numbers_as_text, ordered, outputs
 from kinema.data.labels import read_label_file
 from kinema.data.paths import nearest_name
@@ -23,6 +23,7 @@ from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS, Notes, Sample, chec
 from kinema.errors import KinemaError, unknown
 from kinema.files import local_path, reach
 from kinema.tables import read_text
+from kinema.text import plural
 
 HELD_OUT = 0.2
 ABSENT = "absent, left out"  # the reason in a ledger; such a video is no failure
@@ -79,7 +80,7 @@ class Manifest:
             KinemaError: there is no such split, of which the message offers those that exist; or all of it is absent.
         """
         if name not in self.splits and name in self.absent:
-            gone = count(len(self.absent[name]), "video")
+            gone = plural(len(self.absent[name]), "video")
             raise KinemaError(
                 f"{self.source}: of its split {name!r} {gone} should be there and none is: fetch some, or name another "
                 "split"
@@ -129,7 +130,7 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
     found = survey(data, check=check)
     errors = [f for f in found.findings if f.severity == "error"]
     if errors:
-        kinds = count(len(errors) - 1, "more kind")
+        kinds = plural(len(errors) - 1, "more kind")
         more = f" (and {kinds} of error: run kinema data doctor {data})" if errors[1:] else ""
         if not more and len(errors[0].paths) > 1:
             more = f" (kinema data doctor {shlex.quote(str(data))} --json lists all)"
@@ -172,7 +173,7 @@ def survey(data: str | Path, *, check: bool = True) -> Survey:
         samples = list(hold_out(samples, root))
     elif not all(named):
         paths = tuple(s.path for s in samples if s.split is None)
-        message = f"{notes.source}: {count(len(paths), 'row')} without a split while others have one: fill in all"
+        message = f"{notes.source}: {plural(len(paths), 'row')} without a split while others have one: fill in all"
         notes.findings.append(Finding("error", "no-split", message, paths))
     labels, order = _labels(root / LABELS, samples, notes)
     flips, absent = _flip_map(root, labels, notes), _absent(root / ABSENTEES, samples, notes)

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from kinema.files import is_folder
+from kinema.text import printable
 
 # What may be spelled otherwise on the disk. Only then the disk is asked: a table may have a million rows.
 _ODD = re.compile(r"^\s|\s$|^~|^file:|\\|[^\x00-\x7f]", re.IGNORECASE)
@@ -81,3 +82,9 @@ def nearest_name(path: Path) -> str:
         names = []
     near = get_close_matches(path.name, names, n=1)
     return f", did you mean {str(folder / near[0])!r}" if near else ""
+
+
+def relative(path: str, root: Path) -> str:
+    """A path as the files of a test name it: below the data, so that the data may move; else as it is."""
+    inside = Path(path)
+    return printable(inside.relative_to(root).as_posix() if inside.is_relative_to(root) else path)

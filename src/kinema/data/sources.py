@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kinema.data.clutter import is_clutter
-from kinema.data.doctor.report import Finding, count
+from kinema.data.findings import Finding
 from kinema.data.paths import doubt, locate, nearest_name
 from kinema.data.video import SUFFIXES, is_video
 from kinema.errors import KinemaError, unknown
 from kinema.files import is_folder, local_path, look_up, reason
 from kinema.tables import read_csv_file
+from kinema.text import plural
 
 UNREACHABLE = "unreachable"  # code of a finding: paths of which the system does not tell whether they exist
 FLIP_MAP, LABELS, ABSENTEES = "flip_map.json", "labels.txt", "absent.csv"  # what may lie beside the videos
@@ -59,7 +60,7 @@ class Notes:
         found = list(self.findings)
         for code, rows in self.rows.items():
             line, message, _ = rows[0]
-            more = f" (and {count(len(rows) - 1, 'more such row')})" if rows[1:] else ""
+            more = f" (and {plural(len(rows) - 1, 'more such row')})" if rows[1:] else ""
             paths = tuple(f"line {at}: {path}" for at, _, path in rows)
             found.append(Finding("error", code, f"{self.source} line {line}: {message}{more}", paths))
         return tuple(found)
@@ -121,7 +122,7 @@ def read_table(table: Path, notes: Notes) -> list[Sample]:
 
 def _read_row(row: list[str], header: list[str], root: Path, delimiter: str) -> Sample:
     if len(row) != len(header):
-        fields = f"{count(len(row), 'field')} under {count(len(header), 'column')}"
+        fields = f"{plural(len(row), 'field')} under {plural(len(header), 'column')}"
         fix = f"quote a path that holds {delimiter!r}" if len(row) > len(header) else "add what is missing"
         raise _BadRowError("row-width", f"{fields}: {fix}")
     cells = dict(zip(header, row, strict=True))
@@ -167,7 +168,9 @@ def check_paths(samples: list[Sample], table: Path, notes: Notes) -> None:
             hidden[path] = reason(error)
     if hidden:
         path, why = next(iter(hidden.items()))
-        message = f"{table}: {count(len(hidden), 'path')} cannot be reached and will count as unreadable (the first is "
+        message = (
+            f"{table}: {plural(len(hidden), 'path')} cannot be reached and will count as unreadable (the first is "
+        )
         message += f"{path}: {why})"
         lines = tuple(f"{path}: {why}" for path, why in hidden.items())
         notes.findings.append(Finding("warning", UNREACHABLE, message, lines))
@@ -268,8 +271,10 @@ def _nothing(root: Path, folders: list[Path], loose: list[Path], notes: Notes) -
     if not folders and not loose:
         return f"{root} is empty: put one folder of videos a class into it"
     if not folders:
-        return f"{root} holds {count(len(loose), 'file')} but no class folders: make one folder a class, or write a CSV"
-    return f"{root} holds no video in {count(len(folders), 'folder')}: put the videos of each class into its folder"
+        return (
+            f"{root} holds {plural(len(loose), 'file')} but no class folders: make one folder a class, or write a CSV"
+        )
+    return f"{root} holds no video in {plural(len(folders), 'folder')}: put the videos of each class into its folder"
 
 
 def _note_ignored(root: Path, ignored: list[Path], notes: Notes) -> None:
@@ -281,7 +286,7 @@ def _note_ignored(root: Path, ignored: list[Path], notes: Notes) -> None:
     others = tuple(str(p) for p in ignored if p not in tables)
     if others:
         message = (
-            f"{root} holds {count(len(others), 'thing')} that {'are no videos' if others[1:] else 'is no video'}, "
+            f"{root} holds {plural(len(others), 'thing')} that {'are no videos' if others[1:] else 'is no video'}, "
             f"which will be ignored: rename or remove"
         )
         notes.findings.append(Finding("warning", "ignored", message, others))

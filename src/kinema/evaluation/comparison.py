@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinema.data.doctor.report import count
 from kinema.errors import KinemaError
 from kinema.evaluation.metrics import SEED, Coverage
 from kinema.evaluation.statistics import (
@@ -23,6 +22,7 @@ from kinema.evaluation.statistics import (
     paired_bootstrap,
 )
 from kinema.evaluation.tested import Tested
+from kinema.text import plural
 
 Key = tuple[str, float | None, float | None]  # path, start and end of a video
 
@@ -184,7 +184,7 @@ def shared_rows(first: Tested, second: Tested) -> list[tuple[int, int]]:
     if 2 * len(differ) > known:
         i, j = differ[0]
         raise KinemaError(
-            f"{first.scores.paths[i]}: has {count(first.scores.sizes[i] or 0, 'byte')} in {first.file} and "
+            f"{first.scores.paths[i]}: has {plural(first.scores.sizes[i] or 0, 'byte')} in {first.file} and "
             f"{second.scores.sizes[j]} in {second.file} (so have {len(differ)} of {known} videos): these are other "
             "videos of the same names; test both on the same data"
         )
@@ -248,7 +248,7 @@ def _confused(truth: Sequence[str], said_a: Sequence[str | None], said_b: Sequen
 
 def _absent(first: Tested, second: Tested) -> list[str]:
     return [
-        f"{test.name} was tested without {count(test.coverage.absent, 'video')} that the annotation names (absent, "
+        f"{test.name} was tested without {plural(test.coverage.absent, 'video')} that the annotation names (absent, "
         "left out): its figures are of the others"
         for test in (first, second)
         if test.coverage.absent
@@ -285,7 +285,7 @@ def _changed(first: Tested, second: Tested, rows: Sequence[tuple[int, int]]) -> 
     if not differ:
         return []
     return [
-        f"{count(len(differ), 'video')} of {len(rows)} had another size in the test of {second.name} (first: "
+        f"{plural(len(differ), 'video')} of {len(rows)} had another size in the test of {second.name} (first: "
         f"{first.scores.paths[differ[0][0]]}): the two were tested on other files there"
     ]
 

@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from kinema.data.doctor.report import count
 from kinema.data.manifest import ABSENT, data_place, data_root
+from kinema.data.paths import relative
 from kinema.errors import KinemaError
 from kinema.evaluation.metrics import true_ranks
 from kinema.evaluation.runner import TestResult
 from kinema.files import replace_file
 from kinema.recognizer import Recognizer, versions
-from kinema.text import printable, relative
+from kinema.text import plural, printable
 
 METRICS, SCORES, LEDGER = "metrics.json", "scores.parquet", "ledger.csv"
 _LABELS, _ROOT, _DIGEST = b"kinema.labels", b"kinema.root", b"kinema.sha256"
@@ -94,14 +94,14 @@ class Test:
 
 def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str, Any]:
     """All of `metrics.json`: what was tested, how, with what, and the figures with their coverage."""
-    spec, clips = recognizer.spec, count(result.views.clips, "clip")
+    spec, clips = recognizer.spec, plural(result.views.clips, "clip")
     return {
         "test": test.to_dict(),
         "metrics": result.metrics.to_dict(),
         "views": result.views.to_dict(),
         "protocol": {
             "clip": spec.to_dict(),
-            "sampler": f"{spec.sampler}, {clips} of {count(spec.frames, 'frame')} at fixed places",
+            "sampler": f"{spec.sampler}, {clips} of {plural(spec.frames, 'frame')} at fixed places",
             "crop": f"{spec.test_crop or spec.crop} of short side {spec.short_side}, at {spec.crop}x{spec.crop}",
             "fusion": "softmax scores averaged over views",
             "unreadable": "counted as errors",

@@ -8,13 +8,13 @@ from typing import Any
 
 from kinema.clip_spec import ClipSpec
 from kinema.data.datasets import Failure, TestVideos
-from kinema.data.doctor.report import count
 from kinema.data.manifest import Manifest
 from kinema.data.transforms import Box
 from kinema.data.video import VideoInfo, open_video
 from kinema.data.views import ViewKey
 from kinema.errors import RunError, UnreadableVideo
 from kinema.files import on_behalf_of
+from kinema.text import plural
 
 _LINE = 72  # characters of a time line
 _PICTURE = 24  # characters of the width of a drawn frame
@@ -137,7 +137,7 @@ def _picture(keys: Sequence[ViewKey], spec: ClipSpec, info: VideoInfo) -> str:
     boxes = list(dict.fromkeys(box for _, box in keys))
     lines = [
         f"{info.path}: {info.frames} frames, {info.width}x{info.height}",
-        f"{count(len(keys), 'view')}: "
+        f"{plural(len(keys), 'view')}: "
         + ("every clip" if len(clips) > 1 else "the clip")
         + (" below with every crop below" if len(boxes) > 1 else " below with the crop below")
         + ("; their softmax scores are averaged" if len(keys) > 1 else ""),

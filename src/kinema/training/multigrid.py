@@ -9,8 +9,8 @@ from math import floor, sqrt
 from statistics import mode
 from typing import Literal, get_args
 
-from kinema.data.doctor.report import count
 from kinema.errors import KinemaError, unknown
+from kinema.text import plural
 
 Cycles = Literal["none", "long", "short", "both"]
 RateAt = Literal["full", "first"]
@@ -231,7 +231,7 @@ def phases(plan: Sequence[Shape]) -> list[tuple[str, int, int]]:
     for (frames, rate), run in groupby(enumerate(plan), key=lambda step: (step[1].frames, step[1].rate)):
         steps = list(run)
         sizes = "/".join(str(crop) for crop in sorted({shape.crop for _, shape in steps}))
-        found.append((f"{count(frames, 'frame')} of {sizes} pixels, rate x{rate:g}", steps[0][0], steps[-1][0]))
+        found.append((f"{plural(frames, 'frame')} of {sizes} pixels, rate x{rate:g}", steps[0][0], steps[-1][0]))
     return found
 
 
@@ -253,14 +253,14 @@ def _describe_epoch(plan: Sequence[Shape]) -> list[str]:
         sizes.setdefault((step.frames, step.crop, step.rate), []).append(step.clips)
     samples = sum(step.clips for step in plan)
     lines = [
-        f"{len(clips)} x {count(mode(clips), 'clip')} of {count(frames, 'frame')} of {crop}x{crop} pixels, "
-        f"rate x{rate:g}: {count(sum(clips), 'clip')}, {sum(clips) / samples:.1%} of all"
+        f"{len(clips)} x {plural(mode(clips), 'clip')} of {plural(frames, 'frame')} of {crop}x{crop} pixels, "
+        f"rate x{rate:g}: {plural(sum(clips), 'clip')}, {sum(clips) / samples:.1%} of all"
         for (frames, crop, rate), clips in sizes.items()
     ]
     pixels = sum(step.clips * step.frames * step.crop**2 for step in plan)
     full = max(step.frames for step in plan) * max(step.crop for step in plan) ** 2
     share = f"{pixels / (samples * full):.1%} of the pixels of full clips"
-    return [*lines, f"{count(len(plan), 'step')}, {count(samples, 'clip')}, {share}"]
+    return [*lines, f"{plural(len(plan), 'step')}, {plural(samples, 'clip')}, {share}"]
 
 
 def _even(crop: int, divisor: float) -> int:

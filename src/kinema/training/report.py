@@ -13,12 +13,11 @@ from typing import Any
 import pytorch_lightning as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kinema.data.doctor.report import count
 from kinema.data.manifest import ABSENT
 from kinema.errors import KinemaError
 from kinema.files import replace_file
 from kinema.ops.recurrence import open_rates
-from kinema.text import printable
+from kinema.text import plural, printable
 from kinema.training.module import OPEN, Training
 from kinema.training.multigrid import Shape, phases
 
@@ -154,7 +153,7 @@ class Report(pl.Callback):
         for name, first, last in found:
             seconds, waits = sum(self.seconds[first : last + 1]), sum(self.waits[first : last + 1])
             steps, clips = last + 1 - first, sum(s.clips for s in epoch[first : last + 1])
-            work = f"{count(clips, 'clip')} in {count(steps, 'step')}, {seconds:.1f} s"
+            work = f"{plural(clips, 'clip')} in {plural(steps, 'step')}, {seconds:.1f} s"
             speed, share = clips / max(1e-9, seconds), waits / max(1e-9, seconds)
             lines.append(f"  {name}: {work}, {speed:.1f} clips/s, {share:.0%} waiting for data")
         return lines

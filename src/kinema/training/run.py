@@ -23,14 +23,14 @@ import torch
 import yaml
 
 from kinema.clip_spec import ClipSpec
-from kinema.data.doctor.checks import UNTRAINED, label_remarks
-from kinema.data.doctor.report import count
+from kinema.data.label_remarks import UNTRAINED, label_remarks
 from kinema.data.manifest import Manifest, data_name, read_manifest, require_trainable
 from kinema.errors import KinemaError, RunError
 from kinema.files import FULL, LOCK, clear_parts, held, reason, replace_file
 from kinema.models import VideoModel
 from kinema.processes import Place, denormals_as_zero, place, room_for_readers, together
 from kinema.recognizer import CARD, Recognizer
+from kinema.text import plural
 from kinema.training import learning
 from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, begun, done, newest
 from kinema.training.config import TrainConfig, completed, differences
@@ -177,8 +177,8 @@ def _summary(
     config: TrainConfig, manifest: Manifest, learned: Manifest, spec: ClipSpec, out: Path, remarks: list[str]
 ) -> str:
     lines = [
-        f"{config.model}: {count(len(learned.samples), 'video')} of {len(learned.labels)} classes, clips of "
-        f"{count(spec.frames, 'frame')} at {spec.crop}x{spec.crop}, {count(config.epochs, 'epoch')}, into {out}",
+        f"{config.model}: {plural(len(learned.samples), 'video')} of {len(learned.labels)} classes, clips of "
+        f"{plural(spec.frames, 'frame')} at {spec.crop}x{spec.crop}, {plural(config.epochs, 'epoch')}, into {out}",
         *remarks,
         *(f"note: {remark}" for remark in unreached(config.optim, config.epochs)),
         *manifest.remarks,

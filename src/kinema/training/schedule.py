@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from kinema.data.doctor.report import count
+from kinema.text import plural
 from kinema.training.config import Optim
 
 
@@ -30,8 +30,8 @@ def unreached(optim: Optim, epochs: int) -> list[str]:
     """What of the schedule a training of so many epochs never reaches, a sentence each."""
     found = []
     if optim.warmup >= epochs:
-        found.append(f"optim.warmup is {optim.warmup:g} of {count(epochs, 'epoch')}: the rate never reaches its value")
+        found.append(f"optim.warmup is {optim.warmup:g} of {plural(epochs, 'epoch')}: the rate never reaches its value")
     late = [m for m in optim.milestones if m >= epochs]
     if optim.schedule == "step" and late:
-        found.append(f"optim.milestones {late} lie at or after the end of {count(epochs, 'epoch')} and never act")
+        found.append(f"optim.milestones {late} lie at or after the end of {plural(epochs, 'epoch')} and never act")
     return found

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from kinema.data.doctor.report import count
 from kinema.data.label_order import Order, outputs
 from kinema.data.labels import read_labels
 from kinema.errors import KinemaError
 from kinema.models import VideoModel
 from kinema.models.attached import Attached
 from kinema.recognizer import CARD, WEIGHTS, Recognizer
+from kinema.text import plural
 from kinema.training.config import TrainConfig
 from kinema.weights.importing import start_from
 from kinema.weights.releases import named
@@ -64,7 +64,7 @@ def start(model: VideoModel, config: TrainConfig, labels: Sequence[str], order: 
         )
     lines = [f"starts from {config.weights}; its classifier is {'taken over' if taken else 'new'} ({why})"]
     if report.new:
-        whole = count(len(report.new), "tensor")
+        whole = plural(len(report.new), "tensor")
         lines.append(f"{whole} that these weights do not have stay as built, the first is {report.new[0]}")
     if taken and there is None and order != "file":
         how = {"catalogue": "in the usual order of the data set", "number": "by number", "text": "by name"}[order]

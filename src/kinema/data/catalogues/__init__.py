@@ -12,11 +12,12 @@ from kinema.data.catalogues.annotation import Annotation, Row
 from kinema.data.catalogues.files import Shelf, list_videos
 from kinema.data.catalogues.labels import flip_map
 from kinema.data.catalogues.source import NAMES, Source, parse
-from kinema.data.doctor.report import Finding, count
+from kinema.data.findings import Finding
 from kinema.data.labels import read_labels
 from kinema.data.sources import Sample
 from kinema.errors import KinemaError
 from kinema.files import is_folder, reach, reason
+from kinema.text import plural
 
 __all__ = ["NAMES", "Listing", "Source", "list_catalogue", "parse"]
 
@@ -124,7 +125,9 @@ def _unlisted(root: Path, errors: list[OSError]) -> list[Finding]:
     found = [error for error in errors if Path(str(error.filename)).name != "lost+found"]
     if not found:
         return []
-    message = f"{root}: {count(len(found), 'folder')} cannot be listed, and videos in there count as absent (the first "
+    message = (
+        f"{root}: {plural(len(found), 'folder')} cannot be listed, and videos in there count as absent (the first "
+    )
     message += f"is {found[0].filename}: {reason(found[0])})"
     return [Finding("warning", "unlistable", message, tuple(f"{e.filename}: {reason(e)}" for e in found))]
 
@@ -133,7 +136,7 @@ def _gone(root: Path, annotation: Annotation, absent: list[Row]) -> Finding:
     files = annotation.files
     places = " and ".join(map(str, files)) if len(files) <= 2 else f"the split files in {files[0].parent}"
     number = len({row.shown for row in absent})
-    message = f"{places} name {count(number, 'video')} that {'are' if number > 1 else 'is'} not in {root} "
+    message = f"{places} name {plural(number, 'video')} that {'are' if number > 1 else 'is'} not in {root} "
     message += f"({_first(absent)}): fetch what is missing, this data set can be had whole"
     return Finding("error", "no-file", message, tuple(dict.fromkeys(str(root / row.shown) for row in absent)))
 
@@ -160,7 +163,7 @@ def _remarks(
     if twice:
         name, paths = next(iter(twice.items()))
         verb = "lies" if len(twice) == 1 else "lie"
-        message = f"{count(len(twice), 'video')} {verb} in {source.root} more than once ({name} as {paths[0]} and "
+        message = f"{plural(len(twice), 'video')} {verb} in {source.root} more than once ({name} as {paths[0]} and "
         message += f"{paths[1]}): the first is taken, move the others elsewhere"
         found.append(Finding("warning", "twice", message, tuple(" = ".join(paths) for paths in twice.values())))
     return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kinema.data.catalogues.labels import LabelList
-from kinema.data.doctor.report import Finding
+from kinema.data.findings import Finding
 from kinema.data.labels import read_labels
 from kinema.errors import KinemaError, unknown
 from kinema.tables import read_text

@@ -19,7 +19,7 @@ from kinema.data.catalogues.annotation import (
     seconds,
 )
 from kinema.data.catalogues.labels import LabelList
-from kinema.data.doctor.report import Finding
+from kinema.data.findings import Finding
 
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from math import ceil
 from statistics import median
 
 import numpy as np
 import numpy.typing as npt
 
-from kinema.data.doctor.report import Finding, count
-from kinema.data.label_order import look_alike, plain
+from kinema.data.findings import Finding
+from kinema.data.label_order import plain
+from kinema.data.label_remarks import name_labels, training_split
 from kinema.data.manifest import Manifest, Sample
 from kinema.data.reading.info import part_frames
 from kinema.data.video import VideoInfo
+from kinema.text import plural
 
 IMBALANCE = 10  # times as many training videos in the largest class as in the smallest
 TINY = 64  # pixels of the short side
@@ -24,8 +26,6 @@ STRETCHED = 3  # long side over short side
 OUTLIER_SIZE = 3  # times larger or smaller than the median short side
 OUTLIER_RATE = 2.5  # times faster or slower than the median frame rate
 SLOWEST = 5  # frames per second
-SHOWN = 5  # labels that one line names
-UNTRAINED = "labels_without_training_videos"  # under `training` in the card of a recognizer
 _SINGULAR, _PLURAL = {"are": "is", "have": "has"}, {"are": "are", "have": "have"}
 
 Infos = Mapping[str, VideoInfo]
@@ -51,44 +51,6 @@ def check_labels(manifest: Manifest) -> list[Finding]:
     return found
 
 
-def training_split(manifest: Manifest) -> str | None:
-    """The split that a data set calls its training part, or None."""
-    return next((name for name in manifest.splits if name.lower() in ("train", "training")), None)
-
-
-def label_remarks(trained: Collection[str], tested: Mapping[str, Collection[str]]) -> list[str]:
-    """What a person should know of labels before they believe the figures of a training or a test.
-
-    Args:
-        trained: labels that have training videos.
-        tested: split -> labels of its videos.
-
-    Returns:
-        At most two sentences: labels that are tested and never trained; labels that are trained and not tested.
-    """
-    untrained: dict[str, list[str]] = defaultdict(list)
-    for split, labels in tested.items():
-        for label in set(labels) - set(trained):
-            untrained[label].append(split)
-    found = []
-    if untrained:
-        named = []
-        for label, places in sorted(untrained.items())[:SHOWN]:
-            other = look_alike(label, trained)
-            named.append(f"{label!r} in {' and '.join(places)}{f', did you mean {other!r}?' if other else ''}")
-        if len(untrained) > SHOWN:
-            named.append(f"{count(len(untrained) - SHOWN, 'other')}, which kinema data doctor lists")
-        text = f"{count(len(untrained), 'label')} without a training video ({'; '.join(named)}"
-        text += "): such videos always count as wrong, so correct the label or add training videos"
-        found.append(f"warning: {text}")
-    missing = [(split, sorted(set(trained) - set(labels))) for split, labels in tested.items()]
-    missing = [(split, labels) for split, labels in missing if labels]
-    if missing:
-        named = [f"{split!r} has no video of {_names(tuple(labels))}" for split, labels in missing]
-        found.append(f"note: {'; '.join(named)}: its figures say nothing of what is missing")
-    return found
-
-
 def check_files(manifest: Manifest, infos: Infos, frames: int, times: Times | None = None) -> list[Finding]:
     """Files: too short for a clip, part outside of the video, tiny, stretched, unlike the rest in size or frame rate.
 
@@ -106,7 +68,7 @@ def check_files(manifest: Manifest, infos: Infos, frames: int, times: Times | No
         if entries:
             lines = tuple(dict.fromkeys(f"{path}: {what}" for path, what in entries))
             several = len(lines) > 1
-            text = message.format(n=count(len(lines), "video"), **(_PLURAL if several else _SINGULAR))
+            text = message.format(n=plural(len(lines), "video"), **(_PLURAL if several else _SINGULAR))
             found.append(Finding("error" if severity == "error" else "warning", code, text, lines))
 
     outside = [(s, i) for s, i in readable if (s.start or 0) >= i.duration]
@@ -254,12 +216,7 @@ def _rounding(info: VideoInfo) -> float:
 
 
 def _labels(names: tuple[str, ...]) -> str:
-    return f"{_names(names)} {'are' if names[1:] else 'is'}"
-
-
-def _names(names: tuple[str, ...]) -> str:
-    shown = ", ".join(repr(name) for name in names[:3]) + (", …" if names[3:] else "")
-    return f"{count(len(names), 'label')} ({shown})"
+    return f"{name_labels(names)} {'are' if names[1:] else 'is'}"
 
 
 def _short(info: VideoInfo) -> int:

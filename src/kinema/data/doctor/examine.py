@@ -13,10 +13,12 @@ from kinema.data.doctor.checks import Infos, check_files, check_labels, parts_of
 from kinema.data.doctor.duplicates import identical, is_blank, look, near_pairs, shared_scenes, stack_looks
 from kinema.data.doctor.frame_folders import check_frame_folders
 from kinema.data.doctor.index import Entry, probe_all, remembered, times_all
-from kinema.data.doctor.report import Finding, Report, SplitSummary, count
+from kinema.data.doctor.report import Report, SplitSummary
+from kinema.data.findings import Finding
 from kinema.data.manifest import Manifest, Sample, survey
 from kinema.data.sources import UNREACHABLE
 from kinema.data.video import VideoInfo
+from kinema.text import plural
 
 
 def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: int = -1) -> Report:
@@ -56,7 +58,7 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     copies, lost = identical(infos, workers)
     broken |= lost
     if broken:
-        message = f"{len(broken)} of {count(len(files), 'file')} cannot be read: replace or remove"
+        message = f"{len(broken)} of {plural(len(files), 'file')} cannot be read: replace or remove"
         lines = tuple(f"{path}: {reason}" for path, reason in sorted(broken.items()))
         findings.append(Finding("error", "unreadable", message, lines))
     infos = {path: info for path, info in infos.items() if path not in broken}
@@ -94,16 +96,16 @@ def _check_identical(manifest: Manifest, copies: list[tuple[str, ...]]) -> list[
     shared = [f"{path}: {', '.join(sorted(names))}" for path, names in splits.items() if len(names) > 1]
     found = []
     if across:
-        message = f"identical files are in different splits ({count(len(across), 'group')}): keep each in one split"
+        message = f"identical files are in different splits ({plural(len(across), 'group')}): keep each in one split"
         found.append(Finding("error", "identical-across-splits", message, tuple(across)))
     if torn:
-        message = f"identical files have different labels ({count(len(torn), 'group')}): keep the right one"
+        message = f"identical files have different labels ({plural(len(torn), 'group')}): keep the right one"
         found.append(Finding("error", "identical-with-other-label", message, tuple(torn)))
     if within:
-        message = f"identical files are in the same split ({count(len(within), 'group')}): keep one of each"
+        message = f"identical files are in the same split ({plural(len(within), 'group')}): keep one of each"
         found.append(Finding("warning", "identical-in-split", message, tuple(within)))
     if shared:
-        message = f"parts of one video are in different splits ({count(len(shared), 'video')}): keep each in one split"
+        message = f"parts of one video are in different splits ({plural(len(shared), 'video')}): keep each in one split"
         found.append(Finding("warning", "video-in-two-splits", message, tuple(shared)))
     return found
 
@@ -120,7 +122,7 @@ def _check_looks(
     found = []
     blank = tuple(path for path, empty in zip(paths, is_blank(pictures), strict=True) if empty)
     if blank:
-        message = f"{count(len(blank), 'video')} with one flat colour only: replace or remove"
+        message = f"{plural(len(blank), 'video')} with one flat colour only: replace or remove"
         found.append(Finding("warning", "blank", message, blank))
     where = ["/".join(sorted(splits[path])) for path in paths]
     groups = np.unique(where, return_inverse=True)[1]
@@ -132,7 +134,7 @@ def _check_looks(
         if not splits[a] & splits[b] and (a not in copied or copied[a] != copied.get(b))
     ]
     if near:
-        message = f"near-identical videos are in different splits ({count(len(near), 'pair')}): look at them, keep one"
+        message = f"near-identical videos are in different splits ({plural(len(near), 'pair')}): look at them, keep one"
         lines = tuple(_line(pair, " ~ ", splits) for pair in near)
         found.append(Finding("warning", "near-identical", message, lines))
     told = {path for group in (*near, *copies) for path in group}
@@ -140,7 +142,7 @@ def _check_looks(
     scenes = {i: j for i, j in shared_scenes(pictures, groups).items() if i in tested and paths[i] not in told}
     if scenes:
         message = (
-            f"{len(scenes)} of {count(len(tested), 'video')} outside of train "
+            f"{len(scenes)} of {plural(len(tested), 'video')} outside of train "
             f"{'shows' if len(scenes) == 1 else 'show'} a scene that another split shows"
         )
         message += " too: the figures reward knowing the place, split by camera or source if you can"

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from kinema.data.doctor.report import Finding, count
+from kinema.data.findings import Finding
 from kinema.data.reading.frame_sequence import frame_sequence
 from kinema.errors import UnreadableVideo
+from kinema.text import plural
 
 SHOWN = 3  # pictures or gaps of one folder
 
@@ -27,21 +28,21 @@ def check_frame_folders(paths: Iterable[str]) -> list[Finding]:
             continue
         if sequence.left_out:
             names = ", ".join(sequence.left_out[:SHOWN]) + (", …" if sequence.left_out[SHOWN:] else "")
-            pictures = count(len(sequence.left_out), "picture")
-            left_out.append(f"{path}: {pictures} ({names}) beside {count(len(sequence.names), 'frame')}")
+            pictures = plural(len(sequence.left_out), "picture")
+            left_out.append(f"{path}: {pictures} ({names}) beside {plural(len(sequence.names), 'frame')}")
         if sequence.gaps:
             runs = [str(a) if a == b else f"{a} to {b}" for a, b in sequence.gaps]
-            shown = ", ".join(runs[:SHOWN]) + (f" and {count(len(runs) - SHOWN, 'other gap')}" if runs[SHOWN:] else "")
+            shown = ", ".join(runs[:SHOWN]) + (f" and {plural(len(runs) - SHOWN, 'other gap')}" if runs[SHOWN:] else "")
             gaps.append(f"{path}: {shown} missing between {sequence.names[0]} and {sequence.names[-1]}")
     found = []
     if left_out:
         verb = "holds" if len(left_out) == 1 else "hold"
-        message = f"{count(len(left_out), 'folder')} of frames {verb} pictures that were left out because their names "
+        message = f"{plural(len(left_out), 'folder')} of frames {verb} pictures that were left out because their names "
         message += "do not belong to the sequence: check that the right ones were taken"
         found.append(Finding("warning", "frames-left-out", message, tuple(left_out)))
     if gaps:
         verb = "has" if len(gaps) == 1 else "have"
-        message = f"{count(len(gaps), 'folder')} of frames {verb} gaps in the numbers: the frames around a gap are "
+        message = f"{plural(len(gaps), 'folder')} of frames {verb} gaps in the numbers: the frames around a gap are "
         message += "shown one after the other"
         found.append(Finding("warning", "missing-frames", message, tuple(gaps)))
     return found

@@ -1,40 +1,20 @@
-"""What was found in a data set: findings with a severity, and their report for a person or a program."""
+"""The report on a data set, for a person or a program."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from kinema.data.findings import Finding
 from kinema.data.label_order import outputs
+from kinema.text import plural, printable
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 SHOWN = 20  # paths that a person sees per finding; `to_dict` holds all
-
-
-def count(number: int, noun: str) -> str:
-    """`1 video`, `2 videos`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong (`error`: training or testing would be wrong) or doubtful (`warning`).
-
-    Attributes:
-        severity: `error` or `warning`.
-        code: short name of the kind, such as `unreadable`.
-        message: one sentence with the mend.
-        paths: the files concerned, each with what is particular to it where that helps.
-    """
-
-    severity: Literal["error", "warning"]
-    code: str
-    message: str
-    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,24 +95,24 @@ class Report:
                 *(name, str(s.samples), str(len(s.classes)), _span((counts[0], counts[-1])), _length(s.hours)),
                 *(_span(s.fps), _span(s.frames), _span(s.short_side)),
             )
-        parts: list[Any] = [Text(f"{self.source}: {count(self.files, 'file')}"), table]
+        parts: list[Any] = [Text(f"{self.source}: {plural(self.files, 'file')}"), table]
         orders = {"file": "as in labels.txt", "catalogue": "in the usual order of the data set", "number": "by number"}
-        parts.append(Text(f"Outputs {orders.get(self.order, 'by name')}: {_printable(outputs(self.labels))}."))
+        parts.append(Text(f"Outputs {orders.get(self.order, 'by name')}: {printable(outputs(self.labels))}."))
         if self.held_out:
             parts.append(Text("The data names no split: Kinema holds out a fifth of every class as `test`."))
         if not self.looked:
             parts.append(Text("Quick: no frame was decoded, near-identical and half-broken files were not looked for."))
         for finding in self.findings:
             style = "bold red" if finding.severity == "error" else "yellow"
-            parts.append(Text(f"{finding.severity} [{finding.code}] {_printable(finding.message)}", style=style))
-            parts += [Text(f"    {_printable(path)}") for path in finding.paths[:SHOWN]]
+            parts.append(Text(f"{finding.severity} [{finding.code}] {printable(finding.message)}", style=style))
+            parts += [Text(f"    {printable(path)}") for path in finding.paths[:SHOWN]]
             if len(finding.paths) > SHOWN:
                 command = f"kinema data doctor {shlex.quote(self.source)} --json"
                 parts.append(Text(f"    … and {len(finding.paths) - SHOWN} more: {command} names all"))
         verdict = "look at the warnings" if self.warnings else "nothing to mend"
         if self.errors:
             verdict = "mend the errors before training"
-        totals = f"{count(len(self.errors), 'error')}, {count(len(self.warnings), 'warning')}"
+        totals = f"{plural(len(self.errors), 'error')}, {plural(len(self.warnings), 'warning')}"
         parts.append(Text(f"{totals}: {verdict}.", style="bold"))
         return Group(*parts)
 
@@ -147,8 +127,3 @@ def _span(values: Iterable[float] | None) -> str:
 
 def _length(hours: float) -> str:
     return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
-
-
-def _printable(text: str) -> str:
-    """File names may hold bytes that are no UTF-8; a terminal refuses them."""
-    return text.encode("utf-8", "replace").decode("utf-8")
