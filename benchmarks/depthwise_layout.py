@@ -49,14 +49,14 @@ def plain(x: Tensor, conv: Conv3d) -> Tensor:
 
 
 def planes(x: Tensor, conv: Conv3d) -> Tensor:
-    taps, frames = conv.weight.shape[2], x.shape[2]
-    padded = F.pad(x, (0, 0, 0, 0, taps // 2, taps // 2))
+    kernel_size, frames = conv.weight.shape[2], x.shape[2]
+    padded = F.pad(x, (0, 0, 0, 0, kernel_size // 2, kernel_size // 2))
     found = [
         F.conv2d(
             fold_time(padded[:, :, i : i + frames]), conv.weight[:, :, i], None, conv.stride[1:], conv.padding[1:], 1,
             len(conv.weight),
         )
-        for i in range(taps)
+        for i in range(kernel_size)
     ]  # fmt: skip
     return unfold_time(sum(found[1:], found[0]), frames)
 

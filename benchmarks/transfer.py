@@ -30,7 +30,7 @@ VIEWS = (3, 1)
 WAYS: dict[str, dict[str, Any]] = {
     "scratch": {"optim": Optim(lr=0.05, nesterov=True, warmup=1.0)},
     "ImageNet, all": {"weights": "imagenet", "optim": Optim(lr=0.02, nesterov=True, warmup=1.0, feature_rate=0.1)},
-    "ImageNet, classifier": {"weights": "imagenet", "learn": "classifier", "optim": Optim(lr=0.1, nesterov=True)},
+    "ImageNet, classifier": {"weights": "imagenet", "trainable": "classifier", "optim": Optim(lr=0.1, nesterov=True)},
 }
 
 

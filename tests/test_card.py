@@ -85,7 +85,7 @@ def test_one_network_of_every_family_is_what_was_saved(name: str, options: dict[
 
 # A network, an option, another default for it that changes what the network computes.
 CHANGED = [
-    ("ir_csn_50", "epsilon", 0.01),
+    ("ir_csn_50", "eps", 0.01),
     ("tsm_r18", "fold", 2),
     ("tsm_r18", "causal", True),
     ("slowfast_50", "slow_frames", "spread"),

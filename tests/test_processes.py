@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from kinema.data.manifest import read_manifest
 from kinema.models import create_model
-from kinema.processes import Place
+from kinema.processes import Rank
 from kinema.training.config import TrainConfig
 from kinema.training.loading import Batches
 from kinema.training.multigrid import all_steps
@@ -150,7 +150,7 @@ def test_where_one_process_fails_the_others_end_in_a_sentence(tiny: Path, tmp_pa
     samples = read_manifest(tmp_path / "data" / "manifest.csv").split("train").samples
     given = TrainConfig("stm_r18", "data", batch=4)
     steps = all_steps(given.multigrid, epochs=1, samples=len(samples), batch=4, frames=4, crop=32)
-    first = next(iter(Batches(steps, [0] * len(samples), given, Place(0, 2))))
+    first = next(iter(Batches(steps, [0] * len(samples), given, Rank(0, 2))))
     broken = Path(samples[first[0].sample].path)  # which the first process meets, and the second one does not
     broken.write_bytes(b"no video" * 50)
     words = ["train", *TRAIN, "--data", str(tmp_path / "data" / "manifest.csv"), "--out", str(tmp_path / "run")]

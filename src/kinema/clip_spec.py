@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from kinema.errors import KinemaError, unknown
 
 Sampler = Literal["segments", "dense", "normal"]
-Short = Literal["loop", "last", "error"]
+Pad = Literal["loop", "last", "error"]
 Colour = Literal["rgb", "bgr"]
 
 
@@ -28,7 +28,7 @@ class ClipSpec:
         crop: height and width, in pixels, of the clip.
         test_crop: side of the square that testing cuts from the scaled frame; None is `crop`.
         test_size: height and width, in pixels, to which a test crop is resized; None is `crop`.
-        short: what completes a clip when the video is too short: `loop` starts again from its first frame, `last`
+        pad: what completes a clip when the video is too short: `loop` starts again from its first frame, `last`
             repeats its last frame, `error` refuses the video.
         mean: per channel, of pixels in 0 to 1, in the order of `colour`.
         std: per channel, of pixels in 0 to 1, in the order of `colour`.
@@ -42,7 +42,7 @@ class ClipSpec:
     crop: int = 224
     test_crop: int | None = None
     test_size: int | None = None
-    short: Short = "loop"
+    pad: Pad = "loop"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     colour: Colour = "rgb"
@@ -52,7 +52,7 @@ class ClipSpec:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise KinemaError(f"clip.{name} is {value!r}: give a whole number of at least 1")
-        for name, kind in (("sampler", Sampler), ("short", Short), ("colour", Colour)):
+        for name, kind in (("sampler", Sampler), ("pad", Pad), ("colour", Colour)):
             if getattr(self, name) not in get_args(kind):
                 raise unknown(f"clip.{name}", str(getattr(self, name)), get_args(kind))
         if self.crop > self.short_side:

@@ -22,41 +22,41 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
-class Place:
+class Rank:
     """Which process of how many.
 
     Attributes:
-        rank: from 0.
+        index: from 0.
         world: number of processes.
     """
 
-    rank: int = 0
+    index: int = 0
     world: int = 1
 
     @property
     def first(self) -> bool:
         """The one process that writes and speaks."""
-        return self.rank == 0
+        return self.index == 0
 
     def device(self, name: str) -> str:
         """The device that is this process's own where it shares a machine: `cuda` becomes `cuda:1` for the second."""
         return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if name == "cuda" and self.world > 1 else name
 
 
-def place(processes: int = 1) -> Place:
+def environment_rank(processes: int = 1) -> Rank:
     """Where this process stands, from the variables that torchrun and Lightning set.
 
     Args:
         processes: how many are going to be started when nothing has started any yet; this one is then the first.
     """
     world = int(os.environ.get("WORLD_SIZE", processes))
-    return Place(int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))), world)
+    return Rank(int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))), world)
 
 
 @contextmanager
-def connected() -> Iterator[Place]:
+def connected() -> Iterator[Rank]:
     """Connects the processes that torchrun has started, each of which is in this block; one alone is by itself."""
-    here = place()
+    here = environment_rank()
     if here.world > 1:
         # One that is done waits for the slowest at the end; half an hour, the default, may be too little for that.
         dist.init_process_group("gloo", timeout=timedelta(days=7))
@@ -78,21 +78,21 @@ def together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not several() or not re.search(r"gloo|NCCL|Connection (closed|reset)", str(error)):
+        if not is_distributed() or not re.search(r"gloo|NCCL|Connection (closed|reset)", str(error)):
             raise
         raise RunError(
             "another process of this command ended early; see what it said, and give the command again"
         ) from error
 
 
-def connection() -> Place:
+def connected_rank() -> Rank:
     """The place of this process among those that are connected."""
-    return Place(dist.get_rank(), dist.get_world_size()) if several() else Place()
+    return Rank(dist.get_rank(), dist.get_world_size()) if is_distributed() else Rank()
 
 
-def total(value: float) -> float:
+def all_reduce_sum(value: float) -> float:
     """The sum of a number over all processes."""
-    if not several():
+    if not is_distributed():
         return value
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
     summed = torch.tensor(float(value), dtype=torch.float64, device=device)
@@ -100,16 +100,16 @@ def total(value: float) -> float:
     return float(summed)
 
 
-def everyones(value: Any) -> list[Any]:
+def all_gather_object(value: Any) -> list[Any]:
     """What each process holds, in the order of their ranks."""
-    if not several():
+    if not is_distributed():
         return [value]
     found: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(found, value)
     return found
 
 
-def several() -> bool:
+def is_distributed() -> bool:
     """Whether processes are connected."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 

@@ -193,7 +193,7 @@ def test_frame_folders_are_predicted(saved: Path, tmp_path: Path, capsys: pytest
 def test_a_video_too_short_for_the_specification_is_a_row(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    strict = recognizer(spec=SPEC.replace(short="error")).save(tmp_path / "strict")
+    strict = recognizer(spec=SPEC.replace(pad="error")).save(tmp_path / "strict")
     rows = json_rows(capsys, strict, data / "tiny.mp4", data / "long one.mp4")
     assert "needs 4 frames but the video has 2" in rows[0]["error"]
     assert rows[1]["error"] is None

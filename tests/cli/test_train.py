@@ -48,7 +48,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ({"optim": {"lr": -1}}, "optim.lr is -1.0: give a number above 0"),
         ({"optim": {"lr": inf}}, "optim.lr is inf: give a number above 0"),
         ({"optim": {"warmup": inf}}, "optim.warmup is inf: give 0 or more"),
-        ({"optim": {"clip_norm": nan}}, "optim.clip_norm is nan: give 0 or more"),
+        ({"optim": {"max_grad_norm": nan}}, "optim.max_grad_norm is nan: give 0 or more"),
         ({"optim": {"gamma": -1}}, "optim.gamma is -1.0: give a number above 0"),
         ({"optim": {"rates": {"layer1": nan}}}, "optim.rates.layer1 is nan: give 0 or more"),
         ({"twins": {"weight": nan}}, "twins.weight is nan: give 0 or more"),

@@ -64,7 +64,7 @@ def test_read_clip_of_a_part_and_of_a_short_one(video: Path) -> None:
     short = read_clip(video, SPEC, start=0.0, end=0.12)  # three frames, completed by the first
     assert torch.equal(short[:, :, 0], short[:, :, 3])
     with pytest.raises(UnreadableVideo, match=r"a\.mp4: the clip needs 4 frames but the video has 3"):
-        read_clip(video, SPEC.replace(short="error"), start=0.0, end=0.12)
+        read_clip(video, SPEC.replace(pad="error"), start=0.0, end=0.12)
     with pytest.raises(UnreadableVideo, match="nowhere"):
         read_clip(video.with_name("nowhere.mp4"), SPEC)
 
@@ -90,7 +90,7 @@ def test_cut_frames_holds_few_whole_frames(
 @pytest.mark.parametrize("short", ["loop", "last"])
 @pytest.mark.parametrize(("window", "step"), [(0.4, 0.4), (0.4, 0.08), (0.72, 0.28), (9.0, 3.0)])
 def test_windows_equal_clips_of_parts(video: Path, sampler: str, short: str, window: float, step: float) -> None:
-    spec = ClipSpec(frames=4, stride=2, sampler=sampler, short=short, short_side=64, crop=48)  # type: ignore[arg-type]
+    spec = ClipSpec(frames=4, stride=2, sampler=sampler, pad=short, short_side=64, crop=48)  # type: ignore[arg-type]
     found = list(windows(video, spec, window, step))
     starts = [0.0]
     while starts[-1] + window < FRAMES / RATE - 1e-9:
@@ -109,7 +109,7 @@ def test_windows_equal_clips_of_parts(video: Path, sampler: str, short: str, win
 
 
 def test_the_last_window_begins_earlier_where_clips_are_not_completed(video: Path) -> None:
-    strict = ClipSpec(frames=8, short="error", short_side=64, crop=48)
+    strict = ClipSpec(frames=8, pad="error", short_side=64, crop=48)
     found = list(windows(video, strict, 0.7, 0.7))  # 1.6 s: 5 frames would be left
     assert [(part.start, part.end) for part in found] == [
         pytest.approx(span) for span in ((0, 0.7), (0.7, 1.4), (1.28, 1.6))

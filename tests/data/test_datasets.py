@@ -149,7 +149,7 @@ def test_failures_are_told_and_not_replaced(manifest: Manifest) -> None:
     outside = train_set(manifest)[at(0, 5)]
     assert isinstance(outside, Failure)
     assert "no frame from 7 s to 9 s" in outside.reason
-    short = train_set(manifest, frames=16, short="error")[at(0, 1, 16)]
+    short = train_set(manifest, frames=16, pad="error")[at(0, 1, 16)]
     assert isinstance(short, Failure)
     assert "needs 16 frames but the video has 9" in short.reason
     assert pickle.loads(pickle.dumps(short)) == short

@@ -15,8 +15,8 @@ from kinema.errors import KinemaError
 clip_indices = sampling.test_indices  # under its own name pytest would collect it
 
 
-def spec_of(frames: int, sampler: str = "segments", stride: int = 1, short: str = "loop") -> ClipSpec:
-    return ClipSpec(frames=frames, sampler=sampler, stride=stride, short=short)  # type: ignore[arg-type]
+def spec_of(frames: int, sampler: str = "segments", stride: int = 1, pad: str = "loop") -> ClipSpec:
+    return ClipSpec(frames=frames, sampler=sampler, stride=stride, pad=pad)  # type: ignore[arg-type]
 
 
 def slow_centre(n: int, frames: int, clips: int, clip: int, segment: int) -> int:
@@ -32,7 +32,7 @@ specs = st.builds(
     frames=st.integers(1, 20),
     sampler=st.sampled_from(["segments", "dense", "normal"]),
     stride=st.integers(1, 7),
-    short=st.sampled_from(["loop", "last"]),
+    pad=st.sampled_from(["loop", "last"]),
 )
 
 
@@ -132,19 +132,19 @@ def test_normal_shrinks_its_stride_to_what_is_left() -> None:
 def test_short_videos_are_completed_as_stated() -> None:
     rng = np.random.default_rng(0)
     for sampler in ("segments", "dense", "normal"):
-        loop, last = spec_of(5, sampler), spec_of(5, sampler, short="last")
+        loop, last = spec_of(5, sampler), spec_of(5, sampler, pad="last")
         assert clip_indices(3, loop, 2).tolist() == [[0, 1, 2, 0, 1]] * 2
         assert clip_indices(3, last, 1).tolist() == [[0, 1, 2, 2, 2]]
         assert train_indices(3, loop, rng).tolist() == [0, 1, 2, 0, 1]
         assert train_indices(3, last, rng).tolist() == [0, 1, 2, 2, 2]
         assert train_indices(1, loop, rng).tolist() == [0] * 5
     assert train_indices(5, spec_of(4, "dense", stride=2), rng).tolist() == [0, 2, 4, 1]
-    assert train_indices(5, spec_of(4, "dense", stride=2, short="last"), rng).tolist() == [0, 2, 4, 4]
+    assert train_indices(5, spec_of(4, "dense", stride=2, pad="last"), rng).tolist() == [0, 2, 4, 4]
 
 
 def test_short_video_refused_names_need_and_length() -> None:
-    spec = spec_of(8, "dense", stride=4, short="error")
-    with pytest.raises(KinemaError, match=r"needs 29 frames but the video has 12.*clip\.short"):
+    spec = spec_of(8, "dense", stride=4, pad="error")
+    with pytest.raises(KinemaError, match=r"needs 29 frames but the video has 12.*clip\.pad"):
         train_indices(12, spec, np.random.default_rng(0))
     with pytest.raises(KinemaError, match="needs 29 frames but the video has 12"):
         clip_indices(12, spec, 1)

@@ -189,7 +189,7 @@ def test_parts_of_one_video_are_videos_of_their_own(manifest: Manifest) -> None:
 
 
 def test_a_video_too_short_for_the_specification_is_a_failure_and_not_a_crash(manifest: Manifest) -> None:
-    strict = recognizer(spec=SPEC.replace(short="error"))
+    strict = recognizer(spec=SPEC.replace(pad="error"))
     found = evaluate(strict, only(manifest, ["tiny.mp4", "long one.mp4"]), workers=0)
     reasons = [error for error in found.errors if error is not None]
     assert len(reasons) == 1

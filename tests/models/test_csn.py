@@ -75,9 +75,9 @@ def test_what_the_networks_are_meant_for() -> None:
 class Release(dict[str, Tensor]):
     """A state dict in the making, with what its BatchNorms compute."""
 
-    def __init__(self, epsilon: float, device: str = "cpu") -> None:
+    def __init__(self, eps: float, device: str = "cpu") -> None:
         super().__init__()
-        self.epsilon, self.device, self.generator = epsilon, device, torch.Generator().manual_seed(3)
+        self.eps, self.device, self.generator = eps, device, torch.Generator().manual_seed(3)
 
     def random(self, *shape: int) -> Tensor:
         if self.device == "meta":
@@ -91,7 +91,7 @@ class Release(dict[str, Tensor]):
         self[f"{name}.weight"] = self.random(n) * 0.2 + 1
         self[f"{name}.bias"] = self.random(n) * 0.1
         self[f"{name}.running_mean"] = self.random(n) * 0.1
-        self[f"{name}.running_var"] = self.random(n).abs() * 0.01 + 0.001  # small, so that epsilon matters
+        self[f"{name}.running_var"] = self.random(n).abs() * 0.01 + 0.001  # small, so that eps matters
         self[f"{name}.num_batches_tracked"] = torch.tensor(1, device=self.device)
 
     def linear(self, name: str, o: int, i: int) -> None:
@@ -100,7 +100,7 @@ class Release(dict[str, Tensor]):
 
     def bn(self, name: str, x: Tensor) -> Tensor:
         values = [self[f"{name}.{k}"] for k in ("running_mean", "running_var", "weight", "bias")]
-        return F.batch_norm(x, *values, eps=self.epsilon)
+        return F.batch_norm(x, *values, eps=self.eps)
 
 
 # Where the releases keep the parts of a network: stem, its BatchNorm, a block, its steps and their BatchNorms (the
@@ -189,7 +189,7 @@ def logits(r: Release, layout: str, depth: int, x: Tensor) -> Tensor:
 def test_it_computes_what_the_release_does(layout: str) -> None:
     release = build(layout, 50, base=4, classes=7)
     name = f"{layout.split()[1]}_csn_50"
-    model = create_model(name, num_classes=7, width=0.0625, epsilon=release.epsilon).double().eval()
+    model = create_model(name, num_classes=7, width=0.0625, eps=release.eps).double().eval()
     report = import_weights(model, release)
     assert report.complete and report.classifier
     x = clip(t=9, size=40).double()
@@ -228,7 +228,7 @@ def test_what_a_file_of_the_other_kind_or_release_is_told() -> None:
     assert not report.unused and len(report.missing) == 16 * 5 and all(".mix." in n for n in report.missing)
     options = ir.architecture["options"]
     (remark,) = implied_for(ir, options, build("pytorchvideo ir", 50, device="meta")).differences(options)
-    assert "epsilon=1e-05" in remark
+    assert "eps=1e-05" in remark
     assert implied_for(ir, options, build("vmz ir", 50, device="meta")).differences(options) == []
 
 
@@ -264,9 +264,9 @@ GOLDEN = {
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"epsilon": 0.0}, "epsilon is 0.0: give a small number above 0"),
-        ({"epsilon": "small"}, "epsilon is 'small'"),
-        ({"epsilom": 1e-3}, "did you mean 'epsilon'"),
+        ({"eps": 0.0}, "eps is 0.0: give a small number above 0"),
+        ({"eps": "small"}, "eps is 'small'"),
+        ({"epsi": 1e-3}, "did you mean 'eps'"),
         ({"depth": 50}, "unknown option of ir_csn_50 'depth'"),
     ],
 )

@@ -100,7 +100,7 @@ def test_counts_of_non_local_networks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "stem", "taps"),
+    ("name", "stem", "kernel_size"),
     [
         ("r2d_50", 1, ["111", "1111", "111111", "111"]),
         ("i3d_50", 5, ["333", "3131", "313131", "131"]),
@@ -108,10 +108,10 @@ def test_counts_of_non_local_networks() -> None:
         ("slowonly_50", 1, ["111", "1111", "333333", "333"]),
     ],
 )
-def test_which_convolutions_see_time(name: str, stem: int, taps: list[str]) -> None:
+def test_which_convolutions_see_time(name: str, stem: int, kernel_size: list[str]) -> None:
     model = create_model(name, **SMALL)
     assert model.stem.conv.weight.shape[2:] == (stem, 7, 7)
-    for layer, expected in zip(model.feature_maps[1:], taps, strict=True):
+    for layer, expected in zip(model.feature_maps[1:], kernel_size, strict=True):
         blocks = list(model.get_submodule(layer))
         assert "".join(str(block.conv1.weight.shape[2]) for block in blocks) == expected
         assert all(block.conv2.weight.shape[2:] == (1, 3, 3) for block in blocks)
@@ -130,11 +130,11 @@ def test_where_non_local_blocks_stand() -> None:
 
 
 def test_a_block_is_its_steps() -> None:
-    for channels, stride, taps in ((16, 1, 3), (8, 2, 1)):
-        block = Bottleneck(channels, 4, stride, taps, nn.Softplus()).double().eval()
+    for channels, stride, kernel_size in ((16, 1, 3), (8, 2, 1)):
+        block = Bottleneck(channels, 4, stride, kernel_size, nn.Softplus()).double().eval()
         x = clip(2, 5, 7)[:, :1].expand(-1, channels, -1, -1, -1).contiguous()
         f = nn.functional
-        y = block.bn1(f.conv3d(x, block.conv1.weight, padding=(taps // 2, 0, 0))).relu()
+        y = block.bn1(f.conv3d(x, block.conv1.weight, padding=(kernel_size // 2, 0, 0))).relu()
         y = block.bn2(f.conv3d(y, block.conv2.weight, stride=(1, stride, stride), padding=(0, 1, 1))).relu()
         y = block.bn3(f.conv3d(y, block.conv3.weight))
         shortcut = x
@@ -149,8 +149,8 @@ def test_the_stem_is_convolution_and_frame_wise_pooling() -> None:
     for name, frames in (("i3d_50", 13), ("r2d_50", 5)):
         model = small(name)
         x, stem = clip(1, frames, 21), model.stem
-        taps, step = stem.conv.weight.shape[2], 2 if name == "i3d_50" else 1
-        y = nn.functional.conv3d(x, stem.conv.weight, None, (step, 2, 2), (taps // 2, 3, 3))
+        kernel_size, step = stem.conv.weight.shape[2], 2 if name == "i3d_50" else 1
+        y = nn.functional.conv3d(x, stem.conv.weight, None, (step, 2, 2), (kernel_size // 2, 3, 3))
         y = nn.functional.max_pool3d(stem.bn(y).relu(), (1, 3, 3), (step, 2, 2), (0, 1, 1))
         torch.testing.assert_close(stem(x), y)
 

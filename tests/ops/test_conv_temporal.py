@@ -10,14 +10,14 @@ from kinema.ops.conv import temporal_conv
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 8, 5, 6), (3, 16, 4, 7, 7), (2, 8, 1, 3, 3), (2, 8, 2, 1, 1)])
-@pytest.mark.parametrize(("taps", "padding"), [(3, 1), (2, 1), (3, 2)])
+@pytest.mark.parametrize(("kernel_size", "padding"), [(3, 1), (2, 1), (3, 2)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 def test_results_and_gradients_are_those_of_conv3d(
-    shape: tuple[int, ...], taps: int, padding: int, layout: torch.memory_format
+    shape: tuple[int, ...], kernel_size: int, padding: int, layout: torch.memory_format
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(shape, generator=generator).contiguous(memory_format=layout).requires_grad_()
-    weight = torch.randn(shape[1], 1, taps, generator=generator).requires_grad_()
+    weight = torch.randn(shape[1], 1, kernel_size, generator=generator).requires_grad_()
     found = temporal_conv(x, weight, padding)
     expected = F.conv3d(x, weight[:, :, :, None, None], padding=(padding, 0, 0), groups=shape[1])
     torch.testing.assert_close(found, expected)

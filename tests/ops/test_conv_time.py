@@ -11,23 +11,23 @@ from kinema.ops.conv import Conv3d
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("shape", [(1, 4, 8, 5, 6), (2, 6, 7, 4, 4), (3, 5, 1, 1, 3)])
-@pytest.mark.parametrize(("taps", "stride"), [(3, 1), (5, 4), (7, 8)])
+@pytest.mark.parametrize(("kernel_size", "stride"), [(3, 1), (5, 4), (7, 8)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 def test_results_and_gradients_are_those_of_conv3d(
     monkeypatch: pytest.MonkeyPatch,
     threads: int,
     shape: tuple[int, ...],
-    taps: int,
+    kernel_size: int,
     stride: int,
     layout: torch.memory_format,
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     generator = torch.Generator().manual_seed(0)
-    conv = Conv3d(shape[1], 3, (taps, 1, 1), (stride, 1, 1), (taps // 2, 0, 0), bias=False)
-    assert conv.weight.shape == (3, shape[1], taps, 1, 1)
+    conv = Conv3d(shape[1], 3, (kernel_size, 1, 1), (stride, 1, 1), (kernel_size // 2, 0, 0), bias=False)
+    assert conv.weight.shape == (3, shape[1], kernel_size, 1, 1)
     x = torch.randn(shape, generator=generator).contiguous(memory_format=layout).requires_grad_()
     found = conv(x)
-    expected = F.conv3d(x, conv.weight, None, (stride, 1, 1), (taps // 2, 0, 0))
+    expected = F.conv3d(x, conv.weight, None, (stride, 1, 1), (kernel_size // 2, 0, 0))
     torch.testing.assert_close(found, expected)
     weights = torch.randn(expected.shape, generator=generator)
     ours = torch.autograd.grad((found * weights).sum(), (x, conv.weight))

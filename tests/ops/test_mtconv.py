@@ -130,12 +130,12 @@ def test_delta_1_is_a_convolution(split: str) -> None:
 @pytest.mark.parametrize("delta", [7 / 8, 3 / 4, 1 / 2, 1 / 4])
 def test_parameters(delta: float) -> None:
     for c, o, kernel in ((16, 32, CUBE), (24, 24, POINT)):
-        taps = kernel[0] ** 3
+        kernel_size = kernel[0] ** 3
         (a, b), (p, q) = branch_channels(o, delta), branch_channels(c, delta)
         norms = 2 * (a + 2 * b)
         for split, weights in (
-            ("text", c * o * taps + a * b),
-            ("octave", (p * a + q * b) * taps + a * b),
+            ("text", c * o * kernel_size + a * b),
+            ("octave", (p * a + q * b) * kernel_size + a * b),
         ):
             conv = MTConv(c, o, kernel, delta=delta, split=split)
             assert sum(v.numel() for v in conv.parameters()) == weights + norms

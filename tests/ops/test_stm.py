@@ -21,7 +21,7 @@ def frames_conv(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def slow_temporal(x: Tensor, kernel: Tensor, first: int) -> Tensor:
-    """Equation 1 by loops; `kernel` C taps, tap i looks at t + first + i."""
+    """Equation 1 by loops; `kernel` C kernel_size, tap i looks at t + first + i."""
     out = torch.zeros_like(x)
     for t in range(x.shape[2]):
         for i in range(kernel.shape[1]):

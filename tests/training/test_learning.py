@@ -34,7 +34,7 @@ def test_everything_learns_unless_told_otherwise() -> None:
 
 def test_the_classifier_alone() -> None:
     model = network().eval()
-    given = config(learn="classifier")
+    given = config(trainable="classifier")
     freeze(model, given)
     keep_frozen(model, given)
     assert learning(model) == {"classifier.weight", "classifier.bias"}
@@ -134,8 +134,11 @@ def test_groups_hold_every_learning_parameter_once_at_its_rate() -> None:
         (config(optim=Optim(rates={"recurrence": 0.1})), r"unknown part of the network in optim\.rates 'recurrence'"),
         (config(optim=Optim(rates={"layer5": 0.1})), r"unknown part of the network in optim\.rates 'layer5'"),
         (config(optim=Optim(feature_rate=0, rates={"classifier": 0})), "freeze everything"),
-        (config(learn="class_regularisation"), r"options\.class_regularisation"),
-        (config(learn="classifier", optim=Optim(rates={"stem": 0.5})), r"optim\.rates\.stem has no effect where learn"),
+        (config(trainable="class_regularisation"), r"options\.class_regularisation"),
+        (
+            config(trainable="classifier", optim=Optim(rates={"stem": 0.5})),
+            r"optim\.rates\.stem has no effect where trainable",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_sentence(given: TrainConfig, sentence: str) -> None:

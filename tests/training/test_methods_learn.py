@@ -35,7 +35,7 @@ def learned(name: str, seed: int) -> VideoModel:
                 group["lr"] = now * lr
             sgd.zero_grad()
             F.cross_entropy(model(data.clips[i : i + BATCH]), data.labels[i : i + BATCH]).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIM.clip_norm)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIM.max_grad_norm)
             sgd.step()
     return model.eval()
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from kinema.errors import KinemaError
-from kinema.processes import Place
+from kinema.processes import Rank
 from kinema.training.config import Optim, TrainConfig, completed, differences
 from kinema.training.loading import Batches
 from kinema.training.multigrid import Multigrid, all_steps
 from kinema.training.schedule import factor, unreached
 
-ALONE = Place()
+ALONE = Rank()
 
 
 def test_step_falls_at_its_milestones() -> None:
@@ -39,7 +39,7 @@ def test_what_a_short_training_never_reaches_is_said() -> None:
     assert late == ["optim.milestones [3, 40] lie at or after the end of 3 epochs and never act"]
 
 
-def batches(n: int = 20, place: Place = ALONE, **changes: Any) -> Batches:
+def batches(n: int = 20, place: Rank = ALONE, **changes: Any) -> Batches:
     config = TrainConfig("stm_r18", "data", batch=6, seed=3, **changes)
     steps = all_steps(config.multigrid, epochs=config.epochs, samples=n, batch=6, frames=8, crop=224)
     return Batches(steps, [i % 4 == 0 for i in range(n)], config, place)
@@ -81,7 +81,7 @@ def test_the_last_epochs_have_more_batches_of_smaller_size() -> None:
 
 def test_processes_share_every_batch() -> None:
     whole = list(batches())
-    parts = [list(batches(place=Place(rank, 3))) for rank in range(3)]
+    parts = [list(batches(place=Rank(rank, 3))) for rank in range(3)]
     for step, keys in enumerate(whole):
         assert sorted(key for part in parts for key in part[step]) == sorted(keys)
         assert max(len(part[step]) for part in parts) - min(len(part[step]) for part in parts) <= 1
@@ -103,8 +103,8 @@ def test_balanced_classes_come_equally_often_and_repeats_are_other_draws() -> No
         (lambda: Optim(nesterov=True, momentum=0), "momentum"),
         (lambda: TrainConfig("stm_r18", "d", epochs=0), "epochs"),
         (
-            lambda: TrainConfig("stm_r18", "d", learn="classifier", optim=Optim(feature_rate=0.1)),
-            r"optim\.feature_rate is 0\.1, which has no effect where learn is classifier: remove one",
+            lambda: TrainConfig("stm_r18", "d", trainable="classifier", optim=Optim(feature_rate=0.1)),
+            r"optim\.feature_rate is 0\.1, which has no effect where trainable is classifier: remove one",
         ),
         (
             lambda: TrainConfig("stm_r18", "d", epochs=3, multigrid=Multigrid("long", full_epochs=3)),

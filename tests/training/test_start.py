@@ -35,9 +35,9 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def started(source: Path, labels: tuple[str, ...], learn: str = "all") -> VideoModel:
-    model = network(seed=2, classes=len(labels), **(CR if learn == "class_regularisation" else {}))
-    given = TrainConfig("stm_r18", "my data", weights=str(source), learn=learn)  # type: ignore[arg-type]
+def started(source: Path, labels: tuple[str, ...], trainable: str = "all") -> VideoModel:
+    model = network(seed=2, classes=len(labels), **(CR if trainable == "class_regularisation" else {}))
+    given = TrainConfig("stm_r18", "my data", weights=str(source), trainable=trainable)  # type: ignore[arg-type]
     start(model, given, labels)
     return model
 

@@ -240,7 +240,7 @@ def test_a_crop_that_does_not_fit_is_told_before_anything_is_read(tiny: Path, tm
 
 def test_a_loss_that_is_not_finite_names_the_files(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"the loss is (nan|inf) at step \d+ with the files .*\.mp4"):
-        train(config(tiny, tmp_path / "run", optim=Optim(lr=1e30, clip_norm=0)), say=str)
+        train(config(tiny, tmp_path / "run", optim=Optim(lr=1e30, max_grad_norm=0)), say=str)
     assert not (tmp_path / "run" / "recognizer").exists()
 
 
@@ -368,7 +368,7 @@ def test_only_class_regularisation_learns_when_told_so(whole: Path, tiny: Path, 
         tmp_path / "cr",
         weights=str(whole),
         options=options,
-        learn="class_regularisation",
+        trainable="class_regularisation",
         epochs=2,
         val_split="test",
     )
@@ -385,7 +385,7 @@ def test_only_class_regularisation_learns_when_told_so(whole: Path, tiny: Path, 
         0.6,
     ]
     with pytest.raises(KinemaError, match=r"options\.class_regularisation"):
-        train(config(tiny, tmp_path / "none", learn="class_regularisation"), say=str)
+        train(config(tiny, tmp_path / "none", trainable="class_regularisation"), say=str)
 
 
 def test_gates_are_held_open_during_their_warm_up(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

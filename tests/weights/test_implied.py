@@ -239,20 +239,20 @@ def test_the_command_needs_no_option_and_the_card_says_what_was_taken_over(
     words = (*save(tmp_path, release, 7), "--model", "ir_csn_50", "--options.width", "0.0625")
     status, out, err = run(capsys, *words)
     assert (status, err) == (0, "")
-    assert "format: PyTorchVideo; taken over: epsilon=1e-05" in out
+    assert "format: PyTorchVideo; taken over: eps=1e-05" in out
     found = Recognizer.load(tmp_path / "r")
     x = clip(9, 40)
     with torch.no_grad():
         torch.testing.assert_close(found.model.double()(x), csn.logits(release, "pytorchvideo ir", 50, x))
     assert found.spec.mean == (0.45, 0.45, 0.45)
     card = json.loads((tmp_path / "r" / "card.json").read_text(encoding="utf-8"))
-    assert card["architecture"]["options"]["epsilon"] == 1e-5
+    assert card["architecture"]["options"]["eps"] == 1e-5
     assert card["weights"]["format"] == "PyTorchVideo"
-    assert card["weights"]["implied"]["options"] == {"epsilon": 1e-5}
+    assert card["weights"]["implied"]["options"] == {"eps": 1e-5}
     assert card["weights"]["implied"]["source"].startswith("facebookresearch/pytorchvideo")
-    assert run(capsys, *words, "--options.epsilon", "1e-5")[0] == 0  # the same by hand is no contradiction
+    assert run(capsys, *words, "--options.eps", "1e-5")[0] == 0  # the same by hand is no contradiction
     status, out, _ = run(capsys, *words, "--clip.stride", "4", "--clip.mean", "[0.1,0.2,0.3]", "--json")
-    assert json.loads(out)["options"] == {"epsilon": 1e-5}
+    assert json.loads(out)["options"] == {"eps": 1e-5}
     spec = Recognizer.load(tmp_path / "r").spec
     assert (spec.stride, spec.mean, spec.std) == (4, (0.1, 0.2, 0.3), (0.225, 0.225, 0.225))
 
@@ -325,7 +325,7 @@ def test_the_clips_of_a_release_are_those_that_are_known_of_it() -> None:
     with torch.device("meta"):
         model, spec = release.build(3, found)
     assert spec.mean[0] == 0.43216
-    assert model.architecture["options"]["epsilon"] == 1e-3
+    assert model.architecture["options"]["eps"] == 1e-3
 
 
 def test_no_release_of_facebook_is_bgr() -> None:

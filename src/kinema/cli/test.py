@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kinema.data.manifest import Manifest
     from kinema.evaluation.metrics import Metrics
     from kinema.evaluation.runner import TestResult
-    from kinema.processes import Place
+    from kinema.processes import Rank
     from kinema.recognizer import Recognizer
 
 SHOWN = 20  # failed files that a person sees; the ledger holds all
@@ -54,7 +54,7 @@ def run(args: Namespace) -> None:
         _run(args, here)
 
 
-def _run(args: Namespace, here: Place) -> None:
+def _run(args: Namespace, here: Rank) -> None:
     from kinema.data.datasets import label_indices
     from kinema.data.manifest import read_manifest
     from kinema.data.views import parse_views

@@ -130,7 +130,7 @@ def read_clip(
 
     Raises:
         UnreadableVideo: no frame can be had, none lies between `start` and `end`, or there are too few of them and
-            `spec.short` is `error`.
+            `spec.pad` is `error`.
     """
     spec = spec or ClipSpec()
     frames = decode(video, lambda n: test_indices(n, spec, 1)[0], start, end)
@@ -156,11 +156,11 @@ def windows(
 
     Yields:
         Window `k`, from `k * step_seconds` on, in the order of time. The last one ends with the video and may be
-        shorter than the others; if it then has too few frames for a clip while `spec.short` is `error`, it begins
+        shorter than the others; if it then has too few frames for a clip while `spec.pad` is `error`, it begins
         earlier.
 
     Raises:
-        UnreadableVideo: the file cannot be opened, or is as a whole too short for a clip while `spec.short` is `error`.
+        UnreadableVideo: the file cannot be opened, or is as a whole too short for a clip while `spec.pad` is `error`.
         KinemaError: a window or step that is not positive, or a step longer than the window.
     """
 
@@ -172,7 +172,7 @@ def windows(
         spans = sliding_windows(reader.duration, window_seconds, step_seconds, _last_frame(reader), first=first)
         held: dict[int, Tensor] = {}
         for start, end in spans:
-            if spec.short == "error" and end >= reader.duration:
+            if spec.pad == "error" and end >= reader.duration:
                 start = _early_enough(reader, start, needed_ticks(spec))
             try:
                 wanted = wanted_frames(reader, indices_of, start, end)

@@ -1,6 +1,6 @@
 """Which frames of a video make a clip: pure functions on the n ticks of a regular time grid (`video.ticks`).
 
-Every sampler first extends a video that is too short to the ticks the clip needs, by `ClipSpec.short`: `loop` starts
+Every sampler first extends a video that is too short to the ticks the clip needs, by `ClipSpec.pad`: `loop` starts
 again from the first tick, `last` repeats the last one, `error` refuses.
 """
 
@@ -19,7 +19,7 @@ Ticks = NDArray[np.int64]
 
 
 def needed_ticks(spec: ClipSpec) -> int:
-    """The fewest ticks from which a clip can be cut without completing it by `spec.short`.
+    """The fewest ticks from which a clip can be cut without completing it by `spec.pad`.
 
     `segments` needs a tick for every frame, `dense` the whole span of its stride; `normal` needs a tick for every frame
     because its stride gives way before a frame is repeated.
@@ -45,7 +45,7 @@ def train_indices(n: int, spec: ClipSpec, rng: np.random.Generator) -> Ticks:
         int64 [T], ascending except where `loop` starts again.
 
     Raises:
-        KinemaError: the video has no tick, or too few of them while `spec.short` is `error`.
+        KinemaError: the video has no tick, or too few of them while `spec.pad` is `error`.
     """
     length = _extended(n, spec)
     steps = np.arange(spec.frames)
@@ -78,7 +78,7 @@ def test_indices(n: int, spec: ClipSpec, clips: int) -> Ticks:
         int64 [clips, T].
 
     Raises:
-        KinemaError: no clip asked for, no tick, or too few ticks while `spec.short` is `error`.
+        KinemaError: no clip asked for, no tick, or too few ticks while `spec.pad` is `error`.
     """
     if clips < 1:
         raise KinemaError(f"{clips} test clips were asked for: give at least 1")
@@ -124,16 +124,16 @@ def _extended(n: int, spec: ClipSpec) -> int:
     if n < 1:
         raise KinemaError("the video has no frame in the part that was asked for: check its start and end")
     need = needed_ticks(spec)
-    if n < need and spec.short == "error":
+    if n < need and spec.pad == "error":
         raise KinemaError(
-            f"the clip needs {need} frames but the video has {n}: set clip.short to loop or last, or clip.frames lower"
+            f"the clip needs {need} frames but the video has {n}: set clip.pad to loop or last, or clip.frames lower"
         )
     return max(n, need)
 
 
 def _fold(ticks: NDArray[np.integer], n: int, spec: ClipSpec) -> Ticks:
     """From ticks of the extended video to ticks of the video."""
-    folded = np.minimum(ticks, n - 1) if spec.short == "last" else ticks % n
+    folded = np.minimum(ticks, n - 1) if spec.pad == "last" else ticks % n
     return folded.astype(np.int64)
 
 

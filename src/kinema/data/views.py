@@ -75,7 +75,7 @@ def read_views(
 
     Raises:
         UnreadableVideo: a frame cannot be had, none lies between `start` and `end`, or there are too few of them while
-            `spec.short` is `error`.
+            `spec.pad` is `error`.
         KinemaError: views that cannot be cut.
     """
     with open_video(video) as reader:

@@ -19,7 +19,7 @@ from kinema.data.sources import Sample
 from kinema.errors import KinemaError, RunError
 from kinema.evaluation.metrics import Metrics, measure, true_ranks
 from kinema.evaluation.views import ViewProof, ViewSummary, prove, summarise
-from kinema.processes import connection, everyones, loader_workers, room_for_readers
+from kinema.processes import all_gather_object, connected_rank, loader_workers, room_for_readers
 from kinema.recognizer import Recognizer
 
 Progress = Callable[[int, int], object]  # videos done, videos expected
@@ -125,8 +125,8 @@ def evaluate(
     data = TestVideos(manifest, recognizer.labels, recognizer.spec, clips, crops)
     if device is not None:
         recognizer.to(device)
-    n, total, here = len(data), clips * crops, connection()
-    own = range(here.rank, n, here.world)
+    n, total, here = len(data), clips * crops, connected_rank()
+    own = range(here.index, n, here.world)
     rows: dict[int, Row] = {}
     for read in _batches(data, own, max(1, batch // total), workers, limits):
         for failure in read["failures"]:
@@ -138,7 +138,7 @@ def evaluate(
         if progress is not None:
             progress(len(rows), len(own))
     whole: dict[int, Row] = {}
-    for part in everyones(rows):
+    for part in all_gather_object(rows):
         for i, row in part.items():
             _count(whole, i, row)
     if len(whole) != n:  # a sampler that pads or drops would silently change the figures

@@ -59,7 +59,7 @@ class ViewSummary:
         same_clips: videos with too few frames for that many different clips.
         same_crops: videos with no room to move the crop along the longer side.
         repeated_frames: videos of which a clip shows one frame more than once: shorter than a clip, which was completed
-            as `ClipSpec.short` says, or of variable frame rate with a frame held for long.
+            as `ClipSpec.pad` says, or of variable frame rate with a frame held for long.
     """
 
     clips: int

@@ -28,30 +28,30 @@ class CSNBlock(nn.Module):
         stride: of time, height and width.
         interactions: `preserved` puts a 1x1x1 with BatchNorm and no ReLU before the channel-wise convolution, so that
             both together see what the 3x3x3 did; `reduced` leaves it out.
-        epsilon: of the BatchNorms.
+        eps: of the BatchNorms.
 
     Source: Tran et al., Video Classification with Channel-Separated Convolutional Networks, ICCV 2019, figure 2.
     """
 
     def __init__(
-        self, channels: int, inner: int, out_channels: int, stride: int, interactions: Interactions, epsilon: float
+        self, channels: int, inner: int, out_channels: int, stride: int, interactions: Interactions, eps: float
     ) -> None:
         super().__init__()
         step = (stride, stride, stride)
         self.conv_a = Conv3d(channels, inner, 1, bias=False)
-        self.norm_a = nn.BatchNorm3d(inner, epsilon)
+        self.norm_a = nn.BatchNorm3d(inner, eps)
         self.mix: nn.Module = nn.Identity()
         if interactions == "preserved":
-            self.mix = nn.Sequential(Conv3d(inner, inner, 1, bias=False), nn.BatchNorm3d(inner, epsilon))
+            self.mix = nn.Sequential(Conv3d(inner, inner, 1, bias=False), nn.BatchNorm3d(inner, eps))
         self.conv_b = Conv3d(inner, inner, 3, step, 1, groups=inner, bias=False)
-        self.norm_b = nn.BatchNorm3d(inner, epsilon)
+        self.norm_b = nn.BatchNorm3d(inner, eps)
         self.conv_c = Conv3d(inner, out_channels, 1, bias=False)
-        self.norm_c = nn.BatchNorm3d(out_channels, epsilon)
+        self.norm_c = nn.BatchNorm3d(out_channels, eps)
         self.relu = nn.ReLU(inplace=True)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != out_channels:
             self.shortcut = nn.Sequential(
-                Conv3d(channels, out_channels, 1, step, bias=False), nn.BatchNorm3d(out_channels, epsilon)
+                Conv3d(channels, out_channels, 1, step, bias=False), nn.BatchNorm3d(out_channels, eps)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,10 +64,10 @@ class CSNBlock(nn.Module):
 class CSNStem(nn.Sequential):
     """A 3x7x7 convolution and a 1x3x3 max pooling, both with stride 2 in space; N 3 T H W -> N C T H/4 W/4."""
 
-    def __init__(self, channels: int, epsilon: float) -> None:
+    def __init__(self, channels: int, eps: float) -> None:
         super().__init__()
         self.conv = Conv3d(3, channels, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False)
-        self.norm = nn.BatchNorm3d(channels, epsilon)
+        self.norm = nn.BatchNorm3d(channels, eps)
         self.relu = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
 
@@ -82,7 +82,7 @@ class CSN(VideoModel):
         frames: T that the network is meant for; it runs on any T.
         width: multiplies all channels.
         dropout: before the classifier.
-        epsilon: of the BatchNorms.
+        eps: of the BatchNorms.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -95,7 +95,7 @@ class CSN(VideoModel):
         frames: int,
         width: float,
         dropout: float,
-        epsilon: float,
+        eps: float,
     ) -> None:
         super().__init__()
         self.clip_spec = ClipSpec(
@@ -103,13 +103,13 @@ class CSN(VideoModel):
             mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989),
         )  # fmt: skip
         base = channels = max(1, round(64 * width))
-        self.stem = CSNStem(channels, epsilon)
+        self.stem = CSNStem(channels, eps)
         for i, count in enumerate(LAYERS[depth]):
             blocks = []
             for j in range(count):
                 inner = base * 2**i
                 stride = 2 if i > 0 and j == 0 else 1
-                blocks.append(CSNBlock(channels, inner, inner * EXPANSION, stride, interactions, epsilon))
+                blocks.append(CSNBlock(channels, inner, inner * EXPANSION, stride, interactions, eps))
                 channels = inner * EXPANSION
             setattr(self, f"layer{i + 1}", Stack(*blocks))
         self.dropout = nn.Dropout(dropout)
@@ -132,7 +132,7 @@ def csn(
     width: float = 1.0,
     *,
     dropout: float = 0.0,
-    epsilon: float = 1e-3,
+    eps: float = 1e-3,
 ) -> CSN:
     """Interaction-reduced and interaction-preserved channel-separated networks.
 
@@ -143,8 +143,8 @@ def csn(
         frames: T.
         width: multiplies all channels.
         dropout: before the classifier.
-        epsilon: of the BatchNorms. The authors' releases (VMZ, mmaction2) have 1e-3, PyTorchVideo's 1e-5.
+        eps: of the BatchNorms. The authors' releases (VMZ, mmaction2) have 1e-3, PyTorchVideo's 1e-5.
     """
-    if not isinstance(epsilon, float) or not epsilon > 0:
-        raise KinemaError(f"epsilon is {epsilon!r}: give a small number above 0, such as 1e-3")
-    return CSN(depth, interactions, num_classes, frames, width, dropout, epsilon)
+    if not isinstance(eps, float) or not eps > 0:
+        raise KinemaError(f"eps is {eps!r}: give a small number above 0, such as 1e-3")
+    return CSN(depth, interactions, num_classes, frames, width, dropout, eps)

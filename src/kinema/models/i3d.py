@@ -45,7 +45,7 @@ class Design:
     places: dict[int, tuple[int, ...]]
     non_local: Callable[[int], NonLocal]
 
-    def taps(self, stage: int, block: int) -> int:
+    def kernel_size(self, stage: int, block: int) -> int:
         """Frames that the first convolution of a block sees; stages count from 1, blocks from 0."""
         if self.kind == "slowonly":
             return 3 if stage >= 3 else 1
@@ -77,7 +77,7 @@ class InflatedResNet(VideoModel):
             for j in range(count):
                 after = design.non_local(inner * EXPANSION) if j in design.places.get(stage, ()) else None
                 stride = 2 if stage > 1 and j == 0 else 1
-                blocks.append(Bottleneck(channels, inner, stride, design.taps(stage, j), after))
+                blocks.append(Bottleneck(channels, inner, stride, design.kernel_size(stage, j), after))
                 channels = inner * EXPANSION
             setattr(self, f"layer{stage}", Stage(*blocks, halve_time=design.pool2 and stage == 1))
         self.dropout = nn.Dropout(dropout)

@@ -22,16 +22,18 @@ class Bottleneck(nn.Module):
         channels: C.
         inner: between the convolutions; C' is four times as many.
         stride: of height and width.
-        taps: K, the frames that the first convolution sees.
+        kernel_size: K, the frames that the first convolution sees.
         non_local: what stands after the block, if anything.
     """
 
-    def __init__(self, channels: int, inner: int, stride: int, taps: int, non_local: nn.Module | None = None) -> None:
+    def __init__(
+        self, channels: int, inner: int, stride: int, kernel_size: int, non_local: nn.Module | None = None
+    ) -> None:
         super().__init__()
         out_channels, step = inner * EXPANSION, (1, stride, stride)
         self.conv1 = Conv3d(channels, inner, 1, bias=False)
-        if taps > 1:  # made in addition, not instead: seeded weights stay those with which tables were measured
-            self.conv1 = Conv3d(channels, inner, (taps, 1, 1), 1, (taps // 2, 0, 0), bias=False)
+        if kernel_size > 1:  # made in addition, not instead: seeded weights stay those with which tables were measured
+            self.conv1 = Conv3d(channels, inner, (kernel_size, 1, 1), 1, (kernel_size // 2, 0, 0), bias=False)
         self.conv2 = Conv3d(inner, inner, (1, 3, 3), step, (0, 1, 1), bias=False)
         self.conv3 = Conv3d(inner, out_channels, 1, bias=False)
         self.bn1, self.bn2, self.bn3 = nn.BatchNorm3d(inner), nn.BatchNorm3d(inner), nn.BatchNorm3d(out_channels)
@@ -75,16 +77,16 @@ class Stem(nn.Sequential):
 
     Args:
         channels: C.
-        taps: K.
+        kernel_size: K.
         step: in time, of the convolution and of the pooling.
         padded: the pooling, see `FramePool`.
     """
 
-    def __init__(self, channels: int, taps: int, step: int = 1, padded: bool = True) -> None:
+    def __init__(self, channels: int, kernel_size: int, step: int = 1, padded: bool = True) -> None:
         super().__init__()
         self.conv = Conv3d(3, channels, (1, 7, 7), (step, 2, 2), (0, 3, 3), bias=False)
-        if taps > 1:  # as in `Bottleneck`
-            self.conv = Conv3d(3, channels, (taps, 7, 7), (step, 2, 2), (taps // 2, 3, 3), bias=False)
+        if kernel_size > 1:  # as in `Bottleneck`
+            self.conv = Conv3d(3, channels, (kernel_size, 7, 7), (step, 2, 2), (kernel_size // 2, 3, 3), bias=False)
         self.bn = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.pool = FramePool(step, padded)

@@ -74,14 +74,16 @@ class Lateral(nn.Sequential):
 
     Args:
         channels: of the fast pathway.
-        taps: K.
+        kernel_size: K.
         alpha: stride.
         normalise: BatchNorm and ReLU after it.
     """
 
-    def __init__(self, channels: int, taps: int, alpha: int, normalise: bool) -> None:
+    def __init__(self, channels: int, kernel_size: int, alpha: int, normalise: bool) -> None:
         super().__init__()
-        self.conv = Conv3d(channels, 2 * channels, (taps, 1, 1), (alpha, 1, 1), (taps // 2, 0, 0), bias=False)
+        self.conv = Conv3d(
+            channels, 2 * channels, (kernel_size, 1, 1), (alpha, 1, 1), (kernel_size // 2, 0, 0), bias=False
+        )
         if normalise:
             self.bn = nn.BatchNorm3d(2 * channels)
             self.relu = nn.ReLU(inplace=True)
@@ -164,12 +166,12 @@ class SlowFast(VideoModel):
             inner, fast_inner = base * 2 ** (stage - 1), fast_base * 2 ** (stage - 1)
             slow, fast = [], []
             for j in range(count):
-                stride, taps = 2 if stage > 1 and j == 0 else 1, 3 if j < temporal_blocks else 1
+                stride, kernel_size = 2 if stage > 1 and j == 0 else 1, 3 if j < temporal_blocks else 1
                 after = NonLocal(inner * EXPANSION, attention="dot_product", sub_sample="before") if (
                     non_local and stage == 3 and j in NON_LOCAL
                 ) else None  # fmt: skip
-                slow.append(Bottleneck(into, inner, stride, taps if stage >= 3 else 1, after))
-                fast.append(Bottleneck(fast_into, fast_inner, stride, taps))
+                slow.append(Bottleneck(into, inner, stride, kernel_size if stage >= 3 else 1, after))
+                fast.append(Bottleneck(fast_into, fast_inner, stride, kernel_size))
                 into, fast_into = inner * EXPANSION, fast_inner * EXPANSION
             made = TwoStages(fuse, Stack(*slow), Stack(*fast), slow_channels, alpha, stage == 4)
             setattr(self, f"layer{stage}", made)

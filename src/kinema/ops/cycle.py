@@ -1,6 +1,6 @@
 """Cyclic consistency of two sequences of features: the temporal gate of SRTG.
 
-Source: Stergiou and Poppe, Learn to cycle, equations 4 and 5.
+Source: Stergiou and Poppe, Trainable to cycle, equations 4 and 5.
 """
 
 from __future__ import annotations

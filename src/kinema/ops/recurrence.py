@@ -168,7 +168,7 @@ class SqueezeRecursion(nn.Module):
     Raises:
         KinemaError: a value outside the domain of an argument.
 
-    Source: Stergiou and Poppe, Learn to cycle, section 3.1, equations 1 to 5.
+    Source: Stergiou and Poppe, Trainable to cycle, section 3.1, equations 1 to 5.
     """
 
     @checked

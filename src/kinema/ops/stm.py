@@ -64,9 +64,9 @@ class CSTM(nn.Module):
                 f"CSTM: out_channels is {out_channels}; spatial='depthwise' needs a multiple of channels ({channels})"
             )
         self.causal = causal
-        taps = 2 if causal else 3
+        kernel_size = 2 if causal else 3
         groups = channels if temporal == "depthwise" else 1
-        self.t = nn.Conv1d(channels, channels, taps, groups=groups, bias=False)
+        self.t = nn.Conv1d(channels, channels, kernel_size, groups=groups, bias=False)
         self.conv = Conv2d(
             channels, out_channels, 3, stride, 1, bias=False, groups=channels if spatial == "depthwise" else 1
         )
@@ -80,9 +80,9 @@ class CSTM(nn.Module):
             self.t.register_parameter("weight", None)
 
     def _start(self, init: TemporalInit, groups: int, low_scale: float) -> Tensor:
-        """The kernels `C C/groups taps` that `init` asks for."""
+        """The kernels `C C/groups kernel_size` that `init` asks for."""
         weight = torch.zeros(self.t.weight.shape)
-        channels, _, taps = weight.shape
+        channels, _, kernel_size = weight.shape
         now = 1  # the tap that looks at frame t: the middle of three, the last of two
         own = torch.arange(channels)
         column = torch.zeros_like(own) if groups == channels else own
@@ -95,13 +95,13 @@ class CSTM(nn.Module):
                 tap[:eighth], tap[eighth : 2 * eighth] = now + 1, now - 1
         weight[own, column, tap] = 1.0
         if init == "degenerate":
-            weight[own, column, (now + 1) % taps] = 1.0  # t + 1, or t - 1 for a causal kernel
+            weight[own, column, (now + 1) % kernel_size] = 1.0  # t + 1, or t - 1 for a causal kernel
             weight *= low_scale
         return weight
 
     @property
     def kernel(self) -> Tensor:
-        """The temporal kernels, `C 1 taps` (depthwise) or `C C taps` (ordinary)."""
+        """The temporal kernels, `C 1 kernel_size` (depthwise) or `C C kernel_size` (ordinary)."""
         return self.t.fixed if self.t.weight is None else self.t.weight
 
     def forward(self, x: Tensor) -> Tensor:

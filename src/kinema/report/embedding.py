@@ -133,7 +133,7 @@ def embedding(vectors: NDArray[np.floating[Any]], *, seed: int = 0) -> NDArray[n
         float64 N 2.
 
     Raises:
-        KinemaError: fewer than 5 rows, or scikit-learn is not installed.
+        KinemaError: fewer than 5 rows, or scikit-trainable is not installed.
     """
     tsne = require_analysis()
     if len(vectors) < 5:

@@ -17,7 +17,7 @@ from kinema.training.twins import Twins
 
 Schedule = Literal["step", "cosine", "constant"]
 Precision = Literal["32", "bf16", "16"]
-Learn = Literal["all", "classifier", "class_regularisation"]
+Trainable = Literal["all", "classifier", "class_regularisation"]
 Balance = Literal["none", "classes"]
 Logger = Literal["tensorboard", "csv", "wandb", "none"]
 
@@ -36,7 +36,7 @@ class Optim:
         milestones: epochs at which `step` acts.
         gamma: factor of `step`.
         warmup: epochs, whole or in part, during which the rate rises linearly from a hundredth of its value.
-        clip_norm: longest gradient (2-norm over all parameters); 0 does not clip.
+        max_grad_norm: longest gradient (2-norm over all parameters); 0 does not clip.
         feature_rate: factor of the rate of everything but the classifier, as in fine-tuning; 0 freezes it, BatchNorm
             included.
         rates: factor of the rate of the parameters whose names begin so, such as {layer1: 0, layer4: 0.1}; the longest
@@ -53,7 +53,7 @@ class Optim:
     milestones: tuple[int, ...] = (30, 40, 60)
     gamma: float = 0.1
     warmup: float = 0.0
-    clip_norm: float = 20.0
+    max_grad_norm: float = 20.0
     feature_rate: float = 1.0
     rates: dict[str, float] = field(default_factory=dict)
 
@@ -64,7 +64,7 @@ class Optim:
         for name in ("lr", "gamma"):
             if not 0 < getattr(self, name) < inf:
                 raise KinemaError(f"optim.{name} is {getattr(self, name)}: give a number above 0")
-        for name in ("momentum", "weight_decay", "warmup", "clip_norm", "feature_rate"):
+        for name in ("momentum", "weight_decay", "warmup", "max_grad_norm", "feature_rate"):
             if not 0 <= getattr(self, name) < inf:
                 raise KinemaError(f"optim.{name} is {getattr(self, name)}: give 0 or more")
         if any(m < 1 for m in self.milestones):
@@ -103,8 +103,8 @@ class TrainConfig:
         balance: `classes` draws clips so that every class comes equally often, with repeats; an epoch keeps its length.
         twins: Twins Training, two augmentations of the same frames and the correlation loss.
         multigrid: a schedule of smaller clips in larger batches.
-        learn: `all` weights, or only the `classifier`, or only those of `class_regularisation`, with everything else
-            frozen, BatchNorm included.
+        trainable: `all` weights, or only the `classifier`, or only those of `class_regularisation`, with everything
+            else frozen, BatchNorm included.
         frozen_batchnorm: keep the statistics and the affine weights of every BatchNorm as they are at the start.
         ema: decay of an exponential moving average of the weights, such as 0.999, which is then validated and saved; 0
             is none.
@@ -142,7 +142,7 @@ class TrainConfig:
     balance: Balance = "none"
     twins: Twins = field(default_factory=Twins)
     multigrid: Multigrid = field(default_factory=Multigrid)
-    learn: Learn = "all"
+    trainable: Trainable = "all"
     frozen_batchnorm: bool = False
     ema: float = 0.0
     gate_warmup: int = 0
@@ -165,7 +165,7 @@ class TrainConfig:
             raise KinemaError("weights is empty: name some, or give null to start without")
         if self.workers < -1:
             raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one per core")
-        closed = {"precision": Precision, "learn": Learn, "balance": Balance, "logger": Logger}
+        closed = {"precision": Precision, "trainable": Trainable, "balance": Balance, "logger": Logger}
         for name, allowed in closed.items():
             if getattr(self, name) not in get_args(allowed):
                 raise unknown(name, str(getattr(self, name)), get_args(allowed))
@@ -174,9 +174,9 @@ class TrainConfig:
         for name in ("label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise KinemaError(f"{name} is {getattr(self, name)}: give 0 or more, and less than 1")
-        if self.learn == "classifier" and self.optim.feature_rate != 1:
+        if self.trainable == "classifier" and self.optim.feature_rate != 1:
             raise KinemaError(
-                f"optim.feature_rate is {self.optim.feature_rate}, which has no effect where learn is classifier: "
+                f"optim.feature_rate is {self.optim.feature_rate}, which has no effect where trainable is classifier: "
                 "remove one of the two"
             )
         if self.multigrid.full_epochs >= self.epochs:

@@ -17,10 +17,10 @@ def freeze(model: VideoModel, config: TrainConfig) -> None:
     """Marks what does not learn.
 
     Raises:
-        KinemaError: `learn` names a part that the network does not have, or nothing is left to learn.
+        KinemaError: `trainable` names a part that the network does not have, or nothing is left to learn.
     """
-    if config.learn == "class_regularisation" and not model.class_regularisation:
-        raise KinemaError("learn is class_regularisation: give options.class_regularisation, a number a stage")
+    if config.trainable == "class_regularisation" and not model.class_regularisation:
+        raise KinemaError("trainable is class_regularisation: give options.class_regularisation, a number a stage")
     part = _learning_part(model, config)
     _known(model, config.optim)
     if part is not model:
@@ -73,7 +73,7 @@ def check_gates(model: VideoModel, config: TrainConfig) -> None:
 
 def doubts(model: VideoModel, config: TrainConfig) -> list[str]:
     """Choices with which a network can hardly learn, one sentence each."""
-    if model.trunk_product and config.weights is None and config.learn == "all":
+    if model.trunk_product and config.weights is None and config.trainable == "all":
         return [
             "options.fusion is mul at the end of every block: recurrent states near 0 multiply all features, and the "
             "network hardly learns from random weights; options.fusion residual learns"
@@ -109,7 +109,7 @@ def parameter_groups(model: VideoModel, optim: Optim) -> list[dict[str, Any]]:
 
 
 def _learning_part(model: VideoModel, config: TrainConfig) -> nn.Module:
-    return model if config.learn == "all" else getattr(model, config.learn)
+    return model if config.trainable == "all" else getattr(model, config.trainable)
 
 
 def _batchnorms(model: nn.Module) -> list[nn.Module]:
@@ -141,5 +141,5 @@ def _effective(model: VideoModel, config: TrainConfig) -> None:
     for beginning in config.optim.rates:
         if not any(_names(name, beginning) for name in learning):
             raise KinemaError(
-                f"optim.rates.{beginning} has no effect where learn is {config.learn}: remove one of the two"
+                f"optim.rates.{beginning} has no effect where trainable is {config.trainable}: remove one of the two"
             )

@@ -17,7 +17,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.data.datasets import ClipKey, Failure, TestVideos, TrainClips, collate_train
 from kinema.data.loading.loader import Loader
 from kinema.data.manifest import Manifest
-from kinema.processes import Place, loader_workers
+from kinema.processes import Rank, loader_workers
 from kinema.training.config import TrainConfig
 from kinema.training.mixing import balanced_order
 from kinema.training.multigrid import Steps, all_steps
@@ -35,11 +35,11 @@ class Batches(Sampler[list[ClipKey]]):
         steps: number and shape of the clips of each batch.
         targets: class of each sample.
         config: seed and balance of the run.
-        place: which process of how many.
+        rank: which process of how many.
     """
 
-    def __init__(self, steps: Steps, targets: Sequence[int], config: TrainConfig, place: Place) -> None:
-        self.steps, self.targets, self.place = steps, targets, place
+    def __init__(self, steps: Steps, targets: Sequence[int], config: TrainConfig, rank: Rank) -> None:
+        self.steps, self.targets, self.rank = steps, targets, rank
         self.seed, self.balance = config.seed, config.balance
         self.epoch = self.first = 0
         self.resumed: tuple[int, int] | None = None
@@ -71,7 +71,7 @@ class Batches(Sampler[list[ClipKey]]):
                 drawn[i] += 1
             at += shape.clips
             if step >= first:
-                yield keys[self.place.rank :: self.place.world]
+                yield keys[self.rank.index :: self.rank.world]
 
 
 class TimedLoader(Loader[dict[str, Any]]):
@@ -89,7 +89,7 @@ class TimedLoader(Loader[dict[str, Any]]):
 
 
 def train_loader(
-    manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, place: Place
+    manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, rank: Rank
 ) -> tuple[TimedLoader, Batches]:
     """Augmented clips in the shapes of the schedule, and what decides their order."""
     clips = TrainClips(manifest, labels, spec, config.augment, config.seed, twins=config.twins.weight > 0)
@@ -97,19 +97,19 @@ def train_loader(
         config.multigrid, epochs=config.epochs, samples=len(clips), batch=config.batch, frames=spec.frames,
         crop=spec.crop,
     )  # fmt: skip
-    batches = Batches(steps, clips.targets, config, place)
+    batches = Batches(steps, clips.targets, config, rank)
     largest = max(shape.clips for epoch in range(config.epochs) for shape in steps.of(epoch))
-    return _loader(clips, batches, config, cuda, collate_train, -(-largest // place.world)), batches
+    return _loader(clips, batches, config, cuda, collate_train, -(-largest // rank.world)), batches
 
 
 def val_loader(
-    manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, place: Place
+    manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, rank: Rank
 ) -> TimedLoader:
     """One central clip of every video; each process of several gets every n-th video, and as many batches as any."""
     videos = TestVideos(manifest, labels, spec, 1, 1)
-    together = config.batch * place.world
+    together = config.batch * rank.world
     parts = [range(begin, min(begin + together, len(videos))) for begin in range(0, len(videos), together)]
-    own = [list(part[place.rank :: place.world]) for part in parts]
+    own = [list(part[rank.index :: rank.world]) for part in parts]
     return _loader(videos, own, config, cuda, _collate_central, config.batch)
 
 

@@ -18,7 +18,7 @@ from kinema.data.transforms import to_input
 from kinema.errors import KinemaError, RunError
 from kinema.models import VideoModel
 from kinema.ops.recurrence import gated_stages, set_gate, stage_open_rates
-from kinema.processes import connection, everyones, total
+from kinema.processes import all_gather_object, all_reduce_sum, connected_rank
 from kinema.training.config import TrainConfig
 from kinema.training.learning import check_gates, freeze, keep_frozen, parameter_groups
 from kinema.training.mixing import mixup
@@ -103,7 +103,7 @@ class Training(pl.LightningModule):
             if self.config.strict:
                 raise RunError(f"{failure.path}: {failure.reason}; mend or remove it, or train without --strict")
             self.failures[failure.path] = failure.reason
-        self.readable = total(len(batch["path"]))
+        self.readable = all_reduce_sum(len(batch["path"]))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of the batch."""
@@ -206,16 +206,16 @@ class Training(pl.LightningModule):
 
     def meet(self) -> dict[str, float]:
         """Brings the failures of all processes together; returns their summed tallies."""
-        for train, val in everyones((self.failures, self.val_failures)):
+        for train, val in all_gather_object((self.failures, self.val_failures)):
             self.failures.update(train)
             self.val_failures.update(val)
-        return {key: total(value) for key, value in self.tally.items()}
+        return {key: all_reduce_sum(value) for key, value in self.tally.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Ledger and tally survive a stop."""
         self.meet()
         checkpoint["ledger"] = {"train": self.failures, "val": self.val_failures}
-        checkpoint["tally"] = everyones(self.tally)
+        checkpoint["tally"] = all_gather_object(self.tally)
         checkpoint["videos"] = self.data
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -232,8 +232,8 @@ class Training(pl.LightningModule):
             )
         self.failures.update(checkpoint["ledger"]["train"])
         self.val_failures.update(checkpoint["ledger"]["val"])
-        tallies, here = checkpoint["tally"], connection()
+        tallies, here = checkpoint["tally"], connected_rank()
         if len(tallies) == here.world:
-            self.tally.update(tallies[here.rank])
+            self.tally.update(tallies[here.index])
         elif here.first:  # as many processes as before are not here
             self.tally.update({key: sum(tally.get(key, 0.0) for tally in tallies) for key in self.counts})

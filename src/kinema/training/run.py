@@ -28,7 +28,7 @@ from kinema.data.manifest import Manifest, data_name, read_manifest, require_tra
 from kinema.errors import KinemaError, RunError
 from kinema.files import FULL, LOCK, clear_parts, held, reason, replace_file
 from kinema.models import VideoModel
-from kinema.processes import Place, denormals_as_zero, place, room_for_readers, together
+from kinema.processes import Rank, denormals_as_zero, environment_rank, room_for_readers, together
 from kinema.recognizer import CARD, Recognizer
 from kinema.text import plural
 from kinema.training import learning
@@ -68,7 +68,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
             another run or that another process is writing into.
         RunError: the loss is not finite, the disk is full, no video can be read.
     """
-    here = place(config.processes)
+    here = environment_rank(config.processes)
     if not here.first:
         say = _silent
     manifest = read_manifest(config.data)
@@ -192,7 +192,7 @@ def _summary(
 
 def _fit(
     config: TrainConfig, learned: Manifest, checked: Manifest | None, model: VideoModel, spec: ClipSpec, out: Path,
-    say: Callable[[str], None], here: Place,
+    say: Callable[[str], None], here: Rank,
 ) -> Training:  # fmt: skip
     accelerator = "auto" if config.device == "auto" else config.device.split(":")[0]
     cuda = torch.cuda.is_available() and accelerator in ("auto", "cuda")
@@ -220,7 +220,7 @@ def _fit(
         **_devices(config, here),
         precision=_PRECISION[config.precision],
         max_epochs=config.epochs,
-        gradient_clip_val=config.optim.clip_norm or None,
+        gradient_clip_val=config.optim.max_grad_norm or None,
         deterministic=config.deterministic,
         callbacks=[
             Report(out / "metrics.csv", config.epochs, say, absent),
@@ -303,7 +303,7 @@ def _quiet_threads() -> Iterator[None]:
         threading.excepthook = plain
 
 
-def _devices(config: TrainConfig, here: Place) -> dict[str, Any]:
+def _devices(config: TrainConfig, here: Rank) -> dict[str, Any]:
     """Which devices, and how the processes on them are tied together."""
     if ":" in config.device and not config.device.startswith("cpu"):
         if here.world > 1:

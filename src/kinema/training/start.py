@@ -57,10 +57,10 @@ def start(model: VideoModel, config: TrainConfig, labels: Sequence[str], order: 
     else:
         taken, why = False, "other labels" if there else "the order of its outputs is not known"
         classifier.load_state_dict(built)
-    if not taken and config.learn == "class_regularisation":
+    if not taken and config.trainable == "class_regularisation":
         raise KinemaError(
             f"{config.weights}: its classifier is not one of the labels of {config.data}, and does not learn where "
-            "learn is class_regularisation: give weights that were trained on these labels, or learn all"
+            "trainable is class_regularisation: give weights that were trained on these labels, or set trainable to all"
         )
     lines = [f"starts from {config.weights}; its classifier is {'taken over' if taken else 'new'} ({why})"]
     if report.new:

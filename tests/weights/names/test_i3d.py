@@ -87,9 +87,9 @@ def gluon(part: str, s: int, i: int, k: int, tensor: str) -> str:
 class Release(dict[str, Tensor]):
     """A release's state dict in the making, and what a network of it computes."""
 
-    def __init__(self, name: Names, taps: Callable[[int, int], int], places: dict[int, tuple[int, ...]]) -> None:
+    def __init__(self, name: Names, kernel_size: Callable[[int, int], int], places: dict[int, tuple[int, ...]]) -> None:
         super().__init__()
-        self.name, self.taps, self.places = name, taps, places
+        self.name, self.kernel_size, self.places = name, kernel_size, places
         self.generator = torch.Generator().manual_seed(3)
 
     def random(self, *shape: int) -> Tensor:
@@ -116,7 +116,7 @@ class Release(dict[str, Tensor]):
             inner, channels = base * 2 ** (s - 1), into(s, channels)
             for i in range(count):
                 shapes = [
-                    (inner, channels, self.taps(s, i), 1, 1),
+                    (inner, channels, self.kernel_size(s, i), 1, 1),
                     (inner, inner, 1, 3, 3),
                     (inner * 4, inner, 1, 1, 1),
                 ]
@@ -212,8 +212,8 @@ RELEASES = [
 
 def release(name: Names, network: str) -> Release:
     kind = network.split("_")[0]
-    taps = {"r2d": no_time, "i3d": i3d_taps, "slowonly": slow_taps}[kind]
-    made = Release(name, taps, NL5 if "_nl_" in network else {})
+    kernel_size = {"r2d": no_time, "i3d": i3d_taps, "slowonly": slow_taps}[kind]
+    made = Release(name, kernel_size, NL5 if "_nl_" in network else {})
     return made.classifier(made.blocks(BASE, 5 if kind == "i3d" else 1))
 
 

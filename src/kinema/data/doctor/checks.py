@@ -88,7 +88,7 @@ def check_files(manifest: Manifest, infos: Infos, frames: int, times: Times | No
     report(
         "warning",
         "too-short",
-        f"{{n}} {{have}} fewer frames than the {frames} of a clip: clips are completed by the rule clip.short",
+        f"{{n}} {{have}} fewer frames than the {frames} of a clip: clips are completed by the rule clip.pad",
         [(s.path, f"{n} frames") for s, i in readable if 0 < (n := _frames(s, i, times or {})) < frames],
     )
     files = sorted({i.path: i for _, i in readable}.items())

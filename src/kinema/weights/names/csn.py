@@ -48,17 +48,17 @@ _RULES: tuple[Rule, ...] = (
 FORMATS = (
     Format(
         "VMZ", r"layer1\.0\.conv1\.0\.", "facebookresearch/VMZ pt/vmz/models/utils.py (_generic_resnet)",
-        options=always(epsilon=1e-3),
+        options=always(eps=1e-3),
     ),
     Format(
         "mmaction2", r"backbone\.layer1\.0\.conv1\.conv\.",
         "open-mmlab/mmaction2 mmaction/models/backbones/resnet3d_csn.py (norm_cfg)",
-        options=always(epsilon=1e-3), clip=always(**IMAGENET),
+        options=always(eps=1e-3), clip=always(**IMAGENET),
     ),
     Format(
         "PyTorchVideo", r"blocks\.1\.res_blocks\.",
         "facebookresearch/pytorchvideo pytorchvideo/models/csn.py, hub/csn.py",
-        options=always(epsilon=1e-5), clip=always(**GREY), compared=True,
+        options=always(eps=1e-5), clip=always(**GREY), compared=True,
     ),
 )  # fmt: skip
 
