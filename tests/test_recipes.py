@@ -132,7 +132,7 @@ def test_what_else_the_papers_say() -> None:
         assert ("twins" in values) == ("twins" in name)
         assert values.get("twins", {"weight": 0.01, "beta": 0.0039}) == {"weight": 0.01, "beta": 0.0039}
     assert {load(name).values.get("trainable") for name in names("srtg_*1")} == {"classifier"}
-    assert load("mtnet_ucf101").values["optim"]["feature_rate"] == 0.1
+    assert load("mtnet_ucf101").values["optim"]["lr_mult"] == {"features": 0.1}
     assert all(load(name).values["options"]["class_regularisation"] == [0.9, 0.8, 0.7, 0.6] for name in names("cr_*"))
 
 

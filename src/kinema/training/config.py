@@ -37,12 +37,11 @@ class Optim:
         gamma: factor of `step`.
         warmup: epochs, whole or in part, during which the rate rises linearly from a hundredth of its value.
         max_grad_norm: longest gradient (2-norm over all parameters); 0 does not clip.
-        feature_rate: factor of the rate of everything but the classifier, as in fine-tuning; 0 freezes it, BatchNorm
-            included.
-        rates: factor of the rate of the parameters whose names begin so, such as {layer1: 0, layer4: 0.1}; the longest
-            beginning decides, 0 freezes as above, and what none names follows feature_rate. The name `recurrence`
-            stands for all recurrent cells, wherever they are, and its factor multiplies the others; without it the
-            network's own counts, which is 0.1 for srtg_* and 1 for the rest.
+        lr_mult: factors of the learning rate by part of the network, such as {features: 0.1, layer4: 0.5, stem: 0}.
+            A key is the name of a part, and the longest name that matches a parameter decides. `features` stands for
+            everything but the classifier and applies where no other name matches. `recurrence` stands for all recurrent
+            cells; its factor multiplies the others, and replaces the network's own factor (0.1 for srtg_*, 1 for the
+            rest). 0 freezes a part, its BatchNorm statistics included.
     """
 
     lr: float = 0.01
@@ -54,8 +53,7 @@ class Optim:
     gamma: float = 0.1
     warmup: float = 0.0
     max_grad_norm: float = 20.0
-    feature_rate: float = 1.0
-    rates: dict[str, float] = field(default_factory=dict)
+    lr_mult: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.schedule not in get_args(Schedule):
@@ -64,14 +62,18 @@ class Optim:
         for name in ("lr", "gamma"):
             if not 0 < getattr(self, name) < inf:
                 raise KinemaError(f"optim.{name} is {getattr(self, name)}: give a number above 0")
-        for name in ("momentum", "weight_decay", "warmup", "max_grad_norm", "feature_rate"):
+        for name in ("momentum", "weight_decay", "warmup", "max_grad_norm"):
             if not 0 <= getattr(self, name) < inf:
                 raise KinemaError(f"optim.{name} is {getattr(self, name)}: give 0 or more")
         if any(m < 1 for m in self.milestones):
             raise KinemaError(f"optim.milestones are {list(self.milestones)}: give epochs from 1 on")
-        for name, rate in self.rates.items():
-            if not 0 <= rate < inf:
-                raise KinemaError(f"optim.rates.{name} is {rate}: give 0 or more")
+        if not isinstance(self.lr_mult, dict):
+            raise KinemaError(f"optim.lr_mult is {self.lr_mult!r}: give a factor per part, such as {{features: 0.1}}")
+        for name, factor in self.lr_mult.items():
+            if not isinstance(name, str):
+                raise KinemaError(f"optim.lr_mult has the key {name!r}: give names of parts, such as features")
+            if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 <= factor < inf:
+                raise KinemaError(f"optim.lr_mult.{name} is {factor!r}: give a number of 0 or more")
         if self.nesterov and self.momentum == 0:
             raise KinemaError("optim.nesterov needs optim.momentum above 0")
 
@@ -174,10 +176,11 @@ class TrainConfig:
         for name in ("label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise KinemaError(f"{name} is {getattr(self, name)}: give 0 or more, and less than 1")
-        if self.trainable == "classifier" and self.optim.feature_rate != 1:
+        features = self.optim.lr_mult.get("features", 1.0)
+        if self.trainable == "classifier" and features != 1:
             raise KinemaError(
-                f"optim.feature_rate is {self.optim.feature_rate}, which has no effect where trainable is classifier: "
-                "remove one of the two"
+                f"optim.lr_mult.features is {features}, which has no effect where trainable is classifier: remove one "
+                "of the two"
             )
         if self.multigrid.full_epochs >= self.epochs:
             raise KinemaError(
