@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from kinema.errors import KinemaError, unknown
 from kinema.models import VideoModel
 from kinema.ops.recurrence import gated_stages
+from kinema.text import plural
 from kinema.training.config import Optim, TrainConfig
 
 # Keys of `optim.lr_mult` that are not the name of one part.
@@ -18,13 +19,21 @@ RECURRENCE = "recurrence"  # recurrent cells; the names of their weights contain
 
 
 def freeze(model: VideoModel, config: TrainConfig) -> None:
-    """Marks what does not learn.
+    """Sets `requires_grad` of every parameter that must not learn to False.
+
+    Args:
+        model: changed in place.
+        config: its `trainable`, `optim.lr_mult` and `frozen_batchnorm` decide.
 
     Raises:
-        KinemaError: `trainable` names a part that the network does not have, or nothing is left to learn.
+        KinemaError: `trainable` or `optim.lr_mult` names a part that the network does not have, a factor has no effect,
+            or nothing is left to learn.
     """
     if config.trainable == "class_regularisation" and not model.class_regularisation:
-        raise KinemaError("trainable is class_regularisation: give options.class_regularisation, a number a stage")
+        raise KinemaError(
+            "trainable is class_regularisation: give options.class_regularisation, one number per stage, such as "
+            "[0.9, 0.8, 0.7, 0.6]"
+        )
     part = _learning_part(model, config)
     _known(model, config.optim)
     if part is not model:
@@ -42,7 +51,15 @@ def freeze(model: VideoModel, config: TrainConfig) -> None:
 
 
 def keep_frozen(model: VideoModel, config: TrainConfig) -> None:
-    """Training mode, except for BatchNorm whose weights are frozen or that stands in a part that does not learn."""
+    """Puts the network into training mode, but every frozen BatchNorm into evaluation mode.
+
+    A BatchNorm is frozen where its weights are, where it is in a part that does not learn, and everywhere with
+    `frozen_batchnorm`.
+
+    Args:
+        model: its modes are changed; `freeze` must have been called before.
+        config: as given to `freeze`.
+    """
     part = _learning_part(model, config)
     learning = set(part.modules())
     model.train()
@@ -73,13 +90,30 @@ def check_gates(model: VideoModel, config: TrainConfig) -> None:
 
 
 def doubts(model: VideoModel, config: TrainConfig) -> list[str]:
-    """Choices with which a network can hardly learn, one sentence each."""
-    if model.trunk_product and config.weights is None and config.trainable == "all":
-        return [
+    """Finds choices with which a network can hardly learn.
+
+    Args:
+        model: after `freeze`.
+        config: of the run.
+
+    Returns:
+        One sentence per choice.
+    """
+    if config.weights is not None:
+        return []
+    found = []
+    if model.trunk_product and config.trainable == "all":
+        found.append(
             "options.fusion is mul at the end of every block: recurrent states near 0 multiply all features, and the "
             "network hardly learns from random weights; options.fusion residual learns"
-        ]
-    return []
+        )
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    if frozen:
+        found.append(
+            f"weights is not given, so {plural(len(frozen), 'frozen tensor')} (the first is {frozen[0]}) will keep "
+            "the values of an untrained network: give weights of a trained one"
+        )
+    return found
 
 
 def rate(name: str, optim: Optim, recurrence: float = 1.0) -> float:
@@ -99,7 +133,15 @@ def rate(name: str, optim: Optim, recurrence: float = 1.0) -> float:
 
 
 def parameter_groups(model: VideoModel, optim: Optim) -> list[dict[str, Any]]:
-    """The parameters that learn, those of one rate together, for an optimiser."""
+    """Groups the parameters that learn by their learning rate.
+
+    Args:
+        model: after `freeze`.
+        optim: gives the rate and the factors of the parts.
+
+    Returns:
+        Groups for an optimiser of PyTorch, each with `params` and `lr`.
+    """
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
