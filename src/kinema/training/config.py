@@ -84,7 +84,7 @@ class TrainConfig:
 
     Attributes:
         model: a name of the zoo (`kinema models`).
-        data: a folder with one sub-folder a class, a CSV with the columns path, label and optionally split, or a
+        data: a folder with one sub-folder per class, a CSV with the columns path, label and optionally split, or a
             catalogue with its folder, such as kinetics400:FOLDER.
         out: the run folder; without one, runs/<model>-<name of the data>.
         options: further options of the model, such as width or mode.
@@ -92,7 +92,7 @@ class TrainConfig:
         weights: start from these: a run or recognizer, `imagenet`, a release of `kinema weights list`, or a file. The
             classifier of a recognizer with other labels is left out.
         epochs: passes over the training split.
-        batch: clips a step.
+        batch: clips per step.
         train_split: name of the split that is learned from.
         val_split: name of a split that is tested after every epoch, for the curve only; nothing is selected by it.
         seed: of the weights, the order, and every augmentation.
@@ -117,8 +117,8 @@ class TrainConfig:
             that crashes or hangs the decoder.
         limits: what reading one clip may cost before it is given up as unreadable.
         device: auto, cpu, cuda, cuda:1.
-        processes: that train together, one a GPU (DistributedDataParallel); `batch` is shared among them. With torchrun
-            its number of processes counts.
+        processes: that train together, one per GPU (DistributedDataParallel); `batch` is shared among them. With
+            torchrun its number of processes counts.
         deterministic: only kernels that give the same bits every time; on a GPU an exact resume needs it.
         checkpoint_steps: steps after which a checkpoint is written within an epoch; one follows every epoch anyway.
         logger: `tensorboard`, `csv`, `wandb` (offline unless WANDB_MODE says otherwise) or `none`, beside metrics.csv.
@@ -208,7 +208,7 @@ FREE = ("out", "workers", "limits", "device", "processes", "checkpoint_steps", "
 
 
 def completed(old: dict[str, Any]) -> dict[str, Any]:
-    """A configuration that an earlier version wrote, with the fields that have come since at what they stand for."""
+    """Adds the fields that an earlier version did not write into a configuration yet, with their defaults."""
     defaults = TrainConfig(str(old.get("model", "")), str(old.get("data", ""))).to_dict()
     groups = {
         key: {**value, **old[key]}
@@ -219,7 +219,7 @@ def completed(old: dict[str, Any]) -> dict[str, Any]:
 
 
 def _same_path(first: str | None, second: str | None) -> bool:
-    """Whether two texts are one path, spelt in another way; such as are no paths are the same where they are equal."""
+    """Whether two texts are equal, or are two ways to write the path of one existing file or folder."""
     if first is None or second is None or first == second:
         return first == second
     try:
@@ -229,9 +229,10 @@ def _same_path(first: str | None, second: str | None) -> bool:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """The dotted names of the fields, but for the free ones, in which two configurations differ.
+    """Lists the dotted names of the fields in which two configurations differ, except those in `FREE`.
 
-    The same data or weights by another path (relative, absolute, by a symbolic link) are no difference.
+    Data or weights that are given by another path to the same place (relative, absolute, through a symbolic link) do
+    not differ.
     """
     found = []
     for key in sorted(set(old) | set(new)):
