@@ -105,7 +105,7 @@ def train_loader(
 def val_loader(
     manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, rank: Rank
 ) -> TimedLoader:
-    """Builds the loader of one central clip per video; each of n processes gets every n-th video, in as many batches."""
+    """Builds the loader of one central clip per video; of n processes each gets every n-th, in as many batches."""
     videos = TestVideos(manifest, labels, spec, 1, 1)
     together = config.batch * rank.world
     parts = [range(begin, min(begin + together, len(videos))) for begin in range(0, len(videos), together)]
