@@ -201,6 +201,27 @@ class VideoModel(nn.Module):
         self._start_classifier()
         self.architecture["options"]["num_classes"] = num_classes
 
+    def initial_state(self, batch: int) -> dict[str, Tensor]:
+        """The state of streams of which no frame has been seen; see `FrameModel` and `CIDC`, which have one.
+
+        Raises:
+            KinemaError: this network cannot stream.
+        """
+        raise KinemaError(
+            f"{self.architecture['name']} cannot stream, because its result for a frame depends on the whole clip: "
+            "classify sliding windows, or take a network over frames, such as stm_r50 or tsm_efficientnet_lite0 with "
+            "causal=True"
+        )
+
+    def step(self, frames: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The logits of the next frames of streams; see `initial_state`.
+
+        Raises:
+            KinemaError: this network cannot stream.
+        """
+        self.initial_state(len(frames))
+        raise NotImplementedError
+
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trades time for memory in training: blocks keep only their inputs and run again in the backward pass.
 
