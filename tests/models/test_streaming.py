@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -93,8 +94,8 @@ def test_frame_by_frame_is_the_whole_clip(name: str, options: dict[str, Any], ca
 @settings(max_examples=12, deadline=None)
 def test_chunks_of_any_length(causal: bool, cuts: set[int], seed: int) -> None:
     model, x = network("stm_r18", causal=causal), clip(1, 64, seed)
-    ends = [0, *sorted(cuts), 64]
-    assert close(streamed(model, x, [b - a for a, b in zip(ends, ends[1:], strict=False)]), offline(model, x))
+    lengths = [b - a for a, b in pairwise([0, *sorted(cuts), 64])]
+    assert close(streamed(model, x, lengths), offline(model, x))
 
 
 def test_no_frame_depends_on_a_later_one() -> None:
@@ -148,12 +149,41 @@ def test_half_precision_and_training_mode() -> None:
     model = network("stm_r18", causal=True).bfloat16()
     x = clip(1, 4).bfloat16()
     with torch.no_grad():
-        logits, state = model.step(x, model.initial_state(1, size=SIZE))
+        logits, _ = model.step(x, model.initial_state(1, size=SIZE))
     assert logits.dtype == torch.bfloat16
     assert logits.isfinite().all()
     model.train()
     model.initial_state(1, size=SIZE)
     assert model.training
+
+
+@pytest.mark.parametrize("backbone", ["r2d_50", "tsn_r18"])
+@pytest.mark.parametrize(
+    "options", [{"direction": "uni"}, {"direction": "bi", "fusion": "channels"}, {"head": "flatten"}]
+)
+def test_cidc_classifies_the_window_that_ends_with_each_frame(backbone: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model = create_model(
+        "cidc", num_classes=CLASSES, width=0.125, frames=4, backbone=backbone, dropout=0.0, **options
+    ).eval()
+    assert model.window == 4
+    x = clip(2, 9)
+    padded = torch.cat([x[:, :, :1].expand(-1, -1, 3, -1, -1), x], 2)
+    with torch.no_grad():
+        expected = torch.stack([model(padded[:, :, i : i + 4]) for i in range(9)], 1)
+        for chunks in ([1] * 9, [2, 6, 1], [9]):
+            state, found = model.initial_state(2, size=SIZE), []
+            for chunk in x.split(chunks, 2):
+                logits, state = model.step(chunk, state)
+                found.append(logits)
+            assert close(torch.cat(found, 1), expected)
+            assert state["layer4"].shape[2] == 4
+
+
+def test_cidc_on_a_backbone_that_sees_time_says_how_else() -> None:
+    model = create_model("cidc", num_classes=2, width=0.125, backbone="tsm_r18", backbone_options={"causal": True})
+    with pytest.raises(KinemaError, match=r"cidc cannot stream on tsm_r18.*r2d_50 or tsn_r50.*sliding windows"):
+        model.initial_state(1)
 
 
 STREAMING = {name for name in list_models() if name.startswith(("tsn", "tsm", "stm"))}
@@ -163,13 +193,15 @@ STREAMING = {name for name in list_models() if name.startswith(("tsn", "tsm", "s
 def test_every_network_streams_or_says_how_else(name: str) -> None:
     with torch.device("meta"):
         model = create_model(name, num_classes=2, width=0.125)
-    if name.startswith("tsn"):
-        assert model.delay == 0
+    if name.startswith(("tsn", "cidc_r2d_50", "cidc_r2d_101")) and "nl" not in name:
+        assert model.initial_state(1, size=SIZE)["seen"].shape == (1,)
         return
-    with pytest.raises(KinemaError, match=name if not name.startswith("cidc") else "cidc") as refused:
+    with pytest.raises(KinemaError, match=name) as refused:
         model.initial_state(1)
     assert "sliding windows" in str(refused.value)
     assert "causal=True" in str(refused.value)
+    if name.startswith("cidc"):
+        return
     if name in STREAMING:
         assert "delayed=True" in str(refused.value)
     else:

@@ -10,14 +10,13 @@ from torch import Tensor
 
 from kinema.errors import KinemaError
 from kinema.models.checkpointing import Stack
+from kinema.models.streaming import check_state, check_streaming, in_evaluation
 from kinema.models.video_model import VideoModel
-from kinema.ops.layout import check_clips
 from kinema.ops.shift import Shift
 from kinema.ops.stm import CMM, CSTM
-from kinema.ops.streaming import ENDLESS, LENGTH, SEEN, State, Stream
+from kinema.ops.streaming import ENDLESS, LENGTH, SEEN, SIZE, State, Stream
 
 TEMPORAL = (Shift, CSTM, CMM)  # operators that see other frames
-SIZE = "size"  # of a state: int64 N 2, height and width of the frames
 
 
 class FrameModel(VideoModel):
@@ -37,8 +36,8 @@ class FrameModel(VideoModel):
         return sum(block.look_ahead for block in self.blocks())
 
     @property
-    def per_frame(self) -> bool:
-        """No frame sees another one."""
+    def per_frame(self) -> bool:  # type: ignore[override]
+        """No frame sees another one before the head."""
         return not any(isinstance(module, TEMPORAL) for module in self.modules())
 
     def blocks(self) -> Iterator[Any]:
@@ -66,22 +65,16 @@ class FrameModel(VideoModel):
             KinemaError: a network that looks ahead without `delayed`, one with Class Regularisation or without a
                 classifier, or no stream.
         """
-        self._require_streaming(delayed)
-        if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
-            raise KinemaError(f"batch is {batch!r}: give the number of streams, at least 1")
+        check_streaming(self, batch)
+        self._require_causality(delayed)
         height, width = (size, size) if isinstance(size, int) else size or (self.clip_spec.tested,) * 2
         some = next(self.parameters())
         empty = {
             SEEN: torch.zeros(1, dtype=torch.int64, device=some.device),
             LENGTH: torch.full((1,), ENDLESS, dtype=torch.int64, device=some.device),
         }
-        training = self.training
-        try:
-            self.eval()
-            with torch.no_grad():
-                _, after = self._run(some.new_zeros(1, 3, 1, height, width), empty)
-        finally:
-            self.train(training)
+        with in_evaluation(self), torch.no_grad():
+            _, after = self._run(some.new_zeros(1, 3, 1, height, width), empty)
         rows = {key: torch.zeros_like(value) for key, value in after.items()} | empty | {SIZE: after[SIZE]}
         return {key: value.repeat(batch, *[1] * (value.ndim - 1)) for key, value in rows.items()}
 
@@ -102,8 +95,7 @@ class FrameModel(VideoModel):
         Raises:
             KinemaError: frames of another shape than the state is for.
         """
-        frames = check_clips(frames)
-        self._check_state(frames, state)
+        check_state(frames, state, LENGTH)
         delay = self.delay
         logits, after = self._run(frames, state)
         if delay:
@@ -137,32 +129,7 @@ class FrameModel(VideoModel):
         size = torch.tensor([frames.shape[3:]], device=frames.device).repeat(len(frames), 1)
         return logits, {**stream.state, SIZE: size}
 
-    def _check_state(self, frames: Tensor, state: State) -> None:
-        if torch.compiler.is_compiling():  # it cannot trace the question about the size
-            return
-        for key in (SEEN, LENGTH, SIZE):
-            if key not in state:
-                raise KinemaError(f"the state of a stream lacks {key!r}: begin with initial_state(batch)")
-        if frames.shape[2] < 1 or len(state[SEEN]) != len(frames):
-            raise KinemaError(
-                f"frames of shape {tuple(frames.shape)} for a state of {len(state[SEEN])} streams: give N 3 t H W with "
-                "one row per stream and at least one frame"
-            )
-        size = tuple(state[SIZE][0].tolist())
-        if tuple(frames.shape[3:]) != size:
-            raise KinemaError(
-                f"frames of {frames.shape[3]}x{frames.shape[4]} pixels for a state of {size[0]}x{size[1]}: give frames "
-                "of that size, or begin with initial_state(batch, size=(H, W))"
-            )
-
-    def _require_streaming(self, delayed: bool) -> None:
-        if not self.num_classes:
-            raise KinemaError("a stream needs a classifier, but num_classes is 0: call reset_classifier(n) first")
-        if self.class_regularisation:
-            raise KinemaError(
-                "Class Regularisation chooses its gains from a whole clip, so that this network cannot stream: build "
-                "it without class_regularisation, or classify sliding windows"
-            )
+    def _require_causality(self, delayed: bool) -> None:
         if self.delay and not delayed:
             raise KinemaError(
                 f"{self.architecture['name']} looks at later frames: build it with causal=True and train that, or take "

@@ -50,6 +50,7 @@ class VideoModel(nn.Module):
         architecture: name and resolved options (defaults included) from which `create_model` builds it again.
         resolved: the values of options that were left at None and that the family then chose, by their names.
         recurrence_rate: factor of the learning rate of its recurrent cells, unless the training gives another.
+        per_frame: whether no frame sees another one before the head.
         trunk_product: whether blocks multiply their whole output, the shortcut included, by recurrent states.
     """
 
@@ -60,6 +61,7 @@ class VideoModel(nn.Module):
     feature_maps: tuple[str, ...]
     architecture: dict[str, Any]
     recurrence_rate = 1.0
+    per_frame = False
     trunk_product = False
 
     def __init__(self) -> None:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 State = dict[str, Tensor]
-SEEN, LENGTH = "seen", "length"  # of a state: int64 N, frames so far and, once the stream has ended, in all
+# Keys of a state: int64 N, frames so far and, once the stream has ended, in all; int64 N 2, height and width of frames.
+SEEN, LENGTH, SIZE = "seen", "length", "size"
 ENDLESS = torch.iinfo(torch.int64).max
 
 
