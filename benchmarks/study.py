@@ -66,7 +66,7 @@ def study(args: argparse.Namespace, manifest: Manifest, contestants: dict[str, T
             )
             recognizer = Recognizer.load(run)
             test, speed = (evaluate(recognizer, manifest.split(s), views=VIEWS, batch=32) for s in ("test", "speed"))
-            pairs = pair_accuracy([s.label for s in test.samples], test.scores, test.labels, reversal_pairs())
+            pairs = pair_accuracy(test.truth, test.scores, test.labels, reversal_pairs())
             computing = sum(row["seconds"] * (1 - row["data_wait"]) for row in read_metrics(run / "metrics.csv"))
             rows[title].append((test.metrics.top1, pairs.overall, speed.metrics.top1, computing))
             cost = costs[title]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kinema.evaluation.results import Scores
+from kinema.evaluation import TestResult
 from kinema.evaluation.tested import Tested
 
 
@@ -30,15 +30,15 @@ def made_test(
         if label is not None:
             scores[i] = 0.1
             scores[i, list(labels).index(label)] = 0.8
-    kept = Scores(
+    kept = TestResult(
         labels=tuple(labels),
         root=root,
         paths=tuple(paths or [f"{i}.mp4" for i in range(len(truth))]),
         spans=tuple(spans or [(None, None)] * len(truth)),
         truth=tuple(truth),
-        predictions=tuple(said),
         scores=scores,
         errors=tuple("broken" if label is None else None for label in said),
         sizes=tuple(sizes or [None] * len(truth)),
+        distinct_views=tuple(None if label is None else 1 for label in said),
     )
     return Tested(name, Path(f"/runs/{name}/test-test/scores.parquet"), kept, document or {"test": {}})

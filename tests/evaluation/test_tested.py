@@ -30,7 +30,7 @@ def test_a_test_is_found_from_the_run_its_folder_or_its_file(result: TestResult,
         assert find_scores(place) == folder / "scores.parquet"
     (test,) = open_tests([str(tmp_path / "run")])
     assert test.name == "run"
-    assert test.scores.paths == tuple(VIDEOS)
+    assert test.result.paths == tuple(VIDEOS)
     assert test.document["test"]["views"] == "1x1"
     assert str(test.coverage) == "11 expected / 6 read / 5 failed"
     (folder / "metrics.json").unlink()

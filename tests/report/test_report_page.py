@@ -95,7 +95,7 @@ def test_every_part_is_there(text: str) -> None:
 def test_the_figures_are_those_of_the_tests(text: str, runs: list[Path]) -> None:
     first, second = open_tests(runs)
     found = compare(first, second)
-    assert cells(text, "top-1, %") == [f"{100 * test.scores.correct.mean():.1f}" for test in (first, second)]
+    assert cells(text, "top-1, %") == [f"{100 * test.result.correct.mean():.1f}" for test in (first, second)]
     assert cells(text, "videos expected") == ["11", "11"]
     assert cells(text, "failed") == ["5", "5"]
     assert cells(text, "McNemar&#x27;s statistic") == [f"{found.mcnemar.statistic:.3f}"]

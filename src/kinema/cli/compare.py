@@ -111,10 +111,10 @@ def _write(out: Path, first: Tested, second: Tested, found: Comparison) -> None:
     ledger = io.StringIO()
     writer = csv.writer(ledger, lineterminator="\n")
     writer.writerow(("path", "start", "end", "label", first.name, second.name))
-    right_a, right_b = first.scores.correct, second.scores.correct
+    right_a, right_b = first.result.correct, second.result.correct
     for i, j in shared_rows(first, second):
         if right_a[i] != right_b[j]:
-            a, b = first.scores, second.scores
+            a, b = first.result, second.result
             writer.writerow((a.paths[i], *a.spans[i], a.truth[i], a.predictions[i], b.predictions[j]))
     text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"
     replace_file(out / DISAGREEMENTS, lambda part: part.write_text(ledger.getvalue(), encoding="utf-8"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kinema.clip_spec import ClipSpec
     from kinema.data.manifest import Manifest
     from kinema.evaluation.metrics import Metrics
-    from kinema.evaluation.runner import TestResult
+    from kinema.evaluation.result import TestResult
     from kinema.processes import Rank
     from kinema.recognizer import Recognizer
 
@@ -172,7 +172,8 @@ def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:
     side = spec.test_crop or spec.crop
     stride = "" if spec.sampler == "segments" else f" every {spec.stride}"
     scaled = "" if side == spec.tested else f" scaled to {spec.tested}"
-    fused = "" if result.views.clips * result.views.crops == 1 else ", softmax scores averaged over the views"
+    views = result.views
+    fused = "" if views is None or views.clips * views.crops == 1 else ", softmax scores averaged over the views"
     return {
         "top-1": f"{m.top1:6.1%}  95 % interval {low:.1%} to {high:.1%} (bootstrap over videos{unread})",
         f"top-{m.k}": f"{m.topk:6.1%}" + (f"  (of {k} labels: says nothing)" if m.k == k else ""),
@@ -180,7 +181,7 @@ def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:
         + (f"all {k} classes" if m.classes_tested == k else f"the {m.classes_tested} of {k} classes that occur"),
         "majority": f"{m.majority.share:6.1%}  {_majority(m)}",
         "coverage": str(m.coverage),
-        "views": str(result.views),
+        "views": str(views),
         "protocol": f"{spec.frames} frames{stride} ({spec.sampler}), crop {side} of short side {spec.short_side}"
         f"{scaled}{fused}",
     }

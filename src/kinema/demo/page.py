@@ -12,7 +12,7 @@ from typing import Any
 from kinema.evaluation.cost import Cost
 from kinema.evaluation.latency import Latency, Ratio
 from kinema.evaluation.metrics import Coverage
-from kinema.evaluation.runner import TestResult
+from kinema.evaluation.result import TestResult
 from kinema.evaluation.statistics import Difference, McNemar, PairAccuracy
 from kinema.recognizer import Prediction
 from kinema.report import figures
@@ -117,7 +117,7 @@ def _tile(c: Contestant) -> tuple[str, str, list[str]]:
 
 
 def _confusion(c: Contestant) -> str:
-    return confusion(c.name, [s.label for s in c.test.samples], c.test.predictions, c.test.labels)
+    return confusion(c.name, c.test.truth, c.test.predictions, c.test.labels)
 
 
 def _accuracy(story: Story) -> str:

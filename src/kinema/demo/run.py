@@ -126,7 +126,7 @@ def _contest(
         tested = Test(str(out / name), str(data), split, f"{VIEWS[0]}x{VIEWS[1]}")
         write_results(out / name / f"test-{split}", result, recognizer, tested)
     test = results["test"]
-    pairs = pair_accuracy([s.label for s in test.samples], test.scores, test.labels, reversal_pairs())
+    pairs = pair_accuracy(test.truth, test.scores, test.labels, reversal_pairs())
     m, spec = test.metrics, recognizer.spec
     say(
         f"   test: top-1 {m.top1:.1%} [{m.top1_interval[0]:.1%}, {m.top1_interval[1]:.1%}], top-5 {m.topk:.1%}, "

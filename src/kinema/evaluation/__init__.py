@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kinema.evaluation.metrics import Metrics, measure
-    from kinema.evaluation.results import Scores, read_scores, write_results
-    from kinema.evaluation.runner import TestResult, evaluate
+    from kinema.evaluation.result import TestResult
+    from kinema.evaluation.results import read_scores, write_results
+    from kinema.evaluation.runner import evaluate
     from kinema.evaluation.statistics import bootstrap_interval, mcnemar, pair_accuracy, paired_bootstrap
 
 __all__ = [
     "Metrics",
-    "Scores",
     "TestResult",
     "bootstrap_interval",
     "evaluate",
@@ -27,8 +27,7 @@ __all__ = [
 
 _HOMES = {
     "Metrics": "metrics",
-    "Scores": "results",
-    "TestResult": "runner",
+    "TestResult": "result",
     "bootstrap_interval": "statistics",
     "evaluate": "runner",
     "mcnemar": "statistics",

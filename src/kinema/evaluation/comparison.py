@@ -134,10 +134,10 @@ def compare(first: Tested, second: Tested) -> Comparison:
         raise KinemaError(f"{first.file}: compared with itself; give two tests")
     rows = shared_rows(first, second)
     own, others = [i for i, _ in rows], [j for _, j in rows]
-    truth = [first.scores.truth[i] for i in own]
-    right_a, right_b = first.scores.correct[own], second.scores.correct[others]
-    said_a = [first.scores.predictions[i] for i in own]
-    said_b = [second.scores.predictions[j] for j in others]
+    truth = [first.result.truth[i] for i in own]
+    right_a, right_b = first.result.correct[own], second.result.correct[others]
+    said_a = [first.result.predictions[i] for i in own]
+    said_b = [second.result.predictions[j] for j in others]
     per_class = _gains(truth, right_a, right_b)
     return Comparison(
         first=_side(first, right_a, said_a, [c.first for c in per_class]),
@@ -169,23 +169,23 @@ def shared_rows(first: Tested, second: Tested) -> list[tuple[int, int]]:
     there, here = _places(second), _places(first)
     rows = [(i, there[key]) for key, i in here.items() if key in there]
     if not rows:
-        examples = " and ".join(repr(test.scores.paths[0]) for test in (first, second) if test.scores.paths)
+        examples = " and ".join(repr(test.result.paths[0]) for test in (first, second) if test.result.paths)
         raise KinemaError(
             f"{first.file} and {second.file} share no video (first ones: {examples}); test both on the same data"
         )
-    differ = [(i, j) for i, j in rows if first.scores.truth[i] != second.scores.truth[j]]
+    differ = [(i, j) for i, j in rows if first.result.truth[i] != second.result.truth[j]]
     if differ:
         i, j = differ[0]
         raise KinemaError(
-            f"{first.scores.paths[i]}: is {first.scores.truth[i]!r} in {first.file} and {second.scores.truth[j]!r} in "
+            f"{first.result.paths[i]}: is {first.result.truth[i]!r} in {first.file} and {second.result.truth[j]!r} in "
             f"{second.file} (so are {len(differ)} of {len(rows)} videos); test both with the same labels"
         )
     known, differ = _other_sizes(first, second, rows)
     if 2 * len(differ) > known:
         i, j = differ[0]
         raise KinemaError(
-            f"{first.scores.paths[i]}: has {plural(first.scores.sizes[i] or 0, 'byte')} in {first.file} and "
-            f"{second.scores.sizes[j]} in {second.file} (so have {len(differ)} of {known} videos): these are other "
+            f"{first.result.paths[i]}: has {plural(first.result.sizes[i] or 0, 'byte')} in {first.file} and "
+            f"{second.result.sizes[j]} in {second.file} (so have {len(differ)} of {known} videos): these are other "
             "videos of the same names; test both on the same data"
         )
     return rows
@@ -193,14 +193,14 @@ def shared_rows(first: Tested, second: Tested) -> list[tuple[int, int]]:
 
 def _other_sizes(first: Tested, second: Tested, rows: Sequence[tuple[int, int]]) -> tuple[int, list[tuple[int, int]]]:
     """How many videos have a size in both tests, and the rows of those of which it differs."""
-    pairs = [(first.scores.sizes[i], second.scores.sizes[j]) for i, j in rows]
+    pairs = [(first.result.sizes[i], second.result.sizes[j]) for i, j in rows]
     known = [a is not None and b is not None for a, b in pairs]
     return sum(known), [row for row, (a, b), both in zip(rows, pairs, known, strict=True) if both and a != b]
 
 
 def _places(test: Tested) -> dict[Key, int]:
     places: dict[Key, int] = {}
-    for i, (path, span) in enumerate(zip(test.scores.paths, test.scores.spans, strict=True)):
+    for i, (path, span) in enumerate(zip(test.result.paths, test.result.spans, strict=True)):
         if places.setdefault((path, *span), i) != i:
             raise KinemaError(f"{test.file}: lists {path!r} twice; test again on data that name it once")
     return places
@@ -256,7 +256,7 @@ def _absent(first: Tested, second: Tested) -> list[str]:
 
 
 def _left_out(test: Tested, other: Tested, shared: int, used: set[int]) -> list[str]:
-    paths = test.scores.paths
+    paths = test.result.paths
     rest = [path for i, path in enumerate(paths) if i not in used]
     if not rest:
         return []
@@ -272,9 +272,9 @@ def _unread(first: Tested, second: Tested, said_a: Sequence[str | None], said_b:
         failed = sum(a is None and b is not None for a, b in zip(said, other, strict=True))
         if failed:
             remarks.append(f"{failed} of the videos could not be read for {test.name} alone and count as its errors")
-    if first.scores.root != second.scores.root:
+    if first.result.root != second.result.root:
         remarks.append(
-            f"the videos lay in {first.scores.root} and in {second.scores.root}: paired by their paths there, which is "
+            f"the videos lay in {first.result.root} and in {second.result.root}: paired by their paths there, which is "
             "right only if both folders hold the same videos"
         )
     return remarks
@@ -286,17 +286,17 @@ def _changed(first: Tested, second: Tested, rows: Sequence[tuple[int, int]]) -> 
         return []
     return [
         f"{plural(len(differ), 'video')} of {len(rows)} had another size in the test of {second.name} (first: "
-        f"{first.scores.paths[differ[0][0]]}): the two were tested on other files there"
+        f"{first.result.paths[differ[0][0]]}): the two were tested on other files there"
     ]
 
 
 def _label_remarks(first: Tested, second: Tested) -> list[str]:
     remarks = []
     for test, other in ((first, second), (second, first)):
-        more = [label for label in test.scores.labels if label not in other.scores.labels]
+        more = [label for label in test.result.labels if label not in other.result.labels]
         if more:
             remarks.append(
-                f"{test.name} chooses among {len(test.scores.labels)} labels, of which {other.name} does not know "
+                f"{test.name} chooses among {len(test.result.labels)} labels, of which {other.name} does not know "
                 f"{len(more)} ({', '.join(more[:3])}{', …' if more[3:] else ''})"
             )
     return remarks

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kinema.card import Shape, misshapen
 from kinema.evaluation.statistics import LEVEL, RESAMPLES, bootstrap_interval
+from kinema.text import printable
 
 SEED = 0  # of the bootstrap
+_MAJORITY: Shape = {"label": str, "share": float}
+FIGURES: Shape = {  # in `metrics.json`
+    "top1": float,
+    "top1_interval": list,
+    "topk": float,
+    "k": int,
+    "mean_class": float,
+    "classes_tested": int,
+    "majority": _MAJORITY,
+    "train_majority": object,
+    "coverage": {"expected": int, "read": int, "failed": int},
+    "per_class": list,
+}
+_CLASS: Shape = {"label": str, "videos": int, "failed": int, "recall": object, "predicted": {}}
 
 
 @dataclass(frozen=True)
@@ -103,6 +119,35 @@ class Metrics:
         """Plain values for JSON."""
         return asdict(self) | {"bootstrap": {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED}}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Metrics:
+        """The figures that `to_dict` has written, as JSON gives them back.
+
+        Raises:
+            KeyError: one of `FIGURES` is missing.
+            ValueError: a key holds something else; the message is the key.
+        """
+        wrong = misshapen(values, FIGURES)
+        if wrong is not None:
+            raise ValueError(wrong)
+        interval, train, counts = values["top1_interval"], values["train_majority"], values["coverage"]
+        if len(interval) != 2 or not all(isinstance(end, float) for end in interval):
+            raise ValueError("top1_interval")
+        if train is not None and misshapen({"majority": train}, {"majority": _MAJORITY}):
+            raise ValueError("train_majority")
+        absent = counts.get("absent", 0)
+        if not isinstance(absent, int):
+            raise ValueError("coverage.absent")
+        plain = {key: values[key] for key in ("top1", "topk", "k", "mean_class", "classes_tested")}
+        return cls(
+            **plain,
+            top1_interval=(interval[0], interval[1]),
+            majority=_majority(values["majority"]),
+            train_majority=None if train is None else _majority(train),
+            coverage=Coverage(counts["expected"], counts["read"], counts["failed"], absent),
+            per_class=tuple(_class_result(entry) for entry in values["per_class"]),
+        )
+
 
 def measure(
     targets: NDArray[np.int64],
@@ -138,6 +183,7 @@ def measure(
     recalls = [c.recall for c in per_class if c.recall is not None]
     shares = {label: float(videos[i] / n) for i, label in enumerate(labels)}
     top = labels[int(videos.argmax())]
+    most = most_frequent(train_labels, labels) if train_labels else None
     return Metrics(
         top1=float(correct.mean()),
         top1_interval=bootstrap_interval(correct, seed=SEED),
@@ -146,7 +192,7 @@ def measure(
         mean_class=float(np.mean(recalls)),
         classes_tested=len(recalls),
         majority=Majority(top, shares[top]),
-        train_majority=_train_majority(train_labels, labels, shares) if train_labels else None,
+        train_majority=Majority(most, shares[most]) if most is not None else None,
         coverage=Coverage(n, int(readable.sum()), int(n - readable.sum()), absent),
         per_class=tuple(per_class),
     )
@@ -185,7 +231,26 @@ def confusion_matrix(targets: NDArray[np.int64], predictions: NDArray[np.integer
     return flat.reshape(classes, classes).astype(np.int64)
 
 
-def _train_majority(train_labels: Sequence[str], labels: Sequence[str], shares: dict[str, float]) -> Majority:
+def most_frequent(train_labels: Sequence[str], labels: Sequence[str]) -> str:
+    """The most frequent label of the training videos; of equally frequent ones, the first in the order of `labels`.
+
+    Args:
+        train_labels: label of every training video.
+        labels: K names to choose from.
+    """
     counts = Counter(train_labels)
-    top = max(labels, key=lambda label: counts[label])
-    return Majority(top, shares[top])
+    return max(labels, key=lambda label: counts[label])
+
+
+def _majority(values: Mapping[str, Any]) -> Majority:
+    return Majority(printable(values["label"]), values["share"])
+
+
+def _class_result(values: Any) -> ClassResult:
+    """Names as `scores.parquet` holds them: JSON keeps the bytes of a label that are not UTF-8 in another form."""
+    if misshapen({"class": values}, {"class": _CLASS}) or not isinstance(values["recall"], float | None):
+        raise ValueError("per_class")
+    if not all(isinstance(videos, int) for videos in values["predicted"].values()):
+        raise ValueError("per_class")
+    predicted = {printable(label): videos for label, videos in values["predicted"].items()}
+    return ClassResult(printable(values["label"]), values["videos"], values["failed"], values["recall"], predicted)

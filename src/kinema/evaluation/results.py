@@ -14,13 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from kinema.data.manifest import ABSENT, data_place, data_root
-from kinema.data.paths import relative
+from kinema.data.manifest import ABSENT, data_place
 from kinema.errors import KinemaError
-from kinema.evaluation.metrics import true_ranks
-from kinema.evaluation.runner import TestResult
+from kinema.evaluation.result import TestResult
 from kinema.files import replace_file
 from kinema.recognizer import Recognizer, versions
 from kinema.text import plural, printable
@@ -30,40 +27,6 @@ _LABELS, _ROOT, _DIGEST = b"kinema.labels", b"kinema.root", b"kinema.sha256"
 _OTHER = {"recognizer": "another recognizer", "data": "other data", "split": "another split", "views": "other views"}
 # What reading a damaged table raises, apart from a sentence of ours.
 _UNSOUND = (pa.ArrowException, OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What `scores.parquet` holds, one entry a video in the order of the test.
-
-    Attributes:
-        labels: K names, in the order of the scores.
-        root: the folder that relative paths start from.
-        paths: N, relative to `root` where they lie below it.
-        spans: N pairs of start and end in seconds; None is the beginning or the end of the video.
-        truth: N labels.
-        predictions: N labels, or None for a video that could not be read.
-        scores: float32 N K; NaN for a video that could not be read.
-        errors: N, why a video could not be read, or None.
-        sizes: N, bytes of a video's file or of the pictures in its folder; None where it was not there, and in tests
-            that do not tell.
-    """
-
-    labels: tuple[str, ...]
-    root: str
-    paths: tuple[str, ...]
-    spans: tuple[tuple[float | None, float | None], ...]
-    truth: tuple[str, ...]
-    predictions: tuple[str | None, ...]
-    scores: NDArray[np.float32]
-    errors: tuple[str | None, ...]
-    sizes: tuple[int | None, ...]
-
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        """N, right or wrong; a video that could not be read is wrong."""
-        place = {label: i for i, label in enumerate(self.labels)}
-        return true_ranks(np.array([place[label] for label in self.truth], dtype=np.int64), self.scores) < 1
 
 
 @dataclass(frozen=True)
@@ -93,7 +56,13 @@ class Test:
 
 
 def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str, Any]:
-    """All of `metrics.json`: what was tested, how, with what, and the figures with their coverage."""
+    """All of `metrics.json`: what was tested, how, with what, and the figures with their coverage.
+
+    Raises:
+        KinemaError: the result does not know its views.
+    """
+    if result.views is None:
+        raise KinemaError("this result was read from scores.parquet alone, without its views: read it with open_test")
     spec, clips = recognizer.spec, plural(result.views.clips, "clip")
     return {
         "test": test.to_dict(),
@@ -107,7 +76,7 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
             "unreadable": "counted as errors",
             "randomness": "none but the bootstrap",
         },
-        "root": str(data_root(result.source).resolve()),
+        "root": result.root,
         "architecture": recognizer.model.architecture,
         "training": recognizer.card.get("training"),
         "versions": versions(),
@@ -146,14 +115,14 @@ def write_results(out: Path, result: TestResult, recognizer: Recognizer, test: T
     """Writes the three files, each in one step, `metrics.json` last.
 
     Raises:
+        KinemaError: the result does not know its views.
         RunError: the disk is full or the folder cannot be written.
     """
     table = _table(result)
     ledger = io.StringIO()
     writer = csv.writer(ledger, lineterminator="\n")
     writer.writerow(("path", "error"))
-    root = data_root(result.source)
-    writer.writerows((relative(path, root), printable(reason)) for path, reason in result.failures)
+    writer.writerows((path, printable(reason)) for path, reason in result.failures)
     writer.writerows((printable(name), ABSENT) for name in result.absent)
     text = printable(json.dumps(document(result, recognizer, test), indent=2, ensure_ascii=False)) + "\n"
     replace_file(out / SCORES, lambda part: _write_table(table, part))
@@ -161,8 +130,10 @@ def write_results(out: Path, result: TestResult, recognizer: Recognizer, test: T
     replace_file(out / METRICS, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def read_scores(path: str | Path) -> Scores:
+def read_scores(path: str | Path) -> TestResult:
     """Reads the scores of a test.
+
+    `open_test` reads its `metrics.json` as well.
 
     Args:
         path: a `scores.parquet`, or the folder that holds it.
@@ -182,7 +153,7 @@ def read_scores(path: str | Path) -> Scores:
         raise KinemaError(f"{file}: not the scores of a test, or damaged ({reason}); test again") from error
 
 
-def _scores(table: pa.Table) -> Scores:
+def _scores(table: pa.Table) -> TestResult:
     """Raises one of `_UNSOUND` for what is not, or is no longer, a table of `_table`'s."""
     metadata = table.schema.metadata or {}
     # The checksums of the pages leave the footer out, in which names, labels and places of columns stand.
@@ -204,38 +175,42 @@ def _scores(table: pa.Table) -> Scores:
             raise ValueError(f"{prediction!r} is not the label with the highest score of {path!r}")
         if path is None or label not in known:
             raise ValueError(f"the label {label!r} of {path!r} is none of its labels")
-    return Scores(
+    return TestResult(
         labels=labels,
         root=metadata[_ROOT].decode(),
         paths=tuple(rows["path"]),
         spans=tuple(zip(rows["start"], rows["end"], strict=True)),
         truth=tuple(rows["label"]),
-        predictions=tuple(rows["prediction"]),
         scores=scores,
         errors=tuple(rows["error"]),
-        sizes=tuple(table["size"].to_pylist()) if "size" in table.column_names else (None,) * table.num_rows,
+        sizes=_optional(table, "size"),
+        distinct_views=_optional(table, "distinct_views"),
     )
 
 
+def _optional(table: pa.Table, name: str) -> tuple[int | None, ...]:
+    """A column of integers that files from before it was kept do not have."""
+    return tuple(table[name].to_pylist()) if name in table.column_names else (None,) * table.num_rows
+
+
 def _table(result: TestResult) -> pa.Table:
-    root = data_root(result.source)
     readable = np.array([error is None for error in result.errors], dtype=bool)
     ends = np.concatenate([[0], np.cumsum(readable * len(result.labels))])
     values = pa.array(result.scores[readable].ravel(), pa.float32())
     lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values, mask=pa.array(~readable))
     columns = {
-        "path": pa.array([relative(s.path, root) for s in result.samples], pa.string()),
-        "label": pa.array([printable(s.label) for s in result.samples], pa.string()),
+        "path": pa.array(list(result.paths), pa.string()),
+        "label": pa.array([printable(label) for label in result.truth], pa.string()),
         "prediction": pa.array([None if p is None else printable(p) for p in result.predictions], pa.string()),
         "scores": lists,
         "error": pa.array([None if e is None else printable(e) for e in result.errors], pa.string()),
-        "start": pa.array([s.start for s in result.samples], pa.float64()),
-        "end": pa.array([s.end for s in result.samples], pa.float64()),
-        "size": pa.array([_size(Path(s.path)) for s in result.samples], pa.int64()),
-        "distinct_views": pa.array([None if p is None else p.distinct for p in result.proofs], pa.int32()),
+        "start": pa.array([start for start, _ in result.spans], pa.float64()),
+        "end": pa.array([end for _, end in result.spans], pa.float64()),
+        "size": pa.array(list(result.sizes), pa.int64()),
+        "distinct_views": pa.array(list(result.distinct_views), pa.int32()),
     }
     names = json.dumps([printable(label) for label in result.labels], ensure_ascii=False).encode()
-    metadata = {_LABELS: names, _ROOT: printable(str(root.resolve())).encode()}
+    metadata = {_LABELS: names, _ROOT: printable(result.root).encode()}
     table = pa.table(columns).replace_schema_metadata(metadata)
     return table.replace_schema_metadata(metadata | {_DIGEST: _digest(table).encode()})
 
@@ -252,15 +227,6 @@ def _digest(table: pa.Table) -> str:
             column = pc.list_value_length(column)
         digest.update(json.dumps([name, column.to_pylist()]).encode())
     return digest.hexdigest()
-
-
-def _size(video: Path) -> int | None:
-    """Bytes of a file or of all pictures in a folder: what tells other videos of the same names apart, at no cost."""
-    try:
-        parts = video.iterdir() if video.is_dir() else [video]
-        return sum(part.stat().st_size for part in parts)
-    except (OSError, ValueError):  # not there, or a name that no file can have
-        return None
 
 
 def _write_table(table: pa.Table, part: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinema.data.datasets import TestVideos, collate_test, label_indices
+from kinema.data.datasets import TestVideos, collate_test
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.loader import Loader
-from kinema.data.manifest import Manifest
-from kinema.data.sources import Sample
+from kinema.data.manifest import Manifest, data_root
+from kinema.data.paths import relative
 from kinema.errors import KinemaError, RunError
-from kinema.evaluation.metrics import Metrics, measure, true_ranks
-from kinema.evaluation.views import ViewProof, ViewSummary, prove, summarise
+from kinema.evaluation.metrics import most_frequent
+from kinema.evaluation.result import TestResult
+from kinema.evaluation.views import ViewProof, prove, summarise
 from kinema.processes import all_gather_object, connected_rank, loader_workers, room_for_readers
 from kinema.recognizer import Recognizer
 
@@ -26,62 +28,13 @@ Progress = Callable[[int, int], object]  # videos done, videos expected
 
 
 @dataclass(frozen=True)
-class Row:
-    """What is known of one video: its averaged scores K or why it could not be read, and what its views were."""
+class _VideoResult:
+    """What is known of one video: its averaged scores K or why it could not be read, its views, its size in bytes."""
 
     scores: NDArray[np.float32] | None
     error: str | None
     proof: ViewProof | None
-
-
-@dataclass(frozen=True)
-class TestResult:
-    """What came out of a test, one entry a video in the order of the manifest.
-
-    Attributes:
-        source: the data it was made on.
-        labels: K names, in the order of the scores.
-        samples: the N videos.
-        targets: int64 N, the outputs that they should get.
-        scores: float32 N K, softmax scores averaged over views; NaN for a video that could not be read.
-        errors: N, why a video could not be read, or None.
-        proofs: N, what is known of its views, or None.
-        metrics: all figures.
-        views: whether the views differ.
-        absent: videos that the annotation of the data names beside the N and that are not there.
-    """
-
-    __test__ = False  # not a test of pytest's
-
-    source: str
-    labels: tuple[str, ...]
-    samples: tuple[Sample, ...]
-    targets: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    errors: tuple[str | None, ...]
-    proofs: tuple[ViewProof | None, ...]
-    metrics: Metrics
-    views: ViewSummary
-    absent: tuple[str, ...] = ()
-
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        """N, right or wrong; a video that could not be read is wrong."""
-        return true_ranks(self.targets, self.scores) < 1
-
-    @property
-    def predictions(self) -> tuple[str | None, ...]:
-        """The label with the highest score (the first of equal ones), or None."""
-        return tuple(
-            None if error is not None else self.labels[int(row.argmax())]
-            for row, error in zip(self.scores, self.errors, strict=True)
-        )
-
-    @property
-    def failures(self) -> tuple[tuple[str, str], ...]:
-        """Path and reason of every video that could not be read."""
-        pairs = zip(self.samples, self.errors, strict=True)
-        return tuple((sample.path, error) for sample, error in pairs if error is not None)
+    size: int | None
 
 
 def evaluate(
@@ -127,17 +80,18 @@ def evaluate(
         recognizer.to(device)
     n, total, here = len(data), clips * crops, connected_rank()
     own = range(here.index, n, here.world)
-    rows: dict[int, Row] = {}
+    sizes = {i: _size(Path(manifest.samples[i].path)) for i in own}
+    rows: dict[int, _VideoResult] = {}
     for read in _batches(data, own, max(1, batch // total), workers, limits):
         for failure in read["failures"]:
-            _count(rows, failure.index, Row(None, failure.reason, None))
+            _count(rows, failure.index, _VideoResult(None, failure.reason, None, sizes[failure.index]))
         if read["path"]:
             means = _average(recognizer, read["views"], batch, read["path"])
             for i, scores_of, keys in zip(read["index"].tolist(), means, read["keys"], strict=True):
-                _count(rows, i, Row(scores_of, None, prove(keys)))
+                _count(rows, i, _VideoResult(scores_of, None, prove(keys), sizes[i]))
         if progress is not None:
             progress(len(rows), len(own))
-    whole: dict[int, Row] = {}
+    whole: dict[int, _VideoResult] = {}
     for part in all_gather_object(rows):
         for i, row in part.items():
             _count(whole, i, row)
@@ -147,25 +101,36 @@ def evaluate(
     for i, row in whole.items():
         if row.scores is not None:
             scores[i] = row.scores
-    errors = [whole[i].error for i in range(n)]
-    proofs = [whole[i].proof for i in range(n)]
+    found = [whole[i] for i in range(n)]
+    errors = tuple(row.error for row in found)
     _require_read(manifest, errors)
-    targets = np.array(label_indices(manifest, recognizer.labels), dtype=np.int64)
+    root, samples = data_root(manifest.source), manifest.samples
     return TestResult(
-        source=manifest.source,
         labels=recognizer.labels,
-        samples=manifest.samples,
-        targets=targets,
+        root=str(root.resolve()),
+        paths=tuple(relative(sample.path, root) for sample in samples),
+        spans=tuple((sample.start, sample.end) for sample in samples),
+        truth=tuple(sample.label for sample in samples),
         scores=scores,
-        errors=tuple(errors),
-        proofs=tuple(proofs),
-        metrics=measure(targets, scores, recognizer.labels, train_labels=train_labels, absent=len(manifest.all_absent)),
-        views=summarise([p for p in proofs if p is not None], clips, crops),
+        errors=errors,
+        sizes=tuple(row.size for row in found),
+        distinct_views=tuple(None if row.proof is None else row.proof.distinct for row in found),
+        views=summarise([row.proof for row in found if row.proof is not None], clips, crops),
         absent=manifest.all_absent,
+        train_majority=most_frequent(train_labels, recognizer.labels) if train_labels else None,
     )
 
 
-def _count(rows: dict[int, Row], index: int, row: Row) -> None:
+def _size(video: Path) -> int | None:
+    """Bytes of a file or of all pictures in a folder: tells other videos of the same names apart without reading."""
+    try:
+        parts = video.iterdir() if video.is_dir() else [video]
+        return sum(part.stat().st_size for part in parts)
+    except (OSError, ValueError):  # missing, or a name that no file can have
+        return None
+
+
+def _count(rows: dict[int, _VideoResult], index: int, row: _VideoResult) -> None:
     if index in rows:
         raise AssertionError(f"video {index} was counted twice")
     rows[index] = row

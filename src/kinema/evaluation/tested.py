@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import yaml
 
 from kinema.card import Shape, misshapen
 from kinema.errors import KinemaError
-from kinema.evaluation.metrics import Coverage
-from kinema.evaluation.results import METRICS, SCORES, Scores, read_scores
+from kinema.evaluation.metrics import FIGURES, Coverage, Metrics
+from kinema.evaluation.result import TestResult
+from kinema.evaluation.results import METRICS, SCORES, read_scores
+from kinema.evaluation.views import ViewSummary
 
 _USUAL = "test-test"  # the folder that `kinema test` makes in a run for the split test
 _COUNTS = {"expected": int, "read": int, "failed": int}
@@ -35,20 +38,27 @@ class Tested:
     Attributes:
         name: short, different from that of every other test it stands beside.
         file: its `scores.parquet`.
-        scores: one entry a video.
+        result: what it found, one entry per video.
         document: its `metrics.json`; empty where the scores lie alone.
+        stated: the figures of `metrics.json`; None where it is missing, or was written before it held all of them.
     """
 
     name: str
     file: Path
-    scores: Scores
+    result: TestResult
     document: Mapping[str, Any]
+    stated: Metrics | None = None
 
     @property
     def coverage(self) -> Coverage:
         """The videos of the whole test; how many more were absent, as far as its `metrics.json` tells."""
-        failed = sum(error is not None for error in self.scores.errors)
-        return Coverage(len(self.scores.errors), len(self.scores.errors) - failed, failed, _absent(self.document))
+        n, failed = len(self.result.errors), len(self.result.failures)
+        return Coverage(n, n - failed, failed, _absent(self.document))
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Its figures: those of `metrics.json`, or computed from the scores where that file does not hold them all."""
+        return self.stated or replace(self.result.metrics, coverage=self.coverage)
 
 
 def open_tests(places: Sequence[str | Path]) -> list[Tested]:
@@ -67,7 +77,12 @@ def open_tests(places: Sequence[str | Path]) -> list[Tested]:
 def open_test(place: str | Path, name: str) -> Tested:
     """One test (see `open_tests`) under a name of the caller's."""
     file = find_scores(place)
-    return Tested(name, file, read_scores(file), _document(file.with_name(METRICS)))
+    described = file.with_name(METRICS)
+    document = _document(described)
+    test = Tested(name, file, replace(read_scores(file), views=_views(document)), document)
+    stated = _stated_metrics(described, test)
+    train = None if stated is None or stated.train_majority is None else stated.train_majority.label
+    return replace(test, result=replace(test.result, train_majority=train), stated=stated)
 
 
 def find_scores(place: str | Path) -> Path:
@@ -129,6 +144,31 @@ def _absent(document: Mapping[str, Any]) -> int:
     coverage = metrics.get("coverage") if isinstance(metrics, Mapping) else None
     number = coverage.get("absent") if isinstance(coverage, Mapping) else None
     return number if isinstance(number, int) else 0
+
+
+def _stated_metrics(file: Path, test: Tested) -> Metrics | None:
+    """The figures in `metrics.json`, checked against the scores beside it."""
+    values = test.document.get("metrics", {})
+    if FIGURES.keys() - values.keys():
+        return None
+    try:
+        found = Metrics.from_dict(values)
+    except ValueError as error:
+        key = f"metrics.{error}"
+        raise KinemaError(f"{file}: {key!r} is not what kinema test writes there; test again") from error
+    same = [c.label for c in found.per_class] == list(test.result.labels) and found.coverage == test.coverage
+    if not same or abs(found.top1 - float(test.result.correct.mean())) > 1e-9:  # a test that was killed half-way
+        raise KinemaError(f"{file}: its figures are not those of the {SCORES} beside it; test again")
+    return found
+
+
+def _views(document: Mapping[str, Any]) -> ViewSummary | None:
+    """None where the file is from before it held all of them."""
+    found = document.get("views", {})
+    names = [field.name for field in fields(ViewSummary)]
+    if not all(isinstance(found.get(name), int) for name in names):
+        return None
+    return ViewSummary(**{name: found[name] for name in names})
 
 
 def _document(file: Path) -> dict[str, Any]:

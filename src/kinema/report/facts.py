@@ -87,10 +87,7 @@ def coverage(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> str:
 
 
 def _failures(run: Run) -> list[tuple[str, str]]:
-    if run.test is None:
-        return []
-    s = run.test.scores
-    return [(path, error) for path, error in zip(s.paths, s.errors, strict=True) if error is not None]
+    return [] if run.test is None else list(run.test.result.failures)
 
 
 def tested_as(run: Run) -> Mapping[str, Any]:

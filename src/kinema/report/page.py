@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
-
 from kinema import __version__
 from kinema.data.manifest import data_name
 from kinema.evaluation.comparison import Comparison
-from kinema.evaluation.metrics import Metrics, measure
+from kinema.evaluation.metrics import Metrics
 from kinema.evaluation.statistics import FEW
 from kinema.evaluation.tested import Tested
 from kinema.report import figures
@@ -35,7 +33,7 @@ def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddi
         embeddings: of the features; empty where nobody asked for them.
     """
     tested = {run.name: run.test for run in runs if run.test is not None}
-    metrics = {name: _measure(test) for name, test in tested.items()}
+    metrics = {name: test.metrics for name, test in tested.items()}
     found = [c for c in comparisons if isinstance(c, Comparison)]
     refused = "".join(caution(f"Not compared: {c}") for c in comparisons if isinstance(c, str))
     names = ", ".join(run.name for run in runs)
@@ -60,12 +58,6 @@ def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddi
             note(f"Written by kinema {__version__}."),
         ),
     )
-
-
-def _measure(test: Tested) -> Metrics:
-    place = {label: i for i, label in enumerate(test.scores.labels)}
-    targets = np.array([place[label] for label in test.scores.truth], dtype=np.int64)
-    return measure(targets, test.scores.scores, test.scores.labels, absent=test.coverage.absent)
 
 
 def _tile(run: Run, m: Metrics | None) -> tuple[str, str, list[str]]:
@@ -182,12 +174,12 @@ def _hardest(c: Comparison) -> str:
 def _confusion(tested: Mapping[str, Tested]) -> str:
     if not tested:
         return ""
-    labels = {test.scores.labels for test in tested.values()}
+    labels = {test.result.labels for test in tested.values()}
     parts, cut = [], ""
-    alike = len(labels) == 1 and len({test.scores.truth for test in tested.values()}) == 1
-    answers = [test.scores.predictions for test in tested.values()]
+    alike = len(labels) == 1 and len({test.result.truth for test in tested.values()}) == 1
+    answers = [test.result.predictions for test in tested.values()]
     for name, test in tested.items():
-        s = test.scores
+        s = test.result
         shown = most_confused(s.truth, answers if alike else [s.predictions], s.labels)
         if len(shown) < len(s.labels):
             cut = f" The {MOST} of {len(s.labels)} classes with the most errors."

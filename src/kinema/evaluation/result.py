@@ -1,0 +1,80 @@
+"""`TestResult`: what a test found, video by video. `evaluate` makes it, `results` writes and reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinema.evaluation.metrics import Metrics, measure, true_ranks
+from kinema.evaluation.views import ViewSummary
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What a test found: one entry per video, in the order of the data.
+
+    Attributes:
+        labels: K names, in the order of the scores.
+        root: absolute path of the folder in which relative paths start.
+        paths: N, relative to `root` for videos that lie below it, else as the data gives them.
+        spans: N pairs of start and end in seconds; None is the beginning or the end of the video.
+        truth: N labels.
+        scores: float32 N K, softmax scores averaged over views; NaN for a video that could not be read.
+        errors: N, why a video could not be read, or None.
+        sizes: N, bytes of a video's file or of the pictures in its folder; None where it is missing, and in files that
+            were written before sizes were kept.
+        distinct_views: N, how many views of a video differ; None for a video that could not be read.
+        views: summary of the views; None where `scores.parquet` was read without its `metrics.json`.
+        absent: videos that the annotation of the data names beside the N and that are missing. They count nowhere.
+            Empty for a result that was read from a file: only `ledger.csv` lists them.
+        train_majority: the most frequent label of the training videos; None where it is not known.
+    """
+
+    __test__ = False  # pytest would collect a class of this name
+
+    labels: tuple[str, ...]
+    root: str
+    paths: tuple[str, ...]
+    spans: tuple[tuple[float | None, float | None], ...]
+    truth: tuple[str, ...]
+    scores: NDArray[np.float32]
+    errors: tuple[str | None, ...]
+    sizes: tuple[int | None, ...]
+    distinct_views: tuple[int | None, ...]
+    views: ViewSummary | None = None
+    absent: tuple[str, ...] = ()
+    train_majority: str | None = None
+
+    @cached_property
+    def targets(self) -> NDArray[np.int64]:
+        """int64 N, the index of the true label of each video in `labels`."""
+        index = {label: i for i, label in enumerate(self.labels)}
+        return np.array([index[label] for label in self.truth], dtype=np.int64)
+
+    @cached_property
+    def predictions(self) -> tuple[str | None, ...]:
+        """N, the label with the highest score (the first of equal ones), or None for a video that could not be read."""
+        return tuple(
+            None if error is not None else self.labels[int(row.argmax())]
+            for row, error in zip(self.scores, self.errors, strict=True)
+        )
+
+    @cached_property
+    def correct(self) -> NDArray[np.bool_]:
+        """bool N; a video that could not be read is wrong."""
+        return true_ranks(self.targets, self.scores) < 1
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """All figures, computed on first use."""
+        train_labels = None if self.train_majority is None else [self.train_majority]
+        return measure(self.targets, self.scores, self.labels, train_labels=train_labels, absent=len(self.absent))
+
+    @property
+    def failures(self) -> tuple[tuple[str, str], ...]:
+        """Path (as in `paths`) and reason of every video that could not be read."""
+        pairs = zip(self.paths, self.errors, strict=True)
+        return tuple((path, error) for path, error in pairs if error is not None)
