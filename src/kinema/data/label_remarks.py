@@ -6,16 +6,10 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from kinema.data.label_order import look_alike
-from kinema.data.manifest import Manifest
 from kinema.text import plural
 
 SHOWN = 5  # labels that one line names
 UNTRAINED = "labels_without_training_videos"  # under `training` in the card of a recognizer
-
-
-def training_split(manifest: Manifest) -> str | None:
-    """The split that a data set calls its training part, or None."""
-    return next((name for name in manifest.splits if name.lower() in ("train", "training")), None)
 
 
 def label_remarks(trained: Collection[str], tested: Mapping[str, Collection[str]]) -> list[str]:

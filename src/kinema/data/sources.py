@@ -12,6 +12,7 @@ from pathlib import Path
 from kinema.data.clutter import is_clutter
 from kinema.data.findings import Finding
 from kinema.data.paths import doubt, locate, nearest_name
+from kinema.data.split_names import TEST, TRAIN, VALIDATION
 from kinema.data.video import SUFFIXES, is_video
 from kinema.errors import KinemaError, unknown
 from kinema.files import is_folder, local_path, look_up, reason
@@ -20,7 +21,7 @@ from kinema.text import plural
 
 UNREACHABLE = "unreachable"  # code of a finding: paths of which the system does not tell whether they exist
 FLIP_MAP, LABELS, ABSENTEES = "flip_map.json", "labels.txt", "absent.csv"  # what may lie beside the videos
-SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
+_SPLITS = (*TRAIN, *VALIDATION, *TEST)
 _LINE_BREAK = re.compile("\\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\\s*")  # whatever `splitlines` breaks at
 
 
@@ -192,7 +193,7 @@ def walk(root: Path, notes: Notes) -> list[Sample]:
         KinemaError: no video in any of them.
     """
     folders, loose = _children(root, notes)
-    splits = [f for f in folders if f.name.lower() in SPLITS and any(not _may_be_video(c) for c in _children(f)[0])]
+    splits = [f for f in folders if f.name.lower() in _SPLITS and any(not _may_be_video(c) for c in _children(f)[0])]
     ignored = list(loose)
     samples: list[Sample] = []
     if splits:

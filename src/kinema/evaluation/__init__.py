@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from kinema.evaluation.results import read_scores, write_results
     from kinema.evaluation.runner import evaluate
     from kinema.evaluation.statistics import bootstrap_interval, mcnemar, pair_accuracy, paired_bootstrap
+    from kinema.evaluation.testing import TestRun, run_test
 
 __all__ = [
     "Metrics",
     "TestResult",
+    "TestRun",
     "bootstrap_interval",
     "evaluate",
     "mcnemar",
@@ -22,12 +24,14 @@ __all__ = [
     "pair_accuracy",
     "paired_bootstrap",
     "read_scores",
+    "run_test",
     "write_results",
 ]
 
 _HOMES = {
     "Metrics": "metrics",
     "TestResult": "result",
+    "TestRun": "testing",
     "bootstrap_interval": "statistics",
     "evaluate": "runner",
     "mcnemar": "statistics",
@@ -35,6 +39,7 @@ _HOMES = {
     "pair_accuracy": "statistics",
     "paired_bootstrap": "statistics",
     "read_scores": "results",
+    "run_test": "testing",
     "write_results": "results",
 }
 

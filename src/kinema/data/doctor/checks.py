@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from kinema.data.findings import Finding
 from kinema.data.label_order import plain
-from kinema.data.label_remarks import name_labels, training_split
+from kinema.data.label_remarks import name_labels
 from kinema.data.manifest import Manifest, Sample
 from kinema.data.reading.info import part_frames
+from kinema.data.splits import training_split
 from kinema.data.video import VideoInfo
 from kinema.text import plural
 

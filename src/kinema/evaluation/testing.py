@@ -1,0 +1,225 @@
+"""`run_test`: what `kinema test` does, as one call. Split, place of the files and warnings are decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kinema.data.datasets import label_indices
+from kinema.data.label_remarks import UNTRAINED, label_remarks
+from kinema.data.loading.limits import ReadLimits
+from kinema.data.manifest import Manifest, data_place, read_manifest
+from kinema.data.splits import is_training, split_to_test, training_split
+from kinema.data.views import Protocol, parse_views
+from kinema.errors import KinemaError
+from kinema.evaluation.result import TestResult
+from kinema.evaluation.results import Test, document, require_free, write_results
+from kinema.evaluation.runner import Progress, evaluate
+from kinema.processes import connected_rank
+from kinema.recognizer import Recognizer
+
+
+@dataclass(frozen=True)
+class TestPlan:
+    """A test before it is run.
+
+    Attributes:
+        test: what is tested on what.
+        recognizer: the loaded recognizer.
+        data: the whole data set.
+        part: the videos of the split.
+        views: clips and crops of each video.
+    """
+
+    __test__ = False  # pytest would collect a class of this name
+
+    test: Test
+    recognizer: Recognizer
+    data: Manifest
+    part: Manifest
+    views: tuple[int, int]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to know before the figures are believed: sentences that begin with `note: ` or `warning: `."""
+        split = self.test.split
+        notes = [*self.data.remarks, *_trained_on(self.recognizer, self.test.data, split)]
+        labels = _label_remarks(self.recognizer, self.data, self.part, self.test.data, split)
+        return (*(f"note: {remark}" for remark in notes), *labels)
+
+    @property
+    def train_labels(self) -> list[str] | None:
+        """Label of every training video; None where there is none, or where training videos are tested as well."""
+        split = self.test.split
+        if split == "all":
+            return None
+        return [s.label for s in self.data.samples if is_training(s.split) and s.split != split] or None
+
+
+@dataclass(frozen=True)
+class TestRun:
+    """A test that has been run.
+
+    Attributes:
+        plan: what was tested on what.
+        result: what was found, figures included.
+        remarks: what to know before the figures are believed (see `TestPlan.remarks`).
+        out: the folder of `metrics.json`, `scores.parquet` and `ledger.csv`; None where nothing was written.
+    """
+
+    __test__ = False  # pytest would collect a class of this name
+
+    plan: TestPlan
+    result: TestResult
+    remarks: tuple[str, ...]
+    out: Path | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `metrics.json` holds."""
+        return document(self.result, self.plan.recognizer, self.plan.test)
+
+
+def plan_test(
+    recognizer: str | Path | Recognizer,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    views: Protocol = "1x1",
+    device: str | torch.device | None = None,
+) -> TestPlan:
+    """Loads the recognizer and reads the list of videos; no video is opened.
+
+    Args:
+        recognizer: as in `run_test`.
+        data: as in `run_test`.
+        split: as in `run_test`.
+        views: as in `run_test`.
+        device: as in `run_test`.
+
+    Raises:
+        KinemaError: as in `run_test`, apart from what concerns the files of the test.
+    """
+    clips, crops = parse_views(views)
+    if isinstance(recognizer, Recognizer):
+        loaded = recognizer if device is None else recognizer.to(device)
+        place = ""
+    else:
+        loaded = Recognizer.load(recognizer, device or "cpu")
+        place = str(recognizer)
+    manifest = read_manifest(data, check=False)  # a file that is missing belongs into the ledger
+    chosen = split_to_test(manifest, split)
+    test = Test(place, str(data), chosen, f"{clips}x{crops}")
+    return TestPlan(test, loaded, manifest, manifest.part(chosen), (clips, crops))
+
+
+def run_test(
+    recognizer: str | Path | Recognizer,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    views: Protocol = "1x1",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    workers: int = -1,
+    batch: int = 8,
+    limits: ReadLimits | None = None,
+    device: str | torch.device | None = None,
+    say: Callable[[str], object] | None = None,
+    progress: Callable[[str], AbstractContextManager[Progress | None]] | None = None,
+) -> TestRun:
+    """Tests a recognizer on data and writes the files of the test, as `kinema test` does.
+
+    Processes that are connected (`kinema.processes.connected`) share the videos; each gets the whole result, and the
+    first one alone writes and speaks.
+
+    Args:
+        recognizer: a run folder, a recognizer folder or `hf-hub:org/name`; or a `Recognizer` in memory, of which no
+            files are written.
+        data: a folder with one sub-folder per class, a CSV, or `CATALOGUE:FOLDER`.
+        split: name of a split, or `all`; None is `test`, else `val` (see `kinema.data.splits.split_to_test`).
+        views: `CLIPSxCROPS`, such as `10x3`, or the two numbers.
+        out: folder for `metrics.json`, `scores.parquet` and `ledger.csv`; None is `default_out`.
+        overwrite: replace the files of another test in `out`.
+        workers: processes that read videos; 0 reads in this one, -1 is one per core, at most 16.
+        batch: views in one pass of the network.
+        limits: what reading one video may cost before it is given up as unreadable.
+        device: where the network goes; None is the CPU, or where a `Recognizer` is already.
+        say: called with every remark before the first video is read.
+        progress: gives for a title a context in which videos done and expected are reported.
+
+    Raises:
+        KinemaError: no such recognizer, data or split, a label that the recognizer does not have, views that cannot be
+            cut, an `out` that holds something else, or an `out` for a recognizer in memory.
+        RunError: no video could be read, the network gives scores that are not finite, or the disk is full.
+    """
+    plan = plan_test(recognizer, data, split=split, views=views, device=device)
+    label_indices(plan.part, plan.recognizer.labels)
+    folder = _folder(plan.test, out)
+    first, remarks = connected_rank().first, plan.remarks
+    if first:
+        if folder is not None:
+            require_free(folder, plan.test, overwrite=overwrite)
+        if say is not None:
+            for remark in remarks:
+                say(remark)
+    with progress("testing videos") if progress is not None and first else nullcontext() as step:
+        result = evaluate(
+            plan.recognizer, plan.part, views=plan.views, workers=workers, batch=batch, limits=limits,
+            train_labels=plan.train_labels, progress=step,
+        )  # fmt: skip
+    if first and folder is not None:
+        write_results(folder, result, plan.recognizer, plan.test)
+    return TestRun(plan, result, remarks, folder)
+
+
+def default_out(recognizer: str | Path, split: str) -> Path:
+    """Where `kinema test` puts its files: `test-SPLIT` in a run folder, else `test-RECOGNIZER-SPLIT` in this folder."""
+    place, named = str(recognizer), split.replace("/", "-")
+    if (Path(place) / "recognizer").is_dir():
+        return Path(place) / f"test-{named}"
+    return Path(f"test-{Path(place.removeprefix('hf-hub:')).resolve().name}-{named}")
+
+
+def _folder(test: Test, out: str | Path | None) -> Path | None:
+    if test.recognizer:
+        return default_out(test.recognizer, test.split) if out is None else Path(out)
+    if out is not None:
+        raise KinemaError(f"{out}: metrics.json names the recognizer's folder; save the recognizer and give its folder")
+    return None
+
+
+def _trained_on(recognizer: Recognizer, data: str, split: str) -> list[str]:
+    """A warning where the card says that the tested videos were trained on."""
+    if _is_of(recognizer, data) and split in ("all", _config(recognizer).get("train_split")):
+        return [f"split {split} holds videos that this recognizer was trained on: the figures say little about others"]
+    return []
+
+
+def _config(recognizer: Recognizer) -> dict[str, Any]:
+    training = recognizer.card.get("training")
+    return training.get("config", {}) if isinstance(training, dict) else {}
+
+
+def _is_of(recognizer: Recognizer, data: str) -> bool:
+    """Whether a recognizer was trained on these data."""
+    config = _config(recognizer)
+    return "data" in config and data_place(config["data"]) == data_place(data)
+
+
+def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest, data: str, split: str) -> list[str]:
+    """Labels of which the recognizer has seen no video, as far as its card tells or the data that it was trained on."""
+    training = recognizer.card.get("training")
+    untrained = training.get(UNTRAINED) if isinstance(training, dict) else None
+    own = training_split(manifest)
+    if isinstance(untrained, list):
+        trained = set(recognizer.labels).difference(untrained)
+    elif own is not None and own != split and _is_of(recognizer, data):
+        trained = {sample.label for sample in manifest.split(own).samples}
+    else:
+        return []
+    return label_remarks(trained, {split: {sample.label for sample in tested.samples}})
