@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,23 +58,48 @@ def test_changed_code_is_counted_anew(
     cache: Path, asked: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     package = tmp_path / "package"
-    for room in ("models", "ops", "evaluation", "data"):
-        (package / room).mkdir(parents=True)
-        (package / room / "a.py").write_text("x = 1\n")
+    files = [package / name for name in ("models/a.py", "models/inner/a.py", "ops/a.py", "evaluation/cost.py")]
+    others = [package / name for name in ("data/a.py", "evaluation/views.py")]
+    for file in files + others:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x = 1\n")
     monkeypatch.setattr(module.kinema, "__file__", str(package / "__init__.py"))
     counted(["a"])
-    (package / "data" / "a.py").write_text("x = 2\n")  # no network is made of this
+    for file in others:  # no count depends on these
+        file.write_text("x = 2\n")
     counted(["a"])
     assert len(asked) == 1
-    for i, room in enumerate(("models", "ops", "evaluation")):
-        (package / room / "a.py").write_text("x = 2\n")
+    for i, file in enumerate(files):
+        file.write_text("x = 2\n")
         counted(["a"])
         assert len(asked) == 2 + i
     (package / "ops" / "a.py").rename(package / "ops" / "b.py")
     counted(["a"])
     monkeypatch.setattr(module.torch, "__version__", "99.0")
     counted(["a"])
-    assert len(asked) == 6
+    assert len(asked) == 7
+
+
+def test_a_network_from_outside_is_counted_anew_when_its_file_changes(
+    cache: Path, asked: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "family_of_mine.py"
+    file.write_text("def mine():\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    builder = importlib.import_module("family_of_mine").mine
+    made: dict[str, object] = {"mine": builder}
+    exec("def typed():\n    pass", made)  # as in a notebook: no file holds its code
+    monkeypatch.setattr(module, "find", lambda name: SimpleNamespace(build=made[name]))
+    for _ in range(2):
+        counted(["mine"])
+    assert len(asked) == 1
+    file.write_text("def mine():\n    return\n")
+    for _ in range(2):
+        counted(["mine"])
+    assert len(asked) == 2
+    for _ in range(2):
+        counted(["typed", "mine"])
+    assert asked[2:] == [("typed", 400), ("typed", 400)]
 
 
 ODD = '{"a": {"frames": 8, "size": 1, "params": "x", "macs": 1, "flops": 2, "normalised": null}}'

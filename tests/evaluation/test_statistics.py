@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, chi2
+from scipy.stats import binomtest, bootstrap, chi2
 
 from kinema.errors import KinemaError
 from kinema.evaluation import bootstrap_interval, mcnemar, pair_accuracy, paired_bootstrap, statistics
@@ -100,6 +100,16 @@ def test_bootstrap_equals_a_loop(chunk: int, monkeypatch: pytest.MonkeyPatch) ->
     correct = np.random.default_rng(1).random(40) < 0.7
     found = bootstrap_interval(correct, level=0.9, resamples=300, seed=5)
     assert found == pytest.approx(loop_interval(correct.astype(float), 0.9, 300, 5))
+
+
+@pytest.mark.parametrize(("videos", "level"), [(5, 0.95), (40, 0.9), (1001, 0.95)])
+def test_bootstrap_equals_scipy_s(videos: int, level: float) -> None:
+    values = np.random.default_rng(4).choice([0.0, 0.5, 1.0], videos)
+    theirs = bootstrap(
+        (values,), np.mean, n_resamples=300, confidence_level=level, method="percentile", vectorized=True,
+        random_state=np.random.default_rng(5),
+    ).confidence_interval  # fmt: skip
+    assert bootstrap_interval(values, level=level, resamples=300, seed=5) == pytest.approx(tuple(theirs), abs=1e-12)
 
 
 def test_bootstrap_interval_is_about_the_normal_one() -> None:

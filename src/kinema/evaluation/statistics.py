@@ -1,4 +1,9 @@
-"""How sure a figure is, and whether two recognizers really differ: statistics over the videos of one test set."""
+"""How sure a figure is, and whether two recognizers really differ: statistics over the videos of one test set.
+
+The distributions come from `scipy.special`. `binomtest`, `chi2` and `bootstrap` of `scipy.stats` give the same values,
+as the tests show. They are not used because importing `scipy.stats` takes longer than comparing two tests of thousands of
+videos, and because its `bootstrap` refuses a test of one video.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,9 @@ from kinema.errors import KinemaError, unknown
 
 LEVEL, RESAMPLES = 0.95, 2000
 FEW = 25  # disagreements
-TIE, NOISE = 1e-4, 2e-5  # of a difference of two softmax scores; each score carries up to 1e-5 of rounding
+# Of a difference of two softmax scores; each score carries up to 1e-5 of rounding. Chosen
+# from that rounding; the tests try it on random scores with exactly reversed twins.
+TIE, NOISE = 1e-4, 2e-5
 _CHUNK = 4_000_000  # video indices drawn at a time, so that large test sets need little memory
 
 
@@ -171,12 +178,14 @@ def pair_accuracy(
 ) -> PairAccuracy:
     """Direction accuracy inside pairs: of the two labels of a pair, is the true one's score the larger?
 
-    A tie counts one half. A tie is a difference of at most 1e-4, so that rounding never decides: where every video has
-    an exactly reversed twin of the other label in the set, a network that ignores order gives both the same scores up
-    to rounding (1e-5 a score), one of the two comes out right or both are ties, and the result is exactly one half. A
-    twin must not fall on the other side of the border of ties either: the border moves up into the next gap between the
-    differences that occur, 4e-5 wide. Only where they are so dense that no gap is found up to 1e-3 (many thousands of
-    videos) it stays, and a few videos may then deviate.
+    A tie, a difference of at most 1e-4, counts one half, so that rounding never decides.
+
+    The limit is not quite fixed, for the sake of data in which every video has an exactly reversed twin with the other
+    label, such as `kinema.puppets`. There a network that ignores order gives both twins the same scores up to rounding
+    (1e-5 per score) and must get exactly one half. So twins must not fall on different sides of the limit: it moves up
+    into the next gap, 4e-5 wide, between the differences that occur, at most to 1e-3. Where no gap is found (many
+    thousands of videos) it stays at 1e-4, and a few videos may deviate. On data without twins the limit moves
+    in the same way, and a video whose two scores differ by less than 1e-3 may count one half.
 
     A video without scores (NaN, it could not be read) is wrong.
 
