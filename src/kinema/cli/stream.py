@@ -27,19 +27,19 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "file, a folder that fills with video files, or - for the standard input")  # fmt: skip
     parser.add_argument("--rate", type=float | None, default=None, help="frames per second that are looked at; "
                         "default: the spacing of the frames in training, where the recognizer states it")  # fmt: skip
-    parser.add_argument("--mode", type=str, default="auto", help="step: one frame at a time, where the network streams; "
-                        "delayed: the same for networks that look ahead; window: sliding windows; auto: step, else "
-                        "window")  # fmt: skip
-    parser.add_argument("--average", type=str, default="mean", help="of the scores of frames: mean, last:N, ema:D, none")
+    parser.add_argument("--mode", type=str, default="auto", help="step: one frame at a time, where the network "
+                        "streams; delayed: the same for networks that look ahead; window: sliding windows; auto: step, "
+                        "else window")  # fmt: skip
+    parser.add_argument("--average", type=str, default="mean", help="scores of frames: mean, last:N, ema:D or none")
     parser.add_argument("--top-k", type=int, default=5, help="labels of every decision, best first")
     parser.add_argument("--realtime", action="store_true", help="play a file at its own speed, as a camera would")
     parser.add_argument("--seconds", type=float | None, default=None, help="stop after so many seconds of the source")
     parser.add_argument("--give-up", type=float, default=60.0, help="seconds without a frame after which an address "
                         "counts as dead")  # fmt: skip
-    parser.add_argument("--idle", type=float | None, default=None, help="seconds without a new file after which a folder "
-                        "counts as complete; default: never")  # fmt: skip
-    parser.add_argument("--queue", type=int, default=8, help="frames that wait for the network; older ones are dropped "
-                        "where the source cannot wait")  # fmt: skip
+    parser.add_argument("--idle", type=float | None, default=None, help="seconds without a new file after which a "
+                        "folder counts as complete; default: never")  # fmt: skip
+    parser.add_argument("--queue", type=int, default=8, help="frames that wait for the network; older ones are "
+                        "dropped where the source cannot wait")  # fmt: skip
     add_device(parser)
     add_json(parser)
 
@@ -68,7 +68,8 @@ def run(args: Namespace) -> None:
                     print(printable(f"kinema: {args.source}: {found.reason}"), file=sys.stderr, flush=True)
                     continue
                 latencies.append(found.latency)
-                print(printable(json.dumps(found.to_dict(), ensure_ascii=False) if args.json else _line(found)), flush=True)
+                line = json.dumps(found.to_dict(), ensure_ascii=False) if args.json else _line(found)
+                print(printable(line), flush=True)
     except KeyboardInterrupt:
         pass  # the person has seen enough: the sum follows
     finally:

@@ -87,7 +87,7 @@ class Live:
         if mode != "window":
             try:
                 delayed: dict[str, Any] = {"delayed": True} if mode == "delayed" else {}
-                self._state = model.initial_state(1, **delayed)
+                self._state = model.initial_state(1, size=recognizer.spec.tested, **delayed)
             except (KinemaError, TypeError) as error:
                 if mode != "auto":
                     raise error if isinstance(error, KinemaError) else KinemaError(f"{mode}: {error}") from error

@@ -206,7 +206,9 @@ def _pipe(stream: IO[bytes]) -> Iterator[Timed]:
 
 def _address(text: str, give_up: float) -> Iterator[Timed]:
     """Connects again whenever the connection breaks; ends with an error after `give_up` seconds without a frame."""
-    options: dict[str, Any] = {"rtsp_transport": "tcp"} if text.lower().startswith("rtsp") else {}
+    options: dict[str, Any] = {"analyzeduration": "1000000", "fflags": "nobuffer"}  # begin after a second, not five
+    if text.lower().startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"
     last, tries = time.monotonic(), 0
     why = "it ended"
     while True:
