@@ -25,7 +25,7 @@ from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.loader import Loader
 from kinema.data.transforms import to_input
 from kinema.data.views import Protocol, Request, RequestedViews, parse_views
-from kinema.data.window_reader import WindowReader
+from kinema.data.windows import WindowReader
 from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
 from kinema.files import replace_file
 from kinema.models import VideoModel, create_model
@@ -109,6 +109,13 @@ class Recognizer:
         """Where the network is."""
         return next(self.model.parameters()).device
 
+    @property
+    def rate(self) -> float | None:
+        """Frames per second at which the clips of its training were taken, as far as its card tells."""
+        training = self.card.get("training")
+        seconds = training.get("frame_seconds") if isinstance(training, dict) else None
+        return 1 / seconds if isinstance(seconds, int | float) and seconds > 0 else None
+
     def to(self, device: str | torch.device) -> Recognizer:
         """Moves the network; returns itself."""
         self.model.to(device)
@@ -119,7 +126,7 @@ class Recognizer:
         """Softmax scores of clips.
 
         Args:
-            clips: uint8 N 3 T H W, as the transforms cut them, on any device.
+            clips: uint8 N T H W 3, as the transforms cut them, on any device.
             batch: clips in one pass of the network.
 
         Returns:
@@ -136,7 +143,7 @@ class Recognizer:
         """Softmax scores of videos, averaged over their views.
 
         Args:
-            views: uint8 N V 3 T H W, on any device.
+            views: uint8 N V T H W 3, on any device.
             batch: views in one pass of the network.
 
         Returns:

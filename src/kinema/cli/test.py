@@ -88,11 +88,13 @@ def _print(run: TestRun, *, as_json: bool, strict: bool) -> None:
 
 
 def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:
+    from kinema.data.samplers import find_sampler
+
     m, k = result.metrics, len(result.labels)
     unread = f"; {m.coverage.failed} unreadable counted as wrong" if m.coverage.failed else ""
     low, high = m.top1_interval
     side = spec.test_crop or spec.crop
-    stride = "" if spec.sampler == "segments" else f" every {spec.stride}"
+    stride = "" if find_sampler(spec.sampler).whole else f" every {spec.stride}"
     scaled = "" if side == spec.tested else f" scaled to {spec.tested}"
     views = result.views
     fused = "" if views is None or views.clips * views.crops == 1 else ", softmax scores averaged over the views"
