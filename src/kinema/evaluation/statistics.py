@@ -1,8 +1,8 @@
 """How sure a figure is, and whether two recognizers really differ: statistics over the videos of one test set.
 
 The distributions come from `scipy.special`. `binomtest`, `chi2` and `bootstrap` of `scipy.stats` give the same values,
-as the tests show. They are not used because importing `scipy.stats` takes longer than comparing two tests of thousands of
-videos, and because its `bootstrap` refuses a test of one video.
+as the tests show. They are not used because importing `scipy.stats` takes longer than comparing two tests of thousands
+of videos, and because its `bootstrap` refuses a test of one video.
 """
 
 from __future__ import annotations
