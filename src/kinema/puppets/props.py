@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinema.puppets.stage import Array, Colour, Pencil, Shape, shade
+from kinema.puppets.stage import Array, Colour, LayerGroup, Pencil, shade
 
 WOODS = ((168, 112, 66), (128, 84, 54), (206, 164, 108), (92, 74, 66), (222, 214, 202), (88, 124, 128), (176, 78, 66))
 TOYS = ((228, 76, 60), (248, 186, 60), (70, 150, 212), (96, 178, 104), (226, 120, 170), (240, 236, 226))
@@ -32,12 +32,14 @@ class Chair:
     cushion: Colour
     back: float = 0.3
 
-    def shapes(self, pencil: Pencil, frames: int) -> list[Shape]:
+    def shapes(self, pencil: Pencil, frames: int) -> list[LayerGroup]:
         """All parts, the farther ones first."""
         frame = axes(np.full(frames, self.yaw))
         width, depth, height = 0.15, 0.14, float(self.seat[1])
 
-        def block(x: float, y: float, z: float, half: tuple[float, float, float], colour: Colour, rank: float) -> Shape:
+        def block(
+            x: float, y: float, z: float, half: tuple[float, float, float], colour: Colour, rank: float
+        ) -> LayerGroup:
             centre = np.array([self.seat[0], 0.0, self.seat[2]]) + np.array([x, y, z]) @ frame[0]
             layers = pencil.cuboid(np.tile(centre, (frames, 1)), half, frame, colour)
             return pencil.shape(BEHIND + rank + float(centre[2]) * 0.1, layers)
@@ -79,13 +81,13 @@ class Carried:
     band: Colour
     ball: bool
 
-    def shapes(self, pencil: Pencil, frames: int) -> list[Shape]:
+    def shapes(self, pencil: Pencil, frames: int) -> list[LayerGroup]:
         """The thing, before the torso and behind the arms that are nearer to the camera."""
         if self.ball:
             solid = pencil.rounded(1.45, [(self.centre[:, None], (self.radius,), self.colour)])
             sides = np.array([[-0.55, 0.15, 0], [0.55, -0.15, 0]]) * self.radius
             stripe = pencil.flat(self.centre[:, None] + sides, (self.radius * 0.2,) * 2, self.band)
-            shapes = [Shape(solid.depth, [*solid.layers, stripe])]
+            shapes = [LayerGroup(solid.depth, [*solid.layers, stripe])]
         else:
             frame = axes(self.yaw)
             half = (self.radius,) * 3
@@ -120,7 +122,7 @@ class Trunk:
         arc = np.stack([0 * self.angle, np.sin(self.angle) * self.depth, -np.cos(self.angle) * self.depth], axis=1)
         return self.hinge + arc @ frame
 
-    def shapes(self, pencil: Pencil, frames: int) -> list[Shape]:
+    def shapes(self, pencil: Pencil, frames: int) -> list[LayerGroup]:
         """Body, the dark inside, what lies in it, and the lid."""
         frame = axes(np.full(frames, self.yaw))
         height = float(self.hinge[1])
@@ -185,7 +187,7 @@ class Wardrobe:
     def _outward(self) -> Array:
         return np.stack([np.sin(self.angle), 0 * self.angle, np.cos(self.angle)], axis=1)
 
-    def shapes(self, pencil: Pencil, frames: int) -> list[Shape]:
+    def shapes(self, pencil: Pencil, frames: int) -> list[LayerGroup]:
         """The case with its shelves, and the door."""
         frame = axes(np.zeros(frames))
         depth, half_w, half_h = 0.2, self.width / 2, self.height / 2

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from kinema.puppets.stage import Array, Camera, Colour, Pencil, Shape, shade
+from kinema.puppets.stage import Array, Camera, Colour, LayerGroup, Pencil, shade
 
 MARGIN = 0.25
 """What a background shows beyond the picture on every side, as a share of the picture."""
@@ -239,7 +239,7 @@ def view(image: Image.Image, camera: Camera, size: int, rest: tuple[float, float
     return frames
 
 
-def distractors(rng: np.random.Generator, pencil: Pencil, seconds: Array, actor: Array) -> list[Shape]:
+def distractors(rng: np.random.Generator, pencil: Pencil, seconds: Array, actor: Array) -> list[LayerGroup]:
     """Balls, boxes and balloons that move by, and now and then a post that passes before everything.
 
     `actor` [T] is the depth of the actor: what is nearer covers them.

@@ -74,7 +74,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Shape:
+class LayerGroup:
     """Layers that are drawn together, in order; shapes are drawn from the smallest depth [T] to the largest."""
 
     depth: Array
@@ -106,7 +106,7 @@ class Pencil:
     light: tuple[float, float] = (-0.6, -0.8)
     outline: float = 0.009
 
-    def rounded(self, depth: Array | float, parts: Sequence[Solid]) -> Shape:
+    def rounded(self, depth: Array | float, parts: Sequence[Solid]) -> LayerGroup:
         """A shape of rounded solids.
 
         All outlines come first, so that parts of one shape flow into each other; every part has a shadow side and a
@@ -120,7 +120,7 @@ class Pencil:
             outlines.append(Layer(hull(centres, pixels + self.outline * scale), shade(colour, 0.42)))
             bodies.append(Layer(hull(centres, pixels), shade(colour, 0.8)))
             lits.append(Layer(hull(centres + pixels[..., None] * offset, pixels * 0.76), colour))
-        return Shape(self._depths(depth), [*outlines, *bodies, *lits])
+        return LayerGroup(self._depths(depth), [*outlines, *bodies, *lits])
 
     def flat(self, points: Array, radii: Sequence[float], colour: Colour, show: Frames | None = None) -> Layer:
         """One hull of spheres without light or outline: eyes, stripes, shadows."""
@@ -156,15 +156,15 @@ class Pencil:
         # every outline before every face: the edge between two visible faces stays thin
         return [*layers[0::2], *layers[1::2]]
 
-    def shape(self, depth: Array | float, layers: Sequence[Layer]) -> Shape:
+    def shape(self, depth: Array | float, layers: Sequence[Layer]) -> LayerGroup:
         """Layers at a depth, which may be one number for all frames."""
-        return Shape(self._depths(depth), layers)
+        return LayerGroup(self._depths(depth), layers)
 
     def _depths(self, depth: Array | float) -> Array:
         return np.broadcast_to(np.asarray(depth, dtype=float), self.camera.scale.shape)
 
 
-def paint(backdrops: Sequence[Image.Image], shapes: Sequence[Shape]) -> list[Image.Image]:
+def paint(backdrops: Sequence[Image.Image], shapes: Sequence[LayerGroup]) -> list[Image.Image]:
     """Draws the shapes on a backdrop per frame, supersampled, and gives RGB frames of the backdrops' size."""
     order = np.argsort(np.stack([shape.depth for shape in shapes]), axis=0, kind="stable")  # shape T
     polygons = [

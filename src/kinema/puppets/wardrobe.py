@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinema.puppets.figure import Body, Skeleton
-from kinema.puppets.stage import Array, Colour, Pencil, Shape, Solid, shade
+from kinema.puppets.stage import Array, Colour, LayerGroup, Pencil, Solid, shade
 
 SKINS = ((242, 202, 172), (230, 180, 144), (214, 160, 120), (176, 122, 86), (134, 90, 62), (98, 66, 48))
 HAIRS = ((38, 30, 30), (74, 48, 34), (120, 76, 42), (196, 152, 84), (168, 72, 40), (150, 150, 156))
@@ -76,7 +76,7 @@ def draw_look(rng: np.random.Generator, surroundings: Colour) -> Look:
     )
 
 
-def dress(pencil: Pencil, body: Body, look: Look, skeleton: Skeleton) -> list[Shape]:
+def dress(pencil: Pencil, body: Body, look: Look, skeleton: Skeleton) -> list[LayerGroup]:
     """The shapes of the actor: legs, torso, head and arms, with the depths at which they cover each other."""
     torso_depth = skeleton.pelvis[:, 2] * 0.5 + skeleton.chest[:, 2] * 0.5
     shapes = [_torso(pencil, body, look, skeleton), *_head(pencil, body, look, skeleton)]
@@ -90,7 +90,7 @@ def dress(pencil: Pencil, body: Body, look: Look, skeleton: Skeleton) -> list[Sh
     return shapes
 
 
-def floor_shadow(pencil: Pencil, skeleton: Skeleton) -> Shape:
+def floor_shadow(pencil: Pencil, skeleton: Skeleton) -> LayerGroup:
     """A soft dark spot on the floor between the feet and the pelvis."""
     middle = (skeleton.ankle.mean(axis=1) + skeleton.pelvis) / 2
     spread = np.abs(skeleton.ankle[:, 0, 0] - skeleton.ankle[:, 1, 0]) / 2 + 0.1
@@ -112,7 +112,7 @@ def _line(*points: Array) -> Array:
     return np.stack(points, axis=1)
 
 
-def _torso(pencil: Pencil, body: Body, look: Look, s: Skeleton) -> Shape:
+def _torso(pencil: Pencil, body: Body, look: Look, s: Skeleton) -> LayerGroup:
     b = body.build
     spine = s.chest - s.pelvis
     hem = s.pelvis + spine * 0.1
@@ -132,10 +132,10 @@ def _torso(pencil: Pencil, body: Body, look: Look, s: Skeleton) -> Shape:
         for height in (0.42, 0.68):
             ends = [_between(w, t, height) for w, t in zip(waist, tops, strict=True)]
             layers.append(pencil.flat(_line(*ends), (0.016 * b + 0.008, 0.016 * b + 0.008), look.accent))
-    return Shape(shape.depth, layers)
+    return LayerGroup(shape.depth, layers)
 
 
-def _leg(pencil: Pencil, body: Body, look: Look, s: Skeleton, side: int, depth: Array) -> Shape:
+def _leg(pencil: Pencil, body: Body, look: Look, s: Skeleton, side: int, depth: Array) -> LayerGroup:
     b = body.build
     hip, knee, ankle, toe = s.hip[:, side], s.knee[:, side], s.ankle[:, side], s.toe[:, side]
     cloth_end = _between(hip, knee, 0.8) if look.shorts else None
@@ -154,7 +154,7 @@ def _leg(pencil: Pencil, body: Body, look: Look, s: Skeleton, side: int, depth: 
     return pencil.rounded(depth, parts)
 
 
-def _arm(pencil: Pencil, body: Body, look: Look, s: Skeleton, side: int, depth: Array) -> Shape:
+def _arm(pencil: Pencil, body: Body, look: Look, s: Skeleton, side: int, depth: Array) -> LayerGroup:
     b = body.build
     shoulder, elbow, wrist, hand = s.shoulder[:, side], s.elbow[:, side], s.wrist[:, side], s.hand[:, side]
     inner = _between(shoulder, s.chest, 0.12)
@@ -173,7 +173,7 @@ def _arm(pencil: Pencil, body: Body, look: Look, s: Skeleton, side: int, depth: 
     return pencil.rounded(depth, parts)
 
 
-def _head(pencil: Pencil, body: Body, look: Look, s: Skeleton) -> list[Shape]:
+def _head(pencil: Pencil, body: Body, look: Look, s: Skeleton) -> list[LayerGroup]:
     r = body.head
     # which side of the head the camera sees decides whether the hair or the face covers the other
     away = s.facing[:, 2] < -0.25
@@ -194,7 +194,7 @@ def _head(pencil: Pencil, body: Body, look: Look, s: Skeleton) -> list[Shape]:
         layers.append(pencil.flat(_line(pupil, pupil + s.up * r * 0.06), (r * 0.13,) * 2, (30, 24, 28), seen))
     nose = s.head + s.facing * r * 1.02 - s.up * r * 0.3
     layers.append(pencil.flat(_line(nose), (r * 0.17,), shade(look.skin, 0.8), s.facing[:, 2] > -0.3))
-    shapes = [Shape(face.depth, layers)]
+    shapes = [LayerGroup(face.depth, layers)]
 
     colour = look.accent if look.style == "cap" else look.hair
     if look.style != "bald":
