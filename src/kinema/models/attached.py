@@ -19,7 +19,7 @@ _OF_THE_WHOLE = ("num_classes", "frames", "width", "dropout", *EVERYWHERE)
 
 
 @dataclass(frozen=True)
-class Shape:
+class StageShape:
     """Of what comes out of a stage: its channels, and its steps for a clip of the length the network is meant for."""
 
     channels: int
@@ -140,12 +140,12 @@ def _outside_stages(network: VideoModel) -> tuple[str, ...]:
     )
 
 
-def _shapes(twin: VideoModel) -> dict[str, Shape]:
+def _shapes(twin: VideoModel) -> dict[str, StageShape]:
     """Follows the shapes of a clip through the stages of a network on the meta device."""
-    found: dict[str, Shape] = {}
+    found: dict[str, StageShape] = {}
 
     def note(name: str, x: Tensor) -> Tensor:
-        found[name] = Shape(x.shape[1], x.shape[2])
+        found[name] = StageShape(x.shape[1], x.shape[2])
         return x
 
     spec = twin.eval().clip_spec

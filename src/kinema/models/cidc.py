@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError, unknown
-from kinema.models.attached import Attached, Backbone, Shape, resample
+from kinema.models.attached import Attached, Backbone, StageShape, resample
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.streaming import check_state, check_streaming, in_evaluation
@@ -82,7 +82,7 @@ class MultiScale(nn.Module):
 
     def __init__(
         self,
-        shapes: Mapping[str, Shape],
+        shapes: Mapping[str, StageShape],
         units: Mapping[str, int],
         direction: Direction,
         normalise: Normalise,
@@ -154,7 +154,7 @@ class CIDC(Attached):
     def __init__(
         self,
         backbone: Backbone,
-        scales: Callable[[Mapping[str, Shape]], MultiScale],
+        scales: Callable[[Mapping[str, StageShape]], MultiScale],
         fusion: Fusion,
         head: Head,
         num_classes: int,
@@ -331,7 +331,7 @@ def cidc(
         if value not in get_args(allowed):
             raise unknown(f"value of {key}", str(value), get_args(allowed))
 
-    def scales(shapes: Mapping[str, Shape]) -> MultiScale:
+    def scales(shapes: Mapping[str, StageShape]) -> MultiScale:
         placed = _placed(shapes, backbone, stages, units)
         return MultiScale(shapes, placed, direction, normalise, mask, aggregation, attention)
 
@@ -341,12 +341,12 @@ def cidc(
     return model
 
 
-def _chosen(shapes: Mapping[str, Shape], stages: Sequence[str] | None) -> Sequence[str]:
+def _chosen(shapes: Mapping[str, StageShape], stages: Sequence[str] | None) -> Sequence[str]:
     return list(shapes)[-3:] if stages is None else stages
 
 
 def _placed(
-    shapes: Mapping[str, Shape], backbone: str, stages: Sequence[str] | None, units: int | Sequence[int]
+    shapes: Mapping[str, StageShape], backbone: str, stages: Sequence[str] | None, units: int | Sequence[int]
 ) -> dict[str, int]:
     """Stage -> number of units, in the order of the backbone."""
     chosen = _chosen(shapes, stages)
