@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from kinema.errors import KinemaError
 from kinema.training.multigrid import (
+    BatchShape,
     Cycles,
     Multigrid,
     RateAt,
-    Shape,
     Steps,
     all_steps,
     describe,
@@ -21,24 +21,24 @@ from kinema.training.multigrid import (
     short_shapes,
 )
 
-LONG = (Shape(256, 4, 158, 8), Shape(128, 8, 158, 4), Shape(64, 8, 224, 2), Shape(32, 16, 224, 1))
+LONG = (BatchShape(256, 4, 158, 8), BatchShape(128, 8, 158, 4), BatchShape(64, 8, 224, 2), BatchShape(32, 16, 224, 1))
 
 
-def steps(cycles: Cycles, samples: int, batch: int = 32, frames: int = 16, crop: int = 224) -> tuple[Shape, ...]:
+def steps(cycles: Cycles, samples: int, batch: int = 32, frames: int = 16, crop: int = 224) -> tuple[BatchShape, ...]:
     return plan(Multigrid(cycles), samples=samples, batch=batch, frames=frames, crop=crop)
 
 
 def test_the_shapes_of_the_thesis() -> None:
     assert long_shapes(32, 16, 224) == LONG
-    full = Shape(32, 16, 224)
-    assert short_shapes(full) == (Shape(128, 16, 112), Shape(64, 16, 158), full)
-    assert short_shapes(LONG[0]) == (Shape(1024, 4, 80, 8), Shape(512, 4, 112, 8), LONG[0])
+    full = BatchShape(32, 16, 224)
+    assert short_shapes(full) == (BatchShape(128, 16, 112), BatchShape(64, 16, 158), full)
+    assert short_shapes(LONG[0]) == (BatchShape(1024, 4, 80, 8), BatchShape(512, 4, 112, 8), LONG[0])
 
 
 def test_frames_round_down_and_crops_to_even_but_the_full_ones_stay() -> None:
     assert [(s.frames, s.crop) for s in long_shapes(2, 13, 35)] == [(3, 24), (6, 24), (6, 35), (13, 35)]
     assert [s.frames for s in long_shapes(2, 1, 32)] == [1, 1, 1, 1]
-    assert [s.crop for s in short_shapes(Shape(1, 1, 1))] == [2, 2, 1]
+    assert [s.crop for s in short_shapes(BatchShape(1, 1, 1))] == [2, 2, 1]
 
 
 def test_every_step_costs_about_the_same() -> None:
@@ -48,12 +48,12 @@ def test_every_step_costs_about_the_same() -> None:
 
 
 def test_without_cycles_batches_are_all_alike_but_for_the_last() -> None:
-    full = Shape(8, 16, 224)
+    full = BatchShape(8, 16, 224)
     assert steps("none", 24, 8) == (full,) * 3
-    assert steps("none", 27, 8) == (full, full, full, Shape(3, 16, 224))
-    assert steps("none", 25, 8) == (full, full, Shape(9, 16, 224))  # one clip alone cannot be normalised
-    assert steps("none", 1, 8) == (Shape(1, 16, 224),)
-    assert steps("none", 3, 1) == (Shape(1, 16, 224),) * 3
+    assert steps("none", 27, 8) == (full, full, full, BatchShape(3, 16, 224))
+    assert steps("none", 25, 8) == (full, full, BatchShape(9, 16, 224))  # one clip alone cannot be normalised
+    assert steps("none", 1, 8) == (BatchShape(1, 16, 224),)
+    assert steps("none", 3, 1) == (BatchShape(1, 16, 224),) * 3
 
 
 def test_long_cycles_take_as_many_steps_of_each_shape_one_shape_after_the_other() -> None:
@@ -61,7 +61,7 @@ def test_long_cycles_take_as_many_steps_of_each_shape_one_shape_after_the_other(
     # The rest is 8 + 2 full batches and 5 clips.
     rest = steps("long", 15 * 32 * 3 + 10 * 32 + 5)
     assert [rest.count(shape) for shape in LONG] == [4, 3, 4, 3]
-    assert rest[-1] == Shape(5, 16, 224)
+    assert rest[-1] == BatchShape(5, 16, 224)
     assert [s.rate for s in rest] == sorted((s.rate for s in rest), reverse=True)
 
 
@@ -69,13 +69,13 @@ def test_the_full_shape_occurs_however_few_samples_there_are() -> None:
     assert steps("long", 8 * 32) == (LONG[1], LONG[2], LONG[3], LONG[3])
     assert steps("long", 2 * 32) == (LONG[3], LONG[3])
     assert steps("both", 60 * 32)[-1] == LONG[3]
-    assert steps("both", 31) == (Shape(31, 16, 224),)
+    assert steps("both", 31) == (BatchShape(31, 16, 224),)
 
 
 def test_short_cycles_change_the_shape_every_step() -> None:
-    cycle = short_shapes(Shape(4, 16, 224))
+    cycle = short_shapes(BatchShape(4, 16, 224))
     assert steps("short", 7 * 4 * 5, 4) == cycle * 5
-    assert steps("short", 7 * 4 * 5 + 3 * 4 + 1, 4) == (*cycle * 5, cycle[1], Shape(5, 16, 224))
+    assert steps("short", 7 * 4 * 5 + 3 * 4 + 1, 4) == (*cycle * 5, cycle[1], BatchShape(5, 16, 224))
 
 
 def test_both_run_short_cycles_within_each_long_phase() -> None:
@@ -90,7 +90,7 @@ def test_both_run_short_cycles_within_each_long_phase() -> None:
 @given(st.sampled_from(["none", "long", "short", "both"]), st.integers(1, 5000), st.integers(1, 40))
 def test_what_every_schedule_promises(cycles: Cycles, samples: int, batch: int) -> None:
     got = steps(cycles, samples, batch)
-    full = Shape(batch, 16, 224)
+    full = BatchShape(batch, 16, 224)
     assert sum(s.clips for s in got) == samples
     assert got == steps(cycles, samples, batch)
     assert (got[-1].frames, got[-1].rate) == (16, 1)
@@ -98,7 +98,7 @@ def test_what_every_schedule_promises(cycles: Cycles, samples: int, batch: int) 
     if samples > batch + 1:
         assert any(s.clips >= batch and (s.frames, s.crop) == (16, 224) for s in got)
         assert batch == 1 or all(s.clips > 1 for s in got)
-    whole = [s for s in got if s not in (full, Shape(batch + 1, 16, 224)) and s.clips >= batch]
+    whole = [s for s in got if s not in (full, BatchShape(batch + 1, 16, 224)) and s.clips >= batch]
     allowed = long_shapes(batch, 16, 224) if cycles in ("long", "both") else (full,)
     known = {small for s in allowed for small in (short_shapes(s) if cycles in ("short", "both") else (s,))}
     assert set(whole) <= known

@@ -60,7 +60,7 @@ class Multigrid:
 
 
 @dataclass(frozen=True)
-class Shape:
+class BatchShape:
     """The batch of one step.
 
     Attributes:
@@ -87,12 +87,12 @@ class Steps:
         full_epochs: how many of them are the last.
     """
 
-    usual: tuple[Shape, ...]
-    last: tuple[Shape, ...]
+    usual: tuple[BatchShape, ...]
+    last: tuple[BatchShape, ...]
     epochs: int
     full_epochs: int = 0
 
-    def of(self, epoch: int) -> tuple[Shape, ...]:
+    def of(self, epoch: int) -> tuple[BatchShape, ...]:
         """The steps of an epoch, from 0; after the end of the training, those at the full shape."""
         return self.usual if epoch < self.epochs - self.full_epochs else self.last
 
@@ -110,7 +110,7 @@ class Steps:
         return first + epoch, step
 
 
-def long_shapes(batch: int, frames: int, crop: int) -> tuple[Shape, ...]:
+def long_shapes(batch: int, frames: int, crop: int) -> tuple[BatchShape, ...]:
     """The four shapes of a long cycle: (8B, T/4, H/sqrt 2), (4B, T/2, H/sqrt 2), (2B, T/2, H), (B, T, H).
 
     Frames are rounded down, to 1 at least; crops to the nearest even number (half-way: up), to 2 at least. The full
@@ -123,12 +123,12 @@ def long_shapes(batch: int, frames: int, crop: int) -> tuple[Shape, ...]:
     """
     divided = ((4, sqrt(2)), (2, sqrt(2)), (2, 1.0), (1, 1.0))
     return tuple(
-        Shape(times * batch, max(1, frames // t), _even(crop, side), float(times))
+        BatchShape(times * batch, max(1, frames // t), _even(crop, side), float(times))
         for times, (t, side) in zip(_LONG, divided, strict=True)
     )
 
 
-def short_shapes(shape: Shape) -> tuple[Shape, ...]:
+def short_shapes(shape: BatchShape) -> tuple[BatchShape, ...]:
     """The three shapes of a short cycle: (4B, H/2), (2B, H/sqrt 2), (B, H), with frames and rate as they are.
 
     Args:
@@ -140,7 +140,7 @@ def short_shapes(shape: Shape) -> tuple[Shape, ...]:
     )
 
 
-def plan(multigrid: Multigrid, *, samples: int, batch: int, frames: int, crop: int) -> tuple[Shape, ...]:
+def plan(multigrid: Multigrid, *, samples: int, batch: int, frames: int, crop: int) -> tuple[BatchShape, ...]:
     """The steps of one epoch, in order; their clips are `samples` together, each sample once.
 
     `long` runs through its four shapes once an epoch, each for the same number of steps; `short` changes the shape
@@ -162,7 +162,7 @@ def plan(multigrid: Multigrid, *, samples: int, batch: int, frames: int, crop: i
     for name, value in (("samples", samples), ("batch", batch), ("frames", frames), ("crop", crop)):
         if value < 1:
             raise KinemaError(f"a schedule of batches with {name} {value}: give at least 1")
-    full = Shape(batch, frames, crop)
+    full = BatchShape(batch, frames, crop)
     bases = long_shapes(batch, frames, crop) if multigrid.cycles in ("long", "both") else (full,)
     short = multigrid.cycles in ("short", "both")
     cycles = [short_shapes(base) if short else (base,) for base in bases]
@@ -198,11 +198,11 @@ def all_steps(multigrid: Multigrid, *, epochs: int, samples: int, batch: int, fr
     return Steps(usual, _scaled(last, multigrid.full_rate), epochs, multigrid.full_epochs)
 
 
-def _scaled(steps: Sequence[Shape], factor: float) -> tuple[Shape, ...]:
+def _scaled(steps: Sequence[BatchShape], factor: float) -> tuple[BatchShape, ...]:
     return tuple(replace(step, rate=step.rate * factor) for step in steps)
 
 
-def _fill(cycles: Sequence[Sequence[Shape]], samples: int) -> list[Shape]:
+def _fill(cycles: Sequence[Sequence[BatchShape]], samples: int) -> list[BatchShape]:
     """As many whole steps as `samples` allow, phase after phase; less than a full batch is left over."""
     short = len(cycles[0])
     each = [sum(cycle[i].clips for cycle in cycles) for i in range(short)]  # clips of step i of all phases together
@@ -221,7 +221,7 @@ def _fill(cycles: Sequence[Sequence[Shape]], samples: int) -> list[Shape]:
     return [shape for phase in phases for shape in phase]
 
 
-def phases(plan: Sequence[Shape]) -> list[tuple[str, int, int]]:
+def phases(plan: Sequence[BatchShape]) -> list[tuple[str, int, int]]:
     """The phases of an epoch: runs of steps with the same number of frames and the same rate.
 
     Returns:
@@ -247,7 +247,7 @@ def describe(steps: Steps) -> list[str]:
     return lines
 
 
-def _describe_epoch(plan: Sequence[Shape]) -> list[str]:
+def _describe_epoch(plan: Sequence[BatchShape]) -> list[str]:
     sizes: dict[tuple[int, int, float], list[int]] = {}
     for step in plan:
         sizes.setdefault((step.frames, step.crop, step.rate), []).append(step.clips)

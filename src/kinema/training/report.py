@@ -19,7 +19,7 @@ from kinema.files import replace_file
 from kinema.ops.recurrence import open_rates
 from kinema.text import plural, printable
 from kinema.training.module import OPEN, Training
-from kinema.training.multigrid import Shape, phases
+from kinema.training.multigrid import BatchShape, phases
 
 LEDGER = "training-ledger.csv"
 COLUMNS = (  # and for each stage with gates, `open_` and its name: share of clips for which they were open
@@ -144,7 +144,7 @@ class Report(pl.Callback):
         if self.bar is not None:
             self.bar.start()
 
-    def _phases(self, epoch: Sequence[Shape]) -> list[str]:
+    def _phases(self, epoch: Sequence[BatchShape]) -> list[str]:
         """One line per phase of a multigrid epoch: clips, time, speed and the share spent waiting for data."""
         found = phases(epoch)
         if len(found) < 2 or len(self.seconds) < len(epoch):  # one that was taken up has not seen all
