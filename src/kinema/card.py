@@ -24,7 +24,7 @@ WEIGHTS, CARD = "model.safetensors", "card.json"
 FORMAT = 2
 HOW_TO_FIX = "copy both files from where they were saved, or save the recognizer again"
 
-Shape = Mapping[str, "type | Shape"]  # key -> type of its value, or what that must hold as an object
+Schema = Mapping[str, "type | Schema"]  # key -> type of its value, or what that must hold as an object
 
 # What a card must hold, and as what.
 _ENTRIES = {
@@ -35,8 +35,8 @@ _ENTRIES = {
 _RESERVED = ("format", *_ENTRIES)
 _COUNTS = {"expected": int, "read": int, "failed": int}
 # What a card may hold besides; keys that are not listed here are kept as they are.
-_MORE: Shape = {"versions": {}, "metrics": {}, "weights": {}, "training": {}}
-_INSIDE: Mapping[str, Shape] = {"training": {"config": {}, "coverage": _COUNTS}, "metrics": {"coverage": _COUNTS}}
+_MORE: Schema = {"versions": {}, "metrics": {}, "weights": {}, "training": {}}
+_INSIDE: Mapping[str, Schema] = {"training": {"config": {}, "coverage": _COUNTS}, "metrics": {"coverage": _COUNTS}}
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _check_format(number: Any, path: Path) -> None:
         )
 
 
-def misshapen(values: Mapping[str, Any], shape: Shape) -> str | None:
+def misshapen(values: Mapping[str, Any], shape: Schema) -> str | None:
     """The first key, with dots, that is there and does not hold what it must; None where all is well.
 
     Args:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinema.card import Shape, misshapen
+from kinema.card import Schema, misshapen
 from kinema.evaluation.statistics import LEVEL, RESAMPLES, bootstrap_interval
 from kinema.text import printable
 
 SEED = 0  # of the bootstrap
-_MAJORITY: Shape = {"label": str, "share": float}
-FIGURES: Shape = {  # in `metrics.json`
+_MAJORITY: Schema = {"label": str, "share": float}
+FIGURES: Schema = {  # in `metrics.json`
     "top1": float,
     "top1_interval": list,
     "topk": float,
@@ -28,7 +28,7 @@ FIGURES: Shape = {  # in `metrics.json`
     "coverage": {"expected": int, "read": int, "failed": int},
     "per_class": list,
 }
-_CLASS: Shape = {"label": str, "videos": int, "failed": int, "recall": object, "predicted": {}}
+_CLASS: Schema = {"label": str, "videos": int, "failed": int, "recall": object, "predicted": {}}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from kinema.card import Shape, misshapen
+from kinema.card import Schema, misshapen
 from kinema.errors import KinemaError
 from kinema.evaluation.metrics import FIGURES, Coverage, Metrics
 from kinema.evaluation.result import TestResult
@@ -21,7 +21,7 @@ from kinema.evaluation.views import ViewSummary
 
 _USUAL = "test-test"  # the folder that `kinema test` makes in a run for the split test
 _COUNTS = {"expected": int, "read": int, "failed": int}
-_SHAPE: Shape = {
+_SHAPE: Schema = {
     "test": {"recognizer": str, "data": str, "split": str, "views": str},
     "metrics": {"coverage": _COUNTS},
     "views": {"clips": int, "crops": int},
