@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kinema.data.catalogues import hacs, hmdb51, kinetics, moments, something, ucf101
-from kinema.data.catalogues.annotation import Annotation, Row
+from kinema.data.catalogues.annotation import Annotation, AnnotationRow
 from kinema.data.catalogues.files import Shelf, list_videos
 from kinema.data.catalogues.labels import flip_map
 from kinema.data.catalogues.source import NAMES, Source, parse
@@ -74,7 +74,7 @@ def list_catalogue(source: Source, *, check: bool = True) -> Listing:
     unlisted: list[OSError] = []
     shelf = Shelf(list_videos(root, wanted, unlisted), annotation.labels.names, unique=annotation.unique)
     samples: list[Sample] = []
-    absent: list[Row] = []
+    absent: list[AnnotationRow] = []
     twice: dict[str, list[str]] = {}
     for row in annotation.rows:
         sample = _sample(row, shelf, twice)
@@ -101,7 +101,7 @@ def list_catalogue(source: Source, *, check: bool = True) -> Listing:
     return Listing(samples, annotation.labels.names, flips, findings, left_out)
 
 
-def _sample(row: Row, shelf: Shelf, twice: dict[str, list[str]]) -> Sample | None:
+def _sample(row: AnnotationRow, shelf: Shelf, twice: dict[str, list[str]]) -> Sample | None:
     for names, start, end in ((row.names, None, None), (row.whole, row.start, row.end)):
         paths = shelf.paths(names, row.folder)
         if paths[1:]:
@@ -111,7 +111,7 @@ def _sample(row: Row, shelf: Shelf, twice: dict[str, list[str]]) -> Sample | Non
     return None
 
 
-def _left_out(root: Path, annotation: Annotation, absent: list[Row]) -> Finding:
+def _left_out(root: Path, annotation: Annotation, absent: list[AnnotationRow]) -> Finding:
     """Videos that are gone from YouTube: counted for every split, because a figure on the rest is of fewer videos."""
     named, gone = Counter(row.split for row in annotation.rows), Counter(row.split for row in absent)
     counts = " and ".join(f"{gone[split]} of the {named[split]} {split} videos" for split in named if gone[split])
@@ -132,7 +132,7 @@ def _unlisted(root: Path, errors: list[OSError]) -> list[Finding]:
     return [Finding("warning", "unlistable", message, tuple(f"{e.filename}: {reason(e)}" for e in found))]
 
 
-def _gone(root: Path, annotation: Annotation, absent: list[Row]) -> Finding:
+def _gone(root: Path, annotation: Annotation, absent: list[AnnotationRow]) -> Finding:
     files = annotation.files
     places = " and ".join(map(str, files)) if len(files) <= 2 else f"the split files in {files[0].parent}"
     number = len({row.shown for row in absent})
@@ -141,7 +141,7 @@ def _gone(root: Path, annotation: Annotation, absent: list[Row]) -> Finding:
     return Finding("error", "no-file", message, tuple(dict.fromkeys(str(root / row.shown) for row in absent)))
 
 
-def _first(absent: list[Row]) -> str:
+def _first(absent: list[AnnotationRow]) -> str:
     names = list(dict.fromkeys(row.shown for row in absent))
     return ", ".join(names[:SHOWN]) + (", …; kinema data doctor lists all" if names[SHOWN:] else "")
 

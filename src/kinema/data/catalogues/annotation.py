@@ -16,7 +16,7 @@ from kinema.errors import KinemaError, unknown
 from kinema.tables import read_text
 
 
-class Row(NamedTuple):
+class AnnotationRow(NamedTuple):
     """A video that an annotation file names.
 
     Attributes:
@@ -54,14 +54,14 @@ class Annotation:
     """
 
     files: tuple[Path, ...]
-    rows: list[Row]
+    rows: list[AnnotationRow]
     labels: LabelList
     complete: bool
     unique: bool = True
     findings: list[Finding] = field(default_factory=list)
 
 
-def find(root: Path, names: Iterable[str], folders: Sequence[str] = ()) -> Path | None:
+def find_file(root: Path, names: Iterable[str], folders: Sequence[str] = ()) -> Path | None:
     """The first annotation file that is there, in the root or in a folder of it.
 
     Args:
@@ -78,8 +78,8 @@ def find(root: Path, names: Iterable[str], folders: Sequence[str] = ()) -> Path 
 
 
 def require(root: Path, names: Sequence[str], folders: Sequence[str] = ()) -> Path:
-    """`find`, for a file that must be there."""
-    found = find(root, names, folders)
+    """`find_file` for a file that must exist."""
+    found = find_file(root, names, folders)
     if found is None:
         raise missing(root, names, folders)
     return found
@@ -93,7 +93,7 @@ def missing(root: Path, names: Sequence[str], folders: Sequence[str] = ()) -> Ki
 
 def own_labels(root: Path, name: str) -> LabelList:
     """The labels in `labels.txt` in the root, one a line, or else those of this package."""
-    file = find(root, ["labels.txt"])
+    file = find_file(root, ["labels.txt"])
     if file is None:
         return LabelList(read_labels(name), f"kinema's list of {name}")
     names = tuple(dict.fromkeys(line.strip() for _, line in read_lines(file)))

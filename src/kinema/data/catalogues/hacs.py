@@ -10,8 +10,8 @@ from pathlib import Path
 
 from kinema.data.catalogues.annotation import (
     Annotation,
-    Row,
-    find,
+    AnnotationRow,
+    find_file,
     first_lines,
     missing,
     own_labels,
@@ -36,16 +36,16 @@ def read(root: Path, part: int) -> Annotation:
         KinemaError: neither file is there, or it is damaged.
     """
     labels = own_labels(root, "hacs")
-    clips = find(root, _CLIPS, _FOLDERS)
+    clips = find_file(root, _CLIPS, _FOLDERS)
     if clips is not None:
         return Annotation((clips,), _clips(clips, labels), labels, complete=False, unique=False)
-    segments = find(root, _SEGMENTS, _FOLDERS)
+    segments = find_file(root, _SEGMENTS, _FOLDERS)
     if segments is None:
         raise missing(root, (_CLIPS[0], _SEGMENTS[0]), _FOLDERS)
     return Annotation((segments,), _segments(segments, labels), labels, complete=False, unique=False)
 
 
-def _clips(file: Path, labels: LabelList) -> list[Row]:
+def _clips(file: Path, labels: LabelList) -> list[AnnotationRow]:
     used = []
     for line, (label, name, subset, start, end, positive) in read_csv(file, _COLUMNS):
         split = _split(subset, file, f"line {line}")
@@ -61,14 +61,14 @@ def _clips(file: Path, labels: LabelList) -> list[Row]:
     return rows
 
 
-def _segments(file: Path, labels: LabelList) -> list[Row]:
+def _segments(file: Path, labels: LabelList) -> list[AnnotationRow]:
     document = read_json(file)
     try:
         rows = []
         for name, video in document["database"].items():
             split = _split(video["subset"], file, name)
             for part in video["annotations"] if split is not None else ():
-                label = labels.find(part["label"])
+                label = labels.meaning(part["label"])
                 if label is None:
                     labels.meanings({part["label"]: 1}, file)
                 first, last = (float(t) for t in part["segment"])
@@ -82,10 +82,12 @@ def _segments(file: Path, labels: LabelList) -> list[Row]:
     return rows
 
 
-def _row(label: str, split: str, name: str, start: float | None, end: float | None, times: tuple[str, str]) -> Row:
+def _row(
+    label: str, split: str, name: str, start: float | None, end: float | None, times: tuple[str, str]
+) -> AnnotationRow:
     cut = (f"{name}_{times[0]}_{times[1]}", f"v_{name}_{times[0]}_{times[1]}")
     whole = f"v_{name}"
-    return Row(label, split, whole, cut, label, start, end, (whole, name))
+    return AnnotationRow(label, split, whole, cut, label, start, end, (whole, name))
 
 
 def _split(subset: str, file: Path, where: str) -> str | None:

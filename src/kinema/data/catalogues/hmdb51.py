@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kinema.data.catalogues.annotation import Annotation, Row, missing, read_lines
+from kinema.data.catalogues.annotation import Annotation, AnnotationRow, missing, read_lines
 from kinema.data.catalogues.labels import LabelList
 from kinema.data.labels import read_labels
 from kinema.errors import KinemaError, unknown
@@ -29,7 +29,7 @@ def read(root: Path, part: int) -> Annotation:
     rows = []
     for file in files:
         name = file.name.removesuffix(ending)
-        label = labels.find(name)
+        label = labels.meaning(name)
         if label is None:
             raise KinemaError(f"{file}: {unknown('class', name, labels.names)}")
         rows += _rows(file, label)
@@ -40,7 +40,7 @@ def read(root: Path, part: int) -> Annotation:
     return Annotation(tuple(files), rows, labels, complete=True, unique=False)
 
 
-def _rows(file: Path, label: str) -> list[Row]:
+def _rows(file: Path, label: str) -> list[AnnotationRow]:
     rows = []
     for line, text in read_lines(file):
         name, _, code = text.rpartition(" ")
@@ -49,5 +49,5 @@ def _rows(file: Path, label: str) -> list[Row]:
         split = _SPLITS[code]
         if split is not None:
             name = name.strip()
-            rows.append(Row(label, split, f"{label}/{name}", (name.rpartition(".")[0] or name,), label))
+            rows.append(AnnotationRow(label, split, f"{label}/{name}", (name.rpartition(".")[0] or name,), label))
     return rows

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from kinema.data.catalogues.annotation import (
     Annotation,
-    Row,
-    find,
+    AnnotationRow,
+    find_file,
     first_lines,
     missing,
     own_labels,
@@ -27,14 +27,14 @@ _COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 def _read(classes: int, root: Path, part: int) -> Annotation:
     labels = own_labels(root, f"kinetics{classes}")
     files: list[Path] = []
-    rows: list[Row] = []
+    rows: list[AnnotationRow] = []
     findings: list[Finding] = []
     folders = (f"kinetics{classes}", f"kinetics{classes}_2020", f"kinetics_{classes}_annotations")
     for split, words in {"train": ("train",), "val": ("val", "validate", "validation")}.items():
         names = [word + ".csv" for word in words]
         stems = (f"kinetics-{classes}", f"kinetics_{classes}", f"kinetics{classes}", f"k{classes}", "kinetics")
         names += [f"{stem}_{name}" for name in tuple(names) for stem in stems]
-        file = find(root, names, folders)
+        file = find_file(root, names, folders)
         if file is not None:
             files.append(file)
             rows += _rows(file, split, labels)
@@ -46,7 +46,7 @@ def _read(classes: int, root: Path, part: int) -> Annotation:
     return Annotation(tuple(files), rows, labels, complete=False, findings=findings)
 
 
-def _rows(file: Path, split: str, labels: LabelList) -> list[Row]:
+def _rows(file: Path, split: str, labels: LabelList) -> list[AnnotationRow]:
     table = list(read_csv(file, _COLUMNS))
     meant = labels.meanings(first_lines((line, cells[0]) for line, cells in table), file)
     rows = []
@@ -55,7 +55,7 @@ def _rows(file: Path, split: str, labels: LabelList) -> list[Row]:
         names: tuple[str, ...] = (name,)
         if first is not None and last is not None:
             names = (f"{name}_{int(first):06d}_{int(last):06d}", name)
-        rows.append(Row(meant[label], split, f"{meant[label]}/{names[0]}", names, meant[label]))
+        rows.append(AnnotationRow(meant[label], split, f"{meant[label]}/{names[0]}", names, meant[label]))
     return rows
 
 

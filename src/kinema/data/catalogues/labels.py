@@ -47,7 +47,7 @@ class LabelList:
     def _by_plain(self) -> dict[str, str]:
         return {plain(name): name for name in self.names}
 
-    def find(self, text: str) -> str | None:
+    def meaning(self, text: str) -> str | None:
         """The label that a text means, whatever its case, spaces and punctuation; None if it is none."""
         return self._by_plain.get(plain(text))
 
@@ -61,7 +61,7 @@ class LabelList:
         Raises:
             KinemaError: a text that is no label, indices that start at 1, or names and indices side by side.
         """
-        meant = {text: self.find(text) for text in found}
+        meant = {text: self.meaning(text) for text in found}
         strange = [text for text, label in meant.items() if label is None]
         if not strange:
             return {text: label for text, label in meant.items() if label is not None}

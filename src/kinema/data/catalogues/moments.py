@@ -6,8 +6,8 @@ from pathlib import Path
 
 from kinema.data.catalogues.annotation import (
     Annotation,
-    Row,
-    find,
+    AnnotationRow,
+    find_file,
     first_lines,
     own_labels,
     read_csv,
@@ -25,7 +25,7 @@ def read(root: Path, part: int) -> Annotation:
         KinemaError: a set is missing or damaged, or the categories are not numbered from 0.
     """
     train, val = require(root, ["trainingSet.csv"]), require(root, ["validationSet.csv"])
-    categories = find(root, ["moments_categories.txt"])
+    categories = find_file(root, ["moments_categories.txt"])
     labels = own_labels(root, "moments_in_time") if categories is None else _categories(categories)
     rows = [*_rows(train, "train", labels), *_rows(val, "val", labels)]
     return Annotation((train, val), rows, labels, complete=False, unique=False)
@@ -41,12 +41,12 @@ def _categories(file: Path) -> LabelList:
     return from_indices(numbers, file)
 
 
-def _rows(file: Path, split: str, labels: LabelList) -> list[Row]:
+def _rows(file: Path, split: str, labels: LabelList) -> list[AnnotationRow]:
     table = list(read_csv(file, width=2))
     meant = labels.meanings(first_lines((line, cells[1].strip()) for line, cells in table), file)
     rows = []
     for _, cells in table:
         path, label = cells[0].strip(), meant[cells[1].strip()]
         folder, _, name = path.rpartition("/")
-        rows.append(Row(label, split, path, (name.rpartition(".")[0] or name,), folder or label))
+        rows.append(AnnotationRow(label, split, path, (name.rpartition(".")[0] or name,), folder or label))
     return rows

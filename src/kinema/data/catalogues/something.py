@@ -7,8 +7,8 @@ from pathlib import Path
 
 from kinema.data.catalogues.annotation import (
     Annotation,
-    Row,
-    find,
+    AnnotationRow,
+    find_file,
     first_lines,
     read_csv,
     read_json,
@@ -29,7 +29,7 @@ def read_v1(root: Path, part: int) -> Annotation:
         KinemaError: a file is missing or damaged.
     """
     names = {word: [f"something-something-v1-{word}.csv"] for word in (*_SPLITS, "labels")}
-    listed = find(root, names["labels"])
+    listed = find_file(root, names["labels"])
     labels = LabelList(read_labels("something_v1"), "kinema's list of something_v1")
     if listed is not None:
         labels = LabelList(tuple(dict.fromkeys(text for _, text in read_lines(listed))), str(listed))
@@ -38,7 +38,7 @@ def read_v1(root: Path, part: int) -> Annotation:
     for split, file in files.items():
         table = [(line, cells[0].strip(), _bare(cells[1])) for line, cells in read_csv(file, width=2, delimiter=";")]
         meant = labels.meanings(first_lines((line, text) for line, _, text in table), file)
-        rows += [Row(meant[text], split, name, (name,), "") for _, name, text in table]
+        rows += [AnnotationRow(meant[text], split, name, (name,), "") for _, name, text in table]
     return Annotation(tuple(files.values()), rows, labels, complete=False)
 
 
@@ -49,7 +49,7 @@ def read_v2(root: Path, part: int) -> Annotation:
         KinemaError: a file is missing or damaged, or the labels are not numbered from 0.
     """
     names = {word: [f"something-something-v2-{word}.json", f"{word}.json"] for word in (*_SPLITS, "labels")}
-    listed = find(root, names["labels"])
+    listed = find_file(root, names["labels"])
     labels = LabelList(read_labels("something_v2"), "kinema's list of something_v2")
     if listed is not None:
         labels = _numbered(listed)
@@ -64,7 +64,7 @@ def read_v2(root: Path, part: int) -> Annotation:
         except (KeyError, TypeError, AttributeError) as error:
             raise KinemaError(f"{file} is not a list of entries with id and template ({error!r}): fetch it") from error
         meant = labels.meanings(first_lines((i, text) for i, _, text in table), file)
-        rows += [Row(meant[text], split, name, (name,), "") for _, name, text in table]
+        rows += [AnnotationRow(meant[text], split, name, (name,), "") for _, name, text in table]
     return Annotation(tuple(files.values()), rows, labels, complete=False)
 
 

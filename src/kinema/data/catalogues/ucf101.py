@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kinema.data.catalogues.annotation import Annotation, Row, find, read_lines, require
+from kinema.data.catalogues.annotation import Annotation, AnnotationRow, find_file, read_lines, require
 from kinema.data.catalogues.labels import LabelList, from_indices
 from kinema.data.labels import read_labels
 from kinema.errors import KinemaError
@@ -20,7 +20,7 @@ def read(root: Path, part: int) -> Annotation:
     """
     train = require(root, [f"trainlist{part:02d}.txt"], _FOLDERS)
     test = require(root, [f"testlist{part:02d}.txt"], _FOLDERS)
-    index = find(root, ["classInd.txt"], _FOLDERS)
+    index = find_file(root, ["classInd.txt"], _FOLDERS)
     numbers = {} if index is None else _class_numbers(index)
     labels = LabelList(read_labels("ucf101"), "kinema's list of ucf101")
     if index is not None:
@@ -41,12 +41,12 @@ def _class_numbers(file: Path) -> dict[str, int]:
     return numbers
 
 
-def _rows(file: Path, split: str, labels: LabelList, numbers: dict[str, int]) -> list[Row]:
+def _rows(file: Path, split: str, labels: LabelList, numbers: dict[str, int]) -> list[AnnotationRow]:
     rows = []
     for line, text in read_lines(file):
         path, _, number = text.partition(" ")
         folder, slash, name = path.rpartition("/")
-        label = labels.find(folder)
+        label = labels.meaning(folder)
         if not slash or label is None:
             raise KinemaError(f"{file} line {line}: {path!r} begins with no class of {labels.source}: correct it")
         if number and number.strip() != str(numbers[label]):
@@ -56,5 +56,5 @@ def _rows(file: Path, split: str, labels: LabelList, numbers: dict[str, int]) ->
             )
         stem = name.rpartition(".")[0] or name
         # Some copies spell the files of one class like its folder, with a small s.
-        rows.append(Row(label, split, path, (stem, stem.replace("HandStand", "Handstand")), folder))
+        rows.append(AnnotationRow(label, split, path, (stem, stem.replace("HandStand", "Handstand")), folder))
     return rows
