@@ -33,7 +33,7 @@ def reversal_pairs() -> tuple[tuple[str, str], ...]:
 
 
 @dataclass(frozen=True)
-class Job:
+class ClipJob:
     """One performance: clip `number` of an action (its position in `ACTIONS`) in a split."""
 
     out: str
@@ -89,7 +89,7 @@ def generate(
     if _found(out, parameters):
         return out
     jobs = [
-        Job(str(out), seed, split, action, number, size)
+        ClipJob(str(out), seed, split, action, number, size)
         for split in SPLITS
         for action in range(len(ACTIONS))
         for number in range(counts[split])
@@ -114,7 +114,7 @@ def generate(
     return out
 
 
-def perform(job: Job) -> list[dict[str, str]]:
+def perform(job: ClipJob) -> list[dict[str, str]]:
     """Renders one performance, writes its clip (and the reversed twin), and gives their rows of the manifest."""
     action = ACTIONS[job.action]
     timing, frames = render(job.generator(), action, job.split, job.number, job.size)
@@ -139,7 +139,7 @@ def perform(job: Job) -> list[dict[str, str]]:
     return rows
 
 
-def _work(jobs: list[Job], workers: int | None) -> Iterator[list[dict[str, str]]]:
+def _work(jobs: list[ClipJob], workers: int | None) -> Iterator[list[dict[str, str]]]:
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     workers = min(workers, len(jobs))

@@ -18,7 +18,7 @@ from kinema.data.doctor.duplicates import (
     stack_looks,
 )
 from kinema.puppets.actions import ACTIONS
-from kinema.puppets.dataset import Job, perform
+from kinema.puppets.dataset import ClipJob, perform
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 
@@ -155,7 +155,7 @@ def test_two_puppets_before_two_walls_are_no_shared_scene(tmp_path: Path) -> Non
     for split, label, number in (("test", "wave", 4), ("train", "clap", 68)):
         (tmp_path / split / label).mkdir(parents=True)
         action = next(i for i, a in enumerate(ACTIONS) if a.label == label)
-        (row,) = perform(Job(str(tmp_path), 0, split, action, number, 112))
+        (row,) = perform(ClipJob(str(tmp_path), 0, split, action, number, 112))
         looks.append(look(str(tmp_path / row["path"])))
     pictures = stack_looks(looks)
     assert whole_likeness(*pictures.mean(1)) > 0.85

@@ -57,7 +57,7 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class Job:
+class PackJob:
     """One video: its file and where it goes."""
 
     source: str
@@ -130,7 +130,7 @@ def _pack(
     records = _records(out, sources)
     kept = len(records)
     todo = [
-        Job(sources[name], _place(out, number, ".mp4"), number, short_side, gop)
+        PackJob(sources[name], _place(out, number, ".mp4"), number, short_side, gop)
         for name, number in _numbers(sources, records).items()
         if name not in records
     ]
@@ -235,7 +235,7 @@ def _stamp(path: str) -> list[int] | None:
     return [sum(s.st_size for s in found), max((s.st_mtime_ns for s in found), default=0)]
 
 
-def _work(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Reencoded | str]]:
+def _work(jobs: list[PackJob], workers: int) -> Iterator[tuple[PackJob, Reencoded | str]]:
     """Every job with what was written or why it could not be read, as they end."""
     workers = min(workers, len(jobs))
     if workers <= 1:
@@ -244,7 +244,7 @@ def _work(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Reencoded | str]
     waiting = iter(jobs)
     # spawn is what every system has, and it is safe beside the threads of the calling program
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    running: dict[Future[Reencoded | str], Job] = {}
+    running: dict[Future[Reencoded | str], PackJob] = {}
     try:
         while True:
             for job in waiting:
@@ -264,14 +264,14 @@ def _work(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Reencoded | str]
         pool.shutdown(cancel_futures=True)
 
 
-def _attempt(job: Job) -> Reencoded | str:
+def _attempt(job: PackJob) -> Reencoded | str:
     try:
         return reencode(job.source, job.target, short_side=job.short_side, gop=job.gop)
     except UnreadableVideo as error:
         return error.reason
 
 
-def _copy(job: Job) -> tuple[Path, str]:
+def _copy(job: PackJob) -> tuple[Path, str]:
     """The file or folder of frames as it is, under its number.
 
     Returns:
