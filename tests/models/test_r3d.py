@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from kinema.errors import KinemaError
 from kinema.evaluation.cost import count
 from kinema.models import create_model, list_models
-from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Conv2Plus1D, Design, middle_channels
+from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Conv2Plus1D, R3DDesign, middle_channels
 from kinema.ops import SqueezeRecursion
 from kinema.ops.conv import Conv3d
 from kinema.ops.recurrence import open_rates, set_gate
@@ -178,12 +178,12 @@ class Double(nn.Module):
         return 2 * x + 1
 
 
-def design(placement: str | None, recursion: Callable | None, **changes: object) -> Design:
+def design(placement: str | None, recursion: Callable | None, **changes: object) -> R3DDesign:
     given: dict = {
         "depth": 50, "factorised": False, "middle": "block", "expansion": 1, "widening": 1, "shortcut": "B",
         "stem_frames": 3, "max_pool": True, "placement": placement, "recursion": recursion,
     }  # fmt: skip
-    return Design(**{**given, **changes})
+    return R3DDesign(**{**given, **changes})
 
 
 @pytest.mark.parametrize("factorised", [False, True])

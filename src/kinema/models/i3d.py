@@ -24,7 +24,7 @@ Places = Literal["nl5", "nl10"]
 
 
 @dataclass(frozen=True)
-class Design:
+class I3DDesign:
     """How an inflated ResNet is built.
 
     Attributes:
@@ -66,7 +66,7 @@ class InflatedResNet(VideoModel):
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
 
-    def __init__(self, design: Design, num_classes: int, width: float, dropout: float, spec: ClipSpec) -> None:
+    def __init__(self, design: I3DDesign, num_classes: int, width: float, dropout: float, spec: ClipSpec) -> None:
         super().__init__()
         self.clip_spec = spec
         base = channels = max(1, round(64 * width))
@@ -139,7 +139,7 @@ def inflated(
         pool_padding: the max pooling of the stem has a border of one pixel; that of mmaction2's C2D has none.
     """
     _check(stem_stride)
-    design = Design(depth, kind, stem_stride, pool2, pool_padding, {}, NonLocal)
+    design = I3DDesign(depth, kind, stem_stride, pool2, pool_padding, {}, NonLocal)
     return InflatedResNet(design, num_classes, width, dropout, _spec(kind, frames, stem_stride))
 
 
@@ -197,5 +197,5 @@ def with_non_local(
     def block(channels: int) -> NonLocal:
         return NonLocal(channels, attention=attention, sub_sample=sub_sample, scaled=scaled)
 
-    design = Design(depth, kind, stem_stride, pool2, pool_padding, _PLACES[nl], block)
+    design = I3DDesign(depth, kind, stem_stride, pool2, pool_padding, _PLACES[nl], block)
     return InflatedResNet(design, num_classes, width, dropout, _spec(kind, frames, stem_stride))

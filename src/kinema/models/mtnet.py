@@ -46,7 +46,7 @@ BESIDE_SHORTCUT = 0.3
 
 
 @dataclass(frozen=True)
-class Design:
+class MTNetDesign:
     """What the blocks are made of; see `mtnet` for the meaning of each."""
 
     block: Block
@@ -81,7 +81,7 @@ class MTBlock(nn.Module):
     Source: MTConv, figure 2.
     """
 
-    def __init__(self, channels: int, inner: int, out_channels: int, stride: Stride, design: Design) -> None:
+    def __init__(self, channels: int, inner: int, out_channels: int, stride: Stride, design: MTNetDesign) -> None:
         super().__init__()
         self.convs = nn.Sequential(*design.convs(channels, inner, out_channels, stride))
         self.recursion: nn.Module = nn.Identity()
@@ -123,7 +123,7 @@ class MTNet(VideoModel):
         stem: nn.Module,
         channels: int,
         stages: list[tuple[int, int, int, Stride]],
-        design: Design,
+        design: MTNetDesign,
         halve_time: bool,
         head: nn.Module,
         features: int,
@@ -204,7 +204,7 @@ def mtnet(
     """
     native, crop, short_side, depth = SIZES[size]
     spec = ClipSpec(frames=frames or native, stride=5, sampler="normal", short_side=short_side, crop=crop)
-    design = Design(block, split, delta, pooling, cell, layers, relu_before_sum)
+    design = MTNetDesign(block, split, delta, pooling, cell, layers, relu_before_sum)
     stages = []
     for i, (planes, count) in enumerate(((24, 1), (48, 2), (96, 5), (192, 3))):
         out_channels = max(1, round(planes * width))
@@ -266,7 +266,7 @@ def mtconv_r50(
         dropout: before the classifier.
     """
     spec = ClipSpec(frames=frames, stride=5, sampler="normal", short_side=320, crop=224)
-    design = Design("dense", split, delta, pooling, cell, layers, relu_before_sum)
+    design = MTNetDesign("dense", split, delta, pooling, cell, layers, relu_before_sum)
     stages: list[tuple[int, int, int, Stride]] = []
     for i, count in enumerate((3, 4, 6, 3)):
         channels = max(1, round(64 * width)) * 2**i

@@ -14,7 +14,7 @@ from torch import nn
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.models.checkpointing import Stack
-from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Design, Middle, Order, Placement, Shortcut, Stem
+from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Middle, Order, Placement, R3DDesign, Shortcut, Stem
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
 from kinema.ops.recurrence import Cell, Compare, Fusion, Gate, SqueezeRecursion
@@ -37,7 +37,7 @@ class ResNet3D(VideoModel):
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
 
     def __init__(
-        self, design: Design, num_classes: int, frames: int, width: float, dropout: float, eps: float = 1e-5
+        self, design: R3DDesign, num_classes: int, frames: int, width: float, dropout: float, eps: float = 1e-5
     ) -> None:
         super().__init__()
         block = Bottleneck if design.depth >= 50 else BasicBlock
@@ -133,7 +133,7 @@ def r3d(
     """
     if not isinstance(eps, float) or not 0 < eps < 1:
         raise KinemaError(f"eps is {eps!r}: give a small number above 0, such as 1e-5")
-    design = Design(
+    design = R3DDesign(
         depth, factorised, middle, expansion, widening, shortcut, stem_frames, max_pool, order=order,
         time_strides=time_strides, space_strides=space_strides, residual_init=residual_init,
     )  # fmt: skip
@@ -204,7 +204,7 @@ def srtg(
             channels, cell=cell, layers=layers, gate=gate, temperature=temperature, fusion=fusion, compare=compare
         )  # fmt: skip
 
-    design = Design(
+    design = R3DDesign(
         depth, factorised, middle, expansion, widening, shortcut, stem_frames, max_pool, placement, recursion,
         residual_init=residual_init,
     )  # fmt: skip

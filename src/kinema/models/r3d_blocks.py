@@ -20,7 +20,7 @@ Placement = Literal["start", "top", "mid", "end", "res", "final"]
 
 
 @dataclass(frozen=True)
-class Design:
+class R3DDesign:
     """What the blocks are made of; see `r3d` and `srtg` for the meaning of each.
 
     Attributes:
@@ -148,7 +148,7 @@ class Block(nn.Module):
     kind: str
     placements: tuple[Placement, ...]
 
-    def __init__(self, channels: int, inner: int, out_channels: int, stride: Stride, design: Design) -> None:
+    def __init__(self, channels: int, inner: int, out_channels: int, stride: Stride, design: R3DDesign) -> None:
         super().__init__()
         self.placement = design.placement
         self.relu = nn.ReLU(inplace=True)
@@ -182,7 +182,7 @@ class BasicBlock(Block):
     kind = "simple block (depth 34)"
     placements = ("start", "mid", "res", "final")
 
-    def __init__(self, channels: int, planes: int, stride: Stride, design: Design) -> None:
+    def __init__(self, channels: int, planes: int, stride: Stride, design: R3DDesign) -> None:
         super().__init__(channels, planes, planes, stride, design)
         middle = planes if design.middle == "inner" else middle_channels(channels, planes)
         self.conv1 = design.convolution(channels, planes, middle, stride)
@@ -206,7 +206,7 @@ class Bottleneck(Block):
     kind = "bottleneck block"
     placements = ("start", "top", "mid", "end", "res", "final")
 
-    def __init__(self, channels: int, planes: int, stride: Stride, design: Design) -> None:
+    def __init__(self, channels: int, planes: int, stride: Stride, design: R3DDesign) -> None:
         inner, out_channels = planes * design.widening, planes * design.expansion
         super().__init__(channels, inner, out_channels, stride, design)
         if design.middle == "inner":
@@ -234,7 +234,7 @@ class Bottleneck(Block):
 class Stem(nn.Sequential):
     """7x7 convolution over a few frames with stride 2 in space, max pooling with stride 2 in time and space."""
 
-    def __init__(self, channels: int, width: float, design: Design) -> None:
+    def __init__(self, channels: int, width: float, design: R3DDesign) -> None:
         super().__init__()
         t = design.stem_frames
         if design.factorised and design.middle != "inner":
