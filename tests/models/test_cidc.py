@@ -15,7 +15,7 @@ from kinema.evaluation.cost import count
 from kinema.evaluation.papers import paper_rows
 from kinema.models import create_model
 from kinema.models.attached import Attached, resample
-from kinema.models.cidc import BACKBONES, CIDC, CIDCUnit, attend
+from kinema.models.cidc import BACKBONES, CIDC, CIDCUnit, propagate_attention
 from kinema.ops import spatial_attention
 from kinema.weights.importing import import_weights
 
@@ -212,13 +212,13 @@ def test_fusion_and_head_written_out(fusion: str, head: str) -> None:
 
 def test_attention_propagation_scales_by_one_to_two() -> None:
     x, later = torch.rand(2, 4, 3, 8, 6), torch.randn(2, 7, 3, 4, 3) * 20
-    factor = attend(x, later) / x
+    factor = propagate_attention(x, later) / x
     assert (factor >= 1).all() and (factor <= 2).all() and factor.std() > 0.1
     flat = torch.full((2, 7, 3, 4, 3), 0.7)
-    torch.testing.assert_close(attend(x, flat), x * (1 + torch.sigmoid(torch.tensor(0.7))))
+    torch.testing.assert_close(propagate_attention(x, flat), x * (1 + torch.sigmoid(torch.tensor(0.7))))
     one_step = torch.zeros(1, 7, 3, 4, 3)
     one_step[:, :, 1] = 5
-    factor = attend(torch.ones(1, 4, 3, 8, 6), one_step)[0, 0, :, 0, 0]
+    factor = propagate_attention(torch.ones(1, 4, 3, 8, 6), one_step)[0, 0, :, 0, 0]
     torch.testing.assert_close(factor, 1 + torch.tensor([0.0, 5.0, 0.0]).sigmoid())  # steps do not meet
 
 

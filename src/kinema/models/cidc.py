@@ -123,13 +123,13 @@ class MultiScale(nn.Module):
             ]
             if name in self.units:
                 if name in self.sources:
-                    x = attend(x, maps[self.sources[name]])
+                    x = propagate_attention(x, maps[self.sources[name]])
                 parts.insert(0, self.units[name](x))
             results[name] = sum(parts[1:], parts[0])
         return results[self.levels[-1]]
 
 
-def attend(x: Tensor, later: Tensor) -> Tensor:
+def propagate_attention(x: Tensor, later: Tensor) -> Tensor:
     """Spatial attention propagation (equation 3): `x (1 + m)`, m from a later stage, resized; N C T H W -> the same."""
     m = F.interpolate(spatial_attention(later), x.shape[2:], mode="trilinear", align_corners=False)
     return torch.addcmul(x, x, m)
