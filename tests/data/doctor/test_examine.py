@@ -17,8 +17,8 @@ from rich.console import Console
 
 from kinema.data.doctor import duplicates, index
 from kinema.data.doctor import examine as doctor
+from kinema.data.doctor.diagnosis import Diagnosis
 from kinema.data.doctor.examine import examine
-from kinema.data.doctor.report import Report
 from kinema.errors import KinemaError
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
@@ -65,7 +65,7 @@ def healthy(root: Path) -> Path:
     return root
 
 
-def by_code(report: Report) -> dict[str, list[str]]:
+def by_code(report: Diagnosis) -> dict[str, list[str]]:
     return {f.code: [*f.paths] for f in report.findings}
 
 

@@ -10,10 +10,10 @@ from statistics import median
 import numpy as np
 
 from kinema.data.doctor.checks import Infos, check_files, check_labels, parts_of_variable
+from kinema.data.doctor.diagnosis import Diagnosis, SplitSummary
 from kinema.data.doctor.duplicates import identical, is_blank, look, near_pairs, shared_scenes, stack_looks
 from kinema.data.doctor.frame_folders import check_frame_folders
 from kinema.data.doctor.index import Entry, probe_all, remembered, times_all
-from kinema.data.doctor.report import Report, SplitSummary
 from kinema.data.findings import Finding
 from kinema.data.manifest import Manifest, Sample, survey
 from kinema.data.sources import UNREACHABLE
@@ -21,7 +21,7 @@ from kinema.data.video import VideoInfo
 from kinema.text import plural
 
 
-def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: int = -1) -> Report:
+def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: int = -1) -> Diagnosis:
     """Examines a data set: manifest, labels, splits, files, duplicates.
 
     What was learnt of a file is cached (`kinema.data.doctor.index`): a second examination takes only as long as the
@@ -68,7 +68,7 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     findings += _check_identical(manifest, copies)
     findings += _check_looks(manifest, {path: looks[path] for path in infos if path in looks}, infos, copies)
     splits = {name: manifest.split(name).samples for name in manifest.splits} or {"all": manifest.samples}
-    return Report(
+    return Diagnosis(
         source=manifest.source,
         splits={name: _summary(samples, infos) for name, samples in splits.items()},
         findings=tuple(sorted(findings, key=lambda f: f.severity)),

@@ -39,7 +39,7 @@ class SplitSummary:
 
 
 @dataclass(frozen=True)
-class Report:
+class Diagnosis:
     """What the doctor says of a data set.
 
     Attributes:
