@@ -37,8 +37,8 @@ from kinema.data.manifest import read_manifest
 from kinema.data.packing.pack import pack
 from kinema.data.transforms import Augment
 from kinema.training.config import Optim, TrainConfig
-from kinema.training.report import read_metrics
 from kinema.training.run import train
+from kinema.training.run_log import read_metrics
 
 SPECS = {
     "8 segments": ClipSpec(frames=8, sampler="segments", short_side=256, crop=224),

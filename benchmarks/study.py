@@ -21,8 +21,8 @@ from kinema.evaluation.cost import count, environment
 from kinema.puppets import generate, reversal_pairs
 from kinema.recognizer import Recognizer
 from kinema.training.config import TrainConfig
-from kinema.training.report import read_metrics
 from kinema.training.run import train
+from kinema.training.run_log import read_metrics
 
 VIEWS = (2, 1)
 

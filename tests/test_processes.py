@@ -20,7 +20,7 @@ from kinema.processes import Rank
 from kinema.training.config import TrainConfig
 from kinema.training.loading import Batches
 from kinema.training.multigrid import all_steps
-from kinema.training.report import read_metrics
+from kinema.training.run_log import read_metrics
 
 TRAIN = [
     "--model", "stm_r18", "--options", "{width: 0.0625, dropout: 0.0}", "--clip",

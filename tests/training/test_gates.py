@@ -13,8 +13,8 @@ from kinema.errors import KinemaError
 from kinema.ops import SqueezeRecursion
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.module import Training
-from kinema.training.report import read_metrics
 from kinema.training.run import train
+from kinema.training.run_log import read_metrics
 
 
 def config(data: Path, out: Path, **changes: object) -> TrainConfig:

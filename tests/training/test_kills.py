@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from kinema.training.checkpoint import found
-from kinema.training.report import read_metrics
+from kinema.training.run_log import read_metrics
 
 RECIPE = """
 model: stm_r18

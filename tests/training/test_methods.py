@@ -22,8 +22,8 @@ from kinema.recognizer import Recognizer
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.module import Training
 from kinema.training.multigrid import Multigrid, RateAt, Steps, all_steps, plan
-from kinema.training.report import read_metrics
 from kinema.training.run import train
+from kinema.training.run_log import read_metrics
 from kinema.training.twins import Twins
 
 

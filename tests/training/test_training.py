@@ -24,8 +24,8 @@ from kinema.recognizer import Recognizer
 from kinema.training.checkpoint import done, found
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.module import Training
-from kinema.training.report import read_metrics
 from kinema.training.run import train
+from kinema.training.run_log import read_metrics
 
 
 def config(data: Path, out: Path, **changes: object) -> TrainConfig:

@@ -24,8 +24,8 @@ from kinema.evaluation.statistics import mcnemar, pair_accuracy, paired_bootstra
 from kinema.puppets import contact_sheet, generate, reversal_pairs
 from kinema.recognizer import Recognizer, versions
 from kinema.training.config import Optim, TrainConfig
-from kinema.training.report import read_metrics
 from kinema.training.run import train
+from kinema.training.run_log import read_metrics
 
 VIEWS = (2, 1)
 SHOWN = "pick up"

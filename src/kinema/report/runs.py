@@ -15,7 +15,7 @@ from kinema.data.manifest import ABSENT
 from kinema.errors import KinemaError
 from kinema.evaluation.results import SCORES
 from kinema.evaluation.tested import Tested, distinct_names, find_scores, how_to_test, open_test
-from kinema.training.report import read_metrics
+from kinema.training.run_log import read_metrics
 
 
 @dataclass(frozen=True)

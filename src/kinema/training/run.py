@@ -40,7 +40,7 @@ from kinema.training.loggers import logger
 from kinema.training.module import Training
 from kinema.training.multigrid import describe
 from kinema.training.network import build, keep
-from kinema.training.report import LEDGER, Report, read_metrics
+from kinema.training.run_log import LEDGER, RunLog, read_metrics
 from kinema.training.schedule import unreached
 from kinema.training.start import start
 from kinema.training.twins import doubts
@@ -224,7 +224,7 @@ def _fit(
         gradient_clip_val=config.optim.max_grad_norm or None,
         deterministic=config.deterministic,
         callbacks=[
-            Report(out / "metrics.csv", config.epochs, say, absent),
+            RunLog(out / "metrics.csv", config.epochs, say, absent),
             Checkpoints(out / "checkpoints", config.checkpoint_steps, batches.steps),
         ],
         logger=logger(config, out),
@@ -357,7 +357,7 @@ def _silent(line: str) -> None:
 
 
 def _quiet() -> None:
-    """Hides Lightning's advice about loaders and precision, between which the lines of `Report` would be lost."""
+    """Hides Lightning's advice about loaders and precision, between which the lines of `RunLog` would be lost."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")

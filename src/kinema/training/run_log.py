@@ -27,7 +27,7 @@ COLUMNS = (  # and for each stage with gates, `open_` and its name: share of cli
 )  # fmt: skip
 
 
-class Report(pl.Callback):
+class RunLog(pl.Callback):
     """Per epoch one line and one row of `metrics.csv`; a progress bar on a terminal; the ledger.
 
     Args:

@@ -15,8 +15,8 @@ from kinema.data.datasets import TrainClips
 from kinema.data.transforms import Augment
 from kinema.training.config import TrainConfig
 from kinema.training.multigrid import Multigrid, phases, plan
-from kinema.training.report import read_metrics
 from kinema.training.run import train
+from kinema.training.run_log import read_metrics
 
 SLOW = 0.1  # seconds a clip
 
