@@ -17,7 +17,7 @@ from kinema import ClipSpec, Recognizer, create_model
 from kinema.card import FORMAT, read_card
 from kinema.cli import main
 from kinema.errors import KinemaError, KinemaWarning
-from kinema.models import VideoModel, find, list_models
+from kinema.models import VideoModel, find_model, list_models
 
 SMALL = {"num_classes": 3, "width": 0.0625}
 
@@ -65,7 +65,7 @@ def test_the_card_of_every_network_builds_the_same_network(name: str) -> None:
         described = json.loads(json.dumps(model.architecture))
         again = create_model(described["name"], **described["options"])
     stated = set(described["options"])
-    assert stated >= {*find(name).options(), "class_regularisation"}
+    assert stated >= {*find_model(name).options(), "class_regularisation"}
     assert json.loads(json.dumps(again.architecture)) == described
     assert again.clip_spec == model.clip_spec
     shapes = [{key: value.shape for key, value in network.state_dict().items()} for network in (model, again)]
@@ -101,11 +101,11 @@ CHANGED = [
 
 
 def change_default(monkeypatch: pytest.MonkeyPatch, name: str, option: str, value: Any) -> None:
-    build = find(name).build
+    build = find_model(name).build
     if option in (build.__kwdefaults__ or {}):
         monkeypatch.setitem(build.__kwdefaults__, option, value)
     else:
-        optional = [p.name for p in find(name).options().values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        optional = [p.name for p in find_model(name).options().values() if p.kind is p.POSITIONAL_OR_KEYWORD]
         defaults = list(build.__defaults__)
         defaults[optional.index(option)] = value
         monkeypatch.setattr(build, "__defaults__", tuple(defaults))

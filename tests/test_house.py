@@ -44,9 +44,9 @@ SHARED = {"attached", "checkpointing", "frame_model", "registry", "streaming", "
 
 
 def test_no_family_imports_from_another() -> None:
-    from kinema.models import find, list_models
+    from kinema.models import find_model, list_models
 
-    families = {find(name).build.__module__.rpartition(".")[2] for name in list_models()}
+    families = {find_model(name).build.__module__.rpartition(".")[2] for name in list_models()}
     assert len(families) > 10
     for family in families:
         text = (SRC / "models" / f"{family}.py").read_text(encoding="utf-8")

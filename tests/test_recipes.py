@@ -23,7 +23,7 @@ from kinema.cli import main
 from kinema.data.catalogues import parse
 from kinema.data.labels import read_labels
 from kinema.errors import KinemaError
-from kinema.models import create_model, find
+from kinema.models import create_model, find_model
 from kinema.recipes import HEADER, load, names
 from kinema.recipes import find as find_recipe
 
@@ -82,7 +82,7 @@ def test_the_fields_belong_together(name: str) -> None:
     assert source is not None
     assert (source.name, source.part) == (data_of(name), 1)
     assert values["out"] == f"runs/{name}"
-    assert find(values["model"]).name == values["model"]
+    assert find_model(values["model"]).name == values["model"]
     weights = values.get("weights")
     if weights not in (None, "imagenet"):  # the run of another recipe, of the same network
         assert load(weights.removeprefix("runs/")).values["model"] == values["model"]

@@ -10,7 +10,7 @@ import pytest
 
 from kinema.cli import main
 from kinema.clip_spec import ClipSpec
-from kinema.models import create_model, describe, find, list_models
+from kinema.models import create_model, describe, find_model, list_models
 from kinema.models.options import argument_texts
 
 
@@ -82,11 +82,11 @@ def test_the_explanations_are_broken_at_the_width_of_the_terminal(
     assert max(map(len, printed(capsys, "stm_r18", "--options").splitlines())) <= 80
 
 
-@pytest.mark.parametrize("name", sorted({min(n for n in list_models() if find(n).build is find(name).build)
+@pytest.mark.parametrize("name", sorted({min(n for n in list_models() if find_model(n).build is find_model(name).build)
                                          for name in list_models()}))  # fmt: skip
 def test_every_option_of_every_family_is_explained(name: str) -> None:
     described = describe(name)
-    assert {option.name for option in described} >= set(find(name).options())
+    assert {option.name for option in described} >= set(find_model(name).options())
     assert all(option.about and option.type for option in described)
 
 

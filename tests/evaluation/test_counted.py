@@ -89,7 +89,7 @@ def test_a_network_from_outside_is_counted_anew_when_its_file_changes(
     builder = importlib.import_module("family_of_mine").mine
     made: dict[str, object] = {"mine": builder}
     exec("def typed():\n    pass", made)  # as in a notebook: no file holds its code
-    monkeypatch.setattr(module, "find", lambda name: SimpleNamespace(build=made[name]))
+    monkeypatch.setattr(module, "find_model", lambda name: SimpleNamespace(build=made[name]))
     for _ in range(2):
         counted(["mine"])
     assert len(asked) == 1

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError
-from kinema.models import VideoModel, create_model, find, list_models
+from kinema.models import VideoModel, create_model, find_model, list_models
 from kinema.models.attached import Attached
 from kinema.ops.recurrence import set_gate
 
@@ -33,8 +33,8 @@ def depth(name: str) -> int:
     return int(re.sub(r"\D", "", name[-3:]) or (letters or [0])[0])
 
 
-BUILDERS = {find(name).build for name in list_models()}
-NAMES = sorted(min((n for n in list_models() if find(n).build is build), key=depth) for build in BUILDERS)
+BUILDERS = {find_model(name).build for name in list_models()}
+NAMES = sorted(min((n for n in list_models() if find_model(n).build is build), key=depth) for build in BUILDERS)
 # What the defaults make too large for a test, what a narrow network cannot have, and parts that the default lacks.
 OPTIONS: dict[str, dict[str, Any]] = {
     "attention_head": {"backbone": "r2d_50"},

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kinema.models import VideoModel, create_model, find, list_models, resnet2d
+from kinema.models import VideoModel, create_model, find_model, list_models, resnet2d
 from kinema.models.initialisation import plain_convolutions
 from kinema.models.resnet2d import ResNet2D
 from kinema.ops.conv import Conv2d, Conv3d
 from kinema.ops.layout import fold_time, unfold_time
 
 START = 0.125
-BUILDERS = {find(name).build for name in list_models()}
-NAMES = sorted(next(n for n in list_models() if find(n).build is build) for build in BUILDERS)
+BUILDERS = {find_model(name).build for name in list_models()}
+NAMES = sorted(next(n for n in list_models() if find_model(n).build is build) for build in BUILDERS)
 
 
 def started(conv: nn.Module) -> nn.Module:

@@ -9,17 +9,17 @@ import docstring_parser
 import pytest
 
 from kinema.errors import KinemaError
-from kinema.models import VideoModel, create_model, describe, find, list_models
+from kinema.models import VideoModel, create_model, describe, find_model, list_models
 from kinema.models.options import accepts
 
-BUILDERS = sorted({find(name).build for name in list_models()}, key=lambda build: build.__name__)
+BUILDERS = sorted({find_model(name).build for name in list_models()}, key=lambda build: build.__name__)
 
 
 @pytest.mark.parametrize("build", BUILDERS, ids=lambda build: build.__name__)
 def test_options_are_explained_where_they_stand_and_closed_ones_name_every_value(
     build: Callable[..., VideoModel],
 ) -> None:
-    fixed = set.intersection(*(set(entry.preset) for entry in map(find, list_models()) if entry.build is build))
+    fixed = set.intersection(*(set(entry.preset) for entry in map(find_model, list_models()) if entry.build is build))
     told = {p.arg_name: p.description or "" for p in docstring_parser.parse(build.__doc__ or "").params}
     for key, kind in get_type_hints(build).items():
         if key in fixed or key == "return":
@@ -32,9 +32,9 @@ def test_options_are_explained_where_they_stand_and_closed_ones_name_every_value
 
 @pytest.mark.parametrize("build", BUILDERS, ids=lambda build: build.__name__)
 def test_what_is_no_value_of_an_option_is_one_sentence(build: Callable[..., VideoModel]) -> None:
-    name = next(name for name in list_models() if find(name).build is build)
+    name = next(name for name in list_models() if find_model(name).build is build)
     wrong: dict[str, tuple[Any, ...]] = {"dropout": (1, -0.1, "0.5", True, None)}
-    for key, parameter in find(name).options().items():
+    for key, parameter in find_model(name).options().items():
         if isinstance(parameter.default, bool):
             wrong[key] = ("no", 1, None)
         elif get_origin(get_type_hints(build)[key]) is Literal:

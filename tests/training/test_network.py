@@ -12,7 +12,7 @@ from test_card import change_default
 from torch import Tensor
 
 from kinema.errors import KinemaError
-from kinema.models import find
+from kinema.models import find_model
 from kinema.recognizer import Recognizer
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.module import Training
@@ -59,7 +59,7 @@ def test_it_goes_on_with_the_options_that_it_began_with(
     whole = train(config(tiny, tmp_path / "whole"), say=str)
     given = config(tiny, tmp_path / "cut")
     cut_off(given, monkeypatch)
-    before = find("tsm_r18").options()[option].default
+    before = find_model("tsm_r18").options()[option].default
     change_default(monkeypatch, "tsm_r18", option, value)
     lines: list[str] = []
     run = train(given, say=lines.append)

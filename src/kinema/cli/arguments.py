@@ -129,9 +129,9 @@ def _inside(actions: Mapping[str, Action], name: str) -> list[str]:
     if "clip" in actions and name in {field.name for field in fields(ClipSpec)}:
         found.append(f"--clip.{name}")
     if "options" in actions and "model" in actions:
-        from kinema.models import find, list_models
+        from kinema.models import find_model, list_models
 
-        if any(name in find(model).options() for model in list_models()):
+        if any(name in find_model(model).options() for model in list_models()):
             found.append(f"--options.{name}")
     return found
 

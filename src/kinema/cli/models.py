@@ -13,7 +13,7 @@ from kinema.cli.output import print_json, print_table, print_text, progress_bar
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.evaluation.counted import counted
-from kinema.models import create_model, describe, find, list_models
+from kinema.models import create_model, describe, find_model, list_models
 from kinema.models.options import argument_texts, type_text
 
 
@@ -36,7 +36,7 @@ def run(args: Namespace) -> None:
     with progress_bar("counting networks") as progress:
         costs = counted(names, num_classes=args.classes, progress=progress)
     rows: list[dict[str, Any]] = [
-        {"model": name, "paper": find(name).paper, **cost.to_dict()} for name, cost in costs.items()
+        {"model": name, "paper": find_model(name).paper, **cost.to_dict()} for name, cost in costs.items()
     ]
     if args.json:
         print_json(rows)
@@ -52,7 +52,7 @@ def run(args: Namespace) -> None:
 def _explain(name: str, matches: int, args: Namespace) -> None:
     if name != args.pattern and matches > 1:
         raise KinemaError(f"--options explains one network, but {args.pattern!r} matches {matches}: give a whole name")
-    entry = find(name)
+    entry = find_model(name)
     options = {
         option.name: {key: value for key, value in option.to_dict().items() if key != "name"}
         for option in describe(name)

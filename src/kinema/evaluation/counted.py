@@ -16,7 +16,7 @@ import kinema
 from kinema.errors import KinemaError, RunError
 from kinema.evaluation.cost import Cost, count
 from kinema.files import cache_folder, replace_file
-from kinema.models.registry import find
+from kinema.models.registry import find_model
 
 _COUNTER = "evaluation/cost.py"
 
@@ -76,7 +76,7 @@ def _key(name: str) -> str | None:
     None, which is not kept, for a network whose code is in no file, such as that of a notebook.
     """
     try:
-        file = inspect.getsourcefile(find(name).build)
+        file = inspect.getsourcefile(find_model(name).build)
     except KinemaError:  # an unknown name, of which `count` tells
         return name
     if file is None or not Path(file).is_file():

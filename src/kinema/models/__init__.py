@@ -14,7 +14,7 @@ from kinema.models import (
     temporal_heads,
     x3d,
 )
-from kinema.models.registry import create_model, describe, find, list_models, register, set_resolver
+from kinema.models.registry import create_model, describe, find_model, list_models, register, set_resolver
 from kinema.models.video_model import VideoModel
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "csn",
     "describe",
     "efficientnet2d",
-    "find",
+    "find_model",
     "i3d",
     "inception3d",
     "list_models",

@@ -83,7 +83,7 @@ def register(presets: Mapping[str, Mapping[str, Any]], *, paper: str) -> Callabl
     return add
 
 
-def find(name: str) -> Entry:
+def find_model(name: str) -> Entry:
     """The entry of a name; an unknown one raises `KinemaError` with the nearest names."""
     if name not in _ENTRIES:
         raise unknown("model", name, _ENTRIES)
@@ -96,7 +96,7 @@ def describe(name: str) -> list[Option]:
     Raises:
         KinemaError: an unknown name.
     """
-    entry = find(name)
+    entry = find_model(name)
     return [
         *describe_options(entry.build, entry.options()),
         Option(EVERYWHERE[0], "list[float] | None", None, "lambda of each stage, such as [0.9, 0.8, 0.7, 0.6]"),
@@ -176,9 +176,9 @@ def create_model(name: str, pretrained: bool | str = False, **options: Any) -> V
     if not isinstance(pretrained, bool | str) or pretrained == "":
         raise KinemaError(f"pretrained is {pretrained!r}: give True, False or the name of a release")
     if pretrained is not False:
-        find(name)
+        find_model(name)
         return _resolver().load(name, None if pretrained is True else pretrained, options)
-    entry = find(name)
+    entry = find_model(name)
     known = entry.options()
     for key in options:
         if key not in known and key not in EVERYWHERE:

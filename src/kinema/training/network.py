@@ -12,7 +12,7 @@ import torch
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.files import replace_file
-from kinema.models import VideoModel, create_model, find
+from kinema.models import VideoModel, create_model, find_model
 from kinema.training.checkpoint import begun
 from kinema.training.config import TrainConfig
 
@@ -101,7 +101,7 @@ def _remarks(first: Begun | None, config: TrainConfig, out: Path) -> list[str]:
                 "not give have the defaults of this version"
             ]
         return []
-    known = find(config.model).options()
+    known = find_model(config.model).options()
     found = [
         f"{key}={value!r} (the default is now {known[key].default!r})"
         for key, value in first.options.items()

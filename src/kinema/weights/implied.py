@@ -18,7 +18,7 @@ from kinema.card import CARD, WEIGHTS, read_card
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.models.attached import Attached
-from kinema.models.registry import create_model, find
+from kinema.models.registry import create_model, find_model
 from kinema.models.video_model import VideoModel
 from kinema.weights.families import Names, names_of
 from kinema.weights.names.formats import File
@@ -157,7 +157,7 @@ def implied_for(model: VideoModel, options: Mapping[str, Any], tensors: Mapping[
             return Implied()  # a file of this library, for the whole network
         network, inside = model.backbone, "backbone_options"
         own = set(network.state_dict())
-    entry, names = find(str(network.architecture["name"])), names_of(network)
+    entry, names = find_model(str(network.architecture["name"])), names_of(network)
     known = entry.options()
     file = _file(names, tensors, own, entry.name, entry.preset, (options.get(inside) or {}) if inside else options)
     sure = names.structure(file)
