@@ -30,8 +30,8 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     ("fields", "sentence"),
     [
         ({"epoch": 3}, "unknown key 'epoch': did you mean 'epochs'?"),
-        ({"optim": {"lrr": 1}}, "unknown key of optim 'lrr': did you mean 'lr'? (known are lr, momentum, nesterov,"),
-        ({"twins": {"xyzzy": 1}}, "unknown key of twins 'xyzzy': known are beta, centre, gather, joint, weight"),
+        ({"optim": {"lrr": 1}}, "unknown key of optim 'lrr': did you mean 'lr'? (choose from "),
+        ({"twins": {"xyzzy": 1}}, "unknown key of twins 'xyzzy'; choose from beta, centre, gather, joint, weight"),
         ({"clip": {"croop": 3}}, "unknown key of clip 'croop': did you mean 'crop'"),
         ({"photometric": {"odds": {"grayscal": 0.2}}}, "did you mean 'grayscale'?"),
         ({"optim": {"lr": "many"}}, "optim.lr takes a number, not 'many'"),

@@ -7,7 +7,6 @@ import re
 from argparse import Action, ArgumentError
 from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,7 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from kinema.clip_spec import ClipSpec
 from kinema.data.loading.limits import ReadLimits
-from kinema.errors import KinemaError, unknown
+from kinema.errors import KinemaError, near_names, unknown
 
 
 def parse(parser: ArgumentParser, words: list[str], *, file: Path | None = None) -> Namespace | None:
@@ -98,14 +97,13 @@ def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
             [o for o in options if o.startswith(word)]
             or [o for o in options if o.endswith(f".{word.lstrip('-')}")]
             or _inside(actions, word.lstrip("-"))
-            or get_close_matches(word, options, n=1, cutoff=0.5)
+            or [f"--{name}" for name in near_names(word.lstrip("-"), [o.removeprefix("--") for o in options])]
         )
         return f"unknown argument {word}" + (f": did you mean {near[0]}?" if near else ": remove it")
     found = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
     if found:
         inside = [name.removeprefix(f"{found[1]}.") for name in actions if name.startswith(f"{found[1]}.")]
-        sentence = str(unknown(f"key of {found[1]}", found[2], inside))
-        return sentence if "known are" in sentence else f"{sentence} (known are {', '.join(inside)})"
+        return str(unknown(f"key of {found[1]}", found[2], inside, list_all=True))
     found = re.search(r"[Kk]ey [\"']?([\w.]+)[\"']? is not expected|Option '([\w.]+)' is not accepted", message)
     if found:
         return str(unknown("key", found[1] or found[2], actions))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from kinema.errors import KinemaError, unknown
+from kinema.errors import KinemaError, near_names, unknown
 
 _FOLDER = Path(__file__).parent
 
@@ -96,6 +95,6 @@ def find(word: str) -> Path:
     if path.stem in names():
         raise KinemaError(f"no recipe at {word!r}: write {path.stem}, which comes with Kinema")
     there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, there, n=1)
-    mend = f"did you mean {str(path.parent / near[0])!r}?" if near else "correct the path"
-    raise KinemaError(f"no recipe at {word!r}: {mend}")
+    near = near_names(path.name, there)
+    fix = f"did you mean {str(path.parent / near[0])!r}?" if near else "correct the path"
+    raise KinemaError(f"no recipe at {word!r}: {fix}")
