@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +19,7 @@ from kinema.data.clutter import is_clutter
 from kinema.data.paths import locate
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.files import is_folder, local_path, look_up
+from kinema.tables import csv_text
 from kinema.text import printable
 
 if TYPE_CHECKING:
@@ -243,9 +242,7 @@ def _csv(k: int) -> Callable[[Row], str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    return csv_text((), [cells]).removesuffix("\n")
 
 
 def _table(rows: Sequence[Row]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from kinema.data.manifest import ABSENT
 from kinema.errors import KinemaError
-from kinema.files import replace_file
 from kinema.ops.recurrence import open_rates
-from kinema.text import plural, printable
+from kinema.tables import write_csv
+from kinema.text import plural
 from kinema.training.module import OPEN, Training
 from kinema.training.multigrid import Shape, phases
 
@@ -178,24 +177,17 @@ class Report(pl.Callback):
             self.bar.stop()
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        text = io.StringIO()
         gates = dict.fromkeys(key for row in rows for key in row if key.startswith(OPEN))
-        writer = csv.DictWriter(text, (*COLUMNS, *gates), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        replace_file(self.path, lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
+        columns = (*COLUMNS, *gates)
+        write_csv(self.path, columns, [[row.get(column) for column in columns] for row in rows])
 
 
 def write_ledger(path: Path, module: Training, absent: Sequence[str]) -> None:
     """The videos that a training could not read so far, with the reasons, then the absent ones; no file where none."""
     if not (module.failures or module.val_failures or absent):
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "error"))
-    writer.writerows(sorted({**module.val_failures, **module.failures}.items()))
-    writer.writerows((name, ABSENT) for name in absent)
-    replace_file(path, lambda part: part.write_text(printable(text.getvalue()), encoding="utf-8"))
+    failed = sorted({**module.val_failures, **module.failures}.items())
+    write_csv(path, ("path", "error"), [*failed, *((name, ABSENT) for name in absent)])
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
