@@ -75,12 +75,12 @@ def test_a_mistake_in_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("model: [a\nb: c\n", "line 2: not YAML ("),
-        ("notes: &a [*a]\n", "a part holds itself (an alias, *name, within its anchor)"),
-        ("- a\n- b\n", "holds no fields: write them as name: value"),
+        ("model: [a\nb: c\n", "not YAML in line 2 ("),
+        ("notes: &a [*a]\n", "a part contains itself (an alias, *name, within its anchor)"),
+        ("- a\n- b\n", "holds no fields, written as name: value"),
         ("just text", "holds no fields"),
         ("", "holds no fields"),
-        ("model: tsn_r18\noptim:\n  lr: 1\n  momentum: 0.9\n  lr: 2\n", "line 5: not YAML (lr stands there twice)"),
+        ("model: tsn_r18\noptim:\n  lr: 1\n  momentum: 0.9\n  lr: 2\n", "not YAML in line 5 (lr is given twice)"),
     ],
 )
 def test_a_file_that_is_no_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, sentence: str) -> None:
@@ -97,7 +97,7 @@ def test_a_recipe_may_leave_data_to_the_command_line(capsys: pytest.CaptureFixtu
     assert said(capsys, str(recipe)) == "--data must be given; see kinema train --help"
     assert READ in said(capsys, f"--recipe={recipe}", "--data", BASE["data"])
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
-    assert "not a text file of YAML" in said(capsys, str(tmp_path / "bytes.yaml"))
+    assert "not UTF-8" in said(capsys, str(tmp_path / "bytes.yaml"))
 
 
 @pytest.mark.parametrize(

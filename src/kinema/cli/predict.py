@@ -14,11 +14,12 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.cells import cell_len
 
 from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
-from kinema.cli.output import print_table, progress_bar
+from kinema.cli.output import print_table
 from kinema.data.clutter import is_clutter
 from kinema.data.paths import locate
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.files import is_folder, local_path, look_up
+from kinema.progress import progress_bar
 from kinema.tables import csv_text
 from kinema.text import printable
 

@@ -9,9 +9,10 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
 from kinema.cli.arguments import add_json, existing
-from kinema.cli.output import print_json, progress_bar
+from kinema.cli.output import print_json
 from kinema.data.labels import read_label_file, read_labels
 from kinema.errors import KinemaError, RunError
+from kinema.progress import progress_bar
 from kinema.recognizer import Recognizer
 from kinema.weights.fetch import check_hash, fetch
 from kinema.weights.implied import implied

@@ -9,8 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from kinema.config_file import CONFIG, read_yaml
 from kinema.errors import KinemaError, near_names, unknown
 
 _FOLDER = Path(__file__).parent
@@ -72,7 +71,7 @@ def load(name: str) -> Recipe:
             header[key] = found[2].strip()
         elif line.strip():
             header[key] += f" {line.strip()}"
-    return Recipe(name, path, comments[0].strip(), header, yaml.safe_load(text))
+    return Recipe(name, path, comments[0].strip(), header, read_yaml(path))
 
 
 def find(word: str) -> Path:
@@ -83,9 +82,9 @@ def find(word: str) -> Path:
     """
     path = Path(word)
     if path.is_dir():
-        if not (path / "config.yaml").is_file():
-            raise KinemaError(f"{word} is a folder without config.yaml: give a recipe or a run folder")
-        return path / "config.yaml"
+        if not (path / CONFIG).is_file():
+            raise KinemaError(f"{word} is a folder without {CONFIG}: give a recipe or a run folder")
+        return path / CONFIG
     if path.is_file():
         return path
     if word in names():

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kinema.data.manifest import ABSENT
 from kinema.errors import KinemaError
 from kinema.ops.recurrence import open_rates
+from kinema.progress import ProgressBar, on_terminal
 from kinema.tables import write_csv
 from kinema.text import plural
 from kinema.training.module import OPEN, Training
@@ -40,11 +39,11 @@ class Report(pl.Callback):
     def __init__(self, path: Path, epochs: int, say: Callable[[str], None], absent: Sequence[str] = ()) -> None:
         self.path, self.epochs, self.say, self.absent = path, epochs, say, absent
         self.rows: list[dict[str, Any]] | None = None  # None until the run has begun
-        self.bar: Progress | None = None
+        self.bar: ProgressBar | None = None
         self.began = self.step_began = time.perf_counter()
         self.seconds: list[float] = []  # of every step of the epoch so far, waiting included
         self.waits: list[float] = []
-        self.steps_here = 0
+        self.steps_here = self.done = self.steps = 0  # steps of this process; of the run so far; of the whole run
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The readers start, and the first batch is read."""
@@ -55,18 +54,12 @@ class Report(pl.Callback):
         if self.rows is None:
             done = trainer.current_epoch  # epochs, of a checkpoint that an earlier version wrote
             self.rows = [row for row in read_metrics(self.path) if row["epoch"] <= done] if done else []
-        if sys.stderr.isatty() and trainer.is_global_zero:
-            from rich.console import Console
-
-            self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps,"),
-                TimeRemainingColumn(), TextColumn("left"), console=Console(stderr=True), transient=True,
-                redirect_stdout=False,  # else lines would go to stderr, and be broken at the width of the terminal
-            )  # fmt: skip
+        if on_terminal() and trainer.is_global_zero:
             assert isinstance(pl_module, Training)
-            steps = pl_module.steps.before(self.epochs)
-            self.bar.add_task("training", total=steps, completed=trainer.global_step)
-            self.bar.start()
+            self.bar, self.steps = ProgressBar("training", "steps"), pl_module.steps.before(self.epochs)
+            self.done = trainer.global_step
+            self.bar.update(self.done, self.steps)
+            self.bar.show()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clocks."""
@@ -86,7 +79,8 @@ class Report(pl.Callback):
         self.seconds.append(self.waits[-1] + time.perf_counter() - self.step_began)
         self.steps_here += 1
         if self.bar is not None:
-            self.bar.advance(self.bar.task_ids[0])
+            self.done += 1
+            self.bar.update(self.done, self.steps)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the row and the lines."""
@@ -137,11 +131,11 @@ class Report(pl.Callback):
     def _tell(self, *lines: str) -> None:
         """Prints lines, where the bar would stand in the same place without it for the moment."""
         if self.bar is not None:
-            self.bar.stop()
+            self.bar.hide()
         for line in lines:
             self.say(line)
         if self.bar is not None:
-            self.bar.start()
+            self.bar.show()
 
     def _phases(self, epoch: Sequence[Shape]) -> list[str]:
         """Where the shape of the clips changes: the time of each phase, and how much of it went into waiting."""
@@ -169,12 +163,12 @@ class Report(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Takes the bar away."""
         if self.bar is not None:
-            self.bar.stop()
+            self.bar.hide()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Likewise when the run fails."""
+        """Takes the bar away when the run fails."""
         if self.bar is not None:
-            self.bar.stop()
+            self.bar.hide()
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         gates = dict.fromkeys(key for row in rows for key in row if key.startswith(OPEN))

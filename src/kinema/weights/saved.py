@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kinema.card import CARD, HOW_TO_FIX, WEIGHTS
+from kinema.config_file import CONFIG
 from kinema.errors import KinemaError
 from kinema.files import require_readable
 from kinema.weights.hub import HUB, from_hub
@@ -37,7 +38,7 @@ def find_folder(source: str | Path) -> Path:
         raise KinemaError(f"{path}: there is no such recognizer; give a folder with {WEIGHTS} and {CARD}")
     if not path.is_dir():
         raise KinemaError(f"{path}: not a recognizer; give the folder that holds {WEIGHTS} and {CARD}")
-    if (path / "config.yaml").is_file() and not (path / CARD).is_file():
+    if (path / CONFIG).is_file() and not (path / CARD).is_file():
         raise KinemaError(f"{path}: this training has not finished; give its `kinema train` command again")
     for name in (CARD, WEIGHTS):
         if not (path / name).is_file():
