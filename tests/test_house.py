@@ -21,7 +21,7 @@ SRC = Path(kinema.__file__).parent
 ROOMS = ["cli", "demo", "report", "recipes", "training", "evaluation", "recognizer", "weights", "card",
          "puppets", "data", "models", "ops"]  # fmt: skip
 FILES = {"recognizer", "card"}  # rooms of one file
-GROUND = {"errors", "files", "clip_spec", "processes", "text", "tables", "config_file", "progress"}
+GROUND = {"errors", "files", "clip_spec", "processes", "text", "tables", "config_file", "progress", "lazy"}
 
 
 def imported(path: Path) -> set[str]:
