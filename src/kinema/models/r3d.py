@@ -168,7 +168,7 @@ def srtg(
 
     The defaults are those with which it learns from random weights (`benchmarks/README.md`): the states are added back
     as a product, a gate compares the features with the fused ones, blocks start near the identity (`residual_init`),
-    and the recurrent cells learn at a tenth of the rate (`recurrence_rate`; `optim.rates` overrides it). The product
+    and the recurrent cells learn at a tenth of the rate (`recurrence_rate`; `optim.lr_mult` overrides it). The product
     alone (`fusion="mul"` at `final`) multiplies the trunk by states near 0 in every block, and hardly learns.
 
     Args:
