@@ -203,7 +203,7 @@ class VideoModel(nn.Module):
         self._start_classifier()
         self.architecture["options"]["num_classes"] = num_classes
 
-    def initial_state(self, batch: int) -> dict[str, Tensor]:
+    def initial_state(self, batch: int, *, size: int | tuple[int, int] | None = None) -> dict[str, Tensor]:
         """The state of streams of which no frame has been seen; see `FrameModel` and `CIDC`, which have one.
 
         Raises:

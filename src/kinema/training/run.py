@@ -26,6 +26,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.config_file import CONFIG, read_yaml
 from kinema.data.label_remarks import UNTRAINED, label_remarks
 from kinema.data.manifest import Manifest, data_name, read_manifest, require_trainable
+from kinema.data.spacing import frame_seconds
 from kinema.errors import KinemaError, RunError
 from kinema.files import FULL, LOCK, clear_parts, held, reason, replace_file
 from kinema.models import VideoModel
@@ -339,6 +340,7 @@ def _save(
                 "failed": failed,
                 "absent": len(learned.all_absent),
             },
+            "frame_seconds": frame_seconds(learned, spec),
             "last_epoch": rows[-1] if rows else {},
         }
     }
