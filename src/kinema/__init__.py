@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kinema.lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -37,12 +38,9 @@ _HOMES = {
 }
 
 # Imported when `pretrained=` is first used; it hands its resolver to `kinema.models.registry`, which knows no release.
-RESOLVER = "kinema.weights"
+RESOLVER = "kinema.weights.pretrained"
 # Imported when a `ClipSpec` is made, whose sampler it knows.
 SAMPLERS = "kinema.data.samplers"
 
 
-def __getattr__(name: str) -> Any:  # PEP 562: torch is imported when first needed, not by `import kinema`
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'kinema' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
-from kinema.cli.output import print_facts, progress_bar
+from kinema.cli.output import print_facts
 from kinema.errors import RunError
+from kinema.progress import progress_bar
 from kinema.text import printable
 
 if TYPE_CHECKING:
