@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_json
 from kinema.cli.output import print_json, print_table
 from kinema.errors import KinemaError
-from kinema.evaluation.comparison import ClassGain, Comparison, Side, compare, shared_rows
-from kinema.evaluation.tested import Tested, open_tests
-from kinema.files import replace_file
-from kinema.tables import write_csv
-
-COMPARISON, DISAGREEMENTS = "comparison.json", "disagreements.csv"
+from kinema.evaluation.comparison import ClassGain, Comparison, Side, compare
+from kinema.evaluation.comparison_files import COMPARISON, DISAGREEMENTS, write_comparison
+from kinema.evaluation.tested import open_tests
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -34,7 +28,7 @@ def run(args: Namespace) -> None:
     first, second = open_tests([args.run_a, args.run_b])
     found = compare(first, second)
     if args.out is not None:
-        _write(Path(args.out), first, second, found)
+        write_comparison(args.out, first, second, found)
     if args.json:
         print_json(found.to_dict())
         return
@@ -92,27 +86,3 @@ def _class_row(c: ClassGain) -> tuple[str | int, ...]:
         c.gained,
         c.lost,
     )
-
-
-def _write(out: Path, first: Tested, second: Tested, found: Comparison) -> None:
-    """The comparison, and the videos on which the two disagree."""
-    file = out / COMPARISON
-    if out.exists() and not out.is_dir():
-        raise KinemaError(f"{out}: is a file; give a folder as --out")
-    if file.exists():
-        try:
-            old = json.loads(file.read_text(encoding="utf-8"))
-            there = [Path(old[side]["scores"]).resolve() for side in ("first", "second")]
-        except (OSError, ValueError, KeyError, TypeError):
-            there = []
-        if there != [first.file.resolve(), second.file.resolve()]:
-            raise KinemaError(f"{out}: holds another comparison; give another --out")
-    disagreements = []
-    right_a, right_b = first.result.correct, second.result.correct
-    for i, j in shared_rows(first, second):
-        if right_a[i] != right_b[j]:
-            a, b = first.result, second.result
-            disagreements.append((a.paths[i], *a.spans[i], a.truth[i], a.predictions[i], b.predictions[j]))
-    text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    write_csv(out / DISAGREEMENTS, ("path", "start", "end", "label", first.name, second.name), disagreements)
-    replace_file(file, lambda part: part.write_text(text, encoding="utf-8"))
