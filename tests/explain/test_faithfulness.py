@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from explain.planted import Corner, spots, trained
 
 from kinema.errors import KinemaError
 from kinema.explain.controls import centre_maps, random_maps
 from kinema.explain.faithfulness import faithfulness
 from kinema.explain.pointing import mass_on_mask, pointing_hits
-from explain.planted import Corner, spots, trained
 
 N, SHAPE = 12, (12, 4, 32, 32)
 CORNERS = {
@@ -135,7 +135,7 @@ def test_more_clips_make_intervals_narrower() -> None:
 def test_controls(shape: tuple[int, int, int, int]) -> None:
     noise, centre = random_maps(shape, 1), centre_maps(shape)
     assert noise.shape == centre.shape == shape
-    assert 0 <= noise.min() and noise.max() <= 1 and noise.std() > 0.05
+    assert noise.min() >= 0 and noise.max() <= 1 and noise.std() > 0.05
     assert torch.equal(noise, random_maps(shape, 1)) and not torch.equal(noise, random_maps(shape, 2))
     assert torch.allclose(centre, centre.flip(2, 3)) and torch.allclose(centre[0, 0], centre[-1, -1])
     middle = np.unravel_index(int(centre[0, 0].argmax()), shape[2:])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from explain.planted import Colour, Corner
 from scipy.ndimage import gaussian_filter1d
 
 from kinema.errors import KinemaError
 from kinema.explain.perturbation import baseline_clips, perturbation_curves
-from explain.planted import Colour, Corner
 
 SHAPE = (3, 4, 16, 16)
 

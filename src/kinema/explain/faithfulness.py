@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
@@ -109,10 +108,10 @@ def faithfulness(
 ) -> Faithfulness:  # fmt: skip
     """Measures maps on the clips that they explain, beside a random map and a spot in the centre.
 
-    Deletion replaces the voxels of a clip by the baseline, those that the map ranks first in the first step, and follows
-    the softmax score of the class; insertion starts from the baseline and brings the voxels back in the same order. The
-    intervals are of the mean over clips: they say how other clips of the same kind would come out, not how another
-    training of the network would.
+    Deletion replaces the voxels of a clip by the baseline, those that the map ranks first in the first step, and
+    follows the softmax score of the class; insertion starts from the baseline and brings the voxels back in the same
+    order. The intervals are of the mean over clips: they say how other clips of the same kind would come out, not how
+    another training of the network would.
 
     Args:
         model: clips N 3 T H W -> logits N K, K at least 2; it runs in evaluation and is left as it was.
