@@ -18,7 +18,7 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo, unknown
 
 SRC = Path(kinema.__file__).parent
 # A room may import from those after it.
-ROOMS = ["cli", "demo", "report", "recipes", "training", "evaluation", "recognizer", "weights", "card",
+ROOMS = ["cli", "demo", "report", "explain", "recipes", "training", "evaluation", "recognizer", "weights", "card",
          "puppets", "data", "models", "ops"]  # fmt: skip
 FILES = {"recognizer", "card"}  # rooms of one file
 GROUND = {"errors", "files", "clip_spec", "processes", "text", "tables"}
