@@ -17,7 +17,7 @@ from web import serving
 from kinema.explain.source import Source
 from kinema.explain.write import write_explanations
 
-PAGE = """<video muted autoplay src="/out.mp4"></video><script>
+PAGE = """<!doctype html><video muted autoplay src="/out.mp4"></video><script>
 const video = document.querySelector("video");
 const tell = (event) => fetch(`/told?event=${event}&time=${video.currentTime}&width=${video.videoWidth}`
   + `&height=${video.videoHeight}&duration=${video.duration}&error=${video.error ? video.error.message : ""}`);
