@@ -67,6 +67,13 @@ def test_panels_stand_side_by_side_each_with_its_own_map() -> None:
         assert (middles[1] == [90, 90, 90]) == (index > 3 or film.times[index] >= 0.5)
 
 
+def test_what_the_clip_does_not_reach_is_said_on_the_picture() -> None:
+    film = ClipFilm(np.full((4, 240, 320, 3), 90, np.uint8))
+    board = Board(film, [panel([1], (100, 60, 100, 100), (0.125, 0.25))], arrange(film.shown_size, 1, 2), (0.0, 0.5))
+    said = [bool(np.any(board.draw(index, picture)[:20, :90] != 90)) for index, picture in film.pictures(range(4))]
+    assert said == [True, False, True, True]
+
+
 def test_a_mark_moves_along_the_evidence_over_time() -> None:
     film = ClipFilm(np.full((8, 240, 320, 3), 90, np.uint8))
     shown = panel(range(8), (0, 0, 320, 240), (0.0, 1.0))

@@ -1,10 +1,6 @@
 from __future__ import annotations
 
 import json
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,23 +11,11 @@ from data.odd_videos import write_odd
 from data.timed_videos import damage
 from explain.films import GREY, decoded, grey_video, panel
 from PIL import Image
+from system_errors import small_disk
 
 from kinema.errors import KinemaError, KinemaWarning, RunError, UnreadableVideo
 from kinema.explain.source import Source
 from kinema.explain.write import FORMATS, format_of, write_explanations
-
-
-@contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    """No file can grow beyond `size` bytes."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def write_all(path: Path, film: Source, level: float = 1.0, box: tuple[int, int, int, int] | None = None) -> None:

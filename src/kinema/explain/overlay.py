@@ -125,13 +125,15 @@ class Timeline:
         np.add.at(sums, where, planes)
         self._planes = sums / np.bincount(where)[:, None, None].astype(np.float32)
         self._times = film.times[known]
-        self._film, self._span = film, span
+        self._film = film
+        reached = np.union1d(film.between(*span), known)
+        self._first, self._last = int(reached[0]), int(reached[-1])
 
     def at(self, index: int) -> Plane | None:
         """float32 `h w` at a frame of the film, or None outside the part that the clip stands for."""
-        time = float(self._film.times[index])
-        if not self._span[0] - 1e-9 <= time < self._span[1] - 1e-9:
+        if not self._first <= index <= self._last:
             return None
+        time = float(self._film.times[index])
         after = int(np.searchsorted(self._times, time))
         if after == 0 or after == len(self._times):
             return self._planes[min(after, len(self._times) - 1)]

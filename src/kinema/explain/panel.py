@@ -23,7 +23,10 @@ _NARROWEST = 160  # pixels of a panel
 _SMALLEST = 64  # pixels of the longer side of a picture
 _PAPER, _INK, _FAINT, _WARNING = (24, 26, 32), (240, 240, 240), (170, 174, 184), (255, 176, 59)
 _VERDICT = 2  # lines
+_LETTERS = (12, 24)  # smallest and largest em, pixels
 _GAP = 8  # pixels between panels
+_INDENT = 4  # pixels of a legend
+_UNSEEN = "outside the clip"
 _WIDE_SCREEN = 16 / 9
 _PROFILE = 200  # times at which the evidence over time is looked up
 
@@ -137,7 +140,7 @@ def arrange(shown: tuple[int, int], panels: int, lines: int, largest: tuple[int,
 def _arranged(shown: tuple[int, int], panels: int, lines: int, columns: int, scale: float) -> Layout:
     picture = (max(1, round(shown[0] * scale)), max(1, round(shown[1] * scale)))
     panel = max(picture[0], _NARROWEST)
-    letters = min(32, max(12, round(panel / 24)))
+    letters = min(_LETTERS[1], max(_LETTERS[0], round(panel / 36)))
     legend = lines * line_height(letters) + 2 * line_height(letters) + letters // 2
     rows = math.ceil(panels / columns)
     width = columns * (panel + _GAP) - _GAP
@@ -162,6 +165,7 @@ class Board:
         self._timelines = [_timeline(panel, film) for panel in panels]
         self._profiles = [_profile(line, film, span) for line in self._timelines]
         self._paper = self._drawn_once(panels)
+        self._badge = _badge(layout)
 
     def draw(self, index: int, picture: Pixels) -> Pixels:
         """The whole picture at a frame of the film.
@@ -180,6 +184,9 @@ class Board:
             left, top = self._layout.corner(number)
             plane = None if line is None else line.at(index)
             canvas[top : top + height, left : left + width] = lay(shown, plane, box)
+            if line is not None and plane is None:
+                badge = self._badge[:height, :width]
+                canvas[top : top + badge.shape[0], left : left + badge.shape[1]] = badge
             self._point_at(canvas, number, float(self._film.times[index]))
         return canvas
 
@@ -191,8 +198,8 @@ class Board:
         for number, panel in enumerate(panels):
             left, top = layout.corner(number)
             y = top + layout.picture[1] + layout.letters // 4
-            for text, _, colour in panel.lines(layout.letters, width)[: layout.lines]:
-                write(image, (left, y), text, layout.letters, colour)
+            for text, _, colour in panel.lines(layout.letters, width - 2 * _INDENT)[: layout.lines]:
+                write(image, (left + _INDENT, y), text, layout.letters, colour)
                 y += step
             if self._timelines[number] is not None:
                 self._scale(image, number)
@@ -217,11 +224,12 @@ class Board:
                 draw.line((left + x, top + height - tall, left + x, top + height - 1), fill=_FAINT)
         words = ("less", "more evidence")
         room = [width_of(word, letters) for word in words]
-        bar = width - sum(room) - letters
+        bar = width - sum(room) - letters - 2 * _INDENT
         y = top + height
         if bar >= 2 * letters:
-            write(image, (left, y), words[0], letters, _FAINT)
-            x = left + room[0] + letters // 2
+            x = left + _INDENT
+            write(image, (x, y), words[0], letters, _FAINT)
+            x += room[0] + letters // 2
             ramp = np.repeat(colours()[np.linspace(0, 255, bar).astype(int)][None], letters // 2, axis=0)
             image.paste(Image.fromarray(ramp), (x, y + letters // 2))
             write(image, (x + bar + letters // 2, y), words[1], letters, _FAINT)
@@ -234,6 +242,14 @@ class Board:
         start, end = self._span
         x = left + min(width - 1, max(0, int(width * (time - start) / max(end - start, 1e-9))))
         canvas[top : top + height, max(left, x - 1) : x + 1] = _INK
+
+
+def _badge(layout: Layout) -> Pixels:
+    """What stands in the corner of a picture that the clip does not reach."""
+    size = (width_of(_UNSEEN, layout.letters) + layout.letters, line_height(layout.letters))
+    image = Image.new("RGB", size, _PAPER)
+    write(image, (layout.letters // 2, 0), _UNSEEN, layout.letters, _FAINT)
+    return np.asarray(image)
 
 
 def resized(picture: Pixels, size: tuple[int, int]) -> Pixels:

@@ -98,6 +98,7 @@ class Film:
     Attributes:
         name: for messages.
         times: float64 [frames], seconds since the first frame, ascending.
+        middles: float64 [frames], seconds, the middle of the time for which each frame is shown.
         duration: seconds from the beginning of the first frame to the end of the last one.
         clock: seconds of one tick of `stamps`.
         stamps: int64 [frames], the times in ticks, each later than the one before.
@@ -113,6 +114,7 @@ class Film:
         stretch: tuple[Fraction, Fraction] = (Fraction(1), Fraction(1)),
     ) -> None:  # fmt: skip
         self.name, self.times, self.duration, self.stretch = name, times, duration, stretch
+        self.middles = (times + np.append(times[1:], duration)) / 2
         self.clock = clock
         self.stamps = _stamps(times, clock)
         self.end = max(round(duration / clock), int(self.stamps[-1]) + 1)
@@ -135,18 +137,23 @@ class Film:
         raise NotImplementedError
 
     def between(self, start: float, end: float) -> npt.NDArray[np.int64]:
-        """Indices of the frames that begin in [start, end), seconds."""
-        first, last = np.searchsorted(self.times, [start - 1e-9, end - 1e-9])
+        """Indices of the frames whose middles lie in [start, end), seconds; adjacent parts share and lose no frame."""
+        first, last = np.searchsorted(self.middles, [start - 1e-9, end - 1e-9])
         return np.arange(first, last)
 
-    def windows(self, seconds: float) -> list[tuple[float, float]]:
-        """Consecutive windows of time that together cover the film.
+    def windows(self, seconds: float, start: float = 0.0) -> list[tuple[float, float]]:
+        """Consecutive windows of time that together cover the film from `start` on.
+
+        Args:
+            seconds: of a window; the last one ends with the film.
+            start: seconds from the first frame.
 
         Raises:
             KinemaError: not more than 0 seconds.
         """
         gaps = np.diff([*self.times[-2:], self.duration])
-        return list(sliding_windows(self.duration, seconds, seconds, min(float(gaps.min()), 0.1)))
+        last = min(float(gaps.min()), 0.1)
+        return [(start + a, start + b) for a, b in sliding_windows(self.duration - start, seconds, seconds, last)]
 
 
 class Source(Film):

@@ -22,6 +22,7 @@ from kinema.files import replace_file
 from kinema.text import printable
 
 FORMATS = ("mp4", "gif", "png", "svg", "json")
+_DRAWN = ("mp4", "gif", "png")  # whose letters are drawn here
 
 Span = tuple[float, float]  # start and end, seconds
 PanelsOf = Callable[[Span], Sequence[Panel]]
@@ -59,7 +60,9 @@ def write_explanations(path: str | Path, film: Film, spans: Sequence[Span], pane
     if kind in ("png", "svg") and len(spans) > 1:
         raise KinemaError(f"{path}: a sheet shows one part of a video; for windows write .mp4, .gif or .json")
     writers = {"mp4": _mp4, "gif": _gif, "png": _sheet, "svg": _sheet, "json": _json}
-    replace_file(path, partial(writers[kind], kind=kind, film=film, spans=spans, panels_of=_noted(panels_of)))
+    if kind in _DRAWN:
+        panels_of = _noted(panels_of)
+    replace_file(path, partial(writers[kind], kind=kind, film=film, spans=spans, panels_of=panels_of))
 
 
 def _noted(panels_of: PanelsOf) -> PanelsOf:
