@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
@@ -81,6 +83,22 @@ def test_a_long_video_is_explained_window_by_window(tmp_path: Path) -> None:
         assert times == [stamp * film.clock for stamp in film.stamps.tolist()]
     coloured = np.abs(found[:, 100:150, 100:150].astype(int) - GREY).max((1, 2, 3)) > 30
     assert coloured.tolist() == [k % 2 == 0 for k in range(5) for _ in range(10)]
+
+
+@pytest.mark.parametrize("kind", ["mp4", "gif", "json"])
+def test_a_window_is_forgotten_before_the_next_one_is_explained(tmp_path: Path, kind: str) -> None:
+    maps: list[weakref.ref] = []
+    with Source(grey_video(tmp_path / "a.mp4", frames=50)) as film:
+
+        def panels_of(span: tuple[float, float]) -> list:
+            gc.collect()
+            assert not [ref for ref in maps if ref() is not None]
+            shown = panel(film.between(*span).tolist(), (0, 0, 96, 64), span)
+            maps.append(weakref.ref(shown.explanation.map))
+            return [shown]
+
+        write_explanations(tmp_path / f"out.{kind}", film, film.windows(0.4), panels_of)
+    assert len(maps) == 5
 
 
 def test_a_part_of_a_video_begins_at_zero(tmp_path: Path) -> None:

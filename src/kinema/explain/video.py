@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 from PIL import Image
 
 from kinema.data.reading.pyav import ONE_THREAD
@@ -70,7 +71,7 @@ def write_mp4(
             for stamp, picture in zip(np.asarray(stamps).tolist(), pictures, strict=True):
                 frame = reformatter.reformat(
                     av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"), *size, "yuv420p",
-                    dst_colorspace="ITU601", **ONE_THREAD,
+                    dst_colorspace=Colorspace.ITU601, **ONE_THREAD,
                 )  # fmt: skip
                 frame.pts, frame.time_base = stamp, clock
                 mux(stream.encode(frame))
@@ -124,7 +125,8 @@ def write_gif(path: Path, pictures: Iterable[Pixels], *, times: Sequence[int], e
                 frame = _indexed(picture)
                 frame.pts, frame.time_base = time, _HUNDREDTH
                 for packet in stream.encode(frame):
-                    packet.duration = ends.get(packet.pts, packet.duration)
+                    if packet.pts in ends:
+                        packet.duration = ends[packet.pts] - packet.pts
                     container.mux(packet)
             for packet in stream.encode(None):
                 container.mux(packet)
@@ -139,7 +141,8 @@ def _indexed(picture: Pixels) -> av.VideoFrame:
     listed = np.asarray(image.getpalette(), np.uint8).reshape(-1, 3)
     palette[:, 0] = 255  # alpha, as the order in memory is A R G B
     palette[: len(listed), 1:] = listed
-    return av.VideoFrame.from_ndarray((np.asarray(image), palette), format="pal8")
+    indexed: Any = (np.asarray(image), palette)  # which PyAV's annotations leave out
+    return av.VideoFrame.from_ndarray(indexed, format="pal8")
 
 
 def _ends(stamps: Sequence[int] | npt.NDArray[np.int64], end: int) -> dict[int, int]:

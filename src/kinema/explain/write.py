@@ -106,14 +106,17 @@ class _Parts:
 
     def pictures(self, kept: set[int] | None = None) -> Iterator[Pixels]:
         """One picture for every frame, or for every frame whose index is in `kept`."""
-        for number, span in enumerate(self._spans):
-            panels = self._panels_of(span) if number else self._first
-            self._first = None
-            board = Board(self._film, panels or (), self.layout, span)
+        for span in self._spans:
+            board = self._board(span)
             indices = self._film.between(*span)
             wanted = indices if kept is None else [i for i in indices.tolist() if i in kept]
             for index, picture in self._film.pictures(wanted):
                 yield board.draw(index, picture)
+            del board  # before the next part is explained
+
+    def _board(self, span: Span) -> Board:
+        panels, self._first = self._first, None
+        return Board(self._film, self._panels_of(span) if panels is None else panels, self.layout, span)
 
 
 def _mp4(part: Path, kind: str, film: Film, spans: Sequence[Span], panels_of: PanelsOf) -> None:
@@ -143,7 +146,9 @@ def _sheet(part: Path, kind: str, film: Film, spans: Sequence[Span], panels_of: 
 
 
 def _json(part: Path, kind: str, film: Film, spans: Sequence[Span], panels_of: PanelsOf) -> None:
-    found = [facts(film, panel) for span in spans for panel in panels_of(span)]
+    found: list[dict[str, Any]] = []
+    for span in spans:
+        found += [facts(film, panel) for panel in panels_of(span)]
     width, height = film.shown_size
     document = {
         "video": printable(film.name), "width": width, "height": height, "frames": len(film),
