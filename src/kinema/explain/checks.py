@@ -160,7 +160,11 @@ def read_clips(
             else:
                 good.append(item)
     known = bool(good) and all(is_puppet(item["path"]) for item in good)
-    masks = [mask_of_clip(item["path"], *item["key"], recognizer.spec) for item in good] if known else None
+    masks = (
+        [mask_of_clip(item["path"], item["key"][0], item["key"][1], recognizer.spec) for item in good]
+        if known
+        else None
+    )
     size = (recognizer.spec.frames, recognizer.spec.tested, recognizer.spec.tested)
     pixels = torch.stack([item["clip"] for item in good]) if good else torch.empty(0, 3, *size, dtype=torch.uint8)
     return CheckedClips(

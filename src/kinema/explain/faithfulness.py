@@ -137,7 +137,7 @@ def faithfulness(
             raise KinemaError(f"maps holds {name!r}, the name of a control: give the method another name")
     for values in named.values():
         check_inputs(clips, targets, values)
-    named |= {RANDOM: random_maps(shape, seed), CENTRE: centre_maps(shape)}  # type: ignore[arg-type]
+    named |= {RANDOM: random_maps(shape, seed), CENTRE: centre_maps(shape)}
     gains: dict[str, np.ndarray] = {}
     areas = {}
     for name, values in named.items():
