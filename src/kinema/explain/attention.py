@@ -18,7 +18,7 @@ from kinema.explain.hooks import one_clip, passing, stage_maps
 from kinema.models.cidc import CIDC, CIDCUnit
 from kinema.ops.cidc import spatial_attention
 
-Part = Literal["backbone", "forward", "backward", "whole", "fused"]
+Part = Literal["backbone", "forward", "backward", "whole"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,13 @@ class Attention:
     frames: tuple[int, ...]
 
     def scaled(self) -> Tensor:
-        """The map from its smallest value, 0, to its largest, 1, for the eye; 0 where it is the same everywhere."""
-        low, high = self.map.min(), self.map.max()
-        return (self.map - low) / (high - low) if high > low else torch.zeros_like(self.map)
+        """The map for the eye: the means over channels from their smallest, 0, to their largest, 1.
+
+        The sigmoid of large means is 1 nearly everywhere; their order is the same. 0 where all are the same.
+        """
+        means = torch.logit(self.map.double(), eps=1e-15)
+        low, high = means.min(), means.max()
+        return (means - low) / (high - low) if high > low else torch.zeros_like(means)
 
 
 def attention(model: nn.Module, clip: Tensor, stages: Sequence[str] | None = None) -> list[Attention]:
@@ -107,8 +111,8 @@ def attention_map(model: nn.Module, clip: Tensor, target: int = 0, *, layer: str
     found = attention(model, clip, [layer] if layer is not None else names[-1:] or None)
     size = tuple(one_clip(clip).shape[2:])
     own = [part for part in found if part.part == "backbone"] or found
-    maps = [F.interpolate(part.map[None, None], size, mode="trilinear", align_corners=False)[0, 0] for part in own]
-    return Attention(own[0].stage, "fused", torch.stack(maps).mean(0), ()).scaled().float()
+    maps = [F.interpolate(part.scaled()[None, None], size, mode="trilinear", align_corners=False)[0, 0] for part in own]
+    return torch.stack(maps).mean(0).float()
 
 
 def _last_unit(stack: nn.Module) -> CIDCUnit:
