@@ -147,7 +147,7 @@ def rates_picture(rates: Mapping[str, Tensor], labels: Sequence[str]) -> Pixels:
         labels: names of the classes.
     """
     side = line_height(_LETTERS) + 2 * _GAP
-    names = [(f"{number}: {label}", []) for number, label in enumerate(labels)]
+    names: list[Row] = [(f"{number}: {label}", []) for number, label in enumerate(labels)]
     rows: list[Row] = [("class", [_field(str(number), side) for number in range(len(labels))])]
     for layer, row in rates.items():
         fields = [
