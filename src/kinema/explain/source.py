@@ -18,7 +18,6 @@ from torch import Tensor
 from kinema.clip_spec import ClipSpec
 from kinema.data.reading.container import open_video_stream
 from kinema.data.reading.picture import Picture
-from kinema.data.sampling import sliding_windows
 from kinema.data.transforms import to_input
 from kinema.data.video import FrameFolder, VideoReader, open_video
 from kinema.data.views import read_views
@@ -141,19 +140,20 @@ class Film:
         first, last = np.searchsorted(self.middles, [start - 1e-9, end - 1e-9])
         return np.arange(first, last)
 
-    def windows(self, seconds: float, start: float = 0.0) -> list[tuple[float, float]]:
-        """Consecutive windows of time that together cover the film from `start` on.
+    def windows(self, seconds: float, start: float = 0.0, end: float | None = None) -> list[tuple[float, float]]:
+        """Consecutive windows of time, `seconds` long, that hold every frame between two times once.
+
+        A window in which no frame has its middle is left out, such as one within a picture that stands still.
 
         Args:
-            seconds: of a window; the last one ends with the film.
+            seconds: of a window, above 0; the last one ends at `end`.
             start: seconds from the first frame.
-
-        Raises:
-            KinemaError: not more than 0 seconds.
+            end: seconds; None is the end of the last frame.
         """
-        gaps = np.diff([*self.times[-2:], self.duration])
-        last = min(float(gaps.min()), 0.1)
-        return [(start + a, start + b) for a, b in sliding_windows(self.duration - start, seconds, seconds, last)]
+        end = self.duration if end is None else min(end, self.duration)
+        seconds = min(seconds, max(end - start, 1e-9))
+        numbers = np.unique(np.floor((self.middles[self.between(start, end)] - start + 1e-9) / seconds))
+        return [(start + k * seconds, min(start + (k + 1) * seconds, end)) for k in numbers.tolist()]
 
 
 class Source(Film):
