@@ -11,7 +11,7 @@ from typing import Any
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.explain.explanation import explain
 from kinema.explain.panel import Panel
-from kinema.explain.source import Source, source_clip
+from kinema.explain.source import Source
 from kinema.explain.write import FORMATS, Span, facts, format_of, write_explanations
 from kinema.files import look_up, reason
 from kinema.recognizer import Recognizer
@@ -107,7 +107,7 @@ def explain_video(
             panels = []
             for name, recognizer in recognizers:
                 start, end = (None, None) if whole else span
-                clip, place = source_clip(video, recognizer.spec, start=start, end=end)
+                clip, place = film.clip(recognizer.spec, start=start, end=end)
                 for method in question.methods:
                     explained = explain(
                         recognizer, clip.to(recognizer.device), method=method, target=question.target,
