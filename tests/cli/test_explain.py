@@ -148,6 +148,29 @@ def test_a_part_of_a_video(saved: Path, video: Path, tmp_path: Path, capsys: pyt
     assert "a clip.mp4" in err
 
 
+@pytest.mark.parametrize("words", [["--start", "1.1"], ["--window", "0.3"], ["--end", "0.01"]])
+def test_what_does_not_suit_one_video_costs_that_one(
+    saved: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    slow = write_video(tmp_path / "slow.mp4", frames=3, stamps=[0, 400, 800])
+    status, out, err = run(capsys, saved, slow, video, *words, "--out", tmp_path / "out", "--format", "json", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    found = {Path(row["path"]).name for row in rows if row["error"] is None}
+    assert "a clip.mp4" in found or words[0] == "--end"
+    assert status == (0 if found == {"a clip.mp4", "slow.mp4"} else 1)
+    assert len({row["path"] for row in rows}) == 2
+    assert len(err.splitlines()) == (0 if status == 0 else 1 + len({"a clip.mp4", "slow.mp4"} - found))
+
+
+def test_a_video_with_a_long_name_has_a_file_too(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    videos = [write_video(tmp_path / ("ü" * 120 + f"{i}.mp4"), frames=4) for i in range(2)]
+    status, _, _ = run(capsys, saved, *videos, "--out", tmp_path / "out", "--format", "json")
+    assert status == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
 def test_videos_of_one_name_get_files_of_their_own(
     saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,12 +196,13 @@ def test_videos_of_one_name_get_files_of_their_own(
         (["--out", "{}/x.mp4", "--format", "avi"], "avi"),
         (["--window", "0"], "--window 0"),
         (["--window", "nan"], "--window"),
-        (["--window", "1e-9"], "--window 1e-09"),
         (["--start", "-1"], "--start -1"),
         (["--start", "2", "--end", "1"], "--end 1"),
         (["--window", "0.5", "--out", "{}/x.png"], "x.png"),
         (["--out", "{}/a clip.mp4"], "a clip.mp4: is the video itself"),
         (["--out", "{}/folder.mp4/../folder.mp4/x.mp4/y.mp4"], "x.mp4"),
+        (["--out", "{}/a\0b.mp4"], "b.mp4"),
+        (["--out", "{}/" + "n" * 300 + ".mp4"], "nnn.mp4"),
         (["--beside", "{}/nothing"], "nothing"),
         (["--metod", "tube"], "--method"),
     ],
@@ -227,13 +251,13 @@ def test_a_folder_that_may_not_be_written_is_named_before_anything_is_computed()
         (shared / "closed").mkdir(mode=0o755)
         environment = os.environ | {"HOME": name, "MPLCONFIGDIR": name}
         outs = (shared / "closed" / "x.mp4", shared / "closed" / "deeper" / "x.mp4", shared / "closed")
-        for out in outs:
-            words = ["explain", str(saved), str(video), "--out", str(out), "--device", "cpu"]
-            command = as_nobody([sys.executable, "-m", "kinema", *words])
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
-            assert done.returncode == 2, done.stderr
-            assert "closed" in done.stderr
-            assert len(done.stderr.splitlines()) == 1
+        words = [["explain", str(saved), str(video), "--out", str(out), "--device", "cpu"] for out in outs]
+        program = f"from kinema.cli import main\nprint([main(words) for words in {words!r}])"
+        command = as_nobody([sys.executable, "-c", program])
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+        assert done.stdout.strip() == "[2, 2, 2]", done.stderr
+        assert len(done.stderr.splitlines()) == 3
+        assert all("closed" in line for line in done.stderr.splitlines())
         assert list((shared / "closed").iterdir()) == []
 
 

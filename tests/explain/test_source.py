@@ -119,16 +119,18 @@ def test_pixels_of_is_the_inverse_of_to_input(colour: str) -> None:
     assert np.array_equal(pixels_of(clip[0], spec), pixels)
 
 
-@pytest.mark.parametrize("seconds", [0.1, 0.33, 0.5, 1.0, 9.0])
-def test_windows_hold_every_frame_once(tmp_path: Path, seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [1e-9, 0.1, 0.33, 0.5, 1.0, 9.0, float("inf")])
+@pytest.mark.parametrize("part", [(0.0, None), (0.21, 1.7)])
+def test_windows_hold_every_frame_once(tmp_path: Path, seconds: float, part: tuple[float, float | None]) -> None:
     with Source(write_video(tmp_path / "a.mp4", stamps=STAMPS)) as film:
-        parts = [film.between(*window) for window in film.windows(seconds)]
-        assert np.concatenate(parts).tolist() == list(range(len(film)))
-
-
-def test_a_window_lasts(tmp_path: Path) -> None:
-    with Source(grey_video(tmp_path / "a.mp4")) as film, pytest.raises(KinemaError, match="windows of 0 s"):
-        film.windows(0)
+        spans = film.windows(seconds, *part)
+        parts = [film.between(*span) for span in spans]
+        whole = film.between(part[0], part[1] or film.duration)
+    if seconds > 1e-3:  # else the windows are finer than the times
+        assert np.concatenate(parts).tolist() == whole.tolist()
+        assert all(len(frames) for frames in parts)
+    assert len(spans) <= len(whole)
+    assert all(part[0] <= a <= b <= (part[1] or film.duration) for a, b in spans)
 
 
 def test_a_clip_without_a_video_is_a_film_too() -> None:

@@ -9,15 +9,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from data.odd_videos import write_odd
 from data.timed_videos import damage
-from explain.films import GREY, decoded, grey_video, panel
+from explain.films import GREY, decoded, grey_video, panel, planted
 from PIL import Image
 from system_errors import small_disk
 
 from kinema.errors import KinemaError, KinemaWarning, RunError, UnreadableVideo
-from kinema.explain.source import Source
-from kinema.explain.write import FORMATS, format_of, write_explanations
+from kinema.explain.source import Place, Source
+from kinema.explain.write import FORMATS, format_of, save, write_explanations
 
 
 def write_all(path: Path, film: Source, level: float = 1.0, box: tuple[int, int, int, int] | None = None) -> None:
@@ -207,3 +208,17 @@ def test_nothing_but_video_is_in_the_file(tmp_path: Path) -> None:
         write_all(tmp_path / "out.mp4", film)
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert [stream.type for stream in container.streams] == ["video"]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_explanation_is_saved_over_its_video_or_its_clip(tmp_path: Path, kind: str) -> None:
+    explanation = planted(torch.rand(4, 8, 8))
+    place = Place((0, 3, 6, 9), (16, 0, 64, 64), (0.0, 0.48))
+    save([explanation], tmp_path / f"a.{kind}", place, video=grey_video(tmp_path / "source.mp4"))
+    save([explanation, explanation], tmp_path / f"b.{kind}", pixels=np.full((4, 48, 64, 3), GREY, np.uint8))
+    assert min((tmp_path / f"{name}.{kind}").stat().st_size for name in "ab") > 300
+    if kind == "mp4":
+        assert [len(decoded(tmp_path / f"{name}.mp4")[0]) for name in "ab"] == [12, 4]
+    for more in ({}, {"video": tmp_path / "source.mp4"}):
+        with pytest.raises(KinemaError, match=rf"c\.{kind}: there is nothing to draw on"):
+            save([explanation], tmp_path / f"c.{kind}", **more)

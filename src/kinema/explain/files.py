@@ -11,10 +11,12 @@ from typing import Any
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.explain.explanation import explain
 from kinema.explain.panel import Panel
-from kinema.explain.source import Source, source_clip
+from kinema.explain.source import Source
 from kinema.explain.write import FORMATS, Span, facts, format_of, write_explanations
 from kinema.files import look_up, reason
 from kinema.recognizer import Recognizer
+
+_LONGEST = 200  # bytes of a name: file systems allow 255, and a file that is being written has a longer name
 
 
 @dataclass(frozen=True)
@@ -49,22 +51,14 @@ class Question:
         """The parts of a film that are explained one after another, seconds.
 
         Raises:
-            UnreadableVideo: the part begins behind the end of the film.
-            KinemaError: windows that are shorter than a frame.
+            UnreadableVideo: no frame lies in the part.
         """
         start, end = self.start or 0.0, min(self.end or film.duration, film.duration)
-        if start >= film.duration:
-            raise UnreadableVideo(film.name, f"no frame from {start:g} s on, the video lasts {film.duration:.2f} s")
-        if self.window is None:
-            return [(start, end)]
-        if self.window * len(film) < film.duration:
-            frame = film.duration / len(film)
-            raise KinemaError(
-                f"--window {self.window:g}: a frame of {film.name} lasts {frame:.3g} s; give more seconds"
-            )
-        windows = film.windows(min(self.window, film.duration), start)
-        inside = [(max(a, start), min(b, end)) for a, b in windows]
-        return [span for span in inside if len(film.between(*span))]
+        spans = [(start, end)] if self.window is None else film.windows(self.window, start, end)
+        if start >= end or not any(len(film.between(*span)) for span in spans):
+            part = f"{start:g} s to {'the end' if self.end is None else f'{self.end:g} s'}"
+            raise UnreadableVideo(film.name, f"no frame from {part}, the video lasts {film.duration:.2f} s")
+        return spans
 
 
 @dataclass(frozen=True)
@@ -113,7 +107,7 @@ def explain_video(
             panels = []
             for name, recognizer in recognizers:
                 start, end = (None, None) if whole else span
-                clip, place = source_clip(video, recognizer.spec, start=start, end=end)
+                clip, place = film.clip(recognizer.spec, start=start, end=end)
                 for method in question.methods:
                     explained = explain(
                         recognizer, clip.to(recognizer.device), method=method, target=question.target,
@@ -194,6 +188,8 @@ def _names(videos: Sequence[str], form: str) -> list[str]:
     for video in videos:
         path = Path(video).absolute()
         stem = (path.name if path.is_dir() else path.stem) or "video"
+        while len(stem.encode("utf-8", "backslashreplace")) > _LONGEST:
+            stem = stem[:-1]
         name, number = f"{stem}.{form}", 1
         while name.casefold() in taken:  # file systems may not tell capitals apart
             number += 1

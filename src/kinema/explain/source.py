@@ -7,31 +7,26 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-import av
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from kinema.clip_spec import ClipSpec
-from kinema.data.reading.container import open_video_stream
-from kinema.data.reading.picture import Picture
-from kinema.data.sampling import sliding_windows
+from kinema.data.loading.limits import ReadLimits
 from kinema.data.transforms import to_input
-from kinema.data.video import FrameFolder, VideoReader, open_video
 from kinema.data.views import read_views
 from kinema.errors import KinemaError
+from kinema.explain.pieces import ClipKey, Facts, Pieces
 from kinema.files import on_behalf_of
 
 Pixels = npt.NDArray[np.uint8]
 Rectangle = tuple[int, int, int, int]  # left, top, width, height
 
-_CHUNK = 64 * 2**20  # bytes of whole frames that are held at once
+_CHUNK = 16 * 2**20  # bytes of whole frames that are read at once
 _CLOCKS = (Fraction(1, 30), Fraction(1, 1000), Fraction(1, 90_000))  # tried in this order where a file names none
 _FINEST = 1_000_000  # ticks per second; finer clocks overflow the 32-bit fields of MP4 files
-_MOST_STRETCH = 8  # a sample aspect ratio beyond this is a damaged header
 
 
 @dataclass(frozen=True)
@@ -141,60 +136,67 @@ class Film:
         first, last = np.searchsorted(self.middles, [start - 1e-9, end - 1e-9])
         return np.arange(first, last)
 
-    def windows(self, seconds: float, start: float = 0.0) -> list[tuple[float, float]]:
-        """Consecutive windows of time that together cover the film from `start` on.
+    def windows(self, seconds: float, start: float = 0.0, end: float | None = None) -> list[tuple[float, float]]:
+        """Consecutive windows of time, `seconds` long, that hold every frame between two times once.
+
+        A window in which no frame has its middle is left out, such as one within a picture that stands still.
 
         Args:
-            seconds: of a window; the last one ends with the film.
+            seconds: of a window, above 0; the last one ends at `end`.
             start: seconds from the first frame.
-
-        Raises:
-            KinemaError: not more than 0 seconds.
+            end: seconds; None is the end of the last frame.
         """
-        gaps = np.diff([*self.times[-2:], self.duration])
-        last = min(float(gaps.min()), 0.1)
-        return [(start + a, start + b) for a, b in sliding_windows(self.duration - start, seconds, seconds, last)]
+        end = self.duration if end is None else min(end, self.duration)
+        seconds = min(seconds, max(end - start, 1e-9))
+        numbers = np.unique(np.floor((self.middles[self.between(start, end)] - start + 1e-9) / seconds))
+        return [(start + k * seconds, min(start + (k + 1) * seconds, end)) for k in numbers.tolist()]
 
 
 class Source(Film):
     """A video file or folder of frames; use it in a `with` statement.
 
+    On Linux the video is read by a process of its own, so that a file that crashes or hangs the decoder raises an
+    error.
+    Elsewhere such a process takes seconds to start, and the video is read here.
+
     Args:
         video: its path.
+        limits: what reading a few frames may cost.
 
     Raises:
         UnreadableVideo: no frame can be had.
     """
 
-    def __init__(self, video: str | Path) -> None:
-        with on_behalf_of(video):
-            self._reader = open_video(video)
+    def __init__(self, video: str | Path, *, limits: ReadLimits | None = None) -> None:
+        self._pieces = Pieces(str(video), source_clip, limits)
         try:
-            with on_behalf_of(video):
-                info = self._reader.info
-                stated, stretch = _clock_and_stretch(self._reader)
-            clock = _exact(self._reader.times, stated)
-            size = (info.width, info.height)
-            super().__init__(str(video), self._reader.times, self._reader.duration, clock, size, stretch)
+            facts: Facts = next(self._pieces.read([None]))["facts"]
+            clock = _exact(facts.times, facts.clock)
+            super().__init__(str(video), facts.times, facts.duration, clock, facts.size, facts.stretch)
         except BaseException:
-            self._reader.close()
+            self._pieces.close()
             raise
 
     def __enter__(self) -> Source:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._reader.close()
+        self._pieces.close()
+
+    def clip(self, spec: ClipSpec, *, start: float | None = None, end: float | None = None) -> tuple[Tensor, Place]:
+        """As `source_clip`, read by the process that reads the frames."""
+        size = 4 * 3 * spec.frames * spec.tested**2
+        found = next(self._pieces.read([ClipKey(spec, start, end)], size))
+        return found["clip"], found["place"]
 
     def pictures(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[tuple[int, Pixels]]:
         """As for every film, decoded a few at a time."""
         order = np.unique(np.asarray(indices, np.int64))
-        step = max(1, _CHUNK // (self.width * self.height * 3))
-        for begin in range(0, len(order), step):
-            chunk = order[begin : begin + step]
-            with on_behalf_of(self.name):
-                frames = self._reader.read(chunk).numpy()
-            yield from zip(chunk.tolist(), frames, strict=True)
+        frame = self.width * self.height * 3
+        step = max(1, _CHUNK // frame)
+        chunks = [order[begin : begin + step].tolist() for begin in range(0, len(order), step)]
+        for chunk, found in zip(chunks, self._pieces.read(chunks, step * frame), strict=True):
+            yield from zip(chunk, found["frames"].numpy(), strict=True)
 
 
 class ClipFilm(Film):
@@ -215,35 +217,6 @@ class ClipFilm(Film):
     def pictures(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[tuple[int, Pixels]]:
         """As for every film."""
         return ((int(i), self._pixels[i]) for i in np.unique(np.asarray(indices, np.int64)))
-
-
-def _clock_and_stretch(reader: VideoReader | FrameFolder | Any) -> tuple[Fraction | None, tuple[Fraction, Fraction]]:
-    """What a file says of its time base, and of the shape of its pixels as they are shown after rotation."""
-    one = Fraction(1)
-    if not isinstance(reader, VideoReader):
-        return None, (one, one)
-    container, stream = open_video_stream(reader.path)
-    with container:
-        aspect = Fraction(stream.sample_aspect_ratio or 0)
-        clock = stream.time_base
-        if not Fraction(1, _MOST_STRETCH) <= aspect <= _MOST_STRETCH or aspect == 1:
-            return clock, (one, one)
-        if _is_transposed(container, stream):
-            aspect = 1 / aspect
-    return clock, (max(aspect, one), max(1 / aspect, one))
-
-
-def _is_transposed(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
-    """Whether the display matrix exchanges width and height."""
-    probe = Picture((2, 1))
-    stream.codec_context.thread_count = 1
-    try:
-        for frame in container.decode(stream):
-            probe.look(frame)
-            break
-    except av.FFmpegError:  # the frames are decoded elsewhere, where damage is reported
-        return False
-    return probe.shown_size == (1, 2)
 
 
 def _exact(times: npt.NDArray[np.float64], stated: Fraction | None) -> Fraction:

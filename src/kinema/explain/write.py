@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kinema.errors import KinemaError, KinemaWarning
+from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
 from kinema.explain.lettering import missing
 from kinema.explain.panel import Board, Layout, Panel, arrange
 from kinema.explain.sheet import contact_sheet, write_png, write_svg
-from kinema.explain.source import Film, Pixels
+from kinema.explain.source import ClipFilm, Film, Pixels, Place, Source
 from kinema.explain.video import GIF_WIDTH, gif_times, write_gif, write_mp4
 from kinema.files import replace_file
 from kinema.text import printable
@@ -65,6 +65,37 @@ def write_explanations(path: str | Path, film: Film, spans: Sequence[Span], pane
     replace_file(path, partial(writers[kind], kind=kind, film=film, spans=spans, panels_of=panels_of))
 
 
+def save(
+    explanations: Sequence[Any], path: str | Path, place: Place | None = None, *, video: str | Path | None = None,
+    pixels: Pixels | None = None,
+) -> None:  # fmt: skip
+    """Writes explanations of one clip, side by side, over its video or over the frames of the clip itself.
+
+    Args:
+        explanations: one or several `Explanation`s of the same clip.
+        path: the file; its suffix chooses the format.
+        place: where the clip lies in the video.
+        video: a video file or a folder of frames; needs `place`.
+        pixels: uint8 `T H W 3`, the frames of the clip, where there is no video.
+
+    Raises:
+        KinemaError: neither a video with a place nor pixels, or a format that is not written.
+        RunError: the file cannot be written.
+        UnreadableVideo: a frame of the video cannot be had.
+    """
+    if video is not None and place is not None:
+        with Source(video) as film:
+            panels = [Panel(explanation, place) for explanation in explanations]
+            write_explanations(path, film, [(0.0, film.duration)], lambda span: panels)
+        return
+    if pixels is None:
+        raise KinemaError(f"{path}: there is nothing to draw on; give the video with the place of the clip, or pixels")
+    clip = ClipFilm(pixels)
+    whole = Place(tuple(range(len(clip))), (0, 0, clip.width, clip.height), (0.0, clip.duration))
+    panels = [Panel(explanation, whole) for explanation in explanations]
+    write_explanations(path, clip, [whole.span], lambda span: panels)
+
+
 def _noted(panels_of: PanelsOf) -> PanelsOf:
     """Says once which letters cannot be drawn."""
     said: set[str] = set()
@@ -98,7 +129,7 @@ class _Parts:
         self.layout: Layout = arrange(film.shown_size, len(self._first), lines)
         self.indices = np.concatenate([film.between(*span) for span in spans])
         if not len(self.indices):
-            raise KinemaError(f"{film.name}: no frame lies in the part that was asked for")
+            raise UnreadableVideo(film.name, "no frame lies in the part that was asked for")
         last = int(self.indices[-1])
         self.stamps = film.stamps[self.indices] - film.stamps[self.indices[0]]
         after = int(film.stamps[last + 1]) if last + 1 < len(film) else film.end
