@@ -132,8 +132,10 @@ def test_other_data_has_no_masks_and_too_few_clips_are_refused(tmp_path: Path) -
     assert read.masks is None and len(read.clips) == 7 and 3 <= int(read.labels.sum()) <= 4
     assert len(read_clips(recognizer, data, clips=99).clips) == 10  # those of the split test only
     assert len(read_clips(recognizer, data, clips=99, split="train").clips) == 2
-    with pytest.raises(KinemaError, match=r"manifest\.csv: 7 videos"):
+    with pytest.raises(KinemaError, match="--clips 7"):
         check(recognizer, data, {}, clips=7)
+    with pytest.raises(KinemaError, match=r"manifest\.csv: 2 videos"):
+        check(recognizer, data, {}, split="train")
     with pytest.raises(KinemaError, match="split"):
         check(recognizer, data, {}, split="tset")
 

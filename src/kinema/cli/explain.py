@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from kinema.cli.arguments import add_device, add_json, add_recognizer, device
 from kinema.cli.output import print_table, progress_bar
 from kinema.cli.predict import find_videos
-from kinema.errors import unknown
+from kinema.errors import KinemaError, unknown
 from kinema.text import printable
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: ArgumentParser) -> None:
     """RECOGNIZER, the videos, what to explain and where to write it."""
     add_recognizer(parser)
-    parser.add_argument("videos", nargs="+", type=str, help="video files, folders (searched for videos and folders of "
+    parser.add_argument("videos", nargs="*", type=str, help="video files, folders (searched for videos and folders of "
                         "frames, at any depth) or quoted patterns such as 'clips/**/*.mp4'")  # fmt: skip
     parser.add_argument("--out", type=str, default="explained", help="a file that ends in .mp4, .gif, .png, .svg or "
                         ".json, or a folder for one file per video")  # fmt: skip
@@ -38,12 +38,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--end", type=float | None, default=None, help="seconds: explain and show up to here")
     parser.add_argument("--window", type=float | None, default=None, help="seconds: explain a long video window by "
                         "window")  # fmt: skip
+    parser.add_argument("--check", type=str | None, default=None, help="data: measure how far the methods can be "
+                        "believed on this network, and keep the verdicts in its card")  # fmt: skip
+    parser.add_argument("--clips", type=int, default=32, help="of --check: videos, drawn evenly over the classes")
     add_device(parser)
     add_json(parser)
 
 
 def run(args: Namespace) -> int:
-    """Writes a file per video and prints a row per explanation; 1 where a video could not be read."""
+    """Writes a file per video and prints a row per explanation, or checks methods; 1 where a video was unreadable."""
     from kinema.explain.explanation import METHODS
     from kinema.explain.files import Question, explain_videos, places
     from kinema.recognizer import Recognizer
@@ -53,6 +56,12 @@ def run(args: Namespace) -> int:
         if name not in METHODS:
             raise unknown("--method", name, METHODS)
     where = device(args.device)
+    if args.check is not None:
+        from kinema.cli.explain_check import check_methods
+
+        return check_methods(args, methods, where)
+    if not args.videos:
+        raise KinemaError("VIDEO is missing: name a video, a folder or a pattern, or give --check DATA")
     names = [args.recognizer, *([args.beside] if args.beside is not None else [])]
     recognizers = [(printable(name), Recognizer.load(name, where)) for name in names]
     target = _target(args["class"], [recognizer for _, recognizer in recognizers])

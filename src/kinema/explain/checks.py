@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.data.datasets import Failure, TestVideos
@@ -92,10 +92,12 @@ def check(
         batch: clips in one pass of the network.
 
     Raises:
-        KinemaError: fewer than 8 videos could be read, or a network of one class.
+        KinemaError: fewer than 8 videos are asked for or could be read, or a network of one class.
     """
     if recognizer.model.num_classes < 2:
         raise KinemaError("the recognizer knows one class only: deletion and insertion need at least 2")
+    if clips < FEWEST:
+        raise KinemaError(f"--clips {clips}: a check needs at least {FEWEST}")
     read = read_clips(recognizer, data, clips=clips, split=split, readers=readers, seed=seed)
     if len(read.clips) < FEWEST:
         raise KinemaError(
@@ -127,6 +129,42 @@ def check(
         for name, (_, layer) in methods.items()
     }  # fmt: skip
     return Check(measured, sane, verdicts, read.failures)
+
+
+def named_methods(
+    recognizer: Recognizer, names: Sequence[str], layer: str | None = None
+) -> dict[str, tuple[MapOf, str | None]]:
+    """Methods of `kinema explain` as `check` takes them.
+
+    Args:
+        recognizer: what is explained.
+        names: of methods.
+        layer: that they look at; None is the default of each.
+
+    Raises:
+        KinemaError: no such method or layer, or a method that gives no map over a clip.
+    """
+    from kinema.explain.explanation import explain
+
+    def method(name: str, at: str | None) -> MapOf:
+        def map_of(model: nn.Module, clip: Tensor, target: int) -> Tensor:
+            (found,) = explain(model, clip, method=name, target=target, layer=at)
+            if found.map is None:
+                raise KinemaError(
+                    f"--method {name}: gives no map over a clip, so that it cannot be checked; leave it out"
+                )
+            evidence: Tensor = found.map
+            return evidence
+
+        return map_of
+
+    size = recognizer.spec.tested
+    probe = torch.zeros(1, 3, recognizer.spec.frames, size, size, device=recognizer.device)
+    found: dict[str, tuple[MapOf, str | None]] = {}
+    for name in names:
+        (one,) = explain(recognizer.model, probe, method=name, target=0, layer=layer)
+        found[name] = (method(name, one.layer), one.layer)
+    return found
 
 
 def read_clips(

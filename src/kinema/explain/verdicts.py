@@ -131,14 +131,23 @@ def store(source: str | Path, verdicts: Mapping[str, Verdict]) -> Path:
         KinemaError: a recognizer of the hub, or one that is not there.
         RunError: the card cannot be written.
     """
+    card = require_own_card(source)
+    add_to_card(card, VERDICTS, {name: asdict(verdict) for name, verdict in verdicts.items()})
+    return card
+
+
+def require_own_card(source: str | Path) -> Path:
+    """The card of a recognizer into which verdicts can be written.
+
+    Raises:
+        KinemaError: a recognizer of the hub, or one that is not there.
+    """
     if str(source).startswith(HUB):
         raise KinemaError(
             f"{source}: verdicts are written into the card, and that of the hub is not yours to change; save the "
             "recognizer to a folder first"
         )
-    card = find_folder(source) / CARD
-    add_to_card(card, VERDICTS, {name: asdict(verdict) for name, verdict in verdicts.items()})
-    return card
+    return find_folder(source) / CARD
 
 
 def read_verdict(card: Mapping[str, Any], model: nn.Module, method: str, layer: str | None) -> Verdict | None:
