@@ -29,7 +29,10 @@ from kinema.training.run import train
 VIEWS = (3, 1)
 WAYS: dict[str, dict[str, Any]] = {
     "scratch": {"optim": Optim(lr=0.05, nesterov=True, warmup=1.0)},
-    "ImageNet, all": {"weights": "imagenet", "optim": Optim(lr=0.02, nesterov=True, warmup=1.0, feature_rate=0.1)},
+    "ImageNet, all": {
+        "weights": "imagenet",
+        "optim": Optim(lr=0.02, nesterov=True, warmup=1.0, lr_mult={"features": 0.1}),
+    },
     "ImageNet, classifier": {"weights": "imagenet", "trainable": "classifier", "optim": Optim(lr=0.1, nesterov=True)},
 }
 

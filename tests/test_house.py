@@ -18,8 +18,8 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo, unknown
 
 SRC = Path(kinema.__file__).parent
 # A room may import from those after it.
-ROOMS = ["cli", "demo", "report", "explain", "recipes", "training", "evaluation", "recognizer", "weights", "card",
-         "puppets", "data", "models", "ops"]  # fmt: skip
+ROOMS = ["cli", "demo", "report", "explain", "recipes", "streaming", "training", "evaluation", "recognizer", "weights",
+         "card", "puppets", "data", "models", "ops"]  # fmt: skip
 FILES = {"recognizer", "card"}  # rooms of one file
 GROUND = {"errors", "files", "clip_spec", "processes", "text", "tables"}
 
@@ -40,7 +40,7 @@ def test_rooms_import_downwards_only(room: str) -> None:
 
 
 # What a family may import from `kinema.models`, beside blocks.
-SHARED = {"attached", "checkpointing", "registry", "video_model"}
+SHARED = {"attached", "checkpointing", "frame_model", "registry", "streaming", "video_model"}
 
 
 def test_no_family_imports_from_another() -> None:

@@ -30,7 +30,7 @@ from kinema.recipes import find as find_recipe
 # fmt: off
 EXPECTED = [
     "cidc_hmdb51", "cidc_k400", "cidc_ssv2", "cidc_ucf101",
-    "cr_hacs", "cr_k400", "cr_k400_scratch",
+    "cr_hacs", "cr_k400", "cr_k400_finetune", "cr_k400_scratch",
     "mtnet_hacs", "mtnet_k400", "mtnet_k700", "mtnet_mit", "mtnet_ucf101",
     "srtg_hacs", "srtg_hmdb51", "srtg_k700", "srtg_mit", "srtg_ucf101",
     "stm_hmdb51", "stm_k400", "stm_ssv1", "stm_ssv2",
@@ -48,7 +48,7 @@ SHORT = {
 
 
 def data_of(name: str) -> str:
-    word = next(part for part in name.split("_")[::-1] if part != "scratch")
+    word = next(part for part in name.split("_")[::-1] if part not in ("scratch", "finetune"))
     return SHORT.get(word, word)
 
 
@@ -103,7 +103,8 @@ def test_the_fields_belong_together(name: str) -> None:
         ("mtnet_[hkm]*", 400, 64, (1.16, 5e-5, "cosine", None)),
         ("mtnet_u*", 150, 64, (0.01, 5e-5, "cosine", None)),
         # thesis, section 6.4.2
-        ("cr_*", 120, 16, (0.1, 1e-5, "step", (50, 100))),
+        ("cr_*[s0h]", 120, 16, (0.1, 1e-5, "step", (50, 100))),
+        ("cr_*_finetune", 120, 16, (0.001, 1e-5, "step", (70,))),
         # CIDC, section 3.3
         ("cidc_*", 100, 64, (0.01, 1e-4, "step", (40, 80))),
     ],
@@ -132,7 +133,9 @@ def test_what_else_the_papers_say() -> None:
         assert ("twins" in values) == ("twins" in name)
         assert values.get("twins", {"weight": 0.01, "beta": 0.0039}) == {"weight": 0.01, "beta": 0.0039}
     assert {load(name).values.get("trainable") for name in names("srtg_*1")} == {"classifier"}
-    assert load("mtnet_ucf101").values["optim"]["feature_rate"] == 0.1
+    frozen = set(names("cr_*")) - {"cr_k400_scratch"}
+    assert {load(name).values["trainable"] for name in frozen} == {"class_regularisation"}
+    assert load("mtnet_ucf101").values["optim"]["lr_mult"] == {"features": 0.1}
     assert all(load(name).values["options"]["class_regularisation"] == [0.9, 0.8, 0.7, 0.6] for name in names("cr_*"))
 
 
@@ -258,7 +261,9 @@ def test_one_epoch_and_one_test(
     assert set(CLASSES[data_of(name)]) <= set(card["labels"])
 
 
-@pytest.mark.parametrize(("first", "second"), [("srtg_hacs", "srtg_hmdb51"), ("mtnet_k400", "cr_k400")])
+@pytest.mark.parametrize(
+    ("first", "second"), [("srtg_hacs", "srtg_hmdb51"), ("mtnet_k400", "cr_k400"), ("mtnet_k400", "cr_k400_finetune")]
+)
 def test_one_goes_on_from_another(
     first: str, second: str, data: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -109,6 +109,13 @@ class Recognizer:
         """Where the network is."""
         return next(self.model.parameters()).device
 
+    @property
+    def rate(self) -> float | None:
+        """Frames per second at which the clips of its training were taken, as far as its card tells."""
+        training = self.card.get("training")
+        seconds = training.get("frame_seconds") if isinstance(training, dict) else None
+        return 1 / seconds if isinstance(seconds, int | float) and seconds > 0 else None
+
     def to(self, device: str | torch.device) -> Recognizer:
         """Moves the network; returns itself."""
         self.model.to(device)

@@ -378,3 +378,18 @@ def test_bad_options_are_one_sentence(name: str, options: dict, says: str) -> No
     with pytest.raises(KinemaError) as caught:
         create_model(name, **options)
     assert str(caught.value).startswith(says)
+
+
+def ends(name: str, **options: float) -> set[float]:
+    """Weights of the last BatchNorm of all blocks."""
+    model = create_model(name, num_classes=4, width=0.125, **options)
+    last = "bn3" if name.endswith("_50") else "bn2"
+    return {float(w) for n, m in model.named_modules() if n.endswith(f".{last}") for w in m.weight.detach()}
+
+
+def test_blocks_start_near_the_identity_where_that_is_asked_for() -> None:
+    assert ends("r3d_34") == {1.0} == ends("r2plus1d_50")
+    assert ends("srtg_r3d_34") == {float(torch.tensor(0.3))} == ends("srtg_r2plus1d_50")
+    assert ends("r3d_50", residual_init=0.5) == {0.5}
+    with pytest.raises(KinemaError, match="residual_init is 2"):
+        create_model("r3d_34", residual_init=2)

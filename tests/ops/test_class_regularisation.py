@@ -9,19 +9,25 @@ from torch import Tensor, nn
 from kinema.errors import KinemaError
 from kinema.models import create_model
 from kinema.ops import ClassRegularisation
+from kinema.ops.class_regularisation import _highest_product
 
 
-def slow(x: Tensor, weight: Tensor, mapping: Tensor, strength: float, top: float) -> tuple[Tensor, list[int]]:
+def slow(
+    x: Tensor, weight: Tensor, mapping: Tensor, strength: float, top: float, choice: str = "sum", gains: bool = True
+) -> tuple[Tensor, list[int]]:
     """Algorithm 1 with its missing plus sign, one sample, class and channel after the other."""
     out, chosen = torch.empty_like(x), []
     for b in range(x.shape[0]):
         best, row_of_best = -float("inf"), torch.empty(0)
         for n in range(weight.shape[0]):
             row = torch.tensor([max(0.0, float(sum(weight[n] * mapping[c]))) for c in range(x.shape[1])])
-            score = sum(float(row[c]) * float(x[b, c].mean()) for c in range(x.shape[1]))
+            products = [float(row[c]) * float(x[b, c].mean()) for c in range(x.shape[1])]
+            score = sum(products) if choice == "sum" else max(products)
             if score > best:
                 best, row_of_best, index = score, row, n
         chosen.append(index)
+        if not gains:
+            continue
         low, high = float(row_of_best.min()), float(row_of_best.max())
         for c in range(x.shape[1]):
             share = (float(row_of_best[c]) - low) / (high - low)
@@ -36,11 +42,48 @@ def made(seed: int = 0, n: int = 3, c: int = 6, features: int = 5, classes: int 
 
 
 @pytest.mark.parametrize(("bounds", "top"), [("shrink", 1.0), ("symmetric", 1.3)])
-def test_against_the_algorithm_in_loops(bounds: str, top: float) -> None:
+@pytest.mark.parametrize("choice", ["sum", "max"])
+def test_against_the_algorithm_in_loops(bounds: str, top: float, choice: str) -> None:
     x, weight = made()
-    cr = ClassRegularisation(5, 6, 0.7, bounds=bounds)
-    expected, _ = slow(x, weight, cr.weight.detach(), 0.7, top)
+    cr = ClassRegularisation(5, 6, 0.7, bounds=bounds, choice=choice)
+    expected, _ = slow(x, weight, cr.weight.detach(), 0.7, top, choice)
     torch.testing.assert_close(cr(x, weight), expected)
+
+
+@pytest.mark.parametrize("features", ["positive", "of both signs", "negative", "zero", "one channel"])
+@pytest.mark.parametrize("classes", [1, 2, 9])
+def test_the_choice_by_the_maximum_is_that_of_the_loops(features: str, classes: int) -> None:
+    """Whole numbers, so that many classes have the same maximum: the first of them is chosen."""
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        channels = 1 if features == "one channel" else 6
+        low, high = {"positive": (1, 4), "negative": (-3, 0), "zero": (0, 1)}.get(features, (-3, 4))
+        x = torch.randint(low, high, (5, channels, 1, 1, 1), generator=generator).double()
+        rows = torch.randint(-2, 4, (classes, channels), generator=generator).double()
+        _, expected = slow(x, rows, torch.eye(channels, dtype=torch.float64), 0.5, 1.0, "max", gains=False)
+        assert _highest_product(x.mean((2, 3, 4)), rows.relu()).tolist() == expected
+
+
+def test_the_two_choices_differ_where_one_feature_stands_out() -> None:
+    weight = torch.tensor([[0.6, 0.6, 0.5], [1.0, 0.0, 0.5]])
+    x = torch.ones(1, 3, 1, 2, 2)
+    gains = {}
+    for choice in ("sum", "max"):
+        cr = ClassRegularisation(3, 3, 0.5, choice=choice)
+        with torch.no_grad():
+            cr.weight.copy_(torch.eye(3))
+        gains[choice] = cr(x, weight)[0, :, 0, 0, 0]
+    torch.testing.assert_close(gains["sum"], torch.tensor([1.0, 1.0, 0.5]))
+    torch.testing.assert_close(gains["max"], torch.tensor([1.0, 0.5, 0.75]))
+
+
+@pytest.mark.parametrize("choice", ["sum", "max"])
+def test_features_that_are_no_numbers_come_out_as_such(choice: str) -> None:
+    x, weight = made()
+    x[1] = float("nan")
+    out = ClassRegularisation(5, 6, 0.7, choice=choice)(x, weight)
+    assert out[1].isnan().all()
+    assert out[[0, 2]].isfinite().all()
 
 
 def test_gains_lie_between_lambda_and_one_touch_both_and_are_constant_over_time_and_space() -> None:
@@ -72,10 +115,11 @@ def test_a_planted_class_is_chosen_for_each_sample_by_itself() -> None:
     torch.testing.assert_close(cr(x[1:] + 1e-3, weight), out[1:])  # nor on the batch
 
 
-def test_gradients_reach_the_features_and_the_map_and_never_the_classifier() -> None:
+@pytest.mark.parametrize("choice", ["sum", "max"])
+def test_gradients_reach_the_features_and_the_map_and_never_the_classifier(choice: str) -> None:
     x, weight = made()
     x, weight = x.requires_grad_(), nn.Parameter(weight)
-    cr = ClassRegularisation(5, 6, 0.7)
+    cr = ClassRegularisation(5, 6, 0.7, choice=choice)
     cr(x, weight).square().sum().backward()
     assert x.grad.abs().sum() > 0
     assert cr.weight.grad.abs().sum() > 0
@@ -88,10 +132,11 @@ def test_a_flat_row_changes_nothing() -> None:
     assert torch.equal(cr(x, torch.zeros(4, 5)), x)
 
 
+@pytest.mark.parametrize("choice", ["sum", "max"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_finite_on_large_features(dtype: torch.dtype) -> None:
+def test_half_precision_is_finite_on_large_features(dtype: torch.dtype, choice: str) -> None:
     x, weight = made()
-    out = ClassRegularisation(5, 6, 0.7)((x * 500).to(dtype), weight)
+    out = ClassRegularisation(5, 6, 0.7, choice=choice)((x * 500).to(dtype), weight)
     assert out.dtype == dtype
     assert out.isfinite().all()
 
@@ -135,6 +180,24 @@ def test_networks_run_with_it_and_all_ones_change_nothing(name: str) -> None:
         assert p.grad.isfinite().all(), key
 
 
+@pytest.mark.parametrize("name", ["r3d_34", "slowfast_50", "lstm_head"])
+def test_the_choice_is_an_option_of_every_network(name: str) -> None:
+    options = {"num_classes": 4, "frames": 8, "width": 0.125}
+    strengths = [0.5] * sum(stage != "stem" for stage in create_model(name, **options).feature_maps)
+    torch.manual_seed(0)
+    model = create_model(name, **options, class_regularisation=strengths, class_regularisation_choice="max").eval()
+    assert {module.choice for module in model.class_regularisation.values()} == {"max"}
+    stated = model.architecture["options"]
+    assert (stated["class_regularisation_choice"], stated["class_regularisation_bounds"]) == ("max", "shrink")
+    again = create_model(**{"name": name, **stated}).eval()
+    again.load_state_dict(model.state_dict())
+    by_sum = create_model(name, **{**stated, "class_regularisation_choice": "sum"}).eval()
+    by_sum.load_state_dict(model.state_dict())
+    x = torch.randn(4, 3, 8, 64, 64)
+    assert torch.equal(again(x), model(x))
+    assert not torch.equal(by_sum(x), model(x))
+
+
 def test_only_its_weights_can_be_trained() -> None:
     model = create_model("r3d_34", num_classes=4, frames=4, width=0.125, class_regularisation=STRENGTHS)
     nn.init.normal_(model.classifier.weight)
@@ -156,6 +219,9 @@ def test_only_its_weights_can_be_trained() -> None:
         ({"class_regularisation": (0.9, 0.8, 0.7, 1.6)}, "from 0 to 1"),
         ({"class_regularisation": 0.9}, "one number for each"),
         ({"class_regularisation": STRENGTHS, "class_regularisation_bounds": "grow"}, "known are"),
+        ({"class_regularisation": STRENGTHS, "class_regularisation_choice": "maximum"}, "did you mean 'max'"),
+        ({"class_regularisation": STRENGTHS, "class_regularisation_choice": ["max"]}, "class_regularisation_choice"),
+        ({"class_regularisation_choice": "max"}, "needs class_regularisation"),
         ({"class_regularisation_bounds": "shrink"}, "needs class_regularisation"),
         ({"class_regularization": STRENGTHS}, "did you mean 'class_regularisation'"),
     ],

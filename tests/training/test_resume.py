@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
+from kinema.cli import main
 from kinema.data.manifest import read_manifest
 from kinema.errors import KinemaError
 from kinema.training import videos
@@ -278,3 +280,24 @@ def test_the_fingerprint_of_a_csv_in_the_working_folder_is_that_of_its_path(
     monkeypatch.chdir(tiny.parent)
     assert fingerprint(read_manifest("manifest.csv").split("train")) == whole
     assert fingerprint(read_manifest(".").split("train")) == whole
+
+
+def test_factors_by_part_survive_a_stop_and_a_changed_one_is_refused(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, whole = tmp_path / "half", tmp_path / "whole"
+    words = [
+        "train", "--model", "tsn_r18", "--data", str(home / "data"), "--options.width", "0.0625", "--clip.frames", "2",
+        "--clip.short_side", "36", "--clip.crop", "32", "--epochs", "2", "--batch", "6", "--workers", "0", "--device",
+        "cpu", "--logger", "none", "--optim.lr_mult.features", "0.1", "--optim.lr_mult.layer4.1", "0",
+    ]  # fmt: skip
+    assert main([*words, "--out", str(whole)]) == 0
+    kept = yaml.safe_load((whole / "config.yaml").read_text())
+    assert kept["optim"]["lr_mult"] == {"features": 0.1, "layer4.1": 0.0}
+    shutil.copytree(whole, out, ignore=shutil.ignore_patterns("recognizer", "epoch-0002*"))
+    assert main([*words, "--out", str(out), "--optim.lr_mult.features", "0.2"]) == 2
+    assert "optim.lr_mult.features" in capsys.readouterr().err
+    assert main([*words, "--out", str(out), "--optim.lr_mult", "{features: 0.1}"]) == 2
+    assert "optim.lr_mult.layer4.1" in capsys.readouterr().err
+    assert main(["train", str(whole), "--out", str(out)]) == 0  # its config.yaml as a recipe
+    assert same(whole, out)

@@ -101,10 +101,15 @@ def test_balanced_classes_come_equally_often_and_repeats_are_other_draws() -> No
         (lambda: Optim(lr=0), r"optim\.lr"),
         (lambda: Optim(schedule="cosin"), "did you mean 'cosine'"),  # type: ignore[arg-type]
         (lambda: Optim(nesterov=True, momentum=0), "momentum"),
+        (lambda: Optim(lr_mult={"stem": -1}), r"optim\.lr_mult\.stem is -1"),
+        (lambda: Optim(lr_mult={"stem": "0.1"}), r"optim\.lr_mult\.stem is '0\.1'"),  # type: ignore[dict-item]
+        (lambda: Optim(lr_mult={"stem": True}), r"optim\.lr_mult\.stem is True"),
+        (lambda: Optim(lr_mult={4: 0.1}), r"optim\.lr_mult has the key 4"),  # type: ignore[dict-item]
+        (lambda: Optim(lr_mult=0.1), r"optim\.lr_mult is 0\.1: give a factor per part"),  # type: ignore[arg-type]
         (lambda: TrainConfig("stm_r18", "d", epochs=0), "epochs"),
         (
-            lambda: TrainConfig("stm_r18", "d", trainable="classifier", optim=Optim(feature_rate=0.1)),
-            r"optim\.feature_rate is 0\.1, which has no effect where trainable is classifier: remove one",
+            lambda: TrainConfig("stm_r18", "d", trainable="classifier", optim=Optim(lr_mult={"features": 0.1})),
+            r"optim\.lr_mult\.features is 0\.1, which has no effect where trainable is classifier: remove one",
         ),
         (
             lambda: TrainConfig("stm_r18", "d", epochs=3, multigrid=Multigrid("long", full_epochs=3)),
@@ -127,7 +132,7 @@ def test_differences_are_named_with_dots_and_free_fields_do_not_count() -> None:
 def test_a_configuration_of_an_earlier_version_is_completed() -> None:
     config = TrainConfig("stm_r18", "data", optim=Optim(lr=0.5), options={"width": 0.5})
     old = config.to_dict()
-    del old["multigrid"], old["optim"]["rates"], old["ema"]
+    del old["multigrid"], old["optim"]["lr_mult"], old["ema"]
     assert completed(old) == config.to_dict()
     assert differences(completed(old), TrainConfig("stm_r18", "data", ema=0.9).to_dict()) == [
         "ema",

@@ -305,7 +305,7 @@ def test_the_ledger_is_there_before_the_end(tiny: Path, tmp_path: Path) -> None:
 def test_the_rate_in_the_metrics_is_that_of_the_last_step_without_the_factors_of_parts(
     tiny: Path, tmp_path: Path
 ) -> None:
-    optim = Optim(lr=0.08, feature_rate=0.1, schedule="cosine", warmup=0.0)
+    optim = Optim(lr=0.08, lr_mult={"features": 0.1}, schedule="cosine", warmup=0.0)
     run = train(config(tiny, tmp_path / "run", epochs=2, optim=optim), say=str)
     rates = [row["lr"] for row in read_metrics(run / "metrics.csv")]
     assert rates == pytest.approx([0.08 * (1 + cos(pi * step / 6)) / 2 for step in (2, 5)])

@@ -165,7 +165,7 @@ def _wanted(action: Action | None) -> str:
     if get_origin(hint) is Literal:
         return " or ".join(map(str, parts))
     if get_origin(hint) is dict:
-        return "names with values, {name: value}"
+        return "names with numbers, {name: 0.1}" if float in parts else "names with values, {name: value}"
     if len(parts) == 1:
         return f"{_KINDS.get(parts[0], 'a text')} or null"
     return "its fields, each by itself" if hint is None else _KINDS.get(hint, "a text")

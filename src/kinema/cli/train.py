@@ -26,6 +26,10 @@ _GROUPS = {
 }  # fmt: skip
 
 
+# The parser takes `--optim.lr_mult.layer4.1` for a mapping within a mapping, but dots are part of the name.
+_BY_PART, _DOT = "--optim.lr_mult.", "/"
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     """A recipe, and every field of `TrainConfig` to override it."""
     parser.add_argument(
@@ -37,10 +41,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def rewrite(words: list[str]) -> list[str]:
-    """Lets the recipe stand as the first word, without its option, and finds its file."""
+    """Lets the recipe stand as the first word, without its option, and finds its file; marks dots in names of parts."""
     words = ["--recipe", *words] if words and not words[0].startswith("-") else list(words)
     for i, word in enumerate(words):
         option, equals, value = word.partition("=")
+        if option.startswith(_BY_PART):
+            words[i] = _BY_PART + option.removeprefix(_BY_PART).replace(".", _DOT) + equals + value
         if option == "--recipe" and equals:
             words[i] = f"--recipe={_checked(value)}"
         elif option == "--recipe" and i + 1 < len(words):
@@ -82,6 +88,9 @@ def _config(args: Namespace) -> TrainConfig:
                 f"{name} is {values[name]!r}: give its fields, {', '.join(f.name for f in fields(group))}"
             )
         _require_values(group, values[name], f"{name}.")
+        if name == "optim":
+            factors = values[name]["lr_mult"].items()
+            values[name]["lr_mult"] = {k.replace(_DOT, ".") if isinstance(k, str) else k: v for k, v in factors}
         values[name] = group(**values[name])
     known = [f.name for f in fields(ClipSpec)]
     for key in values["clip"]:

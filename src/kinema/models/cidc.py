@@ -18,10 +18,12 @@ from kinema.errors import KinemaError, unknown
 from kinema.models.attached import Attached, Backbone, Shape, resample
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
+from kinema.models.streaming import check_state, check_streaming, in_evaluation
 from kinema.models.video_model import Watch, average, unchanged
 from kinema.ops.cidc import Direction, DirectionalConv, Mask, Normalise, spatial_attention
 from kinema.ops.conv import Conv3d
 from kinema.ops.layout import fold_time, unfold_time
+from kinema.ops.streaming import SEEN, SIZE, State
 
 Aggregation = Literal["chain", "dense"]
 Attention = Literal["adjacent", "last", "none"]
@@ -171,16 +173,83 @@ class CIDC(Attached):
 
     def both(self, x: Tensor, watch: Watch = unchanged) -> tuple[Tensor, Tensor]:
         """N 3 T H W -> F, F_CIDC, both N C T' H' W'."""
-        wanted = {*self.cidc.levels, *self.cidc.sources.values()}
-        maps = {name: resample(y, self.shapes[name].steps) for name, y in self.maps(x, wanted, watch).items()}
+        maps = {name: resample(y, self.shapes[name].steps) for name, y in self.maps(x, self.wanted, watch).items()}
         return maps[self.cidc.levels[-1]], watch("cidc", self.regularised("cidc", self.cidc(maps)))
+
+    @property
+    def wanted(self) -> set[str]:
+        """The stages of the backbone whose maps F_CIDC is made from."""
+        return {*self.cidc.levels, *self.cidc.sources.values()}
 
     def run_stages(self, x: Tensor, watch: Watch = unchanged) -> Tensor:
         """N 3 T H W -> F and F_CIDC, fused; N C T' H' W'."""
-        f, directional = self.both(x, watch)
+        return self._fused(*self.both(x, watch))
+
+    def _fused(self, f: Tensor, directional: Tensor) -> Tensor:
         if self.fusion == "sum":
             return f + directional
         return torch.cat([f, directional], 2 if self.fusion == "time" else 1)
+
+    @property
+    def window(self) -> int:
+        """Frames that the result for one frame of a stream is made from: it and those before it."""
+        return self.shapes[self.cidc.levels[-1]].steps
+
+    def initial_state(self, batch: int, *, size: int | tuple[int, int] | None = None) -> State:
+        """The state of streams of which no frame has been seen: the maps of the last `window` frames.
+
+        Args:
+            batch: N, how many streams.
+            size: H and W of the frames; None is `clip_spec.tested`.
+
+        Returns:
+            Name -> tensor of N rows, see `FrameModel.initial_state`.
+
+        Raises:
+            KinemaError: a backbone in which frames see one another, Class Regularisation, or no classifier.
+        """
+        check_streaming(self, batch)
+        if not self.backbone.per_frame:
+            raise KinemaError(
+                f"{self.architecture['name']} cannot stream on {self.backbone.architecture['name']}, whose frames see "
+                "one another: take a backbone that sees each frame by itself, such as r2d_50 or tsn_r50, or classify "
+                "sliding windows; causal=True does not help, because the maps depend on where a window begins"
+            )
+        some = next(self.parameters())
+        height, width = (size, size) if isinstance(size, int) else size or (self.clip_spec.tested,) * 2
+        with in_evaluation(self), torch.no_grad():
+            maps = self.maps(some.new_zeros(1, 3, 1, height, width), self.wanted)
+        rows = {name: y.new_zeros(batch, y.shape[1], self.window, *y.shape[3:]) for name, y in maps.items()}
+        seen = torch.zeros(batch, dtype=torch.int64, device=some.device)
+        return {SEEN: seen, SIZE: torch.tensor([[height, width]], device=some.device).repeat(batch, 1), **rows}
+
+    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """The logits of the next frames of N streams, each of the window that ends with it.
+
+        The backbone sees every frame once, what stands on it sees every window. Before the first frame a window holds
+        the first frame again.
+
+        Args:
+            frames: N 3 t H W.
+            state: of `initial_state` or of the step before; it is not changed.
+
+        Returns:
+            Logits N t K and the state after them.
+
+        Raises:
+            KinemaError: frames of another shape than the state is for.
+        """
+        check_state(frames, state)
+        whole = {}
+        for name, y in self.maps(frames, self.wanted).items():
+            new = (state[SEEN] == 0)[:, None, None, None, None]
+            whole[name] = torch.cat([torch.where(new, y[:, :, :1], state[name].to(y.dtype)), y], 2)
+        logits = []
+        for i in range(1, frames.shape[2] + 1):
+            maps = {name: y[:, :, i : i + self.window] for name, y in whole.items()}
+            logits.append(self.forward_head(self._fused(maps[self.cidc.levels[-1]], self.cidc(maps))))
+        after = {name: y[:, :, -self.window :].clone() for name, y in whole.items()}
+        return torch.stack(logits, 1), {SEEN: state[SEEN] + frames.shape[2], SIZE: state[SIZE], **after}
 
     def pool(self, features: Tensor) -> Tensor:
         """N C T H W -> N F."""

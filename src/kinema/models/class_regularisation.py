@@ -10,23 +10,28 @@ import torch
 
 from kinema.errors import KinemaError, unknown
 from kinema.models.video_model import VideoModel
-from kinema.ops.class_regularisation import Bounds, ClassRegularisation
+from kinema.ops.class_regularisation import Bounds, Choice, ClassRegularisation
 
 
-def regularise(model: VideoModel, strengths: Sequence[float], bounds: Bounds = "shrink") -> None:
+def regularise(
+    model: VideoModel, strengths: Sequence[float], bounds: Bounds = "shrink", choice: Choice = "sum"
+) -> None:
     """Adds `ClassRegularisation` after the stages of a network; the stem has none.
 
     Args:
         model: changed in place.
         strengths: lambda of each stage, first to last; the thesis takes 0.9, 0.8, 0.7, 0.6.
-        bounds: see `ClassRegularisation`.
+        bounds: of the gains, see `ClassRegularisation`.
+        choice: score by which a class is chosen, see `ClassRegularisation`.
 
     Raises:
-        KinemaError: not one strength per stage, one outside 0 to 1, or a network without classifier.
+        KinemaError: not one strength per stage, one outside 0 to 1, an unknown word for bounds or choice, or a network
+            without classifier.
     """
     stages = [name for name in model.feature_maps if name != "stem"]
-    if bounds not in get_args(Bounds):
-        raise unknown("value of class_regularisation_bounds", str(bounds), get_args(Bounds))
+    for name, value, allowed in (("bounds", bounds, Bounds), ("choice", choice, Choice)):
+        if value not in get_args(allowed):
+            raise unknown(f"value of class_regularisation_{name}", str(value), get_args(allowed))
     if not isinstance(strengths, Sequence) or isinstance(strengths, str) or len(strengths) != len(stages):
         raise KinemaError(
             f"class_regularisation is {strengths!r}: give one number for each of the {len(stages)} stages "
@@ -42,7 +47,7 @@ def regularise(model: VideoModel, strengths: Sequence[float], bounds: Bounds = "
         )
     features, device = model.num_features, model.classifier.weight.device
     for name, strength, channels in zip(stages, strengths, _channels(model, stages), strict=True):
-        module = ClassRegularisation(features, channels, float(strength), bounds=bounds)
+        module = ClassRegularisation(features, channels, float(strength), bounds=bounds, choice=choice)
         model.class_regularisation[name] = module.to(device)
 
 

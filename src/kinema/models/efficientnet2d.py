@@ -14,11 +14,12 @@ from torch.nn import functional as F
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.models.checkpointing import Stack
+from kinema.models.frame_model import FrameModel
 from kinema.models.registry import register
-from kinema.models.video_model import VideoModel
 from kinema.ops.conv import Conv2d
 from kinema.ops.layout import fold_time, same_padding, unfold_time
 from kinema.ops.shift import Shift
+from kinema.ops.streaming import Stream
 
 # Stage -> groups of (blocks, kernel, stride of the first, expansion, channels), by resolution: table 1 of EfficientNet,
 # ICML 2019, without squeeze-and-excitation and with ReLU6 for its swish.
@@ -56,7 +57,7 @@ class InvertedResidual(nn.Module):
     """
 
     def __init__(
-        self, channels: int, out_channels: int, kernel: int, stride: int, expansion: int, shift: nn.Module | None
+        self, channels: int, out_channels: int, kernel: int, stride: int, expansion: int, shift: Shift | None
     ) -> None:
         super().__init__()
         inner = channels * expansion
@@ -72,9 +73,16 @@ class InvertedResidual(nn.Module):
         self.norm_c = _norm(out_channels)
         self.relu = nn.ReLU6(inplace=True)
 
-    def forward(self, x: Tensor, frames: int) -> Tensor:
+    @property
+    def look_ahead(self) -> int:
+        """Frames by which it is late in a stream."""
+        return 0 if self.shift is None else self.shift.look_ahead
+
+    def forward(self, x: Tensor, frames: int, stream: Stream | None = None) -> Tensor:
         """(N T) C H W -> (N T) C' H' W'."""
-        y = x if self.shift is None else fold_time(self.shift(unfold_time(x, frames)))
+        y = x if self.shift is None else fold_time(self.shift(unfold_time(x, frames), stream))
+        if stream is not None and self.residual:
+            x = fold_time(stream.delayed(self, unfold_time(x, frames), self.look_ahead))
         if self.expand is not None and self.norm_a is not None:
             y = self.relu(self.norm_a(self.expand(y)))
         y = self.relu(self.norm_b(self.depthwise(y)))
@@ -94,19 +102,19 @@ class Stage(nn.Module):
         self.blocks = Stack(*blocks)
         self.head = head
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """N C T H W -> N C' T H' W'."""
         frames = x.shape[2]
         y = fold_time(x)
         if self.entry is not None:
             y = self.entry(y)
-        y = self.blocks(y, frames)
+        y = self.blocks(y, frames, stream)
         if self.head is not None:
             y = self.head(y)
         return unfold_time(y, frames)
 
 
-class EfficientNet2D(VideoModel):
+class EfficientNet2D(FrameModel):
     """EfficientNet-Lite0 on each frame, with room for something temporal at the start of the residual branches.
 
     Args:
@@ -120,7 +128,7 @@ class EfficientNet2D(VideoModel):
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
 
     def __init__(
-        self, num_classes: int, frames: int, width: float, dropout: float, shift: Callable[[], nn.Module | None]
+        self, num_classes: int, frames: int, width: float, dropout: float, shift: Callable[[], Shift | None]
     ) -> None:
         super().__init__()
         self.clip_spec = ClipSpec(frames=frames, mean=(MEAN, MEAN, MEAN), std=(STD, STD, STD))
@@ -141,20 +149,6 @@ class EfficientNet2D(VideoModel):
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(features, num_classes)
         self.initialise()
-
-    def pool(self, features: Tensor) -> Tensor:
-        """N C T H W -> N C."""
-        return self.pool_frames(features).mean(1)
-
-    def pool_frames(self, features: Tensor) -> Tensor:
-        """N C T H W -> N T C."""
-        return features.mean((3, 4)).transpose(1, 2)
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """N C T H W -> logits N K: the mean over frames of the frames' logits; or the embedding N C."""
-        if pre_logits or not self.num_classes:
-            return self.pool(features)
-        return self.classifier(self.dropout(self.pool_frames(features))).mean(1)
 
 
 def _scaled(channels: int, width: float) -> int:

@@ -80,6 +80,7 @@ class InflatedResNet(VideoModel):
                 blocks.append(Bottleneck(channels, inner, stride, design.kernel_size(stage, j), after))
                 channels = inner * EXPANSION
             setattr(self, f"layer{stage}", Stage(*blocks, halve_time=design.pool2 and stage == 1))
+        self.per_frame = design.kind == "r2d" and design.stem_stride == 1 and not design.pool2 and not design.places
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(channels, num_classes)
         self.initialise()

@@ -40,6 +40,7 @@ class Design:
     order: Order = "space_first"
     time_strides: Sequence[int] = (1, 2, 2, 2)
     space_strides: Sequence[int] = (1, 2, 2, 2)
+    residual_init: float = 1.0
 
     def __post_init__(self) -> None:
         for key, allowed in (("shortcut", Shortcut), ("middle", Middle), ("order", Order)):
@@ -54,6 +55,8 @@ class Design:
             whole = isinstance(value, Sequence) and all(type(v) is int and v in (1, 2) for v in value)
             if not whole or len(value) != 4:
                 raise KinemaError(f"{key} is {value!r}: give 1 or 2 for each of the four stages")
+        if not isinstance(self.residual_init, int | float) or not 0 <= self.residual_init <= 1:
+            raise KinemaError(f"residual_init is {self.residual_init!r}: give a number from 0 to 1")
         if self.stem_frames % 2 == 0:
             raise KinemaError(
                 f"stem_frames is {self.stem_frames}: give an odd number, so that the clip keeps its length"
@@ -188,6 +191,7 @@ class BasicBlock(Block):
             middle = middle_channels(planes, planes)
         self.conv2 = design.convolution(planes, planes, middle)
         self.bn2 = nn.BatchNorm3d(planes)
+        nn.init.constant_(self.bn2.weight, design.residual_init)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> N C' T' H' W'."""
@@ -217,6 +221,7 @@ class Bottleneck(Block):
         self.bn2 = nn.BatchNorm3d(inner)
         self.conv3 = Conv3d(inner, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm3d(out_channels)
+        nn.init.constant_(self.bn3.weight, design.residual_init)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> N C' T' H' W'."""

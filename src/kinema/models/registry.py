@@ -38,7 +38,8 @@ class Entry:
 
 
 # Options that `create_model` itself adds to every network.
-EVERYWHERE = ("class_regularisation", "class_regularisation_bounds")
+EVERYWHERE = ("class_regularisation", "class_regularisation_bounds", "class_regularisation_choice")
+_CHOICES = {EVERYWHERE[1]: "shrink", EVERYWHERE[2]: "sum"}  # options of class_regularisation, with their defaults
 
 # Defaults that a family had before, by a pattern of its names. A card of format 1 holds only the options that were
 # given, so its network is built with these.
@@ -99,7 +100,18 @@ def describe(name: str) -> list[Option]:
     return [
         *describe_options(entry.build, entry.options()),
         Option(EVERYWHERE[0], "list[float] | None", None, "lambda of each stage, such as [0.9, 0.8, 0.7, 0.6]"),
-        Option(EVERYWHERE[1], "shrink | symmetric", "shrink", "`shrink` or `symmetric`"),
+        Option(
+            EVERYWHERE[1],
+            "shrink | symmetric",
+            _CHOICES[EVERYWHERE[1]],
+            "gains of the channels: `shrink` is lambda to 1, `symmetric` lambda to 2 - lambda",
+        ),
+        Option(
+            EVERYWHERE[2],
+            "sum | max",
+            _CHOICES[EVERYWHERE[2]],
+            "how a class is chosen: by the `sum` of the products of its weights and the features, or by their `max`",
+        ),
     ]
 
 
@@ -148,8 +160,9 @@ def create_model(name: str, pretrained: bool | str = False, **options: Any) -> V
             release's, the classifier is new.
         **options: checked against the builder of that name. Every network takes `num_classes` (0 gives the pooled
             embedding), `frames` (T that the network is meant for; other lengths run too), `width` (a multiplier of all
-            channels), `class_regularisation` (lambda of each stage) and `class_regularisation_bounds` (`shrink` or
-            `symmetric`). `kinema.models.describe` lists those of a name.
+            channels), `class_regularisation` (lambda of each stage), and with it `class_regularisation_bounds`
+            (`shrink` or `symmetric`) and `class_regularisation_choice` (`sum` or `max`). `kinema.models.describe` lists
+            those of a name.
 
     Returns:
         A module that maps clips `N 3 T H W` to logits `N num_classes`. Its `architecture` records the name and the
@@ -182,11 +195,12 @@ def create_model(name: str, pretrained: bool | str = False, **options: Any) -> V
         raise KinemaError(f"dropout is {dropout!r}: give a number from 0 to below 1")
     check_options(entry.build, {key: value for key, value in options.items() if key in known})
     model = entry.build(**entry.preset, **{k: v for k, v in options.items() if k not in EVERYWHERE})
-    strengths, bounds = options.get(EVERYWHERE[0]), options.get(EVERYWHERE[1], "shrink")
+    strengths = options.get(EVERYWHERE[0])
     if strengths is not None:
-        regularise(model, strengths, bounds)
-    elif EVERYWHERE[1] in options:
-        raise KinemaError(f"{EVERYWHERE[1]} needs {EVERYWHERE[0]}: give the strength of each stage")
+        regularise(model, strengths, *(options.get(key, default) for key, default in _CHOICES.items()))
+    for key in _CHOICES:
+        if key in options and strengths is None:
+            raise KinemaError(f"{key} needs {EVERYWHERE[0]}: give the strength of each stage")
     model.architecture = {"name": name, "options": _resolved(model, known, options)}
     return model
 
@@ -199,7 +213,7 @@ def _resolved(model: VideoModel, known: Mapping[str, inspect.Parameter], given: 
     found = {key: given.get(key, parameter.default) for key, parameter in known.items()}
     found[EVERYWHERE[0]] = given.get(EVERYWHERE[0])
     if found[EVERYWHERE[0]] is not None:
-        found[EVERYWHERE[1]] = given.get(EVERYWHERE[1], "shrink")
+        found |= {key: given.get(key, default) for key, default in _CHOICES.items()}
     if found["frames"] is None:
         found["frames"] = model.clip_spec.frames
     return {**found, **model.resolved}

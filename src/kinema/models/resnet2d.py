@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
 from kinema.models.checkpointing import Stack
+from kinema.models.frame_model import FrameModel
 from kinema.models.registry import register
-from kinema.models.video_model import VideoModel
 from kinema.ops.conv import Conv2d
 from kinema.ops.layout import fold_time, unfold_time
 from kinema.ops.shift import Shift
 from kinema.ops.stm import CMM, CSTM, Connection, Motion, StrideAt, TemporalInit
+from kinema.ops.streaming import Stream
 
 LAYERS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
@@ -30,7 +31,7 @@ Replace = Literal["first", "second", "both"]
 Fuse = Literal["sum", "concat"]
 Blocks = Literal["all", "four", "stage2", "stage3", "stage4", "stage5"]
 # (channels, out channels, stride, stage 2..5, block of the stage) -> what stands in place of a 3x3, N C T H W -> same
-Conv = Callable[[int, int, int, int, int], nn.Module]
+Conv = Callable[[int, int, int, int, int], "Core"]
 
 
 class FrameConv(Conv2d):
@@ -39,7 +40,9 @@ class FrameConv(Conv2d):
     def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__(channels, out_channels, 3, stride, 1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    look_ahead = 0
+
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Each frame by itself."""
         return unfold_time(super().forward(fold_time(x)), x.shape[2])
 
@@ -47,18 +50,32 @@ class FrameConv(Conv2d):
 class Sum(nn.Module):
     """CSTM (or the plain 3x3) and CMM side by side, summed, or concatenated and mixed by a 1x1 convolution."""
 
-    def __init__(self, spatial: nn.Module, cmm: CMM, out_channels: int, fuse: Fuse) -> None:
+    def __init__(self, spatial: FrameConv | CSTM, cmm: CMM, out_channels: int, fuse: Fuse) -> None:
         super().__init__()
         self.cstm = spatial
         self.cmm = cmm
         self.mix = Conv2d(2 * out_channels, out_channels, 1, bias=False) if fuse == "concat" else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def look_ahead(self) -> int:
+        """Frames after the present one that it sees."""
+        return self.cmm.look_ahead
+
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """N C T H W -> N C' T H' W'."""
-        spatial, motion = self.cstm(x), self.cmm(x)
+        if stream is None:
+            spatial, motion = self.cstm(x), self.cmm(x)
+        else:
+            spatial, lag = self.cstm(x, stream), stream.lag
+            spatial = stream.delayed(self, spatial, self.look_ahead - self.cstm.look_ahead)
+            stream.lag = lag - self.cstm.look_ahead  # side by side, not one after the other
+            motion = self.cmm(x, stream)
         if self.mix is None:
             return spatial.add_(motion)  # a fresh tensor of the convolution, which its backward does not need
         return unfold_time(self.mix(fold_time(torch.cat([spatial, motion], 1))), x.shape[2])
+
+
+Core = FrameConv | CSTM | Sum  # what may stand in place of a 3x3 convolution
 
 
 class BasicBlock(nn.Module):
@@ -66,7 +83,7 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, channels: int, inner: int, stride: int, shift: nn.Module | None, convs: tuple[nn.Module, ...]):
+    def __init__(self, channels: int, inner: int, stride: int, shift: Shift | None, convs: tuple[Core, ...]):
         super().__init__()
         self.shift = shift
         self.conv1, self.conv2 = convs
@@ -74,13 +91,19 @@ class BasicBlock(nn.Module):
         self.downsample = _projection(channels, inner, stride)
         self.relu = nn.ReLU(inplace=True)
 
-    def forward(self, x: Tensor, frames: int) -> Tensor:
+    @property
+    def look_ahead(self) -> int:
+        """Frames by which it is late in a stream."""
+        shift = 0 if self.shift is None else self.shift.look_ahead
+        return shift + self.conv1.look_ahead + self.conv2.look_ahead
+
+    def forward(self, x: Tensor, frames: int, stream: Stream | None = None) -> Tensor:
         """(N T) C H W -> (N T) C' H' W'."""
         clip = unfold_time(x, frames)
-        y = self.conv1(clip if self.shift is None else self.shift(clip))
+        y = self.conv1(clip if self.shift is None else self.shift(clip, stream), stream)
         y = self.relu(self.bn1(fold_time(y)))
-        y = self.bn2(fold_time(self.conv2(unfold_time(y, frames))))
-        return self.relu(y.add_(x if self.downsample is None else self.downsample(x)))
+        y = self.bn2(fold_time(self.conv2(unfold_time(y, frames), stream)))
+        return self.relu(y.add_(_shortcut(self, x, frames, stream)))
 
 
 class Bottleneck(nn.Module):
@@ -88,7 +111,7 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, channels: int, inner: int, stride: int, shift: nn.Module | None, convs: tuple[nn.Module, ...]):
+    def __init__(self, channels: int, inner: int, stride: int, shift: Shift | None, convs: tuple[Core, ...]):
         super().__init__()
         self.shift = shift
         self.conv1 = Conv2d(channels, inner, 1, bias=False)
@@ -98,13 +121,25 @@ class Bottleneck(nn.Module):
         self.downsample = _projection(channels, inner * 4, stride)
         self.relu = nn.ReLU(inplace=True)
 
-    def forward(self, x: Tensor, frames: int) -> Tensor:
+    @property
+    def look_ahead(self) -> int:
+        """Frames by which it is late in a stream."""
+        return (0 if self.shift is None else self.shift.look_ahead) + self.conv2.look_ahead
+
+    def forward(self, x: Tensor, frames: int, stream: Stream | None = None) -> Tensor:
         """(N T) C H W -> (N T) C' H' W'."""
-        y = x if self.shift is None else fold_time(self.shift(unfold_time(x, frames)))
+        y = x if self.shift is None else fold_time(self.shift(unfold_time(x, frames), stream))
         y = self.relu(self.bn1(self.conv1(y)))
-        y = self.relu(self.bn2(fold_time(self.conv2(unfold_time(y, frames)))))
+        y = self.relu(self.bn2(fold_time(self.conv2(unfold_time(y, frames), stream))))
         y = self.bn3(self.conv3(y))
-        return self.relu(y.add_(x if self.downsample is None else self.downsample(x)))
+        return self.relu(y.add_(_shortcut(self, x, frames, stream)))
+
+
+def _shortcut(block: BasicBlock | Bottleneck, x: Tensor, frames: int, stream: Stream | None) -> Tensor:
+    """What is added at the end of a block; in a stream as late as the residual branch is."""
+    if stream is not None and block.look_ahead:
+        x = fold_time(stream.delayed(block, unfold_time(x, frames), block.look_ahead))
+    return x if block.downsample is None else block.downsample(x)
 
 
 def _projection(channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
@@ -124,7 +159,7 @@ class Stem(nn.Sequential):
         self.relu = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool2d(3, 2, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Each frame by itself."""
         return unfold_time(super().forward(fold_time(x)), x.shape[2])
 
@@ -135,10 +170,10 @@ class Stage(Stack):
     def forward(self, x: Tensor, *args: Any) -> Tensor:
         """Folds time into the batch once for all blocks."""
         frames = x.shape[2]
-        return unfold_time(super().forward(fold_time(x), frames), frames)
+        return unfold_time(super().forward(fold_time(x), frames, *args), frames)
 
 
-class ResNet2D(VideoModel):
+class ResNet2D(FrameModel):
     """A ResNet that sees each frame, with room for something temporal in front of a block or in place of its 3x3.
 
     Args:
@@ -161,7 +196,7 @@ class ResNet2D(VideoModel):
         width: float,
         dropout: float,
         convs: tuple[Conv, ...],
-        shift: Callable[[], nn.Module | None],
+        shift: Callable[[], Shift | None],
     ) -> None:
         super().__init__()
         block = Bottleneck if depth >= 50 else BasicBlock
@@ -184,22 +219,8 @@ class ResNet2D(VideoModel):
         self.add_classifier(channels, num_classes)
         self.initialise()
 
-    def pool(self, features: Tensor) -> Tensor:
-        """N C T H W -> N C."""
-        return self.pool_frames(features).mean(1)
 
-    def pool_frames(self, features: Tensor) -> Tensor:
-        """N C T H W -> N T C."""
-        return features.mean((3, 4)).transpose(1, 2)
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """N C T H W -> logits N K: the mean over frames of the frames' logits; or the embedding N C."""
-        if pre_logits or not self.num_classes:
-            return self.pool(features)
-        return self.classifier(self.dropout(self.pool_frames(features))).mean(1)
-
-
-def _plain(channels: int, out_channels: int, stride: int, stage: int, index: int) -> nn.Module:
+def _plain(channels: int, out_channels: int, stride: int, stage: int, index: int) -> Core:
     return FrameConv(channels, out_channels, stride)
 
 
@@ -301,12 +322,12 @@ def stm(
     if not isinstance(reduction, int) or reduction < 1:
         raise KinemaError(f"reduction is {reduction!r}: give a whole number of at least 1")
 
-    def conv(channels: int, out_channels: int, stride: int, stage: int, index: int) -> nn.Module:
+    def conv(channels: int, out_channels: int, stride: int, stage: int, index: int) -> Core:
         chosen = blocks == "all" or (index == 0 and blocks in ("four", f"stage{stage}"))
         if mode == "tsn" or not chosen:
             return FrameConv(channels, out_channels, stride)
         thin = spatial == "depthwise" or (spatial == "late" and stage >= 4)
-        core: nn.Module = FrameConv(channels, out_channels, stride)
+        core: FrameConv | CSTM = FrameConv(channels, out_channels, stride)
         if mode != "cmm":
             core = CSTM(
                 channels, out_channels, stride, init=init, temporal=temporal,

@@ -50,6 +50,7 @@ class VideoModel(nn.Module):
         architecture: name and resolved options (defaults included) from which `create_model` builds it again.
         resolved: the values of options that were left at None and that the family then chose, by their names.
         recurrence_rate: factor of the learning rate of its recurrent cells, unless the training gives another.
+        per_frame: whether no frame sees another one before the head.
         trunk_product: whether blocks multiply their whole output, the shortcut included, by recurrent states.
     """
 
@@ -60,6 +61,7 @@ class VideoModel(nn.Module):
     feature_maps: tuple[str, ...]
     architecture: dict[str, Any]
     recurrence_rate = 1.0
+    per_frame = False
     trunk_product = False
 
     def __init__(self) -> None:
@@ -204,6 +206,27 @@ class VideoModel(nn.Module):
         self.classifier.to(some.device, some.dtype)
         self._start_classifier()
         self.architecture["options"]["num_classes"] = num_classes
+
+    def initial_state(self, batch: int, *, size: int | tuple[int, int] | None = None) -> dict[str, Tensor]:
+        """The state of streams of which no frame has been seen; see `FrameModel` and `CIDC`, which have one.
+
+        Raises:
+            KinemaError: this network cannot stream.
+        """
+        raise KinemaError(
+            f"{self.architecture['name']} cannot stream, because its result for a frame depends on the whole clip: "
+            "classify sliding windows, or take a network over frames, such as stm_r50 or tsm_efficientnet_lite0 with "
+            "causal=True"
+        )
+
+    def step(self, frames: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The logits of the next frames of streams; see `initial_state`.
+
+        Raises:
+            KinemaError: this network cannot stream.
+        """
+        self.initial_state(len(frames))
+        raise NotImplementedError
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trades time for memory in training: blocks keep only their inputs and run again in the backward pass.

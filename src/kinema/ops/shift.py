@@ -7,6 +7,7 @@ from torch import Tensor
 
 from kinema.errors import KinemaError
 from kinema.ops.arguments import Clips, Count, checked
+from kinema.ops.streaming import Stream
 
 
 @checked
@@ -58,6 +59,16 @@ class Shift(torch.nn.Module):
         super().__init__()
         self.fold, self.causal = fold, causal
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N C T H W -> the same."""
-        return temporal_shift(x, self.fold, self.causal)
+    @property
+    def look_ahead(self) -> int:
+        """Frames after the present one that it sees."""
+        return 0 if self.causal else 1
+
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """N C T H W -> the same; of a chunk of a stream, without `causal`, the frames of one index less."""
+        if stream is None:
+            return temporal_shift(x, self.fold, self.causal)
+        frames = x.shape[2]
+        whole = stream.extended(self, stream.masked(x), 1 + self.look_ahead)
+        stream.lag += self.look_ahead
+        return temporal_shift(whole, self.fold, self.causal)[:, :, 1 : 1 + frames]

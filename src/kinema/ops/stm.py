@@ -15,6 +15,7 @@ from kinema.errors import KinemaError
 from kinema.ops.arguments import Count, Range, checked
 from kinema.ops.conv import Conv2d, conv3d, temporal_conv
 from kinema.ops.layout import fold_time, unfold_time
+from kinema.ops.streaming import Stream
 
 TemporalInit = Literal["shift", "identity", "random", "degenerate"]
 Connection = Literal["depthwise", "ordinary"]
@@ -104,11 +105,20 @@ class CSTM(nn.Module):
         """The temporal kernels, `C 1 kernel_size` (depthwise) or `C C kernel_size` (ordinary)."""
         return self.t.fixed if self.t.weight is None else self.t.weight
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N C T H W -> N C' T H' W'."""
-        if self.causal:
-            x = F.pad(x, (0, 0, 0, 0, 1, 0))
-        padding = 0 if self.causal else 1
+    @property
+    def look_ahead(self) -> int:
+        """Frames after the present one that it sees."""
+        return 0 if self.causal else 1
+
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """N C T H W -> N C' T H' W'; of a chunk of a stream, without `causal`, the frames of one index less."""
+        if stream is not None:
+            x, padding = stream.extended(self, stream.masked(x), 1 + self.look_ahead), 0
+            stream.lag += self.look_ahead
+        elif self.causal:
+            x, padding = F.pad(x, (0, 0, 0, 0, 1, 0)), 0
+        else:
+            padding = 1
         if self.t.groups == 1:
             x = conv3d(x, self.kernel[:, :, :, None, None], padding)
         else:  # in channels_last_3d memory without a permutation to N H W, C, T and without a copy
@@ -168,19 +178,34 @@ class CMM(nn.Module):
         if zero_restore:
             nn.init.zeros_(self.restore.weight)
 
-    def motion(self, x: Tensor) -> Tensor:
+    @property
+    def look_ahead(self) -> int:
+        """Frames after the present one that it sees."""
+        return 0 if self.causal else 1
+
+    def motion(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """The motion representation before the stride and the restoring convolution: N C T H W -> N C/r T H W."""
         t = x.shape[2]
         f = self.bn(self.reduce(fold_time(x)))
         moved = unfold_time(f if self.dw is None else self.dw(f), t)
         f = unfold_time(f, t)
+        if stream is not None:
+            return self._motion_of_stream(f, moved, stream)
         difference = f[:, :, :-1] - moved[:, :, 1:]
         edge = torch.zeros_like(f[:, :, :1])
         return torch.cat([edge, difference] if self.causal else [difference, edge], 2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N C T H W -> N C' T H' W'."""
-        h = fold_time(self.motion(x))
+    def _motion_of_stream(self, f: Tensor, moved: Tensor, stream: Stream) -> Tensor:
+        """Of a chunk: each frame's difference from the one before it, which without `causal` belongs to that one."""
+        difference = stream.extended(self, f, 1)[:, :, :-1] - moved
+        if self.causal:
+            return stream.masked(difference, ahead=-1)
+        stream.lag += 1
+        return stream.masked(difference, ahead=1)
+
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """N C T H W -> N C' T H' W'; of a chunk of a stream, without `causal`, the frames of one index less."""
+        h = fold_time(self.motion(x, stream))
         if self.pool > 1:  # a last odd row or column is averaged over the pixels that exist
             h = F.avg_pool2d(h, self.pool, ceil_mode=True, count_include_pad=False)
         return unfold_time(self.restore(h), x.shape[2])

@@ -30,7 +30,7 @@ class AtomicCheckpointIO(CheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes `path` whole or not at all; a full disk raises `RunError`."""
+        """Writes the checkpoint to `path`, completely or not at all; a full disk raises `RunError`."""
         path = Path(path)
         buffer = io.BytesIO()  # torch.save to a file reports a full disk as a RuntimeError of its own
         torch.save(checkpoint, buffer)
@@ -49,7 +49,7 @@ class AtomicCheckpointIO(CheckpointIO):
         map_location: str | Callable | None = "cpu",
         weights_only: bool | None = True,
     ) -> dict[str, Any]:
-        """Reads tensors and plain values; anything else in the file is refused."""
+        """Reads a checkpoint of tensors and plain values; a file with anything else raises `KinemaError`."""
         try:
             return torch.load(path, map_location=map_location or "cpu", weights_only=True)
         except Exception as error:  # the unpickler raises whatever the file leads it to
@@ -58,7 +58,7 @@ class AtomicCheckpointIO(CheckpointIO):
             ) from error
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Removes the file, if it is there, and its hash."""
+        """Removes a checkpoint and its hash, where they exist."""
         Path(path).unlink(missing_ok=True)
         _hash_file(Path(path)).unlink(missing_ok=True)
 
@@ -75,13 +75,13 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Writes `epoch-0007+0500.ckpt` when seven epochs and 500 steps of the eighth are done."""
+        """Saves within an epoch: `epoch-0007+0500.ckpt` after seven epochs and 500 steps of the eighth."""
         done = batch_idx + 1
         if done % self.every == 0 and done < len(self.steps.of(trainer.current_epoch)):
             self._save(trainer, f"epoch-{trainer.current_epoch:04d}+{done:04d}.ckpt")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes `epoch-0007.ckpt`."""
+        """Saves at the end of an epoch: `epoch-0007.ckpt` after seven epochs."""
         self._save(trainer, f"epoch-{trainer.current_epoch + 1:04d}.ckpt")
 
     def _save(self, trainer: pl.Trainer, name: str) -> None:
@@ -92,7 +92,7 @@ class Checkpoints(Checkpoint):
 
 
 def done(path: Path) -> tuple[int, int]:
-    """The epochs that lie behind a checkpoint, and the steps of the one it was written in."""
+    """Reads from the name of a checkpoint how many epochs are complete, and how many steps of the next one are done."""
     match = _NAME.fullmatch(path.name)
     if match is None:
         raise ValueError(f"{path.name} is no name of a checkpoint")
@@ -105,20 +105,20 @@ def found(folder: Path) -> list[Path]:
 
 
 def begun(folder: Path) -> bool:
-    """Whether a run has written checkpoints there, be they whole or damaged."""
+    """Whether the folder holds checkpoints of a run, whole or damaged."""
     return bool(found(folder)) or any(folder.glob(f"epoch-*.ckpt{_ASIDE}"))
 
 
 def newest(folder: Path, say: Callable[[str], None], *, tidy: bool = True) -> Path | None:
-    """The newest checkpoint that is whole, or None where there is none at all.
+    """Finds the newest checkpoint that is whole; None where the folder holds no checkpoint.
 
     Args:
         folder: the checkpoints of a run.
-        say: receives a line about each damaged one.
-        tidy: set damaged ones aside under the name `….damaged`; of several processes only one should.
+        say: receives one line per damaged checkpoint.
+        tidy: rename damaged checkpoints to `….damaged`; only one of several processes should.
 
     Raises:
-        KinemaError: there are checkpoints and all are damaged, those that were set aside before among them.
+        KinemaError: all checkpoints of the folder are damaged, including those that were renamed before.
     """
     paths = found(folder)
     for path in reversed(paths):

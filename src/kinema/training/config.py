@@ -37,12 +37,11 @@ class Optim:
         gamma: factor of `step`.
         warmup: epochs, whole or in part, during which the rate rises linearly from a hundredth of its value.
         max_grad_norm: longest gradient (2-norm over all parameters); 0 does not clip.
-        feature_rate: factor of the rate of everything but the classifier, as in fine-tuning; 0 freezes it, BatchNorm
-            included.
-        rates: factor of the rate of the parameters whose names begin so, such as {layer1: 0, layer4: 0.1}; the longest
-            beginning decides, 0 freezes as above, and what none names follows feature_rate. The name `recurrence`
-            stands for all recurrent cells, wherever they are, and its factor multiplies the others; without it the
-            network's own counts, which is 0.1 for srtg_* and 1 for the rest.
+        lr_mult: factors of the learning rate by part of the network, such as {features: 0.1, layer4: 0.5, stem: 0}.
+            A key is the name of a part, and the longest name that matches a parameter decides. `features` stands for
+            everything but the classifier and applies where no other name matches. `recurrence` stands for all recurrent
+            cells; its factor multiplies the others, and replaces the network's own factor (0.1 for srtg_*, 1 for the
+            rest). 0 freezes a part, its BatchNorm statistics included.
     """
 
     lr: float = 0.01
@@ -54,8 +53,7 @@ class Optim:
     gamma: float = 0.1
     warmup: float = 0.0
     max_grad_norm: float = 20.0
-    feature_rate: float = 1.0
-    rates: dict[str, float] = field(default_factory=dict)
+    lr_mult: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.schedule not in get_args(Schedule):
@@ -64,14 +62,18 @@ class Optim:
         for name in ("lr", "gamma"):
             if not 0 < getattr(self, name) < inf:
                 raise KinemaError(f"optim.{name} is {getattr(self, name)}: give a number above 0")
-        for name in ("momentum", "weight_decay", "warmup", "max_grad_norm", "feature_rate"):
+        for name in ("momentum", "weight_decay", "warmup", "max_grad_norm"):
             if not 0 <= getattr(self, name) < inf:
                 raise KinemaError(f"optim.{name} is {getattr(self, name)}: give 0 or more")
         if any(m < 1 for m in self.milestones):
             raise KinemaError(f"optim.milestones are {list(self.milestones)}: give epochs from 1 on")
-        for name, rate in self.rates.items():
-            if not 0 <= rate < inf:
-                raise KinemaError(f"optim.rates.{name} is {rate}: give 0 or more")
+        if not isinstance(self.lr_mult, dict):
+            raise KinemaError(f"optim.lr_mult is {self.lr_mult!r}: give a factor per part, such as {{features: 0.1}}")
+        for name, factor in self.lr_mult.items():
+            if not isinstance(name, str):
+                raise KinemaError(f"optim.lr_mult has the key {name!r}: give names of parts, such as features")
+            if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 <= factor < inf:
+                raise KinemaError(f"optim.lr_mult.{name} is {factor!r}: give a number of 0 or more")
         if self.nesterov and self.momentum == 0:
             raise KinemaError("optim.nesterov needs optim.momentum above 0")
 
@@ -82,7 +84,7 @@ class TrainConfig:
 
     Attributes:
         model: a name of the zoo (`kinema models`).
-        data: a folder with one sub-folder a class, a CSV with the columns path, label and optionally split, or a
+        data: a folder with one sub-folder per class, a CSV with the columns path, label and optionally split, or a
             catalogue with its folder, such as kinetics400:FOLDER.
         out: the run folder; without one, runs/<model>-<name of the data>.
         options: further options of the model, such as width or mode.
@@ -90,7 +92,7 @@ class TrainConfig:
         weights: start from these: a run or recognizer, `imagenet`, a release of `kinema weights list`, or a file. The
             classifier of a recognizer with other labels is left out.
         epochs: passes over the training split.
-        batch: clips a step.
+        batch: clips per step.
         train_split: name of the split that is learned from.
         val_split: name of a split that is tested after every epoch, for the curve only; nothing is selected by it.
         seed: of the weights, the order, and every augmentation.
@@ -115,8 +117,8 @@ class TrainConfig:
             that crashes or hangs the decoder.
         limits: what reading one clip may cost before it is given up as unreadable.
         device: auto, cpu, cuda, cuda:1.
-        processes: that train together, one a GPU (DistributedDataParallel); `batch` is shared among them. With torchrun
-            its number of processes counts.
+        processes: that train together, one per GPU (DistributedDataParallel); `batch` is shared among them. With
+            torchrun its number of processes counts.
         deterministic: only kernels that give the same bits every time; on a GPU an exact resume needs it.
         checkpoint_steps: steps after which a checkpoint is written within an epoch; one follows every epoch anyway.
         logger: `tensorboard`, `csv`, `wandb` (offline unless WANDB_MODE says otherwise) or `none`, beside metrics.csv.
@@ -174,10 +176,11 @@ class TrainConfig:
         for name in ("label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise KinemaError(f"{name} is {getattr(self, name)}: give 0 or more, and less than 1")
-        if self.trainable == "classifier" and self.optim.feature_rate != 1:
+        features = self.optim.lr_mult.get("features", 1.0)
+        if self.trainable == "classifier" and features != 1:
             raise KinemaError(
-                f"optim.feature_rate is {self.optim.feature_rate}, which has no effect where trainable is classifier: "
-                "remove one of the two"
+                f"optim.lr_mult.features is {features}, which has no effect where trainable is classifier: remove one "
+                "of the two"
             )
         if self.multigrid.full_epochs >= self.epochs:
             raise KinemaError(
@@ -205,7 +208,7 @@ FREE = ("out", "workers", "limits", "device", "processes", "checkpoint_steps", "
 
 
 def completed(old: dict[str, Any]) -> dict[str, Any]:
-    """A configuration that an earlier version wrote, with the fields that have come since at what they stand for."""
+    """Adds the fields that an earlier version did not write into a configuration yet, with their defaults."""
     defaults = TrainConfig(str(old.get("model", "")), str(old.get("data", ""))).to_dict()
     groups = {
         key: {**value, **old[key]}
@@ -216,7 +219,7 @@ def completed(old: dict[str, Any]) -> dict[str, Any]:
 
 
 def _same_path(first: str | None, second: str | None) -> bool:
-    """Whether two texts are one path, spelt in another way; such as are no paths are the same where they are equal."""
+    """Whether two texts are equal, or are two ways to write the path of one existing file or folder."""
     if first is None or second is None or first == second:
         return first == second
     try:
@@ -226,9 +229,10 @@ def _same_path(first: str | None, second: str | None) -> bool:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """The dotted names of the fields, but for the free ones, in which two configurations differ.
+    """Lists the dotted names of the fields in which two configurations differ, except those in `FREE`.
 
-    The same data or weights by another path (relative, absolute, by a symbolic link) are no difference.
+    Data or weights that are given by another path to the same place (relative, absolute, through a symbolic link) do
+    not differ.
     """
     found = []
     for key in sorted(set(old) | set(new)):

@@ -1,4 +1,4 @@
-"""What of a network learns, and how fast: frozen parts, rates by name, BatchNorm that keeps its statistics."""
+"""Which parts of a network learn, and at which rate: frozen parts, factors by part, fixed BatchNorm statistics."""
 
 from __future__ import annotations
 
@@ -10,17 +10,30 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from kinema.errors import KinemaError, unknown
 from kinema.models import VideoModel
 from kinema.ops.recurrence import gated_stages
+from kinema.text import plural
 from kinema.training.config import Optim, TrainConfig
+
+# Keys of `optim.lr_mult` that are not the name of one part.
+FEATURES = "features"  # everything but the classifier
+RECURRENCE = "recurrence"  # recurrent cells; the names of their weights contain this word
 
 
 def freeze(model: VideoModel, config: TrainConfig) -> None:
-    """Marks what does not learn.
+    """Sets `requires_grad` of every parameter that must not learn to False.
+
+    Args:
+        model: changed in place.
+        config: its `trainable`, `optim.lr_mult` and `frozen_batchnorm` decide.
 
     Raises:
-        KinemaError: `trainable` names a part that the network does not have, or nothing is left to learn.
+        KinemaError: `trainable` or `optim.lr_mult` names a part that the network does not have, a factor has no effect,
+            or nothing is left to learn.
     """
     if config.trainable == "class_regularisation" and not model.class_regularisation:
-        raise KinemaError("trainable is class_regularisation: give options.class_regularisation, a number a stage")
+        raise KinemaError(
+            "trainable is class_regularisation: give options.class_regularisation, one number per stage, such as "
+            "[0.9, 0.8, 0.7, 0.6]"
+        )
     part = _learning_part(model, config)
     _known(model, config.optim)
     if part is not model:
@@ -34,11 +47,19 @@ def freeze(model: VideoModel, config: TrainConfig) -> None:
         for module in _batchnorms(model):
             module.requires_grad_(False)
     if not any(p.requires_grad for p in model.parameters()):
-        raise KinemaError("optim.feature_rate and optim.rates freeze everything: give some part a rate above 0")
+        raise KinemaError("optim.lr_mult freezes everything that could learn: give some part a factor above 0")
 
 
 def keep_frozen(model: VideoModel, config: TrainConfig) -> None:
-    """Training mode, except for BatchNorm whose weights are frozen or that stands in a part that does not learn."""
+    """Puts the network into training mode, but every frozen BatchNorm into evaluation mode.
+
+    A BatchNorm is frozen where its weights are, where it is in a part that does not learn, and everywhere with
+    `frozen_batchnorm`.
+
+    Args:
+        model: its modes are changed; `freeze` must have been called before.
+        config: as given to `freeze`.
+    """
     part = _learning_part(model, config)
     learning = set(part.modules())
     model.train()
@@ -47,9 +68,6 @@ def keep_frozen(model: VideoModel, config: TrainConfig) -> None:
         frozen = bool(own) and not any(p.requires_grad for p in own)
         if config.frozen_batchnorm or frozen or module not in learning:
             module.eval()
-
-
-RECURRENCE = "recurrence"  # part of the names of the weights of recurrent cells
 
 
 def check_gates(model: VideoModel, config: TrainConfig) -> None:
@@ -72,35 +90,58 @@ def check_gates(model: VideoModel, config: TrainConfig) -> None:
 
 
 def doubts(model: VideoModel, config: TrainConfig) -> list[str]:
-    """Choices with which a network can hardly learn, one sentence each."""
-    if model.trunk_product and config.weights is None and config.trainable == "all":
-        return [
+    """Finds choices with which a network can hardly learn.
+
+    Args:
+        model: after `freeze`.
+        config: of the run.
+
+    Returns:
+        One sentence per choice.
+    """
+    if config.weights is not None:
+        return []
+    found = []
+    if model.trunk_product and config.trainable == "all":
+        found.append(
             "options.fusion is mul at the end of every block: recurrent states near 0 multiply all features, and the "
             "network hardly learns from random weights; options.fusion residual learns"
-        ]
-    return []
+        )
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    if frozen:
+        found.append(
+            f"weights is not given, so {plural(len(frozen), 'frozen tensor')} (the first is {frozen[0]}) will keep "
+            "the values of an untrained network: give weights of a trained one"
+        )
+    return found
 
 
 def rate(name: str, optim: Optim, recurrence: float = 1.0) -> float:
-    """The factor of the learning rate of the parameter of that name.
+    """The factor that the learning rate of one parameter is multiplied by.
 
     Args:
-        name: of the parameter.
-        optim: `rates` and `feature_rate`.
-        recurrence: factor of recurrent cells on top of that, where `rates` has no `recurrence`.
+        name: of the parameter, as `named_parameters` gives it.
+        optim: its `lr_mult` decides.
+        recurrence: factor of recurrent cells where `lr_mult` has no key `recurrence`.
     """
-    if RECURRENCE in name.split("."):
-        own = optim.rates.get(RECURRENCE, recurrence)
-    else:
-        own = 1.0
-    found = [beginning for beginning in optim.rates if _begins(name, beginning)]
-    if found:
-        return own * optim.rates[max(found, key=len)]
-    return own * (1.0 if name.startswith("classifier.") else optim.feature_rate)
+    given = optim.lr_mult
+    own = given.get(RECURRENCE, recurrence) if _matches(name, RECURRENCE) else 1.0
+    parts = [key for key in given if key not in (FEATURES, RECURRENCE) and _matches(name, key)]
+    if parts:
+        return own * given[max(parts, key=len)]
+    return own * (given.get(FEATURES, 1.0) if _matches(name, FEATURES) else 1.0)
 
 
 def parameter_groups(model: VideoModel, optim: Optim) -> list[dict[str, Any]]:
-    """The parameters that learn, those of one rate together, for an optimiser."""
+    """Groups the parameters that learn by their learning rate.
+
+    Args:
+        model: after `freeze`.
+        optim: gives the rate and the factors of the parts.
+
+    Returns:
+        Groups for an optimiser of PyTorch, each with `params` and `lr`.
+    """
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -116,30 +157,31 @@ def _batchnorms(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if isinstance(m, _BatchNorm)]
 
 
-def _begins(name: str, beginning: str) -> bool:
-    return name == beginning or name.startswith(beginning.rstrip(".") + ".")
-
-
-def _names(name: str, key: str) -> bool:
-    """Whether a key of `optim.rates` concerns the parameter of that name."""
-    return _begins(name, key) or (key == RECURRENCE and RECURRENCE in name.split("."))
+def _matches(name: str, key: str) -> bool:
+    """Whether a key of `optim.lr_mult` applies to the parameter of that name."""
+    if key == FEATURES:
+        return not name.startswith("classifier.")
+    if key == RECURRENCE:
+        return RECURRENCE in name.split(".")
+    return name == key or name.startswith(key.rstrip(".") + ".")
 
 
 def _known(model: VideoModel, optim: Optim) -> None:
+    """Refuses a key of `optim.lr_mult` that matches no parameter."""
     names = [name for name, _ in model.named_parameters()]
-    for beginning in optim.rates:
-        if not any(_names(name, beginning) for name in names):
-            parts = sorted({".".join(name.split(".")[:depth]) for name in names for depth in (1, 2)})
-            if any(_names(name, RECURRENCE) for name in names):
-                parts.append(RECURRENCE)
-            raise unknown("part of the network in optim.rates", beginning, parts)
+    for key in optim.lr_mult:
+        if not any(_matches(name, key) for name in names):
+            parts = {".".join(name.split(".")[:depth]) for name in names for depth in (1, 2)} | {FEATURES}
+            if any(_matches(name, RECURRENCE) for name in names):
+                parts.add(RECURRENCE)
+            raise unknown("part of the network in optim.lr_mult", key, parts)
 
 
 def _effective(model: VideoModel, config: TrainConfig) -> None:
-    """Refuses rates of what does not learn whatever its rate."""
+    """Refuses factors of parts that `trainable` freezes anyway."""
     learning = [name for name, p in model.named_parameters() if p.requires_grad]
-    for beginning in config.optim.rates:
-        if not any(_names(name, beginning) for name in learning):
+    for key in config.optim.lr_mult:
+        if key != FEATURES and not any(_matches(name, key) for name in learning):  # TrainConfig checks `features`
             raise KinemaError(
-                f"optim.rates.{beginning} has no effect where trainable is {config.trainable}: remove one of the two"
+                f"optim.lr_mult.{key} has no effect where trainable is {config.trainable}: remove one of the two"
             )

@@ -46,15 +46,15 @@ class Batches(Sampler[list[ClipKey]]):
 
     @property
     def sampler(self) -> Batches:
-        """Lightning tells the epoch to what it finds under this name."""
+        """This object: Lightning calls `set_epoch` of what it finds under this name."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before every epoch."""
+        """Sets the epoch of the next batches; Lightning calls it before every epoch."""
         self.epoch = epoch
 
     def go_on(self, epoch: int, step: int) -> None:
-        """The next batches are those of an epoch from a step on; epochs after it are whole again."""
+        """Makes the next batches start at a step of an epoch, as after a resume; later epochs are whole again."""
         self.epoch, self.resumed = epoch, (epoch, step)
 
     def __iter__(self) -> Iterator[list[ClipKey]]:
@@ -75,10 +75,10 @@ class Batches(Sampler[list[ClipKey]]):
 
 
 class TimedLoader(Loader[dict[str, Any]]):
-    """A loader whose batches tell how long the training stood still for them, in seconds, as `waited`.
+    """A loader that adds to each batch, as `waited`, the seconds for which the training waited for it.
 
-    Lightning fetches a batch ahead of the step where a loader has no length, so that it cannot be told from outside
-    which batch was slow.
+    Where a loader has no length, Lightning fetches a batch before the previous step has run, so that a callback
+    cannot measure which batch was slow.
     """
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -91,7 +91,7 @@ class TimedLoader(Loader[dict[str, Any]]):
 def train_loader(
     manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, rank: Rank
 ) -> tuple[TimedLoader, Batches]:
-    """Augmented clips in the shapes of the schedule, and what decides their order."""
+    """Builds the loader of augmented training clips in the shapes of the schedule, and the sampler of its batches."""
     clips = TrainClips(manifest, labels, spec, config.augment, config.seed, twins=config.twins.weight > 0)
     steps = all_steps(
         config.multigrid, epochs=config.epochs, samples=len(clips), batch=config.batch, frames=spec.frames,
@@ -105,7 +105,7 @@ def train_loader(
 def val_loader(
     manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, rank: Rank
 ) -> TimedLoader:
-    """One central clip of every video; each process of several gets every n-th video, and as many batches as any."""
+    """Builds the loader of one central clip per video; of n processes each gets every n-th, in as many batches."""
     videos = TestVideos(manifest, labels, spec, 1, 1)
     together = config.batch * rank.world
     parts = [range(begin, min(begin + together, len(videos))) for begin in range(0, len(videos), together)]
@@ -114,7 +114,7 @@ def val_loader(
 
 
 def fingerprint(manifest: Manifest) -> str:
-    """SHA-256 of what a training draws from: its videos below their folder, their labels and times, in their order."""
+    """Hashes (SHA-256) the names of the videos below their common folder, their labels and times, in their order."""
     names = relative_names([s.path for s in manifest.samples])
     rows = [[name, s.label, s.start, s.end] for name, s in zip(names, manifest.samples, strict=True)]
     whole = json.dumps([manifest.labels, sorted(manifest.flip_map.items()), rows])
@@ -131,6 +131,6 @@ def _loader(
 
 
 def _collate_central(items: list[Any], pinned: bool) -> dict[str, Any]:
-    """A batch of the only view of each video."""
+    """Collates a batch of the one view of each video."""
     clips = [i if isinstance(i, Failure) else {**i, "clip": i["views"][0]} for i in items]
     return collate_train(clips, pinned=pinned)

@@ -41,7 +41,7 @@ class Training(pl.LightningModule):
         model: the network, clips N 3 T H W -> logits N K.
         average: the moving average of the network's weights, or None.
         failures: training videos that could not be read, path -> reason.
-        val_failures: the same of the validation split.
+        val_failures: validation videos that could not be read, path -> reason.
         tally: losses, hits and open gates of each stage in the epoch so far, summed over clips.
         readable: clips of the step, of all processes, that could be read.
     """
@@ -67,12 +67,12 @@ class Training(pl.LightningModule):
 
     @property
     def result(self) -> VideoModel:
-        """The network that is validated and saved."""
+        """The network that is validated and saved: the moving average where there is one."""
         averaged: Any = self.model if self.average is None else self.average.module
         return averaged
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """SGD, its rate set anew before every step."""
+        """Builds SGD, and a scheduler that sets the learning rate before every step."""
         o = self.config.optim
         sgd = torch.optim.SGD(
             parameter_groups(self.model, o),
@@ -85,7 +85,7 @@ class Training(pl.LightningModule):
         return {"optimizer": sgd, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
     def rate(self, step: int) -> float:
-        """Times `optim.lr`, the learning rate of a step of the whole training, from 0."""
+        """The factor of `optim.lr` at a step of the whole training, counted from 0."""
         epoch, i = self.steps.at(step)
         steps = self.steps.of(epoch)
         return factor(self.config.optim, epoch + i / len(steps), self.config.epochs) * steps[i].rate
@@ -93,12 +93,12 @@ class Training(pl.LightningModule):
     def transfer_batch_to_device(
         self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
     ) -> dict[str, Any]:
-        """Moves the tensors alone; paths and failures are of no use to a device."""
+        """Moves the tensors of a batch to the device; paths and failures stay as they are."""
         names = [key for key in ("clip", "twin", "label") if key in batch]
         return {**batch, **{key: batch[key].to(device, non_blocking=True) for key in names}}
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Notes what could not be read."""
+        """Records the videos of the batch that could not be read; with `strict` the first one raises `RunError`."""
         for failure in batch["failures"]:
             if self.config.strict:
                 raise RunError(f"{failure.path}: {failure.reason}; mend or remove it, or train without --strict")
@@ -106,7 +106,11 @@ class Training(pl.LightningModule):
         self.readable = all_reduce_sum(len(batch["path"]))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """The loss of the batch."""
+        """Computes the loss of a batch and adds losses, hits and open gates to the tally.
+
+        Raises:
+            RunError: the loss is not finite.
+        """
         n = len(batch["path"])
         together = self.readable if self.config.twins.gather else n
         if n == 0:  # where processes learn together, each must take part in every step
@@ -125,7 +129,7 @@ class Training(pl.LightningModule):
         return loss * (n * self.trainer.world_size / self.readable)
 
     def _nothing(self, together: float) -> Tensor:
-        """A loss without a gradient, of a process without a clip: it gathers with the others, who would wait for it."""
+        """A loss of 0 for a process without a clip, which gathers with the others because they would wait for it."""
         nothing = torch.stack([p.sum() * 0 for p in self.model.parameters() if p.requires_grad]).sum()
         if self.config.twins.weight and together > 1:
             for _ in range(2):  # views
@@ -134,7 +138,7 @@ class Training(pl.LightningModule):
         return nothing
 
     def _loss(self, batch: dict[str, Any], batch_idx: int, together: float) -> Tensor:
-        """The loss of a batch with a clip at least, of which `together` are correlated."""
+        """The loss of a batch of one clip or more; Twins Training correlates over `together` clips."""
         config, labels, n = self.config, batch["label"], len(batch["path"])
         words = [config.seed, self.current_epoch, batch_idx, self.global_rank]
         torch.manual_seed(int(np.random.default_rng(words).integers(2**63)))  # of dropout
@@ -173,7 +177,7 @@ class Training(pl.LightningModule):
         return [torch.cat(logits[view::2]) for view in range(2)]
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        """And after it the moving average; no step where no process could read a clip, for weights would decay."""
+        """Makes a step and updates the moving average, unless no process could read a clip: weights would decay."""
         if self.readable == 0:
             optimizer_closure()
             return
@@ -182,7 +186,7 @@ class Training(pl.LightningModule):
             self.average.update_parameters(self.model)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One central clip of each video; a video that cannot be read counts as wrong."""
+        """Counts the hits on one central clip per video; a video that cannot be read counts as wrong."""
         self.tally["val_videos"] += len(batch["path"]) + len(batch["failures"])
         for failure in batch["failures"]:
             self.val_failures[failure.path] = failure.reason
@@ -191,38 +195,38 @@ class Training(pl.LightningModule):
             self.tally["val_hits"] += int((logits.argmax(1) == batch["label"]).sum())
 
     def on_train_start(self) -> None:
-        """A run that is taken up within an epoch does not begin that epoch anew."""
+        """Sets the modes once more: a run that resumes within an epoch does not call `on_train_epoch_start` for it."""
         self._set_modes()
 
     def on_train_epoch_start(self) -> None:
-        """A new epoch, a new tally."""
+        """Sets the modes of the modules and empties the tally for the new epoch."""
         self._set_modes()
         self.tally.update(dict.fromkeys(self.counts, 0.0))
 
     def _set_modes(self) -> None:
-        """What is frozen does not gather statistics either."""
+        """Sets training and evaluation modes, and holds the gates open during `gate_warmup`."""
         keep_frozen(self.model, self.config)
         set_gate(self, open=self.current_epoch < self.config.gate_warmup)  # of the moving average too
 
     def meet(self) -> dict[str, float]:
-        """Brings the failures of all processes together; returns their summed tallies."""
+        """Merges the failures of all processes and returns the sum of their tallies."""
         for train, val in all_gather_object((self.failures, self.val_failures)):
             self.failures.update(train)
             self.val_failures.update(val)
         return {key: all_reduce_sum(value) for key, value in self.tally.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Ledger and tally survive a stop."""
+        """Adds unreadable videos, tallies of all processes and the fingerprint of the data to the checkpoint."""
         self.meet()
         checkpoint["ledger"] = {"train": self.failures, "val": self.val_failures}
         checkpoint["tally"] = all_gather_object(self.tally)
         checkpoint["videos"] = self.data
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """And are taken up again.
+        """Restores unreadable videos and the tally from the checkpoint.
 
         Raises:
-            KinemaError: the run began with other data, so that another order of clips would follow.
+            KinemaError: the run began with other data, which would give another order of clips.
         """
         # Checkpoints of earlier versions hold another fingerprint, which changed with the spelling of the path.
         if checkpoint.get("videos", self.data) != self.data:

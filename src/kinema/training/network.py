@@ -1,4 +1,4 @@
-"""The network of a run: it goes on with the options that it began with, whatever became of the defaults since."""
+"""The network of a run, which resumes with the options it began with, even where defaults have changed since."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def build(config: TrainConfig, out: Path, num_classes: int) -> tuple[VideoModel,
 
 
 def keep(out: Path, model: VideoModel, spec: ClipSpec) -> None:
-    """Writes down what the network of a run was built with, unless the run has begun before.
+    """Writes `network.json`, the options that the network of a run was built with, unless the run has begun before.
 
     Raises:
         RunError: the file cannot be written.
@@ -77,7 +77,7 @@ def keep(out: Path, model: VideoModel, spec: ClipSpec) -> None:
 
 
 def _read(out: Path, config: TrainConfig) -> Begun | None:
-    """What the run began with; None where it has not begun, an earlier version began it, or it is another network's."""
+    """Reads `network.json`; None where the run has not begun, has no such file, or trains another network."""
     file = out / FILE
     if not begun(out / "checkpoints") or not file.is_file():
         return None

@@ -1,4 +1,4 @@
-"""What a person sees of a training while it runs, and the `metrics.csv` that stays."""
+"""The lines and the progress bar that a training prints while it runs, and its `metrics.csv`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLUMNS = (  # and for each stage with gates, `open_` and its name: share of cli
 
 
 class Report(pl.Callback):
-    """One line an epoch, a progress bar on a terminal, a row of `metrics.csv` an epoch, and the ledger.
+    """Per epoch one line and one row of `metrics.csv`; a progress bar on a terminal; the ledger.
 
     Args:
         path: of `metrics.csv`, which is written anew after every epoch. Beside it
@@ -48,11 +48,11 @@ class Report(pl.Callback):
         self.steps_here = 0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The readers start, and the first batch is read."""
+        """Starts the clock before the readers start and the first batch is read."""
         self.began = time.perf_counter()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes up the rows of the epochs that are done."""
+        """Reads the rows of the epochs that are done, where the run resumes, and shows the bar."""
         if self.rows is None:
             done = trainer.current_epoch  # epochs, of a checkpoint that an earlier version wrote
             self.rows = [row for row in read_metrics(self.path) if row["epoch"] <= done] if done else []
@@ -70,27 +70,27 @@ class Report(pl.Callback):
             self.bar.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clocks."""
+        """Empties the times of steps and of waiting for the new epoch."""
         self.seconds, self.waits = [], []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """The step has had to wait for its batch, which was fetched before the step before it."""
+        """Notes how long the step waited for its batch, and starts its clock."""
         self.waits.append(batch["waited"])
         self.step_began = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """The step is over."""
+        """Notes the time of the step and moves the bar."""
         self.seconds.append(self.waits[-1] + time.perf_counter() - self.step_began)
         self.steps_here += 1
         if self.bar is not None:
             self.bar.advance(self.bar.task_ids[0])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the row and the lines."""
+        """Writes the epoch's row of `metrics.csv` and the ledger, and prints the lines of the epoch."""
         assert isinstance(pl_module, Training)
         tally = pl_module.meet()
         if not trainer.is_global_zero:
@@ -136,7 +136,7 @@ class Report(pl.Callback):
             trainer.logger.log_metrics(shown, step=trainer.global_step)
 
     def _tell(self, *lines: str) -> None:
-        """Prints lines, where the bar would stand in the same place without it for the moment."""
+        """Prints lines, and hides the bar meanwhile."""
         if self.bar is not None:
             self.bar.stop()
         for line in lines:
@@ -145,7 +145,7 @@ class Report(pl.Callback):
             self.bar.start()
 
     def _phases(self, epoch: Sequence[Shape]) -> list[str]:
-        """Where the shape of the clips changes: the time of each phase, and how much of it went into waiting."""
+        """One line per phase of a multigrid epoch: clips, time, speed and the share spent waiting for data."""
         found = phases(epoch)
         if len(found) < 2 or len(self.seconds) < len(epoch):  # one that was taken up has not seen all
             return []
@@ -159,21 +159,21 @@ class Report(pl.Callback):
         return lines
 
     def state_dict(self) -> dict[str, Any]:
-        """The epochs so far, and the clocks of one that is not over."""
+        """The rows so far and the times of the current epoch, for a checkpoint."""
         return {"rows": self.rows, "seconds": self.seconds, "waits": self.waits}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there, whatever has become of the file."""
+        """Restores rows and times from a checkpoint; `metrics.csv` itself may be gone or older."""
         self.rows = state_dict.get("rows")
         self.seconds, self.waits = list(state_dict["seconds"]), list(state_dict["waits"])
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Takes the bar away."""
+        """Removes the bar at the end of the run."""
         if self.bar is not None:
             self.bar.stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Likewise when the run fails."""
+        """Removes the bar when the run fails."""
         if self.bar is not None:
             self.bar.stop()
 
@@ -187,7 +187,7 @@ class Report(pl.Callback):
 
 
 def write_ledger(path: Path, module: Training, absent: Sequence[str]) -> None:
-    """The videos that a training could not read so far, with the reasons, then the absent ones; no file where none."""
+    """Writes the ledger: videos that could not be read, with reasons, then absent ones. No file without any."""
     if not (module.failures or module.val_failures or absent):
         return
     text = io.StringIO()
@@ -199,7 +199,7 @@ def write_ledger(path: Path, module: Training, absent: Sequence[str]) -> None:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.csv`, numbers as numbers, empty cells as None; none where there is no file.
+    """Reads the rows of a `metrics.csv`: numbers, and None for empty cells. An empty list where there is no file.
 
     Raises:
         KinemaError: the file is damaged.

@@ -25,6 +25,7 @@ import yaml
 from kinema.clip_spec import ClipSpec
 from kinema.data.label_remarks import UNTRAINED, label_remarks
 from kinema.data.manifest import Manifest, data_name, read_manifest, require_trainable
+from kinema.data.spacing import frame_seconds
 from kinema.errors import KinemaError, RunError
 from kinema.files import FULL, LOCK, clear_parts, held, reason, replace_file
 from kinema.models import VideoModel
@@ -49,12 +50,12 @@ _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-m
 
 
 def run_folder(config: TrainConfig) -> Path:
-    """Where the run of a configuration goes."""
+    """The run folder of a configuration: its `out`, or else `runs/` with the names of model and data."""
     return Path(config.out or f"runs/{config.model}-{data_name(config.data)}")
 
 
 def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
-    """Trains, or goes on with a training that stopped, or finds it finished.
+    """Trains; goes on with a run that was stopped; does nothing where the run is finished.
 
     Args:
         config: the run.
@@ -109,7 +110,7 @@ def _network(config: TrainConfig, out: Path, learned: Manifest) -> tuple[VideoMo
 
 
 def _require_run_folder(out: Path) -> None:
-    """Refuses a folder of other things."""
+    """Raises `KinemaError` where the folder exists, is not empty and is not a run folder."""
     if (out / "config.yaml").exists() or not out.exists():
         return
     if not out.is_dir() or any(path.name != LOCK for path in out.iterdir()):
@@ -117,7 +118,7 @@ def _require_run_folder(out: Path) -> None:
 
 
 def _open_folder(out: Path, config: TrainConfig, learned: Manifest) -> None:
-    """Makes the folder this run's own; raises `KinemaError` when it is another run's or the videos are others."""
+    """Writes configuration and videos of a new run; raises `KinemaError` where the folder holds another run."""
     for folder in (out, out / "checkpoints", out / "recognizer"):
         clear_parts(folder)
     path = out / "config.yaml"
@@ -258,7 +259,7 @@ def _fit(
 
 @contextmanager
 def _in_one_sentence(out: Path) -> Iterator[None]:
-    """What ends a training from outside, as a person would say it."""
+    """Turns interrupts, full memory, full disks and too small batches into one sentence each."""
     try:
         yield
     except SystemExit as stop:  # what Lightning makes of Ctrl-C and of SIGTERM, the latter with status 0
@@ -289,7 +290,7 @@ def _interrupted(out: Path) -> RunError:
 
 @contextmanager
 def _quiet_threads() -> Iterator[None]:
-    """A logger's thread that meets a full disk would print a traceback beside the sentence of the training."""
+    """Hides tracebacks of loggers' threads about a full disk: the training says that in its own sentence."""
     plain = threading.excepthook
 
     def hook(caught: threading.ExceptHookArgs) -> None:
@@ -304,7 +305,7 @@ def _quiet_threads() -> Iterator[None]:
 
 
 def _devices(config: TrainConfig, here: Rank) -> dict[str, Any]:
-    """Which devices, and how the processes on them are tied together."""
+    """The arguments of the Trainer for devices, number of nodes and strategy."""
     if ":" in config.device and not config.device.startswith("cpu"):
         if here.world > 1:
             raise KinemaError(
@@ -343,6 +344,7 @@ def _save(
                 "failed": failed,
                 "absent": len(learned.all_absent),
             },
+            "frame_seconds": frame_seconds(learned, spec),
             "last_epoch": rows[-1] if rows else {},
         }
     }
@@ -351,11 +353,11 @@ def _save(
 
 
 def _silent(line: str) -> None:
-    """What processes other than the first say."""
+    """Prints nothing: stands for `say` in all processes but the first."""
 
 
 def _quiet() -> None:
-    """Lightning's advice about loaders and precision would bury the lines of `Report`."""
+    """Hides Lightning's advice about loaders and precision, between which the lines of `Report` would be lost."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")

@@ -9,7 +9,7 @@ from kinema.training.config import Optim
 
 
 def factor(optim: Optim, epoch: float, epochs: int) -> float:
-    """What the learning rate is multiplied by.
+    """The factor of the learning rate at a time of the training: schedule and warm-up.
 
     Args:
         optim: the schedule.
@@ -27,7 +27,7 @@ def factor(optim: Optim, epoch: float, epochs: int) -> float:
 
 
 def unreached(optim: Optim, epochs: int) -> list[str]:
-    """What of the schedule a training of so many epochs never reaches, a sentence each."""
+    """Lists the parts of the schedule that a training of so many epochs never reaches, one sentence each."""
     found = []
     if optim.warmup >= epochs:
         found.append(f"optim.warmup is {optim.warmup:g} of {plural(epochs, 'epoch')}: the rate never reaches its value")

@@ -76,7 +76,7 @@ def start(model: VideoModel, config: TrainConfig, labels: Sequence[str], order: 
 
 
 def _labels(source: str, model: VideoModel) -> tuple[str, ...] | None:
-    """Of the recognizer or release that the weights are of, () where it does not tell them; None where of a file."""
+    """Labels of the recognizer or release: () where it does not state them, None where `source` is another file."""
     network = model.backbone if isinstance(model, Attached) else model
     release = named(source, str(network.architecture["name"]))
     if release is not None:

@@ -89,7 +89,7 @@ def group_sizes(clips: int, size: int) -> list[int]:
 
 
 class _Grouped(_BatchNorm):
-    """Comes before a BatchNorm in the order of its base classes."""
+    """Normalises the groups of a batch one by one; as a base class it must stand before a BatchNorm."""
 
     groups: list[int]
 

@@ -88,7 +88,7 @@ def _directions(logits: Tensor, centre: bool) -> Tensor:
 
 
 def doubts(twins: Twins, batch: int, classes: int, *, processes: int = 1) -> str | None:
-    """Why Twins Training with such batches may mean little, in one sentence; None where there is no doubt.
+    """Says in one sentence why the correlation loss can mean little with such batches; None where it can be low.
 
     C has at most the rank of the batch. With views that agree entirely its diagonal is 1, and then the squares off it
     sum to no less than K^2 / B - K (the Welch bound; with centring the rank is one less).

@@ -119,7 +119,7 @@ def difference(old: Videos, new: Videos) -> str | None:
 
 
 def is_proof(old: Videos, new: Videos) -> bool:
-    """Whether the bytes of a video at least could be compared, without which two places may hold different videos."""
+    """Whether the bytes of at least one video could be compared; else two folders may hold different videos."""
     return any(digest is not None and old.digests.get(name) is not None for name, digest in new.digests.items())
 
 
@@ -175,7 +175,7 @@ def read_videos(folder: Path) -> Videos | None:
 
 
 def _of_each(look: Callable[[str], Any], paths: Sequence[str]) -> list[Any]:
-    """What `look` finds for each path, None where the system refuses it, in several threads."""
+    """Calls `look` for each path, in several threads; None where the system refuses it."""
 
     def attempt(part: Sequence[str]) -> list[Any]:
         found = []
@@ -195,7 +195,7 @@ def _of_each(look: Callable[[str], Any], paths: Sequence[str]) -> list[Any]:
 
 
 def _draw(name: str) -> bytes:
-    """The same sample on every machine, and not the first videos, which may all be of one class."""
+    """Sort key that draws the same videos on every machine, and not the first ones, which may all be of one class."""
     return hashlib.sha256(name.encode()).digest()
 
 

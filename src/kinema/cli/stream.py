@@ -1,0 +1,103 @@
+"""`kinema stream RECOGNIZER SOURCE`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jsonargparse import ArgumentParser, Namespace
+
+from kinema.cli.arguments import add_device, add_json, add_recognizer, device
+from kinema.errors import KinemaError
+from kinema.text import printable
+
+if TYPE_CHECKING:
+    from kinema.recognizer import Recognizer
+    from kinema.streaming.live import Decision
+    from kinema.streaming.reader import Tally
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """RECOGNIZER, SOURCE, and how to decide."""
+    add_recognizer(parser)
+    parser.add_argument("source", type=str, help="a camera (0, /dev/video0), an address (rtsp://…, http://…), a video "
+                        "file, a folder that fills with video files, or - for the standard input")  # fmt: skip
+    parser.add_argument("--rate", type=float | None, default=None, help="frames per second that are looked at; "
+                        "default: the spacing of the frames in training, where the recognizer states it")  # fmt: skip
+    parser.add_argument("--mode", type=str, default="auto", help="step: one frame at a time, where the network "
+                        "streams; delayed: the same for networks that look ahead; window: sliding windows; auto: step, "
+                        "else window")  # fmt: skip
+    parser.add_argument("--average", type=str, default="mean", help="scores of frames: mean, last:N, ema:D or none")
+    parser.add_argument("--top-k", type=int, default=5, help="labels of every decision, best first")
+    parser.add_argument("--realtime", action="store_true", help="play a file at its own speed, as a camera would")
+    parser.add_argument("--seconds", type=float | None, default=None, help="stop after so many seconds of the source")
+    parser.add_argument("--give-up", type=float, default=60.0, help="seconds without a frame after which an address "
+                        "counts as dead")  # fmt: skip
+    parser.add_argument("--idle", type=float | None, default=None, help="seconds without a new file after which a "
+                        "folder counts as complete; default: never")  # fmt: skip
+    parser.add_argument("--queue", type=int, default=8, help="frames that wait for the network; older ones are "
+                        "dropped where the source cannot wait")  # fmt: skip
+    add_device(parser)
+    add_json(parser)
+
+
+def run(args: Namespace) -> None:
+    """Prints a line per decision, and at the end what has become of all frames."""
+    if args.queue < 1 or args.top_k < 1:
+        raise KinemaError(f"--queue {args.queue}, --top-k {args.top_k}: give at least 1")
+    from kinema.recognizer import Recognizer
+    from kinema.streaming.live import Live, recognise
+    from kinema.streaming.reader import SourceReader
+    from kinema.streaming.sources import Lost, open_source
+
+    source = open_source(args.source, realtime=args.realtime, give_up=args.give_up, idle=args.idle)
+    recognizer = Recognizer.load(args.recognizer, device(args.device))
+    rate = _rate(args, recognizer)
+    live = Live(recognizer, rate=rate, mode=args.mode, average=args.average, top_k=args.top_k)
+    if not args.json:
+        print(f"{rate:g} frames per second, mode {live.mode}, average {args.average}; Ctrl-C ends", file=sys.stderr)
+    began, latencies = monotonic(), []
+    reader = SourceReader(source, args.queue)
+    try:
+        with reader:
+            for found in recognise(reader, live, seconds=args.seconds):
+                if isinstance(found, Lost):
+                    print(printable(f"kinema: {args.source}: {found.reason}"), file=sys.stderr, flush=True)
+                    continue
+                latencies.append(found.latency)
+                line = json.dumps(found.to_dict(), ensure_ascii=False) if args.json else _line(found)
+                print(printable(line), flush=True)
+    except KeyboardInterrupt:
+        pass  # the person has seen enough: the sum follows
+    finally:
+        _sum_up(reader.tally, monotonic() - began, latencies, args.json)
+
+
+def _rate(args: Namespace, recognizer: Recognizer) -> float:
+    rate = args.rate if args.rate is not None else recognizer.rate
+    if rate is None:
+        raise KinemaError(
+            f"{args.recognizer}: does not state the spacing of its frames in training: give --rate, frames per second"
+        )
+    return float(rate)
+
+
+def _line(decision: Decision) -> str:
+    others = ", ".join(f"{label} {score:.2f}" for label, score in decision.top_k[1:3])
+    return f"{decision.time:9.2f} s  {decision.label}  {decision.score:.2f}" + (f"  ({others})" if others else "")
+
+
+def _sum_up(tally: Tally, seconds: float, latencies: list[float], as_json: bool) -> None:
+    p95 = float(np.quantile(latencies, 0.95)) if latencies else None
+    values = {
+        "arrived": tally.arrived, "used": tally.used, "skipped": tally.skipped, "dropped": tally.dropped,
+        "unreadable": tally.unreadable, "seconds": round(seconds, 3), "latency_p95": p95,
+    }  # fmt: skip
+    if as_json:
+        print(json.dumps(values), flush=True)
+    else:
+        text = ", ".join(f"{key} {value:g}" for key, value in values.items() if value is not None)
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,40 @@
+"""How far apart, in seconds, the frames of clips lie in a data set: what a stream has to keep."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from kinema.clip_spec import ClipSpec
+from kinema.data.doctor.index import probe_all
+from kinema.data.manifest import Manifest
+from kinema.errors import UnreadableVideo
+
+PROBED = 32  # videos, evenly over the data set
+
+
+def frame_seconds(manifest: Manifest, spec: ClipSpec) -> float | None:
+    """The median time from one frame of a clip to the next.
+
+    With the sampler `segments` a clip covers its whole video, so that the time is that of the video over the frames of
+    a clip; the others take every `stride`-th frame.
+
+    Args:
+        manifest: the videos; 32 of them are probed.
+        spec: of the clips.
+
+    Returns:
+        Seconds, or None where none of the videos can be read.
+    """
+    samples = manifest.samples[:: max(1, len(manifest.samples) // PROBED)][:PROBED]
+    infos = probe_all({sample.path for sample in samples}, manifest.source)
+    found = []
+    for sample in samples:
+        info = infos[sample.path]
+        if isinstance(info, UnreadableVideo):
+            continue
+        if spec.sampler == "segments":
+            start, end = sample.start or 0.0, info.duration if sample.end is None else min(sample.end, info.duration)
+            found.append(max(0.0, end - start) / spec.frames)
+        elif info.fps > 0:
+            found.append(spec.stride / info.fps)
+    return median(found) if found else None

@@ -1,0 +1,152 @@
+"""What networks share that see each frame by itself, apart from operators over time that keep the number of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kinema.errors import KinemaError
+from kinema.models.checkpointing import Stack
+from kinema.models.streaming import check_state, check_streaming, in_evaluation
+from kinema.models.video_model import VideoModel
+from kinema.ops.shift import Shift
+from kinema.ops.stm import CMM, CSTM
+from kinema.ops.streaming import ENDLESS, LENGTH, SEEN, SIZE, State, Stream
+
+TEMPORAL = (Shift, CSTM, CMM)  # operators that see other frames
+
+
+class FrameModel(VideoModel):
+    """Base of 2-D networks over frames: every stage keeps T, and the logits of a clip are the mean of its frames'.
+
+    Such a network streams. `step` takes the next frames and gives the logits of each. Where all operators over time are
+    causal, the mean of the logits of a clip's frames is what `forward` gives for the clip. An operator that sees the
+    next frame makes the answer a frame late: `delay` frames in all, and `flush` gives the last ones; the logits are
+    then those of the whole stream as one clip.
+
+    Stages take `(x, stream=None)`; a block has `look_ahead`, the frames by which it is late in a stream.
+    """
+
+    @property
+    def delay(self) -> int:
+        """Frames by which `step` is late; 0 where no operator looks ahead."""
+        return sum(block.look_ahead for block in self.blocks())
+
+    @property
+    def per_frame(self) -> bool:  # type: ignore[override]
+        """No frame sees another one before the head."""
+        return not any(isinstance(module, TEMPORAL) for module in self.modules())
+
+    def blocks(self) -> Iterator[Any]:
+        """The residual blocks in their order."""
+        for name in self.feature_maps:
+            for stack in self.get_submodule(name).modules():
+                if isinstance(stack, Stack):
+                    yield from stack
+
+    def initial_state(self, batch: int, *, size: int | tuple[int, int] | None = None, delayed: bool = False) -> State:
+        """The state of streams of which no frame has been seen.
+
+        A state is a dict of tensors whose first dimension is the stream: rows of it may be taken, copied, put together
+        with those of another state, saved and restored. It costs a forward pass of one frame.
+
+        Args:
+            batch: N, how many streams.
+            size: H and W of the frames; None is `clip_spec.tested`.
+            delayed: accept a network that looks ahead, and answers of `step` that are `delay` frames late.
+
+        Returns:
+            Name -> tensor of N rows, on the device of the network.
+
+        Raises:
+            KinemaError: a network that looks ahead without `delayed`, one with Class Regularisation or without a
+                classifier, or no stream.
+        """
+        check_streaming(self, batch)
+        self._require_causality(delayed)
+        height, width = (size, size) if isinstance(size, int) else size or (self.clip_spec.tested,) * 2
+        some = next(self.parameters())
+        empty = {
+            SEEN: torch.zeros(1, dtype=torch.int64, device=some.device),
+            LENGTH: torch.full((1,), ENDLESS, dtype=torch.int64, device=some.device),
+        }
+        with in_evaluation(self), torch.no_grad():
+            _, after = self._run(some.new_zeros(1, 3, 1, height, width), empty)
+        rows = {key: torch.zeros_like(value) for key, value in after.items()} | empty | {SIZE: after[SIZE]}
+        return {key: value.repeat(batch, *[1] * (value.ndim - 1)) for key, value in rows.items()}
+
+    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """The logits of the next frames of N streams.
+
+        A chunk of any length gives what its frames give one by one. In evaluation mode each stream is independent of
+        the others in the batch.
+
+        Args:
+            frames: N 3 t H W, t of at least 1.
+            state: of `initial_state` or of the step before; it is not changed.
+
+        Returns:
+            Logits N t K, one row per frame, not averaged, and the state after them. With a `delay` of D frames row i
+            belongs to the D-th frame before, and is NaN where there is none yet.
+
+        Raises:
+            KinemaError: frames of another shape than the state is for.
+        """
+        check_state(frames, state, LENGTH)
+        delay = self.delay
+        logits, after = self._run(frames, state)
+        if delay:
+            index = after[SEEN][:, None] - frames.shape[2] + torch.arange(frames.shape[2], device=frames.device) - delay
+            exists = (index >= 0) & (index < after[LENGTH][:, None])
+            logits = torch.where(exists[:, :, None], logits, torch.nan)
+        return logits, after
+
+    def flush(self, state: State) -> tuple[Tensor, State]:
+        """The logits of the last `delay` frames of streams that have ended.
+
+        Args:
+            state: after the last step.
+
+        Returns:
+            Logits N D K, NaN where a stream had fewer frames, and a state that takes no further frames.
+        """
+        some = next(self.parameters())
+        ended = {**state, LENGTH: state[SEEN].clone()}
+        if self.delay == 0:
+            return some.new_zeros(len(state[SEEN]), 0, self.num_classes), ended
+        return self.step(some.new_zeros(len(state[SEEN]), 3, self.delay, *state[SIZE][0].tolist()), ended)
+
+    def _run(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        names = {module: name for name, module in self.named_modules()}
+        stream = Stream(names, state, frames.shape[2])
+        x = frames.contiguous(memory_format=torch.channels_last_3d)
+        for name in self.feature_maps:
+            x = self.get_submodule(name)(x, stream)
+        logits = self.classifier(self.dropout(self.pool_frames(x)))
+        size = torch.tensor([frames.shape[3:]], device=frames.device).repeat(len(frames), 1)
+        return logits, {**stream.state, SIZE: size}
+
+    def _require_causality(self, delayed: bool) -> None:
+        if self.delay and not delayed:
+            raise KinemaError(
+                f"{self.architecture['name']} looks at later frames: build it with causal=True and train that, or take "
+                f"initial_state(batch, delayed=True), whose answers are {self.delay} frames late, or classify sliding "
+                "windows"
+            )
+
+    def pool(self, features: Tensor) -> Tensor:
+        """N C T H W -> N C."""
+        return self.pool_frames(features).mean(1)
+
+    def pool_frames(self, features: Tensor) -> Tensor:
+        """N C T H W -> N T C."""
+        return features.mean((3, 4)).transpose(1, 2)
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """N C T H W -> logits N K: the mean over frames of the frames' logits; or the embedding N C."""
+        if pre_logits or not self.num_classes:
+            return self.pool(features)
+        return self.classifier(self.dropout(self.pool_frames(features))).mean(1)

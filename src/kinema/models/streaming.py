@@ -1,0 +1,72 @@
+"""What networks that stream check, and how they find the shapes of their state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from kinema.errors import KinemaError
+from kinema.models.video_model import VideoModel
+from kinema.ops.layout import check_clips
+from kinema.ops.streaming import SEEN, SIZE, State
+
+
+def check_streaming(model: VideoModel, batch: object) -> None:
+    """Refuses networks that no stream can use, and a batch without streams.
+
+    Raises:
+        KinemaError: no classifier, Class Regularisation, or fewer than one stream.
+    """
+    if not model.num_classes:
+        raise KinemaError("a stream needs a classifier, but num_classes is 0: call reset_classifier(n) first")
+    if model.class_regularisation:
+        raise KinemaError(
+            "Class Regularisation chooses its gains from a whole clip, so that this network cannot stream: build it "
+            "without class_regularisation, or classify sliding windows"
+        )
+    if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
+        raise KinemaError(f"batch is {batch!r}: give the number of streams, at least 1")
+
+
+def check_state(frames: Tensor, state: State, *keys: str) -> None:
+    """Refuses frames that do not go with a state.
+
+    Args:
+        frames: N 3 t H W.
+        state: of `initial_state` or of a step.
+        *keys: that it needs beside those of every state.
+
+    Raises:
+        KinemaError: another shape, number of streams or size, or something that is not a state.
+    """
+    check_clips(frames)
+    if torch.compiler.is_compiling():  # the size is a value, which cannot be traced
+        return
+    for key in (SEEN, SIZE, *keys):
+        if key not in state:
+            raise KinemaError(f"the state of a stream lacks {key!r}: begin with initial_state(batch)")
+    if frames.shape[2] < 1 or len(state[SEEN]) != len(frames):
+        raise KinemaError(
+            f"frames of shape {tuple(frames.shape)} for a state of {len(state[SEEN])} streams: give N 3 t H W with one "
+            "row per stream and at least one frame"
+        )
+    height, width = state[SIZE][0].tolist()
+    if tuple(frames.shape[3:]) != (height, width):
+        raise KinemaError(
+            f"frames of {frames.shape[3]}x{frames.shape[4]} pixels for a state of {height}x{width}: give frames of "
+            "that size, or begin with initial_state(batch, size=(H, W))"
+        )
+
+
+@contextmanager
+def in_evaluation(model: VideoModel) -> Iterator[None]:
+    """Evaluation mode in the block, the mode of before after it."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

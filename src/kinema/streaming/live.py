@@ -1,0 +1,188 @@
+"""Decisions while frames arrive: by one frame at a time where the network streams, else by sliding windows."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from time import monotonic
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kinema.data.transforms import cut, test_boxes, to_input
+from kinema.errors import KinemaError, unknown
+from kinema.recognizer import Recognizer
+from kinema.streaming.reader import SourceReader, Taken
+from kinema.streaming.sources import Lost
+
+Mode = Literal["auto", "step", "delayed", "window"]
+_AVERAGE = re.compile(r"mean|none|ema:(0?\.\d+)|last:([1-9]\d*)")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is said when a frame has been seen.
+
+    Attributes:
+        time: of the frame, seconds from the first one.
+        label: the most probable label.
+        score: its score, averaged as asked for.
+        top_k: pairs of label and score, best first.
+        latency: seconds from the arrival of the frame to the decision.
+    """
+
+    time: float
+    label: str
+    score: float
+    top_k: tuple[tuple[str, float], ...]
+    latency: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+class Live:
+    """Recognises a stream frame by frame.
+
+    Frames are taken by their time stamps, `1 / rate` seconds apart, whatever the rate of the source is or becomes. The
+    modes: `step`, the network's own streaming, at the cost of one frame; `delayed`, the same of a network that looks
+    ahead, whose decisions are `model.delay` frames late and those of the whole stream; `window`, the last T frames at
+    every frame, as the paper's online recognition does (STM, section 4.6), in which the first frame stands for those
+    before it; `auto` is `step` where the network streams, else `window`.
+
+    Args:
+        recognizer: what recognises.
+        rate: frames per second that are taken; the spacing of the frames in training, see `Recognizer.rate`.
+        mode: see above.
+        average: over the scores of frames: `mean` of all so far (the paper's), `last:N`, `ema:D` with the decay D, or
+            `none`.
+        top_k: how many labels a decision names.
+
+    Raises:
+        KinemaError: a rate that is not above 0, an unknown mode or average, or a mode that the network does not have.
+    """
+
+    def __init__(
+        self, recognizer: Recognizer, *, rate: float, mode: Mode = "auto", average: str = "mean", top_k: int = 5
+    ) -> None:
+        if not rate > 0:
+            raise KinemaError(f"rate is {rate:g}: give frames per second, above 0")
+        if mode not in get_args(Mode):
+            raise unknown("mode", str(mode), get_args(Mode))
+        found = _AVERAGE.fullmatch(average)
+        if found is None:
+            raise KinemaError(f"average is {average!r}: give mean, none, last:N or ema:D, such as last:12 or ema:0.9")
+        self.recognizer, self.interval, self.top_k = recognizer, 1 / rate, top_k
+        self._decay = float(found[1]) if found[1] else None
+        self._last: deque[Tensor] | None = deque(maxlen=int(found[2])) if found[2] else None
+        self._average, self._count, self._mean = average, 0, torch.zeros(len(recognizer.labels))
+        model = recognizer.model.eval()
+        self._state: dict[str, Tensor] | None = None
+        if mode != "window":
+            try:
+                delayed: dict[str, Any] = {"delayed": True} if mode == "delayed" else {}
+                self._state = model.initial_state(1, size=recognizer.spec.tested, **delayed)
+            except (KinemaError, TypeError) as error:
+                if mode != "auto":
+                    raise error if isinstance(error, KinemaError) else KinemaError(f"{mode}: {error}") from error
+        self.mode: Mode = "window" if self._state is None else "delayed" if mode == "delayed" else "step"
+        self._clip: deque[Tensor] = deque(maxlen=recognizer.spec.frames)
+        self._due: float | None = None
+        self._times: deque[float] = deque()
+
+    def wants(self, time: float) -> bool:
+        """Whether a frame of that time is to be taken; those between two wanted ones are not."""
+        if self._due is None:
+            self._due = time
+        if time + 1e-6 < self._due:
+            return False
+        self._due += self.interval * (1 + int((time + 1e-6 - self._due) / self.interval))
+        return True
+
+    @torch.inference_mode()
+    def feed(self, pixels: NDArray[np.uint8], time: float) -> tuple[float, Tensor] | None:
+        """Takes a wanted frame.
+
+        Args:
+            pixels: uint8 H W 3.
+            time: of the frame, in seconds.
+
+        Returns:
+            The time of the frame of which something is known now, and its own scores, K; None where nothing is yet.
+        """
+        spec, device = self.recognizer.spec, self.recognizer.device
+        box = test_boxes(pixels.shape[0], pixels.shape[1], spec, 1)[0]
+        frame = cut(torch.from_numpy(pixels)[None], box, spec.tested, flip=False)  # 3 1 S S
+        self._times.append(time)
+        if self._state is None:
+            self._clip.append(frame)
+            missing = spec.frames - len(self._clip)
+            clip = torch.cat([*[self._clip[0]] * missing, *self._clip], 1)
+            return self._times.popleft(), self.recognizer.scores(clip[None])[0]
+        logits, self._state = self.recognizer.model.step(to_input(frame[None].to(device), spec), self._state)
+        if logits[0, -1].isnan().any():
+            return None
+        return self._times.popleft(), logits[0, -1].float().softmax(0).cpu()
+
+    @torch.inference_mode()
+    def flush(self) -> Iterator[tuple[float, Tensor]]:
+        """The scores of the last frames of a `delayed` stream that has ended."""
+        if self.mode == "delayed" and self._state is not None:
+            logits, self._state = self.recognizer.model.flush(self._state)  # type: ignore[operator]
+            for row in logits[0]:
+                if not row.isnan().any() and self._times:
+                    yield self._times.popleft(), row.float().softmax(0).cpu()
+
+    def decide(self, time: float, scores: Tensor, arrival: float) -> Decision:
+        """The decision after one more frame, its scores averaged with those before."""
+        averaged = self._averaged(scores)
+        best = averaged.topk(min(max(1, self.top_k), len(averaged)))
+        labels = self.recognizer.labels
+        ranked = tuple((labels[i], float(s)) for s, i in zip(best.values, best.indices.tolist(), strict=True))
+        return Decision(time, ranked[0][0], ranked[0][1], ranked, monotonic() - arrival)
+
+    def _averaged(self, scores: Tensor) -> Tensor:
+        if self._average == "none":
+            return scores
+        if self._last is not None:
+            self._last.append(scores)
+            return torch.stack(tuple(self._last)).mean(0)
+        self._count += 1
+        share = 1 / self._count if self._decay is None else max(1 - self._decay, 1 / self._count)
+        self._mean = self._mean + share * (scores - self._mean)
+        return self._mean
+
+
+def recognise(reader: SourceReader, live: Live, *, seconds: float | None = None) -> Iterator[Decision | Lost]:
+    """A decision for every wanted frame of a source, and what was lost on the way.
+
+    Args:
+        reader: of the source, entered.
+        live: what decides.
+        seconds: of the source after which to stop; None goes on to its end.
+    """
+    arrival = monotonic()
+    for event in reader:
+        if isinstance(event, Lost):
+            yield event
+            continue
+        taken: Taken = event
+        if seconds is not None and taken.frame.time > seconds:
+            reader.tally.skipped += 1
+            break
+        if not live.wants(taken.frame.time):
+            reader.tally.skipped += 1
+            continue
+        reader.tally.used += 1
+        arrival = taken.arrival
+        found = live.feed(taken.frame.pixels, taken.frame.time)
+        if found is not None:
+            yield live.decide(*found, arrival)
+    for time, scores in live.flush():
+        yield live.decide(time, scores, arrival)

@@ -1,0 +1,145 @@
+"""From scores over time to segments with a label, a start and an end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kinema.errors import KinemaError, unknown
+
+
+@dataclass(frozen=True)
+class SegmentRule:
+    """When an action begins and when it is over.
+
+    A segment of a class begins when its smoothed score rises to `threshold`, and it ends when the score falls below
+    `release` or another class takes over. What is shorter than `shortest` is no segment. Everything else is "no
+    action".
+
+    Attributes:
+        threshold: score at which a segment begins, above 0, at most 1.
+        release: score below which it ends, at most `threshold` (hysteresis).
+        shortest: seconds.
+        smoothing: seconds over which scores are averaged, the ones before included; 0 takes them as they are.
+    """
+
+    threshold: float = 0.5
+    release: float = 0.4
+    shortest: float = 0.5
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "release", "shortest", "smoothing"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+                raise KinemaError(f"{name} is {value!r}: give a number")
+        if not 0 < self.threshold <= 1:
+            raise KinemaError(f"threshold is {self.threshold:g}: give a score above 0 and at most 1")
+        if not 0 <= self.release <= self.threshold:
+            raise KinemaError(f"release is {self.release:g}: give a score from 0 to threshold ({self.threshold:g})")
+        if self.shortest < 0 or self.smoothing < 0:
+            raise KinemaError(f"shortest {self.shortest:g}, smoothing {self.smoothing:g}: give seconds of at least 0")
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain values for a card."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of time in which one action is seen.
+
+    Attributes:
+        label: of the action.
+        t_start: seconds.
+        t_end: seconds.
+        score: the mean of the smoothed scores of the label from start to end.
+    """
+
+    label: str
+    t_start: float
+    t_end: float
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+class Segmenter:
+    """Finds segments while scores arrive; memory is that of the smoothing.
+
+    Args:
+        labels: K names, in the order of the scores.
+        rule: when a segment begins and ends.
+        background: labels that stand for "no action" and never make a segment.
+    """
+
+    def __init__(self, labels: Sequence[str], rule: SegmentRule, background: Sequence[str] = ()) -> None:
+        for label in background:
+            if label not in labels:
+                raise unknown("background label", label, labels)
+        self.labels, self.rule = tuple(labels), rule
+        self._ground = np.array([label in background for label in labels], dtype=bool)
+        self._recent: list[tuple[float, float, NDArray[np.float64]]] = []
+        self._class: int | None = None
+        self._start = self._until = 0.0
+        self._scores: list[tuple[float, float]] = []  # (seconds, score) of the open segment
+
+    def feed(self, t_start: float, t_end: float, scores: ArrayLike) -> list[Segment]:
+        """Takes the scores of the next stretch of time.
+
+        Args:
+            t_start: seconds, not before the end of the stretch before.
+            t_end: seconds.
+            scores: K, from 0 to 1.
+
+        Returns:
+            The segments that have ended.
+        """
+        smoothed = self._smooth(t_start, t_end, np.asarray(scores, dtype=np.float64))
+        allowed = np.where(self._ground, -1.0, smoothed)
+        best = int(allowed.argmax())
+        ended: list[Segment] = []
+        if self._class is not None:
+            over = smoothed[self._class] < self.rule.release
+            taken = allowed[best] >= self.rule.threshold and allowed[best] > smoothed[self._class]
+            if over or taken:
+                ended = self.end()
+        if self._class is None and allowed[best] >= self.rule.threshold:
+            self._class, self._start, self._scores = best, t_start, []
+        if self._class is not None:
+            self._until = t_end
+            self._scores.append((t_end - t_start, float(smoothed[self._class])))
+        return ended
+
+    @property
+    def open(self) -> str | None:
+        """The label of the segment that has begun and not ended, or None."""
+        return None if self._class is None else self.labels[self._class]
+
+    def end(self) -> list[Segment]:
+        """Ends the segment that is open, at the end of the stream or of what is known of it."""
+        if self._class is None:
+            return []
+        label, long = self.labels[self._class], self._until - self._start
+        self._class = None
+        if long < self.rule.shortest:
+            return []
+        weights, values = np.array(self._scores).T
+        score = float(np.average(values, weights=weights)) if weights.sum() > 0 else float(values.mean())
+        return [Segment(label, self._start, self._until, score)]
+
+    def _smooth(self, t_start: float, t_end: float, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        self._recent.append((t_start, t_end, scores))
+        begin = t_end - self.rule.smoothing
+        self._recent = [part for part in self._recent if part[1] > begin] or [self._recent[-1]]
+        if len(self._recent) == 1:
+            return scores
+        weights = np.array([max(1e-9, b - max(a, begin)) for a, b, _ in self._recent])
+        return np.average([values for *_, values in self._recent], axis=0, weights=weights)
