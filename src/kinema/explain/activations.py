@@ -229,6 +229,9 @@ def _find(model: nn.Module, layers: Sequence[str]) -> list[Layer]:
 
 def _run(model: nn.Module, clips: Tensor, layers: list[Layer], grad: bool) -> tuple[Tensor, dict[nn.Module, Tensor]]:
     """Logits and the whole output of every module that was asked for."""
+    if grad and any(p.is_inference() for p in model.parameters()):
+        raise KinemaError(f"{type(model).__name__} was made in torch.inference_mode, where nothing has gradients: "
+                          "make or load it outside")  # fmt: skip
     if grad:  # a leaf, for networks without trainable weights; a copy of it may be overwritten
         x = clips.clone().requires_grad_().clone()
     else:

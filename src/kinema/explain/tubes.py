@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from kinema.errors import KinemaError, unknown
 from kinema.explain.activations import network_input, record
 from kinema.explain.class_weights import check_target, default_layer, require_class_weights, weigh
 from kinema.explain.interpolate import Size, enlarge, enlarge_squares, to_unit
+from kinema.explain.methods import Asked, Finding, Findings, register
 
 Style = Literal["tube", "cam"]
 
@@ -53,6 +54,30 @@ def saliency_tubes(
     x = one_clip(model, clip)
     _, maps = record(model, x, [name])
     return tube_of(*weigh(model, name, maps[name], target), clip_size(x), threshold=threshold, style=style)
+
+
+@register("tube", ["threshold"])
+def _tube(asked: Asked) -> Findings:
+    return _findings(asked, "tube", **asked.options)
+
+
+@register("cam", ["threshold"])
+def _cam(asked: Asked) -> Findings:
+    return _findings(asked, "cam", **asked.options)
+
+
+def _findings(asked: Asked, style: Style, threshold: Any = 0.0) -> Findings:
+    """`saliency_tubes` of all classes, by one pass of the network."""
+    check_style(style, threshold)
+    name = asked.layer or default_layer(asked.model)
+    require_class_weights(asked.model, name)
+    logits, maps = record(asked.model, asked.clip, [name])
+    size = clip_size(asked.clip)
+    found = {
+        target: tube_of(*weigh(asked.model, name, maps[name], target), size, threshold=threshold, style=style)
+        for target in asked.choose(logits)
+    }
+    return logits, [Finding(target, one, name) for target, one in found.items()]
 
 
 def tube_of(maps: Tensor, weights: Tensor, size: Size, *, threshold: float = 0.0, style: Style = "tube") -> Tensor:
