@@ -180,6 +180,16 @@ def test_memory_goes_with_the_result() -> None:
     assert seen[0]() is None
 
 
+def test_memory_goes_after_an_error_too() -> None:
+    model, seen = Failing().eval(), []
+    model.second.register_forward_hook(lambda m, args, out: seen.append(weakref.ref(out)))
+    for grad in (False, True):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            record(model, clip(), ["first", "second"], grad=grad)
+    gc.collect()
+    assert [one() for one in seen] == [None, None]
+
+
 class Drawing(Own):
     """Asks the random generator in evaluation, too."""
 
@@ -195,6 +205,36 @@ def test_a_network_that_draws_numbers_gets_the_same_ones_in_the_second_run() -> 
     torch.manual_seed(11)
     with left_as_it_was(model):
         assert torch.equal(record(model, x, ["first"])[0], expected)
+
+
+class Nested(nn.Module):
+    """Stages inside a Sequential, the second of which overwrites what the first gives; names in a list."""
+
+    feature_maps = ["body.0", "body.1"]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv3d(3, 4, 3, padding=1), nn.Sequential(nn.ReLU(inplace=True), nn.Conv3d(4, 5, 3, 2, 1))
+        )
+        self.classifier = nn.utils.parametrizations.weight_norm(nn.Linear(5, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.body(x).amax((2, 3, 4)))
+
+
+def test_nested_stages_and_another_persons_hooks() -> None:
+    model, x = Nested().eval(), clip()
+    model.body[0].register_forward_hook(lambda m, args, out: 2 * out)
+    with torch.no_grad():
+        first, expected = 2 * nn.functional.conv3d(x, model.body[0].weight, model.body[0].bias, 1, 1), model(x)
+    with left_as_it_was(model):
+        logits, maps = record(model, x, exposed_layers(model))
+        _, _, gradients = score_gradients(model, x, ["body.0", "body.1"], lambda logits: [1])
+    assert torch.equal(logits, expected)
+    torch.testing.assert_close(maps["body.0"], first)
+    assert (gradients[1]["body.0"][first < 0] == 0).all()
+    assert gradients[1]["body.1"].count_nonzero() <= 5  # one per channel, where the maximum is
 
 
 class NoMaps(nn.Module):
@@ -238,6 +278,7 @@ class Pair(nn.Module):
         (Odd(), ["unused"], "layer unused does not run"),
         (Odd(), ["pair"], "layer pair gives tuple"),
         (NoMaps(), ["classifier"], "NoMaps has no feature_maps"),
+        (torch.compile(Own()), ["second"], r"compiled.* give its \._orig_mod"),
         (nn.DataParallel(Own()), ["second"], r"wrapped in DataParallel: give its \.module"),
         (zoo("slowfast_50"), ["slow.layer9"], "unknown layer 'slow.layer9'.*slow.layer4"),
         (zoo("r3d_34"), ["slow.layer4"], "unknown layer 'slow.layer4'.*layer4"),

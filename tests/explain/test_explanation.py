@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,22 @@ def test_one_pass_of_the_network_for_all_classes(recognizer: Recognizer) -> None
         assert len(explain(recognizer, clip(4), method, "top3")) == 3
         assert len(runs) == 1, method
     handle.remove()
+
+
+def test_views_do_not_depend_on_the_class(recognizer: Recognizer) -> None:
+    x = clip(4)
+    (found,) = explain(recognizer, x, "attention", "top3", layer="layer3")
+    (other,) = explain(recognizer, x, "attention", 3, layer="layer3")
+    assert (found.layer, other.label) == ("layer3", "stand up")
+    assert torch.equal(found.map, other.map)
+    channels = explain(recognizer, x, "features", 3, count=2)
+    assert [one.layer for one in channels] == [f"layer4, channel {one.details['channel']}" for one in channels]
+    for one in (found, *channels):
+        assert one.map.shape == (4, 33, 33)
+        assert one.map.min() == 0
+        assert one.overlay().shape == (4, 33, 33, 3)
+    assert len(explain(Own(), x, "features")) == 3
+    assert explain(Own(), x, "attention", layer="first")[0].map.max() > 0.9
 
 
 def test_options_reach_the_method(recognizer: Recognizer) -> None:
@@ -199,8 +216,7 @@ def test_what_is_refused(recognizer: Recognizer, given: dict[str, Any], sentence
 
 
 def test_what_has_no_map_has_no_overlay(recognizer: Recognizer) -> None:
-    from dataclasses import replace
-
     (found,) = explain(recognizer, clip(4))
     with pytest.raises(KinemaError, match="tube gives no map"):
         replace(found, map=None).overlay()
+    assert len(repr(found)) < 300

@@ -18,6 +18,7 @@ from kinema.errors import KinemaError, unknown
 from kinema.explain import frames as frames
 from kinema.explain import gradcam as gradcam
 from kinema.explain import tubes as tubes
+from kinema.explain import views as views
 from kinema.explain.activations import classifier_of
 from kinema.explain.methods import METHODS, Asked
 from kinema.explain.overlay import overlay
@@ -56,7 +57,7 @@ class Explanation:
     target: int
     layer: str | None
     score: float
-    map: Tensor | None
+    map: Tensor | None = field(repr=False)
     verdict: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     result: Any = field(default=None, repr=False)
@@ -122,13 +123,14 @@ def explain(
         subject: a recognizer or a network; any `nn.Module` with `feature_maps`, `classifier` and `forward` works.
         video: a video file or folder of frames, of which the centre clip is explained, or a clip, float `1 3 T H W` or
             `3 T H W`, normalised as the network takes it. A network that is not of the zoo takes clips.
-        method: one of `METHODS`: `tube`, `cam`, `gradcam`, `frames`, …
+        method: one of `METHODS`: `tube`, `cam`, `gradcam`, `frames`, `attention`, `features`, …
         target: `top`, `top3`, a name or an index of a class.
         layer: see `find_layer`; None is the default of the method. A method that looks at no layer ignores it, and its
             explanations name none.
         start: of the part of the video to look at, in seconds from the first frame.
         end: of the part, in seconds.
-        **options: of the method: `threshold` of a tube or cam; `baseline`, `samples`, `seed` and `batch` of frames.
+        **options: of the method: `threshold` of a tube or cam; `baseline`, `samples`, `seed` and `batch` of frames;
+            `count` of features.
 
     Returns:
         One explanation per class, the most probable first for `top3`; several where the method gives several maps.
