@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from data.odd_videos import write_odd
+from data.plain_videos import write_video
 from data.timed_videos import damage
 from explain.films import GREY, decoded, grey_video, panel, planted
 from PIL import Image
@@ -156,7 +157,7 @@ def test_suffixes_may_be_in_capitals() -> None:
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "results"
     folder.mkdir()
-    with Source(write_odd("h264", tmp_path)) as film:
+    with Source(write_video(tmp_path / "a.mp4", frames=6)) as film:
         write_all(tmp_path / f"whole.{kind}", film)
         size = (tmp_path / f"whole.{kind}").stat().st_size
         (folder / f"out.{kind}").write_text("old")
