@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from kinema.clip_spec import ClipSpec
-    from kinema.data.clips import read_clip
+    from kinema.data.views import read_clip
     from kinema.errors import KinemaError
     from kinema.models import create_model, list_models
     from kinema.recognizer import FailedWindow, Prediction, Recognizer
@@ -33,11 +33,13 @@ _HOMES = {
     "Recognizer": "kinema.recognizer",
     "create_model": "kinema.models",
     "list_models": "kinema.models",
-    "read_clip": "kinema.data.clips",
+    "read_clip": "kinema.data.views",
 }
 
 # Imported when `pretrained=` is first used; it hands its resolver to `kinema.models.registry`, which knows no release.
 RESOLVER = "kinema.weights"
+# Imported when a `ClipSpec` is made, whose sampler it knows.
+SAMPLERS = "kinema.data.samplers"
 
 
 def __getattr__(name: str) -> Any:  # PEP 562: torch is imported when first needed, not by `import kinema`

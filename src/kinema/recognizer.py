@@ -25,7 +25,7 @@ from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.loader import Loader
 from kinema.data.transforms import to_input
 from kinema.data.views import Protocol, Request, RequestedViews, parse_views
-from kinema.data.window_reader import WindowReader
+from kinema.data.windows import WindowReader
 from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
 from kinema.files import replace_file
 from kinema.models import VideoModel, create_model
@@ -126,7 +126,7 @@ class Recognizer:
         """Softmax scores of clips.
 
         Args:
-            clips: uint8 N 3 T H W, as the transforms cut them, on any device.
+            clips: uint8 N T H W 3, as the transforms cut them, on any device.
             batch: clips in one pass of the network.
 
         Returns:
@@ -143,7 +143,7 @@ class Recognizer:
         """Softmax scores of videos, averaged over their views.
 
         Args:
-            views: uint8 N V 3 T H W, on any device.
+            views: uint8 N V T H W 3, on any device.
             batch: views in one pass of the network.
 
         Returns:
