@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kinema.lazy import lazy_names
 
 if TYPE_CHECKING:
     from kinema.explain.explanation import Explanation, explain
@@ -21,8 +22,5 @@ _HOMES = {
     "saliency_tubes": "kinema.explain.tubes",
 }
 
-
-def __getattr__(name: str) -> Any:  # readers of videos and writers of files are imported when they are first needed
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'kinema.explain' has no attribute {name!r}")
+# Readers of videos and writers of files are imported when they are first needed.
+__getattr__ = lazy_names(__name__, _HOMES)
