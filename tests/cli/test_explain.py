@@ -20,8 +20,6 @@ from system_errors import as_nobody, small_disk
 from kinema import Recognizer
 from kinema.cli import main
 
-pytest.importorskip("kinema.explain.explanation")
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

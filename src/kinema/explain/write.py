@@ -149,7 +149,11 @@ class _Parts:
 
     def _board(self, span: Span) -> Board:
         panels, self._first = self._first, None
-        return Board(self._film, self._panels_of(span) if panels is None else panels, self.layout, span)
+        if panels is None:
+            panels = self._panels_of(span)
+        if len(panels) > self.layout.columns * self.layout.rows:
+            raise ValueError(f"{len(panels)} panels for {span}, in a layout for fewer: give each part the same number")
+        return Board(self._film, panels, self.layout, span)
 
 
 def _mp4(part: Path, kind: str, film: Film, spans: Sequence[Span], panels_of: PanelsOf) -> None:
