@@ -6,8 +6,11 @@ import builtins
 import errno
 import io
 import os
+import resource
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +56,16 @@ def as_nobody(command: list[str], **options: Any) -> list[str]:
     if sys.platform == "win32" or os.geteuid() != 0 or not os.path.exists("/usr/bin/setpriv"):  # noqa: PTH110
         pytest.skip("needs root and setpriv")
     return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+
+
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """No file can grow beyond `size` bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)

@@ -35,7 +35,7 @@ _ENTRIES = {
 _RESERVED = ("format", *_ENTRIES)
 _COUNTS = {"expected": int, "read": int, "failed": int}
 # What a card may hold besides; keys that are not listed here are kept as they are.
-_MORE: Schema = {"versions": {}, "metrics": {}, "weights": {}, "training": {}}
+_MORE: Schema = {"versions": {}, "metrics": {}, "weights": {}, "training": {}, "verdicts": {}}
 _INSIDE: Mapping[str, Schema] = {"training": {"config": {}, "coverage": _COUNTS}, "metrics": {"coverage": _COUNTS}}
 
 
@@ -110,6 +110,33 @@ def write_card(
         "versions": versions(),
         **more,
     }
+    _write(path, values)
+
+
+def add_to_card(path: Path, key: str, entries: Mapping[str, Any]) -> None:
+    """Adds entries under one key of a card that exists and leaves everything else as it is, the format included.
+
+    Args:
+        path: of the card.
+        key: of an object among the further entries, such as `verdicts`; it is made where there is none.
+        entries: replace those of the same names.
+
+    Raises:
+        KinemaError: no readable card, a key that the card itself has, or entries that JSON cannot hold.
+        RunError: the file cannot be written.
+    """
+    if key in _RESERVED:
+        raise KinemaError(f"{path}: {key!r} is an entry that the card itself has; give the name of a further one")
+    read_card(path)
+    values = json.loads(path.read_text(encoding="utf-8"))
+    there = values.get(key, {})
+    if not isinstance(there, dict):
+        raise KinemaError(f"{path}: {key!r} is not an object to which entries can be added; {HOW_TO_FIX}")
+    _write(path, {**values, key: {**there, **entries}})
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    """Checks the values of a card and writes them; a file that exists is replaced in one step."""
     try:
         text = json.dumps(values, indent=2)
     except (TypeError, ValueError) as error:

@@ -40,6 +40,7 @@ COMMANDS = {
     "compare": ("compare", "two tests video by video: McNemar, intervals, gains of every class"),
     "report": ("report", "runs on one page: curves, confusion, classes, comparison, cost, coverage"),
     "predict": ("predict", "recognise files, folders and globs"),
+    "explain": ("explain", "show where and when a network saw the evidence for a class: MP4, GIF, PNG, SVG, JSON"),
     "stream": ("stream", "recognise a camera, an address or a file while it arrives, one line per decision"),
     "weights list": ("weights_list", "public releases for the networks here: data, accuracy, licence, address"),
     "weights get": ("weights_get", "fetch a release, check every name and shape, save a recognizer"),

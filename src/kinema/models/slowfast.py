@@ -188,6 +188,10 @@ class SlowFast(VideoModel):
         """
         return part(x, self.slow_channels[name], 1 if name == self.feature_maps[-1] else self.alpha)
 
+    def pathway_names(self, name: str) -> tuple[str, ...]:
+        """Every stage has both pathways."""
+        return ("slow", "fast")
+
 
 @register(
     {

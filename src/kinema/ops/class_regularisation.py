@@ -56,6 +56,10 @@ class ClassRegularisation(nn.Module):
         """N C T H W and K C' -> N C T H W."""
         if self.strength == 1:
             return x
+        return x * self.gains(x, classifier_weight).to(x.dtype)[:, :, None, None, None]
+
+    def gains(self, x: Tensor, classifier_weight: Tensor) -> Tensor:
+        """The factor of every channel, N C in float32 or wider; N C T H W and K C' as for `forward`."""
         # In float32 or wider: the differences between channels are small against their size.
         wide = wide_dtype(x, classifier_weight, self.weight)
         with full_precision(x):
@@ -68,8 +72,7 @@ class ClassRegularisation(nn.Module):
             flat = high == low
             share = (row - low) / torch.where(flat, 1.0, high - low)
             top = 1.0 if self.bounds == "shrink" else 2 - self.strength
-            gain = torch.where(flat, 1.0, self.strength + (top - self.strength) * share)
-        return x * gain.to(x.dtype)[:, :, None, None, None]
+            return torch.where(flat, 1.0, self.strength + (top - self.strength) * share)
 
 
 def _highest_product(pooled: Tensor, rows: Tensor) -> Tensor:

@@ -56,10 +56,33 @@ def cycle_consistent(a: Sequences, b: Sequences, temperature: Temperature = 1.0)
         return _returns(a, b, temperature) & _returns(b, a, temperature)
 
 
+@checked
+def returned_frames(a: Sequences, b: Sequences, temperature: Temperature = 1.0) -> Tensor:
+    """The frame to which every frame of `a` comes back by way of its soft nearest neighbour in `b` (figure 4).
+
+    A frame that does not come back to its own time is a temporal cyclic error; `cycle_consistent` is that there is
+    none, both ways.
+
+    Args:
+        a: N C T.
+        b: N C T.
+        temperature: of `soft_nearest`.
+
+    Returns:
+        int64 N T in [0, T), without a gradient; of frames of `b` that are equally near the earliest.
+    """
+    _same_shape("returned_frames", a, b)
+    with torch.no_grad(), full_precision(a):
+        return _nearest(widen(a), widen(b), temperature)
+
+
 def _returns(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     """Whether all frames of `a` find themselves by way of `b`; bool N."""
-    nearest = _distances(_soft_nearest(a, b, temperature), b).argmin(2)  # N T, the first of equals
-    return (nearest == torch.arange(a.shape[2], device=a.device)).all(1)
+    return (_nearest(a, b, temperature) == torch.arange(a.shape[2], device=a.device)).all(1)
+
+
+def _nearest(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    return _distances(_soft_nearest(a, b, temperature), b).argmin(2)  # N T, the first of equals
 
 
 def _soft_nearest(a: Tensor, b: Tensor, temperature: float) -> Tensor:

@@ -204,6 +204,14 @@ class SqueezeRecursion(nn.Module):
                 term = torch.where(is_open[:, None, None], term, neutral)
         return self._fuse(x, term.to(x.dtype)[..., None, None])
 
+    def sequences(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The sequences that a gate compares, `compare` saying which: the mean features and the other, N C T each."""
+        squeezed = x.mean((3, 4), dtype=wide_dtype(x))
+        state = self.recurrence(squeezed).to(squeezed.dtype)
+        if self.compare == "state":
+            return squeezed, state
+        return squeezed, self._fuse(squeezed, 1 + state if self.fusion == "residual" else state)
+
     def _fuse(self, x: Tensor, term: Tensor) -> Tensor:
         """Of the mean features it gives the mean of the fused result: `term` is the same at every position."""
         return x + term if self.fusion == "add" else x * term

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kinema.puppets.dataset import generate, reversal_pairs
+from kinema.puppets.masks import limb_masks
 from kinema.puppets.sheet import contact_sheet
 
-__all__ = ["contact_sheet", "generate", "reversal_pairs"]
+__all__ = ["contact_sheet", "generate", "limb_masks", "reversal_pairs"]

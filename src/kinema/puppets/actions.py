@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinema.puppets.figure import ANKLE, Body, Pose, arm, solve, stand
+from kinema.puppets.figure import ANKLE, ARMS, LEGS, Body, Pose, arm, solve, stand
 from kinema.puppets.props import TOYS, WOODS, Carried, Chair, Prop, Trunk, Wardrobe
 from kinema.puppets.stage import Array, Colour
 
@@ -19,9 +19,14 @@ LEFT, RIGHT = 0, 1
 
 @dataclass(frozen=True)
 class Performance:
-    """A pose of T frames, the props, and the world's x that the camera looks at."""
+    """A pose of T frames, the limbs that act, the props, and the world's x that the camera looks at.
+
+    The limbs that act are those without whose movement it would be another action: the legs of who walks or sits down,
+    the arms of who handles a thing.
+    """
 
     pose: Pose
+    limbs: tuple[str, ...]
     props: tuple[Prop, ...] = ()
     centre: float = 0.0
 
@@ -117,7 +122,7 @@ def sit_down(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     pose.yaw += yaw
     seat = turned(np.array([0.0, seat_height, -back_to - 0.03]), yaw)
     chair = Chair(seat, yaw, colour, cushion, back)
-    return Performance(pose, (chair,), centre=float(seat[0]) / 2)
+    return Performance(pose, LEGS, (chair,), centre=float(seat[0]) / 2)
 
 
 def pick_up(u: Array, body: Body, rng: np.random.Generator) -> Performance:
@@ -145,7 +150,7 @@ def pick_up(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     thing += ease((u - 0.5) / 0.06)[:, None] * (held - thing)
     pose.yaw += yaw
     carried = Carried(turned(thing, yaw), pose.yaw, radius, colour, band, ball)
-    return Performance(pose, (carried,), centre=0.08 * float(np.sin(yaw)))
+    return Performance(pose, ARMS, (carried,), centre=0.08 * float(np.sin(yaw)))
 
 
 def raise_arms(u: Array, body: Body, rng: np.random.Generator) -> Performance:
@@ -158,7 +163,7 @@ def raise_arms(u: Array, body: Body, rng: np.random.Generator) -> Performance:
         pose.reach[:, side] = arm(1 - 2 * side, raised, outward, stretch)
     pose.nod -= 0.2 * ease(u)
     pose.yaw += yaw
-    return Performance(pose)
+    return Performance(pose, ARMS)
 
 
 def approach(u: Array, body: Body, rng: np.random.Generator) -> Performance:
@@ -173,7 +178,7 @@ def approach(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     travel = (near - far) * gone * (-1 if away else 1)
     walk(pose, body, travel, (near - far) / steps, phase)
     pose.yaw += yaw + (np.pi if away else 0)
-    return Performance(pose)
+    return Performance(pose, LEGS)
 
 
 def step_right(u: Array, body: Body, rng: np.random.Generator) -> Performance:
@@ -184,7 +189,7 @@ def step_right(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     pose.place[:, 0] = way * (gone - 0.5)
     walk(pose, body, way * gone, way / steps, phase)
     pose.yaw += yaw
-    return Performance(pose)
+    return Performance(pose, LEGS)
 
 
 def open_trunk(u: Array, body: Body, rng: np.random.Generator) -> Performance:
@@ -209,7 +214,7 @@ def open_trunk(u: Array, body: Body, rng: np.random.Generator) -> Performance:
             pose.grip[:, side] = own.edge() + np.array([(1 - 2 * side) * 0.09, 0.0, -0.02])
             pose.hold[:, side] = touch
     pose.yaw += yaw
-    return Performance(pose, (trunk,), centre=0.2)
+    return Performance(pose, ARMS if both else ARMS[RIGHT:], (trunk,), centre=0.2)
 
 
 def open_wardrobe(u: Array, body: Body, rng: np.random.Generator) -> Performance:
@@ -232,7 +237,7 @@ def open_wardrobe(u: Array, body: Body, rng: np.random.Generator) -> Performance
     pose.grip[:, RIGHT] = turned(local, -yaw) - np.array([0.0, 0.0, 0.035])
     pose.hold[:, RIGHT] = touch
     pose.twist += 0.3 * touch
-    return Performance(pose, (wardrobe,), centre=width / 2 - 0.03)
+    return Performance(pose, ARMS[RIGHT:], (wardrobe,), centre=width / 2 - 0.03)
 
 
 def open_something(u: Array, body: Body, rng: np.random.Generator) -> Performance:
@@ -251,7 +256,7 @@ def wave(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     pose.reach[:, LEFT] += up[:, None] * (raised - pose.reach[:, LEFT])
     pose.roll -= 0.06 * up
     pose.yaw += yaw
-    return Performance(pose)
+    return Performance(pose, ARMS[:RIGHT])
 
 
 def jumping_jack(u: Array, body: Body, rng: np.random.Generator) -> Performance:
@@ -268,7 +273,7 @@ def jumping_jack(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     pose.tiptoe += (jump / hop * 0.5)[:, None]
     pose.pelvis[:, 1] += jump - 0.035 * out
     pose.yaw += yaw
-    return Performance(pose)
+    return Performance(pose, ARMS + LEGS)
 
 
 def clap(u: Array, body: Body, rng: np.random.Generator) -> Performance:
@@ -282,7 +287,7 @@ def clap(u: Array, body: Body, rng: np.random.Generator) -> Performance:
         pose.grip[:, side] = np.stack([x, body.shoulder_height + height + 0.08 * apart, 0.24 - 0.1 * apart], axis=1)
         pose.hold[:, side] = plateau(u, 0.16)
     pose.yaw += yaw
-    return Performance(pose)
+    return Performance(pose, ARMS)
 
 
 def punch(u: Array, body: Body, rng: np.random.Generator) -> Performance:
@@ -308,7 +313,7 @@ def punch(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     pose.twist += -0.45 * beat * guard
     pose.lean += 0.08 * guard
     pose.yaw += yaw
-    return Performance(pose)
+    return Performance(pose, ARMS)
 
 
 ACTIONS = (

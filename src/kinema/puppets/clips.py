@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from kinema.puppets.actions import Action
 from kinema.puppets.figure import draw_body, solve
 from kinema.puppets.scenery import background, distractors, light, unrest, view
-from kinema.puppets.stage import Array, Camera, Pencil, paint
+from kinema.puppets.stage import Array, Camera, Frames, LayerGroup, Pencil, paint, silhouettes
 from kinema.puppets.wardrobe import draw_look, dress, floor_shadow
 
 SPLITS = ("train", "test", "speed")
@@ -69,10 +71,43 @@ def draw_timing(rng: np.random.Generator, action: Action, split: str, number: in
     return Timing(rate, frames, float(pause * rng.uniform(0.15, 0.85)), duration, tempo)
 
 
+@dataclass(frozen=True)
+class Scene:
+    """Everything that a clip shows, before it is painted.
+
+    Attributes:
+        timing: of the clip.
+        limbs: names of the actor's limbs that act.
+        shapes: all that moves.
+        backdrops: what stands behind the shapes, one picture per frame.
+        size: side of the picture, pixels.
+    """
+
+    timing: Timing
+    limbs: tuple[str, ...]
+    shapes: list[LayerGroup]
+    backdrops: list[Image.Image]
+    size: int
+
+    def mask(self, parts: Collection[str] | None = None) -> Frames:
+        """The pixels that show some parts of the actor, without what hides them; bool [T, size, size].
+
+        Args:
+            parts: some of `PARTS`; None is the limbs that act.
+        """
+        return silhouettes(self.shapes, self.limbs if parts is None else parts, self.size)
+
+
 def render(
     rng: np.random.Generator, action: Action, split: str, number: int, size: int
 ) -> tuple[Timing, list[npt.NDArray[np.uint8]]]:
     """A clip: its timing and its frames, RGB [size, size, 3]."""
+    scene = draw_scene(rng, action, split, number, size)
+    return scene.timing, light(rng, paint(scene.backdrops, scene.shapes), scene.timing.seconds)
+
+
+def draw_scene(rng: np.random.Generator, action: Action, split: str, number: int, size: int) -> Scene:
+    """The scene of clip `number` of a split, `size` pixels wide and high; `render` draws the light after it."""
     timing = draw_timing(rng, action, split, number)
     seconds = timing.seconds
     body = draw_body(rng)
@@ -114,4 +149,4 @@ def render(
         *dress(pencil, body, look, skeleton),
         *(shape for prop in performance.props for shape in prop.shapes(pencil, timing.frames)),
     ]
-    return timing, light(rng, paint(view(place, camera, size, rest), shapes), seconds)
+    return Scene(timing, performance.limbs, shapes, view(place, camera, size, rest), size)

@@ -11,6 +11,12 @@ from kinema.puppets.stage import Array
 ANKLE = 0.042
 """Height of the ankle above the floor, in body heights."""
 
+ARMS, LEGS = ("left arm", "right arm"), ("left leg", "right leg")
+"""Names of the limbs, the person's left one first."""
+
+PARTS = (*ARMS, *LEGS, "torso", "head")
+"""All parts of the actor."""
+
 
 @dataclass(frozen=True)
 class Body:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,10 +75,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """Layers that are drawn together, in order; shapes are drawn from the smallest depth [T] to the largest."""
+    """Layers that are drawn together, in order; shapes are drawn from the smallest depth [T] to the largest.
+
+    `part` names the part of the actor that the shape is, and is empty for everything else.
+    """
 
     depth: Array
     layers: Sequence[Layer]
+    part: str = ""
 
 
 def hull(centres: Array, radii: Array) -> Array:
@@ -166,7 +170,7 @@ class Pencil:
 
 def paint(backdrops: Sequence[Image.Image], shapes: Sequence[LayerGroup]) -> list[Image.Image]:
     """Draws the shapes on a backdrop per frame, supersampled, and gives RGB frames of the backdrops' size."""
-    order = np.argsort(np.stack([shape.depth for shape in shapes]), axis=0, kind="stable")  # shape T
+    order = _order(shapes)
     polygons = [
         [
             ((layer.points * SUPERSAMPLE).reshape(len(layer.points), -1).tolist(), layer.colour, layer.show)
@@ -186,3 +190,24 @@ def paint(backdrops: Sequence[Image.Image], shapes: Sequence[LayerGroup]) -> lis
                     (opaque if len(colour) == 3 else blended).polygon(points[t], fill=colour)
         frames.append(canvas.reduce(SUPERSAMPLE))
     return frames
+
+
+def silhouettes(shapes: Sequence[LayerGroup], parts: Collection[str], size: int) -> Frames:
+    """The pixels of which at least half show one of the parts, nothing opaque being in front; bool [T, size, size]."""
+    order = _order(shapes)
+    shown = np.zeros((order.shape[1], size, size), dtype=bool)
+    for t in range(order.shape[1]):
+        canvas = Image.new("L", (size * SUPERSAMPLE, size * SUPERSAMPLE))
+        draw = ImageDraw.Draw(canvas)
+        for s in order[:, t]:
+            for layer in shapes[s].layers:
+                if len(layer.colour) == 3 and (layer.show is None or layer.show[t]):
+                    points = (layer.points[t] * SUPERSAMPLE).reshape(-1).tolist()
+                    draw.polygon(points, fill=255 if shapes[s].part in parts else 0)
+        shown[t] = np.asarray(canvas.reduce(SUPERSAMPLE)) >= 128
+    return shown
+
+
+def _order(shapes: Sequence[LayerGroup]) -> npt.NDArray[np.intp]:
+    """Numbers of the shapes in the order in which each frame shows them [shape, T]."""
+    return np.argsort(np.stack([shape.depth for shape in shapes]), axis=0, kind="stable")

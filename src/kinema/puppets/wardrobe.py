@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kinema.puppets.figure import Body, Skeleton
+from kinema.puppets.figure import ARMS, LEGS, Body, Skeleton
 from kinema.puppets.stage import Array, Colour, LayerGroup, Pencil, Solid, shade
 
 SKINS = ((242, 202, 172), (230, 180, 144), (214, 160, 120), (176, 122, 86), (134, 90, 62), (98, 66, 48))
@@ -77,16 +77,17 @@ def draw_look(rng: np.random.Generator, surroundings: Colour) -> Look:
 
 
 def dress(pencil: Pencil, body: Body, look: Look, skeleton: Skeleton) -> list[LayerGroup]:
-    """The shapes of the actor: legs, torso, head and arms, with the depths at which they cover each other."""
+    """The shapes of the actor, each with the name of its part and the depth at which it covers the others."""
     torso_depth = skeleton.pelvis[:, 2] * 0.5 + skeleton.chest[:, 2] * 0.5
-    shapes = [_torso(pencil, body, look, skeleton), *_head(pencil, body, look, skeleton)]
+    shapes = [replace(_torso(pencil, body, look, skeleton), part="torso")]
+    shapes += [replace(shape, part="head") for shape in _head(pencil, body, look, skeleton)]
     for side in (0, 1):
         leg_depth = (skeleton.knee[:, side, 2] + skeleton.ankle[:, side, 2]) / 2 - skeleton.pelvis[:, 2]
-        shapes.append(_leg(pencil, body, look, skeleton, side, leg_depth * 0.2))
+        shapes.append(replace(_leg(pencil, body, look, skeleton, side, leg_depth * 0.2), part=LEGS[side]))
         joints = skeleton.shoulder[:, side, 2] + skeleton.elbow[:, side, 2] + skeleton.wrist[:, side, 2]
         before = joints / 3 - torso_depth
         arm_depth = np.where(before > -0.035, 1.6, 0.5) + before * 0.2
-        shapes.append(_arm(pencil, body, look, skeleton, side, arm_depth))
+        shapes.append(replace(_arm(pencil, body, look, skeleton, side, arm_depth), part=ARMS[side]))
     return shapes
 
 

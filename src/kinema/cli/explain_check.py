@@ -1,0 +1,43 @@
+"""`kinema explain RECOGNIZER --check DATA`: how far the methods can be believed on this network."""
+
+from __future__ import annotations
+
+import sys
+
+from jsonargparse import Namespace
+
+from kinema.cli.output import print_json, print_table, print_text
+from kinema.errors import KinemaError
+from kinema.text import printable
+
+
+def check_methods(args: Namespace, methods: tuple[str, ...], device: str) -> int:
+    """Measures, prints the tables and keeps the verdicts; 1 where a video could not be read."""
+    from kinema.explain.checks import check, named_methods
+    from kinema.explain.verdicts import require_own_card, store
+    from kinema.recognizer import Recognizer
+
+    if args.videos:
+        raise KinemaError(
+            f"VIDEO {args.videos[0]}: --check takes its videos from DATA; explain videos by a second command"
+        )
+    require_own_card(args.recognizer)  # before an hour of measuring
+    recognizer = Recognizer.load(args.recognizer, device)
+    found = check(recognizer, args.check, named_methods(recognizer, methods, args.layer), clips=args.clips)
+    card = store(args.recognizer, found.verdicts)
+    if args.json:
+        print_json(found.to_dict())
+    else:
+        print_table(*found.faithfulness.table())
+        parts = list(next(iter(found.sanity.values())).randomised)
+        rows = [
+            [name, *(f"{one.randomised[part].mean:.2f}" for part in parts), f"{one.other_class.mean:.2f}"]
+            for name, one in found.sanity.items()
+        ]
+        print_table(["rank correlation", *parts, "other class"], rows)
+        for name, verdict in found.verdicts.items():
+            print_text(printable(f"{name}: {verdict.text}"))
+        print_text(printable(f"kept in {card}"))
+    for failure in found.failures:
+        print(printable(f"unreadable: {failure.path}: {failure.reason}"), file=sys.stderr)
+    return 1 if found.failures else 0

@@ -1,0 +1,124 @@
+"""Class Regularisation: the kernels of each stage that it amplifies most, and the later kernels that they lead to.
+
+Source: thesis, section 6.3, figure 6.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kinema.errors import KinemaError
+from kinema.explain.hooks import one_clip, passing
+from kinema.explain.perturbation import evaluating
+from kinema.ops.class_regularisation import ClassRegularisation
+
+
+@dataclass(frozen=True)
+class Amplified:
+    """One of the most amplified kernels of a stage.
+
+    Attributes:
+        stage: name of the stage.
+        channel: number of the kernel.
+        gain: the factor that Class Regularisation gives it, relative to the mean over the stage's channels.
+        map: float32 T' h w: what the kernel gives, after its factor.
+        leads_to: kernels of the next regularised stage whose mean changes most when this kernel is silenced, the
+            largest change first: (channel, change as a share of the whole change). Empty in the last stage.
+        evidence: how much the class's score falls when this kernel is silenced, in logits.
+    """
+
+    stage: str
+    channel: int
+    gain: float
+    map: Tensor
+    leads_to: tuple[tuple[int, float], ...]
+    evidence: float
+
+
+def amplified_kernels(model: nn.Module, clip: Tensor, target: int, *, count: int = 3) -> list[Amplified]:
+    """Finds the most amplified kernels of every regularised stage and follows them to the next one.
+
+    Where a kernel leads is found by silencing it: the network runs again with this channel at 0. The factors of all
+    stages stay those of the whole network meanwhile: a kernel leads somewhere through the connections, not by changing
+    the class that Class Regularisation chooses.
+
+    Args:
+        model: a network with Class Regularisation (`class_regularisation`).
+        clip: 3 T H W or 1 3 T H W.
+        target: the class whose score is followed.
+        count: kernels per stage, and kernels that each leads to.
+
+    Returns:
+        `count` per stage, the largest gain first, in the order of the network. Of equal gains the one with the larger
+        mean activation comes first.
+
+    Raises:
+        KinemaError: a network without Class Regularisation, or a class that does not exist.
+    """
+    batch = one_clip(clip)
+    stages = {
+        name: module
+        for name, module in getattr(model, "class_regularisation", {}).items()
+        if isinstance(module, ClassRegularisation)
+    }
+    if not stages:
+        raise KinemaError(
+            f"{type(model).__name__} has no Class Regularisation: build the network with class_regularisation, one "
+            "strength per stage"
+        )
+    classifier = model.get_submodule("classifier")
+    assert isinstance(classifier, nn.Linear)
+    if not 0 <= target < classifier.out_features:
+        raise KinemaError(f"target is {target}: the network has classes 0 to {classifier.out_features - 1}")
+    passed = passing(model, batch, stages)
+    with torch.no_grad():
+        factors = {name: module.gains(passed[name][0], classifier.weight) for name, module in stages.items()}
+    plain = _run(model, batch, stages, factors)
+    names = list(stages)
+    found = []
+    for number, name in enumerate(names):
+        y = passed[name][1]
+        gains = factors[name][0].float().cpu()
+        gains = gains / gains.mean()
+        strength = y[0].float().abs().mean((1, 2, 3)).cpu()
+        order = sorted(range(len(gains)), key=lambda c: (-float(gains[c]), -float(strength[c])))
+        for channel in order[:count]:
+            silenced = _run(model, batch, stages, factors, silence=(name, channel))
+            leads: tuple[tuple[int, float], ...] = ()
+            if number + 1 < len(names):
+                change = (plain[1][names[number + 1]] - silenced[1][names[number + 1]]).abs()
+                whole = float(change.sum())
+                far = change.argsort(descending=True, stable=True)[:count].tolist()
+                leads = tuple((c, float(change[c]) / whole) for c in far) if whole > 0 else ()
+            evidence = float(plain[0][target] - silenced[0][target])
+            found.append(Amplified(name, channel, float(gains[channel]), y[0, channel].float().cpu(), leads, evidence))
+    return found
+
+
+def _run(
+    model: nn.Module, batch: Tensor, stages: dict[str, ClassRegularisation], factors: dict[str, Tensor],
+    silence: tuple[str, int] | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+    """Logits K, and per stage the mean of every channel, with given factors and one channel silenced."""
+    means: dict[str, Tensor] = {}
+    handles = []
+    try:
+        for name, module in stages.items():
+
+            def note(_: nn.Module, given: tuple[Tensor, ...], __: Tensor, name: str = name) -> Tensor:
+                y = given[0] * factors[name].to(given[0].dtype)[:, :, None, None, None]
+                if silence is not None and silence[0] == name:
+                    y[:, silence[1]] = 0
+                means[name] = y[0].float().mean((1, 2, 3)).cpu()
+                return y
+
+            handles.append(module.register_forward_hook(note))
+        with evaluating(model), torch.no_grad():
+            logits = model(batch)[0].float().cpu()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return logits, means

@@ -1,0 +1,137 @@
+"""CIDC's attention: the sigmoid of the mean over channels, per stage and direction, beside that of the backbone.
+
+Source: Li, Shuai and Tighe, Directional Temporal Modeling for Action Recognition, ECCV 2020, equation 3, figures 1, 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinema.errors import KinemaError, unknown
+from kinema.explain.hooks import one_clip, passing, stage_maps
+from kinema.models.cidc import CIDC, CIDCUnit
+from kinema.ops.cidc import spatial_attention
+
+Part = Literal["backbone", "forward", "backward", "whole"]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The attention of one stage.
+
+    Attributes:
+        stage: its name, `slow.…` or `fast.…` of two pathways; `cidc` is F_CIDC, the result of the multi-scale network.
+        part: `backbone`: of a network's own stage. `forward` and `backward`: of CIDC's two directions, `whole` where it
+            has one. In `cidc` the results of several stages are summed; its halves are named in the same way.
+        map: float64 T' h w in (0, 1), its steps in the order of the clip, also those of the second direction.
+        frames: per step the frame of the clip that stands for it: the middle of its sub-clip [T'], ascending. A step of
+            a direction sees more than its sub-clip, which is what is new in it.
+    """
+
+    stage: str
+    part: Part
+    map: Tensor
+    frames: tuple[int, ...]
+
+    def scaled(self) -> Tensor:
+        """The map for the eye: the means over channels from their smallest, 0, to their largest, 1.
+
+        The sigmoid of large means is 1 nearly everywhere; their order is the same. 0 where all are the same.
+        """
+        means = torch.logit(self.map.double(), eps=1e-15)
+        low, high = means.min(), means.max()
+        return (means - low) / (high - low) if high > low else torch.zeros_like(means)
+
+
+def attention(model: nn.Module, clip: Tensor, stages: Sequence[str] | None = None) -> list[Attention]:
+    """The attention of stages of a network: for CIDC of its directions too, each after that of its backbone's stage.
+
+    Args:
+        model: with `feature_maps`; any network has an attention in this sense, as the paper's I3D in figure 4.
+        clip: 3 T H W or 1 3 T H W, as the network takes it.
+        stages: some of `feature_maps`; None is all but a stem.
+
+    Returns:
+        In the order of the network.
+
+    Raises:
+        KinemaError: a stage that the network does not have, or no `feature_maps`.
+    """
+    names = tuple(getattr(model, "feature_maps", ()))
+    if not names:
+        raise KinemaError(f"{type(model).__name__} has no feature_maps: give it the names of its stages, in order")
+    wanted = [name for name in names if name != "stem"] if stages is None else list(stages)
+    for name in wanted:
+        if name not in names:
+            raise unknown("stage", str(name), names)
+    batch = one_clip(clip)
+    modules = {name: model.get_submodule(name) for name in wanted}
+    units: dict[str, CIDCUnit] = {}
+    if isinstance(model, CIDC):
+        units = {name: _last_unit(stack) for name, stack in model.cidc.units.items() if name in wanted}
+    passed = passing(model, batch, modules | {f"units of {name}": unit for name, unit in units.items()})
+    found: list[Attention] = []
+    for name in wanted:
+        output = passed[name][1]
+        maps = stage_maps(model, name, output)
+        if isinstance(model, CIDC) and name == "cidc":
+            steps = next(iter(model.cidc.units.values()))
+            found += _directions(name, output, _last_unit(steps).conv.steps, batch.shape[2])
+            continue
+        found += [_attention(part, "backbone", one, batch.shape[2]) for part, one in maps.items()]
+        if name in units:
+            found += _directions(name, passed[f"units of {name}"][1], units[name].conv.steps, batch.shape[2])
+    return found
+
+
+def attention_map(model: nn.Module, clip: Tensor, target: int = 0, *, layer: str | None = None) -> Tensor:
+    """The attention of one stage as a map over the clip, like those of other methods; it is the same for every class.
+
+    Of CIDC's `cidc` it is the mean of both directions, each in the time of the clip.
+
+    Args:
+        model: with `feature_maps`.
+        clip: 3 T H W or 1 3 T H W.
+        target: plays no part.
+        layer: a stage; None is the last one.
+
+    Returns:
+        float32 T H W in [0, 1], scaled to its own range.
+
+    Raises:
+        KinemaError: as `attention`.
+    """
+    names = tuple(getattr(model, "feature_maps", ()))
+    found = attention(model, clip, [layer] if layer is not None else names[-1:] or None)
+    size = tuple(one_clip(clip).shape[2:])
+    own = [part for part in found if part.part == "backbone"] or found
+    maps = [F.interpolate(part.scaled()[None, None], size, mode="trilinear", align_corners=False)[0, 0] for part in own]
+    return torch.stack(maps).mean(0).float()
+
+
+def _last_unit(stack: nn.Module) -> CIDCUnit:
+    units = [module for module in stack.modules() if isinstance(module, CIDCUnit)]
+    return units[-1]
+
+
+def _directions(stage: str, output: Tensor, steps: tuple[int, ...], frames: int) -> list[Attention]:
+    """The parts of an output along time; the second direction runs through the reversed clip and is turned round."""
+    parts = output.split(steps, 2)
+    if len(parts) == 1:
+        return [_attention(stage, "whole", parts[0], frames)]
+    return [
+        _attention(stage, "forward", parts[0], frames),
+        _attention(stage, "backward", parts[1].flip(2), frames),
+    ]
+
+
+def _attention(stage: str, part: Part, output: Tensor, frames: int) -> Attention:
+    steps = output.shape[2]
+    middles = tuple(min(frames - 1, (2 * step + 1) * frames // (2 * steps)) for step in range(steps))
+    return Attention(stage, part, spatial_attention(output.double())[0, 0].cpu(), middles)

@@ -1,0 +1,123 @@
+"""SRTG's cycle consistency as a picture: where frames return to, and how often gates are open.
+
+Source: Stergiou and Poppe, Learn to cycle: time-consistent feature discovery, equations 4 and 5, figure 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kinema.errors import KinemaError
+from kinema.explain.hooks import of_kind, one_clip, passing
+from kinema.explain.perturbation import evaluating
+from kinema.ops.cycle import returned_frames
+from kinema.ops.recurrence import SqueezeRecursion
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """What the gate of one layer sees of one clip: sequence A is the mean features, B what they are compared with.
+
+    Attributes:
+        layer: name of the module.
+        there: for every frame of A the frame it returns to by way of B [T].
+        back: for every frame of B the frame it returns to by way of A [T].
+        gate: `none` or `hard`.
+    """
+
+    layer: str
+    there: tuple[int, ...]
+    back: tuple[int, ...]
+    gate: str
+
+    @property
+    def errors(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The frames of A, and those of B, that do not return to themselves: the temporal cyclic errors."""
+        there, back = (tuple(t for t, r in enumerate(way) if r != t) for way in (self.there, self.back))
+        return there, back
+
+    @property
+    def consistent(self) -> bool:
+        """All frames return to themselves, both ways. One frame is no evidence of it."""
+        return len(self.there) > 1 and not any(self.errors)
+
+
+def cycles(model: nn.Module, clip: Tensor) -> list[Cycle]:
+    """The cycle consistency of a clip in every layer that has Squeeze and Recursion, whether it has a gate or not.
+
+    Args:
+        model: such as `srtg_r3d_50`.
+        clip: 3 T H W or 1 3 T H W.
+
+    Returns:
+        In the order of the network.
+
+    Raises:
+        KinemaError: a network without Squeeze and Recursion.
+    """
+    layers = _layers(model)
+    found = []
+    for name, (x, _) in passing(model, one_clip(clip), layers).items():
+        module = layers[name]
+        assert isinstance(module, SqueezeRecursion)
+        with torch.no_grad():
+            a, b = module.sequences(x)
+        ways = (returned_frames(a, b, module.temperature)[0], returned_frames(b, a, module.temperature)[0])
+        there, back = (tuple(way.tolist()) for way in ways)
+        found.append(Cycle(name, there, back, module.gate))
+    return found
+
+
+def open_rates_by_class(
+    model: nn.Module, clips: Iterable[Tensor], targets: Sequence[int], classes: int
+) -> dict[str, Tensor]:
+    """How often the hard gates of each layer are open by their own decision, per class.
+
+    Args:
+        model: with hard gates.
+        clips: one clip after another, 3 T H W or 1 3 T H W.
+        targets: the class of each clip.
+        classes: K.
+
+    Returns:
+        Name of the layer -> float32 K in [0, 1]; not a number for a class without a clip.
+
+    Raises:
+        KinemaError: a network without hard gates, not one class per clip, or one outside 0 to K - 1.
+    """
+    gates = {n: m for n, m in _layers(model).items() if isinstance(m, SqueezeRecursion) and m.gate == "hard"}
+    if not gates:
+        raise KinemaError(f"{type(model).__name__} has no hard gates: build the network with gate='hard'")
+    opened, seen = torch.zeros(len(gates), classes), torch.zeros(classes)
+    before = {name: module.open_rate for name, module in gates.items()}
+    try:
+        with evaluating(model), torch.no_grad():
+            for clip, target in zip(clips, targets, strict=True):
+                if not 0 <= target < classes:
+                    raise KinemaError(f"targets holds {target}: give classes from 0 to {classes - 1}")
+                model(one_clip(clip))
+                seen[target] += 1
+                for row, module in enumerate(gates.values()):
+                    assert module.open_rate is not None
+                    opened[row, target] += float(module.open_rate)
+    except ValueError as error:
+        if isinstance(error, KinemaError):
+            raise
+        raise KinemaError(f"targets holds {len(targets)} classes: give one for each clip") from error
+    finally:
+        for name, module in gates.items():
+            module.open_rate = before[name]
+    return {name: row / seen for name, row in zip(gates, opened, strict=True)}
+
+
+def _layers(model: nn.Module) -> dict[str, nn.Module]:
+    layers = of_kind(model, SqueezeRecursion)
+    if not layers:
+        raise KinemaError(
+            f"{type(model).__name__} has no Squeeze and Recursion: cycle consistency is of networks such as srtg_r3d_50"
+        )
+    return layers

@@ -1,0 +1,181 @@
+"""Features as pictures: channels of any stage, and what the halves of STM see, beside frequencies and optical flow.
+
+Source: STM journal version, equation 7, figures 1 and 6.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kinema.errors import KinemaError, unknown
+from kinema.explain.hooks import of_kind, one_clip, passing, stage_maps
+from kinema.ops.stm import CMM, CSTM
+
+
+@dataclass(frozen=True)
+class Channel:
+    """What one channel of a stage makes of a clip.
+
+    Attributes:
+        layer: name of the stage.
+        channel: its number.
+        map: float32 T' h w.
+    """
+
+    layer: str
+    channel: int
+    map: Tensor
+
+
+@dataclass(frozen=True)
+class MotionViews:
+    """What stands in place of one 3x3 convolution of STM makes of a clip; all maps are float32 T h w, from 0 on.
+
+    A map is the mean over channels of the absolute values, so that brighter is larger (figure 6).
+
+    Attributes:
+        layer: name of the module.
+        input: the features that come in (figure 1b).
+        low: their low temporal frequency, F[t] + F[t + 1] (figure 1d); at the last frame F[t] alone.
+        high: their high temporal frequency, F[t] - F[t + 1] (figure 1e); 0 at the last frame.
+        cstm: what the learned CSTM gives (figure 1g); None where there is none.
+        cmm: what the learned CMM gives (figure 1h); None where there is none.
+        fixed_cstm: what the CSTM would give with the kernel of the low frequency in place of its learned temporal ones,
+            all else the same.
+        fixed_cmm: what the CMM would give as a plain difference, without its learned kernel, all else the same.
+    """
+
+    layer: str
+    input: Tensor
+    low: Tensor
+    high: Tensor
+    cstm: Tensor | None
+    cmm: Tensor | None
+    fixed_cstm: Tensor | None
+    fixed_cmm: Tensor | None
+
+
+def strongest_channels(model: nn.Module, clip: Tensor, layer: str, count: int = 8) -> list[Channel]:
+    """The channels of a layer that vary most over a clip: what is the same everywhere shows nothing.
+
+    Args:
+        model: any network.
+        clip: 3 T H W or 1 3 T H W.
+        layer: name of a module that gives N C T H W, such as one of `feature_maps`; with `slow.` or `fast.` before it
+            in a network of two pathways.
+        count: how many, at most.
+
+    Returns:
+        By variance, the largest first.
+
+    Raises:
+        KinemaError: a layer that does not exist or gives no such map, or a count below 1.
+    """
+    if count < 1:
+        raise KinemaError(f"count is {count}: give at least 1 channel")
+    stage = layer.removeprefix("slow.").removeprefix("fast.")
+    try:
+        module = model.get_submodule(stage)
+    except AttributeError as error:
+        known = getattr(model, "feature_maps", None) or [name for name, _ in model.named_children()]
+        raise unknown("layer", layer, known) from error
+    outputs = stage_maps(model, stage, passing(model, one_clip(clip), {layer: module})[layer][1])
+    if layer not in outputs:
+        raise unknown("layer", layer, outputs)
+    maps = outputs[layer][0].float().cpu()
+    order = maps.flatten(1).var(1, unbiased=False).argsort(descending=True, stable=True)[:count]
+    return [Channel(layer, int(c), maps[c]) for c in order]
+
+
+def motion_views(model: nn.Module, clip: Tensor, layer: str | None = None) -> MotionViews:
+    """What CSTM and CMM make of a clip, beside the plain frequencies of their input.
+
+    The fixed kernels stand in the trained network; a network that was trained with them is another one
+    (`init="degenerate"`), of which these views can be taken as well.
+
+    Args:
+        model: with CSTM or CMM, such as `stm_r50`.
+        clip: 3 T H W or 1 3 T H W.
+        layer: name of a CSTM, a CMM or the module that holds both, such as `layer1.0.conv2`; None is the first.
+
+    Raises:
+        KinemaError: a network without them, or no such layer.
+    """
+    halves = {**of_kind(model, CSTM), **of_kind(model, CMM)}
+    places = list(dict.fromkeys(_place(name) for name in halves))
+    order = [name for name, _ in model.named_modules()]
+    places.sort(key=order.index)
+    if not places:
+        raise KinemaError(f"{type(model).__name__} holds no CSTM and no CMM: these views are of STM, such as stm_r50")
+    chosen = places[0] if layer is None else _place(layer)
+    if chosen not in places:
+        raise unknown("layer", str(layer), places)
+    mine = {"cstm" if isinstance(m, CSTM) else "cmm": m for name, m in halves.items() if _place(name) == chosen}
+    passed = passing(model, one_clip(clip), mine)
+    x = next(iter(passed.values()))[0]
+    low, high = x.clone(), torch.zeros_like(x)
+    low[:, :, :-1] += x[:, :, 1:]
+    high[:, :, :-1] = x[:, :, :-1] - x[:, :, 1:]
+    fixed: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for name, module in mine.items():
+            fixed[name] = _fixed(module)(x)
+    shown = {name: _size(output) for name, (_, output) in passed.items()}
+    return MotionViews(
+        chosen, _size(x), _size(low), _size(high), shown.get("cstm"), shown.get("cmm"),
+        _size(fixed["cstm"]) if "cstm" in fixed else None, _size(fixed["cmm"]) if "cmm" in fixed else None,
+    )  # fmt: skip
+
+
+def optical_flow(pictures: np.ndarray) -> Tensor | None:
+    """The size of the TV-L1 optical flow from each frame to the next, by scikit-image (figure 1f).
+
+    Args:
+        pictures: uint8 RGB T H W 3.
+
+    Returns:
+        float32 T H W in pixels per frame, 0 at the last frame; None where scikit-image is not installed (extra
+        `analysis`).
+    """
+    try:
+        from skimage.registration import optical_flow_tvl1
+    except ImportError:
+        return None
+    grey = pictures.astype(np.float32).mean(-1) / 255
+    flow = np.zeros(grey.shape, np.float32)
+    for t in range(len(grey) - 1):
+        down, right = optical_flow_tvl1(grey[t], grey[t + 1])
+        flow[t] = np.hypot(down, right)
+    return torch.from_numpy(flow)
+
+
+def _place(name: str) -> str:
+    """The module that holds both halves."""
+    return name.removesuffix(".cstm").removesuffix(".cmm")
+
+
+def _size(x: Tensor) -> Tensor:
+    return x[0].float().abs().mean(0).cpu()
+
+
+def _fixed(module: nn.Module) -> nn.Module:
+    """A copy whose learned kernels over time are those of equation 7."""
+    twin = copy.deepcopy(module).eval()
+    if isinstance(twin, CMM):
+        twin.dw = None
+    elif isinstance(twin, CSTM):
+        kernel = twin.kernel
+        plain = torch.zeros_like(kernel)
+        own = torch.arange(len(kernel))
+        column = torch.zeros_like(own) if kernel.shape[1] == 1 else own
+        now = 1  # the middle of three, or the last of two
+        plain[own, column, now] = 1.0
+        plain[own, column, (now + 1) % kernel.shape[2]] = 1.0
+        if twin.t.weight is not None:
+            twin.t.weight = nn.Parameter(plain)
+    return twin

@@ -1,0 +1,157 @@
+"""Text on pictures, in any script for which this machine has a font.
+
+Latin, Greek, Cyrillic and more come from DejaVu Sans, which lies in Matplotlib. For other letters the installed fonts
+are searched. A letter that no font has is drawn as a box.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from kinema.text import printable
+
+Colour = tuple[int, int, int]
+
+_JOINED = ("Mn", "Me", "Cf")  # marks that belong to the letter before them
+_UNUSABLE = "last resort"  # draws a box for every letter of Unicode
+_PROBE = 16  # pixels at which a font must open; fonts of coloured bitmaps do not
+
+
+def clean(text: str) -> str:
+    """On one line, without control characters."""
+    spaced = "".join(" " if letter.isspace() else letter for letter in printable(text))
+    return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cn") else letter for letter in spaced)
+
+
+def missing(texts: Iterable[str]) -> str:
+    """The letters, each once and sorted, for which no font is installed."""
+    letters = {letter for text in texts for letter in clean(text)}
+    return "".join(sorted(x for x in letters if not _has(_default(), x) and not _mark(x) and _other(x) is None))
+
+
+def width_of(text: str, size: int) -> int:
+    """Pixels from left to right."""
+    return round(sum(_font(path, size).getlength(run) for run, path in _runs(clean(text))))
+
+
+def fitted(text: str, size: int, width: int) -> str:
+    """The text, without a part of its middle where it is wider than `width` pixels: labels often differ at the end."""
+    text = clean(text)
+    if width_of(text, size) <= width:
+        return text
+    low, high = 0, len(text) - 1  # letters that are kept
+    while low < high:
+        kept = (low + high + 1) // 2
+        if width_of(_without_middle(text, kept), size) <= width:
+            low = kept
+        else:
+            high = kept - 1
+    return _without_middle(text, low)
+
+
+def wrapped(text: str, size: int, width: int, most: int) -> list[str]:
+    """The text on at most `most` lines, broken at spaces; the last line loses its middle where it does not fit."""
+    words = clean(text).split()
+    lines: list[str] = []
+    while words and len(lines) < most - 1:
+        count = next((n for n in range(len(words), 1, -1) if width_of(" ".join(words[:n]), size) <= width), 1)
+        lines.append(fitted(" ".join(words[:count]), size, width))
+        words = words[count:]
+    return [*lines, fitted(" ".join(words), size, width)] if words or not lines else lines
+
+
+def line_height(size: int) -> int:
+    """Pixels from one line of text to the next."""
+    return round(size * 1.35)
+
+
+def write(image: Image.Image, at: tuple[int, int], text: str, size: int, colour: Colour) -> None:
+    """Draws one line of text.
+
+    Args:
+        image: RGB, drawn on.
+        at: left end of the line and its top, pixels.
+        text: any letters; control characters are replaced.
+        size: pixels of an em.
+        colour: RGB.
+    """
+    draw = ImageDraw.Draw(image)
+    x, y = float(at[0]), at[1] + size  # the base line, so that letters of several fonts stand on one line
+    for run, path in _runs(clean(text)):
+        font = _font(path, size)
+        draw.text((round(x), y), run, fill=colour, font=font, anchor="ls")
+        x += font.getlength(run)
+
+
+def _without_middle(text: str, kept: int) -> str:
+    head = (kept + 1) // 2
+    tail = len(text) - (kept - head)
+    while tail < len(text) and _mark(text[tail]):  # never a mark without its letter
+        tail += 1
+    return f"{text[:head].rstrip()}…{text[tail:].lstrip()}"
+
+
+def _runs(text: str) -> list[tuple[str, str]]:
+    """Parts of the text with the font of each."""
+    runs: list[tuple[str, str]] = []
+    for letter in text:
+        if runs and (_mark(letter) or letter == " "):
+            path = runs[-1][1]
+        else:
+            path = _default() if _has(_default(), letter) else _other(letter) or _default()
+        if runs and runs[-1][1] == path:
+            runs[-1] = (runs[-1][0] + letter, path)
+        else:
+            runs.append((letter, path))
+    return runs
+
+
+def _mark(letter: str) -> bool:
+    return unicodedata.category(letter) in _JOINED
+
+
+@cache
+def _default() -> str:
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
+
+
+@cache
+def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)
+
+
+@cache
+def _letters(path: str) -> frozenset[int]:
+    """The code points of a font that can be opened at any size."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        _font(path, _PROBE)
+        return frozenset(FT2Font(path).get_charmap())
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
+
+
+def _has(path: str, letter: str) -> bool:
+    return ord(letter) in _letters(path)
+
+
+@cache
+def _other(letter: str) -> str | None:
+    """The first installed font that has a letter."""
+    from matplotlib.font_manager import fontManager
+
+    fonts = [font for font in fontManager.ttflist if _UNUSABLE not in font.name.lower()]
+    plain = sorted(fonts, key=lambda font: (font.style != "normal", abs(_weight(font.weight) - 400), font.fname))
+    return next((font.fname for font in plain if _has(font.fname, letter)), None)
+
+
+def _weight(weight: int | str) -> int:
+    return weight if isinstance(weight, int) else 400

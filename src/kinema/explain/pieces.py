@@ -1,0 +1,164 @@
+"""What is read of one video, its facts, its clips and its frames, by a process that may crash or hang."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from kinema.clip_spec import ClipSpec
+from kinema.data.loading.limits import ReadLimits
+from kinema.data.loading.loader import Loader
+from kinema.data.reading.container import open_video_stream
+from kinema.data.reading.picture import Picture
+from kinema.data.video import FrameFolder, VideoReader, open_video
+from kinema.errors import UnreadableVideo
+
+_READERS = 1 if sys.platform == "linux" else 0  # elsewhere a process takes seconds to start
+_MOST_STRETCH = 8  # a sample aspect ratio beyond this is a damaged header
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a video before its frames are read.
+
+    Attributes:
+        times: float64 [frames], seconds since the first frame.
+        duration: seconds.
+        clock: the time base that the file states, seconds; None for a folder of frames.
+        stretch: by how much (horizontally, vertically) a player enlarges frames whose pixels are not square.
+        size: width and height of the upright frames, pixels.
+    """
+
+    times: npt.NDArray[np.float64]
+    duration: float
+    clock: Fraction | None
+    stretch: tuple[Fraction, Fraction]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ClipKey:
+    """Asks for the clip of a part of the video."""
+
+    spec: ClipSpec
+    start: float | None
+    end: float | None
+
+
+Key = ClipKey | list[int] | None  # a clip, frames by their ascending numbers, or the facts
+
+
+class Pieces:
+    """Pieces of one video, read one after another.
+
+    Args:
+        video: its path.
+        cut: called with the path, a `ClipSpec`, start and end; gives a clip and its place.
+        limits: what reading one piece may cost.
+    """
+
+    def __init__(self, video: str, cut: Callable[..., tuple[Tensor, Any]], limits: ReadLimits | None = None) -> None:
+        self._video, self._cut, self._limits = video, cut, limits
+        self._reader: VideoReader | FrameFolder | None = None  # in the process that reads
+        self._loader: Loader[Any] | None = None
+        self.item_bytes = 0
+
+    def read(self, keys: Sequence[Key], size: int = 0) -> Generator[dict[str, Any], None, None]:
+        """The pieces with these keys, in order: `facts`; `clip` and `place`; or `frames`, uint8 `n height width 3`.
+
+        Args:
+            keys: what is asked for.
+            size: bytes of the tensors of the largest of them.
+
+        Raises:
+            UnreadableVideo: by the iterator: a piece cannot be had.
+        """
+        if self._loader is None or size > self.item_bytes:
+            self._close_loader()
+            self.item_bytes = max(size, self.item_bytes)
+            self._loader = Loader(self, (), _copied, readers=_READERS, largest=1, limits=self._limits)
+        self._loader.batch_sampler = [[key] for key in keys]
+        with closing(iter(self._loader)) as coming:  # type: ignore[type-var]  # a generator
+            for found in coming:
+                if isinstance(found, UnreadableVideo):
+                    raise found
+                yield found
+
+    def close(self) -> None:
+        """Ends the process that reads."""
+        self._close_loader()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _close_loader(self) -> None:
+        if self._loader is not None:
+            self._loader.close()
+            self._loader = None
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        if isinstance(key, ClipKey):
+            clip, place = self._cut(self._video, key.spec, start=key.start, end=key.end)
+            return {"clip": clip, "place": place}
+        if self._reader is None:
+            self._reader = open_video(self._video)
+        if key is None:
+            info = self._reader.info
+            clock, stretch = _clock_and_stretch(self._reader)
+            size = (info.width, info.height)
+            return {"facts": Facts(self._reader.times, self._reader.duration, clock, stretch, size)}
+        return {"frames": self._reader.read(key)}
+
+    def failure(self, key: Key, reason: str) -> UnreadableVideo:
+        """What stands for a piece that cannot be had."""
+        return UnreadableVideo(self._video, reason)
+
+    def path(self, key: Key) -> str:
+        """The video."""
+        return self._video
+
+
+def _copied(items: list[Any]) -> Any:
+    """The only piece of a batch, in memory of its own."""
+    (item,) = items
+    if isinstance(item, UnreadableVideo):
+        return item
+    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in item.items()}
+
+
+def _clock_and_stretch(reader: VideoReader | FrameFolder) -> tuple[Fraction | None, tuple[Fraction, Fraction]]:
+    """What a file says of its time base, and of the shape of its pixels as they are shown after rotation."""
+    one = Fraction(1)
+    if not isinstance(reader, VideoReader):
+        return None, (one, one)
+    container, stream = open_video_stream(reader.path)
+    with container:
+        aspect = Fraction(stream.sample_aspect_ratio or 0)
+        clock = stream.time_base
+        if not Fraction(1, _MOST_STRETCH) <= aspect <= _MOST_STRETCH or aspect == 1:
+            return clock, (one, one)
+        if _is_transposed(container, stream):
+            aspect = 1 / aspect
+    return clock, (max(aspect, one), max(1 / aspect, one))
+
+
+def _is_transposed(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
+    """Whether the display matrix exchanges width and height."""
+    probe = Picture((2, 1))
+    stream.codec_context.thread_count = 1
+    try:
+        for frame in container.decode(stream):
+            probe.look(frame)
+            break
+    except av.FFmpegError:  # the frames are decoded elsewhere, where damage is reported
+        return False
+    return probe.shown_size == (1, 2)

@@ -1,0 +1,79 @@
+"""Does a map point at what acts? The place of its maximum and the share of its mass, against masks that are known.
+
+Source: Zhang et al., Top-down neural attention by excitation backprop, ECCV 2016 (the pointing game), over time too.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kinema.errors import KinemaError
+
+_TOLERANCE = 16  # the default tolerance is the shorter side over this
+
+
+def default_tolerance(height: int, width: int) -> int:
+    """Pixels by which a maximum may miss the mask: 1/16 of the shorter side (15 of 240 in the source)."""
+    return min(height, width) // _TOLERANCE
+
+
+def pointing_hits(maps: Tensor, masks: Tensor, tolerance: int | None = None) -> Tensor:
+    """Whether the maximum of each map lies on its mask, in the frame of the maximum.
+
+    Args:
+        maps: N T H W. Of a map with several equal maxima the share of those that hit counts.
+        masks: bool N T H W.
+        tolerance: pixels along both axes by which the maximum may miss the mask; None is `default_tolerance`.
+
+    Returns:
+        float32 N in [0, 1]; not a number where the mask of a clip is empty.
+
+    Raises:
+        KinemaError: shapes that differ, or a tolerance below 0.
+    """
+    check_masks(maps, masks)
+    reach = default_tolerance(*maps.shape[2:]) if tolerance is None else tolerance
+    if reach < 0:
+        raise KinemaError(f"tolerance is {reach} pixels: give 0 or more")
+    near = F.max_pool2d(masks.float(), 2 * reach + 1, 1, reach) > 0
+    flat = maps.flatten(1)
+    top = flat == flat.amax(1, keepdim=True)
+    hits = (top & near.flatten(1)).sum(1) / top.sum(1)
+    return torch.where(masks.flatten(1).any(1), hits, torch.nan)
+
+
+def mass_on_mask(maps: Tensor, masks: Tensor) -> Tensor:
+    """The share of each map that lies on its mask.
+
+    Args:
+        maps: N T H W, not negative. A map that is zero everywhere says nothing, and counts as one that is the same
+            everywhere.
+        masks: bool N T H W.
+
+    Returns:
+        float32 N in [0, 1]; not a number where the mask of a clip is empty.
+
+    Raises:
+        KinemaError: shapes that differ, or a map below 0.
+    """
+    check_masks(maps, masks)
+    if (maps < 0).any():
+        raise KinemaError("maps holds values below 0: give maps of which a share makes sense, from 0 on")
+    flat = maps.flatten(1).double()
+    flat = torch.where(flat.sum(1, keepdim=True) > 0, flat, 1.0)
+    share = (flat * masks.flatten(1)).sum(1) / flat.sum(1)
+    return torch.where(masks.flatten(1).any(1), share, torch.nan).float()
+
+
+def check_masks(maps: Tensor, masks: Tensor) -> None:
+    """Refuses masks that do not belong to maps.
+
+    Raises:
+        KinemaError: not bool, or another shape than the maps.
+    """
+    if masks.shape != maps.shape or masks.dtype != torch.bool:
+        raise KinemaError(
+            f"masks is {masks.dtype} of shape {tuple(masks.shape)}: give bool N T H W as maps, {tuple(maps.shape)}"
+        )

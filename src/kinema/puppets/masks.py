@@ -1,0 +1,64 @@
+"""`limb_masks`: where the limbs that act are in a generated clip, for judging what a network looks at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from kinema.errors import KinemaError, unknown
+from kinema.puppets.actions import ACTIONS, LABELS
+from kinema.puppets.clips import SPLITS, Scene, draw_scene
+from kinema.puppets.dataset import COMPLETE, EDITION, Job
+from kinema.puppets.figure import PARTS
+from kinema.puppets.stage import Frames
+
+
+def limb_masks(clip: str | Path, *, parts: Collection[str] | None = None) -> Frames:
+    """The pixels of a clip of the puppets that show the limbs that act, computed from the seed of the data set.
+
+    Args:
+        clip: a file that `generate` wrote, still in its folder; its pixels are not read.
+        parts: some of `kinema.puppets.figure.PARTS`; None is the limbs that act.
+
+    Returns:
+        bool `T H W` for all frames of the file. What another limb, a thing or a passer-by hides is not in it. A pixel
+        counts where at least half of it shows the limb.
+
+    Raises:
+        KinemaError: not a clip of the puppets, or a part that the actor does not have.
+    """
+    for part in parts or ():
+        if part not in PARTS:
+            raise unknown("part of the actor", part, PARTS)
+    scene, backwards = _scene(Path(clip))
+    mask = scene.mask(parts)
+    return mask[::-1] if backwards else mask
+
+
+def is_puppet(clip: str | Path) -> bool:
+    """Whether a file lies where `generate` writes its clips, so that `limb_masks` can answer."""
+    return (Path(clip).absolute().parent.parent.parent / COMPLETE).is_file()
+
+
+def _scene(clip: Path) -> tuple[Scene, bool]:
+    """The scene of a clip, and whether the file shows it backwards."""
+    path = clip.absolute()
+    folder, (split, label, name) = path.parent.parent.parent, path.parts[-3:]
+    try:
+        parameters = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
+        edition, seed, size = (int(parameters[key]) for key in ("edition", "seed", "size"))
+        count = int(parameters[split])
+        number = int(Path(name).stem)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KinemaError(
+            f"{clip}: not a clip of the puppets; give a file below a folder that `kinema data puppets` has written"
+        ) from error
+    if edition != EDITION:
+        raise KinemaError(f"{folder / COMPLETE}: is of edition {edition}; generate the puppets again (now {EDITION})")
+    if split not in SPLITS or label not in LABELS or not 0 <= number < count:
+        raise KinemaError(f"{clip}: the puppets in {folder} have no such clip; give a path of its manifest.csv")
+    action = next(i for i, a in enumerate(ACTIONS) if label in a.labels)
+    job = Job(str(folder), seed, split, action, number, size)
+    scene = draw_scene(job.generator(), ACTIONS[action], split, number, size)
+    return scene, label != ACTIONS[action].label
