@@ -72,12 +72,23 @@ def network(way: str, name: str) -> VideoModel:
     torch.manual_seed(0)
     model = create_model(name)
     if way == "obvious throughout":
+        for parent in list(model.modules()):
+            for key, module in list(parent.named_children()):
+                if isinstance(module, nn.Conv3d):
+                    setattr(parent, key, plain(module))
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        for module in model.modules():
-            if isinstance(module, nn.Conv3d):
-                module.__class__ = nn.Conv3d  # the subclasses differ in how they compute only
         model.stem.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(),))
     return model
+
+
+def plain(conv: nn.Conv3d) -> nn.Conv3d:
+    """PyTorch's own convolution with the parameters of another one."""
+    made = nn.Conv3d(
+        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups,
+        bias=conv.bias is not None, padding_mode=conv.padding_mode,
+    )  # fmt: skip
+    made.load_state_dict(conv.state_dict())
+    return made
 
 
 def run(model: VideoModel, what: str, clips: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 from kinema.clip_spec import ClipSpec
-from kinema.data.sampling import test_indices
+from kinema.data.samplers import test_indices
 from kinema.data.video import VideoReader
 
 FRAMES, WIDTH, HEIGHT, RATE, WANTED = 300, 340, 256, 30, 8

@@ -14,14 +14,14 @@ import pytest
 
 import kinema
 from kinema.clip_spec import ClipSpec
-from kinema.errors import KinemaError, RunError, UnreadableVideo, unknown
+from kinema.errors import KinemaError, RunError, UnreadableVideo, near_names, unknown
 
 SRC = Path(kinema.__file__).parent
 # A room may import from those after it.
 ROOMS = ["cli", "demo", "report", "explain", "recipes", "streaming", "training", "evaluation", "recognizer", "weights",
          "card", "puppets", "data", "models", "ops"]  # fmt: skip
 FILES = {"recognizer", "card"}  # rooms of one file
-GROUND = {"errors", "files", "clip_spec", "processes", "text", "tables"}
+GROUND = {"errors", "files", "clip_spec", "processes", "text", "tables", "config_file", "progress", "lazy"}
 
 
 def imported(path: Path) -> set[str]:
@@ -151,7 +151,7 @@ def test_errors() -> None:
     error = UnreadableVideo("a b.mp4", "it is empty")
     assert (error.path, error.reason, str(error)) == ("a b.mp4", "it is empty", "a b.mp4: it is empty")
     assert str(unknown("model", "stm_r5", ["stm_r50", "x3d_m"])) == "unknown model 'stm_r5': did you mean 'stm_r50'?"
-    assert "known are a, b" in str(unknown("model", "zzz", ["b", "a"]))
+    assert "choose from a, b" in str(unknown("model", "zzz", ["b", "a"]))
 
 
 ACTIONS = ("fall", "jump", "jumping", "pick up", "sit down", "smoke", "stand up", "wave", "Walk")
@@ -177,7 +177,7 @@ ACTIONS = ("fall", "jump", "jumping", "pick up", "sit down", "smoke", "stand up"
 def test_a_name_is_offered_only_where_it_is_near(name: str, offered: str | None) -> None:
     sentence = str(unknown("label", name, ACTIONS))
     if offered is None:
-        assert sentence == f"unknown label {name!r}: known are {', '.join(sorted(ACTIONS))}"
+        assert sentence == f"unknown label {name!r}; choose from {', '.join(sorted(ACTIONS))}"
     else:
         assert sentence == f"unknown label {name!r}: did you mean {offered}?"
 
@@ -188,6 +188,41 @@ def test_of_many_names_some_are_listed() -> None:
     assert sentence.count("action") == 12
     names = [f"stm_r5{i}" for i in range(9)]
     assert str(unknown("model", "stm_r5", names)).count("stm_r5") == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "ending"),
+    [
+        ("lrr", ["momentum", "lr", "nesterov"], ": did you mean 'lr'? (choose from lr, momentum, nesterov)"),
+        ("xyzzy", ["momentum", "lr"], "; choose from lr, momentum"),
+        ("zzz", [f"name_{i:02}" for i in range(20)], "name_18, name_19"),
+        ("zzz", [], "; there are none to choose from"),
+    ],
+)
+def test_all_names_are_listed_where_that_is_asked(name: str, known: list[str], ending: str) -> None:
+    assert str(unknown("key", name, known, list_all=True)).endswith(ending)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "near"),
+    [
+        ("clip_01.mp3", ["clip_01.mp4", "other.avi"], ["clip_01.mp4"]),
+        ("latn.csv", ["latin.csv", "notes.txt"], ["latin.csv"]),
+        ("CLIP.MP4", ["clip.mp4"], ["clip.mp4"]),
+        ("imagnet", ["imagenet", "mit-tsm-r50-8"], ["imagenet"]),
+        ("a", [], []),
+        ("", ["a", "bcd"], []),
+        ("walk", ["run", "jump"], []),
+    ],
+)
+def test_near_names_serve_every_place_that_offers_one(name: str, known: list[str], near: list[str]) -> None:
+    assert near_names(name, known) == near
+
+
+def test_one_module_compares_names() -> None:
+    package = Path(kinema.__file__).parent
+    comparing = {p.name for p in package.rglob("*.py") if "difflib" in p.read_text(encoding="utf-8")}
+    assert comparing == {"errors.py"}
 
 
 def test_clip_spec_round_trip_and_refusals() -> None:
@@ -201,7 +236,7 @@ def test_clip_spec_round_trip_and_refusals() -> None:
         ({"crop": 300}, "must fit"),
         ({"std": (0.2, 0.2, 0)}, "above 0"),
         ({"test_crop": 999}, "test_crop"),
-        ({"colour": "grb"}, "known are bgr, rgb"),
+        ({"colour": "grb"}, "choose from bgr, rgb"),
     ]:
         with pytest.raises(KinemaError, match=sentence):
             ClipSpec(**values)  # type: ignore[arg-type]

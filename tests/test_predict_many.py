@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from evaluation.mixed_data import mixed_data, recognizer
 
-from kinema.data import clips as clips_module
 from kinema.data import views as views_module
+from kinema.data import windows as windows_module
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.manifest import Manifest, read_manifest
 from kinema.errors import KinemaError, UnreadableVideo
@@ -153,7 +153,7 @@ def test_of_a_video_that_takes_down_one_reader_after_another_the_rest_is_given_u
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, numbers: set[int], disaster: str) -> None:
     """Lets the windows of some numbers take their reader down."""
-    plain = clips_module.windows
+    plain = windows_module.windows
 
     def windows(*arguments: Any, first: int = 0) -> Any:
         for number, window in enumerate(plain(*arguments, first=first), first):
@@ -163,4 +163,4 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, numbers: set[int], disaster: str) 
                 os.kill(os.getpid(), signal.SIGSEGV)
             yield window
 
-    monkeypatch.setattr("kinema.data.window_reader.windows", windows)
+    monkeypatch.setattr("kinema.data.windows.windows", windows)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import kinema
 from kinema.data.catalogues.annotation import read_csv
 from kinema.data.labels import read_label_file
 from kinema.data.manifest import read_manifest
-from kinema.errors import KinemaError
-from kinema.tables import read_text
+from kinema.errors import KinemaError, RunError
+from kinema.tables import csv_text, read_text, write_csv
+from kinema.text import printable
 
 PLAIN = "path,label,split,start,end\na.mp4,sit,train,0.5,2\nb.mp4,wink,test,,\n"
 FORMS = {
@@ -92,3 +97,51 @@ def test_old_mac_lines_of_labels_and_empty_lines_of_annotations(tmp_path: Path) 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(KinemaError, match=r"gone\.csv"):
         read_text(tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "text"),
+    [
+        (("path", "label"), [("a.mp4", "x")], "path,label\na.mp4,x\n"),
+        ((), [("a", 1, 0.5, None)], "a,1,0.5,\n"),
+        (("a",), [], "a\n"),
+        (("a", "b"), [("x,y", 'say "z"')], 'a,b\n"x,y","say ""z"""\n'),
+        (("a", "b"), [("two\nlines", "")], 'a,b\n"two\nlines",\n'),
+        (("a",), [("\udce9.mp4",)], "a\n\\udce9.mp4\n"),
+        (("a",), [("café",)], "a\ncafé\n"),
+        ((), [], ""),
+    ],
+)
+def test_a_table_is_written_as_csv_that_reads_back(tmp_path: Path, header: tuple, rows: list, text: str) -> None:
+    assert csv_text(header, rows) == text
+    file = tmp_path / "new" / "table.csv"
+    write_csv(file, header, rows)
+    assert file.read_bytes() == text.encode("utf-8")
+    with file.open(newline="", encoding="utf-8") as handle:
+        read = list(csv.reader(handle))
+    wanted = [
+        [printable("" if cell is None else str(cell)) for cell in row] for row in ([header] if header else []) + rows
+    ]
+    assert read == wanted
+
+
+def test_a_csv_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    write_csv(file, ("a",), [("1",)])
+
+    def broken() -> Iterator[tuple[str]]:
+        yield ("2",)
+        raise ValueError
+
+    with pytest.raises(ValueError, match=r"^$"):
+        write_csv(file, ("a",), broken())
+    assert file.read_text() == "a\n1\n"
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="file"):
+        write_csv(tmp_path / "file" / "table.csv", ("a",), [])
+
+
+def test_one_module_writes_csv() -> None:
+    package = Path(kinema.__file__).parent
+    writing = {p.name for p in package.rglob("*.py") if re.search(r"csv\.(Dict)?[wW]riter\(", p.read_text("utf-8"))}
+    assert writing == {"tables.py"}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kinema.lazy import lazy_names
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from kinema.clip_spec import ClipSpec
-    from kinema.data.clips import read_clip
+    from kinema.data.views import read_clip
     from kinema.errors import KinemaError
     from kinema.models import create_model, list_models
     from kinema.recognizer import FailedWindow, Prediction, Recognizer
@@ -33,14 +34,13 @@ _HOMES = {
     "Recognizer": "kinema.recognizer",
     "create_model": "kinema.models",
     "list_models": "kinema.models",
-    "read_clip": "kinema.data.clips",
+    "read_clip": "kinema.data.views",
 }
 
 # Imported when `pretrained=` is first used; it hands its resolver to `kinema.models.registry`, which knows no release.
-RESOLVER = "kinema.weights"
+RESOLVER = "kinema.weights.pretrained"
+# Imported when a `ClipSpec` is made, whose sampler it knows.
+SAMPLERS = "kinema.data.samplers"
 
 
-def __getattr__(name: str) -> Any:  # PEP 562: torch is imported when first needed, not by `import kinema`
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'kinema' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from importlib import import_module
 from math import isfinite
 from typing import Any, Literal, get_args
 
+import kinema
 from kinema.errors import KinemaError, unknown
 
-Sampler = Literal["segments", "dense", "normal"]
 Pad = Literal["loop", "last", "error"]
 Colour = Literal["rgb", "bgr"]
 
@@ -21,9 +22,10 @@ class ClipSpec:
     Attributes:
         frames: T, the frames of a clip.
         stride: frames of the video from one frame of the clip to the next (samplers `dense` and `normal`).
-        sampler: `segments` cuts the video into T equal parts and takes one frame of each (TSN); `dense` takes T frames
-            `stride` apart from a uniformly random start; `normal` likewise from a start drawn from a normal
-            distribution with mean L/4 and deviation L/6 on [0, L/2] (thesis, figure 5.6).
+        sampler: name of a `kinema.data.samplers.Sampler`. `segments` cuts the video into T equal parts and takes one
+            frame of each (TSN); `dense` takes T frames `stride` apart from a uniformly random start; `normal` likewise
+            from a start drawn from a normal distribution with mean L/4 and deviation L/6 on [0, L/2] (thesis, figure
+            5.6). A class of your own adds its name.
         short_side: the side, in pixels, to which the shorter side of a frame is scaled before a crop is cut.
         crop: height and width, in pixels, of the clip.
         test_crop: side of the square that testing cuts from the scaled frame; None is `crop`.
@@ -37,7 +39,7 @@ class ClipSpec:
 
     frames: int = 8
     stride: int = 1
-    sampler: Sampler = "segments"
+    sampler: str = "segments"
     short_side: int = 256
     crop: int = 224
     test_crop: int | None = None
@@ -52,7 +54,8 @@ class ClipSpec:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise KinemaError(f"clip.{name} is {value!r}: give a whole number of at least 1")
-        for name, kind in (("sampler", Sampler), ("pad", Pad), ("colour", Colour)):
+        import_module(kinema.SAMPLERS).find_sampler(self.sampler)  # the ground imports no room by itself
+        for name, kind in (("pad", Pad), ("colour", Colour)):
             if getattr(self, name) not in get_args(kind):
                 raise unknown(f"clip.{name}", str(getattr(self, name)), get_args(kind))
         if self.crop > self.short_side:

@@ -11,7 +11,7 @@ OFFERED, LISTED = 3, 12  # names that an error offers, or lists where none is ne
 
 
 class KinemaError(ValueError):
-    """Bad input. The message is one sentence that names the file or key and the mend."""
+    """Bad input. The message is one sentence that names the file or key and says how to fix it."""
 
     exit_status = 2
 
@@ -43,18 +43,36 @@ class UnreadableVideo(KinemaError):
         return type(self), (self.path, self.reason)  # crosses the process border of a loader worker
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> KinemaError:
-    """The error for a name that does not exist: offers those that are really near, else lists some that exist."""
+def unknown(kind: str, name: str, known: Iterable[str], *, list_all: bool = False) -> KinemaError:
+    """The error for a name that does not exist: offers those that are really near, else lists some that exist.
+
+    Args:
+        kind: what the name is of, such as `model`.
+        name: as it was given.
+        known: the names that exist.
+        list_all: list every name that exists, also beside an offer.
+    """
     known = sorted(known)
+    listed = ", ".join(known if list_all else known[:LISTED])
+    if len(known) > LISTED and not list_all:
+        listed += f", … ({len(known)} in all)"
+    choose = f"choose from {listed}" if known else "there are none to choose from"
+    if near := near_names(name, known):
+        offer = f"did you mean {' or '.join(map(repr, near))}?" + (f" ({choose})" if list_all else "")
+        return KinemaError(f"unknown {kind} {name!r}: {offer}")
+    return KinemaError(f"unknown {kind} {name!r}; {choose}")
+
+
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three names that a person may have meant, the most alike first; none where none is really near.
+
+    Args:
+        name: as it was given.
+        known: the names that exist.
+    """
     near = sorted(((_likeness(name, other), other) for other in known if _near(name, other)), reverse=True)
-    if near:
-        best = near[0][0]
-        # Beside a slip of one letter a long name that merely holds the word is no offer.
-        offers = [other for likeness, other in near[:OFFERED] if likeness > best - 0.15 or best < 0.85]
-        offered = " or ".join(map(repr, offers))
-        return KinemaError(f"unknown {kind} {name!r}: did you mean {offered}?")
-    listed = ", ".join(known[:LISTED]) + (f", … ({len(known)} in all)" if len(known) > LISTED else "")
-    return KinemaError(f"unknown {kind} {name!r}: known are {listed}")
+    # Beside a slip of one letter a long name that merely holds the word is no offer.
+    return [other for likeness, other in near[:OFFERED] if likeness > near[0][0] - 0.15 or near[0][0] < 0.85]
 
 
 def nearest_first(name: str, known: Iterable[str]) -> list[str]:

@@ -15,24 +15,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from kinema import __version__
-from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, Card, completed, read_card, versions, write_card
+from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, Card, completed, read_card, versions
 from kinema.clip_spec import ClipSpec
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.loader import Loader
 from kinema.data.transforms import to_input
 from kinema.data.views import Protocol, Request, RequestedViews, parse_views
-from kinema.data.window_reader import WindowReader
+from kinema.data.windows import WindowReader
 from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
-from kinema.files import replace_file
 from kinema.models import VideoModel, create_model
 from kinema.models.registry import former_defaults
 from kinema.processes import loader_workers, room_for_readers
 from kinema.weights.hub import to_hub
-from kinema.weights.saved import find_folder, load_weights
+from kinema.weights.saved import check_labels, find_folder, load_weights, save_network
 
 __all__ = ["CARD", "WEIGHTS", "FailedWindow", "Prediction", "Recognizer", "versions"]
 
@@ -96,13 +94,7 @@ class Recognizer:
 
     def __post_init__(self) -> None:
         self.labels = tuple(self.labels)
-        outputs = self.model.num_classes
-        if len(self.labels) != outputs:
-            raise KinemaError(
-                f"{len(self.labels)} labels for a network with {outputs} outputs: give one label an output"
-            )
-        if len(set(self.labels)) != len(self.labels):
-            raise KinemaError("the labels hold a name twice: every output needs a name of its own")
+        check_labels(self.labels, self.model.num_classes)
 
     @property
     def device(self) -> torch.device:
@@ -126,7 +118,7 @@ class Recognizer:
         """Softmax scores of clips.
 
         Args:
-            clips: uint8 N 3 T H W, as the transforms cut them, on any device.
+            clips: uint8 N T H W 3, as the transforms cut them, on any device.
             batch: clips in one pass of the network.
 
         Returns:
@@ -143,7 +135,7 @@ class Recognizer:
         """Softmax scores of videos, averaged over their views.
 
         Args:
-            views: uint8 N V 3 T H W, on any device.
+            views: uint8 N V T H W 3, on any device.
             batch: views in one pass of the network.
 
         Returns:
@@ -318,14 +310,7 @@ class Recognizer:
 
     def save(self, folder: str | Path) -> Path:
         """Writes the folder; a file that exists is replaced only once its successor is whole on the disk."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
-        replace_file(folder / WEIGHTS, lambda path: path.write_bytes(save(tensors)))
-        write_card(
-            folder / CARD, architecture=self.model.architecture, labels=self.labels, spec=self.spec, more=self.card
-        )
-        return folder
+        return save_network(Path(folder), self.model, self.labels, self.spec, self.card)
 
     def push_to_hub(self, name: str, *, private: bool = False) -> str:
         """Saves it as a repository on the Hugging Face hub, from where `load("hf-hub:NAME")` brings it.

@@ -1,4 +1,4 @@
-"""Text and tables that people write: UTF-8 or UTF-16, commas or semicolons, lines that a spreadsheet leaves empty."""
+"""Tables as text: reading what people write (UTF-8 or UTF-16, commas or semicolons, empty lines), and writing CSV."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kinema.errors import KinemaError
+from kinema.files import replace_file
+from kinema.text import printable
 
 _DELIMITERS = ",;\t|"  # the later ones where programs follow the language of the system, or a tabulator was chosen
 _MARKS = (
@@ -30,6 +33,39 @@ class Table:
 
     delimiter: str
     rows: list[tuple[int, list[str]]]
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV: commas, line feeds, cells quoted where needed, None as an empty cell.
+
+    Args:
+        header: names of the columns; empty for rows without a header.
+        rows: one cell per column.
+
+    Returns:
+        Text that UTF-8 can hold (see `kinema.text.printable`).
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(header)
+    writer.writerows(rows)
+    return printable(text.getvalue())
+
+
+def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a table as a CSV file in UTF-8, in one step (see `kinema.files.replace_file`).
+
+    Args:
+        file: replaced where it exists; its folder is made where there is none.
+        header: names of the columns.
+        rows: one cell per column.
+
+    Raises:
+        RunError: the file cannot be written; what stood there is as it was.
+    """
+    data = csv_text(header, rows).encode("utf-8")
+    replace_file(file, lambda part: part.write_bytes(data))
 
 
 def read_text(file: Path) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from tiny import write_video
 
 from kinema.cli import main
-from kinema.cli.predict import find_videos
+from kinema.data import find_videos
 from kinema.data.manifest import read_manifest
 from kinema.errors import KinemaError
 from kinema.evaluation import evaluate

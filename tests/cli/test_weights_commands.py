@@ -116,7 +116,7 @@ def test_another_number_of_classes_has_a_new_classifier(
     (tmp_path / "labels.txt").write_text("one\ntwo\n\nthree\n")
     out = str(tmp_path / "r")
     words = ("weights", "get", "small", "--classes", "3", "--out", out)
-    assert "--classes 3 with --out needs --labels FILE" in refused(capsys, *words)
+    assert "new classifier of 3 classes needs the names of its outputs (--labels FILE)" in refused(capsys, *words)
     assert web.asked == []  # nothing is fetched for a question that can be asked before
     status, text, _ = run(capsys, *words, "--labels", str(tmp_path / "labels.txt"))
     assert status == 0
@@ -133,7 +133,7 @@ def test_labels_that_nobody_published_have_to_be_given(
 ) -> None:
     unnamed = replace(only(), labels="")
     monkeypatch.setattr(module, "releases", lambda: (unnamed,))
-    assert "the order of its 174 outputs is not known here; give --labels FILE" in refused(
+    assert "the order of its 174 outputs is not known here; give labels (--labels FILE)" in refused(
         capsys, "weights", "get", "small", "--out", str(tmp_path / "r")
     )
     assert run(capsys, "weights", "get", "small")[0] == 0
@@ -205,7 +205,7 @@ def test_a_file_that_was_downloaded_by_hand(web: Web, tmp_path: Path, capsys: py
 
 def test_bad_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean 'torchvision-resnet18'" in refused(capsys, "weights", "get", "torchvision-resnet1")
-    assert "--classes 0: give a number above 0" in refused(
+    assert "classes is 0: give a number above 0" in refused(
         capsys, "weights", "get", "efficientnet-lite0", "--classes", "0"
     )
-    assert "--timeout -1.0: give" in refused(capsys, "weights", "get", "efficientnet-lite0", "--timeout", "-1")
+    assert "timeout is -1.0: give" in refused(capsys, "weights", "get", "efficientnet-lite0", "--timeout", "-1")

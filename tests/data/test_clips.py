@@ -5,17 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data.odd_videos import FRAMES, HEIGHT, RATE, WIDTH, frame_number, write_video
+from data.odd_videos import FRAMES, HEIGHT, RATE, WIDTH, write_video
 
 import kinema
 from kinema.clip_spec import ClipSpec
-from kinema.data import clips as clips_module
-from kinema.data.clips import cut_frames, decode, read_clip, windows
-from kinema.data.sampling import test_indices as clip_indices
+from kinema.data.samplers import test_indices as clip_indices
 from kinema.data.transforms import Box, cut, to_input
 from kinema.data.transforms import test_boxes as view_boxes
 from kinema.data.video import open_video
-from kinema.data.views import read_views
+from kinema.data.views import cut_views, read_clip, read_views
+from kinema.data.windows import windows
 from kinema.errors import KinemaError, UnreadableVideo
 
 SPEC = ClipSpec(frames=4, short_side=64, crop=48)
@@ -32,20 +31,31 @@ def every_frame(video: Path) -> torch.Tensor:
         return reader.read(np.arange(FRAMES))
 
 
-def test_decode_gives_the_frames_of_the_part(video: Path) -> None:
+def whole(height: int, width: int) -> list[Box]:
+    return [Box(0, 0, height, width)]
+
+
+def test_views_show_the_frames_of_the_part(video: Path, every_frame: torch.Tensor) -> None:
     wanted = np.array([[3, 0], [9, 9]])
-    frames = decode(video, lambda n: wanted % n)
-    assert frames.shape == (2, 2, HEIGHT, WIDTH, 3)
-    assert [[frame_number(f.numpy()) for f in row] for row in frames] == wanted.tolist()
-    lengths = []
-    part = decode(video, lambda n: lengths.append(n) or np.arange(n), start=0.4, end=0.8)  # type: ignore[func-returns-value]
+    views = cut_views(video, lambda n: wanted % n, lambda height, width: [Box(0, 16, 64, 64), Box(0, 0, 64, 64)], 64)
+    assert views.pixels.shape == (4, 2, 64, 64, 3)
+    assert [key[0] for key in views.keys] == [(3, 0), (3, 0), (9, 9), (9, 9)]
+    assert torch.equal(views.pixels[1], every_frame[[3, 0], :, :64])
+    lengths: list[int] = []
+
+    def all_of(n: int) -> np.ndarray:
+        lengths.append(n)
+        return np.arange(n)[None]
+
+    part = cut_views(video, all_of, whole, 64, start=0.4, end=0.8)
     assert lengths == [0.4 * RATE]
-    assert [frame_number(f.numpy()) for f in part] == list(range(10, 20))
+    assert part.keys[0][0] == tuple(range(10, 20))
+    assert part.span == pytest.approx((0.4, 0.8))
 
 
 def test_part_without_frames_names_the_length(video: Path) -> None:
     with pytest.raises(KinemaError, match=r"a\.mp4: no frame from 5 s to 6 s, the video lasts 1\.60 s"):
-        decode(video, np.arange, 5, 6)
+        cut_views(video, lambda n: np.arange(n)[None], whole, 64, start=5, end=6)
 
 
 def test_read_clip_is_the_centre_clip(video: Path, every_frame: torch.Tensor) -> None:
@@ -67,23 +77,6 @@ def test_read_clip_of_a_part_and_of_a_short_one(video: Path) -> None:
         read_clip(video, SPEC.replace(pad="error"), start=0.0, end=0.12)
     with pytest.raises(UnreadableVideo, match="nowhere"):
         read_clip(video.with_name("nowhere.mp4"), SPEC)
-
-
-def test_cut_frames_holds_few_whole_frames(
-    video: Path, every_frame: torch.Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(clips_module, "_CHUNK", 3 * HEIGHT * WIDTH * 3)  # three frames
-    boxes = [Box(0, 0, 64, 64), Box(5, 20, 40, 50)]
-    wanted = np.array([0, 1, 5, 6, 7, 30, 39])
-    with open_video(video) as reader:
-        read, sizes = reader.read, []
-        monkeypatch.setattr(reader, "read", lambda indices: sizes.append(len(indices)) or read(indices))
-        found = list(cut_frames(reader, wanted, lambda height, width: boxes, 32))
-    assert sizes == [1, 3, 3]
-    assert [index for index, _ in found] == wanted.tolist()
-    for index, parts in found:
-        for box, part in zip(boxes, parts, strict=True):
-            assert torch.equal(part.permute(2, 0, 1)[:, None], cut(every_frame[index : index + 1], box, 32, False))
 
 
 @pytest.mark.parametrize("sampler", ["segments", "dense", "normal"])
@@ -123,12 +116,11 @@ def test_the_last_window_begins_earlier_where_clips_are_not_completed(video: Pat
 
 
 def test_windows_hold_no_more_than_a_window(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clips_module, "_CHUNK", 1)
     spec = ClipSpec(frames=4, short_side=64, crop=48)
     with open_video(video) as reader:
         decoded: list[int] = []
-        read = type(reader).read
-        monkeypatch.setattr(type(reader), "read", lambda self, indices: decoded.extend(indices) or read(self, indices))
+        frames = type(reader).frames
+        monkeypatch.setattr(type(reader), "frames", lambda self, wanted: decoded.extend(wanted) or frames(self, wanted))
         for number, part in enumerate(windows(video, spec, 0.4, 0.2)):
             assert max(decoded) < round(part.end * RATE)  # nothing is read ahead of the window
             assert len(decoded) <= 4 * (number + 1)
@@ -147,8 +139,8 @@ def test_a_test_crop_may_have_a_size_of_its_own(video: Path) -> None:
     x = read_clip(video, spec)
     assert x.shape == (1, 3, SPEC.frames, 52, 52)
     views = read_views(video, spec, 2, 3)
-    assert views.pixels.shape == (6, 3, SPEC.frames, 52, 52)
-    assert all(part.clip is not None and part.clip.shape[-1] == 52 for part in windows(video, spec, 0.5, 0.5))
+    assert views.pixels.shape == (6, SPEC.frames, 52, 52, 3)
+    assert all(part.clip is not None and part.clip.shape[1] == 52 for part in windows(video, spec, 0.5, 0.5))
     box = view_boxes(HEIGHT, WIDTH, spec, 1)[0]
     assert box == view_boxes(HEIGHT, WIDTH, SPEC.replace(test_crop=60), 1)[0]  # what is cut does not depend on it
     for bad in (0, -1, 1.5, True, "256"):

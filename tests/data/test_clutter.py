@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kinema.cli.predict import find_videos
+from kinema.data import find_videos
 from kinema.data.clutter import is_clutter
 from kinema.data.manifest import read_manifest, survey
 from kinema.data.video import is_video

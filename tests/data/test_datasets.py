@@ -12,14 +12,12 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from kinema.clip_spec import ClipSpec
-from kinema.data import clips as clips_module
-from kinema.data.clips import decode
 from kinema.data.datasets import ClipKey, Failure, TestVideos, TrainClips, collate_test, collate_train
 from kinema.data.manifest import Manifest, Sample
-from kinema.data.sampling import test_indices as clip_indices
+from kinema.data.samplers import test_indices as clip_indices
 from kinema.data.transforms import Augment, cut
 from kinema.data.transforms import test_boxes as view_boxes
-from kinema.data.video import VideoReader
+from kinema.data.video import VideoReader, open_video
 from kinema.errors import KinemaError
 
 LABELS = ("wave", "step right", "step left")  # in an order of their own: that of a recognizer
@@ -69,9 +67,9 @@ def test_clips_depend_on_seed_epoch_and_number_only(manifest: Manifest) -> None:
 
 def test_clip_memory_and_fields(manifest: Manifest) -> None:
     item = train_set(manifest)[at(0, 3)]
-    assert item["clip"].shape == (3, 4, 48, 48)
+    assert item["clip"].shape == (4, 48, 48, 3)
     assert item["clip"].dtype == torch.uint8
-    assert item["clip"].permute(1, 2, 3, 0).is_contiguous()
+    assert item["clip"].is_contiguous()
     assert item["index"] == 3
     assert item["path"].endswith("pictures")
 
@@ -79,12 +77,12 @@ def test_clip_memory_and_fields(manifest: Manifest) -> None:
 def test_a_smaller_clip_is_a_selection_of_the_same_frames_and_the_same_part_scaled(manifest: Manifest) -> None:
     clips = train_set(manifest)
     whole, half = clips[at(0, 3)]["clip"], clips[at(0, 3, frames=2)]["clip"]
-    assert torch.equal(half, whole[:, [1, 3]])
-    assert torch.equal(clips[at(0, 3, frames=1)]["clip"], whole[:, [2]])
+    assert torch.equal(half, whole[[1, 3]])
+    assert torch.equal(clips[at(0, 3, frames=1)]["clip"], whole[[2]])
     small = clips[at(0, 3, crop=24)]["clip"]
-    assert small.shape == (3, 4, 24, 24)
-    averaged = torch.nn.functional.avg_pool2d(whole.float().flatten(0, 1), 2).unflatten(0, (3, 4))
-    assert (small.float() - averaged).abs().mean() < 4
+    assert small.shape == (4, 24, 24, 3)
+    averaged = torch.nn.functional.avg_pool2d(whole.float().permute(0, 3, 1, 2), 2)
+    assert (small.float().permute(0, 3, 1, 2) - averaged).abs().mean() < 4
 
 
 def test_another_draw_of_a_sample_is_another_clip(manifest: Manifest) -> None:
@@ -102,22 +100,23 @@ def test_twins_are_two_crops_of_the_same_frames_mirrored_alike(manifest: Manifes
     for epoch, item in enumerate(items):
         assert torch.equal(item["clip"], alone[at(epoch, 0)]["clip"])  # the first is what there is without twins
         other = mirrored[at(epoch, 0)]
-        assert torch.equal(item["clip"].flip(3), other["clip"])
-        assert torch.equal(item["twin"].flip(3), other["twin"])
+        assert torch.equal(item["clip"].flip(2), other["clip"])
+        assert torch.equal(item["twin"].flip(2), other["twin"])
     assert any(not torch.equal(item["clip"], item["twin"]) for item in items)
     batch = collate_train([items[0], items[1]])
     assert torch.equal(batch["twin"][1], items[1]["twin"])
-    assert batch["twin"].is_contiguous(memory_format=torch.channels_last_3d)
+    assert batch["twin"].is_contiguous()
 
 
 def test_frames_come_from_the_part(manifest: Manifest) -> None:
     spec = {"short_side": 64, "crop": 64}  # a square of the full height: the number's row stays in it
     for epoch in range(5):
         clip = train_set(manifest, flip=0.0, **spec)[at(epoch, 4, crop=64)]["clip"]
-        frames = decode(manifest.samples[4].path, lambda n: np.arange(n), 0.4, 0.8)
+        with open_video(manifest.samples[4].path) as reader:
+            frames = reader.read(np.arange(10, 20))  # from 0.4 to 0.8 s
         rows = frames[:, HEIGHT - HEIGHT // 8, :, 0].float()  # the brightness along the number, of frames 10 to 19
         for t in range(4):
-            row = clip[0, t, HEIGHT - HEIGHT // 8].float()
+            row = clip[t, HEIGHT - HEIGHT // 8, :, 0].float()
             errors = rows.unfold(1, 64, 1).sub(row).abs().mean(-1).amin(1)
             part = int(errors.argmin())
             assert errors[part] < 1
@@ -133,7 +132,7 @@ def test_a_mirrored_clip_gets_the_mirrored_label(manifest: Manifest) -> None:
     }.items():
         a, b = plain[at(2, i)], mirrored[at(2, i)]
         assert (LABELS[a["label"]], LABELS[b["label"]]) == (label, other)
-        assert torch.equal(a["clip"].flip(3), b["clip"])
+        assert torch.equal(a["clip"].flip(2), b["clip"])
     both = train_set(manifest, flip=0.5)
     labels = {both[at(epoch, 0)]["label"] for epoch in range(20)}
     assert labels == {LABELS.index("step left"), LABELS.index("step right")}
@@ -158,8 +157,8 @@ def test_failures_are_told_and_not_replaced(manifest: Manifest) -> None:
 def test_batches_keep_failures_apart(manifest: Manifest) -> None:
     clips = train_set(manifest)
     batch = collate_train([clips[at(0, i)] for i in (0, 2, 3, 5)])
-    assert batch["clip"].shape == (2, 3, 4, 48, 48)
-    assert batch["clip"].is_contiguous(memory_format=torch.channels_last_3d)
+    assert batch["clip"].shape == (2, 4, 48, 48, 3)
+    assert batch["clip"].is_contiguous()
     assert torch.equal(batch["clip"][1], clips[at(0, 3)]["clip"])
     assert batch["index"].tolist() == [0, 3]
     assert [Path(path).name for path in batch["path"]] == ["left.mp4", "pictures"]
@@ -175,11 +174,12 @@ def test_batches_keep_failures_apart(manifest: Manifest) -> None:
 def test_views_equal_separate_decodes(manifest: Manifest, clips: int, crops: int, sampler: Any) -> None:
     spec = ClipSpec(frames=4, stride=2, sampler=sampler, short_side=64, crop=40, test_crop=60)
     item = TestVideos(manifest, LABELS, spec, clips, crops)[0]
-    assert item["views"].shape == (clips * crops, 3, 4, 40, 40)
+    assert item["views"].shape == (clips * crops, 4, 40, 40, 3)
     boxes = view_boxes(HEIGHT, WIDTH, spec, crops)
     for j in range(clips):
         indices = clip_indices(FRAMES, spec, clips)[j]
-        frames = decode(item["path"], lambda n, indices=indices: indices)
+        with open_video(item["path"]) as reader:
+            frames = reader.read(indices)
         for k, box in enumerate(boxes):
             assert torch.equal(item["views"][j * crops + k], cut(frames, box, 40, False))
             assert item["keys"][j * crops + k] == (tuple(indices.tolist()), box)
@@ -189,7 +189,7 @@ def test_views_equal_separate_decodes(manifest: Manifest, clips: int, crops: int
 
 def test_a_video_is_decoded_once_for_all_views(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, decoded = [], []
-    frames, open_video = VideoReader.frames, clips_module.open_video
+    frames = VideoReader.frames
     monkeypatch.setattr(VideoReader, "frames", lambda self, wanted: decoded.extend(wanted) or frames(self, wanted))
     monkeypatch.setattr("kinema.data.views.open_video", lambda path: opened.append(path) or open_video(path))
     TestVideos(manifest, LABELS, SPEC.replace(frames=8), clips=10, crops=3)[0]
@@ -201,8 +201,8 @@ def test_a_video_is_decoded_once_for_all_views(manifest: Manifest, monkeypatch: 
 def test_test_batches(manifest: Manifest) -> None:
     videos = TestVideos(manifest, LABELS, SPEC, clips=2, crops=3)
     batch = collate_test([videos[i] for i in (0, 2, 1)])
-    assert batch["views"].shape == (2, 6, 3, 4, 48, 48)
-    assert batch["views"].flatten(0, 1).is_contiguous(memory_format=torch.channels_last_3d)
+    assert batch["views"].shape == (2, 6, 4, 48, 48, 3)
+    assert batch["views"].is_contiguous()
     assert torch.equal(batch["views"][1], videos[1]["views"])
     assert batch["label"].tolist() == [LABELS.index("step left"), LABELS.index("wave")]
     assert len(batch["keys"]) == 2
@@ -217,7 +217,7 @@ def test_a_loader_with_workers_gives_the_same(manifest: Manifest) -> None:
     )
     batches = list(loader)
     assert [b["index"].tolist() for b in batches] == [[0, 1], [3, 4]]
-    assert batches[0]["clip"].is_contiguous(memory_format=torch.channels_last_3d)
+    assert batches[0]["clip"].is_contiguous()
     assert torch.equal(batches[1]["clip"][0], clips[at(0, 3)]["clip"])
     assert [f.index for b in batches for f in b["failures"]] == [2, 5]
 
@@ -243,5 +243,6 @@ def test_bad_views_are_refused_at_once(manifest: Manifest) -> None:
 
 
 def test_frame_numbers_of_the_centre_clip(manifest: Manifest) -> None:
-    frames = decode(manifest.samples[0].path, lambda n: clip_indices(n, SPEC, 1)[0])
+    with open_video(manifest.samples[0].path) as reader:
+        frames = reader.read(clip_indices(len(reader), SPEC, 1)[0])
     assert [frame_number(f.numpy()) for f in frames] == [5, 15, 24, 34]

@@ -18,7 +18,7 @@ from kinema.data.transforms import Augment
 torch.set_num_threads(1)
 clips = TrainClips(Manifest("m", (Sample(sys.argv[1], "a"),), ("a",)), ("a",), ClipSpec(frames=32), Augment())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-assert clips[ClipKey(0, 0, 32, 224)]["clip"].shape == (3, 32, 224, 224)
+assert clips[ClipKey(0, 0, 32, 224)]["clip"].shape == (32, 224, 224, 3)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 

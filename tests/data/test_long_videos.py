@@ -12,9 +12,9 @@ from data.timed_videos import damage, write_timed
 from PIL import Image
 
 from kinema import ClipSpec
-from kinema.data import clips as clips_module
-from kinema.data.clips import Window, windows
+from kinema.data import windows as windows_module
 from kinema.data.video import VideoReader, open_video
+from kinema.data.windows import Window, windows
 from kinema.errors import UnreadableVideo
 
 SECONDS, RATE, GOP, WINDOW = 120, 10, 20, 5
@@ -141,7 +141,7 @@ def test_a_walk_decodes_every_packet_once(films: dict[str, Path], monkeypatch: p
         readers.append(VideoReader(path))
         return readers[-1]
 
-    monkeypatch.setattr(clips_module, "open_video", opened)
+    monkeypatch.setattr(windows_module, "open_video", opened)
     for step in (WINDOW, 1):
         assert all(part.clip is not None for part in windows(films["mp4"], SPEC, WINDOW, step))
         assert readers[-1].work.decoded == FRAMES

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kinema.cli.predict import find_videos
+from kinema.data import find_videos
 from kinema.data.manifest import read_manifest
 from kinema.data.video import open_video
 from kinema.errors import KinemaError, UnreadableVideo

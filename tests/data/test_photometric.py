@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kinema.data.photometric import Kind, Photometric, apply, draw
+from kinema.data import photometric
+from kinema.data.photometric import Kind, Photometric, draw
 from kinema.errors import KinemaError
 
 KINDS = get_args(Kind)
@@ -25,6 +26,11 @@ def clips(n: int = 3, t: int = 4, size: int = 24, low: int = 0, high: int = 256,
     rng = np.random.default_rng(seed)
     raw = torch.from_numpy(rng.integers(low, high, (n, t, size, size + 6, 3), dtype=np.uint8))
     return raw.permute(0, 4, 1, 2, 3)
+
+
+def apply(x: Tensor, what: Photometric, rng: np.random.Generator) -> Tensor:
+    """`photometric.apply` on N 3 T H W."""
+    return photometric.apply(x.permute(0, 2, 3, 4, 1), what, rng).permute(0, 4, 1, 2, 3)
 
 
 def only(kind: str, **fields: object) -> Photometric:
@@ -222,8 +228,9 @@ def test_clips_that_nothing_happens_to_are_the_same_bits() -> None:
     assert 5 < sum(not change for change in draws) < 29
     for clip, result, change in zip(x, got, draws, strict=True):
         assert torch.equal(clip, result) or change
-    assert apply(x, Photometric(), np.random.default_rng(0)) is x
-    assert apply(x, Photometric(clips=1, each=0), np.random.default_rng(0)) is x
+    pixels = x.permute(0, 2, 3, 4, 1)
+    for nothing in (Photometric(), Photometric(clips=1, each=0)):
+        assert photometric.apply(pixels, nothing, np.random.default_rng(0)) is pixels
 
 
 def test_the_seed_decides_and_autocast_does_not() -> None:
@@ -239,13 +246,14 @@ def test_the_seed_decides_and_autocast_does_not() -> None:
 
 def test_no_clips_and_wrong_ones() -> None:
     what, rng = Photometric(clips=1, each=1), np.random.default_rng(0)
-    for empty in (torch.empty(0, dtype=torch.uint8), torch.empty(0, 3, 2, 8, 8, dtype=torch.uint8)):
-        assert apply(empty, what, rng) is empty
+    for empty in (torch.empty(0, dtype=torch.uint8), torch.empty(0, 2, 8, 8, 3, dtype=torch.uint8)):
+        assert photometric.apply(empty, what, rng) is empty
     tiny = apply(clips(2, 1, 1), what, rng)
     assert tiny.shape == (2, 3, 1, 1, 7)
-    for wrong in (clips().float(), clips()[0], clips().transpose(1, 2)):
-        with pytest.raises(KinemaError, match="uint8 with the shape N 3 T H W"):
-            apply(wrong, what, rng)
+    pixels = clips().permute(0, 2, 3, 4, 1)
+    for wrong in (pixels.float(), pixels[0], pixels.transpose(1, 4)):
+        with pytest.raises(KinemaError, match="uint8 with the shape N T H W 3"):
+            photometric.apply(wrong, what, rng)
 
 
 def test_bad_values_are_one_sentence() -> None:

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinema.clip_spec import ClipSpec
-from kinema.data import sampling
-from kinema.data.sampling import needed_ticks, sliding_windows, train_indices
+from kinema.data import samplers
+from kinema.data.samplers import needed_ticks, train_indices
+from kinema.data.windows import sliding_windows
 from kinema.errors import KinemaError
 
-clip_indices = sampling.test_indices  # under its own name pytest would collect it
+clip_indices = samplers.test_indices  # under its own name pytest would collect it
 
 
 def spec_of(frames: int, sampler: str = "segments", stride: int = 1, pad: str = "loop") -> ClipSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from data.plain_videos import frame_number
 from data.timed_videos import slides, write_timed
 
 from kinema import ClipSpec
-from kinema.data.clips import decode, windows
 from kinema.data.doctor.examine import examine
 from kinema.data.doctor.index import times_all
 from kinema.data.packing.reencode import reencode
-from kinema.data.sampling import test_indices as clip_indices
+from kinema.data.samplers import test_indices as clip_indices
+from kinema.data.transforms import Box
 from kinema.data.video import probe
-from kinema.data.views import read_views
+from kinema.data.views import cut_views, read_views
+from kinema.data.windows import windows
 
 SPEC = ClipSpec(frames=8, short_side=64, crop=64)
 PHONE = np.cumsum([0, *[1 / 30] * 45, *[1 / 240] * 240, *[1 / 30] * 45]).tolist()
@@ -33,7 +35,13 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def numbers(path: Path, start: float | None, end: float | None, frames: int = 8) -> list[int]:
     """The numbers in the frames of the centre clip."""
     spec = SPEC.replace(frames=frames)
-    return [frame_number(f.numpy()) for f in decode(path, lambda n: clip_indices(n, spec, 1)[0], start, end)]
+    return [frame_number(frame) for frame in shown(path, lambda n: clip_indices(n, spec, 1), start, end)]
+
+
+def shown(path: Path, frames_of: Callable[[int], np.ndarray], start: float | None, end: float | None) -> np.ndarray:
+    """The whole frames of a clip, T 64 64 3."""
+    whole = cut_views(path, frames_of, lambda height, width: [Box(0, 0, height, width)], 64, start=start, end=end)
+    return whole.pixels[0].numpy()
 
 
 def test_a_clip_from_a_burst_shows_its_frames(film: Path) -> None:
@@ -54,7 +62,7 @@ def test_windows_have_the_length_that_was_asked_for_and_cover_every_frame(film: 
     seen = []
     for part in found:
         assert part.clip is not None
-        seen += [frame_number(frame) for frame in part.clip.permute(1, 2, 3, 0).numpy()]
+        seen += [frame_number(frame) for frame in part.clip.numpy()]
     changes = [number for number, before in zip(seen, [-1, *seen], strict=False) if number != before]
     expected = [i % 64 for i in range(150)]
     assert changes == expected
@@ -147,9 +155,9 @@ def test_views_stand_for_the_time_of_their_frames(film: Path) -> None:
 
 def test_the_folder_of_cases(cases: Path) -> None:
     film = cases / "variable_rate.mp4"
-    assert len(set(map(bytes, decode(film, lambda n: clip_indices(n, SPEC, 1)[0], 2.0, 3.0).numpy()))) == 8
+    assert len(set(map(bytes, shown(film, lambda n: clip_indices(n, SPEC, 1), 2.0, 3.0)))) == 8
     lengths: list[int] = []
-    decode(film, lambda n: lengths.append(n) or np.array([0]), 2.0, 3.0)  # type: ignore[func-returns-value]
+    shown(film, lambda n: lengths.append(n) or np.array([[0]]), 2.0, 3.0)  # type: ignore[func-returns-value]
     assert lengths == [30]
     found = list(windows(film, SPEC, 1.0, 1.0))
     assert [round(part.end - part.start, 6) for part in found[:-1]] == [1.0] * 60

@@ -85,7 +85,7 @@ def recognizer(labels: tuple[str, ...] = LABELS, spec: ClipSpec = SPEC, seed: in
     torch.manual_seed(seed)
     model = create_model("tsm_r18", num_classes=len(labels), frames=spec.frames, width=0.0625).eval()
     pictures = np.stack([picture_sequence(100 + i, spec.frames)[:, 8:40, 16:48] for i in range(16)])
-    clips = to_input(torch.from_numpy(pictures).permute(0, 4, 1, 2, 3), spec)
+    clips = to_input(torch.from_numpy(pictures), spec)
     with torch.no_grad():
         model.classifier.weight.mul_(300)
         model.classifier.bias.sub_(model(clips).mean(0))  # else one label wins every time

@@ -44,7 +44,7 @@ def planted(map: torch.Tensor | None, **more: object) -> SimpleNamespace:
     """What an explanation offers, with a map that the test knows."""
     values = {"method": "tube", "label": "jump", "target": 3, "layer": "layer4", "score": 0.87, "verdict": None}
     values |= more
-    return SimpleNamespace(**values, map=map, to_dict=lambda: dict(values))
+    return SimpleNamespace(**values, map=map, to_dict=lambda: {k: v for k, v in values.items() if k != "result"})
 
 
 def panel(

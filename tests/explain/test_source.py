@@ -114,7 +114,7 @@ def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
 def test_pixels_of_is_the_inverse_of_to_input(colour: str) -> None:
     spec = ClipSpec(colour=colour, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))  # type: ignore[arg-type]
     pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), dtype=np.uint8)
-    clip = to_input(torch.from_numpy(pixels).permute(3, 0, 1, 2)[None], spec)
+    clip = to_input(torch.from_numpy(pixels)[None], spec)
     assert np.array_equal(pixels_of(clip, spec), pixels)
     assert np.array_equal(pixels_of(clip[0], spec), pixels)
 

@@ -5,12 +5,14 @@ import json
 import weakref
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 import torch
 from data.odd_videos import write_odd
+from data.plain_videos import write_video
 from data.timed_videos import damage
 from explain.films import GREY, decoded, grey_video, panel, planted
 from PIL import Image
@@ -156,7 +158,7 @@ def test_suffixes_may_be_in_capitals() -> None:
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "results"
     folder.mkdir()
-    with Source(write_odd("h264", tmp_path)) as film:
+    with Source(write_video(tmp_path / "a.mp4", frames=6)) as film:
         write_all(tmp_path / f"whole.{kind}", film)
         size = (tmp_path / f"whole.{kind}").stat().st_size
         (folder / f"out.{kind}").write_text("old")
@@ -222,3 +224,15 @@ def test_an_explanation_is_saved_over_its_video_or_its_clip(tmp_path: Path, kind
     for more in ({}, {"video": tmp_path / "source.mp4"}):
         with pytest.raises(KinemaError, match=rf"c\.{kind}: there is nothing to draw on"):
             save([explanation], tmp_path / f"c.{kind}", **more)
+
+
+def test_a_method_with_a_drawing_of_its_own_is_an_svg_alone_and_a_row_beside_others(tmp_path: Path) -> None:
+    drawing = SimpleNamespace(svg=lambda: "<svg xmlns='http://www.w3.org/2000/svg'/>")
+    graph = planted(None, method="pyramid", result=drawing)
+    pixels = np.full((4, 48, 64, 3), GREY, np.uint8)
+    save([graph], tmp_path / "a.svg", pixels=pixels)
+    assert (tmp_path / "a.svg").read_text(encoding="utf-8") == drawing.svg()
+    save([graph, planted(torch.rand(4, 8, 8))], tmp_path / "b.svg", pixels=pixels)
+    assert (tmp_path / "b.svg").read_text(encoding="utf-8").count("<image") == 8
+    save([graph], tmp_path / "a.png", pixels=pixels)
+    assert Image.open(tmp_path / "a.png").size[0] > 300

@@ -184,7 +184,7 @@ def test_golden_output(name: str) -> None:
         ({"split": "texts"}, "did you mean 'text'"),
         ({"pooling": "cosine"}, "did you mean 'average\\+cosine'|did you mean 'softpool\\+cosine'"),
         ({"cell": "grus"}, "did you mean 'gru'"),
-        ({"layers": -1}, "0 for none"),
+        ({"layers": -1}, "layers is -1: give "),
         ({"block": "channel"}, "did you mean 'channelwise'"),
         ({"frames": 0}, "at least 1"),
     ],

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import docstring_parser
+import numpy as np
 import pytest
 
 from kinema.errors import KinemaError
 from kinema.models import VideoModel, create_model, describe, find, list_models
 from kinema.models.options import accepts
+from kinema.ops.arguments import ODD, Range
 
 BUILDERS = sorted({find(name).build for name in list_models()}, key=lambda build: build.__name__)
 
@@ -53,7 +56,9 @@ def test_types_are_told_and_checked_as_annotated() -> None:
     assert told["fusion"] == "time | channels | sum"
     for hint, right, wrong in (
         (int, (0, -3), (True, 1.0, "1", None)),
-        (float, (1, 0.5, float("inf")), (True, "0.5", None)),
+        (float, (1, 0.5), (True, "0.5", None, float("inf"), float("nan"))),
+        (Annotated[float, Range(0, 1, above=True, below=True)], (0.5, 1e-5), (0, 1, 1.0, -1, True)),
+        (Annotated[int, Range(1), ODD] | None, (None, 1, 3), (2, 0, -1, True, 1.0)),
         (int | None, (None, 4), (False, "4")),
         (Literal["a", 1], ("a", 1), ("b", True, 1.0, None, ["a"])),
         (Sequence[int], ((1, 2), [3], ()), ("12", 1, [1.0], None)),
@@ -83,3 +88,38 @@ def test_types_are_told_and_checked_as_annotated() -> None:
 def test_a_value_of_another_type_is_one_sentence(name: str, options: dict[str, Any], told: str) -> None:
     with pytest.raises(KinemaError, match=told):
         create_model(name, num_classes=2, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("stm_r18", {"reduction": 0}, "reduction is 0: give an integer of at least 1"),
+        ("stm_r18", {"reduction": True}, "reduction is True"),
+        ("tsm_r18", {"fold": 1}, "fold is 1: give an integer of at least 2"),
+        ("tsm_efficientnet_lite0", {"fold": True}, "fold is True"),
+        ("mtnet_s", {"layers": -1}, "layers is -1: give an integer of at least 0"),
+        ("ir_csn_50", {"eps": 0.0}, "eps is 0.0: give a number above 0 and below 1"),
+        ("r3d_34", {"eps": float("nan")}, "eps is nan"),
+        ("r3d_50", {"residual_init": -0.5}, "residual_init is -0.5: give a number from 0 to 1"),
+        ("r3d_50", {"stem_frames": 2}, "stem_frames is 2: give an odd integer"),
+        ("slowfast_50", {"fusion_taps": 4}, "fusion_taps is 4: give an odd integer of at least 1, or None"),
+        ("slowfast_50", {"temporal_blocks": -1}, "temporal_blocks is -1"),
+        ("i3d_50", {"stem_stride": 3}, "stem_stride is 3: give an integer from 1 to 2"),
+        ("lstm_head", {"hidden": 0}, "hidden is 0"),
+        ("resnext3d_50", {"groups": 0}, "groups is 0"),
+        ("tsn_r18", {"dropout": float("inf")}, "dropout is inf: give a number from 0 to below 1"),
+        ("tsn_r18", {"width": 17}, "width is 17: give a number above 0 and at most 16"),
+        ("tsn_r18", {"frames": 0}, "frames is 0: give an integer of at least 1"),
+    ],
+)
+def test_bounds_stand_in_the_annotations(name: str, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(KinemaError) as caught:
+        create_model(name, num_classes=2, **options)
+    assert str(caught.value).startswith(told)
+
+
+def test_numbers_of_other_libraries_become_plain_ones() -> None:
+    model = create_model("tsm_r18", num_classes=2, width=np.float32(0.125), frames=np.int64(4), fold=np.int32(4))
+    options = model.architecture["options"]
+    assert (options["width"], options["frames"], options["fold"]) == (0.125, 4, 4)
+    assert json.loads(json.dumps(options)) == options

@@ -211,7 +211,7 @@ GOLDEN = torch.tensor(
         ({"blocks": "stage6"}, "did you mean"),
         ({"reduction": 0}, "at least 1"),
         ({"num_classes": -1}, "at least 0"),
-        ({"frames": 2.5}, "whole number"),
+        ({"frames": 2.5}, "frames is 2.5: give "),
         ({"width": 0}, "above 0"),
         ({"reducton": 8}, "did you mean 'reduction'"),
     ],

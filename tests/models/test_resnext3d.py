@@ -173,7 +173,7 @@ GOLDEN = [-18747.6175, -2810.42610, 19112.4245, 344.129659, -19155.2064]
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"groups": 0}, "groups is 0: give a whole number"),
+        ({"groups": 0}, "groups is 0: give "),
         ({"groups": 2.5}, "groups is 2.5"),
         ({"group": 2}, "did you mean 'groups'"),
         ({"depth": 50}, "unknown option of resnext3d_50 'depth'"),

@@ -218,7 +218,7 @@ def test_only_its_weights_can_be_trained() -> None:
         ({"class_regularisation": (0.9, 0.8)}, "one number for each of the 4 stages layer1"),
         ({"class_regularisation": (0.9, 0.8, 0.7, 1.6)}, "from 0 to 1"),
         ({"class_regularisation": 0.9}, "one number for each"),
-        ({"class_regularisation": STRENGTHS, "class_regularisation_bounds": "grow"}, "known are"),
+        ({"class_regularisation": STRENGTHS, "class_regularisation_bounds": "grow"}, "choose from shrink"),
         ({"class_regularisation": STRENGTHS, "class_regularisation_choice": "maximum"}, "did you mean 'max'"),
         ({"class_regularisation": STRENGTHS, "class_regularisation_choice": ["max"]}, "class_regularisation_choice"),
         ({"class_regularisation_choice": "max"}, "needs class_regularisation"),

@@ -9,9 +9,9 @@ import pytest
 import torch
 from evaluation.mixed_data import BAD, GOOD, SPEC, VIDEOS, mixed_data, recognizer
 
-from kinema.data.clips import read_clip
 from kinema.data.manifest import Manifest, read_manifest
 from kinema.data.sources import Sample
+from kinema.data.views import read_clip
 from kinema.errors import KinemaError
 from kinema.report.embedding import chance_purity, chosen, embed, embedding, features, neighbour_purity
 

@@ -200,7 +200,7 @@ def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path)
         make_report(runs, tmp_path)
     for file, content, sentence in (
         ("config.yaml", "a: [", "not YAML"),
-        ("config.yaml", "- 1", "not the configuration"),
+        ("config.yaml", "- 1", "holds no fields"),
         ("config.yaml", "a: \xff", "config.yaml: not UTF-8 .byte 3.; restore it"),
         ("config.yaml", "a: 2020-13-45", "not YAML"),
         ("metrics.csv", "epoch,step\n1,x\n", "not the curves"),

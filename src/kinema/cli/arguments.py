@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from argparse import Action, ArgumentError
 from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.clip_spec import ClipSpec
 from kinema.data.loading.limits import ReadLimits
-from kinema.errors import KinemaError, unknown
+from kinema.errors import KinemaError, near_names, unknown
 
 
 def parse(parser: ArgumentParser, words: list[str], *, file: Path | None = None) -> Namespace | None:
@@ -44,43 +41,6 @@ def parse(parser: ArgumentParser, words: list[str], *, file: Path | None = None)
         raise KinemaError(f"{file}: {sentence}" if file else sentence + more) from error
 
 
-class _OnceEach(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, of which YAML silently takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for i, key in enumerate(keys):
-            if key in keys[:i]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key} stands there twice", node.value[i][0].start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        KinemaError: not text, not YAML, not a mapping, or a key that stands there twice.
-    """
-    try:
-        found = yaml.load(file.read_text(encoding="utf-8-sig"), _OnceEach)
-    except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise KinemaError(f"{file}{line}: not YAML ({error.problem}): correct it") from error
-    except OSError as error:
-        raise KinemaError(f"{file}: cannot be read ({error.strerror}): give another") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise KinemaError(f"{file}: not a text file of YAML ({type(error).__name__}): give another") from error
-    try:
-        json.dumps(found, default=str)
-    except ValueError as error:
-        raise KinemaError(f"{file}: a part holds itself (an alias, *name, within its anchor): write it out") from error
-    if not isinstance(found, dict):
-        raise KinemaError(f"{file}: holds no fields: write them as name: value, a line each")
-    return found
-
-
 def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
     """The parser's message as a person would say it.
 
@@ -98,14 +58,13 @@ def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
             [o for o in options if o.startswith(word)]
             or [o for o in options if o.endswith(f".{word.lstrip('-')}")]
             or _inside(actions, word.lstrip("-"))
-            or get_close_matches(word, options, n=1, cutoff=0.5)
+            or [f"--{name}" for name in near_names(word.lstrip("-"), [o.removeprefix("--") for o in options])]
         )
         return f"unknown argument {word}" + (f": did you mean {near[0]}?" if near else ": remove it")
     found = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
     if found:
         inside = [name.removeprefix(f"{found[1]}.") for name in actions if name.startswith(f"{found[1]}.")]
-        sentence = str(unknown(f"key of {found[1]}", found[2], inside))
-        return sentence if "known are" in sentence else f"{sentence} (known are {', '.join(inside)})"
+        return str(unknown(f"key of {found[1]}", found[2], inside, list_all=True))
     found = re.search(r"[Kk]ey [\"']?([\w.]+)[\"']? is not expected|Option '([\w.]+)' is not accepted", message)
     if found:
         return str(unknown("key", found[1] or found[2], actions))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from kinema.errors import KinemaError
 from kinema.evaluation.comparison import ClassGain, Comparison, Side, compare, shared_rows
 from kinema.evaluation.tested import Tested, open_tests
 from kinema.files import replace_file
+from kinema.tables import write_csv
 
 COMPARISON, DISAGREEMENTS = "comparison.json", "disagreements.csv"
 
@@ -108,14 +107,12 @@ def _write(out: Path, first: Tested, second: Tested, found: Comparison) -> None:
             there = []
         if there != [first.file.resolve(), second.file.resolve()]:
             raise KinemaError(f"{out}: holds another comparison; give another --out")
-    ledger = io.StringIO()
-    writer = csv.writer(ledger, lineterminator="\n")
-    writer.writerow(("path", "start", "end", "label", first.name, second.name))
+    disagreements = []
     right_a, right_b = first.scores.correct, second.scores.correct
     for i, j in shared_rows(first, second):
         if right_a[i] != right_b[j]:
             a, b = first.scores, second.scores
-            writer.writerow((a.paths[i], *a.spans[i], a.truth[i], a.predictions[i], b.predictions[j]))
+            disagreements.append((a.paths[i], *a.spans[i], a.truth[i], a.predictions[i], b.predictions[j]))
     text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    replace_file(out / DISAGREEMENTS, lambda part: part.write_text(ledger.getvalue(), encoding="utf-8"))
+    write_csv(out / DISAGREEMENTS, ("path", "start", "end", "label", first.name, second.name), disagreements)
     replace_file(file, lambda part: part.write_text(text, encoding="utf-8"))

@@ -7,10 +7,11 @@ import json
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_json
-from kinema.cli.output import print_facts, progress_bar
+from kinema.cli.output import print_facts
 from kinema.data.packing.pack import LEDGER, pack
 from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS
 from kinema.errors import RunError
+from kinema.progress import progress_bar
 from kinema.text import printable
 
 SHOWN = 20  # failed files that a person sees; the ledger holds all

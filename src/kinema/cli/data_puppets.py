@@ -6,7 +6,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from kinema.cli.output import progress_bar, say
+from kinema.cli.output import say
+from kinema.progress import progress_bar
 from kinema.puppets import contact_sheet, generate
 
 

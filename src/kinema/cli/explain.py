@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_device, add_json, add_recognizer, device
-from kinema.cli.output import print_table, progress_bar
-from kinema.cli.predict import find_videos
+from kinema.cli.output import print_table
+from kinema.data.video_search import find_videos
 from kinema.errors import KinemaError, unknown
+from kinema.progress import progress_bar
 from kinema.text import printable
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_json
-from kinema.cli.output import print_json, print_table, print_text, progress_bar
+from kinema.cli.output import print_json, print_table, print_text
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.evaluation.counted import counted
 from kinema.models import create_model, describe, find, list_models
 from kinema.models.options import argument_texts, type_text
+from kinema.progress import progress_bar
 
 
 def add_arguments(parser: ArgumentParser) -> None:

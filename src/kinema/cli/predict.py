@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.cells import cell_len
 
 from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
-from kinema.cli.output import print_table, progress_bar
-from kinema.data.clutter import is_clutter
-from kinema.data.paths import locate
+from kinema.cli.output import print_table
 from kinema.errors import KinemaError, UnreadableVideo
-from kinema.files import is_folder, local_path, look_up
+from kinema.progress import progress_bar
+from kinema.tables import csv_text
 from kinema.text import printable
 
 if TYPE_CHECKING:
     from kinema.recognizer import Prediction, Recognizer
 
-_WILD = "*?["
 _NEXT = 3  # labels of a table row; --json and --csv give all of --top-k
 
 
@@ -73,6 +68,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Prints a row for every video or window; 1 where one of them could not be read."""
     _check(args)
+    from kinema.data.video_search import find_videos
     from kinema.recognizer import Recognizer
 
     where = device(args.device)
@@ -103,66 +99,6 @@ def run(args: Namespace) -> int:
         what = f"{total} windows" if args.window is not None else f"{len(videos)} videos"
         print(f"kinema: {len(failed)} of {what} could not be read", file=sys.stderr)
     return 1 if failed else 0
-
-
-def find_videos(inputs: Sequence[str]) -> list[str]:
-    """The videos that files, folders and patterns name, each once, in the order given.
-
-    A file that is named itself is taken as it is, readable or not. A folder or pattern gives the videos found by it.
-
-    Raises:
-        KinemaError: a folder or pattern that gives no video, or an address.
-    """
-    found: dict[str, None] = {}
-    for text in inputs:
-        text = local_path(text)
-        path = Path(text)
-        if is_folder(path):
-            videos = _search(path, set())
-            if not videos:
-                raise KinemaError(f"{text}: no video in this folder; give a folder with videos or folders of frames")
-        elif any(c in text for c in _WILD) and not _there(path):
-            try:
-                matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-            except ValueError as error:  # such as `**.mp4`
-                raise KinemaError(f"{text}: not a pattern ({error}); write it like 'clips/**/*.mp4'") from error
-            visible = [m for m in matches if all(p in path.parts or not is_clutter(p) for p in m.parts)]
-            videos = [video for match in visible for video in _search(match, set())]
-            if not videos:
-                raise KinemaError(f"{text}: no video matches this pattern; check it, and quote it")
-        else:
-            videos = [locate(Path(), text)]
-        found.update(dict.fromkeys(map(str, videos)))
-    return list(found)
-
-
-def _there(path: Path) -> bool:
-    """Whether a path exists, as far as the system tells: what cannot be reached is no pattern but a bad video."""
-    try:
-        return look_up(path) is not None
-    except (OSError, ValueError):
-        return True
-
-
-def _search(path: Path, seen: set[Path]) -> list[Path]:
-    """A video; or of a folder the videos below it, and where there are none, the folder itself if it holds frames.
-
-    A folder that cannot be listed stands for itself: the reason becomes its row.
-    """
-    from kinema.data.video import SUFFIXES, is_video
-
-    if not is_folder(path):
-        return [path] if path.suffix.lower() in SUFFIXES else []
-    try:
-        place = path.resolve()
-        if place in seen:  # a link to a folder above
-            return []
-        seen.add(place)
-        children = sorted(p for p in path.iterdir() if not is_clutter(p.name))
-    except OSError:
-        return [path]
-    found = [video for child in children for video in _search(child, seen)]
-    return found or ([path] if is_video(path) else [])
 
 
 def _check(args: Namespace) -> None:
@@ -243,9 +179,7 @@ def _csv(k: int) -> Callable[[Row], str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    return csv_text((), [cells]).removesuffix("\n")
 
 
 def _table(rows: Sequence[Row]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_device, device
-from kinema.cli.output import progress_bar
 from kinema.errors import KinemaError
+from kinema.progress import progress_bar
 from kinema.report.make import make_report
 
 

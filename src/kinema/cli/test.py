@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
-from kinema.cli.output import print_facts, progress_bar
+from kinema.cli.output import print_facts
 from kinema.errors import KinemaError, RunError, unknown
+from kinema.progress import progress_bar
 from kinema.text import printable
 
 if TYPE_CHECKING:
@@ -166,11 +167,13 @@ def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest,
 
 
 def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:
+    from kinema.data.samplers import find_sampler
+
     m, k = result.metrics, len(result.labels)
     unread = f"; {m.coverage.failed} unreadable counted as wrong" if m.coverage.failed else ""
     low, high = m.top1_interval
     side = spec.test_crop or spec.crop
-    stride = "" if spec.sampler == "segments" else f" every {spec.stride}"
+    stride = "" if find_sampler(spec.sampler).whole else f" every {spec.stride}"
     scaled = "" if side == spec.tested else f" scaled to {spec.tested}"
     fused = "" if result.views.clips * result.views.crops == 1 else ", softmax scores averaged over the views"
     return {

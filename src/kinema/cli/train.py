@@ -8,9 +8,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from kinema.cli.arguments import device, parse, read_yaml
+from kinema.cli.arguments import device, parse
 from kinema.cli.output import say
 from kinema.clip_spec import ClipSpec
+from kinema.config_file import read_yaml
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.photometric import Photometric
 from kinema.data.transforms import Augment

@@ -13,13 +13,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from kinema.clip_spec import ClipSpec
-from kinema.data.clips import wanted_frames
 from kinema.data.manifest import Manifest
-from kinema.data.pictures import Pictures
-from kinema.data.sampling import train_indices
-from kinema.data.transforms import Augment, check_jitter, random_box
-from kinema.data.video import open_video
-from kinema.data.views import check_views, read_views, view_bytes
+from kinema.data.samplers import train_indices
+from kinema.data.transforms import Augment, Box, check_jitter, random_box
+from kinema.data.views import check_views, cut_views, read_views, view_bytes
 from kinema.errors import KinemaError, UnreadableVideo, unknown
 
 
@@ -100,28 +97,32 @@ class TrainClips(Dataset[dict[str, Any] | Failure]):
         """The clip that a key names.
 
         Returns:
-            clip (uint8 `3 T crop crop`) and, when asked for, twin (the same shape), label, index, path; or a `Failure`.
+            clip (uint8 `T S S 3`, S as in the key) and, when asked for, twin (the same shape), label, index, path; or a
+            `Failure`.
         """
         i = key.sample
         rng = np.random.default_rng([self.seed, key.epoch, i, key.draw])
         sample, target = self.samples[i], self.targets[i]
         flip = bool(rng.random() < self.augment.flip)
 
-        def wanted(n: int) -> NDArray[np.int64]:
-            whole = train_indices(n, self.spec, rng)
-            return whole[(np.arange(key.frames) * 2 + 1) * len(whole) // (2 * key.frames)]
-
         names = ("clip", "twin") if self.twins else ("clip",)
+
+        def frames_of(n: int) -> NDArray[np.int64]:
+            whole = train_indices(n, self.spec, rng)
+            return whole[None, (np.arange(key.frames) * 2 + 1) * len(whole) // (2 * key.frames)]
+
+        def boxes_of(height: int, width: int) -> list[Box]:
+            return [random_box(height, width, self.spec, self.augment, rng) for _ in names]
+
         try:
-            with open_video(sample.path) as reader:
-                pictures = Pictures(reader, wanted_frames(reader, wanted, sample.start, sample.end))
-                boxes = [random_box(pictures.height, pictures.width, self.spec, self.augment, rng) for _ in names]
-                clips = pictures.cut(boxes, key.crop, flip=flip)
+            views = cut_views(
+                sample.path, frames_of, boxes_of, key.crop, flip=flip, start=sample.start, end=sample.end
+            )  # fmt: skip
         except UnreadableVideo as error:
             return self.failure(key, error.reason)
         label = self.mirrored[i] if flip else target
         item: dict[str, Any] = {"label": label, "index": i, "path": sample.path}
-        return item | {name: clip.permute(3, 0, 1, 2) for name, clip in zip(names, clips, strict=True)}
+        return item | dict(zip(names, views.pixels, strict=True))
 
     @property
     def item_bytes(self) -> int:
@@ -170,7 +171,7 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
         """Every view of sample i: clip 0 with all its crops, then clip 1, and so on.
 
         Returns:
-            views (uint8 `V 3 T crop crop`), label, index, path and keys: for every view what it was cut from (frame
+            views (uint8 `V T S S 3`), label, index, path and keys: for every view what it was cut from (frame
             indices, box), equal where two views are equal; or a `Failure`.
         """
         sample = self.samples[i]
@@ -204,24 +205,22 @@ def collate_train(items: Sequence[dict[str, Any] | Failure], *, pinned: bool = F
         pinned: put the clips into page-locked memory, from which a GPU copies faster.
 
     Returns:
-        clip and, where items have one, twin (uint8 `B 3 T S S` in `channels_last_3d` memory), label and index (int64
-        `B`), path (list), failures (list of `Failure`). B is the number of items that are no failures: where it is 0,
-        clip has shape `0`.
+        clip and, where items have one, twin (uint8 `B T S S 3`), label and index (int64 `B`), path (list), failures
+        (list of `Failure`). B is the number of items that are no failures: where it is 0, clip has shape `0`.
     """
-    batch = _collate(items, "clip", (1, 2, 3, 0), pinned)
+    batch = _collate(items, "clip", pinned)
     twins = [item["twin"] for item in items if isinstance(item, dict) and "twin" in item]
-    return batch | {"twin": _stack(twins, (1, 2, 3, 0), pinned)} if twins else batch
+    return batch | {"twin": _stack(twins, pinned)} if twins else batch
 
 
 def collate_test(items: Sequence[dict[str, Any] | Failure]) -> dict[str, Any]:
     """A batch of `TestVideos` items.
 
     Returns:
-        views (uint8 `B V 3 T S S`, every video in `channels_last_3d` memory), label and index (int64 `B`), path and
-        keys (lists), failures (list of `Failure`). B is the number of items that are no failures: where it is 0, views
-        has shape `0`.
+        views (uint8 `B V T S S 3`), label and index (int64 `B`), path and keys (lists), failures (list of `Failure`).
+        B is the number of items that are no failures: where it is 0, views has shape `0`.
     """
-    return _collate(items, "views", (0, 2, 3, 4, 1), False)
+    return _collate(items, "views", False)
 
 
 def label_indices(manifest: Manifest, labels: Sequence[str]) -> list[int]:
@@ -241,9 +240,7 @@ def _indices(names: Sequence[str], labels: Sequence[str], source: str) -> list[i
     return [places[name] for name in names]
 
 
-def _collate(
-    items: Sequence[dict[str, Any] | Failure], tensor: str, memory: tuple[int, ...], pinned: bool
-) -> dict[str, Any]:
+def _collate(items: Sequence[dict[str, Any] | Failure], tensor: str, pinned: bool) -> dict[str, Any]:
     good = [item for item in items if not isinstance(item, Failure)]
     batch: dict[str, Any] = {key: [item[key] for item in good] for key in ("path", "label", "index")}
     if good and "keys" in good[0]:
@@ -251,16 +248,12 @@ def _collate(
     batch["failures"] = [item for item in items if isinstance(item, Failure)]
     for key in ("label", "index"):
         batch[key] = torch.tensor(batch[key], dtype=torch.int64)
-    batch[tensor] = _stack([item[tensor] for item in good], memory, pinned)
+    batch[tensor] = _stack([item[tensor] for item in good], pinned)
     return batch
 
 
-def _stack(tensors: list[Tensor], memory: tuple[int, ...], pinned: bool) -> Tensor:
-    """Stacks in the order of the memory: `torch.stack` alone would lay the batch out anew, channels first."""
+def _stack(tensors: list[Tensor], pinned: bool) -> Tensor:
     if not tensors:
         return torch.empty(0, dtype=torch.uint8)
-    dense = [t.permute(memory) for t in tensors]
-    stacked = torch.empty((len(dense), *dense[0].shape), dtype=torch.uint8, pin_memory=pinned)
-    torch.stack(dense, out=stacked)
-    back = [memory.index(d) + 1 for d in range(len(memory))]
-    return stacked.permute(0, *back)
+    stacked = torch.empty((len(tensors), *tensors[0].shape), dtype=torch.uint8, pin_memory=pinned)
+    return torch.stack(tensors, out=stacked)

@@ -6,10 +6,10 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from kinema.errors import near_names
 from kinema.files import is_folder
 from kinema.text import printable
 
@@ -80,7 +80,7 @@ def nearest_name(path: Path) -> str:
         names = [p.name for p in folder.iterdir()] if is_folder(folder) else []
     except OSError:
         names = []
-    near = get_close_matches(path.name, names, n=1)
+    near = near_names(path.name, names)
     return f", did you mean {str(folder / near[0])!r}" if near else ""
 
 

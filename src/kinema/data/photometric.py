@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kinema.data.transforms import check_pixels
 from kinema.errors import KinemaError, unknown
 
 Kind = Literal[
@@ -61,12 +62,12 @@ def apply(clips: Tensor, photometric: Photometric, rng: np.random.Generator) -> 
     Everything random comes from `rng`, whatever the device, so that a run which goes on after a stop repeats it.
 
     Args:
-        clips: uint8 RGB `N 3 T H W`, on any device; left as they are.
+        clips: uint8 RGB `N T H W 3`, on any device; left as they are.
         photometric: what may happen.
         rng: source of all randomness.
 
     Returns:
-        uint8 of the same shape and memory. Clips that nothing happens to are the same bits; where there is no other,
+        uint8 of the same shape. Clips that nothing happens to are the same bits; where there is no other,
         it is `clips` itself.
 
     Raises:
@@ -74,10 +75,7 @@ def apply(clips: Tensor, photometric: Photometric, rng: np.random.Generator) -> 
     """
     if not len(clips):  # a batch whose videos could not be read
         return clips
-    if clips.dim() != 5 or clips.shape[1] != 3 or clips.dtype != torch.uint8:
-        raise KinemaError(
-            f"a batch of clips is uint8 with the shape N 3 T H W, but this is {clips.dtype} {tuple(clips.shape)}"
-        )
+    check_pixels(clips)
     changes = draw(photometric, len(clips), rng)
     concerned = [i for i, change in enumerate(changes) if change]
     if not concerned:
@@ -88,7 +86,7 @@ def apply(clips: Tensor, photometric: Photometric, rng: np.random.Generator) -> 
     with torch.no_grad(), torch.autocast(clips.device.type, enabled=False):
         for begin in range(0, len(concerned), at_once):
             part = concerned[begin : begin + at_once]
-            x = clips[part].to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+            x = clips[part].permute(0, 4, 1, 2, 3).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
             for kind in photometric.chances():
                 rows = [row for row, i in enumerate(part) if kind in changes[i]]
                 if rows:
@@ -97,7 +95,7 @@ def apply(clips: Tensor, photometric: Photometric, rng: np.random.Generator) -> 
                         x = _CHANGES[kind](x, values)
                     else:
                         x[rows] = _CHANGES[kind](x[rows], values)
-            out[part] = x.mul_(255).round_().to(torch.uint8)
+            out[part] = x.mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 4, 1)
     return out
 
 

@@ -61,9 +61,7 @@ class Pictures:
                 part = picture[box.top : box.top + box.height, box.left : box.left + box.width]
                 # A copy: the picture may be read-only, mirrored, or memory that the decoder uses again.
                 whole = Box(0, 0, box.height, box.width)
-                cuts[number, place_of[index]] = cut(torch.from_numpy(part.copy())[None], whole, size, flip)[
-                    :, 0
-                ].permute(1, 2, 0)
+                cuts[number, place_of[index]] = cut(torch.from_numpy(part.copy())[None], whole, size, flip)[0]
         if np.array_equal(self._places.reshape(-1), np.arange(self._places.size)):
             return cuts.view(len(boxes), *self._shape, size, size, 3)
         return cuts[:, torch.from_numpy(self._places.reshape(self._shape))]

@@ -7,6 +7,7 @@ from statistics import median
 from kinema.clip_spec import ClipSpec
 from kinema.data.doctor.index import probe_all
 from kinema.data.manifest import Manifest
+from kinema.data.samplers import find_sampler
 from kinema.errors import UnreadableVideo
 
 PROBED = 32  # videos, evenly over the data set
@@ -14,9 +15,6 @@ PROBED = 32  # videos, evenly over the data set
 
 def frame_seconds(manifest: Manifest, spec: ClipSpec) -> float | None:
     """The median time from one frame of a clip to the next.
-
-    With the sampler `segments` a clip covers its whole video, so that the time is that of the video over the frames of
-    a clip; the others take every `stride`-th frame.
 
     Args:
         manifest: the videos; 32 of them are probed.
@@ -32,9 +30,7 @@ def frame_seconds(manifest: Manifest, spec: ClipSpec) -> float | None:
         info = infos[sample.path]
         if isinstance(info, UnreadableVideo):
             continue
-        if spec.sampler == "segments":
-            start, end = sample.start or 0.0, info.duration if sample.end is None else min(sample.end, info.duration)
-            found.append(max(0.0, end - start) / spec.frames)
-        elif info.fps > 0:
-            found.append(spec.stride / info.fps)
+        end = info.duration if sample.end is None else min(sample.end, info.duration)
+        if info.fps > 0:
+            found.append(find_sampler(spec.sampler).spacing(spec, max(0.0, end - (sample.start or 0.0)), info.fps))
     return median(found) if found else None

@@ -130,7 +130,7 @@ def cut(frames: Tensor, box: Box, size: int, flip: bool) -> Tensor:
         flip: mirror left and right.
 
     Returns:
-        uint8 `3 T size size`: a view of `T size size 3` memory, so that a batch of them is `channels_last_3d` as it is.
+        uint8 `T size size 3`, contiguous.
     """
     part = frames[:, box.top : box.top + box.height, box.left : box.left + box.width]  # T h w 3
     if (box.height, box.width) != (size, size):
@@ -138,14 +138,14 @@ def cut(frames: Tensor, box: Box, size: int, flip: bool) -> Tensor:
         part = resized.permute(0, 2, 3, 1)
     elif not flip:
         part = part.clone()  # else the clip would keep the whole frames in memory
-    return (part.flip(2) if flip else part).contiguous().permute(3, 0, 1, 2)
+    return (part.flip(2) if flip else part).contiguous()
 
 
 def to_input(clips: Tensor, spec: ClipSpec) -> Tensor:
     """From pixels to what a network takes: (pixel / 255 - mean) / std, in the colour order of `spec`.
 
     Args:
-        clips: uint8 RGB `N 3 T H W`, on any device.
+        clips: uint8 RGB `N T H W 3`, on any device.
         spec: gives mean, std and colour order.
 
     Returns:
@@ -154,15 +154,24 @@ def to_input(clips: Tensor, spec: ClipSpec) -> Tensor:
     Raises:
         KinemaError: not three channels, not five dimensions or not uint8.
     """
-    if clips.dim() != 5 or clips.shape[1] != 3 or clips.dtype != torch.uint8:
-        raise KinemaError(
-            f"a batch of clips is uint8 with the shape N 3 T H W, but this is {clips.dtype} {tuple(clips.shape)}"
-        )
+    check_pixels(clips)
     if spec.colour == "bgr":
-        clips = clips.flip(1)
-    mean, std = (torch.tensor(v, device=clips.device).view(1, 3, 1, 1, 1) for v in (spec.mean, spec.std))
-    x = clips.to(torch.float32, memory_format=torch.channels_last_3d)
-    return x.mul_(1 / (255 * std)).sub_(mean / std)
+        clips = clips.flip(4)
+    mean, std = (torch.tensor(v, device=clips.device) for v in (spec.mean, spec.std))
+    x = clips.to(torch.float32, memory_format=torch.contiguous_format)
+    return x.mul_(1 / (255 * std)).sub_(mean / std).permute(0, 4, 1, 2, 3)
+
+
+def check_pixels(clips: Tensor) -> None:
+    """Refuses what is not a batch of clips as they come from videos.
+
+    Raises:
+        KinemaError: not uint8 `N T H W 3`.
+    """
+    if clips.dim() != 5 or clips.shape[4] != 3 or clips.dtype != torch.uint8:
+        raise KinemaError(
+            f"a batch of clips is uint8 with the shape N T H W 3, but this is {clips.dtype} {tuple(clips.shape)}"
+        )
 
 
 def _side(height: int, width: int, crop: int, short_side: int) -> int:

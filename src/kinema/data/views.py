@@ -1,22 +1,26 @@
-"""From a video and a `ClipSpec` to the views of it that a network is shown in testing and prediction."""
+"""From a video and a `ClipSpec` to what a network is shown: one way for training, testing, prediction and the demo."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kinema.clip_spec import ClipSpec
-from kinema.data.clips import wanted_frames
 from kinema.data.pictures import Pictures
-from kinema.data.sampling import test_indices
-from kinema.data.transforms import Box, test_boxes
-from kinema.data.video import open_video
+from kinema.data.samplers import find_sampler, test_indices
+from kinema.data.transforms import Box, test_boxes, to_input
+from kinema.data.video import FrameFolder, VideoReader, open_video, ticks
 from kinema.errors import KinemaError, UnreadableVideo
 
+Indices = NDArray[np.integer[Any]]
 ViewKey = tuple[tuple[int, ...], Box]  # the frames of a view and what is cut from each
 Protocol = str | tuple[int, int]  # clips and crops of every video
 
@@ -48,10 +52,10 @@ class Views:
     """The views of a video, or of a part of it.
 
     Attributes:
-        pixels: uint8 `V 3 T S S` with S as `ClipSpec.tested`: clip 0 with all its crops, then clip 1, and so on.
+        pixels: uint8 `V T S S 3`: clip 0 with all its boxes, then clip 1, and so on.
         keys: for every view what it was cut from (frame indices, box), equal where two views are equal.
-        span: start and end in seconds of what the views stand for: with the sampler `segments` the whole part, else
-            from the first frame that they show to the end of the last one, within the part.
+        span: start and end in seconds of what the views stand for: with a sampler such as `segments` the whole part,
+            else from the first frame that they show to the end of the last one, within the part.
     """
 
     pixels: Tensor
@@ -59,15 +63,48 @@ class Views:
     span: tuple[float, float]
 
 
+def cut_views(
+    video: str | Path, frames_of: Callable[[int], Indices], boxes_of: Callable[[int, int], Sequence[Box]], size: int, *,
+    flip: bool = False, start: float | None = None, end: float | None = None, whole: bool = False,
+) -> Views:  # fmt: skip
+    """Decodes a video once for all views of it; no more than one whole picture is held.
+
+    Args:
+        video: a video file or frame folder.
+        frames_of: called with n, the ticks between `start` and `end`; gives the ticks of each clip, int64 [clips, T].
+        boxes_of: called with the height and width of the pictures; gives what to cut from each.
+        size: S, height and width of the views in pixels.
+        flip: mirror left and right.
+        start: of the part to look at, in seconds from the first frame.
+        end: of the part, in seconds.
+        whole: the views stand for the whole part.
+
+    Raises:
+        UnreadableVideo: a frame cannot be had, none lies between `start` and `end`, or the sampler refuses the length.
+    """
+    with open_video(video) as reader:
+        frames = wanted_frames(reader, frames_of, start, end)  # clips T
+        pictures = Pictures(reader, frames)
+        boxes = boxes_of(pictures.height, pictures.width)
+        pixels = pictures.cut(boxes, size, flip=flip)  # boxes clips T S S 3
+        span = (max(start or 0.0, 0.0), reader.duration if end is None else min(end, reader.duration))
+        if not whole:
+            last = int(frames.max())
+            until = reader.times[last + 1] if last + 1 < len(reader) else reader.duration
+            span = (max(span[0], float(reader.times[frames.min()])), min(span[1], float(until)))
+    keys = tuple((tuple(clip.tolist()), box) for clip in frames for box in boxes)
+    return Views(pixels.transpose(0, 1).flatten(0, 1), keys, span)
+
+
 def read_views(
     video: str | Path, spec: ClipSpec, clips: int = 1, crops: int = 1, *, start: float | None = None,
     end: float | None = None,
 ) -> Views:  # fmt: skip
-    """Decodes a video once for all its views.
+    """The views of testing and prediction: clips at fixed places, each with its crops.
 
     Args:
         video: a video file or frame folder.
-        spec: how to cut clips.
+        spec: how to cut clips; S is `spec.tested`.
         clips: temporal views.
         crops: spatial views of each, 1 or 3.
         start: of the part to look at, in seconds from the first frame.
@@ -78,18 +115,69 @@ def read_views(
             `spec.pad` is `error`.
         KinemaError: views that cannot be cut.
     """
-    with open_video(video) as reader:
-        frames = wanted_frames(reader, lambda n: test_indices(n, spec, clips), start, end)  # clips T
-        pictures = Pictures(reader, frames)
-        boxes = test_boxes(pictures.height, pictures.width, spec, crops)
-        views = pictures.cut(boxes, spec.tested)  # crops clips T S S 3
-        span = (max(start or 0.0, 0.0), reader.duration if end is None else min(end, reader.duration))
-        if spec.sampler != "segments":  # whose frames stand for the whole part
-            last = int(frames.max())
-            until = reader.times[last + 1] if last + 1 < len(reader) else reader.duration
-            span = (max(span[0], float(reader.times[frames.min()])), min(span[1], float(until)))
-    keys = tuple((tuple(clip.tolist()), box) for clip in frames for box in boxes)
-    return Views(views.transpose(0, 1).flatten(0, 1).permute(0, 4, 1, 2, 3), keys, span)
+    return cut_views(
+        video, lambda n: test_indices(n, spec, clips), lambda height, width: test_boxes(height, width, spec, crops),
+        spec.tested, start=start, end=end, whole=find_sampler(spec.sampler).whole,
+    )  # fmt: skip
+
+
+def read_clip(
+    video: str | Path, spec: ClipSpec | None = None, *, start: float | None = None, end: float | None = None
+) -> Tensor:
+    """The centre clip of a video, centre crop, ready for a network.
+
+    Args:
+        video: a video file or frame folder.
+        spec: how to cut; None is `ClipSpec()`.
+        start: of the part to look at, in seconds from the first frame.
+        end: of the part, in seconds.
+
+    Returns:
+        float32 `1 3 T H W`, normalised, in `channels_last_3d` memory.
+
+    Raises:
+        UnreadableVideo: no frame can be had, none lies between `start` and `end`, or there are too few of them and
+            `spec.pad` is `error`.
+    """
+    spec = spec or ClipSpec()
+    return to_input(read_views(video, spec, start=start, end=end).pixels, spec)
+
+
+def wanted_frames(
+    reader: VideoReader | FrameFolder,
+    frames_of: Callable[[int], Indices],
+    start: float | None = None,
+    end: float | None = None,
+) -> NDArray[np.int64]:
+    """The frames of an open video that are shown at the ticks a sampler asks for.
+
+    Args:
+        reader: of the video.
+        frames_of: called with n, the ticks between `start` and `end`; gives ticks in [0, n), any shape and order.
+        start: of the part, in seconds from the first frame.
+        end: of the part, in seconds.
+
+    Returns:
+        Frame indices in the shape that `frames_of` gives.
+
+    Raises:
+        UnreadableVideo: no frame lies between `start` and `end`, or the sampler refuses the length.
+    """
+    grid = ticks(reader.times, start, end, reader.duration)
+    if not len(grid):
+        part = f"{start or 0:g} s to {'the end' if end is None else f'{end:g} s'}"
+        raise UnreadableVideo(reader.path, f"no frame from {part}, the video lasts {reader.duration:.2f} s")
+    with _naming(str(reader.path)):
+        return grid[frames_of(len(grid))]
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Adds the file to the error of a sampler, which knows only how many frames there are."""
+    try:
+        yield
+    except KinemaError as error:
+        raise UnreadableVideo(path, str(error)) from error
 
 
 @dataclass(frozen=True)

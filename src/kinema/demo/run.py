@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 
 from kinema.clip_spec import ClipSpec
-from kinema.data.clips import decode
 from kinema.data.manifest import Manifest, read_manifest
-from kinema.data.sampling import test_indices
 from kinema.data.transforms import Augment
+from kinema.data.views import read_views
 from kinema.demo.page import Contestant, Story, write_page
 from kinema.errors import KinemaError
 from kinema.evaluation.cost import count, environment
@@ -169,8 +168,8 @@ def _training(name: str, data: Path, out: Path, config: DemoConfig) -> TrainConf
 
 def _strip(video: str, spec: ClipSpec, path: Path) -> Path:
     """The frames of the central clip side by side."""
-    frames = decode(video, lambda n: test_indices(n, spec, 1)[0])
-    row = torch.cat(list(frames), 1).numpy()
+    (clip,) = read_views(video, spec).pixels
+    row = torch.cat(list(clip), 1).numpy()
     Image.fromarray(row).save(path)
     return path
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from kinema.evaluation.metrics import true_ranks
 from kinema.evaluation.runner import TestResult
 from kinema.files import replace_file
 from kinema.recognizer import Recognizer, versions
+from kinema.tables import write_csv
 from kinema.text import plural, printable
 
 METRICS, SCORES, LEDGER = "metrics.json", "scores.parquet", "ledger.csv"
@@ -149,15 +148,12 @@ def write_results(out: Path, result: TestResult, recognizer: Recognizer, test: T
         RunError: the disk is full or the folder cannot be written.
     """
     table = _table(result)
-    ledger = io.StringIO()
-    writer = csv.writer(ledger, lineterminator="\n")
-    writer.writerow(("path", "error"))
     root = data_root(result.source)
-    writer.writerows((relative(path, root), printable(reason)) for path, reason in result.failures)
-    writer.writerows((printable(name), ABSENT) for name in result.absent)
+    ledger = [(relative(path, root), reason) for path, reason in result.failures]
+    ledger += [(name, ABSENT) for name in result.absent]
     text = printable(json.dumps(document(result, recognizer, test), indent=2, ensure_ascii=False)) + "\n"
     replace_file(out / SCORES, lambda part: _write_table(table, part))
-    replace_file(out / LEDGER, lambda part: part.write_text(ledger.getvalue(), encoding="utf-8"))
+    write_csv(out / LEDGER, ("path", "error"), ledger)
     replace_file(out / METRICS, lambda part: part.write_text(text, encoding="utf-8"))
 
 

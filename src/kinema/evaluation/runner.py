@@ -184,7 +184,7 @@ def _batches(
 
 
 def _average(recognizer: Recognizer, views: Tensor, batch: int, paths: list[str]) -> NDArray[np.float32]:
-    """uint8 B V 3 T S S -> B K."""
+    """uint8 B V T S S 3 -> B K."""
     means = recognizer.average(views, batch=batch).numpy()
     broken = [path for path, row in zip(paths, means, strict=True) if not np.isfinite(row).all()]
     if broken:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kinema.card import Shape, misshapen
+from kinema.config_file import read_run_config
 from kinema.errors import KinemaError
 from kinema.evaluation.metrics import Coverage
 from kinema.evaluation.results import METRICS, SCORES, Scores, read_scores
@@ -98,13 +98,9 @@ def find_scores(place: str | Path) -> Path:
 def how_to_test(run: Path) -> str:
     """The command that tests a run, with the data it was trained on where that is known."""
     data = "D"
-    config = run / "config.yaml"
-    if config.is_file():
-        try:
-            values = yaml.safe_load(config.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, ValueError, OSError):  # the sentence that this is for is about something else
-            values = None
-        if isinstance(values, dict) and isinstance(values.get("data"), str):
+    with suppress(KinemaError):  # the sentence that this is for is about something else
+        values = read_run_config(run) or {}
+        if isinstance(values.get("data"), str):
             data = shlex.quote(values["data"])
     return f"kinema test {shlex.quote(str(run))} --data {data}"
 

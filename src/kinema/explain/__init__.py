@@ -1,1 +1,26 @@
 """Explanations: where and when a network saw the evidence for a class, as maps, figures and files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kinema.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from kinema.explain.explanation import Explanation, explain
+    from kinema.explain.frames import frame_values
+    from kinema.explain.gradcam import grad_cam
+    from kinema.explain.tubes import saliency_tubes
+
+__all__ = ["Explanation", "explain", "frame_values", "grad_cam", "saliency_tubes"]
+
+_HOMES = {
+    "Explanation": "kinema.explain.explanation",
+    "explain": "kinema.explain.explanation",
+    "frame_values": "kinema.explain.frames",
+    "grad_cam": "kinema.explain.gradcam",
+    "saliency_tubes": "kinema.explain.tubes",
+}
+
+# Readers of videos and writers of files are imported when they are first needed.
+__getattr__ = lazy_names(__name__, _HOMES)

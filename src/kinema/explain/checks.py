@@ -227,7 +227,7 @@ def mask_of_clip(video: str | Path, frames: Sequence[int], box: Box, spec: ClipS
     """
     whole = torch.from_numpy(np.ascontiguousarray(limb_masks(video)[list(frames)]))
     pictures = (whole.byte() * 255)[..., None].expand(*whole.shape, 3)
-    return cut(pictures, box, spec.tested, flip=False)[0] >= 128
+    return cut(pictures, box, spec.tested, flip=False)[..., 0] >= 128
 
 
 def drawn(manifest: Manifest, clips: int, seed: int = 0) -> Manifest:

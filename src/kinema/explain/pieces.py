@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -71,7 +72,7 @@ class Pieces:
         self._loader: Loader[Any] | None = None
         self.item_bytes = 0
 
-    def read(self, keys: Sequence[Key], size: int = 0) -> Iterator[dict[str, Any]]:
+    def read(self, keys: Sequence[Key], size: int = 0) -> Generator[dict[str, Any], None, None]:
         """The pieces with these keys, in order: `facts`; `clip` and `place`; or `frames`, uint8 `n height width 3`.
 
         Args:
@@ -86,10 +87,11 @@ class Pieces:
             self.item_bytes = max(size, self.item_bytes)
             self._loader = Loader(self, (), _copied, readers=_READERS, largest=1, limits=self._limits)
         self._loader.batch_sampler = [[key] for key in keys]
-        for found in self._loader:
-            if isinstance(found, UnreadableVideo):
-                raise found
-            yield found
+        with closing(iter(self._loader)) as coming:  # type: ignore[type-var]  # a generator
+            for found in coming:
+                if isinstance(found, UnreadableVideo):
+                    raise found
+                yield found
 
     def close(self) -> None:
         """Ends the process that reads."""

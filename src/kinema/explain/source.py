@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -123,7 +124,7 @@ class Film:
         """Width and height as a player shows the frames, pixels."""
         return round(self.width * self.stretch[0]), round(self.height * self.stretch[1])
 
-    def pictures(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[tuple[int, Pixels]]:
+    def pictures(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Generator[tuple[int, Pixels], None, None]:
         """Upright frames, uint8 `height width 3`, with their indices, ascending, each once.
 
         Raises:
@@ -170,7 +171,8 @@ class Source(Film):
     def __init__(self, video: str | Path, *, limits: ReadLimits | None = None) -> None:
         self._pieces = Pieces(str(video), source_clip, limits)
         try:
-            facts: Facts = next(self._pieces.read([None]))["facts"]
+            (found,) = self._pieces.read([None])
+            facts: Facts = found["facts"]
             clock = _exact(facts.times, facts.clock)
             super().__init__(str(video), facts.times, facts.duration, clock, facts.size, facts.stretch)
         except BaseException:
@@ -186,17 +188,18 @@ class Source(Film):
     def clip(self, spec: ClipSpec, *, start: float | None = None, end: float | None = None) -> tuple[Tensor, Place]:
         """As `source_clip`, read by the process that reads the frames."""
         size = 4 * 3 * spec.frames * spec.tested**2
-        found = next(self._pieces.read([ClipKey(spec, start, end)], size))
+        (found,) = self._pieces.read([ClipKey(spec, start, end)], size)
         return found["clip"], found["place"]
 
-    def pictures(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[tuple[int, Pixels]]:
+    def pictures(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Generator[tuple[int, Pixels], None, None]:
         """As for every film, decoded a few at a time."""
         order = np.unique(np.asarray(indices, np.int64))
         frame = self.width * self.height * 3
         step = max(1, _CHUNK // frame)
         chunks = [order[begin : begin + step].tolist() for begin in range(0, len(order), step)]
-        for chunk, found in zip(chunks, self._pieces.read(chunks, step * frame), strict=True):
-            yield from zip(chunk, found["frames"].numpy(), strict=True)
+        with closing(self._pieces.read(chunks, step * frame)) as pieces:  # what is left early is given back at once
+            for chunk, found in zip(chunks, pieces, strict=True):
+                yield from zip(chunk, found["frames"].numpy(), strict=True)
 
 
 class ClipFilm(Film):
@@ -214,9 +217,10 @@ class ClipFilm(Film):
         count, height, width = pixels.shape[:3]
         super().__init__("the clip", np.arange(count) / rate, count / rate, Fraction(1, rate), (width, height))
 
-    def pictures(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[tuple[int, Pixels]]:
+    def pictures(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Generator[tuple[int, Pixels], None, None]:
         """As for every film."""
-        return ((int(i), self._pixels[i]) for i in np.unique(np.asarray(indices, np.int64)))
+        for index in np.unique(np.asarray(indices, np.int64)).tolist():
+            yield index, self._pixels[index]
 
 
 def _exact(times: npt.NDArray[np.float64], stated: Fraction | None) -> Fraction:

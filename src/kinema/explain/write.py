@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -135,14 +136,15 @@ class _Parts:
         after = int(film.stamps[last + 1]) if last + 1 < len(film) else film.end
         self.end = after - int(film.stamps[self.indices[0]])
 
-    def pictures(self, kept: set[int] | None = None) -> Iterator[Pixels]:
+    def pictures(self, kept: set[int] | None = None) -> Generator[Pixels, None, None]:
         """One picture for every frame, or for every frame whose index is in `kept`."""
         for span in self._spans:
             board = self._board(span)
             indices = self._film.between(*span)
             wanted = indices if kept is None else [i for i in indices.tolist() if i in kept]
-            for index, picture in self._film.pictures(wanted):
-                yield board.draw(index, picture)
+            with closing(self._film.pictures(wanted)) as pictures:
+                for index, picture in pictures:
+                    yield board.draw(index, picture)
             del board  # before the next part is explained
 
     def _board(self, span: Span) -> Board:
@@ -152,7 +154,8 @@ class _Parts:
 
 def _mp4(part: Path, kind: str, film: Film, spans: Sequence[Span], panels_of: PanelsOf) -> None:
     parts = _Parts(film, spans, panels_of)
-    write_mp4(part, parts.pictures(), stamps=parts.stamps, end=parts.end, clock=film.clock, size=parts.layout.size)
+    with closing(parts.pictures()) as pictures:
+        write_mp4(part, pictures, stamps=parts.stamps, end=parts.end, clock=film.clock, size=parts.layout.size)
 
 
 def _gif(part: Path, kind: str, film: Film, spans: Sequence[Span], panels_of: PanelsOf) -> None:
@@ -161,8 +164,8 @@ def _gif(part: Path, kind: str, film: Film, spans: Sequence[Span], panels_of: Pa
     width, height = parts.layout.size
     share = min(1.0, GIF_WIDTH * parts.layout.columns / width)
     size = (max(1, round(width * share)), max(1, round(height * share)))
-    pictures = parts.pictures({int(parts.indices[place]) for place in places})
-    write_gif(part, (_shrunk(picture, size) for picture in pictures), times=times, end=end, size=size)
+    with closing(parts.pictures({int(parts.indices[place]) for place in places})) as pictures:
+        write_gif(part, (_shrunk(picture, size) for picture in pictures), times=times, end=end, size=size)
 
 
 def _shrunk(picture: Pixels, size: tuple[int, int]) -> Pixels:
@@ -172,7 +175,12 @@ def _shrunk(picture: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def _sheet(part: Path, kind: str, film: Film, spans: Sequence[Span], panels_of: PanelsOf) -> None:
-    sheet = contact_sheet(film, panels_of(spans[0]))
+    panels = panels_of(spans[0])
+    drawing = getattr(getattr(panels[0].explanation, "result", None), "svg", None) if len(panels) == 1 else None
+    if kind == "svg" and callable(drawing):  # a method that gives a drawing of its own, such as a pyramid
+        part.write_text(drawing(), encoding="utf-8")
+        return
+    sheet = contact_sheet(film, panels)
     (write_png if kind == "png" else write_svg)(part, sheet)
 
 

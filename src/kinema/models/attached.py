@@ -126,6 +126,10 @@ class Attached(VideoModel):
         """Those of the backbone in its stages."""
         return self.backbone.pathways(name, x) if name in self.backbone.feature_maps else x
 
+    def pathway_names(self, name: str) -> tuple[str, ...]:
+        """Those of the backbone in its stages."""
+        return self.backbone.pathway_names(name) if name in self.backbone.feature_maps else ()
+
     def start(self) -> None:
         """Starts what stands on the backbone, which is left as its own family starts it."""
         self.initialise()

@@ -8,7 +8,7 @@ describes; the `_table` names have as many as give the operations and parameters
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -324,12 +324,6 @@ def cidc(
     Raises:
         KinemaError: a stage that the backbone has not, or not a number of units for each.
     """
-    for key, value, allowed in (
-        ("aggregation", aggregation, Aggregation), ("attention", attention, Attention), ("fusion", fusion, Fusion),
-        ("head", head, Head),
-    ):  # fmt: skip
-        if value not in get_args(allowed):
-            raise unknown(f"value of {key}", str(value), get_args(allowed))
 
     def scales(shapes: Mapping[str, Shape]) -> MultiScale:
         placed = _placed(shapes, backbone, stages, units)

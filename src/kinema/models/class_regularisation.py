@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import get_args
 
 import torch
 
-from kinema.errors import KinemaError, unknown
+from kinema.errors import KinemaError
+from kinema.models.options import check_option
 from kinema.models.video_model import VideoModel
 from kinema.ops.class_regularisation import Bounds, Choice, ClassRegularisation
 
@@ -30,8 +30,7 @@ def regularise(
     """
     stages = [name for name in model.feature_maps if name != "stem"]
     for name, value, allowed in (("bounds", bounds, Bounds), ("choice", choice, Choice)):
-        if value not in get_args(allowed):
-            raise unknown(f"value of class_regularisation_{name}", str(value), get_args(allowed))
+        check_option(f"class_regularisation_{name}", value, allowed)
     if not isinstance(strengths, Sequence) or isinstance(strengths, str) or len(strengths) != len(stages):
         raise KinemaError(
             f"class_regularisation is {strengths!r}: give one number for each of the {len(stages)} stages "

@@ -7,10 +7,10 @@ from typing import Literal
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
-from kinema.errors import KinemaError
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.ops.arguments import Eps
 from kinema.ops.conv import Conv3d
 
 Interactions = Literal["reduced", "preserved"]
@@ -132,7 +132,7 @@ def csn(
     width: float = 1.0,
     *,
     dropout: float = 0.0,
-    eps: float = 1e-3,
+    eps: Eps = 1e-3,
 ) -> CSN:
     """Interaction-reduced and interaction-preserved channel-separated networks.
 
@@ -145,6 +145,4 @@ def csn(
         dropout: before the classifier.
         eps: of the BatchNorms. The authors' releases (VMZ, mmaction2) have 1e-3, PyTorchVideo's 1e-5.
     """
-    if not isinstance(eps, float) or not eps > 0:
-        raise KinemaError(f"eps is {eps!r}: give a small number above 0, such as 1e-3")
     return CSN(depth, interactions, num_classes, frames, width, dropout, eps)

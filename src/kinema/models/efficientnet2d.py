@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.clip_spec import ClipSpec
-from kinema.errors import KinemaError
 from kinema.models.checkpointing import Stack
 from kinema.models.frame_model import FrameModel
 from kinema.models.registry import register
 from kinema.ops.conv import Conv2d
 from kinema.ops.layout import fold_time, same_padding, unfold_time
-from kinema.ops.shift import Shift
+from kinema.ops.shift import Fold, Shift
 from kinema.ops.streaming import Stream
 
 # Stage -> groups of (blocks, kernel, stride of the first, expansion, channels), by resolution: table 1 of EfficientNet,
@@ -189,7 +188,7 @@ def tsm_efficientnet(
     width: float = 1.0,
     *,
     dropout: float = 0.2,
-    fold: int = 8,
+    fold: Fold = 8,
     causal: bool = False,
 ) -> EfficientNet2D:
     """Temporal Shift Module on EfficientNet-Lite0.
@@ -205,6 +204,4 @@ def tsm_efficientnet(
         fold: one `fold`-th of the channels moves, per direction.
         causal: shift from earlier frames only.
     """
-    if not isinstance(fold, int) or fold < 2:
-        raise KinemaError(f"fold is {fold!r}: give a whole number of at least 2")
     return EfficientNet2D(num_classes, frames, width, dropout, lambda: Shift(fold, causal))

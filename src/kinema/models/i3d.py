@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 from torch import nn
 
 from kinema.clip_spec import ClipSpec
-from kinema.errors import KinemaError, unknown
 from kinema.models.i3d_blocks import EXPANSION, LAYERS, Bottleneck, Stage, Stem
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.ops.arguments import Range
 from kinema.ops.nonlocal_attention import Attention, NonLocal, SubSample
 
 Kind = Literal["r2d", "i3d", "slowonly"]
 Places = Literal["nl5", "nl10"]
+StemStride = Annotated[int, Range(1, 2)]
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,6 @@ def _spec(kind: Kind, frames: int | None, stem_stride: int) -> ClipSpec:
     return spec
 
 
-def _check(stem_stride: int) -> None:
-    if stem_stride not in (1, 2) or isinstance(stem_stride, bool):
-        raise KinemaError(f"stem_stride is {stem_stride!r}: give 1 or 2")
-
-
 _KINDS: dict[Kind, dict[str, object]] = {
     "r2d": {"stem_stride": 1},
     "i3d": {},
@@ -119,7 +115,7 @@ def inflated(
     width: float = 1.0,
     *,
     dropout: float = 0.5,
-    stem_stride: int = 2,
+    stem_stride: StemStride = 2,
     pool2: bool = False,
     pool_padding: bool = True,
 ) -> InflatedResNet:
@@ -138,7 +134,6 @@ def inflated(
             operations of CIDC's table 1 are those without it.
         pool_padding: the max pooling of the stem has a border of one pixel; that of mmaction2's C2D has none.
     """
-    _check(stem_stride)
     design = Design(depth, kind, stem_stride, pool2, pool_padding, {}, NonLocal)
     return InflatedResNet(design, num_classes, width, dropout, _spec(kind, frames, stem_stride))
 
@@ -166,7 +161,7 @@ def with_non_local(
     sub_sample: SubSample = "after",
     scaled: bool = False,
     dropout: float = 0.5,
-    stem_stride: int = 2,
+    stem_stride: StemStride = 2,
     pool2: bool = False,
     pool_padding: bool = True,
 ) -> InflatedResNet:
@@ -190,9 +185,6 @@ def with_non_local(
         pool2: halves time after the first stage, as the releases do; the paper's operations are those without it.
         pool_padding: the max pooling of the stem has a border of one pixel; that of mmaction2's C2D has none.
     """
-    _check(stem_stride)
-    if nl not in get_args(Places):
-        raise unknown("value of nl", str(nl), get_args(Places))
 
     def block(channels: int) -> NonLocal:
         return NonLocal(channels, attention=attention, sub_sample=sub_sample, scaled=scaled)

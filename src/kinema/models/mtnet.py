@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
-from kinema.errors import KinemaError, unknown
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel, Watch, average, unchanged
 from kinema.models.x3d_blocks import X3DHead, X3DStem
+from kinema.ops.arguments import Range
 from kinema.ops.conv import Conv3d
 from kinema.ops.layout import check_clips
 from kinema.ops.mtconv import ConvNorm, MTConv, Split
@@ -29,6 +29,7 @@ from kinema.ops.selection import select_frames
 
 Size = Literal["s", "m", "l"]
 Block = Literal["channelwise", "dense", "table"]
+Layers = Annotated[int, Range(0)]
 Stride = tuple[int, int, int]
 
 # Frames and crop (thesis, table 6.3; the crops of S are 256 resized to 182), short side, factor on the stages' depths.
@@ -54,15 +55,8 @@ class Design:
     delta: float
     pooling: Pooling
     cell: Cell
-    layers: int
+    layers: Layers
     relu_before_sum: bool
-
-    def __post_init__(self) -> None:
-        for key, allowed in (("block", Block), ("split", Split), ("pooling", Pooling), ("cell", Cell)):
-            if getattr(self, key) not in get_args(allowed):
-                raise unknown(f"value of {key}", str(getattr(self, key)), get_args(allowed))
-        if not isinstance(self.layers, int) or isinstance(self.layers, bool) or self.layers < 0:
-            raise KinemaError(f"layers is {self.layers!r}: give the number of stacked recurrent cells, 0 for none")
 
     def convs(self, channels: int, inner: int, out_channels: int, stride: Stride) -> list[nn.Module]:
         """The convolutions of a block, BatchNorm and ReLU included."""
@@ -176,7 +170,7 @@ def mtnet(
     split: Split = "text",
     pooling: Pooling = "softpool+cosine",
     cell: Cell = "gru",
-    layers: int = 2,
+    layers: Layers = 2,
     block: Block = "channelwise",
     halve_time: bool = False,
     relu_before_sum: bool = True,
@@ -244,7 +238,7 @@ def mtconv_r50(
     split: Split = "text",
     pooling: Pooling = "softpool+cosine",
     cell: Cell = "gru",
-    layers: int = 0,
+    layers: Layers = 0,
     relu_before_sum: bool = False,
     dropout: float = 0.0,
 ) -> MTNet:

@@ -7,9 +7,11 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from numbers import Integral, Real
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from kinema.errors import KinemaError, unknown
+from kinema.ops.arguments import Count, Range, rule_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def describe_options(build: Callable[..., Any], parameters: Mapping[str, inspect
         build: its annotations and its docstring say what each option takes and means.
         parameters: those that a caller may give.
     """
-    hints, texts = _hints(build), argument_texts(build)
+    hints, texts = get_type_hints(build), argument_texts(build)
     return [
         Option(name, type_text(hints[name]), parameter.default, texts.get(name, ""))
         for name, parameter in parameters.items()
@@ -55,46 +57,58 @@ def argument_texts(documented: Any) -> dict[str, str]:
     return {p.arg_name: " ".join((p.description or "").split()) for p in parsed}
 
 
-def check_options(build: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Checks values against the annotations of a builder; lists and mappings are left to the builder, which says more.
+# What every network takes, and within which bounds.
+_COMMON: dict[str, Any] = {
+    "frames": Count,
+    "width": Annotated[float, Range(0, 16, above=True)],
+    "dropout": Annotated[float, Range(0, 1, below=True)],
+}
+
+
+def check_options(build: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks values against the annotations of a builder, by the rules of `kinema.ops.arguments`.
+
+    Lists and mappings are left to the builder, which says more.
 
     Args:
         build: has an annotated parameter for each key of `given`.
         given: option -> value.
 
+    Returns:
+        The options, numbers of other libraries as Python's own, so that a card can hold them.
+
     Raises:
-        KinemaError: a value of another type, or none of the allowed texts.
+        KinemaError: a value of another type, outside its bounds, or none of the allowed texts.
     """
-    hints = _hints(build)
-    for key, value in given.items():
-        hint = hints[key]
-        if accepts(hint, value) or _is_collection(hint):
-            continue
-        if get_origin(hint) is Literal:
-            raise unknown(f"value of {key}", str(value), [str(choice) for choice in get_args(hint)])
-        raise KinemaError(f"{key} is {value!r}: give {_wanted(hint)}")
+    hints = {**_hints(build), **_COMMON}
+    return {key: check_option(key, value, hints[key]) for key, value in given.items()}
+
+
+def check_option(key: str, value: Any, hint: Any) -> Any:
+    """Checks one value against an annotation; the value, as a number of Python where it is a number.
+
+    Raises:
+        KinemaError: a value of another type, outside its bounds, or none of the allowed texts.
+    """
+    if _is_collection(hint):
+        return value
+    fits, wanted = rule_of(hint)
+    if fits(value):
+        return _plain(value)
+    if get_origin(hint) is Literal:
+        raise unknown(f"value of {key}", str(value), [str(choice) for choice in get_args(hint)])
+    raise KinemaError(f"{key} is {value!r}: give {wanted}")
 
 
 def accepts(hint: Any, value: Any) -> bool:
     """Whether a value is of an annotated type; a `bool` is no number, an `int` is a `float`, a text is no list."""
-    origin, parts = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return True
-    if hint in (None, types.NoneType):
-        return value is None
-    if origin is Literal:
-        return any(type(value) is type(part) and value == part for part in parts)
-    if origin in (Union, types.UnionType):
-        return any(accepts(part, value) for part in parts)
-    if origin is Sequence:
-        return isinstance(value, Sequence) and not isinstance(value, str) and all(accepts(parts[0], v) for v in value)
-    if origin is Mapping:
-        return isinstance(value, Mapping)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
+    return rule_of(hint)[0](value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | int | float) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def type_text(hint: Any) -> str:
@@ -111,20 +125,10 @@ def type_text(hint: Any) -> str:
     return "None" if hint in (None, types.NoneType) else str(getattr(hint, "__name__", hint))
 
 
-_WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-
-
-def _wanted(hint: Any) -> str:
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(_wanted(part) for part in parts)
-    return "null" if hint in (None, types.NoneType) else _WORDS.get(hint, type_text(hint))
-
-
 def _is_collection(hint: Any) -> bool:
     return any(get_origin(part) in (Sequence, Mapping) for part in (hint, *get_args(hint)))
 
 
 @cache
 def _hints(build: Callable[..., Any]) -> dict[str, Any]:
-    return get_type_hints(build)
+    return get_type_hints(build, include_extras=True)

@@ -12,11 +12,11 @@ from typing import Any
 from torch import nn
 
 from kinema.clip_spec import ClipSpec
-from kinema.errors import KinemaError
 from kinema.models.checkpointing import Stack
 from kinema.models.r3d_blocks import BasicBlock, Bottleneck, Design, Middle, Order, Placement, Shortcut, Stem
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.ops.arguments import Count, Eps, OddCount, Unit
 from kinema.ops.recurrence import Cell, Compare, Fusion, Gate, SqueezeRecursion
 
 LAYERS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -88,17 +88,17 @@ def r3d(
     width: float = 1.0,
     *,
     dropout: float = 0.0,
-    expansion: int = 1,
-    widening: int = 1,
+    expansion: Count = 1,
+    widening: Count = 1,
     shortcut: Shortcut = "B",
-    stem_frames: int = 3,
+    stem_frames: OddCount = 3,
     max_pool: bool = True,
     middle: Middle = "block",
     order: Order = "space_first",
     time_strides: Sequence[int] = (1, 2, 2, 2),
     space_strides: Sequence[int] = (1, 2, 2, 2),
-    eps: float = 1e-5,
-    residual_init: float = 1.0,
+    eps: Eps = 1e-5,
+    residual_init: Unit = 1.0,
 ) -> ResNet3D:
     """A plain 3-D ResNet.
 
@@ -131,8 +131,6 @@ def r3d(
         residual_init: what the last BatchNorm of every block starts with as its weight, 0 to 1. Below 1 the blocks
             start nearer to the identity, and the loss is less sharp.
     """
-    if not isinstance(eps, float) or not 0 < eps < 1:
-        raise KinemaError(f"eps is {eps!r}: give a small number above 0, such as 1e-5")
     design = Design(
         depth, factorised, middle, expansion, widening, shortcut, stem_frames, max_pool, order=order,
         time_strides=time_strides, space_strides=space_strides, residual_init=residual_init,
@@ -156,13 +154,13 @@ def srtg(
     fusion: Fusion = "residual",
     compare: Compare = "fused",
     dropout: float = 0.0,
-    expansion: int = 1,
-    widening: int = 1,
+    expansion: Count = 1,
+    widening: Count = 1,
     shortcut: Shortcut = "B",
-    stem_frames: int = 3,
+    stem_frames: OddCount = 3,
     max_pool: bool = True,
     middle: Middle = "block",
-    residual_init: float = 0.3,
+    residual_init: Unit = 0.3,
 ) -> ResNet3D:
     """A 3-D ResNet with Squeeze and Recursion in every block.
 

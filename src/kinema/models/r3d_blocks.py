@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -43,24 +43,11 @@ class Design:
     residual_init: float = 1.0
 
     def __post_init__(self) -> None:
-        for key, allowed in (("shortcut", Shortcut), ("middle", Middle), ("order", Order)):
-            if getattr(self, key) not in get_args(allowed):
-                raise unknown(f"value of {key}", str(getattr(self, key)), get_args(allowed))
-        for key in ("expansion", "widening", "stem_frames"):
-            value = getattr(self, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise KinemaError(f"{key} is {value!r}: give a whole number of at least 1")
         for key in ("time_strides", "space_strides"):
             value = getattr(self, key)
             whole = isinstance(value, Sequence) and all(type(v) is int and v in (1, 2) for v in value)
             if not whole or len(value) != 4:
                 raise KinemaError(f"{key} is {value!r}: give 1 or 2 for each of the four stages")
-        if not isinstance(self.residual_init, int | float) or not 0 <= self.residual_init <= 1:
-            raise KinemaError(f"residual_init is {self.residual_init!r}: give a number from 0 to 1")
-        if self.stem_frames % 2 == 0:
-            raise KinemaError(
-                f"stem_frames is {self.stem_frames}: give an odd number, so that the clip keeps its length"
-            )
 
     def convolution(self, channels: int, out_channels: int, middle: int, stride: Stride = (1, 1)) -> nn.Module:
         """The 3x3x3 of a block, or its two factors with `middle` channels between."""

@@ -184,16 +184,7 @@ def create_model(name: str, pretrained: bool | str = False, **options: Any) -> V
         if key not in known and key not in EVERYWHERE:
             raise unknown(f"option of {name}", key, [*known, *EVERYWHERE])
     check_num_classes(options.get("num_classes", 1))
-    frames = options.get("frames", 1)
-    if not isinstance(frames, int) or isinstance(frames, bool) or frames < 1:
-        raise KinemaError(f"frames is {frames!r}: give a whole number of at least 1")
-    width = options.get("width", 1.0)
-    if not isinstance(width, int | float) or isinstance(width, bool) or not 0 < width <= 16:
-        raise KinemaError(f"width is {width!r}: give a number above 0 and at most 16")
-    dropout = options.get("dropout", 0.0)
-    if not isinstance(dropout, int | float) or isinstance(dropout, bool) or not 0 <= dropout < 1:
-        raise KinemaError(f"dropout is {dropout!r}: give a number from 0 to below 1")
-    check_options(entry.build, {key: value for key, value in options.items() if key in known})
+    options |= check_options(entry.build, {key: value for key, value in options.items() if key in known})
     model = entry.build(**entry.preset, **{k: v for k, v in options.items() if k not in EVERYWHERE})
     strengths = options.get(EVERYWHERE[0])
     if strengths is not None:

@@ -7,19 +7,19 @@ Stride sits in the 3x3 convolution ("v1.5"), as the published FLOPs of TSN and S
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
-from kinema.errors import KinemaError, unknown
 from kinema.models.checkpointing import Stack
 from kinema.models.frame_model import FrameModel
 from kinema.models.registry import register
+from kinema.ops.arguments import Count
 from kinema.ops.conv import Conv2d
 from kinema.ops.layout import fold_time, unfold_time
-from kinema.ops.shift import Shift
+from kinema.ops.shift import Fold, Shift
 from kinema.ops.stm import CMM, CSTM, Connection, Motion, StrideAt, TemporalInit
 from kinema.ops.streaming import Stream
 
@@ -246,7 +246,7 @@ def tsm(
     width: float = 1.0,
     *,
     dropout: float = 0.5,
-    fold: int = 8,
+    fold: Fold = 8,
     causal: bool = False,
 ) -> ResNet2D:
     """Temporal Shift Module in every residual branch ("blockres").
@@ -260,8 +260,6 @@ def tsm(
         fold: one `fold`-th of the channels moves, per direction.
         causal: shift from earlier frames only.
     """
-    if not isinstance(fold, int) or fold < 2:
-        raise KinemaError(f"fold is {fold!r}: give a whole number of at least 2")
     return ResNet2D(depth, num_classes, frames, width, dropout, (_plain, _plain), lambda: Shift(fold, causal))
 
 
@@ -281,7 +279,7 @@ def stm(
     temporal: Connection = "depthwise",
     spatial: Spatial = "ordinary",
     motion: Motion = "depthwise",
-    reduction: int = 16,
+    reduction: Count = 16,
     stride_at: StrideAt = "difference",
     zero_restore: bool = True,
     causal: bool = False,
@@ -312,15 +310,6 @@ def stm(
         causal: no frame depends on a later one.
         low_scale: of the degenerate temporal kernel.
     """
-    for key, value, allowed in (
-        ("mode", mode, Mode), ("blocks", blocks, Blocks), ("replace", replace, Replace), ("fuse", fuse, Fuse),
-        ("init", init, TemporalInit), ("temporal", temporal, Connection), ("spatial", spatial, Spatial),
-        ("motion", motion, Motion), ("stride_at", stride_at, StrideAt),
-    ):  # fmt: skip
-        if value not in get_args(allowed):
-            raise unknown(f"value of {key}", str(value), get_args(allowed))
-    if not isinstance(reduction, int) or reduction < 1:
-        raise KinemaError(f"reduction is {reduction!r}: give a whole number of at least 1")
 
     def conv(channels: int, out_channels: int, stride: int, stage: int, index: int) -> Core:
         chosen = blocks == "all" or (index == 0 and blocks in ("four", f"stage{stage}"))

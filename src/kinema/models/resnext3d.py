@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
-from kinema.errors import KinemaError
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.ops.arguments import Count
 from kinema.ops.conv import Conv3d
 
 LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -103,7 +103,7 @@ def resnext3d(
     frames: int = 16,
     width: float = 1.0,
     *,
-    groups: int = 32,
+    groups: Count = 32,
     dropout: float = 0.0,
 ) -> ResNeXt3D:
     """3-D ResNeXt of 50, 101 and 152 layers.
@@ -116,6 +116,4 @@ def resnext3d(
         groups: of the 3x3x3 convolutions, called cardinality in the paper.
         dropout: before the classifier.
     """
-    if not isinstance(groups, int) or isinstance(groups, bool) or groups < 1:
-        raise KinemaError(f"groups is {groups!r}: give a whole number of at least 1")
     return ResNeXt3D(depth, num_classes, frames, width, groups, dropout)

@@ -8,17 +8,17 @@ The last stage gives the mean of those fast frames, so that its channels are tho
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
-from kinema.errors import KinemaError, unknown
 from kinema.models.checkpointing import Stack
 from kinema.models.i3d_blocks import EXPANSION, LAYERS, Bottleneck, Stem
 from kinema.models.registry import register
 from kinema.models.video_model import VideoModel
+from kinema.ops.arguments import Count, OddCount, Range
 from kinema.ops.conv import Conv3d
 from kinema.ops.nonlocal_attention import NonLocal
 
@@ -188,6 +188,10 @@ class SlowFast(VideoModel):
         """
         return part(x, self.slow_channels[name], 1 if name == self.feature_maps[-1] else self.alpha)
 
+    def pathway_names(self, name: str) -> tuple[str, ...]:
+        """Every stage has both pathways."""
+        return ("slow", "fast")
+
 
 @register(
     {
@@ -205,10 +209,10 @@ def slowfast(
     width: float = 1.0,
     *,
     dropout: float = 0.5,
-    alpha: int = 4,
-    fusion_taps: int | None = None,
+    alpha: Count = 4,
+    fusion_taps: OddCount | None = None,
     fusion_norm: bool = True,
-    temporal_blocks: int | None = None,
+    temporal_blocks: Annotated[int, Range(0)] | None = None,
     slow_frames: SlowFrames = "strided",
 ) -> SlowFast:
     """SlowFast 8x8; 4x16 is `alpha=8, fusion_taps=5`, 16x8 of depth 101 `frames=64, temporal_blocks=6`.
@@ -231,15 +235,8 @@ def slowfast(
     """
     if fusion_taps is None:
         fusion_taps = 7 if depth == 50 else 5
-    for key, value, odd in (("alpha", alpha, False), ("fusion_taps", fusion_taps, True)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (odd and value % 2 == 0):
-            raise KinemaError(f"{key} is {value!r}: give {'an odd' if odd else 'a whole'} number of at least 1")
     if temporal_blocks is None:
         temporal_blocks = 6 if non_local else max(LAYERS[depth])
-    if not isinstance(temporal_blocks, int) or isinstance(temporal_blocks, bool) or temporal_blocks < 0:
-        raise KinemaError(f"temporal_blocks is {temporal_blocks!r}: give a whole number of blocks a stage")
-    if slow_frames not in get_args(SlowFrames):
-        raise unknown("value of slow_frames", str(slow_frames), get_args(SlowFrames))
     model = SlowFast(
         depth, non_local, num_classes, frames, width, dropout, alpha, fusion_taps, fusion_norm, temporal_blocks,
         slow_frames,

@@ -17,6 +17,7 @@ from kinema.models.attached import Attached, Backbone
 from kinema.models.checkpointing import Stack
 from kinema.models.registry import register
 from kinema.models.video_model import Watch, average, unchanged
+from kinema.ops.arguments import Count
 from kinema.ops.precision import full_precision
 from kinema.ops.recurrence import LSTM
 
@@ -128,8 +129,8 @@ def lstm_head(
     backbone: str = "i3d_50",
     backbone_options: Mapping[str, Any] | None = None,
     freeze_backbone: bool = False,
-    hidden: int = 512,
-    layers: int = 2,
+    hidden: Count = 512,
+    layers: Count = 2,
     dropout: float = 0.6,
 ) -> LSTMHead:
     """An LSTM on the steps of a network.
@@ -145,7 +146,6 @@ def lstm_head(
         layers: stacked cells.
         dropout: before the classifier; the paper states that of CIDC.
     """
-    _check(hidden=hidden, layers=layers)
     states = max(1, round(hidden * width))
     base = Backbone(backbone, frames, width, backbone_options, freeze_backbone)
     return LSTMHead(base, num_classes, states, layers, dropout)
@@ -160,8 +160,8 @@ def attention_head(
     backbone: str = "i3d_50",
     backbone_options: Mapping[str, Any] | None = None,
     freeze_backbone: bool = False,
-    heads: int = 8,
-    layers: int = 2,
+    heads: Count = 8,
+    layers: Count = 2,
     dropout: float = 0.6,
 ) -> AttentionHead:
     """Self-attention on the last stage of a network.
@@ -177,12 +177,5 @@ def attention_head(
         layers: of attention.
         dropout: before the classifier; the paper states that of CIDC.
     """
-    _check(heads=heads, layers=layers)
     base = Backbone(backbone, frames, width, backbone_options, freeze_backbone)
     return AttentionHead(base, num_classes, heads, layers, dropout)
-
-
-def _check(**numbers: int) -> None:
-    for key, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise KinemaError(f"{key} is {value!r}: give a whole number of at least 1")

@@ -128,6 +128,10 @@ class VideoModel(nn.Module):
         """The output of a stage as `forward_intermediates` gives it: one map, or one per pathway."""
         return x
 
+    def pathway_names(self, name: str) -> tuple[str, ...]:
+        """The names of the maps that `pathways` gives for a stage; empty where it gives one map."""
+        return ()
+
     def forward_features(self, x: Tensor) -> Tensor:
         """N 3 T H W -> N C T' H' W', the features that the head pools."""
         return self.run_stages(x)

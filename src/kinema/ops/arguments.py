@@ -1,12 +1,16 @@
 """Checks of arguments, driven by annotations: a wrong value is one sentence at the place where it is given.
 
     Count = Annotated[int, Range(1)]
+OddCount = Annotated[int, Range(1), ODD]
+Unit = Annotated[float, Range(0, 1)]
+Eps = Annotated[float, Range(0, 1, above=True, below=True)]
 
     @checked
     def temporal_shift(x: Clips, fold: Count = 8, causal: bool = False) -> Tensor: ...
 
 An `int` is no `bool`, a `float` is finite and may be an integer, a tuple may be given as a list. An annotation without
-a rule is an error when the function is defined, so that no argument stays unchecked by accident.
+a rule is an error when the function is defined, so that no argument stays unchecked by accident. The options of
+networks are checked by the same rules (`kinema.models.options`).
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import inspect
 import math
 import reprlib
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -32,21 +36,33 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Range:
-    """Bounds of a number: `low` and `high` belong to it, except where `above` says that `low` does not."""
+    """Bounds of a number.
+
+    Attributes:
+        low: the lower bound, which belongs to the range unless `above`.
+        high: the upper bound, which belongs to the range unless `below`.
+        above: values are above `low`.
+        below: values are below `high`.
+    """
 
     low: float = -math.inf
     high: float = math.inf
     above: bool = False
+    below: bool = False
 
     def __contains__(self, value: float) -> bool:
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
+        reaches = self.low < value if self.above else self.low <= value
+        return reaches and (value < self.high if self.below else value <= self.high)
 
     def __str__(self) -> str:
+        most = "" if self.high == math.inf else f"{'below' if self.below else 'at most'} {self.high:g}"
         if self.low == -math.inf:
-            return "" if self.high == math.inf else f"at most {self.high:g}"
-        if self.high == math.inf:
+            return most
+        if not most:
             return f"above {self.low:g}" if self.above else f"of at least {self.low:g}"
-        return f"above {self.low:g} and at most {self.high:g}" if self.above else f"from {self.low:g} to {self.high:g}"
+        if self.above:
+            return f"above {self.low:g} and {most}"
+        return f"from {self.low:g} to {'below ' if self.below else ''}{self.high:g}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,9 @@ class Dims:
 ODD = "odd"
 
 Count = Annotated[int, Range(1)]
+OddCount = Annotated[int, Range(1), ODD]
+Unit = Annotated[float, Range(0, 1)]
+Eps = Annotated[float, Range(0, 1, above=True, below=True)]
 Clips = Annotated[Tensor, Dims("N C T H W")]
 Sequences = Annotated[Tensor, Dims("N C T")]
 Triple = tuple[Count, Count, Count]
@@ -87,7 +106,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     written = {key: hint for key, hint in inspect.get_annotations(function).items() if key != "return"}
     hints = get_type_hints(types.SimpleNamespace(__annotations__=written), function.__globals__, include_extras=True)
     rules = [
-        (place, key, *_rule(hints[key]))
+        (place, key, *rule_of(hints[key]))
         for place, key in enumerate(inspect.signature(function).parameters)
         if (place, key) != (0, "self")
     ]
@@ -107,8 +126,18 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def _rule(hint: Any) -> Rule:
-    """What an annotation asks for."""
+def rule_of(hint: Any) -> Rule:
+    """What an annotation asks for.
+
+    Args:
+        hint: a kind that `checked` knows, or `None`, `Any`, `Sequence[kind]` or `Mapping`.
+
+    Returns:
+        Whether a value is right, and in words what to give; "" where the choices of a `Literal` say it.
+
+    Raises:
+        TypeError: an annotation without a rule.
+    """
     kind: Any = hint
     extras: tuple[Any, ...] = ()
     if get_origin(hint) is Annotated:
@@ -118,7 +147,11 @@ def _rule(hint: Any) -> Rule:
     if kind is bool:
         return lambda value: isinstance(value, bool), "True or False"
     if kind is str:
-        return lambda value: isinstance(value, str), "a text"
+        return lambda value: isinstance(value, str), "a string"
+    if kind in (None, types.NoneType):
+        return lambda value: value is None, "None"
+    if kind is Any:
+        return lambda value: True, "any value"
     if kind in (int, float):
         return _number(kind, extras)
     if kind is Tensor:
@@ -129,17 +162,29 @@ def _rule(hint: Any) -> Rule:
     if origin is Literal:
         return lambda value: any(value is part or (type(value) is type(part) and value == part) for part in parts), ""
     if origin is tuple and parts and ... not in parts:
-        return _tuple([_rule(part) for part in parts])
+        return _tuple([rule_of(part) for part in parts])
+    if origin is Sequence:
+        fits, wanted = rule_of(parts[0])
+        return (
+            lambda value: _is_list(value) and all(map(fits, value)),
+            f"a list, each {wanted or _choices('', parts[0])}",
+        )
+    if origin is Mapping:
+        return lambda value: isinstance(value, Mapping), "names with values"
     if origin in (Union, types.UnionType):
-        inner = [_rule(part) for part in parts]
+        inner = [rule_of(part) for part in parts]
         offers = [wanted or _choices("", part) for part, (_, wanted) in zip(parts, inner, strict=True)]
         return lambda value: any(is_right(value) for is_right, _ in inner), ", or ".join(offers)
     raise TypeError(f"there is no rule to check an argument of type {hint}")
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
 def _tuple(inner: list[Rule]) -> Rule:
     def is_right(value: Any) -> bool:
-        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != len(inner):
+        if not _is_list(value) or len(value) != len(inner):
             return False
         return all(fits(part) for (fits, _), part in zip(inner, value, strict=True))
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from kinema.errors import KinemaError
-from kinema.ops.arguments import Clips, Count, checked
+from kinema.ops.arguments import Clips, Count, Range, checked
 from kinema.ops.streaming import Stream
+
+# Of both directions together at most all channels move.
+Fold = Annotated[int, Range(2)]
 
 
 @checked

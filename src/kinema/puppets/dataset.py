@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from kinema.errors import KinemaError, RunError
+from kinema.files import clear_parts, replace_file
 from kinema.puppets.actions import ACTIONS, FLIP_MAP, LABELS
 from kinema.puppets.clips import SPLITS, render
 from kinema.puppets.encode import mp4, pictures
+from kinema.tables import write_csv
 
 EDITION = 1
 """Counts up when the same seed gives other pictures."""
@@ -181,15 +183,17 @@ def _found(out: Path, parameters: dict[str, int]) -> bool:
             )
         with (out / "manifest.csv").open(newline="", encoding="utf-8") as file:
             return all((out / row["path"]).is_file() for row in csv.DictReader(file))
-    if out.is_dir() and not (out / UNFINISHED).is_file() and any(out.iterdir()):
+    begun = (out / UNFINISHED).is_file()
+    if out.is_dir() and not begun and any(not p.name.startswith(f".{UNFINISHED}.") for p in out.iterdir()):
         raise KinemaError(f"{out} holds other files: give an empty or new folder for the puppets")
     return False
 
 
 def _begin(out: Path, parameters: dict[str, int]) -> None:
     """Marks the folder as unfinished puppets and removes what an interrupted run left."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / UNFINISHED).write_text(json.dumps(parameters) + "\n", encoding="utf-8")
+    text = json.dumps(parameters) + "\n"
+    replace_file(out / UNFINISHED, lambda part: part.write_text(text, encoding="utf-8"))
+    clear_parts(out)
     (out / COMPLETE).unlink(missing_ok=True)
     for split in SPLITS:
         for label in LABELS:
@@ -211,10 +215,9 @@ def _remove_empty(folder: Path) -> None:
 
 def _finish(out: Path, rows: Iterable[dict[str, str]]) -> None:
     order = {split: i for i, split in enumerate(SPLITS)}
-    with (out / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted(rows, key=lambda row: (order[row["split"]], row["path"])))
-    (out / "flip_map.json").write_text(json.dumps(FLIP_MAP) + "\n", encoding="utf-8")
+    ordered = sorted(rows, key=lambda row: (order[row["split"]], row["path"]))
+    write_csv(out / "manifest.csv", COLUMNS, [[row[column] for column in COLUMNS] for row in ordered])
+    flips = json.dumps(FLIP_MAP) + "\n"
+    replace_file(out / "flip_map.json", lambda part: part.write_text(flips, encoding="utf-8"))
     # the rename is the last act: whoever finds `puppets.json` finds everything
     (out / UNFINISHED).replace(out / COMPLETE)

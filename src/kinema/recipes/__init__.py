@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from kinema.errors import KinemaError, unknown
+from kinema.config_file import CONFIG, read_yaml
+from kinema.errors import KinemaError, near_names, unknown
 
 _FOLDER = Path(__file__).parent
 
@@ -73,7 +71,7 @@ def load(name: str) -> Recipe:
             header[key] = found[2].strip()
         elif line.strip():
             header[key] += f" {line.strip()}"
-    return Recipe(name, path, comments[0].strip(), header, yaml.safe_load(text))
+    return Recipe(name, path, comments[0].strip(), header, read_yaml(path))
 
 
 def find(word: str) -> Path:
@@ -84,9 +82,9 @@ def find(word: str) -> Path:
     """
     path = Path(word)
     if path.is_dir():
-        if not (path / "config.yaml").is_file():
-            raise KinemaError(f"{word} is a folder without config.yaml: give a recipe or a run folder")
-        return path / "config.yaml"
+        if not (path / CONFIG).is_file():
+            raise KinemaError(f"{word} is a folder without {CONFIG}: give a recipe or a run folder")
+        return path / CONFIG
     if path.is_file():
         return path
     if word in names():
@@ -96,6 +94,6 @@ def find(word: str) -> Path:
     if path.stem in names():
         raise KinemaError(f"no recipe at {word!r}: write {path.stem}, which comes with Kinema")
     there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, there, n=1)
-    mend = f"did you mean {str(path.parent / near[0])!r}?" if near else "correct the path"
-    raise KinemaError(f"no recipe at {word!r}: {mend}")
+    near = near_names(path.name, there)
+    fix = f"did you mean {str(path.parent / near[0])!r}?" if near else "correct the path"
+    raise KinemaError(f"no recipe at {word!r}: {fix}")

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kinema.card import CARD, read_card
+from kinema.config_file import CONFIG, read_run_config
 from kinema.data.manifest import ABSENT
 from kinema.errors import KinemaError
 from kinema.evaluation.results import SCORES
@@ -82,12 +81,12 @@ def _open(place: Path, name: str) -> Run:
     else:
         folder = place
         test = None
-        if not any((place / mark).exists() for mark in ("config.yaml", "recognizer")) and not _tests(place):
+        if not any((place / mark).exists() for mark in (CONFIG, "recognizer")) and not _tests(place):
             raise KinemaError(f"{place}: neither a run nor a test; give the folder of a kinema train or a kinema test")
         if _tests(place):
             find_scores(place)  # several: asks which
             test = open_test(place, name)
-    config = _config(folder / "config.yaml") if folder is not None else {}
+    config = (read_run_config(folder) or {}) if folder is not None else {}
     card = _card(folder / "recognizer" / CARD) if folder is not None else {}
     history = _history(folder / "metrics.csv") if folder is not None else []
     unread = _ledger(folder / "training-ledger.csv") if folder is not None else ()
@@ -104,7 +103,7 @@ def _trained_in(place: Path, test: Tested | None) -> Path | None:
     candidates = [folder.parent]
     if test is not None and isinstance(test.document.get("test"), dict):
         candidates.append(Path(str(test.document["test"].get("recognizer", ""))))
-    return next((path for path in candidates if (path / "config.yaml").is_file()), None)
+    return next((path for path in candidates if (path / CONFIG).is_file()), None)
 
 
 def _missing(
@@ -124,20 +123,6 @@ def _missing(
     elif test is not None and not test.document:
         found.append(f"{name}: no protocol, for no metrics.json lies beside {test.file}; test again")
     return tuple(found)
-
-
-def _config(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise KinemaError(f"{file}: not UTF-8 (byte {error.start}); restore it") from error
-    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
-        raise KinemaError(f"{file}: not YAML ({' '.join(str(error).split())}); restore it") from error
-    if not isinstance(found, dict):
-        raise KinemaError(f"{file}: not the configuration of a run; restore it")
-    return found
 
 
 def _history(file: Path) -> list[dict[str, Any]]:

@@ -118,12 +118,12 @@ class Live:
         """
         spec, device = self.recognizer.spec, self.recognizer.device
         box = test_boxes(pixels.shape[0], pixels.shape[1], spec, 1)[0]
-        frame = cut(torch.from_numpy(pixels)[None], box, spec.tested, flip=False)  # 3 1 S S
+        frame = cut(torch.from_numpy(pixels)[None], box, spec.tested, flip=False)  # 1 S S 3
         self._times.append(time)
         if self._state is None:
             self._clip.append(frame)
             missing = spec.frames - len(self._clip)
-            clip = torch.cat([*[self._clip[0]] * missing, *self._clip], 1)
+            clip = torch.cat([*[self._clip[0]] * missing, *self._clip])
             return self._times.popleft(), self.recognizer.scores(clip[None])[0]
         logits, self._state = self.recognizer.model.step(to_input(frame[None].to(device), spec), self._state)
         if logits[0, -1].isnan().any():

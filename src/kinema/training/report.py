@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import csv
-import io
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kinema.data.manifest import ABSENT
 from kinema.errors import KinemaError
-from kinema.files import replace_file
 from kinema.ops.recurrence import open_rates
-from kinema.text import plural, printable
+from kinema.progress import ProgressBar, on_terminal
+from kinema.tables import write_csv
+from kinema.text import plural
 from kinema.training.module import OPEN, Training
 from kinema.training.multigrid import Shape, phases
 
@@ -41,11 +39,11 @@ class Report(pl.Callback):
     def __init__(self, path: Path, epochs: int, say: Callable[[str], None], absent: Sequence[str] = ()) -> None:
         self.path, self.epochs, self.say, self.absent = path, epochs, say, absent
         self.rows: list[dict[str, Any]] | None = None  # None until the run has begun
-        self.bar: Progress | None = None
+        self.bar: ProgressBar | None = None
         self.began = self.step_began = time.perf_counter()
         self.seconds: list[float] = []  # of every step of the epoch so far, waiting included
         self.waits: list[float] = []
-        self.steps_here = 0
+        self.steps_here = self.done = self.steps = 0  # steps of this process; of the run so far; of the whole run
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock before the readers start and the first batch is read."""
@@ -56,18 +54,12 @@ class Report(pl.Callback):
         if self.rows is None:
             done = trainer.current_epoch  # epochs, of a checkpoint that an earlier version wrote
             self.rows = [row for row in read_metrics(self.path) if row["epoch"] <= done] if done else []
-        if sys.stderr.isatty() and trainer.is_global_zero:
-            from rich.console import Console
-
-            self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps,"),
-                TimeRemainingColumn(), TextColumn("left"), console=Console(stderr=True), transient=True,
-                redirect_stdout=False,  # else lines would go to stderr, and be broken at the width of the terminal
-            )  # fmt: skip
+        if on_terminal() and trainer.is_global_zero:
             assert isinstance(pl_module, Training)
-            steps = pl_module.steps.before(self.epochs)
-            self.bar.add_task("training", total=steps, completed=trainer.global_step)
-            self.bar.start()
+            self.bar, self.steps = ProgressBar("training", "steps"), pl_module.steps.before(self.epochs)
+            self.done = trainer.global_step
+            self.bar.update(self.done, self.steps)
+            self.bar.show()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Empties the times of steps and of waiting for the new epoch."""
@@ -87,7 +79,8 @@ class Report(pl.Callback):
         self.seconds.append(self.waits[-1] + time.perf_counter() - self.step_began)
         self.steps_here += 1
         if self.bar is not None:
-            self.bar.advance(self.bar.task_ids[0])
+            self.done += 1
+            self.bar.update(self.done, self.steps)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the epoch's row of `metrics.csv` and the ledger, and prints the lines of the epoch."""
@@ -138,11 +131,11 @@ class Report(pl.Callback):
     def _tell(self, *lines: str) -> None:
         """Prints lines, and hides the bar meanwhile."""
         if self.bar is not None:
-            self.bar.stop()
+            self.bar.hide()
         for line in lines:
             self.say(line)
         if self.bar is not None:
-            self.bar.start()
+            self.bar.show()
 
     def _phases(self, epoch: Sequence[Shape]) -> list[str]:
         """One line per phase of a multigrid epoch: clips, time, speed and the share spent waiting for data."""
@@ -170,32 +163,25 @@ class Report(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Removes the bar at the end of the run."""
         if self.bar is not None:
-            self.bar.stop()
+            self.bar.hide()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Removes the bar when the run fails."""
         if self.bar is not None:
-            self.bar.stop()
+            self.bar.hide()
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        text = io.StringIO()
         gates = dict.fromkeys(key for row in rows for key in row if key.startswith(OPEN))
-        writer = csv.DictWriter(text, (*COLUMNS, *gates), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        replace_file(self.path, lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
+        columns = (*COLUMNS, *gates)
+        write_csv(self.path, columns, [[row.get(column) for column in columns] for row in rows])
 
 
 def write_ledger(path: Path, module: Training, absent: Sequence[str]) -> None:
     """Writes the ledger: videos that could not be read, with reasons, then absent ones. No file without any."""
     if not (module.failures or module.val_failures or absent):
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "error"))
-    writer.writerows(sorted({**module.val_failures, **module.failures}.items()))
-    writer.writerows((name, ABSENT) for name in absent)
-    replace_file(path, lambda part: part.write_text(printable(text.getvalue()), encoding="utf-8"))
+    failed = sorted({**module.val_failures, **module.failures}.items())
+    write_csv(path, ("path", "error"), [*failed, *((name, ABSENT) for name in absent)])
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

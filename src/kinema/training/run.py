@@ -23,6 +23,7 @@ import torch
 import yaml
 
 from kinema.clip_spec import ClipSpec
+from kinema.config_file import CONFIG, read_yaml
 from kinema.data.label_remarks import UNTRAINED, label_remarks
 from kinema.data.manifest import Manifest, data_name, read_manifest, require_trainable
 from kinema.data.spacing import frame_seconds
@@ -84,7 +85,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
         if here.first:
             _open_folder(out, config, learned)
             keep(out, model, spec)
-        if (out / "recognizer" / "card.json").is_file():
+        if (out / "recognizer" / CARD).is_file():
             say(f"{out}: this run is finished; to train anew, give another --out")
             return out
         say(_summary(config, manifest, learned, spec, out, remarks))
@@ -111,7 +112,7 @@ def _network(config: TrainConfig, out: Path, learned: Manifest) -> tuple[VideoMo
 
 def _require_run_folder(out: Path) -> None:
     """Raises `KinemaError` where the folder exists, is not empty and is not a run folder."""
-    if (out / "config.yaml").exists() or not out.exists():
+    if (out / CONFIG).exists() or not out.exists():
         return
     if not out.is_dir() or any(path.name != LOCK for path in out.iterdir()):
         raise KinemaError(f"{out}: exists and is not a run folder; give another --out")
@@ -121,14 +122,9 @@ def _open_folder(out: Path, config: TrainConfig, learned: Manifest) -> None:
     """Writes configuration and videos of a new run; raises `KinemaError` where the folder holds another run."""
     for folder in (out, out / "checkpoints", out / "recognizer"):
         clear_parts(folder)
-    path = out / "config.yaml"
+    path = out / CONFIG
     if path.exists():
-        try:
-            old = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise KinemaError(f"{path}: not YAML; restore it, or give another --out") from error
-        if not isinstance(old, dict):
-            raise KinemaError(f"{path}: holds no fields; restore it, or give another --out")
+        old = read_yaml(path, "restore it, or give another --out")
         changed = differences(completed(old), config.to_dict())
         has_begun = begun(out / "checkpoints") or (out / "recognizer").exists()
         if has_begun and changed in ([], ["data"]):

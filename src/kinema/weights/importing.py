@@ -7,7 +7,6 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kinema.errors import KinemaError
+from kinema.errors import KinemaError, near_names
 from kinema.files import require_readable
 from kinema.models.attached import Attached
 from kinema.models.video_model import VideoModel
@@ -89,7 +88,7 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
             "file"
         )
     if not path.is_file():
-        near = get_close_matches(str(source), [IMAGENET, *(release.name for release in releases())], n=1, cutoff=0.8)
+        near = _near_release(source)
         offer = f", did you mean {near[0]!r}" if near else ""
         raise KinemaError(
             f"{path}: there is no such file of weights, nor such a run{offer}; check the path, train the run first, or "
@@ -118,6 +117,13 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
     if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()) or not found:
         raise KinemaError(f"{path}: holds no state dict; give a file that maps names to tensors")
     return {str(k): v for k, v in found.items()}
+
+
+def _near_release(source: str | Path) -> list[str]:
+    """Names of releases that a person may have meant; none for a path, in which a name may stand by chance."""
+    if Path(source).name != str(source):
+        return []
+    return near_names(str(source), [IMAGENET, *(release.name for release in releases())])
 
 
 def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportReport:

@@ -9,7 +9,7 @@ import torch
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, RunError
-from kinema.models.registry import create_model
+from kinema.models.registry import create_model, set_resolver
 from kinema.models.video_model import VideoModel
 from kinema.weights.fetch import fetch
 from kinema.weights.implied import implied
@@ -88,3 +88,6 @@ def _named(name: str, release: str) -> Release:
         fits = ", ".join((found.model, *found.fits))
         raise KinemaError(f"the release {found.name} is for {fits}, not for {name}: choose one of those networks")
     return found
+
+
+set_resolver(Releases())

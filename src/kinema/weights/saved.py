@@ -1,16 +1,21 @@
-"""A saved recognizer on the disk or the hub: where it lies, and its weights."""
+"""A saved recognizer on the disk or the hub: finding it, reading its weights, and writing both of its files."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from kinema.card import CARD, HOW_TO_FIX, WEIGHTS
+from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, write_card
+from kinema.clip_spec import ClipSpec
+from kinema.config_file import CONFIG
 from kinema.errors import KinemaError
-from kinema.files import require_readable
+from kinema.files import replace_file, require_readable
+from kinema.models.video_model import VideoModel
 from kinema.weights.hub import HUB, from_hub
 
 
@@ -37,12 +42,47 @@ def find_folder(source: str | Path) -> Path:
         raise KinemaError(f"{path}: there is no such recognizer; give a folder with {WEIGHTS} and {CARD}")
     if not path.is_dir():
         raise KinemaError(f"{path}: not a recognizer; give the folder that holds {WEIGHTS} and {CARD}")
-    if (path / "config.yaml").is_file() and not (path / CARD).is_file():
+    if (path / CONFIG).is_file() and not (path / CARD).is_file():
         raise KinemaError(f"{path}: this training has not finished; give its `kinema train` command again")
     for name in (CARD, WEIGHTS):
         if not (path / name).is_file():
             raise KinemaError(f"{path}: not a recognizer, {name} is missing in it")
     return path
+
+
+def check_labels(labels: Sequence[str], outputs: int) -> None:
+    """Raises `KinemaError` unless there is one label per output, each different from the others."""
+    if len(labels) != outputs:
+        raise KinemaError(f"{len(labels)} labels for a network with {outputs} outputs: give one label per output")
+    if len(set(labels)) != len(labels):
+        raise KinemaError("the labels hold a name twice: every output needs a name of its own")
+
+
+def save_network(
+    folder: Path, model: VideoModel, labels: Sequence[str], spec: ClipSpec, more: Mapping[str, Any]
+) -> Path:
+    """Writes the folder of a recognizer; each of its two files is replaced in one step.
+
+    Args:
+        folder: made where there is none.
+        model: whose weights are saved.
+        labels: one per output.
+        spec: how clips are made.
+        more: further entries of the card, plain values.
+
+    Returns:
+        The folder.
+
+    Raises:
+        KinemaError: not one label per output, or one twice.
+        RunError: the folder cannot be written.
+    """
+    check_labels(labels, model.num_classes)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    data = save(tensors)
+    replace_file(folder / WEIGHTS, lambda path: path.write_bytes(data))
+    write_card(folder / CARD, architecture=model.architecture, labels=labels, spec=spec, more=more)
+    return folder
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -36,15 +36,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinema.data.clips import Indices, decode
 from kinema.data.doctor.index import Entry, failed
 from kinema.data.transforms import Box, cut
+from kinema.data.views import Indices, cut_views
 from kinema.errors import UnreadableVideo
 from kinema.files import is_folder, on_behalf_of
 from kinema.processes import loader_workers
@@ -86,10 +87,19 @@ def look(path: str) -> Entry:
     """Decodes five frames from the first to the last: {"look": their small grey pictures} or {"error": reason}."""
     try:
         with on_behalf_of(path):
-            pictures = pictures_of(lambda indices_of: decode(path, indices_of))
+            pictures = pictures_of(partial(_small, path))
     except UnreadableVideo as error:
         return failed(error)
     return {"look": base64.b64encode(pictures.tobytes()).decode("ascii")}
+
+
+def _small(path: str, frames_of: Callable[[int], Indices]) -> Tensor:
+    """Frames of a video, scaled to the size in which they are compared, uint8 `T S S 3`."""
+
+    def whole(height: int, width: int) -> list[Box]:
+        return [Box(0, 0, height, width)]
+
+    return cut_views(path, lambda n: frames_of(n)[None], whole, SIDE).pixels[0]
 
 
 def pictures_of(read: Callable[[Callable[[int], Indices]], Tensor]) -> NDArray[np.uint8]:
@@ -113,8 +123,8 @@ def pictures_of(read: Callable[[Callable[[int], Indices]], Tensor]) -> NDArray[n
 def _pictures(read: Callable[[Callable[[int], Indices]], Tensor], begin: float, end: float) -> NDArray[np.uint8]:
     """Between two parts of the length, 0 to 1."""
     frames = read(lambda n: (np.linspace(begin, end, FRAMES) * (n - 1)).round().astype(np.int64))
-    small = cut(frames, Box(0, 0, frames.shape[1], frames.shape[2]), SIDE, flip=False)  # 3 T S S
-    return np.tensordot([0.299, 0.587, 0.114], small.numpy(), 1).round().astype(np.uint8)
+    small = cut(frames, Box(0, 0, frames.shape[1], frames.shape[2]), SIDE, flip=False)
+    return np.tensordot(small.numpy(), [0.299, 0.587, 0.114], 1).round().astype(np.uint8)
 
 
 def _scene(pictures: NDArray[np.uint8]) -> tuple[int, int]:

@@ -13,7 +13,6 @@ import logging
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ import numpy.typing as npt
 import kinema
 from kinema.data.loading.calls import call_each
 from kinema.data.video import VideoInfo, open_video, probe
-from kinema.errors import UnreadableVideo
-from kinema.files import cache_folder, is_folder, look_up, on_behalf_of
+from kinema.errors import RunError, UnreadableVideo
+from kinema.files import cache_folder, is_folder, look_up, on_behalf_of, replace_file
 from kinema.processes import loader_workers
 
 log = logging.getLogger(__name__)
@@ -186,16 +185,11 @@ def _load(file: Path) -> dict[str, Entry]:
 
 
 def _save(file: Path, entries: Mapping[str, Entry]) -> None:
-    """Writes beside the file and renames, so that a reader never meets half a file."""
+    """Replaces the file in one step; a cache that cannot be written costs time, and no run."""
     head = {"format": _FORMAT, "entries": len(entries)}
     lines = [head, *({"path": key, **line} for key, line in entries.items())]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    beside = file.with_suffix(f".{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, "utf-8")
-        beside.replace(file)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        log.warning("the cache file %s cannot be written (%s): the next run examines the files again", file, error)
+        replace_file(file, lambda part: part.write_text(text, "utf-8"))
+    except RunError as error:
+        log.warning("the cache is not kept, and the next run examines the files again: %s", error)

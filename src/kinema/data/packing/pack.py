@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import multiprocessing
 import re
@@ -21,6 +19,7 @@ from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS
 from kinema.errors import KinemaError, RunError, UnreadableVideo
 from kinema.files import FULL, clear_parts, held, is_folder, look_up, on_behalf_of, reason, replace_file
 from kinema.processes import cores
+from kinema.tables import write_csv
 
 PARAMETERS, RECORDS, LEDGER = "pack.json", "packed.jsonl", "ledger.csv"
 SHARD = 1000  # videos in one folder
@@ -343,22 +342,14 @@ def _finish(
         (paths[s.path].relative_to(out).as_posix(), s.label, s.split, s.start, s.end, names[s.path])
         for s in manifest.samples
     ]
-    _write_table(out / LEDGER, ("path", "error"), [(names[path], reason) for path, reason in failures])
+    write_csv(out / LEDGER, ("path", "error"), [(names[path], reason) for path, reason in failures])
     flips = json.dumps(manifest.flip_map, ensure_ascii=False, indent=1) + "\n"
     replace_file(out / FLIP_MAP, lambda part: part.write_text(flips, encoding="utf-8"))
     labels = "".join(f"{label}\n" for label in manifest.labels)
     replace_file(out / LABELS, lambda part: part.write_text(labels, encoding="utf-8"))
     absent = [(name, split) for split, names in manifest.absent.items() for name in names]
     if absent:
-        _write_table(out / ABSENTEES, ("path", "split"), absent)
+        write_csv(out / ABSENTEES, ("path", "split"), absent)
     else:
         (out / ABSENTEES).unlink(missing_ok=True)
-    _write_table(out / "manifest.csv", ("path", "label", "split", "start", "end", "packed_from"), rows)
-
-
-def _write_table(file: Path, head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([head, *rows])
-    # A byte of a file name that is not UTF-8 becomes \udce9.
-    replace_file(file, lambda part: part.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace"))
+    write_csv(out / "manifest.csv", ("path", "label", "split", "start", "end", "packed_from"), rows)

@@ -13,6 +13,9 @@ Exact frames by number. Every frame has the bits that decoding the whole file gi
 - `bitstream` looks into packets where the container does not say how many frames a packet shows. VP8 and VP9 have
   hidden frames, MPEG-4 in AVI may pack two frames into one packet; without these look-ups all later frames would have
   wrong numbers. It also finds out where decoding of H.264 may begin: not every packet marked as a keyframe will do.
+  Seeing an exact recovery point makes open GOPs seekable, whose frames would else be decoded from the beginning of the
+  file. `needs_first_packet` keeps the bits of Xvid's AVI files, whose first packet selects the transform, and of
+  4:4:4 files of x264 before build 151, which FFmpeg decodes in another way.
 
 Damage that is proven. A frame that depends on lost or damaged data is refused and never handed out.
 

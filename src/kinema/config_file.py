@@ -1,0 +1,73 @@
+"""The configuration in a run folder, and every other YAML file of fields: one reader for all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kinema.errors import KinemaError
+
+CONFIG = "config.yaml"
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that is given twice in one mapping: YAML itself silently keeps the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key} is given twice", node.value[i][0].start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(file: Path, fix: str = "correct it or give another file") -> dict[str, Any]:
+    """The fields in a YAML file.
+
+    Args:
+        file: in UTF-8, with or without a byte order mark.
+        fix: what to do about a file that is not usable, for the message.
+
+    Raises:
+        KinemaError: a file that cannot be read, is not UTF-8, is not YAML, holds no fields, holds a part that contains
+            itself, or gives a key twice.
+    """
+    try:
+        found = yaml.load(file.read_text(encoding="utf-8-sig"), _UniqueKeys)
+    except UnicodeDecodeError as error:
+        raise KinemaError(f"{file}: not UTF-8 (byte {error.start}); {fix}") from error
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise KinemaError(f"{file}: not YAML{line} ({error.problem}); {fix}") from error
+    except OSError as error:
+        raise KinemaError(f"{file}: cannot be read ({error.strerror}); {fix}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an impossible date
+        raise KinemaError(f"{file}: not YAML ({' '.join(str(error).split())}); {fix}") from error
+    if not isinstance(found, dict):
+        raise KinemaError(f"{file}: holds no fields, written as name: value, one per line; {fix}")
+    try:
+        json.dumps(found, default=str)
+    except TypeError as error:
+        raise KinemaError(f"{file}: a name of a field is not plain text ({error}); {fix}") from error
+    except (RecursionError, ValueError) as error:
+        raise KinemaError(f"{file}: a part contains itself (an alias, *name, within its anchor); {fix}") from error
+    return found
+
+
+def read_run_config(run: Path, fix: str = "restore it") -> dict[str, Any] | None:
+    """The configuration of a training, from its run folder; None where the folder holds none.
+
+    Args:
+        run: the run folder.
+        fix: what to do about a damaged file, for the message.
+
+    Raises:
+        KinemaError: the file is damaged.
+    """
+    file = run / CONFIG
+    return read_yaml(file, fix) if file.is_file() else None

@@ -1,0 +1,203 @@
+"""Windows of a long video: when they begin and end, and the centre clip of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinema.clip_spec import ClipSpec
+from kinema.data.pictures import Pictures
+from kinema.data.samplers import needed_ticks, test_indices
+from kinema.data.transforms import test_boxes
+from kinema.data.video import FrameFolder, VideoReader, open_video, ticks
+from kinema.data.views import Indices, view_bytes, wanted_frames
+from kinema.errors import KinemaError, UnreadableVideo
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a long video with its clip, or with the reason why there is none.
+
+    Attributes:
+        start: seconds from the first frame.
+        end: seconds from the first frame.
+        clip: uint8 `T S S 3` with S as `ClipSpec.tested`, or None.
+        error: why there is no clip, or None.
+    """
+
+    start: float
+    end: float
+    clip: Tensor | None = None
+    error: UnreadableVideo | None = None
+
+
+def sliding_windows(
+    duration: float, window: float, step: float, frame: float = 0.0, *, first: int = 0
+) -> Iterator[tuple[float, float]]:
+    """Cuts a long video into windows of time that together cover it to its end.
+
+    Window k begins at `k * step` and lasts `window`; the last one ends with the video, so it may be shorter. Less than
+    half a frame is no window of its own: the last window is then longer by this.
+
+    Args:
+        duration: seconds of the video.
+        window: seconds of a window.
+        step: seconds from the start of one window to the start of the next.
+        frame: seconds of the last frame.
+        first: number of the window to begin with.
+
+    Returns:
+        An iterator over (start, end) in seconds, with at least one window if `first` is 0.
+
+    Raises:
+        KinemaError: a window or step that is not positive, or a step that leaves time between two windows unseen.
+    """
+    if not 0 < step <= window:
+        raise KinemaError(f"windows of {window:g} s every {step:g} s: give 0 < step <= window")
+    if first < 0:
+        raise KinemaError(f"first window {first}: windows are counted from 0")
+    count = 1 + max(0, math.ceil((duration - frame / 2 - window) / step - 1e-9))
+    return ((k * step, k * step + window if k + 1 < count else duration) for k in range(first, count))
+
+
+def windows(
+    video: str | Path, spec: ClipSpec, window_seconds: float, step_seconds: float, *, first: int = 0
+) -> Iterator[Window]:
+    """Walks once through a long video and yields the centre clip of every window, however long the video is.
+
+    A window whose frames cannot be read is yielded with the reason, and the walk goes on behind the damage. Of a file
+    that is cut off, all that is missing is one last window with the reason. Whole frames are dropped once they are cut,
+    and no more than the clips that overlap are held.
+
+    Args:
+        video: a video file or frame folder.
+        spec: how to cut a clip from a window.
+        window_seconds: length of a window.
+        step_seconds: from the start of one window to the start of the next, at most the window.
+        first: number of the window to begin with, counted from 0.
+
+    Yields:
+        Window `k`, from `k * step_seconds` on, in the order of time. The last one ends with the video and may be
+        shorter than the others; if it then has too few frames for a clip while `spec.pad` is `error`, it begins
+        earlier.
+
+    Raises:
+        UnreadableVideo: the file cannot be opened, or is as a whole too short for a clip while `spec.pad` is `error`.
+        KinemaError: a window or step that is not positive, or a step longer than the window.
+    """
+
+    def indices_of(n: int) -> Indices:
+        return test_indices(n, spec, 1)[0]
+
+    with open_video(video) as reader:
+        wanted_frames(reader, indices_of)
+        spans = sliding_windows(reader.duration, window_seconds, step_seconds, _last_frame(reader), first=first)
+        held: dict[int, Tensor] = {}
+        for start, end in spans:
+            if spec.pad == "error" and end >= reader.duration:
+                start = _early_enough(reader, start, needed_ticks(spec))
+            try:
+                wanted = wanted_frames(reader, indices_of, start, end)
+                if wanted.min() >= reader.stored:
+                    yield Window(start, reader.duration, error=_cut_off(reader))
+                    return
+                held = {index: part for index, part in held.items() if index >= wanted.min()}
+                new = np.setdiff1d(wanted, np.fromiter(held, np.int64))
+                if len(new):
+                    # Kept only when all of them could be read: until then none of them is known to be sound.
+                    pictures = Pictures(reader, new)
+                    (parts,) = pictures.cut(test_boxes(pictures.height, pictures.width, spec, 1), spec.tested)
+                    held |= dict(zip(new.tolist(), parts, strict=True))
+            except UnreadableVideo as error:
+                yield Window(start, end, error=error)
+            else:
+                yield Window(start, end, torch.stack([held[int(index)] for index in wanted]))
+
+
+def _last_frame(reader: VideoReader | FrameFolder) -> float:
+    """Seconds of the last frame; of one that is held for long, as much as the one before it, and at most 0.1 s."""
+    gaps = np.diff([*reader.times[-2:], reader.duration])
+    return min(float(gaps.min()), 0.1)
+
+
+def _early_enough(reader: VideoReader | FrameFolder, start: float, need: int) -> float:
+    """The latest start, at most `start`, from which the rest of the video has the ticks that a clip needs."""
+    if len(ticks(reader.times, start, None, reader.duration)) >= need:
+        return start
+    return min(start, float(reader.times[max(0, len(reader) - need)]))
+
+
+def _cut_off(reader: VideoReader | FrameFolder) -> UnreadableVideo:
+    where = float(reader.times[reader.stored])
+    reason = f"the file is cut off at {where:.2f} s ({reader.stored} of {len(reader)} frames are there)"
+    return UnreadableVideo(reader.path, f"{reason}: copy or download it again")
+
+
+class WindowReader:
+    """Window k of a video under the key k; cheap where keys come in ascending order, for then the file stays open.
+
+    A sample is a dict: `clip` and `span` (start and end in seconds) of a window; `span` and `error` of one that cannot
+    be read; `error` alone where reading ended unexpectedly; nothing behind the last window.
+
+    Args:
+        video: a video file or frame folder.
+        spec: how to cut a clip from a window.
+        window: seconds of a window.
+        step: seconds from the start of one window to the start of the next, at most the window.
+
+    Raises:
+        KinemaError: a window or step that is not positive, or a step longer than the window.
+    """
+
+    def __init__(self, video: str | Path, spec: ClipSpec, window: float, step: float) -> None:
+        if not 0 < step <= window:
+            raise KinemaError(f"windows of {window:g} s every {step:g} s: give 0 < step <= window")
+        self._video, self._spec, self._window, self._step = str(video), spec, window, step
+        self._coming: Iterator[Window] = iter(())
+        self._next = -1
+        self._ended = False
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        if self._ended:
+            return {}
+        if number != self._next:
+            self._coming = windows(self._video, self._spec, self._window, self._step, first=number)
+        try:
+            found = next(self._coming, None)
+        except BaseException:
+            self._next = -1
+            raise
+        self._next = number + 1
+        if found is None:
+            self._ended = True
+            return {}
+        span = (found.start, found.end)
+        return {"span": span, "error": found.error.reason} if found.error else {"span": span, "clip": found.clip}
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of a clip."""
+        return view_bytes(self._spec, 1, 1)
+
+    def path(self, key: int) -> str:
+        """The video and the window: another window of the same video may be sound."""
+        return f"{self._video}, window {key}"
+
+    def failure(self, key: int, reason: str) -> dict[str, Any]:
+        """What stands for a window whose reading ended unexpectedly, or for a video that cannot be opened."""
+        return {"error": reason}
+
+    def span(self, number: int) -> tuple[float, float]:
+        """Start and end of a window in seconds, wherever the video ends."""
+        return number * self._step, number * self._step + self._window
+
+    def unreadable(self, reason: str) -> UnreadableVideo:
+        """The error of the whole video."""
+        return UnreadableVideo(self._video, reason)

@@ -1,0 +1,326 @@
+"""What inner layers of a network give for a clip, and the gradients there, by hooks that leave no trace.
+
+A network is any `nn.Module` with `feature_maps` (names of its stages in order, each giving N C T H W), `classifier`
+(the final `nn.Linear`) and `forward` (clips to logits N K). Every network of the zoo is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kinema.errors import KinemaError, unknown
+from kinema.models.checkpointing import Stack
+from kinema.models.video_model import VideoModel
+
+Maps = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Where a layer is found.
+
+    Attributes:
+        name: as given.
+        module: whose output is recorded.
+        stage: the stage of which it is a pathway, else None.
+        pathway: which one, in the order of `VideoModel.pathway_names`; 0 where there is no other.
+    """
+
+    name: str
+    module: nn.Module
+    stage: str | None = None
+    pathway: int = 0
+
+
+def stage_names(model: nn.Module) -> tuple[str, ...]:
+    """The stages of a network, in order.
+
+    Raises:
+        KinemaError: no `feature_maps`, or a name in it that is not a sub-module.
+    """
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise KinemaError(f"the network is wrapped in {type(model).__name__}: give its .module")
+    if hasattr(model, "_orig_mod"):
+        raise KinemaError("the network is compiled, and hooks do not run in it: give its ._orig_mod")
+    names = getattr(model, "feature_maps", None)
+    if isinstance(names, str) or not isinstance(names, Sequence) or not names:
+        raise KinemaError(
+            f"{type(model).__name__} has no feature_maps: set it to the names of its stages, in order, each a "
+            "sub-module that gives N C T H W"
+        )
+    for name in names:
+        if _submodule(model, str(name)) is None:
+            raise KinemaError(f"feature_maps names {name!r}, which is not a sub-module of {type(model).__name__}")
+    return tuple(names)
+
+
+def classifier_of(model: nn.Module) -> nn.Linear:
+    """The final linear layer.
+
+    Raises:
+        KinemaError: no attribute `classifier` that is an `nn.Linear`.
+    """
+    found = getattr(model, "classifier", None)
+    if not isinstance(found, nn.Linear):
+        what = "no classifier" if found is None else f"a classifier of type {type(found).__name__}"
+        raise KinemaError(
+            f"{type(model).__name__} has {what}: give a network whose attribute `classifier` is its final nn.Linear"
+        )
+    return found
+
+
+def exposed_layers(model: nn.Module) -> tuple[str, ...]:
+    """The layers whose maps can be asked for by name.
+
+    Returns:
+        `feature_maps`; in a network of two pathways `slow.STAGE` and `fast.STAGE` per stage that has both. The name of
+        any other sub-module that gives one map N C T H W works too, the joined stage of two pathways included.
+
+    Raises:
+        KinemaError: no `feature_maps`, or a name in it that is not a sub-module.
+    """
+    return tuple(
+        name
+        for stage in stage_names(model)
+        for name in ([f"{pathway}.{stage}" for pathway in _pathways(model, stage)] or [stage])
+    )
+
+
+def find_layer(model: nn.Module, name: str) -> Layer:
+    """The layer of a name: a stage (after its Class Regularisation), a pathway of a stage, or any sub-module.
+
+    Raises:
+        KinemaError: there is none; near names are offered.
+    """
+    stages = stage_names(model)
+    first, _, rest = name.partition(".")
+    if rest in stages and first in _pathways(model, rest):
+        return Layer(name, _after(model, rest), rest, _pathways(model, rest).index(first))
+    if name in stages:
+        return Layer(name, _after(model, name))
+    module = _submodule(model, name)
+    if module is None:
+        inside = [other for other, _ in model.named_modules() if other.startswith(f"{first}.")]
+        raise unknown("layer", name, [*exposed_layers(model), *inside])
+    return Layer(name, module)
+
+
+def record(model: nn.Module, clip: Tensor, layers: Sequence[str], *, grad: bool = False) -> tuple[Tensor, Maps]:
+    """Runs a network once in evaluation and keeps what some layers give.
+
+    The logits are those of `model.eval()(clip)`, bit for bit. Modes of all modules, the grad mode, gradients and
+    statistics of the network and the state of random generators are afterwards as before, also after an error. A module
+    that runs several times gives its last map. A map is not copied, except where the network overwrites it later: the
+    network then runs a second time.
+
+    Args:
+        model: see the module.
+        clip: float `N 3 T H W` or `3 T H W`, normalised; brought to the device and dtype of the network.
+        layers: see `find_layer`.
+        grad: logits and maps belong to one graph, so that `torch.autograd.grad` finds the gradient at a map. It must be
+            called while all modules are in evaluation if the network checkpoints by itself; the map of one pathway is
+            cut from the joined one and lies beside the way to the logits. `score_gradients` does both right.
+
+    Returns:
+        Logits N K, and layer -> map N C T' H' W' in the order of `layers`.
+
+    Raises:
+        KinemaError: a layer that does not exist, does not run or gives no map N C T H W; a network without
+            `feature_maps`; a clip of another shape.
+    """
+    found = _find(model, layers)
+    clips = network_input(model, clip)
+    with undisturbed(model), torch.inference_mode(False), torch.set_grad_enabled(grad):
+        logits, outputs = _run(model, clips, found, grad)
+    return logits, {layer.name: _part(model, layer, outputs[layer.module]) for layer in found}
+
+
+def score_gradients(
+    model: nn.Module, clip: Tensor, layers: Sequence[str], choose: Callable[[Tensor], Sequence[int]]
+) -> tuple[Tensor, Maps, dict[int, Maps]]:
+    """The gradients of logits at the maps of some layers.
+
+    Args:
+        model: see the module; left as by `record`.
+        clip: float `1 3 T H W` or `3 T H W`.
+        layers: see `find_layer`.
+        choose: called with the logits `1 K`; gives the classes.
+
+    Returns:
+        Logits `1 K`, layer -> map, and class -> layer -> gradient, of the shape of the map; all without a graph.
+
+    Raises:
+        KinemaError: as for `record`, or a layer from which no gradient comes because the network detaches what follows.
+    """
+    found = _find(model, layers)
+    clips = network_input(model, clip)
+    gradients: dict[int, Maps] = {}
+    with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
+        logits, outputs = _run(model, clips, found, True)
+        for target in choose(logits.detach()):
+            if not logits.requires_grad:
+                raise _no_gradient(found[0])
+            at = torch.autograd.grad(
+                logits[:, target].sum(), [outputs[layer.module] for layer in found], retain_graph=True,
+                allow_unused=True,
+            )  # fmt: skip
+            gradients[target] = {}
+            for layer, gradient in zip(found, at, strict=True):
+                if gradient is None:
+                    raise _no_gradient(layer)
+                gradients[target][layer.name] = _part(model, layer, gradient)
+    maps = {layer.name: _part(model, layer, outputs[layer.module].detach()) for layer in found}
+    return logits.detach(), maps, gradients
+
+
+def network_input(model: nn.Module, clip: Tensor) -> Tensor:
+    """A clip as a batch, on the device and in the dtype of the network.
+
+    Args:
+        model: the network.
+        clip: float `C T H W` or `N C T H W`.
+
+    Raises:
+        KinemaError: another number of dimensions, an empty clip, or integers, which are not normalised.
+    """
+    if not isinstance(clip, Tensor) or clip.dim() not in (4, 5) or not clip.numel():
+        what = f"shape {tuple(clip.shape)}" if isinstance(clip, Tensor) else f"type {type(clip).__name__}"
+        raise KinemaError(f"clip has {what}: give a tensor 3 T H W or N 3 T H W")
+    if not clip.is_floating_point():
+        raise KinemaError(f"clip has dtype {clip.dtype}: give a normalised clip, as kinema.read_clip returns it")
+    clips = clip if clip.dim() == 5 else clip[None]
+    some = next((p for p in model.parameters() if p.is_floating_point()), None)
+    return clips if some is None else clips.to(some.device, some.dtype)
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Puts a network into evaluation; afterwards its modes and the state of random generators are as before."""
+    modes = [(module, module.training) for module in model.modules()]
+    stacks = [module for module in model.modules() if isinstance(module, Stack) and module.grad_checkpointing]
+    devices = {p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(sorted(devices)):
+        try:
+            if any(mode for _, mode in modes):
+                model.eval()
+            for stack in stacks:  # would run again, after the hooks are gone
+                stack.grad_checkpointing = False
+            yield
+        finally:
+            if model.training != modes[0][1]:
+                model.train(modes[0][1])
+            for module, mode in modes:
+                module.training = mode
+            for stack in stacks:
+                stack.grad_checkpointing = True
+
+
+def _find(model: nn.Module, layers: Sequence[str]) -> list[Layer]:
+    if isinstance(layers, str):
+        raise KinemaError(f"layers is {layers!r}: give a list of layers, such as [{layers!r}]")
+    return [find_layer(model, name) for name in dict.fromkeys(layers)]
+
+
+def _run(model: nn.Module, clips: Tensor, layers: list[Layer], grad: bool) -> tuple[Tensor, dict[nn.Module, Tensor]]:
+    """Logits and the whole output of every module that was asked for."""
+    if grad and any(p.is_inference() for p in model.parameters()):
+        raise KinemaError(f"{type(model).__name__} was made in torch.inference_mode, where nothing has gradients: "
+                          "make or load it outside")  # fmt: skip
+    if grad:  # a leaf, for networks without trainable weights; a copy of it may be overwritten
+        x = clips.clone().requires_grad_().clone()
+    else:
+        x = clips.clone() if clips.is_inference() else clips
+    state = _random_state(clips.device)
+    logits, outputs, changed = _pass(model, x, layers, grad, frozenset())
+    if changed:
+        _set_random_state(clips.device, state)
+        logits, outputs, _ = _pass(model, x, layers, grad, changed)
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(clips):
+        what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"type {type(logits).__name__}"
+        raise KinemaError(f"{type(model).__name__} gives an output of {what}: its forward must give logits N K")
+    for layer in layers:
+        _check_map(layer, outputs.get(layer.module), len(clips))
+    return logits, outputs
+
+
+def _pass(
+    model: nn.Module, x: Tensor, layers: list[Layer], grad: bool, copied: frozenset[nn.Module]
+) -> tuple[Any, dict[nn.Module, Any], frozenset[nn.Module]]:
+    """What the network and some of its modules give, and the modules whose output was overwritten later."""
+    outputs: dict[nn.Module, Any] = {}
+    versions: dict[nn.Module, int] = {}
+
+    def hook(module: nn.Module, args: Any, output: Any) -> Tensor | None:
+        if not isinstance(output, Tensor):
+            outputs[module] = output
+        elif grad:
+            with torch.enable_grad():
+                outputs[module] = output if output.requires_grad else output.detach().requires_grad_()
+                # What follows may overwrite its input, and the gradient would then be that of the result.
+                return outputs[module].clone()
+        else:
+            outputs[module] = output.clone() if module in copied or output.is_inference() else output
+            versions[module] = -1 if outputs[module].is_inference() else outputs[module]._version
+        return None
+
+    handles = [module.register_forward_hook(hook) for module in dict.fromkeys(layer.module for layer in layers)]
+    try:
+        logits = model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    changed = frozenset(m for m, version in versions.items() if version >= 0 and outputs[m]._version != version)
+    return logits, outputs, changed
+
+
+def _check_map(layer: Layer, output: Any, clips: int) -> None:
+    if output is None:
+        raise KinemaError(f"layer {layer.name} does not run as a module of its own: choose another layer")
+    if not isinstance(output, Tensor) or output.dim() != 5 or len(output) != clips:
+        what = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise KinemaError(f"layer {layer.name} gives {what}, not a map N C T H W: choose another layer")
+
+
+def _part(model: nn.Module, layer: Layer, output: Tensor) -> Tensor:
+    if layer.stage is None:
+        return output
+    assert isinstance(model, VideoModel)
+    return model.pathways(layer.stage, output)[layer.pathway]
+
+
+def _pathways(model: nn.Module, stage: str) -> tuple[str, ...]:
+    return model.pathway_names(stage) if isinstance(model, VideoModel) else ()
+
+
+def _after(model: nn.Module, stage: str) -> nn.Module:
+    """The module that gives what the next stage gets."""
+    if isinstance(model, VideoModel) and stage in model.class_regularisation:
+        return model.class_regularisation[stage]
+    return model.get_submodule(stage)
+
+
+def _submodule(model: nn.Module, name: str) -> nn.Module | None:
+    try:
+        return model.get_submodule(name) if name else None
+    except AttributeError:
+        return None
+
+
+def _no_gradient(layer: Layer) -> KinemaError:
+    return KinemaError(f"no gradient reaches layer {layer.name}: the network detaches what follows it; choose another")
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _set_random_state(device: torch.device, state: list[Tensor]) -> None:
+    torch.set_rng_state(state[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[1], device)

@@ -1,0 +1,79 @@
+"""Grad-CAM: the maps of a layer, each weighted by the mean gradient of a logit there; to compare with.
+
+Source: Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2, over time as well as space.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kinema.errors import KinemaError
+from kinema.explain.activations import score_gradients
+from kinema.explain.class_weights import check_target, default_layer
+from kinema.explain.interpolate import Size, enlarge
+from kinema.explain.methods import Asked, Finding, Findings, register
+from kinema.explain.tubes import class_activation, clip_size, one_clip
+from kinema.ops.precision import widen
+
+
+def grad_cam(model: nn.Module, clip: Tensor, target: int, *, layer: str | None = None) -> Tensor:
+    """Where a layer raises the logit of a class.
+
+    The weighted sum of the maps, its negative part removed, is enlarged by cubic splines and divided by its maximum.
+    Before the enlargement it is `LayerGradCam` of captum with `relu_attributions=True`.
+
+    Args:
+        model: see `kinema.explain.activations`; left as it was.
+        clip: float `1 3 T H W` or `3 T H W`, normalised.
+        target: index of the class.
+        layer: any layer that gives one map N C T' H' W'; None is the last stage.
+
+    Returns:
+        float32 T H W in [0, 1] on the CPU; the largest value is 1, or all are 0 where nothing raises the logit.
+
+    Raises:
+        KinemaError: a class or layer that does not exist, several clips, a layer that gradients do not reach, or values
+            that are not finite.
+    """
+    check_target(model, target)
+    name = layer or default_layer(model)
+    x = one_clip(model, clip)
+    _, maps, gradients = score_gradients(model, x, [name], lambda logits: [target])
+    return grad_cam_of(name, maps[name], gradients[target][name], clip_size(x))
+
+
+@register("gradcam")
+def _gradcam(asked: Asked) -> Findings:
+    """`grad_cam` of all classes, by one pass of the network and one back per class."""
+    name = asked.layer or default_layer(asked.model)
+    logits, maps, gradients = score_gradients(asked.model, asked.clip, [name], asked.choose)
+    size = clip_size(asked.clip)
+    return logits, [
+        Finding(target, grad_cam_of(name, maps[name], at[name], size), name) for target, at in gradients.items()
+    ]
+
+
+def grad_cam_of(name: str, maps: Tensor, gradients: Tensor, size: Size) -> Tensor:
+    """`grad_cam` from maps and gradients that are at hand.
+
+    Args:
+        name: of the layer, for messages.
+        maps: float 1 C T' H' W'.
+        gradients: of the same shape.
+        size: T, H, W.
+
+    Raises:
+        KinemaError: values that are not finite.
+    """
+    if not (maps.isfinite().all() and gradients.isfinite().all()):
+        raise KinemaError(f"layer {name} holds values that are not finite: explain with float32 weights")
+    found = enlarge(raw_grad_cam(maps, gradients), size).clamp_min(0)
+    highest = found.amax()
+    return (found / torch.where(highest > 0, highest, 1.0)).float().cpu()
+
+
+def raw_grad_cam(maps: Tensor, gradients: Tensor) -> Tensor:
+    """The weighted sum without its negative part, at the size of the layer; 1 C T H W twice -> T H W."""
+    weights = widen(gradients[0]).mean((1, 2, 3))
+    return class_activation(widen(maps[0]), weights).relu()

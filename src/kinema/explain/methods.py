@@ -1,0 +1,95 @@
+"""The registry of explanation methods: what `explain` asks one, and what one answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from kinema.explain.activations import record
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a method is asked.
+
+    Attributes:
+        model: the network, see `kinema.explain.activations`.
+        clip: `1 3 T H W` on the device and in the dtype of the network.
+        choose: called with the logits `1 K`; gives the classes to explain, in order.
+        layer: that was named; None is the default of the method.
+        options: further keyword arguments, all of them among those of the method.
+    """
+
+    model: nn.Module
+    clip: Tensor
+    choose: Callable[[Tensor], Sequence[int]]
+    layer: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a method found for one class.
+
+    Attributes:
+        target: index of the class.
+        map: float32 T H W in [0, 1], the size of the clip; None where the method gives none.
+        layer: that it looked at; None where it needs none.
+        details: plain values, for JSON.
+        result: what the method itself gives beside a map, such as a `Pyramid`.
+    """
+
+    target: int
+    map: Tensor | None
+    layer: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    result: Any = None
+
+
+Findings = tuple[Tensor, list[Finding]]  # logits 1 K, and one finding or several per class
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to explain.
+
+    Attributes:
+        name: as given to `explain`.
+        run: answers.
+        options: names of the further keyword arguments that it takes.
+    """
+
+    name: str
+    run: Callable[[Asked], Findings]
+    options: tuple[str, ...] = ()
+
+
+METHODS: dict[str, Method] = {}
+
+
+def register(
+    name: str, options: Sequence[str] = ()
+) -> Callable[[Callable[[Asked], Findings]], Callable[[Asked], Findings]]:
+    """A decorator that puts a method into `METHODS`.
+
+    Its module has to be imported by `kinema.explain.explanation`, which is what `explain` and the command line read.
+
+    Args:
+        name: of the method.
+        options: names of its further keyword arguments.
+    """
+
+    def put(run: Callable[[Asked], Findings]) -> Callable[[Asked], Findings]:
+        METHODS[name] = Method(name, run, tuple(options))
+        return run
+
+    return put
+
+
+def each_class(asked: Asked, find: Callable[[int], Finding]) -> Findings:
+    """For a method that runs the network by itself: one pass for the logits, then `find` for every class."""
+    logits, _ = record(asked.model, asked.clip, [])
+    return logits, [find(target) for target in asked.choose(logits)]

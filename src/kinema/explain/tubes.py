@@ -1,0 +1,150 @@
+"""Saliency Tubes: where and when the features lie that speak for a class."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from kinema.errors import KinemaError, unknown
+from kinema.explain.activations import network_input, record
+from kinema.explain.class_weights import check_target, default_layer, require_class_weights, weigh
+from kinema.explain.interpolate import Size, enlarge, enlarge_squares, to_unit
+from kinema.explain.methods import Asked, Finding, Findings, register
+
+Style = Literal["tube", "cam"]
+
+
+def saliency_tubes(
+    model: nn.Module, clip: Tensor, target: int, *, layer: str | None = None, threshold: float = 0.0,
+    style: Style = "tube",
+) -> Tensor:  # fmt: skip
+    """Class-weighted activations at the size of the clip.
+
+    With the maps `a_j` of a layer and the weights `y_j` of a class, `f_j = y_j a_j`:
+
+    `tube`, equation 7.1 of the thesis: every `f_j` is scaled to [0, 1] over space and time, enlarged by cubic splines
+    and squared; the tube is the sum. All channels count alike, whatever their weight, and one with a negative weight
+    counts where it is least active; `threshold` leaves out the weak ones.
+    `cam`, the authors' released code: the sum of all `f_j`, enlarged.
+
+    Args:
+        model: `feature_maps`, `classifier` and `forward` are enough, see `kinema.explain.activations`.
+        clip: float `1 3 T H W` or `3 T H W`, normalised.
+        target: index of the class.
+        layer: a stage; None is the last one, see `class_features`.
+        threshold: tau. The weights of the class are scaled to [0, 1] over the channels; channels below tau are left
+            out. 0 keeps all, above 1 none is left and the result is 0 everywhere. The thesis states no value and not
+            whether it acts on weights or on activations.
+        style: `tube` or `cam`.
+
+    Returns:
+        float32 T H W in [0, 1] on the CPU; the largest value is 1, or all are 0 where nothing differs.
+
+    Raises:
+        KinemaError: a class, layer or style that does not exist, a layer without class weights, several clips, or a
+            negative threshold.
+    """
+    check_style(style, threshold)
+    check_target(model, target)
+    name = layer or default_layer(model)
+    require_class_weights(model, name)
+    x = one_clip(model, clip)
+    _, maps = record(model, x, [name])
+    return tube_of(*weigh(model, name, maps[name], target), clip_size(x), threshold=threshold, style=style)
+
+
+@register("tube", ["threshold"])
+def _tube(asked: Asked) -> Findings:
+    return _findings(asked, "tube", **asked.options)
+
+
+@register("cam", ["threshold"])
+def _cam(asked: Asked) -> Findings:
+    return _findings(asked, "cam", **asked.options)
+
+
+def _findings(asked: Asked, style: Style, threshold: Any = 0.0) -> Findings:
+    """`saliency_tubes` of all classes, by one pass of the network."""
+    check_style(style, threshold)
+    name = asked.layer or default_layer(asked.model)
+    require_class_weights(asked.model, name)
+    logits, maps = record(asked.model, asked.clip, [name])
+    size = clip_size(asked.clip)
+    found = {
+        target: tube_of(*weigh(asked.model, name, maps[name], target), size, threshold=threshold, style=style)
+        for target in asked.choose(logits)
+    }
+    return logits, [Finding(target, one, name) for target, one in found.items()]
+
+
+def tube_of(maps: Tensor, weights: Tensor, size: Size, *, threshold: float = 0.0, style: Style = "tube") -> Tensor:
+    """`saliency_tubes` from maps and weights that are at hand.
+
+    Args:
+        maps: float C T' H' W'.
+        weights: C.
+        size: T, H, W.
+        threshold: see `saliency_tubes`.
+        style: `tube` or `cam`.
+    """
+    check_style(style, threshold)
+    kept = _kept(weights, threshold)
+    maps, weights = maps[kept], weights[kept]
+    if style == "cam":
+        found = enlarge(class_activation(maps, weights), size)
+    else:
+        found = enlarge_squares(normalised(maps * weights[:, None, None, None]), size)
+    return to_unit(found).float().cpu()
+
+
+def class_activation(maps: Tensor, weights: Tensor) -> Tensor:
+    """The weighted sum of maps, linear in both; C T H W and C -> T H W."""
+    return torch.einsum("cthw,c->thw", maps, weights)
+
+
+def normalised(maps: Tensor) -> Tensor:
+    """Every channel shifted and scaled to [0, 1] over space and time, a constant one to 0; C T H W -> the same."""
+    low, high = maps.amin((1, 2, 3), keepdim=True), maps.amax((1, 2, 3), keepdim=True)
+    flat = high == low
+    return torch.where(flat, 0.0, (maps - low) / torch.where(flat, 1.0, high - low))
+
+
+def one_clip(model: nn.Module, clip: Tensor) -> Tensor:
+    """`network_input`, for one clip.
+
+    Raises:
+        KinemaError: several clips, or what `network_input` refuses.
+    """
+    x = network_input(model, clip)
+    if len(x) != 1:
+        raise KinemaError(f"clip holds {len(x)} clips: explain one at a time, 3 T H W")
+    return x
+
+
+def clip_size(x: Tensor) -> Size:
+    """T, H, W of a clip `1 3 T H W`."""
+    return x.shape[2], x.shape[3], x.shape[4]
+
+
+def check_style(style: str, threshold: float) -> None:
+    """Refuses a style that does not exist and a threshold that is not a number of at least 0.
+
+    Raises:
+        KinemaError: it names the argument.
+    """
+    if style not in get_args(Style):
+        raise unknown("style", str(style), get_args(Style))
+    if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not 0 <= threshold < math.inf:
+        raise KinemaError(f"threshold is {threshold!r}: give a number of at least 0 (0 keeps all channels)")
+
+
+def _kept(weights: Tensor, threshold: float) -> Tensor:
+    """Which channels stay, bool C. Weights that are all equal count as 1."""
+    if not len(weights):
+        return torch.zeros_like(weights, dtype=torch.bool)
+    low, high = weights.amin(), weights.amax()
+    scaled = torch.ones_like(weights) if high == low else (weights - low) / (high - low)
+    return scaled >= threshold
