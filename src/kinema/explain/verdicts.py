@@ -13,7 +13,7 @@ from torch import nn
 
 from kinema.card import CARD, add_to_card
 from kinema.errors import KinemaError
-from kinema.explain.faithfulness import Row
+from kinema.explain.faithful import Row
 from kinema.explain.sanity import Sanity
 from kinema.weights.hub import HUB
 from kinema.weights.saved import find_folder
