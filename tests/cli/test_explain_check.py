@@ -11,8 +11,10 @@ import pytest
 from explain.test_verdicts import activation, small
 from torch import Tensor, nn
 
+from kinema import Recognizer
 from kinema.card import CARD, read_card
 from kinema.cli import main
+from kinema.explain import explain
 from kinema.puppets import generate
 from kinema.puppets.actions import LABELS
 
@@ -94,3 +96,29 @@ def test_a_recognizer_of_the_hub_is_refused_before_it_is_measured(
 ) -> None:
     assert main(["explain", "hf-hub:some/one", "--check", str(puppets), "--method", "cam"]) == 2
     assert "hf-hub:some/one" in capsys.readouterr().err
+
+
+def test_the_real_methods(puppets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recognizer = small(LABELS).save(tmp_path / "recognizer")
+    assert check(recognizer, puppets, "--method", "tube,cam,gradcam,attention", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["faithfulness"]["rows"]) == ["tube", "cam", "gradcam", "attention", "random", "centre"]
+    assert {verdict["layer"] for verdict in found["verdicts"].values()} == {"layer4"}
+    assert found["sanity"]["attention"]["other_class"]["mean"] == pytest.approx(1)
+    # an untrained network explains nothing, and its explanations say so
+    loaded = Recognizer.load(recognizer)
+    failed = [name for name, verdict in found["verdicts"].items() if not verdict["passed"]]
+    assert failed
+    for name in found["verdicts"]:
+        (one,) = explain(loaded, puppets / "test" / "wave" / "0000.mp4", method=name)
+        assert one.verdict == (found["verdicts"][name]["text"] if name in failed else None)
+    for name in ("features", "pyramid"):
+        assert check(recognizer, puppets, "--method", name) == 2
+        assert name in capsys.readouterr().err
+
+
+def test_faithfulness_is_called_by_its_public_name() -> None:
+    import kinema.explain
+    import kinema.explain.faithful
+
+    assert kinema.explain.faithfulness is kinema.explain.faithful.faithfulness

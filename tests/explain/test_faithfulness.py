@@ -11,7 +11,7 @@ from explain.planted import Corner, spots, trained
 
 from kinema.errors import KinemaError
 from kinema.explain.controls import centre_maps, random_maps
-from kinema.explain.faithfulness import faithfulness
+from kinema.explain.faithful import faithfulness
 from kinema.explain.pointing import mass_on_mask, pointing_hits
 
 N, SHAPE = 12, (12, 4, 32, 32)

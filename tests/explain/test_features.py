@@ -127,9 +127,11 @@ def test_refuses() -> None:
 
 def test_optical_flow_of_a_square_that_moves() -> None:
     pytest.importorskip("skimage")
-    pictures = np.zeros((3, 48, 48, 3), np.uint8)
+    draw = np.random.default_rng(0)  # texture: without it nobody knows what moves
+    still, square = (np.kron(draw.integers(0, 256, (n, n, 1)), np.ones((4, 4, 3))).astype(np.uint8) for n in (12, 4))
+    pictures = np.stack([still] * 3)
     for t in range(3):
-        pictures[t, 16:32, 10 + 2 * t : 26 + 2 * t] = 200
+        pictures[t, 16:32, 10 + 2 * t : 26 + 2 * t] = square
     flow = optical_flow(pictures)
     assert flow.shape == (3, 48, 48) and flow[2].abs().max() == 0
     assert 1 < flow[0, 20:28, 14:22].mean() < 3 and flow[0, :8].mean() < 0.3

@@ -16,7 +16,7 @@ from kinema.card import CARD, add_to_card, read_card
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.explain.checks import check, drawn, mask_of_clip, read_clips
-from kinema.explain.faithfulness import Figure, Row
+from kinema.explain.faithful import Figure, Row
 from kinema.explain.sanity import Sanity
 from kinema.explain.verdicts import MOST_UNTRAINED, fingerprint, judge, read_verdict, store, warning
 from kinema.models import create_model

@@ -8,15 +8,17 @@ from kinema.lazy import lazy_names
 
 if TYPE_CHECKING:
     from kinema.explain.explanation import Explanation, explain
+    from kinema.explain.faithful import faithfulness
     from kinema.explain.frames import frame_values
     from kinema.explain.gradcam import grad_cam
     from kinema.explain.tubes import saliency_tubes
 
-__all__ = ["Explanation", "explain", "frame_values", "grad_cam", "saliency_tubes"]
+__all__ = ["Explanation", "explain", "faithfulness", "frame_values", "grad_cam", "saliency_tubes"]
 
 _HOMES = {
     "Explanation": "kinema.explain.explanation",
     "explain": "kinema.explain.explanation",
+    "faithfulness": "kinema.explain.faithful",
     "frame_values": "kinema.explain.frames",
     "grad_cam": "kinema.explain.gradcam",
     "saliency_tubes": "kinema.explain.tubes",

@@ -17,7 +17,7 @@ from kinema.data.loading.loader import Loader
 from kinema.data.manifest import Manifest, data_name, read_manifest
 from kinema.data.transforms import Box, cut, to_input
 from kinema.errors import KinemaError
-from kinema.explain.faithfulness import Faithfulness, faithfulness
+from kinema.explain.faithful import Faithfulness, faithfulness
 from kinema.explain.perturbation import Baseline
 from kinema.explain.sanity import MapOf, Sanity, sanity
 from kinema.explain.verdicts import Verdict, fingerprint, judge
@@ -146,25 +146,19 @@ def named_methods(
     """
     from kinema.explain.explanation import explain
 
-    def method(name: str, at: str | None) -> MapOf:
-        def map_of(model: nn.Module, clip: Tensor, target: int) -> Tensor:
-            (found,) = explain(model, clip, method=name, target=target, layer=at)
-            if found.map is None:
-                raise KinemaError(
-                    f"--method {name}: gives no map over a clip, so that it cannot be checked; leave it out"
-                )
-            evidence: Tensor = found.map
-            return evidence
+    def map_of(name: str, model: nn.Module, clip: Tensor, target: int, at: str | None) -> tuple[Tensor, str | None]:
+        found = explain(model, clip, method=name, target=target, layer=at)
+        if len(found) != 1 or found[0].map is None:
+            raise KinemaError(f"--method {name}: gives no single map that could be checked; leave it out")
+        return found[0].map, found[0].layer
 
-        return map_of
+    def method(name: str, at: str | None) -> MapOf:
+        return lambda model, clip, target: map_of(name, model, clip, target, at)[0]
 
     size = recognizer.spec.tested
     probe = torch.zeros(1, 3, recognizer.spec.frames, size, size, device=recognizer.device)
-    found: dict[str, tuple[MapOf, str | None]] = {}
-    for name in names:
-        (one,) = explain(recognizer.model, probe, method=name, target=0, layer=layer)
-        found[name] = (method(name, one.layer), one.layer)
-    return found
+    layers = {name: map_of(name, recognizer.model, probe, 0, layer)[1] for name in names}
+    return {name: (method(name, at), at) for name, at in layers.items()}
 
 
 def read_clips(

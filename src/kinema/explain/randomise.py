@@ -51,7 +51,7 @@ def cascade(model: nn.Module, clips: Tensor, *, seed: int = 0, batch: int = 8) -
             for parameter in parameters:
                 flat = parameter.flatten()
                 parameter.copy_(flat[torch.randperm(len(flat), generator=draw).to(flat.device)].view_as(parameter))
-        _measure_statistics(twin, clips, batch)
+        measure_statistics(twin, clips, batch)
         yield name, twin
 
 
@@ -75,7 +75,14 @@ def _parts(model: nn.Module, stages: tuple[str, ...]) -> list[tuple[str, list[nn
     return [(name, parameters) for name, parameters in found.items() if parameters]
 
 
-def _measure_statistics(model: nn.Module, clips: Tensor, batch: int) -> None:
+def measure_statistics(model: nn.Module, clips: Tensor, batch: int = 8) -> None:
+    """Takes the running statistics of all BatchNorms anew, as the mean over batches of clips.
+
+    Args:
+        model: changed in place.
+        clips: N 3 T H W, as the network takes them.
+        batch: clips in one pass of the network.
+    """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:
         return

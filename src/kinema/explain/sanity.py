@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.explain.faithfulness import Figure, figure
+from kinema.explain.faithful import Figure, figure
 from kinema.explain.randomise import cascade
 
 MapOf = Callable[[nn.Module, Tensor, int], Tensor]
