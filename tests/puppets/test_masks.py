@@ -15,7 +15,7 @@ from kinema.puppets import generate, limb_masks
 from kinema.puppets.actions import ACTIONS, open_trunk, open_wardrobe
 from kinema.puppets.clips import draw_scene
 from kinema.puppets.figure import ARMS, LEGS, PARTS, draw_body
-from kinema.puppets.stage import Layer, Shape, paint
+from kinema.puppets.stage import Layer, LayerGroup, paint
 
 SMALL = {"seed": 3, "train": 2, "test": 1, "speed": 0, "size": 64}
 
@@ -30,7 +30,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def recoloured(shapes: list[Shape], parts: tuple[str, ...], colour: tuple[int, int, int]) -> list[Shape]:
+def recoloured(shapes: list[LayerGroup], parts: tuple[str, ...], colour: tuple[int, int, int]) -> list[LayerGroup]:
     """The same shapes, the opaque layers of some parts in one colour."""
 
     def layer(old: Layer) -> Layer:
