@@ -9,7 +9,7 @@ from pathlib import Path
 from kinema.errors import KinemaError, unknown
 from kinema.puppets.actions import ACTIONS, LABELS
 from kinema.puppets.clips import SPLITS, Scene, draw_scene
-from kinema.puppets.dataset import COMPLETE, EDITION, Job
+from kinema.puppets.dataset import COMPLETE, EDITION, ClipJob
 from kinema.puppets.figure import PARTS
 from kinema.puppets.stage import Frames
 
@@ -59,6 +59,6 @@ def _scene(clip: Path) -> tuple[Scene, bool]:
     if split not in SPLITS or label not in LABELS or not 0 <= number < count:
         raise KinemaError(f"{clip}: the puppets in {folder} have no such clip; give a path of its manifest.csv")
     action = next(i for i, a in enumerate(ACTIONS) if label in a.labels)
-    job = Job(str(folder), seed, split, action, number, size)
+    job = ClipJob(str(folder), seed, split, action, number, size)
     scene = draw_scene(job.generator(), ACTIONS[action], split, number, size)
     return scene, label != ACTIONS[action].label
