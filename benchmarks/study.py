@@ -2,8 +2,8 @@
 
 Every contestant gets the same clips, epochs, batch and schedule; the last weights are tested on `test` and on `speed`
 (actions faster and slower than any in training) with 2x1 views, and inside the reversal pairs of `test`. The data set
-is generated in the folder of the study. Finished runs and tests are not repeated, so a study may be interrupted. The tests
-stay in the run folders (`test-test`, `test-speed`), where `study_page.py` reads them.
+is generated in the folder of the study. Finished runs and tests are not repeated, so a study may be interrupted. The
+tests stay in the run folders (`test-test`, `test-speed`), where `study_page.py` reads them.
 """
 
 from __future__ import annotations
@@ -103,9 +103,7 @@ def tested(run: Path, manifest: Manifest, split: str) -> Tested:
 
 def top1(test: Tested) -> float:
     """Share of the videos that are right; an unreadable one is wrong."""
-    return float(
-        np.mean([said == label for said, label in zip(test.result.predictions, test.result.truth, strict=True)])
-    )
+    return float(test.result.correct.mean())
 
 
 def _figures(row: np.ndarray | tuple[float, ...]) -> str:

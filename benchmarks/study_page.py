@@ -140,7 +140,8 @@ def page(found: list[Found], missing: list[Pair]) -> str:
         (a, b), (slow_a, slow_b) = one.right["test"], one.right["speed"]
         gain, low, high = one.difference
         lines.append(
-            f"| {one.pair.method} | {_seeds(a)} | {_seeds(b)} | {100 * gain:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] "
+            f"| {one.pair.method} | {_seeds(a)} | {_seeds(b)} "
+            f"| {100 * gain:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] "
             f"| {100 * one.pairs[0]:.1f} → {100 * one.pairs[1]:.1f} "
             f"| {100 * slow_a.mean():.1f} → {100 * slow_b.mean():.1f} | {_p(p)} | **{verdict(low, high, p)}** |"
         )
