@@ -19,15 +19,10 @@ from kinema.training.config import Optim, TrainConfig
 
 BACKBONE = "r2d_50"
 ON = {"backbone": BACKBONE}
-ROWS = {**ON, "normalise": "row"}
 CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "R2D-50": (BACKBONE, {}),
-    "+ CIDC": ("cidc", ROWS),
-    "+ CIDC, one direction": ("cidc", {**ROWS, "direction": "uni"}),
-    "+ CIDC, no direction": ("cidc", {**ROWS, "direction": "none"}),
-    "+ LSTM": ("lstm_head", ON),
-    "+ self-attention": ("attention_head", ON),
-    "+ CIDC, by matrix": ("cidc", ON),
+    "+ CIDC": ("cidc", ON),
+    "+ CIDC, by row": ("cidc", {**ON, "normalise": "row"}),
 }
 
 

@@ -23,15 +23,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from kinema.explain.gradcam import grad_cam
-from kinema.explain.tubes import saliency_tubes
 from study import arguments, puppets
 from torch import Tensor, nn
 
 from kinema.data.transforms import Augment
 from kinema.explain.checks import Check, check, read_clips
+from kinema.explain.gradcam import grad_cam
 from kinema.explain.randomise import measure_statistics
 from kinema.explain.sanity import MapOf
+from kinema.explain.tubes import saliency_tubes
 from kinema.models import create_model
 from kinema.recognizer import Recognizer
 from kinema.training.config import Optim, TrainConfig

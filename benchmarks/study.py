@@ -2,8 +2,8 @@
 
 Every contestant gets the same clips, epochs, batch and schedule; the last weights are tested on `test` and on `speed`
 (actions faster and slower than any in training) with 2x1 views, and inside the reversal pairs of `test`. The data set
-is generated in the folder of the study; runs that are finished there are not trained again, so a study may be
-interrupted.
+is generated in the folder of the study. Finished runs and tests are not repeated, so a study may be interrupted. The
+tests stay in the run folders (`test-test`, `test-speed`), where `study_page.py` reads them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 from kinema.data.manifest import Manifest, read_manifest
 from kinema.evaluation import evaluate, pair_accuracy
 from kinema.evaluation.cost import count, environment
+from kinema.evaluation.results import Test, write_results
+from kinema.evaluation.tested import Tested, open_test
 from kinema.puppets import generate, reversal_pairs
 from kinema.recognizer import Recognizer
 from kinema.training.config import TrainConfig
@@ -45,7 +47,10 @@ def puppets(args: argparse.Namespace) -> tuple[Path, Manifest]:
 
 
 def study(args: argparse.Namespace, manifest: Manifest, contestants: dict[str, TrainConfig]) -> None:
-    """Trains and tests all contestants, seed after seed; prints a line a run and then the means."""
+    """Trains and tests all contestants, seed after seed; prints a line per run and then the means.
+
+    `weights` of a contestant is the title of another one, whose run of the same seed it starts from.
+    """
     print(
         f"{'':<26}{'params':>9}{'MACs':>10}{'seed':>6}{'test':>8}{'pairs':>8}{'speed':>8}{'step time':>11}  coverage",
         flush=True,
@@ -60,19 +65,17 @@ def study(args: argparse.Namespace, manifest: Manifest, contestants: dict[str, T
     rows: dict[str, list[tuple[float, ...]]] = {title: [] for title in contestants}
     for seed in range(args.seeds):
         for title, config in contestants.items():
-            run = train(
-                replace(config, out=str(args.out / f"{title.replace(' ', '')}-{seed}"), seed=seed),
-                say=lambda line: None,
-            )
-            recognizer = Recognizer.load(run)
-            test, speed = (evaluate(recognizer, manifest.split(s), views=VIEWS, batch=32) for s in ("test", "speed"))
-            pairs = pair_accuracy(test.truth, test.scores, test.labels, reversal_pairs())
+            weights = config.weights and str(folder(args.out, config.weights, seed))
+            config = replace(config, out=str(folder(args.out, title, seed)), seed=seed, weights=weights)
+            run = train(config, say=lambda line: None)
+            test, speed = (tested(run, manifest, split) for split in ("test", "speed"))
+            pairs = pair_accuracy(test.result.truth, test.result.scores, test.result.labels, reversal_pairs())
             computing = sum(row["seconds"] * (1 - row["data_wait"]) for row in read_metrics(run / "metrics.csv"))
-            rows[title].append((test.metrics.top1, pairs.overall, speed.metrics.top1, computing))
+            rows[title].append((top1(test), pairs.overall, top1(speed), computing))
             cost = costs[title]
             print(
                 f"{title:<26}{cost.params / 1e6:>7.3f} M{cost.macs / 1e6:>8.1f} M{seed:>6}"
-                f"{_figures(rows[title][-1])}  {test.metrics.coverage}; speed {speed.metrics.coverage}",
+                f"{_figures(rows[title][-1])}  {test.coverage}; speed {speed.coverage}",
                 flush=True,
             )
     for title, found in rows.items():
@@ -80,6 +83,27 @@ def study(args: argparse.Namespace, manifest: Manifest, contestants: dict[str, T
         spread = ", ".join(f"{100 * span:.1f}" for span in np.ptp(table, 0)[:3])
         print(f"{title:<26}{'':>19}{'mean':>6}{_figures(table.mean(0))}  largest minus smallest: {spread} points",
               flush=True)  # fmt: skip
+
+
+def folder(out: Path, title: str, seed: int) -> Path:
+    """The run folder of one contestant and seed."""
+    return out / f"{title.replace(' ', '')}-{seed}"
+
+
+def tested(run: Path, manifest: Manifest, split: str) -> Tested:
+    """The test of a run on a split, made unless it is there."""
+    place = run / f"test-{split}"
+    if not (place / "scores.parquet").exists():
+        recognizer = Recognizer.load(run)
+        result = evaluate(recognizer, manifest.split(split), views=VIEWS, batch=32)
+        test = Test(str(run), str(manifest.source), split, f"{VIEWS[0]}x{VIEWS[1]}")
+        write_results(place, result, recognizer, test)
+    return open_test(place, run.name)
+
+
+def top1(test: Tested) -> float:
+    """Share of the videos that are right; an unreadable one is wrong."""
+    return float(test.result.correct.mean())
 
 
 def _figures(row: np.ndarray | tuple[float, ...]) -> str:

@@ -124,7 +124,7 @@ def test_a_recipe_may_leave_data_to_the_command_line(capsys: pytest.CaptureFixtu
         (["--optim.lr_mult.features", "x"], "--optim.lr_mult takes names with numbers, {name: 0.1}, not 'x'"),
         (["--optim.lr_mult.layer4.1", "-1"], "optim.lr_mult.layer4.1 is -1.0: give a number of 0 or more"),
         (["--optim.lr_mlt.features", "1"], "unknown argument --optim.lr_mlt.features: did you mean --optim.lr_mult?"),
-        (["--optim.feature_rate", "1"], "unknown argument --optim.feature_rate: did you mean --optim"),
+        (["--optim.feature_rate", "1"], "unknown argument --optim.feature_rate; choose from gamma, lr, lr_mult, "),
         (["--optim.lr"], "--optim.lr needs a value: give a number"),
         (["--optim.milestones"], "--optim.milestones needs a value: give whole numbers such as 30,40,60"),
         (["--optim.mile", "3"], "unknown argument --optim.mile: did you mean --optim.milestones?"),
@@ -135,6 +135,9 @@ def test_a_recipe_may_leave_data_to_the_command_line(capsys: pytest.CaptureFixtu
         (["--lr", "3"], "unknown argument --lr: did you mean --optim.lr?"),
         (["--frames", "3"], "unknown argument --frames: did you mean --clip.frames?"),
         (["--width", "3"], "unknown argument --width: did you mean --options.width?"),
+        (["--optim.max_norm", "3"], "unknown argument --optim.max_norm: did you mean --optim.max_grad_norm?"),
+        (["--optimm.lr", "3"], "unknown argument --optimm.lr: did you mean --optim.lr?"),
+        (["--epoch", "3"], "unknown argument --epoch: did you mean --epochs?"),
         (["extra"], "unknown argument extra: remove it"),
     ],
 )

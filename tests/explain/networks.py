@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from kinema.models import VideoModel, create_model, find, list_models
+from kinema.models import VideoModel, create_model, find_model, list_models
 
 FRAMES, SIDE = 8, 33  # the last stages of all networks then have more than one point
 # What the defaults make too large for a test.
@@ -27,7 +27,7 @@ def families() -> list[str]:
     """One name per builder and preset that differs in more than depth: every registered network, the shallow first."""
     chosen: dict[Any, str] = {}
     for name in sorted(list_models(), key=lambda n: (len(n), n)):
-        chosen.setdefault((find(name).build, name.rstrip("0123456789")), name)
+        chosen.setdefault((find_model(name).build, name.rstrip("0123456789")), name)
     return sorted(chosen.values())
 
 

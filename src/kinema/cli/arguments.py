@@ -54,6 +54,12 @@ def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
     found = re.search(r"[Uu]nrecognized arguments: *(.+)", message, re.S)
     if found:
         word = found.group(1).split()[0].split("=")[0]
+        group, dot, field = word.rpartition(".")
+        inside = [o.removeprefix(f"{group}.") for o in options if dot and o.startswith(f"{group}.")]
+        if inside:  # the group is right: none of the other options is meant
+            near = [o for o in inside if o.startswith(field)] or near_names(field, inside)
+            offer = f": did you mean {group}.{near[0]}?" if near else f"; choose from {', '.join(sorted(inside))}"
+            return f"unknown argument {word}{offer}"
         near = (
             [o for o in options if o.startswith(word)]
             or [o for o in options if o.endswith(f".{word.lstrip('-')}")]

@@ -1,0 +1,42 @@
+"""STM-18, each of its halves and TSN-18 on puppets.
+
+    .venv/bin/python benchmarks/puppets_stm.py OUT [--seeds 3] [--epochs 12] [--train 45]
+
+The protocol is that of `study.py`. TSN is the backbone: it sees each frame by itself and averages, so that it is right
+as often as a coin inside the reversal pairs. "CSTM" and "CMM" have one of STM's two modules in every block, CMM beside
+the plain 3x3 convolution.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from study import arguments, puppets, study
+
+from kinema.data.transforms import Augment
+from kinema.training.config import Optim, TrainConfig
+
+CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "TSN-18": ("tsn_r18", {}),
+    "CSTM": ("stm_r18", {"mode": "cstm"}),
+    "CMM": ("stm_r18", {"mode": "cmm"}),
+    "STM": ("stm_r18", {}),
+}
+
+
+def main() -> None:
+    args = arguments(__doc__, frames=8, crop=64, width=0.25, dropout=0.2)
+    data, manifest = puppets(args)
+    study(args, manifest, {
+        title: TrainConfig(
+            name, str(data), options={"width": args.width, "dropout": args.dropout, **options},
+            clip={"frames": args.frames, "short_side": args.crop + 8, "crop": args.crop},
+            epochs=args.epochs, batch=24, optim=Optim(lr=0.05, nesterov=True, warmup=1.0),
+            augment=Augment(scale="jitter", jitter=(args.crop, args.crop + 16)), logger="none",
+        )
+        for title, (name, options) in CONTESTANTS.items()
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
