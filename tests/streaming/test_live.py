@@ -128,7 +128,6 @@ def test_a_live_source_drops_the_oldest_and_every_frame_is_counted() -> None:
             yield Arrived(np.zeros((48, 48, 3), np.uint8), i / 100)
             if i == 150:
                 yield Lost("a moment of darkness")
-            time.sleep(0.0005)
 
     found, lost, reader = decisions(Source("fast", True, fast), Live(recognizer(), rate=100))
     tally = reader.tally

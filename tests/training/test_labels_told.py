@@ -101,6 +101,7 @@ def test_outputs_of_a_file_are_mapped_to_labels_by_number_and_it_is_said(
         assert "labels.txt" in line
 
 
+@pytest.mark.filterwarnings("default::kinema.errors.KinemaWarning")  # the command prints it
 def test_a_file_of_labels_in_the_order_of_text_is_doubted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = create_model("stm_r18", num_classes=12, frames=4, width=0.0625)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "weights.safetensors")

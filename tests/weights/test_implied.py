@@ -283,7 +283,7 @@ def test_an_option_that_contradicts_the_format_is_one_sentence(
 
 def test_outputs_are_no_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = save(tmp_path, torchvision_resnet(18, base=8, classes=7), 7)
-    assert "--options.num_classes" in refused(capsys, *words, "--model", "tsn_r18", "--options.num_classes", "7")
+    assert "options.num_classes" in refused(capsys, *words, "--model", "tsn_r18", "--options.num_classes", "7")
 
 
 def test_what_a_file_does_not_tell_is_said_and_can_be_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,9 +100,9 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor, frames: int, stream: Stream | None = None) -> Tensor:
         """(N T) C H W -> (N T) C' H' W'."""
         clip = unfold_time(x, frames)
-        y = self.conv1(clip if self.shift is None else self.shift(clip, stream), stream)
+        y = _through(self.conv1, clip if self.shift is None else _through(self.shift, clip, stream), stream)
         y = self.relu(self.bn1(fold_time(y)))
-        y = self.bn2(fold_time(self.conv2(unfold_time(y, frames), stream)))
+        y = self.bn2(fold_time(_through(self.conv2, unfold_time(y, frames), stream)))
         return self.relu(y.add_(_shortcut(self, x, frames, stream)))
 
 
@@ -128,11 +128,17 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor, frames: int, stream: Stream | None = None) -> Tensor:
         """(N T) C H W -> (N T) C' H' W'."""
-        y = x if self.shift is None else fold_time(self.shift(unfold_time(x, frames), stream))
+        y = x if self.shift is None else fold_time(_through(self.shift, unfold_time(x, frames), stream))
         y = self.relu(self.bn1(self.conv1(y)))
-        y = self.relu(self.bn2(fold_time(self.conv2(unfold_time(y, frames), stream))))
+        y = self.relu(self.bn2(fold_time(_through(self.conv2, unfold_time(y, frames), stream))))
         y = self.bn3(self.conv3(y))
         return self.relu(y.add_(_shortcut(self, x, frames, stream)))
+
+
+def _through(module: nn.Module, x: Tensor, stream: Stream | None) -> Tensor:
+    """The output of an operator, which need not know of streams where there is none; N C T H W -> N C' T H' W'."""
+    y: Tensor = module(x) if stream is None else module(x, stream)
+    return y
 
 
 def _shortcut(block: BasicBlock | Bottleneck, x: Tensor, frames: int, stream: Stream | None) -> Tensor:
