@@ -11,10 +11,9 @@ with multigrid, at equal accuracy within the spread of the seeds.
 
 from __future__ import annotations
 
-from study import arguments, puppets, study
+from study import arguments, contestant, puppets, study
 
-from kinema.data.transforms import Augment
-from kinema.training.config import Optim, TrainConfig
+from kinema.training.config import Optim
 from kinema.training.multigrid import Multigrid
 
 
@@ -27,13 +26,9 @@ def main() -> None:
         "long, last full, first": Multigrid("long", full_epochs=args.full, rate_at="first"),
     }
     study(args, manifest, {
-        title: TrainConfig(
-            "stm_r18", str(data), options={"width": args.width, "dropout": 0.2},
-            clip={"frames": args.frames, "short_side": args.crop + 8, "crop": args.crop},
-            epochs=args.epochs, batch=args.batch,
+        title: contestant(
+            args, data, "stm_r18", {"dropout": 0.2}, batch=args.batch, multigrid=multigrid,
             optim=Optim(lr=args.first if multigrid.rate_at == "first" else args.lr, nesterov=True, warmup=0.5),
-            augment=Augment(scale="jitter", jitter=(args.crop, args.crop + 16)), multigrid=multigrid,
-            logger="none",
         )
         for title, multigrid in ways.items()
     })  # fmt: skip

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from study import arguments, puppets, study
-
-from kinema.data.transforms import Augment
-from kinema.training.config import Optim, TrainConfig
+from study import arguments, contestant, puppets, study
 
 CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "TSN-18": ("tsn_r18", {}),
@@ -28,12 +25,7 @@ def main() -> None:
     args = arguments(__doc__, frames=8, crop=64, width=0.25, dropout=0.2)
     data, manifest = puppets(args)
     study(args, manifest, {
-        title: TrainConfig(
-            name, str(data), options={"width": args.width, "dropout": args.dropout, **options},
-            clip={"frames": args.frames, "short_side": args.crop + 8, "crop": args.crop},
-            epochs=args.epochs, batch=24, optim=Optim(lr=0.05, nesterov=True, warmup=1.0),
-            augment=Augment(scale="jitter", jitter=(args.crop, args.crop + 16)), logger="none",
-        )
+        title: contestant(args, data, name, {"dropout": args.dropout, **options})
         for title, (name, options) in CONTESTANTS.items()
     })  # fmt: skip
 

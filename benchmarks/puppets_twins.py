@@ -9,11 +9,10 @@ does shows); and Twins Training. Two views cost two forward and backward passes 
 
 from __future__ import annotations
 
-from study import arguments, puppets, study
+from study import arguments, contestant, puppets, study
 
 from kinema.data.photometric import Photometric
-from kinema.data.transforms import Augment
-from kinema.training.config import Optim, TrainConfig
+from kinema.training.config import Optim
 from kinema.training.twins import Twins
 
 
@@ -29,12 +28,9 @@ def main() -> None:
         "STM-18, two views": Twins(weight=1e-12),
     }
     study(args, manifest, {
-        title: TrainConfig(
-            "stm_r18", str(data), options={"width": args.width, "dropout": 0.2},
-            clip={"frames": args.frames, "short_side": args.crop + 8, "crop": args.crop},
-            epochs=args.epochs, batch=32, optim=Optim(lr=0.1, nesterov=True, warmup=0.5),
-            augment=Augment(scale="jitter", jitter=(args.crop, args.crop + 16)), photometric=colours, twins=twins,
-            logger="none",
+        title: contestant(
+            args, data, "stm_r18", {"dropout": 0.2}, batch=32, optim=Optim(lr=0.1, nesterov=True, warmup=0.5),
+            photometric=colours, twins=twins,
         )
         for title, twins in ways.items()
     })  # fmt: skip

@@ -12,17 +12,19 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kinema.data.manifest import Manifest, read_manifest
+from kinema.data.transforms import Augment
 from kinema.evaluation import evaluate, pair_accuracy
 from kinema.evaluation.cost import count, environment
 from kinema.evaluation.results import Test, write_results
 from kinema.evaluation.tested import Tested, open_test
 from kinema.puppets import generate, reversal_pairs
 from kinema.recognizer import Recognizer
-from kinema.training.config import TrainConfig
+from kinema.training.config import Optim, TrainConfig
 from kinema.training.run import train
 from kinema.training.run_log import read_metrics
 
@@ -44,6 +46,19 @@ def puppets(args: argparse.Namespace) -> tuple[Path, Manifest]:
     protocol = {key: value for key, value in vars(args).items() if key != "out"}
     print(json.dumps({**protocol, "views": VIEWS, **environment()}), flush=True)
     return data, read_manifest(data)
+
+
+def contestant(args: argparse.Namespace, data: Path, model: str, options: dict[str, Any], **more: Any) -> TrainConfig:
+    """A training of the study: its clips, its budget, SGD at 0.05; `more` are further fields or replace these."""
+    common: dict[str, Any] = {
+        "clip": {"frames": args.frames, "sampler": "segments", "short_side": args.crop + 8, "crop": args.crop},
+        "epochs": args.epochs,
+        "batch": 24,
+        "optim": Optim(lr=0.05, nesterov=True, warmup=1.0),
+        "augment": Augment(scale="jitter", jitter=(args.crop, args.crop + 16)),
+        "logger": "none",
+    }
+    return TrainConfig(model, str(data), options={"width": args.width, **options}, **common | more)
 
 
 def study(args: argparse.Namespace, manifest: Manifest, contestants: dict[str, TrainConfig]) -> None:

@@ -40,7 +40,7 @@ def test_rooms_import_downwards_only(room: str) -> None:
 
 
 # What a family may import from `kinema.models`, beside blocks.
-SHARED = {"attached", "checkpointing", "frame_model", "registry", "streaming", "video_model"}
+SHARED = {"attached", "checkpointing", "frame_model", "modes", "registry", "streaming", "video_model"}
 
 
 def test_no_family_imports_from_another() -> None:

@@ -117,7 +117,7 @@ def test_where_processes_start_slowly_one_video_is_read_here(
     path: Path | str = next(s.path for s in manifest.samples if s.path.endswith("long one.mp4"))
     rec = recognizer()
     expected = rec.predict(path)
-    monkeypatch.setattr("kinema.recognizer._SAFELY", 0)
+    monkeypatch.setattr("kinema.recognizer.SINGLE_VIDEO_READERS", 0)
     monkeypatch.setattr("kinema.data.loading.loader.ReaderPool", None)
     assert rec.predict(path) == expected
 

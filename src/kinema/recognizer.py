@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,7 @@ from kinema import __version__
 from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, Card, completed, read_card, versions
 from kinema.clip_spec import ClipSpec
 from kinema.data.loading.limits import ReadLimits
-from kinema.data.loading.loader import Loader
+from kinema.data.loading.loader import SINGLE_VIDEO_READERS, Loader
 from kinema.data.transforms import to_input
 from kinema.data.views import Protocol, Request, RequestedViews, parse_views
 from kinema.data.windows import WindowReader
@@ -34,7 +33,6 @@ from kinema.weights.saved import check_labels, find_folder, load_weights, save_n
 
 __all__ = ["CARD", "WEIGHTS", "FailedWindow", "Prediction", "Recognizer", "versions"]
 
-_SAFELY = 1 if sys.platform == "linux" else 0  # readers of a single video: elsewhere one takes seconds to start
 _LOST = 3  # windows in a row that crash or hang their reader: then the rest of the video is given up
 
 
@@ -170,7 +168,7 @@ class Recognizer:
         """
         data = RequestedViews(self.spec, *parse_views(views))
         request = Request(str(video), start, end)
-        found = next(self._predict(data, [request], top_k, _SAFELY, batch=8, limits=None))
+        found = next(self._predict(data, [request], top_k, SINGLE_VIDEO_READERS, batch=8, limits=None))
         if isinstance(found, UnreadableVideo):
             raise found
         return found
@@ -197,7 +195,9 @@ class Recognizer:
             KinemaError: views that cannot be cut.
         """
         data = RequestedViews(self.spec, *parse_views(views))
-        with Loader(data, [[Request(str(video), start, end)]], _stacked, readers=_SAFELY, largest=1) as loader:
+        with Loader(
+            data, [[Request(str(video), start, end)]], _stacked, readers=SINGLE_VIDEO_READERS, largest=1
+        ) as loader:
             (item,), clips = next(iter(loader))
         if clips is None:
             raise item

@@ -13,22 +13,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 from data.plain_videos import write_video
-from evaluation.mixed_data import BAD, GOOD, LABELS, VIDEOS, mixed_data, recognizer
+from evaluation.mixed_data import BAD, GOOD, LABELS, VIDEOS, recognizer
 from explain.films import decoded
 from system_errors import as_nobody, small_disk
 
 from kinema import Recognizer
 from kinema.cli import main
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return mixed_data(tmp_path_factory.mktemp("mixed data")).parent
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return recognizer().save(tmp_path_factory.mktemp("recognizers") / "rec")
 
 
 @pytest.fixture

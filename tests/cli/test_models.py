@@ -61,8 +61,12 @@ def test_what_is_told_is_what_create_model_takes(capsys: pytest.CaptureFixture[s
     told = json.loads(printed(capsys, "tsn_r18", "--options", "--json"))["options"]
     small = {key: field["default"] for key, field in told.items()} | {"width": 0.0625}
     parts = {key: small.pop(key) for key in ("class_regularisation_bounds", "class_regularisation_choice")}
-    create_model("tsn_r18", num_classes=2, **small)
-    create_model("tsn_r18", num_classes=2, **small | {"class_regularisation": [0.9] * 4}, **parts)
+    plain = create_model("tsn_r18", num_classes=2, **small)
+    assert plain.architecture["options"] == small | {"num_classes": 2, "frames": 8}
+    with_it = create_model("tsn_r18", num_classes=2, **small | {"class_regularisation": [0.9] * 4}, **parts)
+    assert with_it.architecture["options"] == plain.architecture["options"] | {
+        "class_regularisation": [0.9] * 4, **parts
+    }  # fmt: skip
 
 
 def test_a_pattern_of_one_network_is_enough_and_of_several_is_not(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation.mixed_data import BAD, GOOD, LABELS, SPEC, VIDEOS, mixed_data, picture_sequence, recognizer
+from evaluation.mixed_data import BAD, GOOD, LABELS, SPEC, VIDEOS, picture_sequence, recognizer
 from PIL import Image
 from tiny import write_video
 
@@ -19,16 +19,6 @@ from kinema.data import find_videos
 from kinema.data.manifest import read_manifest
 from kinema.errors import KinemaError
 from kinema.evaluation import evaluate
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return mixed_data(tmp_path_factory.mktemp("mixed data")).parent
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return recognizer().save(tmp_path_factory.mktemp("recognizers") / "rec")
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:

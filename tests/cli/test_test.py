@@ -201,7 +201,7 @@ def test_views_are_explained_and_nothing_is_tested(
         (["--views", "3x2"], "--views 3x2: give 1 crop (centre) or 3 crops (along the longer side)"),
         (["--batch", "0"], "--batch 0: give at least 1"),
         (["--workers", "-3"], "--workers -3: give 0 or more, or -1 for one per core"),
-        (["--device", "cuda:77"], "--device cuda:77: not to be had here"),
+        (["--device", "cuda:77"], "--device cuda:77: not available here"),
         (["--vews", "1x1"], "unknown argument --vews: did you mean --views?"),
     ],
 )

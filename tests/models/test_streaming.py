@@ -180,6 +180,19 @@ def test_cidc_classifies_the_window_that_ends_with_each_frame(backbone: str, opt
             assert state["layer4"].shape[2] == 4
 
 
+def test_cidc_has_no_delayed_mode() -> None:
+    model = create_model("cidc", num_classes=2, width=0.125, backbone="tsn_r18")
+    with pytest.raises(KinemaError, match="cidc has no delayed mode"):
+        model.initial_state(1, delayed=True)
+
+
+def test_frozen_batchnorm_stays_frozen_where_a_network_that_is_trained_makes_a_state() -> None:
+    model = network("tsm_r18", causal=True).train()
+    model.stem.bn.eval()
+    model.initial_state(1, size=SIZE)
+    assert model.training and not model.stem.bn.training
+
+
 def test_cidc_on_a_backbone_that_sees_time_says_how_else() -> None:
     model = create_model("cidc", num_classes=2, width=0.125, backbone="tsm_r18", backbone_options={"causal": True})
     with pytest.raises(KinemaError, match=r"cidc cannot stream on tsm_r18.*r2d_50 or tsn_r50.*sliding windows"):

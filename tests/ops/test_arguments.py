@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kinema import ops
 from kinema.errors import KinemaError
@@ -69,7 +69,9 @@ def test_every_public_operator_is_here() -> None:
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_right_arguments_pass(name: str) -> None:
-    getattr(ops, name)(**GIVEN[name])
+    made = getattr(ops, name)(**GIVEN[name])
+    parts = made if isinstance(made, tuple) else (made,)
+    assert all(isinstance(part, nn.Module | Tensor) for part in parts)
 
 
 @pytest.mark.parametrize(("name", "key", "kind"), CASES)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from puppets.generated import rows
 
 from kinema.errors import KinemaError
 from kinema.puppets import generate, limb_masks
@@ -23,11 +23,6 @@ SMALL = {"seed": 3, "train": 2, "test": 1, "speed": 0, "size": 64}
 @pytest.fixture(scope="module")
 def puppets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate(tmp_path_factory.mktemp("puppets"), **SMALL, workers=1)
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "manifest.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def recoloured(shapes: list[LayerGroup], parts: tuple[str, ...], colour: tuple[int, int, int]) -> list[LayerGroup]:

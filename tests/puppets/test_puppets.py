@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from puppets.generated import rows
 
 from kinema.cli import main
 from kinema.data.doctor.examine import examine
@@ -31,11 +31,6 @@ SMALL = {"seed": 5, "train": 1, "test": 1, "speed": 2, "size": 64}
 @pytest.fixture(scope="module")
 def puppets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate(tmp_path_factory.mktemp("puppets"), **SMALL, workers=1)
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "manifest.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

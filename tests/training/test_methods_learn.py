@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -19,16 +21,16 @@ EPOCHS, CLIPS, BATCH = 10, 480, 16
 OPTIM = Optim(lr=0.05, nesterov=True, warmup=1.0)
 
 
-def learned(name: str, seed: int) -> VideoModel:
+def learned(name: str, seed: int, task: Callable[..., Clips] = moving_shapes, **options: float) -> VideoModel:
     """A network after 300 steps, none of which sees a clip again."""
     torch.manual_seed(seed)
-    model = create_model(name, num_classes=len(MOTIONS), frames=16, width=0.125).train()
+    model = create_model(name, num_classes=len(MOTIONS), frames=16, width=0.125, **options).train()
     sgd = torch.optim.SGD(
         parameter_groups(model, OPTIM), momentum=OPTIM.momentum, weight_decay=OPTIM.weight_decay, nesterov=True
     )
     highest = [group["lr"] for group in sgd.param_groups]
     for epoch in range(EPOCHS):
-        data = moving_shapes(CLIPS, seed=1000 * seed + epoch + 1)
+        data = task(CLIPS, seed=1000 * seed + epoch + 1)
         for i in range(0, CLIPS, BATCH):
             now = factor(OPTIM, epoch + i / CLIPS, EPOCHS)
             for group, lr in zip(sgd.param_groups, highest, strict=True):

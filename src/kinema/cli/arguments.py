@@ -180,7 +180,7 @@ def device(name: str) -> str:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = re.split(r"\n|\. ", str(error))[0]
-        raise KinemaError(f"--device {name}: not to be had here ({reason}); use --device cpu") from error
+        raise KinemaError(f"--device {name}: not available here ({reason}); use --device cpu") from error
     return name
 
 

@@ -13,7 +13,7 @@ class Finding:
     Attributes:
         severity: `error` or `warning`.
         code: short name of the kind, such as `unreadable`.
-        message: one sentence with the mend.
+        message: one sentence that says how to fix it.
         paths: the files concerned, each with what is particular to it where that helps.
     """
 

@@ -270,10 +270,10 @@ def _nothing(root: Path, folders: list[Path], loose: list[Path], notes: Notes) -
         nested = [f for f in notes.findings if f.code == "nested"]
         return (nested or notes.findings)[0].message
     if not folders and not loose:
-        return f"{root} is empty: put one folder of videos a class into it"
+        return f"{root} is empty: put one folder of videos per class into it"
     if not folders:
         return (
-            f"{root} holds {plural(len(loose), 'file')} but no class folders: make one folder a class, or write a CSV"
+            f"{root} holds {plural(len(loose), 'file')} but no class folders: make one folder per class, or write a CSV"
         )
     return f"{root} holds no video in {plural(len(folders), 'folder')}: put the videos of each class into its folder"
 

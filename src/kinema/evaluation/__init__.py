@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kinema.lazy import lazy_names
 
 if TYPE_CHECKING:
     from kinema.evaluation.metrics import Metrics, measure
@@ -43,8 +44,5 @@ _HOMES = {
     "write_results": "results",
 }
 
-
-def __getattr__(name: str) -> Any:  # PEP 562: `kinema models` counts without the video and table libraries
-    if name in _HOMES:
-        return getattr(import_module(f"kinema.evaluation.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'kinema.evaluation' has no attribute {name!r}")
+# `kinema models` counts without the video and table libraries
+__getattr__ = lazy_names(__name__, {name: f"{__name__}.{home}" for name, home in _HOMES.items()})

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from kinema.errors import KinemaError, unknown
 from kinema.models.checkpointing import Stack
+from kinema.models.modes import in_evaluation
 from kinema.models.video_model import VideoModel
 
 Maps = dict[str, Tensor]
@@ -202,21 +203,14 @@ def network_input(model: nn.Module, clip: Tensor) -> Tensor:
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Puts a network into evaluation; afterwards its modes and the state of random generators are as before."""
-    modes = [(module, module.training) for module in model.modules()]
     stacks = [module for module in model.modules() if isinstance(module, Stack) and module.grad_checkpointing]
     devices = {p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(sorted(devices)):
+    with torch.random.fork_rng(sorted(devices)), in_evaluation(model):
         try:
-            if any(mode for _, mode in modes):
-                model.eval()
             for stack in stacks:  # would run again, after the hooks are gone
                 stack.grad_checkpointing = False
             yield
         finally:
-            if model.training != modes[0][1]:
-                model.train(modes[0][1])
-            for module, mode in modes:
-                module.training = mode
             for stack in stacks:
                 stack.grad_checkpointing = True
 

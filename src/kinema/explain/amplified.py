@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kinema.errors import KinemaError
 from kinema.explain.hooks import one_clip, passing
-from kinema.explain.perturbation import evaluating
+from kinema.models.modes import in_evaluation
 from kinema.ops.class_regularisation import ClassRegularisation
 
 
@@ -116,7 +116,7 @@ def _run(
                 return y
 
             handles.append(module.register_forward_hook(note))
-        with evaluating(model), torch.no_grad():
+        with in_evaluation(model), torch.no_grad():
             logits = model(batch)[0].float().cpu()
     finally:
         for handle in handles:

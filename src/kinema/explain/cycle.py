@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kinema.errors import KinemaError
 from kinema.explain.hooks import of_kind, one_clip, passing
-from kinema.explain.perturbation import evaluating
+from kinema.models.modes import in_evaluation
 from kinema.ops.cycle import returned_frames
 from kinema.ops.recurrence import SqueezeRecursion
 
@@ -95,7 +95,7 @@ def open_rates_by_class(
     opened, seen = torch.zeros(len(gates), classes), torch.zeros(classes)
     before = {name: module.open_rate for name, module in gates.items()}
     try:
-        with evaluating(model), torch.no_grad():
+        with in_evaluation(model), torch.no_grad():
             for clip, target in zip(clips, targets, strict=True):
                 if not 0 <= target < classes:
                     raise KinemaError(f"targets holds {target}: give classes from 0 to {classes - 1}")

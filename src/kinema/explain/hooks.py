@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.explain.perturbation import evaluating
+from kinema.models.modes import in_evaluation
 from kinema.models.video_model import VideoModel
 
 
@@ -48,7 +48,7 @@ def passing(model: nn.Module, clips: Tensor, modules: Mapping[str, nn.Module]) -
         for name, module in modules.items():
             handles.append(module.register_forward_pre_hook(before(name)))
             handles.append(module.register_forward_hook(after(name)))
-        with evaluating(model), torch.no_grad():
+        with in_evaluation(model), torch.no_grad():
             model(clips)
     finally:
         for handle in handles:
@@ -96,7 +96,9 @@ def stage_maps(model: nn.Module, stage: str, output: Tensor) -> dict[str, Tensor
     """
     if output.dim() != 5:
         raise KinemaError(f"layer {stage!r} gives no map N C T H W: choose a stage that does")
-    parts = model.pathways(stage, output) if isinstance(model, VideoModel) else output
+    if not isinstance(model, VideoModel):
+        return {stage: output}
+    parts = model.pathways(stage, output)
     if isinstance(parts, Tensor):
         return {stage: parts}
-    return {f"{pathway}.{stage}": part for pathway, part in zip(("slow", "fast"), parts, strict=True)}
+    return {f"{pathway}.{stage}": part for pathway, part in zip(model.pathway_names(stage), parts, strict=True)}

@@ -6,7 +6,6 @@ Source: Petsiuk, Das and Saenko, RISE, BMVC 2018, section 3.2; here over time as
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError, unknown
+from kinema.models.modes import in_evaluation
 
 Baseline = Literal["blur", "freeze", "mean"]
 
@@ -112,7 +112,7 @@ def perturbation_curves(
                 yield 0, n, step, torch.where(first, base[n], clips[n])
                 yield 1, n, step, torch.where(first, clips[n], base[n])
 
-    with evaluating(model), torch.no_grad():
+    with in_evaluation(model), torch.no_grad():
         for group in _grouped(pictures(), batch):
             scores = model(torch.stack([picture for *_, picture in group])).float().softmax(1).cpu()
             if max(targets) >= scores.shape[1] or scores.shape[1] < 2:
@@ -139,18 +139,6 @@ def check_inputs(clips: Tensor, targets: Sequence[int], maps: Tensor) -> None:
         raise KinemaError("maps holds values that are not finite: give maps of finite values")
     if len(targets) != len(clips) or min(targets) < 0:
         raise KinemaError(f"targets is {list(targets)}: give the index of a class for each of the {len(clips)} clips")
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Puts a network into evaluation, and every module back into its mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _places(values: Tensor, order: torch.Generator) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,13 +15,12 @@ from torch import Tensor
 
 from kinema.clip_spec import ClipSpec
 from kinema.data.loading.limits import ReadLimits
-from kinema.data.loading.loader import Loader
+from kinema.data.loading.loader import SINGLE_VIDEO_READERS, Loader
 from kinema.data.reading.container import open_video_stream
 from kinema.data.reading.picture import Picture
 from kinema.data.video import FrameFolder, VideoReader, open_video
 from kinema.errors import UnreadableVideo
 
-_READERS = 1 if sys.platform == "linux" else 0  # elsewhere a process takes seconds to start
 _MOST_STRETCH = 8  # a sample aspect ratio beyond this is a damaged header
 
 
@@ -85,7 +83,7 @@ class Pieces:
         if self._loader is None or size > self.item_bytes:
             self._close_loader()
             self.item_bytes = max(size, self.item_bytes)
-            self._loader = Loader(self, (), _copied, readers=_READERS, largest=1, limits=self._limits)
+            self._loader = Loader(self, (), _copied, readers=SINGLE_VIDEO_READERS, largest=1, limits=self._limits)
         self._loader.batch_sampler = [[key] for key in keys]
         with closing(iter(self._loader)) as coming:  # type: ignore[type-var]  # a generator
             for found in coming:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.explain.perturbation import evaluating
+from kinema.models.modes import in_evaluation
 
 CLASSIFIER, HEAD, STEM = "classifier", "head", "stem"
 
@@ -87,7 +87,7 @@ def measure_statistics(model: nn.Module, clips: Tensor, batch: int = 8) -> None:
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
-    with evaluating(model), torch.no_grad():
+    with in_evaluation(model), torch.no_grad():
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all batches

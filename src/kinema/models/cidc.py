@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from kinema.errors import KinemaError, unknown
 from kinema.models.attached import Attached, Backbone, StageShape, resample
 from kinema.models.checkpointing import Stack
+from kinema.models.modes import in_evaluation
 from kinema.models.registry import register
-from kinema.models.streaming import check_state, check_streaming, in_evaluation
+from kinema.models.streaming import check_state, check_streaming
 from kinema.models.video_model import Watch, average, unchanged
 from kinema.ops.cidc import Direction, DirectionalConv, Mask, Normalise, spatial_attention
 from kinema.ops.conv import Conv3d
@@ -195,20 +196,23 @@ class CIDC(Attached):
         """Frames that the result for one frame of a stream is made from: it and those before it."""
         return self.shapes[self.cidc.levels[-1]].steps
 
-    def initial_state(self, batch: int, *, size: int | tuple[int, int] | None = None) -> State:
+    def initial_state(self, batch: int, *, size: int | tuple[int, int] | None = None, delayed: bool = False) -> State:
         """The state of streams of which no frame has been seen: the maps of the last `window` frames.
 
         Args:
             batch: N, how many streams.
             size: H and W of the frames; None is `clip_spec.tested`.
+            delayed: refused, because nothing is late.
 
         Returns:
             Name -> tensor of N rows, see `FrameModel.initial_state`.
 
         Raises:
-            KinemaError: a backbone in which frames see one another, Class Regularisation, or no classifier.
+            KinemaError: `delayed`, a backbone in which frames see one another, Class Regularisation, or no classifier.
         """
         check_streaming(self, batch)
+        if delayed:
+            raise KinemaError(f"{self.architecture['name']} has no delayed mode, because no answer is late")
         if not self.backbone.per_frame:
             raise KinemaError(
                 f"{self.architecture['name']} cannot stream on {self.backbone.architecture['name']}, whose frames see "

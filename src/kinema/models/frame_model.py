@@ -10,7 +10,8 @@ from torch import Tensor
 
 from kinema.errors import KinemaError
 from kinema.models.checkpointing import Stack
-from kinema.models.streaming import check_state, check_streaming, in_evaluation
+from kinema.models.modes import in_evaluation
+from kinema.models.streaming import check_state, check_streaming
 from kinema.models.video_model import VideoModel
 from kinema.ops.shift import Shift
 from kinema.ops.stm import CMM, CSTM

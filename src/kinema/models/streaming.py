@@ -1,9 +1,6 @@
-"""What networks that stream check, and how they find the shapes of their state."""
+"""What networks that stream check."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -59,14 +56,3 @@ def check_state(frames: Tensor, state: State, *keys: str) -> None:
             f"frames of {frames.shape[3]}x{frames.shape[4]} pixels for a state of {height}x{width}: give frames of "
             "that size, or begin with initial_state(batch, size=(H, W))"
         )
-
-
-@contextmanager
-def in_evaluation(model: VideoModel) -> Iterator[None]:
-    """Evaluation mode in the block, the mode of before after it."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

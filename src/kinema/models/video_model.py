@@ -207,17 +207,15 @@ class VideoModel(nn.Module):
         self._start_classifier()
         self.architecture["options"]["num_classes"] = num_classes
 
-    def initial_state(self, batch: int, *, size: int | tuple[int, int] | None = None) -> dict[str, Tensor]:
+    def initial_state(
+        self, batch: int, *, size: int | tuple[int, int] | None = None, delayed: bool = False
+    ) -> dict[str, Tensor]:
         """The state of streams of which no frame has been seen; see `FrameModel` and `CIDC`, which have one.
 
         Raises:
             KinemaError: this network cannot stream.
         """
-        raise KinemaError(
-            f"{self.architecture['name']} cannot stream, because its result for a frame depends on the whole clip: "
-            "classify sliding windows, or take a network over frames, such as stm_r50 or tsm_efficientnet_lite0 with "
-            "causal=True"
-        )
+        raise self._no_stream()
 
     def step(self, frames: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits of the next frames of streams; see `initial_state`.
@@ -225,8 +223,14 @@ class VideoModel(nn.Module):
         Raises:
             KinemaError: this network cannot stream.
         """
-        self.initial_state(len(frames))
-        raise NotImplementedError
+        raise self._no_stream()
+
+    def _no_stream(self) -> KinemaError:
+        return KinemaError(
+            f"{self.architecture['name']} cannot stream, because its result for a frame depends on the whole clip: "
+            "classify sliding windows, or take a network over frames, such as stm_r50 or tsm_efficientnet_lite0 with "
+            "causal=True"
+        )
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trades time for memory in training: blocks keep only their inputs and run again in the backward pass.

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "Decision": "live", "Live": "live", "recognise": "live",
-    "Segment": "segments", "Segmenter": "segments", "SegmentRule": "segments",
-    "open_source": "sources",
-}  # fmt: skip
-__all__ = sorted(_HOMES)
+from kinema.lazy import lazy_names
 
+if TYPE_CHECKING:
+    from kinema.streaming.live import Decision, Live, recognise
+    from kinema.streaming.segments import Segment, Segmenter, SegmentRule
+    from kinema.streaming.sources import open_source
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"kinema.streaming.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = ["Decision", "Live", "Segment", "SegmentRule", "Segmenter", "open_source", "recognise"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Decision": "kinema.streaming.live",
+        "Live": "kinema.streaming.live",
+        "Segment": "kinema.streaming.segments",
+        "SegmentRule": "kinema.streaming.segments",
+        "Segmenter": "kinema.streaming.segments",
+        "open_source": "kinema.streaming.sources",
+        "recognise": "kinema.streaming.live",
+    },
+)

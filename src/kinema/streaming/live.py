@@ -86,11 +86,10 @@ class Live:
         self._state: dict[str, Tensor] | None = None
         if mode != "window":
             try:
-                delayed: dict[str, Any] = {"delayed": True} if mode == "delayed" else {}
-                self._state = model.initial_state(1, size=recognizer.spec.tested, **delayed)
-            except (KinemaError, TypeError) as error:
+                self._state = model.initial_state(1, size=recognizer.spec.tested, delayed=mode == "delayed")
+            except KinemaError:
                 if mode != "auto":
-                    raise error if isinstance(error, KinemaError) else KinemaError(f"{mode}: {error}") from error
+                    raise
         self.mode: Mode = "window" if self._state is None else "delayed" if mode == "delayed" else "step"
         self._clip: deque[Tensor] = deque(maxlen=recognizer.spec.frames)
         self._due: float | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kinema.lazy import lazy_names
 
 if TYPE_CHECKING:
     from kinema.training.config import Optim, TrainConfig
@@ -14,8 +15,5 @@ __all__ = ["Optim", "TrainConfig", "train", "twins_loss"]
 
 _HOMES = {"Optim": "config", "TrainConfig": "config", "train": "run", "twins_loss": "twins"}
 
-
-def __getattr__(name: str) -> Any:  # PEP 562, as in the package itself: `kinema --help` reads configurations alone
-    if name in _HOMES:
-        return getattr(import_module(f"kinema.training.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# `kinema --help` reads configurations alone
+__getattr__ = lazy_names(__name__, {name: f"{__name__}.{home}" for name, home in _HOMES.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -11,6 +12,8 @@ from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.pool import ReaderPool
 from kinema.data.loading.reader import Readable, attempt
 
+# Readers of a single video. Where a process takes seconds to start, which is everywhere but on Linux, it is read here.
+SINGLE_VIDEO_READERS = 1 if sys.platform == "linux" else 0
 _AHEAD = 2**30  # bytes of samples that may be read ahead, beyond what the readers and one batch need
 
 Batch = TypeVar("Batch")
