@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.evaluation.cost import count, environment
-from kinema.explain import grad_cam, saliency_tubes
+from kinema.explain import class_feature_pyramid, grad_cam, saliency_tubes
 from kinema.models import create_model
 
 WARM_UP = 2
@@ -39,6 +39,9 @@ METHODS: dict[str, tuple[Callable[[nn.Module, Tensor], object], float | None]] =
     "cam": (lambda model, clip: saliency_tubes(model, clip, 0, style="cam"), 1.3),
     "tube": (lambda model, clip: saliency_tubes(model, clip, 0), None),
     "gradcam": (lambda model, clip: grad_cam(model, clip, 0), None),
+    # One forward pass of the clip is part of it, and the back-step may take as long again. What feeds what is found at
+    # the first clip of a network, in a round that does not count.
+    "pyramid": (lambda model, clip: class_feature_pyramid(model, clip, 0), 2.0),
 }
 
 

@@ -17,6 +17,7 @@ from kinema.errors import KinemaError, unknown
 # Imported for the methods that they register.
 from kinema.explain import frames as frames
 from kinema.explain import gradcam as gradcam
+from kinema.explain import pyramids as pyramids
 from kinema.explain import tubes as tubes
 from kinema.explain import views as views
 from kinema.explain.activations import classifier_of
