@@ -8,13 +8,14 @@ with a statistic of the map keeps those of the map. Layers, which give their out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from kinema.explain.kernels import Kernel, convolution_kernel
@@ -50,10 +51,42 @@ _CONVOLUTIONS = {
 _MATRICES = {"mm": (0, 1), "bmm": (0, 1), "mv": (0, 1), "linear": (0, 1), "addmm": (1, 2), "baddbmm": (1, 2)}
 
 
-def is_weighted(func: Any) -> bool:
-    """Whether an operation is one that may have weights: a convolution or a product of matrices."""
+@dataclass(frozen=True)
+class Operation:
+    """What the schema of an operation says.
+
+    Attributes:
+        name: without the name space.
+        is_view: its results are views of its input.
+        written: it writes into its input.
+        fresh: its results hold nothing of its input.
+        weighted: it may have weights: a convolution or a product of matrices.
+    """
+
+    name: str
+    is_view: bool
+    written: bool
+    fresh: bool
+    weighted: bool
+
+
+@cache
+def operation(func: Any) -> Operation:
+    """What an operation of PyTorch is; read once, because a forward pass has thousands of calls."""
     name = func._schema.name.split("::")[1]
-    return name in _CONVOLUTIONS or name in _MATRICES
+    return Operation(
+        name, func.is_view, func._schema.is_mutable, name.startswith("new_") or name.endswith("_like"),
+        name in _CONVOLUTIONS or name in _MATRICES,
+    )  # fmt: skip
+
+
+def _tensors(given: Any) -> Iterator[Tensor]:
+    """The tensors among arguments or results; `torch.utils._pytree` takes half of the time of a trace for them."""
+    if isinstance(given, Tensor):
+        yield given
+    elif isinstance(given, tuple | list):
+        for one in given:
+            yield from _tensors(one)
 
 
 class Follower(TorchDispatchMode):
@@ -106,24 +139,24 @@ class Follower(TorchDispatchMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if not self.paused:
-            self.weighted += is_weighted(func)
-            self._follow(func, args, kwargs, result)
+            what = operation(func)
+            self.weighted += what.weighted
+            self._follow(func, what, args, kwargs, result)
         return result
 
-    def _follow(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
-        name = func._schema.name.split("::")[1]
-        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        made = [x for x in tree_leaves(result) if isinstance(x, Tensor) and x.is_floating_point()]
-        if not given or name.startswith("new_") or name.endswith("_like"):
+    def _follow(self, func: Any, what: Operation, args: Any, kwargs: Any, result: Any) -> None:
+        given = [*_tensors(args), *_tensors(tuple(kwargs.values()))]
+        made = [x for x in _tensors(result) if x.is_floating_point()]
+        if not given or what.fresh:
             for x in made:  # may be filled later, through views
                 self.put(x, torch.zeros((), dtype=ID, device=x.device))
             return
         known = [x for x in given if self.of(x) is not None]
         if not known or not made:
             return
-        written = func._schema.is_mutable
-        if func.is_view:
-            moved = tree_leaves(func(*self._mapped(args), **self._mapped(kwargs)))
+        name, written = what.name, what.written
+        if what.is_view:
+            moved = _tensors(func(*self._mapped(args), **self._mapped(kwargs)))
             for x, ids in zip(made, moved, strict=True):
                 self._ids[x] = ids
             gate = known[0] in self._gates
@@ -163,7 +196,7 @@ class Follower(TorchDispatchMode):
         if name == "constant_pad_nd":
             return func(first, args[1], NOTHING), gate
         if name in _MOVES:
-            return tree_leaves(func(*self._mapped(args), **self._mapped(kwargs)))[0], gate
+            return next(_tensors(func(*self._mapped(args), **self._mapped(kwargs)))), gate
         if name in _SUMS:
             total = nothing
             for x in known:
@@ -187,13 +220,14 @@ class Follower(TorchDispatchMode):
     def _mapped(self, given: Any) -> Any:
         """The arguments of an operation with origins in place of tensors; those of indices stay."""
 
-        def one(x: Any) -> Any:
-            if not isinstance(x, Tensor) or not x.is_floating_point():
-                return x
-            ids = self.of(x)
-            return torch.zeros((), dtype=ID, device=x.device).expand(x.shape) if ids is None else ids
-
-        return tree_map(one, given)
+        if isinstance(given, tuple | list):
+            return [self._mapped(one) for one in given]
+        if isinstance(given, dict):
+            return {key: self._mapped(one) for key, one in given.items()}
+        if not isinstance(given, Tensor) or not given.is_floating_point():
+            return given
+        ids = self.of(given)
+        return torch.zeros((), dtype=ID, device=given.device).expand(given.shape) if ids is None else ids
 
     def _spread(self, ids: Tensor) -> Tensor:
         """One origin per sample and channel, at every position."""

@@ -51,25 +51,25 @@ class Columns:
         self.provenance = provenance
         self._what = provenance.origins.what
         self._inputs = [set(layer.inputs.tolist()) - {NOTHING} for layer in provenance.layers]
-        self._heights: dict[int, float] = {NOTHING: 0.0}  # origin -> layers below it, along the longest way
-        self._layer_heights: list[float] = []
-        for inputs in self._inputs:
-            self._layer_heights.append(1 + max(map(self.height, inputs), default=0.0))
+        # Layers below each origin, along the longest way, by which steps towards the input are told. Parts of a sum and
+        # inputs of a layer have lower numbers than the sum and the outputs.
+        self._heights = [0.0]
+        self._layer_heights = [0.0] * len(self._inputs)
+        for origin in range(1, len(provenance.origins)):
+            found = self._what(origin)
+            if isinstance(found, Sum):
+                self._heights.append(max(self._heights[part] for part in found.parts) + 0.5)
+                continue
+            assert found is not None
+            if not self._layer_heights[found.layer]:
+                below = max((self._heights[i] for i in self._inputs[found.layer]), default=0.0)
+                self._layer_heights[found.layer] = 1 + below
+            self._heights.append(self._layer_heights[found.layer])
         # What only a gate reads does not count as read.
         self._read = {origin for number in self._leading() for origin in self._inputs[number]}
         self._sources: dict[int, Source] = {}
         self._names: dict[int, tuple[str, int]] = {}
         self._taken: dict[tuple[str, int], int] = {}
-
-    def height(self, origin: int) -> float:
-        """A number that falls with every step towards the input."""
-        if origin not in self._heights:
-            found = self._what(origin)
-            if isinstance(found, Sum):
-                self._heights[origin] = max(map(self.height, found.parts)) + 0.5
-            elif isinstance(found, Own):
-                self._heights[origin] = self._layer_heights[found.layer]
-        return self._heights[origin]
 
     def _leading(self) -> set[int]:
         """The layers from which a way leads to the classifier."""
@@ -117,7 +117,7 @@ class Columns:
                 main = max(source.own, key=lambda own: (self._layer_heights[own.layer], -own.layer))
                 layer, channel = layers[main.layer].name, main.channel
             else:
-                layer, channel = self.name(max(source.same, key=self.height))
+                layer, channel = self.name(max(source.same, key=self._heights.__getitem__))
                 layer = f"{layer}, summed"
             while self._taken.setdefault((layer, channel), origin) != origin:
                 layer = f"{layer}, summed"
@@ -153,7 +153,7 @@ class Columns:
                 found[name].origins.add(origin)
                 continue
             column = waiting.setdefault(name, Column(name, level))
-            column.level, column.height = max(column.level, level), max(column.height, self.height(origin))
+            column.level, column.height = max(column.level, level), max(column.height, self._heights[origin])
             column.origins.add(origin)
 
     def readers(self, near: dict[str, Column]) -> set[int]:

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kinema.errors import KinemaError
 from kinema.explain.activations import undisturbed
-from kinema.explain.channel_ops import is_weighted
+from kinema.explain.channel_ops import operation
 from kinema.explain.kernels import WALKED, channel_dim
 from kinema.explain.plan import Plan
 from kinema.explain.provenance import first_tensor
@@ -140,7 +140,7 @@ class _Weighted(TorchDispatchMode):
         self._reader, self._count = reader, 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self._reader.inside is None and is_weighted(func):
+        if self._reader.inside is None and operation(func).weighted:
             number = self._reader.layers.get((None, self._count))
             self._count += 1
             if number is not None:
