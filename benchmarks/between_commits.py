@@ -154,11 +154,13 @@ def main() -> None:
     parser.add_argument("--serve", choices=CASES, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        return serve(given.before, given.serve, given.threads)
+        serve(given.before, given.serve, given.threads)
+        return
     from kinema.evaluation.cost import environment
 
     print(environment())
-    print(f"{given.threads} threads, {given.rounds} rounds\n{'case':<18}{'work':<26}{'ms':>9}   this / other [quartiles]")
+    print(f"{given.threads} threads, {given.rounds} rounds")
+    print(f"{'case':<18}{'work':<26}{'ms':>9}   this / other [quartiles]")
     for case in given.cases:
         trees = [start(tree, case, given.threads) for tree in (given.before, HERE.parent.parent)]
         listed = [tree.stdout.readline().rstrip("\n").split("\t") for tree in trees if tree.stdout]
