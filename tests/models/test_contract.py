@@ -79,7 +79,8 @@ REST: list[Network] = [("mtconv_r50", {}), *((name, {}) for name in list_models(
 STILL: Strides = (1, 1, 1, 1, 1)
 POOLED: Strides = (4, 4, 8, 16, 32)
 PLAIN: Strides = (2, 4, 8, 16, 32)
-# Names, or a family and names -> channels of the stem and the stages at width 1/8, how many times fewer frames, and fewer pixels a side.
+# Names, or a family and names -> channels of the stem and the stages at width 1/8, how many times fewer frames, and how
+# many times fewer pixels per side.
 STAGES: list[tuple[str, Strides, Strides, Strides]] = [
     ("ts?_efficientnet_*", (2, 3, 5, 14, 160), STILL, PLAIN),
     ("i[pr]_csn_*", (8, 32, 64, 128, 256), (1, 1, 2, 4, 8), POOLED),
