@@ -19,12 +19,12 @@ from kinema.explain import gradcam as gradcam
 from kinema.explain import pyramids as pyramids
 from kinema.explain import tubes as tubes
 from kinema.explain import views as views
-from kinema.explain.activations import classifier_of
+from kinema.explain.activations import one_clip
 from kinema.explain.class_weights import index_of, scores_of
+from kinema.explain.layers import classifier_of
 from kinema.explain.methods import METHODS, Asked
 from kinema.explain.overlay import overlay
 from kinema.explain.source import Pixels, Place, Source, pixels_of
-from kinema.explain.tubes import one_clip
 from kinema.explain.verdicts import warning
 from kinema.explain.write import save
 from kinema.recognizer import Recognizer

@@ -16,7 +16,7 @@ class Asked:
     """What a method is asked.
 
     Attributes:
-        model: the network, see `kinema.explain.activations`.
+        model: the network, see `kinema.explain.layers`.
         clip: `1 3 T H W` on the device and in the dtype of the network.
         choose: called with the logits `1 K`; gives the classes to explain, in order.
         layer: that was named; None is the default of the method.

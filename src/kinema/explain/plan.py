@@ -21,7 +21,7 @@ class Plan:
     """The layers within reach of a class, and where their maps are had.
 
     Args:
-        model: see `kinema.explain.activations`.
+        model: see `kinema.explain.layers`.
         clip: `1 3 T H W`.
         depth: see `class_feature_pyramid`.
 
