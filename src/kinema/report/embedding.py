@@ -111,8 +111,8 @@ def features(
                 progress(done, len(data))
     empty = [np.full(len(x), np.nan, dtype=np.float32) for x in next(iter(rows.values()), [np.zeros(1)] * 3)]
     spaces = [np.stack([rows.get(i, empty)[k] for i in range(len(data))]) for k in range(3)]
-    head, read = spaces[:2]
-    same = head.shape == read.shape and np.allclose(head, read, rtol=1e-3, atol=1e-5, equal_nan=True)
+    first, second = spaces[:2]
+    same = first.shape == second.shape and np.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True)
     return dict(list(zip((HEAD, EMBEDDING, LOGITS), spaces, strict=True))[same:])
 
 
