@@ -16,7 +16,6 @@ from kinema.errors import KinemaError, unknown
 # Imported for the methods that they register.
 from kinema.explain import frames as frames
 from kinema.explain import gradcam as gradcam
-from kinema.explain import pyramids as pyramids
 from kinema.explain import tubes as tubes
 from kinema.explain import views as views
 from kinema.explain.activations import one_clip
@@ -24,6 +23,7 @@ from kinema.explain.class_weights import index_of, scores_of
 from kinema.explain.layers import classifier_of
 from kinema.explain.methods import METHODS, Asked
 from kinema.explain.overlay import overlay
+from kinema.explain.pyramid import walk as walk
 from kinema.explain.source import Pixels, Place, Source, pixels_of
 from kinema.explain.verdicts import warning
 from kinema.explain.write import save

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from kinema.errors import KinemaError
-from kinema.explain.graph import Node, Pyramid
 from kinema.explain.overlay import blend, checked, colours, scaled
+from kinema.explain.pyramid.graph import Node, Pyramid
 from kinema.explain.source import Pixels
 from kinema.text import printable
 

@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 from kinema.errors import KinemaError, unknown
 from kinema.explain.activations import one_clip
-from kinema.explain.backstep import BackStep, Found, Mode, Start
 from kinema.explain.class_weights import check_target
-from kinema.explain.columns import CLASS, Column
-from kinema.explain.graph import Node, Pyramid
-from kinema.explain.kernels import Kernel, LocalKernel
 from kinema.explain.methods import Asked, Finding, Findings, register
-from kinema.explain.plan import plan_of
-from kinema.explain.sites import Reader, Readings
+from kinema.explain.pyramid.backstep import BackStep, Found, Mode, Start
+from kinema.explain.pyramid.graph import Node, Pyramid
+from kinema.explain.pyramid.kernels import Kernel, LocalKernel
+from kinema.explain.pyramid.plan import CLASS, Column, plan_of
+from kinema.explain.pyramid.read import Reader, Readings
 from kinema.explain.source import Pixels, pixels_of
 from kinema.explain.tubes import clip_size
 

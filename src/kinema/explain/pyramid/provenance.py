@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from kinema.errors import KinemaError
 from kinema.explain.activations import undisturbed
-from kinema.explain.channel_ops import Follower
-from kinema.explain.kernels import WALKED, Kernel, Layer, channel_dim, kernel_of
 from kinema.explain.layers import classifier_of, stage_names
-from kinema.explain.origins import Origins
+from kinema.explain.pyramid.follow import Follower
+from kinema.explain.pyramid.kernels import WALKED, Kernel, Layer, channel_dim, kernel_of
+from kinema.explain.pyramid.origins import Origins
 
 # Sides of the clip that is followed; a network that cannot take one gets the next, at last its own clip. Of 33 pixels
 # two are left where 32 become one, so that a map of one pixel is not taken for a mean.

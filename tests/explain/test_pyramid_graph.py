@@ -11,14 +11,13 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 import torch
+from explain.networks import clip, zoo
 from PIL import Image
 
 from kinema.errors import KinemaError
 from kinema.explain import class_feature_pyramid
-from kinema.explain.graph import Edge, Node, Pyramid
 from kinema.explain.interpolate import enlarge, to_unit
-
-from .networks import clip, zoo
+from kinema.explain.pyramid.graph import Edge, Node, Pyramid
 
 NODES = (Node("classifier", 1, 0.9), Node("b", 0, 1.0), Node("b", 3, 0.7), Node("a", 2, 1.0))
 LINKS = ((0, 1, 1.0), (0, 2, 0.7), (1, 3, 1.0), (2, 3, 0.8))
