@@ -141,6 +141,16 @@ def test_the_drawing_is_one_file_that_any_reader_of_xml_takes(label: str | None)
     assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
 
 
+def test_a_warning_is_written_whole_inside_the_drawing() -> None:
+    plain, svg = made().svg(), made().svg(warning="not to be believed here: explains no more than a <random> map " * 3)
+    lines = [one for one in tags(svg, "text") if one.get("fill") == "#a04000"]
+    assert " ".join(one.text or "" for one in lines).count("<random>") == 3 and len(lines) > 1
+    (root, before) = (ET.fromstring(text) for text in (svg, plain))
+    assert float(root.get("height")) > float(before.get("height"))
+    assert all(float(one.get("y")) < float(root.get("height")) for one in lines)
+    assert not [one for one in tags(plain, "text") if one.get("fill") == "#a04000"]
+
+
 def test_channels_are_shown_on_the_frame_in_which_they_are_most_active() -> None:
     maps = torch.zeros(4, 6, 8)
     maps[2, 3, 4] = 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from kinema.explain.layers import classifier_of
 from kinema.explain.methods import METHODS, Asked
 from kinema.explain.overlay import overlay
 from kinema.explain.pyramid import walk as walk
+from kinema.explain.pyramid.graph import Pyramid
 from kinema.explain.source import Pixels, Place, Source, pixels_of
 from kinema.explain.verdicts import warning
 from kinema.explain.write import save
@@ -162,10 +163,15 @@ def explain(
         Explanation(
             method, labels[found.target] if labels else str(found.target), found.target, found.layer,
             float(scores[found.target]), found.map, warning(card, model, method, found.layer), found.details,
-            found.result, pixels, path, place,
+            _named(found.result, labels[found.target] if labels else None), pixels, path, place,
         )
         for found in findings
     ]  # fmt: skip
+
+
+def _named(result: Any, label: str | None) -> Any:
+    """A pyramid from the network alone knows its class by number; where there are labels it gets the name."""
+    return replace(result, label=label) if isinstance(result, Pyramid) else result
 
 
 def _choice(target: object, labels: Sequence[str] | None, classes: int) -> Callable[[Tensor], list[int]]:
