@@ -104,7 +104,7 @@ STAGES: list[tuple[str, Strides, Strides, Strides]] = [
 # few clips to a kernel that does; every second one of an odd number of frames has to be copied before it is folded.
 UNORDERED = ("mt* *", "*r3d_[!3]* *", "*r2plus1d_[!3]* *", "i3d_[!v]* stem", "cidc_i3d_* stem")
 # Factors on clips for fresh networks in float16: deep ones get loud until BatchNorm has the statistics of a batch.
-LOUDEST: dict[str, float] = {"ip_csn_50": 1, "x3d_s": 500}
+LOUDEST: dict[str, float] = {"ip_csn_50": 1, "tea_r50": 10, "x3d_s": 500}
 # Parameters without a gradient: a softmax does not see the same number added for all positions that it compares.
 UNREACHED = ("i3d_nl_* *.non_local.phi.bias", "r2d_nl_* *.non_local.phi.bias")
 
