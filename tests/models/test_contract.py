@@ -63,6 +63,8 @@ BLOCKS: list[Network] = [
 ]
 # Blocks that no name has.
 UNNAMED: list[Network] = [
+    ("cidc", {"backbone": "tsn_r18", "units": 2, "links": "units", "kernel_size": 3}),
+    ("mtnet_m", {"stem": "spatial", "layers": 1}),
     ("mtnet_m", {"block": "dense", "pooling": "softpool", "cell": "lstm", "layers": 1}),
     ("mtnet_m", {"block": "table", "delta": 1, "relu_before_sum": False}),
 ]
