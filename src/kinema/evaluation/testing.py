@@ -109,8 +109,7 @@ def plan_test(
         KinemaError: as in `run_test`, apart from what concerns the files of the test.
     """
     clips, crops = parse_views(views)
-    if random_clips is not None and random_clips < 0:
-        raise KinemaError(f"random_clips is {random_clips}: give a seed of 0 or more")
+    protocol = protocol_name((clips, crops), random_clips)
     if isinstance(recognizer, Recognizer):
         loaded = recognizer if device is None else recognizer.to(device)
         place = ""
@@ -119,12 +118,18 @@ def plan_test(
         place = str(recognizer)
     manifest = read_manifest(data, check=False)  # a file that is missing belongs into the ledger
     chosen = split_to_test(manifest, split)
-    test = Test(place, str(data), chosen, protocol_name((clips, crops), random_clips))
+    test = Test(place, str(data), chosen, protocol)
     return TestPlan(test, loaded, manifest, manifest.part(chosen), (clips, crops), random_clips)
 
 
 def protocol_name(views: tuple[int, int], random_clips: int | None = None) -> str:
-    """`10x3`, or `10x3, clips drawn with seed 7`: two tests of other names did not look at the same frames."""
+    """`10x3`, or `10x3, clips drawn with seed 7`: two tests of other names did not look at the same frames.
+
+    Raises:
+        KinemaError: a negative seed.
+    """
+    if random_clips is not None and random_clips < 0:
+        raise KinemaError(f"random_clips is {random_clips}: give a seed of 0 or more")
     seed = "" if random_clips is None else f", clips drawn with seed {random_clips}"
     return f"{views[0]}x{views[1]}{seed}"
 
