@@ -40,6 +40,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "attention_head": {"backbone": "r2d_50"},
     "cidc": {"backbone": "tsm_r18", "units": [1, 2, 1], "backbone_options": {"fold": 4}},
     "lstm_head": {"backbone": "tsn_efficientnet_lite0"},
+    "mfnet": {"groups": 2},
     "mtconv_r50": {"layers": 1},
     "resnext3d_50": {"groups": 4},
     "x3d_s": {"shortcut_norm": True},
@@ -62,6 +63,8 @@ BLOCKS: list[Network] = [
 ]
 # Blocks that no name has.
 UNNAMED: list[Network] = [
+    ("cidc", {"backbone": "tsn_r18", "units": 2, "links": "units", "kernel_size": 3}),
+    ("mtnet_m", {"stem": "spatial", "layers": 1}),
     ("mtnet_m", {"block": "dense", "pooling": "softpool", "cell": "lstm", "layers": 1}),
     ("mtnet_m", {"block": "table", "delta": 1, "relu_before_sum": False}),
 ]
@@ -79,12 +82,14 @@ REST: list[Network] = [("mtconv_r50", {}), *((name, {}) for name in list_models(
 STILL: Strides = (1, 1, 1, 1, 1)
 POOLED: Strides = (4, 4, 8, 16, 32)
 PLAIN: Strides = (2, 4, 8, 16, 32)
-# Names -> channels of the stem and the stages at width 1/8, how many times fewer frames, and fewer pixels a side.
+# Names, or a family and names -> channels of the stem and the stages at width 1/8, how many times fewer frames, and how
+# many times fewer pixels per side.
 STAGES: list[tuple[str, Strides, Strides, Strides]] = [
     ("ts?_efficientnet_*", (2, 3, 5, 14, 160), STILL, PLAIN),
     ("i[pr]_csn_*", (8, 32, 64, 128, 256), (1, 1, 2, 4, 8), POOLED),
     ("i3d_v1", (8, 24, 60, 104, 128), (2, 2, 2, 4, 8), POOLED),
     ("i3d_*", (8, 32, 64, 128, 256), (4, 4, 4, 4, 4), POOLED),
+    ("mfnet", (2, 12, 24, 48, 96), (1, 2, 2, 2, 2), POOLED),
     ("mtconv_r50", (8, 8, 16, 32, 64), (2, 2, 4, 8, 16), POOLED),
     ("mtnet_?_table", (3, 3, 6, 12, 24), (1, 2, 4, 8, 16), PLAIN),
     ("mtnet_?", (3, 3, 6, 12, 24), STILL, PLAIN),
@@ -94,8 +99,8 @@ STAGES: list[tuple[str, Strides, Strides, Strides]] = [
     ("*r2plus1d_*", (8, 8, 16, 32, 64), (2, 2, 4, 8, 16), POOLED),
     ("slowfast_*", (12, 48, 96, 192, 288), (4, 4, 4, 4, 4), POOLED),
     ("slowonly_*", (8, 32, 64, 128, 256), STILL, POOLED),
-    ("[st][st][nm]_r50", (8, 32, 64, 128, 256), STILL, POOLED),
-    ("[st][st][nm]_r*", (8, 8, 16, 32, 64), STILL, POOLED),
+    ("ResNet2D *_r50", (8, 32, 64, 128, 256), STILL, POOLED),
+    ("ResNet2D *", (8, 8, 16, 32, 64), STILL, POOLED),
     ("x3d_xl", (4, 4, 9, 17, 35), STILL, PLAIN),
     ("x3d_*", (3, 3, 6, 12, 24), STILL, PLAIN),
 ]
@@ -103,7 +108,7 @@ STAGES: list[tuple[str, Strides, Strides, Strides]] = [
 # few clips to a kernel that does; every second one of an odd number of frames has to be copied before it is folded.
 UNORDERED = ("mt* *", "*r3d_[!3]* *", "*r2plus1d_[!3]* *", "i3d_[!v]* stem", "cidc_i3d_* stem")
 # Factors on clips for fresh networks in float16: deep ones get loud until BatchNorm has the statistics of a batch.
-LOUDEST: dict[str, float] = {"ip_csn_50": 1, "x3d_s": 500}
+LOUDEST: dict[str, float] = {"ip_csn_50": 1, "mfnet": 10, "tea_r50": 10, "x3d_s": 500}
 # Parameters without a gradient: a softmax does not see the same number added for all positions that it compares.
 UNREACHED = ("i3d_nl_* *.non_local.phi.bias", "r2d_nl_* *.non_local.phi.bias")
 
@@ -132,8 +137,10 @@ def matches(patterns: tuple[str, ...], name: str, part: str) -> bool:
 
 def stages(model: VideoModel) -> tuple[str, Strides, Strides, Strides]:
     """The row of `STAGES` of a network, or of what it stands on."""
-    name = (model.backbone if isinstance(model, Attached) else model).architecture["name"]
-    return next(row for row in STAGES if fnmatchcase(name, row[0]))
+    network = model.backbone if isinstance(model, Attached) else model
+    name = network.architecture["name"]
+    names = (name, f"{type(network).__name__} {name}")
+    return next(row for row in STAGES if any(fnmatchcase(each, row[0]) for each in names))
 
 
 def shapes(model: VideoModel, x: Tensor) -> list[tuple[int, ...]]:

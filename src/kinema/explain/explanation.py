@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from numbers import Integral
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,14 @@ from kinema.explain import frames as frames
 from kinema.explain import gradcam as gradcam
 from kinema.explain import tubes as tubes
 from kinema.explain import views as views
-from kinema.explain.activations import classifier_of
+from kinema.explain.activations import one_clip
+from kinema.explain.class_weights import index_of, scores_of
+from kinema.explain.layers import classifier_of
 from kinema.explain.methods import METHODS, Asked
 from kinema.explain.overlay import overlay
+from kinema.explain.pyramid import walk as walk
+from kinema.explain.pyramid.graph import Pyramid
 from kinema.explain.source import Pixels, Place, Source, pixels_of
-from kinema.explain.tubes import one_clip
 from kinema.explain.verdicts import warning
 from kinema.explain.write import save
 from kinema.recognizer import Recognizer
@@ -155,16 +157,21 @@ def explain(
     clip, pixels, path, place = _clip(video, spec, start, end)
     x = one_clip(model, clip)
     logits, findings = chosen.run(Asked(model, x, choose, layer, options))
-    scores = logits[0].cpu().double().softmax(0)
+    scores = scores_of(model, logits)[0]
     card = {} if recognizer is None else recognizer.card
     return [
         Explanation(
             method, labels[found.target] if labels else str(found.target), found.target, found.layer,
             float(scores[found.target]), found.map, warning(card, model, method, found.layer), found.details,
-            found.result, pixels, path, place,
+            _named(found.result, labels[found.target] if labels else None), pixels, path, place,
         )
         for found in findings
     ]  # fmt: skip
+
+
+def _named(result: Any, label: str | None) -> Any:
+    """A pyramid from the network alone knows its class by number; where there are labels it gets the name."""
+    return replace(result, label=label) if isinstance(result, Pyramid) else result
 
 
 def _choice(target: object, labels: Sequence[str] | None, classes: int) -> Callable[[Tensor], list[int]]:
@@ -178,8 +185,8 @@ def _choice(target: object, labels: Sequence[str] | None, classes: int) -> Calla
         if target not in labels:
             raise unknown("class", target, labels)
         target = labels.index(target)
-    index = int(target) if isinstance(target, Integral) and not isinstance(target, bool) else -1
-    if not 0 <= index < classes:
+    index = index_of(target)
+    if index is None or not 0 <= index < classes:
         raise KinemaError(f"target is {target!r}: give top, top3, a name, or an index from 0 to {classes - 1}")
     return lambda logits: [index]
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.explain.activations import score_gradients
+from kinema.explain.activations import one_clip, score_gradients
 from kinema.explain.class_weights import check_target, default_layer
 from kinema.explain.interpolate import Size, enlarge
 from kinema.explain.methods import Asked, Finding, Findings, register
-from kinema.explain.tubes import class_activation, clip_size, one_clip
+from kinema.explain.tubes import class_activation, clip_size
 from kinema.ops.precision import widen
 
 
@@ -24,7 +24,7 @@ def grad_cam(model: nn.Module, clip: Tensor, target: int, *, layer: str | None =
     Before the enlargement it is `LayerGradCam` of captum with `relu_attributions=True`.
 
     Args:
-        model: see `kinema.explain.activations`; left as it was.
+        model: see `kinema.explain.layers`; left as it was.
         clip: float `1 3 T H W` or `3 T H W`, normalised.
         target: index of the class.
         layer: any layer that gives one map N C T' H' W'; None is the last stage.
@@ -36,8 +36,8 @@ def grad_cam(model: nn.Module, clip: Tensor, target: int, *, layer: str | None =
         KinemaError: a class or layer that does not exist, several clips, a layer that gradients do not reach, or values
             that are not finite.
     """
-    check_target(model, target)
-    name = layer or default_layer(model)
+    target = check_target(model, target)
+    name = default_layer(model) if layer is None else layer
     x = one_clip(model, clip)
     _, maps, gradients = score_gradients(model, x, [name], lambda logits: [target])
     return grad_cam_of(name, maps[name], gradients[target][name], clip_size(x))
@@ -46,7 +46,7 @@ def grad_cam(model: nn.Module, clip: Tensor, target: int, *, layer: str | None =
 @register("gradcam")
 def _gradcam(asked: Asked) -> Findings:
     """`grad_cam` of all classes, by one pass of the network and one back per class."""
-    name = asked.layer or default_layer(asked.model)
+    name = default_layer(asked.model) if asked.layer is None else asked.layer
     logits, maps, gradients = score_gradients(asked.model, asked.clip, [name], asked.choose)
     size = clip_size(asked.clip)
     return logits, [
