@@ -172,8 +172,8 @@ def _paper(args: Namespace) -> None:
         print(name)
         print_table(
             ["row", "input", "params", "ours", "off", "ops", "ours", "off"],
-            [[r.row, f"{r.frames}x{r.size}²",
-              _figure(r.paper_params), f"{r.params:.2f}", _off(r.params_off),
+            [[r.row, f"{r.frames}x{r.size}²" if r.model else "",
+              _figure(r.paper_params), "" if r.params is None else f"{r.params:.2f}", _off(r.params_off),
               _figure(r.paper_operations), "" if r.operations is None else f"{r.operations:.2f}",
               _off(r.operations_off)]
              for r in found],
@@ -182,14 +182,15 @@ def _paper(args: Namespace) -> None:
     print_text(
         "params: the paper's, in millions; ops: the paper's, in thousands of millions of the unit that is named under "
         "the row. MAC: multiply-accumulates; FLOP: 2 x MAC; MAC+BN: MAC + 2 for each number that a BatchNorm gives "
-        "out. Classes as the paper's data set has them unless noted."
+        "out. Classes as the paper's data set has them unless noted. Where a network stands over another one, both "
+        "columns are per cent above that one, and the difference is in points."
     )
 
 
 def _note(row: PaperRow) -> str:
     """The network with its options, the unit, and why it is off."""
-    options = (f"{key}={json.dumps(value).strip(chr(34))}" for key, value in row.options.items())
-    return ", ".join([" ".join([row.model, *options]), *filter(None, [row.unit])]) + (f": {row.why}" if row.why else "")
+    unit = f"% {row.unit}" if row.base is not None and row.unit else row.unit
+    return ": ".join(filter(None, [", ".join(filter(None, [row.network, unit])), row.why]))
 
 
 def _figure(value: float | None) -> str:
