@@ -140,7 +140,7 @@ class Rounds:
         """The figures of network `i`."""
         forward, *step = (_pass(seconds[i]) for seconds in self.seconds)
         peaks = self.peaks[i] / 2**20
-        training = Training(*step, float(peaks[1])) if step else None
+        training = Training(step[0], step[1], float(peaks[1])) if step else None
         rate = self.batch * self.seconds.shape[2] / self.seconds[0, i].sum()
         return Latency(self.batch, **asdict(forward), clips_per_s=float(rate), peak_mib=float(peaks[0]),
                        training=training)  # fmt: skip
