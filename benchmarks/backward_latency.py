@@ -5,8 +5,8 @@
 Table VIb (thesis, table 5.7): MTNet-S and MTNet-M, whose branch G has plain recurrent cells, LSTMs, LSTMs with
 peepholes or GRUs; milliseconds of a forward and of a backward pass of one clip of 16 x 256 x 256. Thesis, table 5.5,
 divides those of 32 clips by 32. The networks are the presets that fit the table (`mtnet_s_table`, `mtnet_m_table`), and
-the two of the text (`mtnet_s`, `mtnet_m`) with the GRU. The presets of S and M differ in their crop only, so on one size
-of clip they take the same time; the paper's S is faster on "a single 16 x 256 x 256 clip".
+the two of the text (`mtnet_s`, `mtnet_m`) with the GRU. The presets of S and M differ in their crop only, so on one
+size of clip they take the same time; the paper's S is faster on "a single clip of 16 x 256 x 256".
 
 Protocol: random weights and clips, 400 classes. In each round every network runs once, every other round in reverse
 order; three rounds before do not count. "forward" is inference mode, "training forward" and "backward" are a training

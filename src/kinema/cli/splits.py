@@ -14,7 +14,7 @@ from kinema.cli.arguments import add_json, device
 from kinema.cli.output import print_json, print_table, say
 from kinema.config_file import read_yaml
 from kinema.progress import progress_bar
-from kinema.recipes import views_of_test, weights_of
+from kinema.recipes import views_of_test
 from kinema.text import plural
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _config(args: Namespace, recipe: Path | None) -> TrainConfig:
     named = read_yaml(recipe).get("out") if recipe is not None else None
     if config.out is not None and config.out == named:
         config = replace(config, out=f"{named}-splits")
-    return replace(config, weights=weights_of(config.weights))
+    return train.with_weights(config)
 
 
 def _print(result: SplitsResult) -> None:

@@ -13,6 +13,7 @@ from kinema.cli.output import say
 from kinema.clip_spec import ClipSpec
 from kinema.config_file import read_yaml
 from kinema.data.loading.limits import ReadLimits
+from kinema.data.manifest import read_manifest
 from kinema.data.photometric import Photometric
 from kinema.data.transforms import Augment
 from kinema.errors import KinemaError, unknown
@@ -61,7 +62,20 @@ def run(args: Namespace) -> None:
 
     config = configuration(args)
     device(config.device)
-    train(replace(config, weights=weights_of(config.weights)), say=say)
+    train(with_weights(config), say=say)
+
+
+def with_weights(config: TrainConfig) -> TrainConfig:
+    """The configuration with the run folder of a recipe in place of the recipe's name.
+
+    Raises:
+        KinemaError: the data cannot be had, or that run is not there.
+    """
+    try:
+        return replace(config, weights=weights_of(config.weights))
+    except KinemaError:
+        read_manifest(config.data)  # what is wrong with the data comes first: the other training may take days
+        raise
 
 
 def _checked(word: str) -> Path:
