@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kinema.errors import KinemaError, RunError
-from kinema.files import LOCK, clear_parts, local_path, reach, replace_file
+from kinema.files import LOCK, clear_parts, reach, replace_file
 from kinema.labelling.rows import Row, schema, to_table
 
 MANIFEST = "manifest.json"
@@ -88,7 +88,7 @@ class Ledger:
     def done(self, columns: list[str]) -> Iterator[dict[str, list[Any]]]:
         """The rows on the disk, part by part, as lists of these columns."""
         for part in self._parts:
-            yield pq.read_table(self.folder / part.file, columns=columns).to_pydict()
+            yield self._read(part, columns).to_pydict()
 
     def drop(self, stale: Callable[[dict[str, list[Any]]], list[bool]], columns: list[str]) -> None:
         """Removes rows, all of them at once.
@@ -99,9 +99,9 @@ class Ledger:
         """
         kept: list[Part] = []
         for part in self._parts:
-            gone = stale(pq.read_table(self.folder / part.file, columns=columns).to_pydict())
+            gone = stale(self._read(part, columns).to_pydict())
             if any(gone):
-                table = pq.read_table(self.folder / part.file).filter(pa.array([not one for one in gone]))
+                table = self._read(part).filter(pa.array([not one for one in gone]))
                 kept += [self._write_part(table)] if len(table) else []
             else:
                 kept.append(part)
@@ -143,7 +143,7 @@ class Ledger:
         merged: list[Part] = []
         held: list[pa.Table] = []
         for part in small:  # never more than one full part and one small one in memory
-            held.append(pq.read_table(self.folder / part.file))
+            held.append(self._read(part))
             while sum(map(len, held)) >= self._part_rows:
                 table = pa.concat_tables(held)
                 merged.append(self._write_part(table.slice(0, self._part_rows)))
@@ -152,13 +152,17 @@ class Ledger:
             merged.append(self._write_part(pa.concat_tables(held)))
         self._replace([*(part for part in self._parts if part not in small), *merged])
 
+    def _read(self, part: Part, columns: list[str] | None = None) -> pa.Table:
+        return _read(self.folder / part.file, columns)
+
     def _write_part(self, table: pa.Table) -> Part:
         file = self.folder / f"part-{self._next:06}.parquet"
         self._next += 1
         hashed = hashlib.sha256()
 
         def write(part: Path) -> None:
-            pq.write_table(table, part, compression="zstd")
+            with part.open("wb") as data:
+                pq.write_table(table, data, compression="zstd")
             hashed.update(part.read_bytes())
 
         replace_file(file, write)
@@ -227,7 +231,7 @@ def read_labels(folder: str | Path, columns: Iterable[str] | None = None) -> pa.
             )
     columns = None if columns is None else list(columns)
     empty = schema(features=bool(values["settings"].get("features"))).empty_table()
-    table = pa.concat_tables([empty, *(pq.read_table(place / part.file) for part in parts)])
+    table = pa.concat_tables([empty, *(_read(place / part.file) for part in parts)])
     unknown = set(columns or ()) - set(table.column_names)
     if unknown:
         raise KinemaError(f"{place} has no column {min(unknown)!r}; choose from {', '.join(table.column_names)}")
@@ -267,9 +271,8 @@ def check_output(folder: Path) -> None:
     """Refuses a folder for the table that holds something else.
 
     Raises:
-        KinemaError: it is a file or an address, or has files and no manifest.
+        KinemaError: it is a file, or has files and no manifest.
     """
-    local_path(str(folder))
     found = reach(folder)
     if found is None:
         return
@@ -297,6 +300,11 @@ def _check_settings(folder: Path, there: Mapping[str, Any], wanted: Mapping[str,
         if there.get(name) != wanted[name]:
             what = "another recognizer" if name == "card_hash" else f"{name} {there.get(name)}, not {wanted[name]}"
             raise KinemaError(f"{folder}: holds labels of {what}, and a table never mixes them; give another OUTPUT")
+
+
+def _read(file: Path, columns: list[str] | None = None) -> pa.Table:
+    with file.open("rb") as data:  # pyarrow takes a name with a colon for an address
+        return pq.read_table(data, columns=columns)
 
 
 def _is_sound(file: Path, part: Part) -> bool:

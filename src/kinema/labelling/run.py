@@ -11,7 +11,7 @@ from pathlib import Path
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.views import Protocol, parse_views
 from kinema.errors import KinemaError
-from kinema.files import held
+from kinema.files import held, local_path
 from kinema.labelling.here import label_here
 from kinema.labelling.inputs import Entry, find_entries
 from kinema.labelling.ledger import PART_ROWS, Ledger, check_output
@@ -108,7 +108,7 @@ def label(
         RunError: the output cannot be written, or the cluster does not answer.
     """
     cut = _checked(views, window, step, top_k, workers, batch, networks, part_rows, retry)
-    folder = Path(output)
+    folder = Path(local_path(str(output)))
     check_output(folder)
     entries = find_entries(inputs)
     rec = recognizer if isinstance(recognizer, Recognizer) else Recognizer.load(recognizer, device)
