@@ -136,8 +136,8 @@ def test_two_models_or_ways_of_looking_never_mix(clips: Path, tmp_path: Path) ->
     label_quietly(clips, tmp_path / "table")
     before = read_labels(tmp_path / "table")
     for options, named in (
-        ({"recognizer": recognizer(seed=1)}, "another recognizer"), ({"views": "2x1"}, "views"), ({"top_k": 1}, "top_k"),
-        ({"features": True}, "features"), ({"window": 0.5}, "window"),
+        ({"recognizer": recognizer(seed=1)}, "another recognizer"), ({"views": "2x1"}, "views"),
+        ({"top_k": 1}, "top_k"), ({"features": True}, "features"), ({"window": 0.5}, "window"),
     ):  # fmt: skip
         with pytest.raises(KinemaError, match=named):
             label_quietly(clips, tmp_path / "table", **options)

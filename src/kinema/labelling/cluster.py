@@ -8,6 +8,8 @@ row that says so.
 from __future__ import annotations
 
 import logging
+import re
+import socket
 import tempfile
 import threading
 import time
@@ -31,7 +33,8 @@ from kinema.labelling.reading import EntryViews, settle
 from kinema.labelling.rows import Row, failed_row
 from kinema.recognizer import Recognizer
 
-_CONNECT = 60.0  # seconds
+_CONNECT = 45.0  # seconds; after 60 Ray ends the whole process where nothing answers
+_KNOCK = 10.0  # seconds
 _START = 300.0  # seconds for processes to start on a busy cluster and import what they need
 _ATTEMPTS = 3
 _DEPTH = 2  # groups per process that are on their way
@@ -203,6 +206,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    _knock(address)
     failed: list[BaseException] = []
     settled, over = threading.Event(), threading.Event()
 
@@ -229,6 +233,19 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     finally:
         ray.shutdown()
         over.set()
+
+
+def _knock(address: str) -> None:
+    """Looks whether anything answers at the address; what it is, Ray finds out."""
+    found = re.fullmatch(r"(?:ray://)?\[?([^/\[\]]+?)\]?:(\d{1,5})", address)
+    if found is None:
+        if address in ("local", "auto"):
+            return
+        raise KinemaError(f"--cluster {address}: not an address; give local, auto or HOST:PORT")
+    try:
+        socket.create_connection((found[1], int(found[2])), timeout=_KNOCK).close()
+    except (OSError, OverflowError) as error:
+        raise RunError(f"--cluster {address}: nothing answers there ({error}); check address and network") from error
 
 
 def _sizes(resources: dict[str, float], readers: int, networks: int) -> tuple[int, int, bool]:
