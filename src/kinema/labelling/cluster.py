@@ -64,25 +64,36 @@ class Network:
     """A network on the cluster.
 
     Args:
-        files: of a recognizer folder, name -> bytes.
         card_hash: of the recognizer.
         cores: threads that it may use.
         options: further arguments of `Labeller`.
     """
 
-    def __init__(self, files: dict[str, bytes], card_hash: str, cores: int, options: dict[str, Any]) -> None:
+    def __init__(self, card_hash: str, cores: int, options: dict[str, Any]) -> None:
         torch.set_num_threads(cores)
+        self._card_hash, self._options = card_hash, options
+        self._labeller: Labeller | None = None
+
+    def rows(self, group: Sequence[Entry], read: Group, files: list[Any]) -> list[Row]:
+        """The rows of entries that a `Reader` has read.
+
+        Args:
+            group: the entries.
+            read: what the reader gave.
+            files: holds the reference of the files of the recognizer, which are fetched once.
+        """
+        if self._labeller is None:
+            self._labeller = self._load(_ray().get(files[0]))
+        found, views = read
+        # What comes out of the cluster's store is read-only, of which PyTorch warns.
+        return self._labeller.rows(group, found, None if views is None else views.clone())
+
+    def _load(self, files: dict[str, bytes]) -> Labeller:
         with tempfile.TemporaryDirectory() as folder:
             for name, data in files.items():
                 (Path(folder) / name).write_bytes(data)
             recognizer = Recognizer.load(folder, "cuda" if torch.cuda.is_available() else "cpu")
-        self._labeller = Labeller(recognizer, card=card_hash, **options)
-
-    def rows(self, group: Sequence[Entry], read: Group) -> list[Row]:
-        """The rows of entries that a `Reader` has read."""
-        found, views = read
-        # What comes out of the cluster's store is read-only, of which PyTorch warns.
-        return self._labeller.rows(group, found, None if views is None else views.clone())
+        return Labeller(recognizer, card=self._card_hash, **self._options)
 
 
 def label_on_cluster(
@@ -127,13 +138,12 @@ class _Pool:
         lasting = {"max_restarts": -1, "max_task_retries": _ATTEMPTS - 1}
         with tempfile.TemporaryDirectory() as folder:
             saved = recognizer.save(folder)
-            # Held here, as a process that starts anew needs it.
             self._files = ray.put({name: (saved / name).read_bytes() for name in (CARD, WEIGHTS)})
         self._loads: Counter[Any] = Counter()
         reader = ray.remote(num_cpus=1, **lasting)(Reader)
         network = ray.remote(num_cpus=1, num_gpus=int(gpus), **lasting)(Network)
         self._readers = [reader.remote(data, together, limits) for _ in range(readers)]
-        self._networks = [network.remote(self._files, labeller.card_hash, 1, labeller.options) for _ in range(networks)]
+        self._networks = [network.remote(labeller.card_hash, 1, labeller.options) for _ in range(networks)]
         self.room = _DEPTH * (readers + networks)
 
     def submit(self, group: Sequence[Entry]) -> tuple[Any, Any, Any]:
@@ -142,7 +152,7 @@ class _Pool:
         network = min(self._networks, key=self._loads.__getitem__)
         self._loads[reader] += 1
         self._loads[network] += 1
-        return network.rows.remote(group, reader.read.remote(group)), reader, network
+        return network.rows.remote(group, reader.read.remote(group), [self._files]), reader, network
 
     def release(self, *processes: Any) -> None:
         """A group has come back, or is lost."""
