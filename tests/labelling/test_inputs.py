@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from labelling.small import GOOD, assert_same, label_quietly, plain, small_input
 
 from kinema.errors import KinemaError
 from kinema.labelling import read_labels
+from kinema.labelling import reading as reading_module
 from kinema.labelling.inputs import Entry, find_entries
 
 
@@ -137,3 +140,37 @@ def test_nothing_is_no_input(tmp_path: Path) -> None:
     pq.write_table(pa.table({"paht": ["x"]}), tmp_path / "columns.parquet")
     with pytest.raises(KinemaError, match="'path'"):
         find_entries(tmp_path / "columns.parquet")
+
+
+def test_what_a_store_says_of_a_file_spares_fetching_it(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = fsspec.filesystem("memory")
+    for name in ("clip 0.mp4", "clip 1.mp4"):
+        memory.pipe_file(f"/store/{name}", (clips / name).read_bytes())
+    real, tags = type(memory).info, {"/store/clip 0.mp4": "a", "/store/clip 1.mp4": "b"}
+    monkeypatch.setattr(type(memory), "info", lambda self, path, **k: {**real(self, path, **k), "ETag": tags.get(path)})
+    fetched: list[str] = []
+    fetch = reading_module.fetch
+    monkeypatch.setattr(reading_module, "fetch", lambda place, folder: fetched.append(place) or fetch(place, folder))
+    label_quietly("memory://store", tmp_path / "table")
+    assert len(fetched) == 2
+    assert label_quietly("memory://store", tmp_path / "table").before == 2  # type: ignore[attr-defined]
+    assert len(fetched) == 2
+    memory.pipe_file("/store/clip 1.mp4", (clips / "clip 2.mp4").read_bytes())
+    tags["/store/clip 1.mp4"] = "c"
+    assert label_quietly("memory://store", tmp_path / "table").before == 1  # type: ignore[attr-defined]
+
+
+def test_names_that_are_not_utf8_get_a_row(clips: Path, tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path / "odd")
+    os.mkdir(folder)  # noqa: PTH102 - pathlib takes no bytes
+    try:
+        for name in (b"caf\xe9.mp4", b"new\nline.mp4", b"\xff.mp4"):
+            shutil.copy(clips / "clip 1.mp4", folder + b"/" + name)
+    except OSError:
+        pytest.skip("a file system of Unicode names only")
+    (tmp_path / "odd" / "none.mp4").write_bytes(b"")
+    done = label_quietly(tmp_path / "odd", tmp_path / "table")
+    assert (done.labelled, done.failed) == (3, 1)  # type: ignore[attr-defined]
+    assert label_quietly(tmp_path / "odd", tmp_path / "table").before == 4  # type: ignore[attr-defined]

@@ -14,12 +14,14 @@ from evaluation.mixed_data import picture_sequence
 from labelling.small import GOOD, assert_same, label_quietly, plain, recognizer, small_input
 from tiny import write_video
 
+from kinema import Recognizer
 from kinema.cli import main
 from kinema.data.loading.limits import ReadLimits
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.labelling import here as here_module
 from kinema.labelling import read_labels
 from kinema.labelling import reading as reading_module
+from kinema.labelling.network import card_hash
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +256,7 @@ def test_rows_of_other_inputs_stay(clips: Path, tmp_path: Path) -> None:
 
 def test_the_command_prints_what_was_done(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recognizer().save(tmp_path / "rec")
+    assert card_hash(Recognizer.load(tmp_path / "rec")) == card_hash(recognizer())
     words = ["label", str(tmp_path / "rec"), str(clips / "*.m*"), str(tmp_path / "table"), "--workers", "0"]
     assert main(words) == 0
     assert "5 of 8 inputs" in capsys.readouterr().out

@@ -5,6 +5,7 @@ An archive is an address too: `zip://**/*.mp4::clips.zip`.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +20,8 @@ from kinema.errors import KinemaError, UnreadableVideo
 
 _WILD = "*?["
 _CHUNK = 2**22  # bytes
+# What stores say of a file that is another for another content.
+_BINDING = ("ETag", "etag", "md5Hash", "crc32c", "generation", "VersionId", "blob_id", "xet_hash")
 
 
 def is_address(text: str) -> bool:
@@ -82,6 +85,17 @@ def fetch(address: str, folder: str | Path) -> Path:
         raise UnreadableVideo(address, "there is no such file: check the address") from error
     except Exception as error:
         raise UnreadableVideo(address, f"cannot be fetched ({_why(error)})") from error
+
+
+def stamp_of_address(address: str) -> str | None:
+    """What the other side says of the content of a file, such as its ETag; None where it says nothing that binds it."""
+    try:
+        files, path = _opened(address)
+        info = files.info(path)
+    except Exception:  # whoever fetches it learns why
+        return None
+    known = {name: info[name] for name in _BINDING if info.get(name)}
+    return json.dumps({"size": info.get("size"), **known}, default=str) if known else None
 
 
 def read_bytes(address: str) -> bytes:

@@ -16,6 +16,7 @@ from kinema.labelling.inputs import Entry
 from kinema.labelling.reading import settle
 from kinema.labelling.rows import Row, failed_row
 from kinema.recognizer import Recognizer
+from kinema.text import printable
 
 
 def card_hash(recognizer: Recognizer) -> str:
@@ -53,6 +54,7 @@ class Labeller:
         self._recognizer, self._features, self._batch = recognizer, features, batch
         self.options = {"top_k": top_k, "features": features, "batch": batch}
         self._top_k = min(top_k, len(recognizer.labels))
+        self._labels = tuple(map(printable, recognizer.labels))
         self.card_hash = card or card_hash(recognizer)
         recognizer.model.eval()
 
@@ -76,7 +78,12 @@ class Labeller:
     def _failed(self, entry: Entry, facts: dict[str, Any]) -> Row:
         known = {name: facts[name] for name in ("stamp", "frames_declared", "frames_read") if name in facts}
         return Row(
-            *entry.key, facts.get("content_hash"), self.card_hash, stage=facts["stage"], error=facts["error"], **known
+            *entry.key,
+            facts.get("content_hash"),
+            self.card_hash,
+            stage=facts["stage"],
+            error=printable(facts["error"]),
+            **known,
         )
 
     def _row(self, entry: Entry, facts: dict[str, Any], scores: Tensor, embedding: Tensor) -> Row:
@@ -84,7 +91,7 @@ class Labeller:
             why = "the network gives scores that are not numbers: check its weights"
             return failed_row(entry, self.card_hash, "network", why, facts["content_hash"])
         best = scores.topk(self._top_k)
-        labels = tuple(self._recognizer.labels[i] for i in best.indices.tolist())
+        labels = tuple(self._labels[i] for i in best.indices.tolist())
         span = (entry.start, entry.end) if entry.window else facts["span"]
         path, start, end, repeat = entry.key
         return Row(

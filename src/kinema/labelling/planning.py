@@ -17,7 +17,7 @@ from kinema.labelling.addresses import is_address
 from kinema.labelling.content import stamp_of
 from kinema.labelling.inputs import Entry, numbered
 from kinema.labelling.ledger import Ledger
-from kinema.labelling.reading import content_or_none, local_copy
+from kinema.labelling.reading import digest_now, local_copy
 
 Retry = Literal["failed", "missing"]
 Key = tuple[str, float | None, float | None, int]
@@ -74,6 +74,7 @@ def plan(
     wanted = {entry.key: entry for entry in entries}
     kept: set[Key] = set()
     suspects: dict[str, list[tuple[Key, str | None]]] = {}  # place -> rows that stand or fall with its hash
+    known: dict[str, tuple[str | None, str | None]] = {}
     stamps: dict[str, str | None] = {}
     for columns in ledger.done([*_KEY, "content_hash", "stamp", "stage", "error"]):
         for path, start, end, repeat, digest, stamp, stage, error in zip(*columns.values(), strict=True):
@@ -95,10 +96,11 @@ def plan(
                 kept.add(entry.key)
                 continue
             suspects.setdefault(place, []).append((entry.key, digest))
+            known[place] = (stamp, digest)
     places = list(suspects)
-    hashes = call_each(content_or_none, places, lambda _: None, workers=workers, limits=limits)
+    hashes = call_each(partial(digest_now, known=known), places, lambda _: None, workers=workers, limits=limits)
     for place, digest in zip(places, hashes, strict=True):
-        kept.update(key for key, known in suspects[place] if known == digest)
+        kept.update(key for key, before in suspects[place] if before == digest)
     videos = {entry.path for entry in entries} if windows else set()
 
     def stale(columns: dict[str, list[Any]]) -> list[bool]:

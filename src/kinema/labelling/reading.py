@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from kinema.data.video import open_video
 from kinema.data.views import check_views, view_bytes, views_of
 from kinema.errors import UnreadableVideo
 from kinema.files import on_behalf_of
-from kinema.labelling.addresses import fetch, is_address
+from kinema.labelling.addresses import fetch, is_address, stamp_of_address
 from kinema.labelling.content import Content, content_of, stamp_of, state_of
 
 LOST = "reader"  # the stage of what took its reader down
@@ -44,14 +44,16 @@ class EntryViews:
         found: dict[str, Any] = {}
         if entry.error is not None:
             return {"stage": "list", "error": entry.error}
-        stage = "fetch" if is_address(entry.place) else "find"
+        remote = is_address(entry.place)
+        stage = "fetch" if remote else "find"
+        at_origin = stamp_of_address(entry.place) if remote else None
         try:
             with local_copy(entry.place, self._scratch) as path:
                 stage = "find"
                 with on_behalf_of(path):
                     before = state_of(path)
                     content = self._content(path, entry.place)
-                found |= vars_of(content, remote=path != entry.place)
+                found |= {"content_hash": content.digest, "stamp": at_origin if remote else content.stamp}
                 stage = "open"
                 with on_behalf_of(path), open_video(path) as video:
                     found["frames_declared"] = len(video)
@@ -94,13 +96,9 @@ def settle(entry: Any, found: dict[str, Any]) -> dict[str, Any]:
     if found.get("stage") != LOST or "content_hash" in found or is_address(entry.place):
         return found
     with suppress(OSError, ValueError):
-        return found | vars_of(content_of(entry.place), remote=False)
+        content = content_of(entry.place)
+        return found | {"content_hash": content.digest, "stamp": content.stamp}
     return found
-
-
-def vars_of(content: Content, *, remote: bool) -> dict[str, Any]:
-    """The columns of a content; the stamp of a copy that is thrown away says nothing."""
-    return {"content_hash": content.digest, "stamp": None if remote else content.stamp}
 
 
 @contextmanager
@@ -117,8 +115,16 @@ def local_copy(place: str, scratch: Path | None = None) -> Iterator[str]:
         yield str(fetch(place, folder))
 
 
-def content_or_none(place: str) -> str | None:
-    """The hash of an input, or None where it is not there or cannot be read."""
+def digest_now(place: str, known: Mapping[str, tuple[str | None, str | None]]) -> str | None:
+    """The hash of an input, or None where it is not there or cannot be read.
+
+    Args:
+        place: path or address.
+        known: of places their stamp and hash; the stamp of an address spares fetching it where it is still the same.
+    """
+    stamp, digest = known.get(place, (None, None))
+    if stamp is not None and is_address(place) and stamp_of_address(place) == stamp:
+        return digest
     try:
         with local_copy(place) as path:
             return content_of(path).digest
