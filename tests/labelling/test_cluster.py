@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -45,8 +46,12 @@ class FakeCluster:
         self.sizes.append(len(group))
         return (object(), tuple(group)), "reader", "network"
 
+    answers = ()
+
     def release(self, *processes: str) -> None:
         assert processes == ("reader", "network")
+
+    suspect = release
 
     def wait(self, references: list[Any], *, num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
         if self.hangs:
@@ -209,6 +214,57 @@ def test_a_frozen_actor_ends_the_command(ray: Any, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(cluster, "label_on_cluster", lambda *a, **more: real(*a, **more, patience=15.0))
     with pytest.raises(RunError, match="hangs"):
         label_quietly(clips, tmp_path / "there", cluster="local", workers=1, networks=1)
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_lost_costs_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    ray.shutdown()
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    clips = small_input(tmp_path / "clips")
+    label_quietly(clips, tmp_path / "here")
+    monkeypatch.setattr(run_module, "EntryViews", Slow)
+    shutil.rmtree(PIDS, ignore_errors=True)
+    PIDS.mkdir()
+    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    lost: list[str] = []
+    over = threading.Event()
+
+    def lose() -> None:
+        while not lost and not over.wait(0.1):
+            if any(PIDS.glob("reader *")):
+                machines.remove_node(first, allow_graceful=False)
+                lost.append("first")
+
+    try:
+        first = machines.add_node(num_cpus=2)
+        machines.add_node(num_cpus=2)
+        thread = threading.Thread(target=lose, daemon=True)
+        thread.start()
+        label_quietly(clips, tmp_path / "there", cluster=machines.address, workers=2, networks=2)
+        over.set()
+        thread.join()
+    finally:
+        ray.shutdown()
+        machines.shutdown()
+        shutil.rmtree(PIDS)
+    assert lost
+    assert_same(plain(tmp_path / "there"), plain(tmp_path / "here"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster_too", [False, True])
+def test_many_inputs_and_kills(cluster_too: bool) -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "label_many.py"
+    words = [sys.executable, str(script), "--inputs", "150", "--kills", "4"]
+    if cluster_too:
+        pytest.importorskip("ray")
+        words += ["--cluster", "local"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the tables are equal" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,8 @@ from kinema.labelling.network import Labeller
 from kinema.labelling.reading import EntryViews, settle
 from kinema.labelling.rows import Row, failed_row
 from kinema.recognizer import Recognizer
+
+log = logging.getLogger(__name__)
 
 _CONNECT = 45.0  # seconds; after 60 Ray ends the whole process where nothing answers
 _KNOCK = 10.0  # seconds
@@ -53,6 +55,9 @@ class Reader:
         self._groups: list[Sequence[Entry]] = []
         self._loader = Loader(data, self._groups, collate, readers=1, largest=largest, limits=limits)
 
+    def answer(self) -> None:
+        """Says that it is there."""
+
     def read(self, group: Sequence[Entry]) -> Group:
         """What is known of the entries, and the views of those that could be read."""
         self._groups[:] = [group]
@@ -73,6 +78,9 @@ class Network:
         torch.set_num_threads(cores)
         self._card_hash, self._options = card_hash, options
         self._labeller: Labeller | None = None
+
+    def answer(self) -> None:
+        """Says that it is there."""
 
     def rows(self, group: Sequence[Entry], read: Group, files: list[Any]) -> list[Row]:
         """The rows of entries that a `Reader` has read.
@@ -129,27 +137,46 @@ def label_on_cluster(
 
 
 class _Pool:
-    """The processes of a labelling on the cluster; Ray starts those that end anew."""
+    """The processes of a labelling on the cluster.
+
+    Only those that have answered are given work. One that ends is replaced here and not by Ray, which would let the
+    work of a machine that is gone wait until there is room for it again.
+    """
 
     def __init__(
         self, ray: Any, data: EntryViews, labeller: Labeller, recognizer: Recognizer, readers: int, networks: int,
         gpus: bool, together: int, limits: ReadLimits,
     ) -> None:  # fmt: skip
-        lasting = {"max_restarts": -1, "max_task_retries": _ATTEMPTS - 1}
         with tempfile.TemporaryDirectory() as folder:
             saved = recognizer.save(folder)
             self._files = ray.put({name: (saved / name).read_bytes() for name in (CARD, WEIGHTS)})
+        reader = ray.remote(num_cpus=1)(Reader)
+        network = ray.remote(num_cpus=1, num_gpus=int(gpus))(Network)
+        self._start: dict[str, Callable[[], Any]] = {
+            "reader": lambda: reader.remote(data, together, limits),
+            "network": lambda: network.remote(labeller.card_hash, 1, labeller.options),
+        }
+        self._live: dict[str, list[Any]] = {"reader": [], "network": []}
+        self._asked: dict[Any, tuple[str, Any]] = {}  # reference of an answer -> process
         self._loads: Counter[Any] = Counter()
-        reader = ray.remote(num_cpus=1, **lasting)(Reader)
-        network = ray.remote(num_cpus=1, num_gpus=int(gpus), **lasting)(Network)
-        self._readers = [reader.remote(data, together, limits) for _ in range(readers)]
-        self._networks = [network.remote(labeller.card_hash, 1, labeller.options) for _ in range(networks)]
-        self.room = _DEPTH * (readers + networks)
+        for kind, count in (("reader", readers), ("network", networks)):
+            for _ in range(count):
+                self._ask(kind, self._start[kind]())
+
+    @property
+    def answers(self) -> list[Any]:
+        """References of the answers of processes that have not answered yet."""
+        return list(self._asked)
+
+    @property
+    def room(self) -> int:
+        """How many groups may be on their way."""
+        live = [len(processes) for processes in self._live.values()]
+        return _DEPTH * sum(live) if all(live) else 0
 
     def submit(self, group: Sequence[Entry]) -> tuple[Any, Any, Any]:
         """Has a group read and labelled by the processes that have least to do; gives the reference of its rows."""
-        reader = min(self._readers, key=self._loads.__getitem__)
-        network = min(self._networks, key=self._loads.__getitem__)
+        reader, network = (min(self._live[kind], key=self._loads.__getitem__) for kind in ("reader", "network"))
         self._loads[reader] += 1
         self._loads[network] += 1
         return network.rows.remote(group, reader.read.remote(group), [self._files]), reader, network
@@ -157,6 +184,24 @@ class _Pool:
     def release(self, *processes: Any) -> None:
         """A group has come back, or is lost."""
         self._loads.subtract(processes)
+
+    def suspect(self, *processes: Any) -> None:
+        """One of these has ended: none of them is given work until it answers."""
+        for kind, live in self._live.items():
+            for process in [process for process in processes if process in live]:
+                live.remove(process)
+                self._ask(kind, process)
+
+    def answered(self, reference: Any, *, alive: bool) -> None:
+        """A process has answered, or has ended, and another one takes its place."""
+        kind, process = self._asked.pop(reference)
+        if alive:
+            self._live[kind].append(process)
+        else:
+            self._ask(kind, self._start[kind]())
+
+    def _ask(self, kind: str, process: Any) -> None:
+        self._asked[process.answer.remote()] = (kind, process)
 
 
 def _rows(
@@ -166,33 +211,39 @@ def _rows(
     losses: Counter[Entry] = Counter()
     running: dict[Any, tuple[list[Entry], Any, Any]] = {}
     heard = time.monotonic()
+    exhausted = False
     while True:
-        while len(running) < pool.room:
+        while len(running) < pool.room and not (exhausted and not again):
             group = again.popleft() if again else list(islice(coming, together))
-            if not group:
-                break
-            reference, *processes = pool.submit(group)
-            running[reference] = (group, *processes)
-        if not running:
+            exhausted = exhausted or not group
+            if group:
+                reference, *processes = pool.submit(group)
+                running[reference] = (group, *processes)
+        if exhausted and not again and not running:
             return
-        done, _ = ray.wait(list(running), num_returns=1, timeout=min(5.0, patience))
+        done, _ = ray.wait([*running, *pool.answers], num_returns=1, timeout=min(5.0, patience))
         if not done and time.monotonic() - heard > patience:
             raise RunError(
-                f"--cluster: no row came for {patience:g} s, so the cluster hangs or has no room for the processes; "
+                f"--cluster: nothing came for {patience:g} s, so the cluster hangs or has no room for the processes; "
                 "look at `ray status`, then give the command again, which keeps what is done"
             )
         for reference in done:
             heard = time.monotonic()
-            group, *processes = running.pop(reference)
-            pool.release(*processes)
+            group, *processes = running.pop(reference, ([],))
             try:
-                yield from ray.get(reference)
-            except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, KinemaError):
-                    raise error.cause from error
-                raise
+                found = ray.get(reference)
             except ray.exceptions.RayError as error:
-                logging.getLogger(__name__).info("a group of %d inputs is lost: %s", len(group), error)
+                cause = _cause(ray, error)
+                if isinstance(cause, KinemaError):
+                    raise cause from error
+                if not isinstance(cause, ray.exceptions.RayError):
+                    raise
+                if not group:
+                    pool.answered(reference, alive=False)
+                    continue
+                log.info("a group of %d inputs is lost: %s", len(group), error)
+                pool.release(*processes)
+                pool.suspect(*processes)
                 losses.update(group)
                 for entry in group:  # one by one, so that one of them cannot take the others along
                     if losses[entry] < _ATTEMPTS:
@@ -200,6 +251,19 @@ def _rows(
                     else:
                         why = f"the processes of the cluster that had it ended {_ATTEMPTS} times: it may be harmful"
                         yield failed_row(entry, card_hash, "cluster", why)
+                continue
+            if group:
+                pool.release(*processes)
+                yield from found
+            else:
+                pool.answered(reference, alive=True)
+
+
+def _cause(ray: Any, error: BaseException) -> BaseException:
+    """What a process of the cluster raised, or what became of it: an error of one travels in those of others."""
+    while isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, BaseException):
+        error = error.cause
+    return error
 
 
 def _ray() -> Any:
