@@ -83,15 +83,23 @@ def cut_views(
         UnreadableVideo: a frame cannot be had, none lies between `start` and `end`, or the sampler refuses the length.
     """
     with open_video(video) as reader:
-        frames = wanted_frames(reader, frames_of, start, end)  # clips T
-        pictures = Pictures(reader, frames)
-        boxes = boxes_of(pictures.height, pictures.width)
-        pixels = pictures.cut(boxes, size, flip=flip)  # boxes clips T S S 3
-        span = (max(start or 0.0, 0.0), reader.duration if end is None else min(end, reader.duration))
-        if not whole:
-            last = int(frames.max())
-            until = reader.times[last + 1] if last + 1 < len(reader) else reader.duration
-            span = (max(span[0], float(reader.times[frames.min()])), min(span[1], float(until)))
+        return _cut(reader, frames_of, boxes_of, size, flip=flip, start=start, end=end, whole=whole)
+
+
+def _cut(
+    reader: VideoReader | FrameFolder, frames_of: Callable[[int], Indices],
+    boxes_of: Callable[[int, int], Sequence[Box]], size: int, *, flip: bool = False, start: float | None,
+    end: float | None, whole: bool,
+) -> Views:  # fmt: skip
+    frames = wanted_frames(reader, frames_of, start, end)  # clips T
+    pictures = Pictures(reader, frames)
+    boxes = boxes_of(pictures.height, pictures.width)
+    pixels = pictures.cut(boxes, size, flip=flip)  # boxes clips T S S 3
+    span = (max(start or 0.0, 0.0), reader.duration if end is None else min(end, reader.duration))
+    if not whole:
+        last = int(frames.max())
+        until = reader.times[last + 1] if last + 1 < len(reader) else reader.duration
+        span = (max(span[0], float(reader.times[frames.min()])), min(span[1], float(until)))
     keys = tuple((tuple(clip.tolist()), box) for clip in frames for box in boxes)
     return Views(pixels.transpose(0, 1).flatten(0, 1), keys, span)
 
@@ -116,12 +124,21 @@ def read_views(
             `spec.pad` is `error`.
         KinemaError: views that cannot be cut.
     """
+    with open_video(video) as reader:
+        return views_of(reader, spec, clips, crops, start=start, end=end, rng=rng)
+
+
+def views_of(
+    reader: VideoReader | FrameFolder, spec: ClipSpec, clips: int = 1, crops: int = 1, *, start: float | None = None,
+    end: float | None = None, rng: np.random.Generator | None = None,
+) -> Views:  # fmt: skip
+    """As `read_views`, of a video that is open; arguments and errors are the same."""
 
     def frames_of(n: int) -> Indices:
         return test_indices(n, spec, clips) if rng is None else random_indices(n, spec, clips, rng)
 
-    return cut_views(
-        video, frames_of, lambda height, width: test_boxes(height, width, spec, crops),
+    return _cut(
+        reader, frames_of, lambda height, width: test_boxes(height, width, spec, crops),
         spec.tested, start=start, end=end, whole=find_sampler(spec.sampler).whole,
     )  # fmt: skip
 
