@@ -7,7 +7,7 @@ PYTHONS ?= 3.11 3.12 3.13
 DEPS ?= oldest newest
 TESTS ?=
 
-.PHONY: setup demo test lint matrix clean
+.PHONY: setup demo test lint docs matrix clean
 
 setup: $(VENV)/ready
 
@@ -28,13 +28,17 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks tools
-	$(BIN)/ruff format --check src tests benchmarks tools
+	$(BIN)/ruff check src tests benchmarks tools docs
+	$(BIN)/ruff format --check src tests benchmarks tools docs
 	$(BIN)/mypy
+
+# The site, in docs/_build/html; a warning is an error.
+docs: setup
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 # The built wheel in bare environments; downloads a PyTorch for each of them.
 matrix:
 	$(PYTHON) tools/matrix.py --pythons "$(PYTHONS)" --deps "$(DEPS)" --tests "$(TESTS)"
 
 clean:
-	rm -rf $(VENV) .matrix demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .matrix demo .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build

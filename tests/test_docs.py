@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from kinema.cli import COMMANDS
+
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -34,3 +36,9 @@ def test_the_experiment_from_python_runs(tmp_path: Path) -> None:
     assert "32 expected / 32 read / 0 failed" in lines[0]
     assert lines[2].startswith("Difference(difference=")
     assert lines[-1].startswith("torch.Size([1, 10]) torch.Size([1, 2048, 8, 7, 7])")
+
+
+def test_every_command_has_a_section() -> None:
+    text = (DOCS / "commands.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.+)$", text, re.M) == list(COMMANDS)
+    assert re.findall(r"\{kinema-help\} (.+)$", text, re.M) == list(COMMANDS)

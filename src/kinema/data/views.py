@@ -36,14 +36,14 @@ def parse_views(views: Protocol) -> tuple[int, int]:
     text = views if isinstance(views, str) else "x".join(map(str, views))
     found = re.fullmatch(r"(\d+)[x×X](\d+)", text.strip())
     if not found:
-        raise KinemaError(f"--views {text}: give CLIPSxCROPS, such as 10x3 for ten clips with three crops each")
+        raise KinemaError(f"views {text}: give CLIPSxCROPS, such as 10x3 for ten clips with three crops each")
     clips, crops = int(found[1]), int(found[2])
     if clips < 1:
-        raise KinemaError(f"--views {text}: give at least 1 clip, such as 1x1")
+        raise KinemaError(f"views {text}: give at least 1 clip, such as 1x1")
     if clips > MOST_CLIPS:
-        raise KinemaError(f"--views {text}: give at most {MOST_CLIPS} clips")
+        raise KinemaError(f"views {text}: give at most {MOST_CLIPS} clips")
     if crops not in (1, 3):
-        raise KinemaError(f"--views {text}: give 1 crop (centre) or 3 crops (along the longer side)")
+        raise KinemaError(f"views {text}: give 1 crop (centre) or 3 crops (along the longer side)")
     return clips, crops
 
 

@@ -146,7 +146,7 @@ def paired_bootstrap(
 
 
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
-    """McNemar's test with Edwards' continuity correction (thesis, equation 6.1): (|b - c| - 1)^2 / (b + c).
+    """McNemar's test with Edwards' continuity correction (thesis, equation 6.1): `(|b - c| - 1)^2 / (b + c)`.
 
     b and c are the videos that only one of the two recognizers gets right. Where they are equal the correction would
     overshoot, to the statistic of a difference of two, and where there are none the equation is undefined: then the

@@ -11,12 +11,19 @@ if TYPE_CHECKING:
     from kinema.explain.faithful import faithfulness
     from kinema.explain.frames import frame_values
     from kinema.explain.gradcam import grad_cam
+    from kinema.explain.graph import Pyramid
+    from kinema.explain.pyramids import class_feature_pyramid
     from kinema.explain.tubes import saliency_tubes
 
-__all__ = ["Explanation", "explain", "faithfulness", "frame_values", "grad_cam", "saliency_tubes"]
+__all__ = [
+    "Explanation", "Pyramid", "class_feature_pyramid", "explain", "faithfulness", "frame_values", "grad_cam",
+    "saliency_tubes",
+]  # fmt: skip
 
 _HOMES = {
     "Explanation": "kinema.explain.explanation",
+    "Pyramid": "kinema.explain.graph",
+    "class_feature_pyramid": "kinema.explain.pyramids",
     "explain": "kinema.explain.explanation",
     "faithfulness": "kinema.explain.faithful",
     "frame_values": "kinema.explain.frames",

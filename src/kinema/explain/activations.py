@@ -7,8 +7,9 @@ A network is any `nn.Module` with `feature_maps` (names of its stages in order, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -45,10 +46,7 @@ def stage_names(model: nn.Module) -> tuple[str, ...]:
     Raises:
         KinemaError: no `feature_maps`, or a name in it that is not a sub-module.
     """
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        raise KinemaError(f"the network is wrapped in {type(model).__name__}: give its .module")
-    if hasattr(model, "_orig_mod"):
-        raise KinemaError("the network is compiled, and hooks do not run in it: give its ._orig_mod")
+    _refuse_wrappers(model)
     names = getattr(model, "feature_maps", None)
     if isinstance(names, str) or not isinstance(names, Sequence) or not names:
         raise KinemaError(
@@ -67,6 +65,7 @@ def classifier_of(model: nn.Module) -> nn.Linear:
     Raises:
         KinemaError: no attribute `classifier` that is an `nn.Linear`.
     """
+    _refuse_wrappers(model)
     found = getattr(model, "classifier", None)
     if not isinstance(found, nn.Linear):
         what = "no classifier" if found is None else f"a classifier of type {type(found).__name__}"
@@ -74,6 +73,14 @@ def classifier_of(model: nn.Module) -> nn.Linear:
             f"{type(model).__name__} has {what}: give a network whose attribute `classifier` is its final nn.Linear"
         )
     return found
+
+
+def _refuse_wrappers(model: nn.Module) -> None:
+    inner = getattr(model, "module", None)
+    if isinstance(inner, nn.Module) and not hasattr(model, "feature_maps"):  # DataParallel, AveragedModel and others
+        raise KinemaError(f"the network is wrapped in {type(model).__name__}: give its .module")
+    if hasattr(model, "_orig_mod"):
+        raise KinemaError("the network is compiled, and hooks do not run in it: give its ._orig_mod")
 
 
 def exposed_layers(model: nn.Module) -> tuple[str, ...]:
@@ -100,6 +107,8 @@ def find_layer(model: nn.Module, name: str) -> Layer:
         KinemaError: there is none; near names are offered.
     """
     stages = stage_names(model)
+    if not isinstance(name, str):
+        raise KinemaError(f"layer is {name!r}: give a name, such as {stages[-1]!r}")
     first, _, rest = name.partition(".")
     if rest in stages and first in _pathways(model, rest):
         return Layer(name, _after(model, rest), rest, _pathways(model, rest).index(first))
@@ -167,13 +176,18 @@ def score_gradients(
         for target in choose(logits.detach()):
             if not logits.requires_grad:
                 raise _no_gradient(found[0])
-            at = torch.autograd.grad(
-                logits[:, target].sum(), [outputs[layer.module] for layer in found], retain_graph=True,
-                allow_unused=True,
-            )  # fmt: skip
+            try:
+                at = torch.autograd.grad(
+                    logits[:, target].sum(), [outputs[layer.module] for layer in found], retain_graph=True,
+                    allow_unused=True,
+                )  # fmt: skip
+            except RuntimeError:
+                _refuse_reentrant_checkpoints(model, logits)
+                raise
             gradients[target] = {}
             for layer, gradient in zip(found, at, strict=True):
                 if gradient is None:
+                    _refuse_reentrant_checkpoints(model, logits)
                     raise _no_gradient(layer)
                 gradients[target][layer.name] = _part(model, layer, gradient)
     maps = {layer.name: _part(model, layer, outputs[layer.module].detach()) for layer in found}
@@ -198,6 +212,22 @@ def network_input(model: nn.Module, clip: Tensor) -> Tensor:
     clips = clip if clip.dim() == 5 else clip[None]
     some = next((p for p in model.parameters() if p.is_floating_point()), None)
     return clips if some is None else clips.to(some.device, some.dtype)
+
+
+def check_logits(model: nn.Module, logits: object, clips: int) -> None:
+    """Refuses an output of a network that is not N K.
+
+    Args:
+        model: the network, for the message.
+        logits: what it gives.
+        clips: N.
+
+    Raises:
+        KinemaError: another shape, or no tensor.
+    """
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != clips:
+        what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"type {type(logits).__name__}"
+        raise KinemaError(f"{type(model).__name__} gives an output of {what}: its forward must give logits N K")
 
 
 @contextmanager
@@ -235,9 +265,7 @@ def _run(model: nn.Module, clips: Tensor, layers: list[Layer], grad: bool) -> tu
     if changed:
         _set_random_state(clips.device, state)
         logits, outputs, _ = _pass(model, x, layers, grad, changed)
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(clips):
-        what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"type {type(logits).__name__}"
-        raise KinemaError(f"{type(model).__name__} gives an output of {what}: its forward must give logits N K")
+    check_logits(model, logits, len(clips))
     for layer in layers:
         _check_map(layer, outputs.get(layer.module), len(clips))
     return logits, outputs
@@ -249,8 +277,11 @@ def _pass(
     """What the network and some of its modules give, and the modules whose output was overwritten later."""
     outputs: dict[nn.Module, Any] = {}
     versions: dict[nn.Module, int] = {}
+    thread = get_ident()
 
     def hook(module: nn.Module, args: Any, output: Any) -> Tensor | None:
+        if get_ident() != thread:  # another one looks at its own clip with the same network
+            return None
         if not isinstance(output, Tensor):
             outputs[module] = output
         elif grad:
@@ -265,7 +296,8 @@ def _pass(
 
     handles = [module.register_forward_hook(hook) for module in dict.fromkeys(layer.module for layer in layers)]
     try:
-        logits = model(x)
+        with _hooks_run(model):
+            logits = model(x)
     finally:
         for handle in handles:
             handle.remove()
@@ -304,6 +336,30 @@ def _submodule(model: nn.Module, name: str) -> nn.Module | None:
         return model.get_submodule(name) if name else None
     except AttributeError:
         return None
+
+
+def _hooks_run(model: nn.Module) -> AbstractContextManager[Any]:
+    """Within it, compiled modules run as they are written: their code skips hooks that came later."""
+    compiled = ("_compiled_call_impl", "_orig_mod")  # of Module.compile and of torch.compile
+    if any(getattr(module, name, None) is not None for module in model.modules() for name in compiled):
+        return torch.compiler.set_stance("force_eager")
+    return nullcontext()
+
+
+def _refuse_reentrant_checkpoints(model: nn.Module, logits: Tensor) -> None:
+    """PyTorch gives no gradients at layers before or within such a checkpoint; called when there is none."""
+    seen, waiting = set(), [logits.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "CheckpointFunctionBackward":
+            raise KinemaError(
+                f"{type(model).__name__} checkpoints with use_reentrant=True, and layers before or within have no "
+                "gradients: set use_reentrant=False, or do not checkpoint in evaluation"
+            )
+        seen.add(node)
+        waiting += [parent for parent, _ in node.next_functions]
 
 
 def _no_gradient(layer: Layer) -> KinemaError:

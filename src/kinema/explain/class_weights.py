@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import cast
 
 import torch
@@ -15,6 +16,7 @@ from kinema.explain.activations import (
     find_layer,
     record,
     stage_names,
+    undisturbed,
 )
 from kinema.models.attached import Attached
 from kinema.models.cidc import CIDC, CIDCUnit
@@ -33,9 +35,34 @@ def check_target(model: nn.Module, target: object) -> int:
         KinemaError: not an index of an output of the network.
     """
     count = classifier_of(model).out_features
-    if not isinstance(target, int) or isinstance(target, bool) or not 0 <= target < count:
+    number = index_of(target)
+    if number is None or not 0 <= number < count:
         raise KinemaError(f"target is {target!r}: give the index of a class, from 0 to {count - 1}")
-    return target
+    return number
+
+
+def scores_of(model: nn.Module, logits: Tensor) -> Tensor:
+    """The softmax scores of logits, float64 N K on the CPU.
+
+    Raises:
+        KinemaError: scores that are not numbers; it names the network.
+    """
+    scores = logits.detach().cpu().double().softmax(1)
+    if not scores.isfinite().all():
+        raise KinemaError(
+            f"{type(model).__name__} gives logits that are not finite: check the clip, or explain with float32 weights"
+        )
+    return scores
+
+
+def index_of(value: object) -> int | None:
+    """A whole number, of Python, NumPy or a tensor of one, such as `logits.argmax()`; None for anything else."""
+    if isinstance(value, Tensor) and (value.dim() or value.dtype == torch.bool):
+        return None
+    try:
+        return None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # it raises TypeError
+    except TypeError:
+        return None
 
 
 def default_layer(model: nn.Module) -> str:
@@ -64,8 +91,8 @@ def class_features(model: nn.Module, clip: Tensor, target: int, layer: str | Non
     Raises:
         KinemaError: the network has no class weights for this layer, or no such layer or class.
     """
-    layer = layer or default_layer(model)
-    check_target(model, target)
+    layer = default_layer(model) if layer is None else layer
+    target = check_target(model, target)
     require_class_weights(model, layer)
     _, maps = record(model, clip, [layer])
     return weigh(model, layer, maps[layer], target)
@@ -107,9 +134,10 @@ def weigh(model: nn.Module, layer: str, recorded: Tensor, target: int) -> Weight
     if not recorded.isfinite().all():
         raise KinemaError(f"layer {layer} holds values that are not finite: explain with float32 weights")
     stage = _stage_of(model, layer)
-    weights = classifier_of(model).weight[target].detach()
     kind, head, wide = _kind(model, stage), getattr(model, "head", None), wide_dtype(recorded)
-    with torch.no_grad(), full_precision(recorded):
+    # In training, the BatchNorm of a head and spectral norms of weights would note that they were used.
+    with undisturbed(model), torch.no_grad(), full_precision(recorded):
+        weights = classifier_of(model).weight[target].detach()
         maps = recorded.detach()
         if kind == "part":
             weights = _part(model, stage, weights)

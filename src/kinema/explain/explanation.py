@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ from kinema.errors import KinemaError, unknown
 # Imported for the methods that they register.
 from kinema.explain import frames as frames
 from kinema.explain import gradcam as gradcam
+from kinema.explain import pyramids as pyramids
 from kinema.explain import tubes as tubes
 from kinema.explain import views as views
 from kinema.explain.activations import classifier_of
+from kinema.explain.class_weights import index_of, scores_of
 from kinema.explain.methods import METHODS, Asked
 from kinema.explain.overlay import overlay
 from kinema.explain.source import Pixels, Place, Source, pixels_of
@@ -155,7 +156,7 @@ def explain(
     clip, pixels, path, place = _clip(video, spec, start, end)
     x = one_clip(model, clip)
     logits, findings = chosen.run(Asked(model, x, choose, layer, options))
-    scores = logits[0].cpu().double().softmax(0)
+    scores = scores_of(model, logits)[0]
     card = {} if recognizer is None else recognizer.card
     return [
         Explanation(
@@ -178,8 +179,8 @@ def _choice(target: object, labels: Sequence[str] | None, classes: int) -> Calla
         if target not in labels:
             raise unknown("class", target, labels)
         target = labels.index(target)
-    index = int(target) if isinstance(target, Integral) and not isinstance(target, bool) else -1
-    if not 0 <= index < classes:
+    index = index_of(target)
+    if index is None or not 0 <= index < classes:
         raise KinemaError(f"target is {target!r}: give top, top3, a name, or an index from 0 to {classes - 1}")
     return lambda logits: [index]
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.explain.activations import undisturbed
-from kinema.explain.class_weights import check_target
+from kinema.explain.activations import check_logits, undisturbed
+from kinema.explain.class_weights import check_target, scores_of
 from kinema.explain.methods import Asked, Finding, Findings, each_class, register
 from kinema.explain.perturbation import Baseline, baseline_clips
 from kinema.explain.tubes import one_clip
@@ -48,9 +48,10 @@ def frame_values(
         orders too. float64 T, their standard errors from the spread over the pairs of orders; zeros up to 8 frames.
 
     Raises:
-        KinemaError: a class or baseline that does not exist, several clips, or numbers out of range.
+        KinemaError: a class or baseline that does not exist, several clips, numbers out of range, or an output of the
+            network that gives no scores.
     """
-    check_target(model, target)
+    target = check_target(model, target)
     if not isinstance(samples, int) or isinstance(samples, bool) or samples < 4 or samples % 2:
         raise KinemaError(f"samples is {samples!r}: give an even number of at least 4")
     if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
@@ -90,7 +91,8 @@ class _Game:
                 group = new[begin : begin + self.batch]
                 shown = torch.tensor(group, device=self.clip.device)[:, None, :, None, None]
                 logits = self.model(torch.where(shown, self.clip, self.base))
-                scores = logits.cpu().double().softmax(1)[:, self.target]
+                check_logits(self.model, logits, len(group))
+                scores = scores_of(self.model, logits)[:, self.target]
                 self.scores |= zip(group, scores.tolist(), strict=True)
 
 

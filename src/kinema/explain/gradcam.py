@@ -36,8 +36,8 @@ def grad_cam(model: nn.Module, clip: Tensor, target: int, *, layer: str | None =
         KinemaError: a class or layer that does not exist, several clips, a layer that gradients do not reach, or values
             that are not finite.
     """
-    check_target(model, target)
-    name = layer or default_layer(model)
+    target = check_target(model, target)
+    name = default_layer(model) if layer is None else layer
     x = one_clip(model, clip)
     _, maps, gradients = score_gradients(model, x, [name], lambda logits: [target])
     return grad_cam_of(name, maps[name], gradients[target][name], clip_size(x))
@@ -46,7 +46,7 @@ def grad_cam(model: nn.Module, clip: Tensor, target: int, *, layer: str | None =
 @register("gradcam")
 def _gradcam(asked: Asked) -> Findings:
     """`grad_cam` of all classes, by one pass of the network and one back per class."""
-    name = asked.layer or default_layer(asked.model)
+    name = default_layer(asked.model) if asked.layer is None else asked.layer
     logits, maps, gradients = score_gradients(asked.model, asked.clip, [name], asked.choose)
     size = clip_size(asked.clip)
     return logits, [

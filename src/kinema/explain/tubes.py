@@ -48,8 +48,8 @@ def saliency_tubes(
             negative threshold.
     """
     check_style(style, threshold)
-    check_target(model, target)
-    name = layer or default_layer(model)
+    target = check_target(model, target)
+    name = default_layer(model) if layer is None else layer
     require_class_weights(model, name)
     x = one_clip(model, clip)
     _, maps = record(model, x, [name])
@@ -69,7 +69,7 @@ def _cam(asked: Asked) -> Findings:
 def _findings(asked: Asked, style: Style, threshold: Any = 0.0) -> Findings:
     """`saliency_tubes` of all classes, by one pass of the network."""
     check_style(style, threshold)
-    name = asked.layer or default_layer(asked.model)
+    name = default_layer(asked.model) if asked.layer is None else asked.layer
     require_class_weights(asked.model, name)
     logits, maps = record(asked.model, asked.clip, [name])
     size = clip_size(asked.clip)

@@ -17,7 +17,7 @@ from kinema.explain.tubes import clip_size
 def _attention(asked: Asked) -> Findings:
     """One map: attention does not depend on the class, so only the first class is named."""
     logits, _ = record(asked.model, asked.clip, [])
-    name = asked.layer or default_layer(asked.model)
+    name = default_layer(asked.model) if asked.layer is None else asked.layer
     target = asked.choose(logits)[0]
     return logits, [Finding(target, attention_map(asked.model, asked.clip, target, layer=name).cpu(), name)]
 
@@ -30,7 +30,7 @@ def _features(asked: Asked) -> Findings:
 
 def _strongest(asked: Asked, count: Any = 3) -> Findings:
     logits, _ = record(asked.model, asked.clip, [])
-    name = asked.layer or default_layer(asked.model)
+    name = default_layer(asked.model) if asked.layer is None else asked.layer
     target, size = asked.choose(logits)[0], clip_size(asked.clip)
     return logits, [
         Finding(target, to_unit(enlarge(one.map, size)), f"{name}, channel {one.channel}", {"channel": one.channel})

@@ -205,8 +205,8 @@ def facts(film: Film, panel: Panel) -> dict[str, Any]:
 
     Returns:
         What `Explanation.to_dict` gives, with `recognizer` (where several are shown), `frames` and `times` (seconds) of
-        the clip, `box` (left, top, width, height, pixels of the upright frame), `span` (seconds) and `evidence` (the
-        mean of the map at every frame of the clip).
+        the clip, `box` (left, top, width, height, pixels of the upright frame), `span` (seconds), `evidence` (the mean
+        of the map at every frame of the clip) and, where the method gives a graph, `graph` (see `Pyramid.from_json`).
     """
     evidence, place = panel.explanation.map, panel.place
     more: dict[str, Any] = {
@@ -216,4 +216,7 @@ def facts(film: Film, panel: Panel) -> dict[str, Any]:
         "span": list(place.span),
         "evidence": None if evidence is None else [float(value) for value in evidence.float().mean((1, 2))],
     }
+    graph = getattr(getattr(panel.explanation, "result", None), "to_json", None)
+    if callable(graph):
+        more["graph"] = json.loads(graph())
     return {**panel.explanation.to_dict(), **({"recognizer": panel.name} if panel.name else {}), **more}

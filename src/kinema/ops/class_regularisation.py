@@ -34,7 +34,7 @@ class ClassRegularisation(nn.Module):
         bounds: of the gains: `shrink` is [lambda, 1]; `symmetric` is [lambda, 2 - lambda], the identity at lambda = 1
             too, for the text's "amplified".
         choice: score of a class: `sum` of its products, the logit of "the top-1 selection in the final class prediction
-            layer", or their `max`imum over the channels, "the maximum activation instance".
+            layer", or `max`, the largest of them over the channels, "the maximum activation instance".
     """
 
     @checked

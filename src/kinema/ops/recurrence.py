@@ -136,11 +136,9 @@ class SqueezeRecursion(nn.Module):
     The mean over H and W, s (N C T), runs through a stack of recurrent cells. All states of the top layer, h (N C T),
     are fused with every position of the input. There is no sigmoid, so h lies in (-1, 1).
 
-    | fusion | result | at the start, where h is near 0 |
-    |---|---|---|
-    | `mul` | `x * h` (the thesis) | close to 0: on the trunk of a network almost nothing passes |
-    | `add` | `x + h` | close to x |
-    | `residual` | `x + x * h` (the product, "added back" as in the article) | close to x |
+    - `mul`: `x * h` (the thesis). At the start h is near 0, and on the trunk of a network almost nothing passes.
+    - `add`: `x + h`, close to x at the start.
+    - `residual`: `x + x * h` (the product, "added back" as in the article), close to x at the start.
 
     The hard gate decides per sample and without a gradient. Open: the fused result passes. Closed: x passes, bit for
     bit, and the cells get no gradient from that sample. The gate opens where s is cycle-consistent with h

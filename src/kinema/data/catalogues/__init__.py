@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
-from kinema.data.catalogues import hacs, hmdb51, kinetics, moments, something, ucf101
 from kinema.data.catalogues.annotation import Annotation, AnnotationRow
+from kinema.data.catalogues.base import NAMES, READERS, catalogue
 from kinema.data.catalogues.files import Shelf, list_videos
 from kinema.data.catalogues.labels import flip_map
-from kinema.data.catalogues.source import NAMES, Source, parse
+from kinema.data.catalogues.source import Source, parse
 from kinema.data.findings import Finding
 from kinema.data.labels import read_labels
 from kinema.data.sources import Sample
@@ -19,18 +20,11 @@ from kinema.errors import KinemaError
 from kinema.files import is_folder, reach, reason
 from kinema.text import plural
 
-__all__ = ["NAMES", "Listing", "Source", "list_catalogue", "parse"]
+__all__ = ["NAMES", "Listing", "Source", "catalogue", "list_catalogue", "parse"]
 
-_READERS: dict[str, Callable[[Path, int], Annotation]] = {
-    "ucf101": ucf101.read,
-    "hmdb51": hmdb51.read,
-    "kinetics400": kinetics.read_400,
-    "kinetics700": kinetics.read_700,
-    "hacs": hacs.read,
-    "moments_in_time": moments.read,
-    "something_v1": something.read_v1,
-    "something_v2": something.read_v2,
-}
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
 SHOWN = 3  # videos that a message names
 
 
@@ -69,7 +63,7 @@ def list_catalogue(source: Source, *, check: bool = True) -> Listing:
         raise KinemaError(
             f"no folder {str(root)!r} for the catalogue {source.name}: write {form}, where its videos lie"
         )
-    annotation = _READERS[source.name](root, source.part)
+    annotation = READERS[source.name](root, source.part)
     wanted = {name for row in annotation.rows for name in (*row.names, *row.whole)}
     unlisted: list[OSError] = []
     shelf = Shelf(list_videos(root, wanted, unlisted), annotation.labels.names, unique=annotation.unique)

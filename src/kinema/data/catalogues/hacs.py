@@ -19,6 +19,7 @@ from kinema.data.catalogues.annotation import (
     read_json,
     seconds,
 )
+from kinema.data.catalogues.base import catalogue
 from kinema.data.catalogues.labels import LabelList
 from kinema.errors import KinemaError
 
@@ -29,6 +30,7 @@ _COLUMNS = ("classname", "youtube_id", "subset", "start", "end", "label")
 _SPLITS = {"training": "train", "validation": "val", "testing": None, "train": "train", "val": "val", "test": None}
 
 
+@catalogue("hacs")
 def read(root: Path, part: int) -> Annotation:
     """The clips, or where only these are there the segments.
 

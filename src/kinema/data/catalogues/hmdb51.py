@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kinema.data.catalogues.annotation import Annotation, AnnotationRow, missing, read_lines
+from kinema.data.catalogues.base import catalogue
 from kinema.data.catalogues.labels import LabelList
 from kinema.data.labels import read_labels
 from kinema.errors import KinemaError, unknown
@@ -13,6 +14,7 @@ _FOLDERS = ("testTrainMulti_7030_splits", "test_train_splits", "splits", "annota
 _SPLITS = {"0": None, "1": "train", "2": "test"}
 
 
+@catalogue("hmdb51", splits=3)
 def read(root: Path, part: int) -> Annotation:
     """The official split `part`.
 

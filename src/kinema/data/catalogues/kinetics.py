@@ -18,6 +18,7 @@ from kinema.data.catalogues.annotation import (
     read_csv,
     seconds,
 )
+from kinema.data.catalogues.base import catalogue
 from kinema.data.catalogues.labels import LabelList
 from kinema.data.findings import Finding
 
@@ -59,5 +60,5 @@ def _rows(file: Path, split: str, labels: LabelList) -> list[AnnotationRow]:
     return rows
 
 
-read_400 = partial(_read, 400)
-read_700 = partial(_read, 700)
+catalogue("kinetics400")(partial(_read, 400))
+catalogue("kinetics700")(partial(_read, 700))

@@ -14,10 +14,12 @@ from kinema.data.catalogues.annotation import (
     read_lines,
     require,
 )
+from kinema.data.catalogues.base import catalogue
 from kinema.data.catalogues.labels import LabelList, from_indices
 from kinema.errors import KinemaError
 
 
+@catalogue("moments_in_time")
 def read(root: Path, part: int) -> Annotation:
     """Both sets.
 

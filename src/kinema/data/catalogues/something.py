@@ -15,6 +15,7 @@ from kinema.data.catalogues.annotation import (
     read_lines,
     require,
 )
+from kinema.data.catalogues.base import catalogue
 from kinema.data.catalogues.labels import LabelList, from_indices
 from kinema.data.labels import read_labels
 from kinema.errors import KinemaError
@@ -22,6 +23,7 @@ from kinema.errors import KinemaError
 _SPLITS = {"train": "train", "validation": "val"}
 
 
+@catalogue("something_v1")
 def read_v1(root: Path, part: int) -> Annotation:
     """`something-something-v1-train.csv` and `-validation.csv`: `id;label` without header.
 
@@ -42,6 +44,7 @@ def read_v1(root: Path, part: int) -> Annotation:
     return Annotation(tuple(files.values()), rows, labels, complete=False)
 
 
+@catalogue("something_v2")
 def read_v2(root: Path, part: int) -> Annotation:
     """`something-something-v2-train.json` and `-validation.json`, in newer copies `train.json` and `validation.json`.
 

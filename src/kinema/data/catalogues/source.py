@@ -7,20 +7,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from kinema.data.catalogues.base import NAMES
 from kinema.errors import KinemaError, unknown
 from kinema.files import look_up
-
-# Name -> how many official splits there are.
-NAMES = {
-    "ucf101": 3,
-    "hmdb51": 3,
-    "kinetics400": 1,
-    "kinetics700": 1,
-    "hacs": 1,
-    "moments_in_time": 1,
-    "something_v1": 1,
-    "something_v2": 1,
-}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kinema.data.catalogues.annotation import Annotation, AnnotationRow, find_file, read_lines, require
+from kinema.data.catalogues.base import catalogue
 from kinema.data.catalogues.labels import LabelList, from_indices
 from kinema.data.labels import read_labels
 from kinema.errors import KinemaError
@@ -12,6 +13,7 @@ from kinema.errors import KinemaError
 _FOLDERS = ("ucfTrainTestlist", "UCF101TrainTestSplits-RecognitionTask", "splits")
 
 
+@catalogue("ucf101", splits=3)
 def read(root: Path, part: int) -> Annotation:
     """The official split `part`.
 

@@ -1,0 +1,166 @@
+"""The layers of a network as columns of a pyramid: names of channels, and the steps from the class to each layer.
+
+The rules for blocks are those of the thesis, section 7.5.4: along an identity shortcut a channel passes unchanged, and
+the branches of a block count as long as the longest of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kinema.explain.origins import NOTHING, Own, Sum
+from kinema.explain.provenance import Provenance
+
+CLASS = "classifier"  # the column of the class
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a channel is made of.
+
+    Attributes:
+        own: outputs of layers, which are walked through their kernels.
+        same: channels that pass unchanged along an identity shortcut.
+    """
+
+    own: tuple[Own, ...]
+    same: tuple[int, ...]
+
+
+@dataclass
+class Column:
+    """The channels of one layer.
+
+    Attributes:
+        name: of the layer.
+        level: steps from the class, along the longest way.
+        height: falls with every step towards the input.
+        origins: of its channels.
+    """
+
+    name: str
+    level: int
+    height: float = 0.0
+    origins: set[int] = field(default_factory=set)
+
+
+class Columns:
+    """Names, sources and levels of the channels of a network."""
+
+    def __init__(self, provenance: Provenance) -> None:
+        self.provenance = provenance
+        self._what = provenance.origins.what
+        self._inputs = [set(layer.inputs.tolist()) - {NOTHING} for layer in provenance.layers]
+        # Layers below each origin, along the longest way, by which steps towards the input are told. Parts of a sum and
+        # inputs of a layer have lower numbers than the sum and the outputs.
+        self._heights = [0.0]
+        self._layer_heights = [0.0] * len(self._inputs)
+        for origin in range(1, len(provenance.origins)):
+            found = self._what(origin)
+            if isinstance(found, Sum):
+                self._heights.append(max(self._heights[part] for part in found.parts) + 0.5)
+                continue
+            assert found is not None
+            if not self._layer_heights[found.layer]:
+                below = max((self._heights[i] for i in self._inputs[found.layer]), default=0.0)
+                self._layer_heights[found.layer] = 1 + below
+            self._heights.append(self._layer_heights[found.layer])
+        # What only a gate reads does not count as read.
+        self._read = {origin for number in self._leading() for origin in self._inputs[number]}
+        self._sources: dict[int, Source] = {}
+        self._names: dict[int, tuple[str, int]] = {}
+        self._taken: dict[tuple[str, int], int] = {}
+
+    def _leading(self) -> set[int]:
+        """The layers from which a way leads to the classifier."""
+        found: set[int] = set()
+        seen: set[int] = set()
+        waiting = {self.provenance.classifier}
+        while waiting:
+            number = waiting.pop()
+            found.add(number)
+            origins = self._inputs[number] - seen
+            while origins:
+                seen |= origins
+                known = [self._what(origin) for origin in origins]
+                waiting |= {one.layer for one in known if isinstance(one, Own)} - found
+                origins = {part for one in known if isinstance(one, Sum) for part in one.parts} - seen
+        return found
+
+    def source(self, origin: int) -> Source:
+        """What a channel is made of. A part of a sum that layers also read by itself passes unchanged."""
+        if origin not in self._sources:
+            own: list[Own] = []
+            same: list[int] = []
+            waiting = [origin]
+            while waiting:
+                part = waiting.pop(0)
+                found = self._what(part)
+                if part != origin and part in self._read:
+                    same.append(part)
+                elif isinstance(found, Sum):
+                    waiting = [*found.parts, *waiting]
+                elif isinstance(found, Own):
+                    own.append(found)
+            self._sources[origin] = Source(tuple(own), tuple(same))
+        return self._sources[origin]
+
+    def name(self, origin: int) -> tuple[str, int]:
+        """Layer and channel: of a sum those of its main path, the one with the most layers.
+
+        A sum of channels that are all read by themselves too, and the second of two sums with the same main path, is
+        called `LAYER, summed`.
+        """
+        if origin not in self._names:
+            source, layers = self.source(origin), self.provenance.layers
+            if source.own:
+                main = max(source.own, key=lambda own: (self._layer_heights[own.layer], -own.layer))
+                layer, channel = layers[main.layer].name, main.channel
+            else:
+                layer, channel = self.name(max(source.same, key=self._heights.__getitem__))
+                layer = f"{layer}, summed"
+            while self._taken.setdefault((layer, channel), origin) != origin:
+                layer = f"{layer}, summed"
+            self._names[origin] = layer, channel
+        return self._names[origin]
+
+    def within(self, depth: int) -> dict[str, Column]:
+        """The columns that lie at most `depth` steps from the class, the class among them, nearest first.
+
+        What the classifier itself reads is always there: a short branch beside a long one ends in the last column.
+        """
+        start = self._inputs[self.provenance.classifier]
+        waiting: dict[str, Column] = {}
+        found = {CLASS: Column(CLASS, 0)}
+        self._reach(start, 1, waiting, found)
+        while any(column.level <= depth for column in waiting.values()):
+            # All ways to the highest column are known.
+            column = waiting.pop(max(waiting, key=lambda name: waiting[name].height))
+            found[column.name] = column
+            sources = [self.source(origin) for origin in column.origins]
+            self._reach({part for source in sources for part in source.same}, column.level + 1, waiting, found)
+            for number in {own.layer for source in sources for own in source.own}:
+                self._reach(self._inputs[number], column.level + 1, waiting, found)
+        found |= waiting
+        for name in {self.name(origin)[0] for origin in start}:
+            found[name].level = min(found[name].level, depth)
+        return {c.name: c for c in sorted(found.values(), key=lambda c: c.level) if c.level <= depth}
+
+    def _reach(self, origins: set[int], level: int, waiting: dict[str, Column], found: dict[str, Column]) -> None:
+        for origin in origins:
+            name = self.name(origin)[0]
+            if name in found:
+                found[name].origins.add(origin)
+                continue
+            column = waiting.setdefault(name, Column(name, level))
+            column.level, column.height = max(column.level, level), max(column.height, self._heights[origin])
+            column.origins.add(origin)
+
+    def readers(self, near: dict[str, Column]) -> set[int]:
+        """The layers that a back-step within some columns can walk through, the classifier included."""
+        deepest = max(column.level for column in near.values())
+        found = {self.provenance.classifier}
+        for column in near.values():
+            if column.level < deepest:
+                found |= {own.layer for origin in column.origins for own in self.source(origin).own}
+        return {number for number in found if self._inputs[number]}

@@ -1,0 +1,226 @@
+"""A Class Feature Pyramid as an SVG: columns of layers from the class to the input, channels with small pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+
+import numpy as np
+from PIL import Image
+
+from kinema.errors import KinemaError
+from kinema.explain.graph import Node, Pyramid
+from kinema.explain.overlay import blend, checked, colours, scaled
+from kinema.explain.source import Pixels
+from kinema.text import printable
+
+PICTURE, COLUMN, GAP, MARGIN, HEAD, TEXT = 76, 250, 14, 24, 66, 15  # pixels
+LINKS = 6  # of a channel, drawn: the strongest
+INK, FAINT, LINE = "#1a1a1a", "#5f5f5f", "#0072b2"  # the line is the blue of Okabe and Ito
+FONT = "DejaVu Sans, Verdana, sans-serif"
+
+
+@dataclass
+class _Place:
+    """Where a node is drawn: its left edge and the middle of its height."""
+
+    x: float
+    y: float
+
+
+def draw(pyramid: Pyramid, pixels: Pixels | None = None, *, most: int = 6) -> str:
+    """Draws a pyramid: the class at the left, to the right of it the layers, step by step towards the input.
+
+    A channel is a picture: the frame in which it is most active, with its activation over it in viridis. Beneath stand
+    its number and its score. Lines go from a channel to those that feed it, thicker for those that count for more. Of
+    many channels those with the strongest way from the class are drawn, and each column says how many there are.
+
+    Args:
+        pyramid: to draw.
+        pixels: uint8 T H W 3, the frames of the clip; None draws activations alone.
+        most: channels per layer; of a step with more than two layers fewer, so that all have room.
+
+    Returns:
+        An SVG that needs no other file.
+
+    Raises:
+        KinemaError: `most` below 1, or pixels of another number of frames than the clip has.
+    """
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        raise KinemaError(f"most is {most!r}: give a number of at least 1")
+    if pixels is not None and (pixels.ndim != 4 or len(pixels) != pyramid.size[0]):
+        raise KinemaError(
+            f"pixels has the shape {pixels.shape}: give the {pyramid.size[0]} frames of the clip, T H W 3"
+        )
+    ways = _ways(pyramid)
+    shown = {
+        layer: sorted(pyramid.of_layer(layer), key=lambda node: -ways[pyramid.number_of(node)])[: _room(most, level)]
+        for level in pyramid.levels
+        for layer in level
+    }
+    cell = PICTURE * pyramid.size[1] / pyramid.size[2] + 2 * TEXT + GAP
+    tall = max(sum(_height(shown[layer], cell) for layer in level) for level in pyramid.levels)
+    width = 2 * MARGIN + COLUMN * len(pyramid.levels)
+    height = 2 * MARGIN + HEAD + tall + 70
+    root = ET.Element(
+        "svg", xmlns="http://www.w3.org/2000/svg", width=_n(width), height=_n(height),
+        viewBox=f"0 0 {_n(width)} {_n(height)}",
+    )  # fmt: skip
+    root.set("font-family", FONT)
+    name = pyramid.label if pyramid.label is not None else f"class {pyramid.target}"
+    ET.SubElement(root, "title").text = _xml(f"Class Feature Pyramid of {name}")
+    ET.SubElement(root, "rect", width="100%", height="100%", fill="#ffffff")
+    lines, cells = ET.SubElement(root, "g"), ET.SubElement(root, "g")
+    places: dict[int, _Place] = {}
+    for step, level in enumerate(pyramid.levels):
+        x = MARGIN + step * COLUMN
+        _text(cells, x, MARGIN + TEXT, "class" if step == 0 else f"step {step}", size=13, colour=FAINT)
+        y = MARGIN + HEAD + (tall - sum(_height(shown[layer], cell) for layer in level)) / 2
+        for layer in level:
+            _head(cells, x, y, pyramid, layer, len(shown[layer]), name)
+            y += 2.6 * TEXT
+            for node in shown[layer]:
+                places[pyramid.number_of(node)] = _Place(x, y + (cell - 2 * TEXT - GAP) / 2)
+                _cell(cells, x, y, pyramid, node, pixels)
+                y += cell
+    _links(lines, pyramid, places)
+    _legend(cells, pyramid, height - MARGIN - 34)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _ways(pyramid: Pyramid) -> list[float]:
+    """Of every node the strength of its strongest way from the class: the product of the strengths along it."""
+    found = [1.0] + [0.0] * (len(pyramid.nodes) - 1)
+    for parent, child, strength in pyramid.links:  # sorted by parent, and parents come before their children
+        found[child] = max(found[child], found[parent] * strength)
+    return found
+
+
+def _room(most: int, level: Sequence[str]) -> int:
+    """Channels that are drawn per layer of a step."""
+    return min(most, max(2, 2 * most // len(level)))
+
+
+def _height(nodes: Sequence[Node], cell: float) -> float:
+    return 2.6 * TEXT + cell * len(nodes) + GAP
+
+
+def _head(parent: ET.Element, x: float, y: float, pyramid: Pyramid, layer: str, drawn: int, name: str) -> None:
+    if pyramid.levels[0] == (layer,):
+        _text(parent, x, y + TEXT, _short(name, 30), size=15, bold=True)
+        return
+    found = len(pyramid.of_layer(layer))
+    _text(parent, x, y + TEXT * 0.8, _short(layer, 34), size=11, bold=True)
+    count = f"{found} channels" if drawn == found else f"{drawn} of {found} channels"
+    _text(parent, x, y + TEXT * 1.9, count.replace("1 channels", "1 channel") if found == 1 else count, size=11,
+          colour=FAINT)  # fmt: skip
+
+
+def _cell(parent: ET.Element, x: float, y: float, pyramid: Pyramid, node: Node, pixels: Pixels | None) -> None:
+    high = PICTURE * pyramid.size[1] / pyramid.size[2]
+    picture = _picture(pyramid, node, pixels)
+    group = ET.SubElement(parent, "g")
+    if picture is None:
+        ET.SubElement(group, "rect", x=_n(x), y=_n(y), width=_n(PICTURE), height=_n(high), fill="#e6e6e6")
+        _text(group, x + 6, y + high / 2 + 4, "no map", size=11, colour=FAINT)
+    else:
+        frame, png = picture
+        ET.SubElement(group, "image", x=_n(x), y=_n(y), width=_n(PICTURE), height=_n(high), href=png)
+        ET.SubElement(group, "title").text = f"{node.layer}, channel {node.channel}, frame {frame + 1}"
+    ET.SubElement(
+        group, "rect", x=_n(x), y=_n(y), width=_n(PICTURE), height=_n(high), fill="none", stroke=INK
+    )  # fmt: skip
+    if node is pyramid.nodes[0]:
+        _text(group, x, y + high + TEXT, f"score {node.score:.2f}", size=12)
+    else:
+        _text(group, x, y + high + TEXT, f"{node.channel}", size=12, bold=True)
+        _text(group, x + PICTURE, y + high + TEXT, f"{node.score:.2f}", size=12, end=True)
+
+
+def _picture(pyramid: Pyramid, node: Node, pixels: Pixels | None) -> tuple[int, str] | None:
+    """The frame in which a node is most active, and the picture of it; None where no map is held."""
+    try:
+        planes = checked(pyramid.volume(node))
+    except KinemaError:
+        return None
+    frame = int(planes.max((1, 2)).argmax())
+    high, wide = max(1, round(2 * PICTURE * pyramid.size[1] / pyramid.size[2])), 2 * PICTURE
+    plane = scaled(planes[frame], wide, high)
+    if pixels is None:
+        drawn = colours()[np.round(np.clip(plane, 0, 1) * 255).astype(np.uint8)]
+    else:
+        drawn = blend(np.asarray(Image.fromarray(pixels[frame]).resize((wide, high))), plane)
+    held = io.BytesIO()
+    Image.fromarray(drawn).save(held, "PNG")
+    return frame, f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
+
+
+def _links(parent: ET.Element, pyramid: Pyramid, places: dict[int, _Place]) -> None:
+    """The strongest links of every node that is drawn, the weak ones beneath."""
+    of: dict[int, list[tuple[float, int]]] = {}
+    for above, below, strength in pyramid.links:
+        if above in places and below in places:
+            of.setdefault(above, []).append((strength, below))
+    drawn = [(s, above, below) for above, links in of.items() for s, below in sorted(links, reverse=True)[:LINKS]]
+    for strength, above, below in sorted(drawn):
+        a, b = places[above], places[below]
+        left, right = a.x + PICTURE, b.x
+        bend = (right - left) / 2
+        ET.SubElement(
+            parent, "path", d=f"M{_n(left)} {_n(a.y)}C{_n(left + bend)} {_n(a.y)} {_n(right - bend)} {_n(b.y)} "
+            f"{_n(right)} {_n(b.y)}", fill="none", stroke=LINE, opacity=f"{0.15 + 0.6 * _over(pyramid, strength):.2f}",
+        ).set("stroke-width", f"{0.8 + 2.4 * _over(pyramid, strength):.2f}")  # fmt: skip
+
+
+def _over(pyramid: Pyramid, strength: float) -> float:
+    """A strength from the threshold to 1, as 0 to 1."""
+    room = 1 - pyramid.threshold
+    return min(1.0, max(0.0, (strength - pyramid.threshold) / room)) if room > 0 else 1.0
+
+
+def _legend(parent: ET.Element, pyramid: Pyramid, y: float) -> None:
+    bar, x = colours()[np.linspace(0, 255, 64).astype(int)][None], MARGIN
+    held = io.BytesIO()
+    Image.fromarray(bar).save(held, "PNG")
+    href = f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
+    image = ET.SubElement(parent, "image", x=_n(x), y=_n(y), width="90", height="10", href=href)
+    image.set("preserveAspectRatio", "none")
+    _text(parent, x + 98, y + 10, "activation, low to high", size=11)
+    line = ET.SubElement(parent, "path", d=f"M{_n(x + 270)} {_n(y + 5)}h60", stroke=LINE, opacity="0.75")
+    line.set("stroke-width", "3")
+    _text(parent, x + 338, y + 10, f"feeds it with at least {pyramid.threshold:g}; thicker: more", size=11)
+    rest = f"bold: number of the channel, right of it its score, 0 to 1; up to {LINKS} lines per channel"
+    _text(parent, x, y + 30, f"{rest}; {pyramid.mode}-wise", size=11, colour=FAINT)
+
+
+def _text(
+    parent: ET.Element, x: float, y: float, text: str, *, size: int, bold: bool = False, colour: str = INK,
+    end: bool = False,
+) -> None:  # fmt: skip
+    made = ET.SubElement(parent, "text", x=_n(x), y=_n(y), fill=colour)
+    made.set("font-size", str(size))
+    for key, value in (("paint-order", "stroke"), ("stroke", "#ffffff"), ("stroke-width", "3")):
+        made.set(key, value)  # lines pass behind the letters
+    if bold:
+        made.set("font-weight", "bold")
+    if end:
+        made.set("text-anchor", "end")
+    made.text = _xml(text)
+
+
+def _xml(text: str) -> str:
+    """The text without the characters that XML does not know."""
+    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "\ufffd", printable(text))
+
+
+def _short(text: str, most: int) -> str:
+    """The end of a long name, which tells layers apart."""
+    return text if len(text) <= most else f"…{text[1 - most :]}"
+
+
+def _n(value: float) -> str:
+    return f"{value:.1f}".rstrip("0").rstrip(".")

@@ -1,0 +1,258 @@
+"""The graph of a Class Feature Pyramid: which channels of which layers a class rests on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from numbers import Real
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from kinema.errors import KinemaError, unknown
+from kinema.explain.interpolate import Size, enlarge, to_unit
+from kinema.explain.source import Pixels
+
+FORMAT = 1
+
+
+class Node(NamedTuple):
+    """A channel of a layer.
+
+    Attributes:
+        layer: name of the layer; `classifier` for the class.
+        channel: of the layer's output; for the class its index.
+        score: how much it counts for the parent for which it counts most, 0 to 1; for the class its softmax score.
+    """
+
+    layer: str
+    channel: int
+    score: float
+
+
+class Edge(NamedTuple):
+    """A channel and one of those that feed it.
+
+    Attributes:
+        parent: nearer to the class.
+        child: nearer to the input.
+    """
+
+    parent: Node
+    child: Node
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """What a back-step from a class found.
+
+    Two pyramids are equal if their graphs are; maps, pictures and the label do not count.
+
+    Attributes:
+        nodes: the class first, then the channels found, layer by layer, nearest to the class first.
+        links: (parent, child, strength): numbers of nodes, and how much the child counts for the parent, 0 to 1.
+        levels: for each step from the class the layers that lie there, `("classifier",)` first. A layer in reach of
+            which nothing was chosen is named too.
+        target: index of the class.
+        threshold: theta, 0 to 1.
+        mode: `feature`, `layer` or `group`.
+        start: `activations` or `weights`.
+        size: T, H, W of the clip.
+        maps: number of a node -> float t h w, its activation. Empty in a pyramid that was read from JSON without maps.
+        pixels: uint8 T H W 3, the frames of the clip, for drawing; None where they are not known.
+        label: name of the class; None where it is not known.
+    """
+
+    nodes: tuple[Node, ...]
+    links: tuple[tuple[int, int, float], ...]
+    levels: tuple[tuple[str, ...], ...]
+    target: int
+    threshold: float
+    mode: str
+    start: str
+    size: Size
+    maps: Mapping[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    pixels: Pixels | None = field(default=None, compare=False, repr=False)
+    label: str | None = field(default=None, compare=False)
+
+    @cached_property
+    def edges(self) -> tuple[Edge, ...]:
+        """(parent, child), sorted by parent and then by child; as many as `links`."""
+        return tuple(Edge(self.nodes[parent], self.nodes[child]) for parent, child, _ in self.links)
+
+    @cached_property
+    def _numbers(self) -> dict[tuple[str, int], int]:
+        return {(node.layer, node.channel): i for i, node in enumerate(self.nodes)}
+
+    @property
+    def depth(self) -> int:
+        """Steps from the class to the farthest layer in reach."""
+        return len(self.levels) - 1
+
+    def of_layer(self, layer: str) -> tuple[Node, ...]:
+        """The channels chosen in a layer, by number.
+
+        Raises:
+            KinemaError: a layer that is in none of `levels`.
+        """
+        known = [name for level in self.levels for name in level]
+        if layer not in known:
+            raise unknown("layer of this pyramid", layer, known)
+        return tuple(node for node in self.nodes if node.layer == layer)
+
+    def children(self, node: Node) -> tuple[Node, ...]:
+        """The channels that feed a node.
+
+        Raises:
+            KinemaError: a node of another pyramid.
+        """
+        number = self.number_of(node)
+        return tuple(self.nodes[child] for parent, child, _ in self.links if parent == number)
+
+    def volume(self, node: Node) -> Tensor:
+        """Where and when a channel is active: its activation map, enlarged to the clip by cubic splines.
+
+        Args:
+            node: one of `nodes`; the class has the sum over the channels that feed it.
+
+        Returns:
+            float32 T H W in [0, 1]; zeros where the map is constant.
+
+        Raises:
+            KinemaError: a node of another pyramid, or one of which no map is held.
+        """
+        number = self.number_of(node)
+        if number == 0:
+            return self._sum([child for parent, child, _ in self.links if parent == 0], "the class")
+        return self._sum([number], f"channel {node.channel} of {node.layer}")
+
+    def layer_volume(self, layer: str) -> Tensor:
+        """Where and when the chosen channels of a layer are active: the sum of their maps, enlarged.
+
+        Args:
+            layer: one of those in `levels`.
+
+        Returns:
+            float32 T H W in [0, 1]; zeros where nothing was chosen.
+
+        Raises:
+            KinemaError: a layer that is not in the pyramid, or one of which no map is held.
+        """
+        return self._sum([self.number_of(node) for node in self.of_layer(layer)], layer)
+
+    def _sum(self, numbers: Sequence[int], what: str) -> Tensor:
+        held = [self.maps[number].float() for number in numbers if number in self.maps]
+        if numbers and not held:
+            raise KinemaError(
+                f"no map of {what} is held: it has none over space and time, or the pyramid was read from JSON written "
+                "without maps=True"
+            )
+        total = torch.zeros(self.size)
+        for shape in {one.shape for one in held}:  # branches may differ in size
+            together = torch.stack([one for one in held if one.shape == shape]).sum(0)
+            total = total + enlarge(together, self.size)
+        return to_unit(total)
+
+    def number_of(self, node: Node) -> int:
+        """The number of a node, its place in `nodes`.
+
+        Raises:
+            KinemaError: a node of another pyramid.
+        """
+        number = self._numbers.get((node.layer, node.channel)) if isinstance(node, Node) else None
+        if number is None:
+            raise KinemaError(f"node is {node!r}: give one of the pyramid's nodes")
+        return number
+
+    def to_json(self, *, maps: bool = False) -> str:
+        """The pyramid as JSON, see `from_json`.
+
+        Args:
+            maps: also the activation maps, so that volumes can be had from it; they make it many times as long.
+        """
+        document: dict[str, Any] = {
+            "format": FORMAT, "target": self.target, "label": self.label, "mode": self.mode, "start": self.start,
+            "threshold": self.threshold, "size": list(self.size), "levels": [list(level) for level in self.levels],
+            "nodes": [list(node) for node in self.nodes], "edges": [list(link) for link in self.links],
+        }  # fmt: skip
+        if maps:
+            document["maps"] = {str(number): found.tolist() for number, found in self.maps.items()}
+        return json.dumps(document, allow_nan=False, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Pyramid:
+        """Reads what `to_json` wrote.
+
+        Args:
+            text: JSON: `format`, `target`, `label`, `mode`, `start`, `threshold`, `size` (T, H, W), `levels` (names of
+                layers for each step), `nodes` (layer, channel, score), `edges` (number of the parent, number of the
+                child, strength) and optionally `maps` (number of a node -> t h w).
+
+        Raises:
+            KinemaError: no such JSON; the field is named.
+        """
+        return _parsed(cls, text)
+
+    def svg(self, pixels: Pixels | None = None, *, most: int = 6) -> str:
+        """The pyramid as a drawing, see `draw_pyramid.draw`.
+
+        Args:
+            pixels: uint8 T H W 3, the frames of the clip; None takes `pixels` of the pyramid.
+            most: channels that are drawn per layer, at least 1; see `draw_pyramid.draw`.
+        """
+        from kinema.explain.draw_pyramid import draw
+
+        return draw(self, self.pixels if pixels is None else pixels, most=most)
+
+
+def _parsed(cls: type[Pyramid], text: str) -> Pyramid:
+    try:
+        document = json.loads(text)
+    except (ValueError, TypeError) as error:
+        raise KinemaError(f"the pyramid is no JSON ({error}): give what Pyramid.to_json wrote") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise KinemaError(f"the pyramid's field format is not {FORMAT}: give what Pyramid.to_json wrote")
+
+    def get(key: str, convert: Any) -> Any:
+        try:
+            return convert(document[key])
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError):
+            raise KinemaError(f"the pyramid's field {key} is missing or damaged: write it again by to_json") from None
+
+    nodes = get("nodes", lambda rows: tuple(Node(_word(a), _whole(b), _number(c)) for a, b, c in rows))
+    inside = range(len(nodes))
+    links = get("edges", lambda rows: tuple((inside[_whole(a)], inside[_whole(b)], _number(c)) for a, b, c in rows))
+    maps: dict[int, Tensor] = {}
+    if "maps" in document:
+        maps = get("maps", lambda held: {inside[int(n)]: torch.tensor(found) for n, found in held.items()})
+    return cls(
+        nodes, links, get("levels", lambda rows: tuple(tuple(map(_word, row)) for row in rows)), get("target", _whole),
+        get("threshold", _number), get("mode", _word), get("start", _word), get("size", _size), maps,
+        label=None if document.get("label") is None else get("label", _word),
+    )  # fmt: skip
+
+
+def _size(value: Sequence[int]) -> Size:
+    t, h, w = map(_whole, value)
+    return t, h, w
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError
+    return value
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError
+    return float(value)

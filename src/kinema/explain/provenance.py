@@ -1,0 +1,217 @@
+"""Which channels of which layers each layer of a network reads, found by following one small clip through it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kinema.errors import KinemaError
+from kinema.explain.activations import classifier_of, stage_names, undisturbed
+from kinema.explain.channel_ops import Follower
+from kinema.explain.kernels import WALKED, Kernel, Layer, channel_dim, kernel_of
+from kinema.explain.origins import Origins
+
+# Sides of the clip that is followed; a network that cannot take one gets the next, at last its own clip. Of 33 pixels
+# two are left where 32 become one, so that a map of one pixel is not taken for a mean.
+SIDES = (33, 64, 112)
+FRAMES = 8  # of the small clip, or those of the clip where it has fewer
+
+
+class Carrier:
+    """A map that a module gave.
+
+    Args:
+        module: that gave it.
+        call: which run of the module, from 0.
+        channels: gives the origin of each of its channels, int64 C.
+    """
+
+    def __init__(self, module: nn.Module, call: int, channels: Callable[[], Tensor]) -> None:
+        self.module, self.call = module, call
+        self._channels: Callable[[], Tensor] | None = channels
+
+    @cached_property
+    def channels(self) -> Tensor:
+        """The origin of each of its channels, int64 C, when the network was through: it may have been overwritten."""
+        assert self._channels is not None
+        return self._channels().cpu()
+
+    def settle(self) -> None:
+        """Finds the origins now and forgets the map."""
+        self._channels = None if self.origins else self._channels
+
+    @cached_property
+    def origins(self) -> frozenset[int]:
+        """The origins of its channels."""
+        return frozenset(self.channels.tolist())
+
+
+@dataclass
+class Provenance:
+    """The layers of a network in the order in which they run, and where their inputs come from.
+
+    Attributes:
+        layers: that ran; the classifier is among them.
+        origins: what the numbers in `Layer.inputs` stand for.
+        classifier: number of the classifier among the layers; -1 where it did not run.
+        carriers: maps that other modules gave, in order; several may carry the same channel.
+        lost: names of operations that could not be followed.
+    """
+
+    layers: list[Layer]
+    origins: Origins
+    classifier: int
+    carriers: list[Carrier]
+    lost: tuple[str, ...] = ()
+
+
+def trace(model: nn.Module, clip: Tensor) -> Provenance:
+    """Follows the channels of a network.
+
+    A small cut of the clip is used, because where a channel goes does not depend on the size of the picture.
+
+    Args:
+        model: see `kinema.explain.activations`; left as it was.
+        clip: `1 3 T H W`, on the device and in the dtype of the network.
+
+    Raises:
+        KinemaError: a network without `feature_maps` or `classifier`, or whose classifier does not run or reads nothing
+            that can be followed.
+    """
+    classifier_of(model)
+    stages = stage_names(model)
+    for side in [*(side for side in SIDES if side < min(clip.shape[3:])), None]:
+        x = clip if side is None else clip[:, :, :FRAMES, :side, :side]
+        try:
+            with undisturbed(model), torch.inference_mode(False), torch.no_grad():
+                found = _Tracer(model, stages).run(x.clone())
+        except Exception:
+            if side is None:
+                raise
+            continue
+        break
+    if found.classifier < 0:
+        raise KinemaError(
+            f"the classifier of {type(model).__name__} does not run as a module: its forward must call self.classifier"
+        )
+    if not found.layers[found.classifier].inputs.any():
+        reason = f", because {', '.join(found.lost)} mixes channels" if found.lost else ""
+        raise KinemaError(
+            f"the inputs of the classifier of {type(model).__name__} cannot be followed back to a layer{reason}: use "
+            "the method gradcam"
+        )
+    return found
+
+
+class _Tracer:
+    """Hooks on all modules of a network, which tell a `Follower` where layers begin and end."""
+
+    def __init__(self, model: nn.Module, stages: tuple[str, ...]) -> None:
+        self.model = model
+        self.layers: list[Layer] = []
+        self.carriers: list[Carrier] = []
+        self.follower = Follower([*model.parameters(), *model.buffers()], self.weighted)
+        self._stages = {model.get_submodule(name): name for name in stages}
+        self._read: dict[nn.Module, Tensor] = {}  # what a stage reads
+        self._running: list[str] = []
+        self._layer: nn.Module | None = None  # that is running; what is inside it is not followed
+        self._calls: Counter[nn.Module] = Counter()
+        self._used: Counter[str] = Counter()
+
+    def run(self, x: Tensor) -> Provenance:
+        """Follows one clip."""
+        handles = []
+        try:
+            for name, module in self.model.named_modules():
+                handles.append(module.register_forward_pre_hook(partial(self._before, name), with_kwargs=True))
+                handles.append(module.register_forward_hook(self._after))
+            with self.follower:
+                self.model(x)
+        finally:
+            for handle in handles:
+                handle.remove()
+        classifier = [i for i, layer in enumerate(self.layers) if layer.module is self.model.classifier]
+        return Provenance(
+            self.layers, self.follower.origins, classifier[-1] if classifier else -1, self.carriers,
+            tuple(self.follower.lost),
+        )  # fmt: skip
+
+    def weighted(self, x: Tensor, argument: int, kernel: Kernel, dim: int) -> Tensor:
+        """An operation with weights that is no module becomes a layer; gives the origins of its outputs."""
+        name = f"{self._running[-1]}.weights".lstrip(".")
+        self._add(name, None, self.follower.weighted - 1, lambda: kernel, self.follower.channels(x, dim), dim)
+        self.layers[-1].argument = argument
+        return self.follower.origins.add_layer(len(self.layers) - 1, len(kernel.weights)).to(x.device)
+
+    def _add(
+        self, name: str, module: nn.Module | None, call: int, kernel: Callable[[], Kernel] | None, inputs: Tensor,
+        dim: int,
+    ) -> None:  # fmt: skip
+        self._used[name] += 1
+        name = name if self._used[name] == 1 else f"{name}#{self._used[name]}"
+        self.layers.append(Layer(name, module, call, kernel, inputs.cpu(), dim))
+
+    def _before(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self._running.append(name)
+        x = first_tensor(args, kwargs)
+        if self._layer is not None or x is None:
+            return
+        if module in self._stages:
+            self._read[module] = self.follower.channels(x, 1) if x.dim() == 5 else x.new_zeros(0)
+        if isinstance(module, WALKED):
+            dim = channel_dim(module, x)
+            inputs = self.follower.channels(x, dim)
+            self._add(name, module, self._calls[module], partial(kernel_of, module), inputs, dim)
+            self._layer = module
+            self.follower.paused += 1
+
+    def _after(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._running.pop()
+        if self._layer is module:
+            self._layer = None
+            self.follower.paused -= 1
+            self._tell(module, output)
+        elif self._layer is None and isinstance(output, Tensor) and output.dim() >= 4:
+            if module in self._stages and output.dim() == 5 and not self.follower.channels(output, 1).any():
+                self._opaque(module, output)
+            self.carriers.append(Carrier(module, self._calls[module], partial(self.follower.channels, output, 1)))
+        self._calls[module] += 1
+
+    def _opaque(self, stage: nn.Module, output: Tensor) -> None:
+        """A stage inside which nothing could be followed is itself a layer."""
+        self._add(self._stages[stage], stage, self._calls[stage], None, self._read[stage].long(), 1)
+        ids = self.follower.origins.add_layer(len(self.layers) - 1, output.shape[1])
+        self.follower.put(output, ids.to(output.device), 1)
+
+    def _tell(self, module: nn.Module, output: Any) -> None:
+        """Gives the outputs of a layer their origins."""
+        number = len(self.layers) - 1
+        if isinstance(module, nn.RNNBase):
+            states, last = output[0], output[1]
+            if not isinstance(states, Tensor):  # a packed sequence
+                self.follower.lost["packed sequence"] = None
+                return
+            ids = self.follower.origins.add_layer(number, states.shape[-1]).to(states.device)
+            self.follower.put(states, ids, -1)
+            ends = 2 if module.bidirectional else 1
+            for state in last if isinstance(last, tuple) else (last,):
+                if state.shape[-1] * ends == len(ids):  # layers and ends are the first dimension
+                    own = ids.view(ends, -1).repeat(len(state) // ends, 1)
+                    self.follower.put(state, own if state.dim() == 2 else own[:, None])
+                    self.follower.gate(state)
+            self.follower.gate(states)  # where it multiplies a map; where it stands alone, it is followed
+        elif isinstance(output, Tensor):
+            dim = channel_dim(module, output)
+            ids = self.follower.origins.add_layer(number, output.shape[dim]).to(output.device)
+            self.follower.put(output, ids, dim)
+
+
+def first_tensor(args: Any, kwargs: Any) -> Tensor | None:
+    """The input of a layer, however it was given."""
+    return next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)), None)
