@@ -55,7 +55,7 @@ _FAMILIES: dict[type[VideoModel], Names] = {
         i3d.candidates, i3d.NEW, reader=i3d.reader, convert=i3d.convert, formats=i3d.FORMATS, structure=i3d.structure
     ),
     InceptionI3D: Names(inception3d.candidates, convert=inception3d.convert, formats=inception3d.FORMATS),
-    ResNet2D: Names(resnet2d.candidates, resnet2d.NEW, formats=resnet2d.FORMATS),
+    ResNet2D: Names(resnet2d.candidates, resnet2d.NEW, convert=resnet2d.convert, formats=resnet2d.FORMATS),
     ResNet3D: Names(r3d.candidates, r3d.NEW, r3d.remarks, formats=r3d.FORMATS, structure=r3d.structure),
     ResNeXt3D: Names(resnext3d.candidates, formats=resnext3d.FORMATS, structure=resnext3d.structure),
     SlowFast: Names(
