@@ -14,11 +14,12 @@ from tiny import moving_square, write_video
 
 from kinema.cli import main
 from kinema.data.manifest import read_manifest
+from kinema.data.video import open_video
 from kinema.data.windows import sliding_windows
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.models import create_model
 from kinema.recognizer import Recognizer
-from kinema.streaming import Live, Segmenter, SegmentRule, choose_sight, open_source, timeline
+from kinema.streaming import Live, Segmenter, SegmentRule, SegmentSettings, choose_sight, open_source, timeline
 from kinema.streaming.live import recognise
 from kinema.streaming.reader import SourceReader
 from kinema.streaming.tracks import read_track
@@ -197,3 +198,55 @@ def test_bad_input_is_one_sentence(
 def test_a_network_that_cannot_stream_is_refused_for_steps() -> None:
     with pytest.raises(KinemaError, match="causal"):
         choose_sight(recognizer(), mode="step")
+
+
+def test_a_stream_prints_the_segments_of_the_timeline(
+    film: Path, causal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = Recognizer.load(causal)
+    settings = SegmentSettings(RULE, ("c",), choose_sight(some))
+    some.card["segments"] = settings.to_dict()
+    folder = some.save(causal.parent / "with thresholds")
+    expected = timeline(some, film)
+    assert expected.segments
+    assert "c" not in {s.label for s in expected.segments}
+    assert main(["stream", str(folder), str(film), "--segments", "--json"]) == 0
+    *lines, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [line["label"] for line in lines] == [s.label for s in expected.segments]
+    for line, segment in zip(lines, expected.segments, strict=True):
+        for key, value in segment.to_dict().items():
+            assert line[key] == (value if key == "label" else pytest.approx(value, abs=2e-3))
+    assert last["used"] == last["arrived"] == 60
+    assert main(["stream", str(folder), str(film), "--segments"]) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == len(expected.segments)
+    assert " to " in out
+    assert main(["stream", str(folder), str(film), "--segments", "--average", "none"]) == 2
+    assert "--average" in capsys.readouterr().err
+
+
+def test_the_command_writes_annotated_videos(
+    film: Path, causal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"no film")
+    one = ["timeline", str(causal), str(film), "--threshold", "0.4", "--video"]
+    two = [*one[:3], str(bad), *one[3:]]
+    assert main([*one, str(tmp_path / "one.mp4")]) == 0
+    with open_video(tmp_path / "one.mp4") as reader:
+        assert len(reader) == 60
+    assert main([*two, str(tmp_path / "many")]) == 1
+    assert [p.name for p in (tmp_path / "many").iterdir()] == ["a film.mp4"]
+    capsys.readouterr()
+    for words, place in (
+        (two, tmp_path / "two.mp4"),
+        (one, tmp_path / "a.gif"),
+        (one, film),
+        (one, bad / "inside.mp4"),
+    ):
+        assert main([*words, str(place)]) == 2
+        err = capsys.readouterr().err.splitlines()[-1]
+        assert place.name in err or bad.name in err
+        assert "--video" in err or bad.name in err
+        assert "--out" not in err
+    assert bad.read_bytes() == b"no film"

@@ -166,7 +166,12 @@ def _places(videos: Sequence[str], out: str | None) -> list[Path]:
         return []
     from kinema.explain.files import places
 
-    return places(videos, out, None if Path(out).suffix else "mp4")
+    if Path(out).suffix.lower() not in ("", ".mp4") and not Path(out).is_dir():
+        raise KinemaError(f"--video {out}: films are written as .mp4; end the name so, or give a folder")
+    try:
+        return places(videos, out)
+    except KinemaError as error:
+        raise KinemaError(str(error).replace("--out", "--video")) from error
 
 
 def _csv(line: Timeline) -> Iterator[str]:

@@ -139,6 +139,11 @@ class Segmenter:
         return ended
 
     @property
+    def until(self) -> float:
+        """Seconds, up to which the open segment lasts so far; of the last one where none is open."""
+        return self._until
+
+    @property
     def open(self) -> str | None:
         """The label of the segment that has begun and not ended, or None."""
         return None if self._class is None else self.labels[self._class]

@@ -11,6 +11,7 @@ from kinema.card import CARD
 from kinema.data.loading.limits import ReadLimits
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.recognizer import Recognizer
+from kinema.streaming.live import Decision
 from kinema.streaming.segments import Segment, Segmenter, SegmentRule
 from kinema.streaming.tracks import FilmMode, LostPart, Sight, Track, choose_sight, read_track
 
@@ -216,3 +217,17 @@ def find_segments(track: Track, labels: Sequence[str], settings: SegmentSettings
         found += segmenter.feed(float(start), float(end), scores, float(known))
         until = float(end)
     return (*found, *segmenter.end())
+
+
+def feed_decision(segmenter: Segmenter, decision: Decision, interval: float) -> list[Segment]:
+    """The segments that have ended after one more decision of a stream.
+
+    Args:
+        segmenter: of the same labels.
+        decision: that names the scores of all labels, not averaged (see `Live`).
+        interval: seconds from one wanted frame to the next; a longer silence ends the open segment.
+    """
+    scores = dict(decision.top_k)
+    ended = segmenter.end() if decision.time - segmenter.until > GAP + interval else []
+    row = [scores[label] for label in segmenter.labels]
+    return ended + segmenter.feed(decision.time, decision.time + interval, row, decision.time)
