@@ -95,7 +95,8 @@ def main() -> int:
     print("   ".join(f"{key} {value}" for key, value in environment().items()))
     print(f"one clip, median of {arguments.rounds} rounds, times over the forward pass\n")
     print(
-        f"{'model':<14}{'clip':<10}{'GMACs':>7}{'forward ms':>12}   {'method':<20}{'ratio':>6}   quartiles       at most"
+        f"{'model':<14}{'clip':<10}{'GMACs':>7}{'forward ms':>12}   {'method':<20}{'ratio':>6}   quartiles       "
+        "at most"
     )
     for r in rows:
         spread, size = f"{r['low']:.2f} to {r['high']:.2f}", f"{r['frames']}x{r['size']}²"

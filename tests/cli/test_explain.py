@@ -171,6 +171,19 @@ def test_videos_of_one_name_get_files_of_their_own(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"x.json", "x-2.json", "X-3.json"}
 
 
+def test_each_method_has_its_own_layer(
+    saved: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for layer, expected in (
+        ("tube=layer4, gradcam=layer2", ["layer4", "layer2", "layer4"]),
+        ("gradcam=layer3", ["layer4", "layer3", "layer4"]),
+    ):
+        words = ["--method", "tube,gradcam,attention", "--layer", layer, "--out", tmp_path / "x.json", "--json"]
+        status, out, _ = run(capsys, saved, video, *words)
+        assert status == 0
+        assert [json.loads(line)["layer"] for line in out.splitlines()] == expected
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -180,6 +193,13 @@ def test_videos_of_one_name_get_files_of_their_own(
         (["--class", "go lefd"], "'go lefd'"),
         (["--class", "99"], "'99'"),
         (["--layer", "layer44"], "layer44"),
+        (["--layer", "tube=layer44"], "layer44"),
+        (["--layer", "tubes=layer4"], "did you mean 'tube'"),
+        (["--layer", "cam=layer4"], "--layer cam=layer4"),
+        (["--layer", "tube=layer4,tube=layer3"], "names tube twice"),
+        (["--layer", "tube="], "--layer tube="),
+        (["--layer", "layer4,tube=layer3"], "'layer4'"),
+        (["--layer", ""], "''"),
         (["--out", "{}/x.webm"], "x.webm"),
         (["--out", "{}/x.mp4", "--format", "avi"], "avi"),
         (["--window", "0"], "--window 0"),

@@ -12,7 +12,8 @@ from explain.networks import Own, checkpointed, clip, families, left_as_it_was, 
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.explain.activations import exposed_layers, record, score_gradients
+from kinema.explain.activations import record, score_gradients
+from kinema.explain.layers import exposed_layers
 
 
 @pytest.mark.parametrize("name", families())

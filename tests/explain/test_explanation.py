@@ -168,6 +168,17 @@ def test_the_verdict_of_the_card(recognizer: Recognizer) -> None:
     assert other.verdict is None
 
 
+def test_a_pyramid_is_drawn_with_the_name_of_its_class_and_the_verdict(recognizer: Recognizer, tmp_path: Path) -> None:
+    verdict = Verdict("pyramid", None, ("ignores the clip",), 0.0, -0.1, -0.1, 0.2, 0.3, 24, "puppets",
+                      fingerprint(recognizer.model))  # fmt: skip
+    told = Recognizer(recognizer.model, LABELS, recognizer.spec, {VERDICTS: {"pyramid": vars(verdict)}})
+    (found,) = explain(told, clip(4), "pyramid", "sit down")
+    assert found.result.label == "sit down"
+    found.save(tmp_path / "x.svg")
+    drawn = (tmp_path / "x.svg").read_text(encoding="utf-8")
+    assert ">sit down<" in drawn and "ignores the clip" in drawn
+
+
 def test_public_names() -> None:
     for name in kinema.explain.__all__:
         assert getattr(kinema.explain, name) is not None

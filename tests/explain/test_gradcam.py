@@ -59,16 +59,20 @@ def test_equal_to_finite_differences(layer: str, target: int) -> None:
 
 @pytest.mark.parametrize("name", ["r3d_34", "tsn_r18", "x3d_s", "cidc", "slowfast_50"])
 @pytest.mark.parametrize("stage", ["layer2", None])
-def test_equal_to_captum(name: str, stage: str | None) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_to_captum(name: str, stage: str | None, dtype: torch.dtype) -> None:
     attr = pytest.importorskip("captum.attr")
-    model, x = zoo(name), clip()
+    model, x = zoo(name).to(dtype), clip().to(dtype)
     layer = stage or model.feature_maps[-1]
     expected = attr.LayerGradCam(model, model.get_submodule(layer)).attribute(x, target=1, relu_attributions=True)
     _, maps, gradients = score_gradients(model, x, [layer], lambda logits: [1])
     found = raw_grad_cam(maps[layer], gradients[1][layer])
-    torch.testing.assert_close(found, expected[0, 0].detach(), rtol=1e-4, atol=1e-6)
+    expected = expected[0, 0].detach()
+    assert expected.max() > 0
+    # Relative to the largest value: a sum of channels of either sign that is nearly 0 has no digits of its own.
+    torch.testing.assert_close(found / expected.max(), expected / expected.max(), rtol=0, atol=1e-6)
     wide = enlarge(found, tuple(x.shape[2:])).clamp_min(0)
-    torch.testing.assert_close(grad_cam(model, x, 1, layer=layer), wide / wide.amax(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(grad_cam(model, x, 1, layer=layer), (wide / wide.amax()).float(), rtol=1e-4, atol=1e-5)
 
 
 def test_on_the_last_stage_it_is_the_positive_part_of_the_cam() -> None:

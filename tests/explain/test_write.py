@@ -227,11 +227,11 @@ def test_an_explanation_is_saved_over_its_video_or_its_clip(tmp_path: Path, kind
 
 
 def test_a_method_with_a_drawing_of_its_own_is_an_svg_alone_and_a_row_beside_others(tmp_path: Path) -> None:
-    drawing = SimpleNamespace(svg=lambda: "<svg xmlns='http://www.w3.org/2000/svg'/>")
-    graph = planted(None, method="pyramid", result=drawing)
+    drawing = SimpleNamespace(svg=lambda warning: f"<svg xmlns='http://www.w3.org/2000/svg' id='{warning}'/>")
+    graph = planted(None, method="pyramid", result=drawing, verdict="not here")
     pixels = np.full((4, 48, 64, 3), GREY, np.uint8)
     save([graph], tmp_path / "a.svg", pixels=pixels)
-    assert (tmp_path / "a.svg").read_text(encoding="utf-8") == drawing.svg()
+    assert (tmp_path / "a.svg").read_text(encoding="utf-8") == drawing.svg("not here")
     save([graph, planted(torch.rand(4, 8, 8))], tmp_path / "b.svg", pixels=pixels)
     assert (tmp_path / "b.svg").read_text(encoding="utf-8").count("<image") == 8
     save([graph], tmp_path / "a.png", pixels=pixels)

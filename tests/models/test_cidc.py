@@ -15,7 +15,8 @@ from kinema.evaluation.cost import count
 from kinema.evaluation.papers import paper_rows
 from kinema.models import create_model
 from kinema.models.attached import Attached, resample
-from kinema.models.cidc import BACKBONES, CIDC, CIDCUnit, propagate_attention
+from kinema.models.cidc import BACKBONES, CIDC
+from kinema.models.cidc_blocks import CIDCUnit, propagate_attention
 from kinema.ops import spatial_attention
 from kinema.weights.importing import import_weights
 
@@ -52,6 +53,10 @@ ADDED = [
     ({}, 8.648, 13.875),
     ({"stages": ["layer4"]}, 2.155, 8.528),
     ({"units": 2, "aggregation": "dense"}, 15.687, 26.178),
+    ({"kernel_size": 3}, 9.118, 15.711),
+    ({"units": 2}, 15.150, 25.129),
+    ({"units": 2, "links": "units"}, 17.297, 27.751),
+    ({"units": 2, "links": "units", "aggregation": "dense"}, 18.371, 29.848),
 ]
 
 
@@ -87,6 +92,19 @@ def test_named_networks_are_cidc_on_their_backbone(name: str) -> None:
 
 
 # ---- against a slow reference
+
+
+def test_what_wider_kernels_and_more_links_add() -> None:
+    """K x K weights for each of 8 x 8 pairs of steps; one more 1x1x1 convolution of 8 steps for each pair of stages."""
+    base, channels, pixels = count("cidc_r2d_50", frames=8, size=256), (512, 1024, 2048), (32 * 32, 16 * 16, 8 * 8)
+    wide = count("cidc_r2d_50", frames=8, size=256, options={"kernel_size": 5})
+    assert wide.params - base.params == 24 * 8 * 8 * sum(channels)
+    assert wide.macs - base.macs == 24 * 8 * 8 * sum(c * p for c, p in zip(channels, pixels, strict=True))
+    by_stage, by_unit = (
+        count("cidc_r2d_50", frames=8, size=256, options={"units": 3, "links": links}) for links in ("stages", "units")
+    )
+    assert by_unit.params - by_stage.params == 2 * (512 * 1024 + 1024 * 2048)
+    assert by_unit.macs - by_stage.macs == 2 * 8 * (512 * 1024 * pixels[1] + 1024 * 2048 * pixels[2])
 
 
 def slow_features(model: CIDC, maps: dict[str, Tensor], aggregation: str, attention: str) -> Tensor:
@@ -126,6 +144,42 @@ def test_the_network_is_figure_3(aggregation: str, attention: str, stages: list[
         maps = model.maps(x, MAPS[:-1])
         expected = slow_features(model, maps, aggregation, attention)
         torch.testing.assert_close(model.both(x)[1], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_links_between_units_written_out() -> None:
+    """Two units on layer2, three on layer3, one on layer4: links after the first of both, then of the results."""
+    model = warmed(small(stages=["layer2", "layer3", "layer4"], units=[2, 3, 1], links="units", attention="none"))
+    assert list(model.cidc.shrink) == ["layer2_layer3_0", "layer2_layer3", "layer3_layer4"]
+    x = clip(size=40)
+    with torch.no_grad():
+        maps = model.maps(x, MAPS[:-1])
+        (a0, a1), (b0, b1, b2), (c0,) = (model.cidc.units[f"layer{i}"] for i in (2, 3, 4))
+        link, size = model.cidc.shrink, [maps[name].shape[3:] for name in ("layer3", "layer4")]
+        first = a0(maps["layer2"])
+        middle = b0(maps["layer3"]) + link["layer2_layer3_0"](first, size[0])
+        middle = b1(middle) + link["layer2_layer3"](a1(first), size[0])
+        expected = c0(maps["layer4"]) + link["layer3_layer4"](b2(middle), size[1])
+        torch.testing.assert_close(model.both(x)[1], expected)
+
+
+def test_with_one_unit_on_each_stage_there_is_nothing_more_to_link() -> None:
+    stages, units = small(), small(links="units")
+    units.load_state_dict(stages.state_dict())
+    with torch.no_grad():
+        assert torch.equal(units(clip()), stages(clip()))
+
+
+@pytest.mark.parametrize("options", [{"links": "units", "units": 2}, {"kernel_size": 3}])
+def test_checkpointing_and_every_gradient_of_the_options(options: dict) -> None:
+    model, x = warmed(small(dropout=0.0, **options)).train(), clip(size=32)
+    model(x).square().sum().backward()
+    plain = {name: p.grad.clone() for name, p in model.named_parameters()}
+    assert all(g.abs().sum() > 0 for name, g in plain.items() if name.startswith("cidc."))
+    model.zero_grad()
+    model.set_grad_checkpointing()
+    model(x).square().sum().backward()
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p.grad, plain[name], rtol=1e-4, atol=1e-5)
 
 
 def test_the_backbone_is_the_network_of_its_name() -> None:

@@ -40,6 +40,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "attention_head": {"backbone": "r2d_50"},
     "cidc": {"backbone": "tsm_r18", "units": [1, 2, 1], "backbone_options": {"fold": 4}},
     "lstm_head": {"backbone": "tsn_efficientnet_lite0"},
+    "mfnet": {"groups": 2},
     "mtconv_r50": {"layers": 1},
     "resnext3d_50": {"groups": 4},
     "x3d_s": {"shortcut_norm": True},
@@ -62,6 +63,8 @@ BLOCKS: list[Network] = [
 ]
 # Blocks that no name has.
 UNNAMED: list[Network] = [
+    ("cidc", {"backbone": "tsn_r18", "units": 2, "links": "units", "kernel_size": 3}),
+    ("mtnet_m", {"stem": "spatial", "layers": 1}),
     ("mtnet_m", {"block": "dense", "pooling": "softpool", "cell": "lstm", "layers": 1}),
     ("mtnet_m", {"block": "table", "delta": 1, "relu_before_sum": False}),
 ]
@@ -86,6 +89,7 @@ STAGES: list[tuple[str, Strides, Strides, Strides]] = [
     ("i[pr]_csn_*", (8, 32, 64, 128, 256), (1, 1, 2, 4, 8), POOLED),
     ("i3d_v1", (8, 24, 60, 104, 128), (2, 2, 2, 4, 8), POOLED),
     ("i3d_*", (8, 32, 64, 128, 256), (4, 4, 4, 4, 4), POOLED),
+    ("mfnet", (2, 12, 24, 48, 96), (1, 2, 2, 2, 2), POOLED),
     ("mtconv_r50", (8, 8, 16, 32, 64), (2, 2, 4, 8, 16), POOLED),
     ("mtnet_?_table", (3, 3, 6, 12, 24), (1, 2, 4, 8, 16), PLAIN),
     ("mtnet_?", (3, 3, 6, 12, 24), STILL, PLAIN),
@@ -104,7 +108,7 @@ STAGES: list[tuple[str, Strides, Strides, Strides]] = [
 # few clips to a kernel that does; every second one of an odd number of frames has to be copied before it is folded.
 UNORDERED = ("mt* *", "*r3d_[!3]* *", "*r2plus1d_[!3]* *", "i3d_[!v]* stem", "cidc_i3d_* stem")
 # Factors on clips for fresh networks in float16: deep ones get loud until BatchNorm has the statistics of a batch.
-LOUDEST: dict[str, float] = {"ip_csn_50": 1, "x3d_s": 500}
+LOUDEST: dict[str, float] = {"ip_csn_50": 1, "mfnet": 10, "tea_r50": 10, "x3d_s": 500}
 # Parameters without a gradient: a softmax does not see the same number added for all positions that it compares.
 UNREACHED = ("i3d_nl_* *.non_local.phi.bias", "r2d_nl_* *.non_local.phi.bias")
 

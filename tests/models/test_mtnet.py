@@ -99,6 +99,18 @@ def test_cells_differ_as_table_vib_says_for_one_layer() -> None:
     assert round(2 * squares / 1e6, 1) == 0.7
 
 
+def test_the_stem_of_table_6_1b_lacks_a_temporal_convolution() -> None:
+    for name, frames, side in (("mtnet_s", 13, 91), ("mtnet_m", 16, 128), ("mtnet_l", 16, 128)):
+        x3d, spatial = count(name), count(name, options={"stem": "spatial"})
+        assert x3d.params - spatial.params == 24 * 5
+        assert x3d.macs - spatial.macs == 24 * 5 * frames * side * side
+    stem, x = small("mtnet_m", stem="spatial").stem, clip()
+    torch.testing.assert_close(stem(x)[:, :, :1], stem(x[:, :, :1]))  # no frame sees another
+    assert [name for name, _ in stem.named_parameters()] == ["spatial.weight", "norm.weight", "norm.bias"]
+    with pytest.raises(KinemaError, match="stem"):
+        create_model("mtnet_m", stem="1x3x3")
+
+
 def test_what_the_networks_are_meant_for() -> None:
     for suffix in ("", "_table"):
         specs = [create_model(f"mtnet_{size}{suffix}", width=0.1).clip_spec for size in "sml"]

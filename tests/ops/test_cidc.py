@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from kinema.errors import KinemaError
 from kinema.ops import DirectionalConv, spatial_attention
@@ -322,3 +323,51 @@ def test_nearly_equal_weights_have_bounded_gradients(normalise: str) -> None:
     kernels.sum().backward()
     assert k.grad is not None
     assert k.grad.abs().max() < 1e5
+
+
+# ---- kernels wider than a position
+
+
+@pytest.mark.parametrize("normalise", NORMALISE)
+@pytest.mark.parametrize("direction", ["bi", "uni", "none"])
+def test_wide_kernels_are_the_sum_over_steps_and_neighbours(normalise: str, direction: str) -> None:
+    torch.manual_seed(0)
+    conv = DirectionalConv(3, 4, 5, direction=direction, normalise=normalise, kernel_size=3)
+    x = torch.randn(2, 3, 4, 5, 6)
+    kernels, padded = conv.kernels(), F.pad(x, (1, 1, 1, 1))
+    assert kernels.shape == (3, 5, 4, 3, 3)
+    expected = torch.zeros(2, 3, 5, 5, 6)
+    for o in range(5):
+        for t in range(4):
+            for i in range(3):
+                for j in range(3):
+                    weight = kernels[:, o, t, i, j].view(3, 1, 1)
+                    expected[:, :, o] += weight * padded[:, :, t, i : i + 5, j : j + 6]
+    torch.testing.assert_close(conv(x), expected)
+    assert conv(x).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_wide_kernels_see_the_steps_that_narrow_ones_see_and_share_one_softmax() -> None:
+    torch.manual_seed(0)
+    wide, narrow = (DirectionalConv(3, 8, 8, normalise="none", kernel_size=k) for k in (3, 1))
+    assert torch.equal((wide.kernels() != 0).all(-1).all(-1), narrow.kernels() != 0)
+    torch.testing.assert_close(wide.kernels().sum((2, 3, 4)), torch.ones(3, 8))
+    scaled = DirectionalConv(3, 8, 8, kernel_size=3).kernels()
+    assert scaled.min() == -1 and scaled.max() == 1
+
+
+def test_the_default_normalisation_presses_late_steps_towards_minus_one() -> None:
+    """The figures are those in the recipes of CIDC; with `row` they are smaller."""
+    torch.manual_seed(0)
+    means = {}
+    for normalise in ("matrix", "row"):
+        kernels = DirectionalConv(2048, 8, 8, normalise=normalise).kernels()[:, :4]
+        means[normalise] = [step[step != 0].mean().item() for step in kernels.unbind(1)]
+    assert means["matrix"] == pytest.approx([0.37, -0.34, -0.58, -0.70], abs=0.02)
+    assert min(means["row"]) > -0.4
+
+
+@pytest.mark.parametrize("kernel_size", [0, 2, -1, 1.5, True])
+def test_a_kernel_has_an_odd_size(kernel_size: object) -> None:
+    with pytest.raises(KinemaError, match="kernel_size"):
+        DirectionalConv(3, 4, 4, kernel_size=kernel_size)

@@ -13,7 +13,19 @@ from kinema.data.manifest import Manifest, read_manifest
 from kinema.data.sources import Sample
 from kinema.data.views import read_clip
 from kinema.errors import KinemaError
-from kinema.report.embedding import chance_purity, chosen, embed, embedding, features, neighbour_purity
+from kinema.models import create_model
+from kinema.recognizer import Recognizer
+from kinema.report.embedding import (
+    EMBEDDING,
+    HEAD,
+    LOGITS,
+    chance_purity,
+    chosen,
+    embed,
+    embedding,
+    features,
+    neighbour_purity,
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +40,15 @@ def blobs(classes: int = 3, each: int = 20) -> tuple[np.ndarray, list[str]]:
     return (middles.repeat(each, 0) + rng.normal(0, 1, (classes * each, 12))).astype(np.float32), truth
 
 
-def test_features_are_the_pooled_embedding(manifest: Manifest) -> None:
+def test_features_are_the_pooled_embedding_and_the_logits(manifest: Manifest) -> None:
     net = recognizer()
     seen: list[tuple[int, int]] = []
-    found = features(net, manifest, workers=0, batch=4, progress=lambda *at: seen.append(at))
+    spaces = features(net, manifest, workers=0, batch=4, progress=lambda *at: seen.append(at))
     assert seen[-1] == (11, 11)
+    assert list(spaces) == [EMBEDDING, LOGITS]  # the head of this network reads what its classifier reads
+    found = spaces[EMBEDDING]
+    weight, bias = (p.detach().numpy() for p in net.model.classifier.parameters())
+    np.testing.assert_allclose(spaces[LOGITS], found @ weight.T + bias, atol=1e-4)
     for sample, row in zip(manifest.samples, found, strict=True):
         name = Path(sample.path).name
         if name in BAD:
@@ -43,6 +59,17 @@ def test_features_are_the_pooled_embedding(manifest: Manifest) -> None:
             np.testing.assert_allclose(row, pooled.numpy(), atol=1e-4)
     assert np.isfinite(found).all(1).sum() == len(GOOD)
     assert len(found) == len(VIDEOS)
+
+
+def test_a_head_with_layers_of_its_own_has_a_space_of_its_own(manifest: Manifest) -> None:
+    model = create_model("x3d_s", num_classes=3, frames=SPEC.frames, width=0.25).eval()
+    spaces = features(Recognizer(model, recognizer().labels, SPEC), manifest, workers=0)
+    assert list(spaces) == [HEAD, EMBEDDING, LOGITS]
+    good = next(i for i, s in enumerate(manifest.samples) if Path(s.path).name in GOOD)
+    with torch.no_grad():
+        maps = model.forward_features(read_clip(manifest.samples[good].path, SPEC))
+    np.testing.assert_allclose(spaces[HEAD][good], maps.mean((0, 2, 3, 4)).numpy(), atol=1e-4)
+    assert spaces[EMBEDDING].shape[1] == model.num_features != spaces[HEAD].shape[1]
 
 
 def test_clusters_stay_together_and_the_seed_decides() -> None:
@@ -64,7 +91,7 @@ def test_purity_by_hand() -> None:
 def test_unreadable_videos_are_counted_and_left_out() -> None:
     vectors, truth = blobs(2, 7)
     vectors[[0, 7]] = np.nan
-    found = embed("run", vectors, truth)
+    found = embed("run", LOGITS, vectors, truth)
     assert (found.unread, found.labels, len(found.truth), found.points.shape) == (2, ("0", "1"), 12, (12, 2))
     assert found.purity == 1.0
 

@@ -88,7 +88,7 @@ def test_every_part_is_there(text: str) -> None:
     headings = re.findall(r"<h2>(.*?)</h2>", text)
     assert headings == ["Accuracy", "Comparison", "Classes", "Confusion", "Training", "Features", "Cost", "Coverage",
                         "Protocol", "Versions"]  # fmt: skip
-    assert text.count("<svg") == 1 + 1 + 3 + 2  # bars, changes, curves, features
+    assert text.count("<svg") == 1 + 1 + 3 + 2 * 2  # bars, changes, curves, features and logits of two runs
     assert text.count("<table class=confusion>") == 2
 
 

@@ -28,6 +28,7 @@ HOSTS = {
     "PyTorchVideo": "dl.fbaipublicfiles.com",
     "SlowFast": "dl.fbaipublicfiles.com",
     "3D-ResNets-PyTorch": "",
+    "PyTorch-MFNet": "",
     "pytorch-i3d": "raw.githubusercontent.com",
 }
 
@@ -104,6 +105,9 @@ PARAMETERS = {
     "torchvision-resnet50": 25_557_032,
     "mmaction2-tsm-r50-8": 24_327_632,
     "mmaction2-tsm-r50-16-ssv2": 23_864_558,
+    "mmaction2-tanet-r50-8-dense": 25_590_320,
+    "mmaction2-tanet-r50-8-ssv1": 25_127_246,
+    "mmaction2-tanet-r50-16-ssv1": 25_134_670,
     "mmaction2-i3d-r50": 28_043_472,
     "mmaction2-i3d-nl-r50": 35_397_840 + IDLE,
     "mmaction2-i3d-nl-dot-r50": 35_397_840 + IDLE,

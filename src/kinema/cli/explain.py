@@ -33,7 +33,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--method", type=str, default="tube", help="one or several with commas, shown side by side: "
                         "tube, cam, gradcam, pyramid, attention, frames, features")  # fmt: skip
     parser.add_argument("--class", type=str, default="top", help="top, top3, or the name of a class")
-    parser.add_argument("--layer", type=str | None, default=None, help="of the network; default: chosen by the method")
+    parser.add_argument("--layer", type=str | None, default=None, help="of the network, for all methods, or pairs "
+                        "such as tube=layer4,gradcam=layer3; default: chosen by the method")  # fmt: skip
     parser.add_argument("--beside", type=str | None, default=None, help="a second recognizer, shown beside the first")
     parser.add_argument("--start", type=float | None, default=None, help="seconds: explain and show from here on")
     parser.add_argument("--end", type=float | None, default=None, help="seconds: explain and show up to here")
@@ -50,6 +51,7 @@ def run(args: Namespace) -> int:
     """Writes a file per video and prints a row per explanation, or checks methods; 1 where a video was unreadable."""
     from kinema.explain.explanation import METHODS
     from kinema.explain.files import Question, explain_videos, places
+    from kinema.explain.methods import read_layers
     from kinema.recognizer import Recognizer
 
     methods = tuple(dict.fromkeys(name.strip() for name in args.method.split(",") if name.strip()))
@@ -66,7 +68,7 @@ def run(args: Namespace) -> int:
     names = [args.recognizer, *([args.beside] if args.beside is not None else [])]
     recognizers = [(printable(name), Recognizer.load(name, where)) for name in names]
     target = _target(args["class"], [recognizer for _, recognizer in recognizers])
-    question = Question(methods, target, args.layer, args.start, args.end, args.window)
+    question = Question(methods, target, read_layers(args.layer, methods), args.start, args.end, args.window)
     videos = find_videos(args.videos)
     files = places(videos, args.out, args.format)
     answers = []

@@ -14,6 +14,7 @@ from kinema.text import printable
 def check_methods(args: Namespace, methods: tuple[str, ...], device: str) -> int:
     """Measures, prints the tables and keeps the verdicts; 1 where a video could not be read."""
     from kinema.explain.checks import check, named_methods
+    from kinema.explain.methods import read_layers
     from kinema.explain.verdicts import require_own_card, store
     from kinema.recognizer import Recognizer
 
@@ -21,9 +22,10 @@ def check_methods(args: Namespace, methods: tuple[str, ...], device: str) -> int
         raise KinemaError(
             f"VIDEO {args.videos[0]}: --check takes its videos from DATA; explain videos by a second command"
         )
+    layers = read_layers(args.layer, methods)
     require_own_card(args.recognizer)  # before an hour of measuring
     recognizer = Recognizer.load(args.recognizer, device)
-    found = check(recognizer, args.check, named_methods(recognizer, methods, args.layer), clips=args.clips)
+    found = check(recognizer, args.check, named_methods(recognizer, methods, layers), clips=args.clips)
     card = store(args.recognizer, found.verdicts)
     if args.json:
         print_json(found.to_dict())

@@ -17,8 +17,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str, default="report.html", help="the page")
     parser.add_argument("--features", action="store_true", help="also run the recognizers on their tests, for a t-SNE "
                         "of their features")  # fmt: skip
-    parser.add_argument("--data", type=str | None, default=None, help="where the tested videos are, for --features; "
-                        "default: where they were")  # fmt: skip
+    parser.add_argument("--explain", type=int, default=0, help="show so many of the most confident mistakes and hits "
+                        "of each run with their saliency tubes, and example frames of classes")  # fmt: skip
+    parser.add_argument("--data", type=str | None, default=None, help="where the tested videos are, for --features and "
+                        "--explain; default: where they were")  # fmt: skip
     parser.add_argument(
         "--workers", type=int, default=-1, help="processes that read videos; -1: one per core, at most 16"
     )
@@ -29,10 +31,12 @@ def run(args: Namespace) -> None:
     """Writes the page, and says what it could not show."""
     if args.workers < -1:
         raise KinemaError(f"--workers {args.workers}: give 0 or more, or -1 for one per core")
-    if args.data is not None and not args.features:
-        raise KinemaError("--data is for --features only: give both or neither")
+    if args.explain < 0:
+        raise KinemaError(f"--explain {args.explain}: give a number of videos, or 0 for none")
+    if args.data is not None and not (args.features or args.explain):
+        raise KinemaError("--data is for --features and --explain only: give one of them too, or leave it out")
     found = make_report(
-        args.runs, args.out, with_features=args.features, data=args.data, workers=args.workers,
+        args.runs, args.out, with_features=args.features, explain=args.explain, data=args.data, workers=args.workers,
         device=device(args.device), progress=progress_bar,
     )  # fmt: skip
     for shown in found:

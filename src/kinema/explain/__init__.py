@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from kinema.explain.faithful import faithfulness
     from kinema.explain.frames import frame_values
     from kinema.explain.gradcam import grad_cam
-    from kinema.explain.graph import Pyramid
-    from kinema.explain.pyramids import class_feature_pyramid
+    from kinema.explain.pyramid.graph import Pyramid
+    from kinema.explain.pyramid.walk import class_feature_pyramid
     from kinema.explain.tubes import saliency_tubes
 
 __all__ = [
@@ -22,8 +22,8 @@ __all__ = [
 
 _HOMES = {
     "Explanation": "kinema.explain.explanation",
-    "Pyramid": "kinema.explain.graph",
-    "class_feature_pyramid": "kinema.explain.pyramids",
+    "Pyramid": "kinema.explain.pyramid.graph",
+    "class_feature_pyramid": "kinema.explain.pyramid.walk",
     "explain": "kinema.explain.explanation",
     "faithfulness": "kinema.explain.faithful",
     "frame_values": "kinema.explain.frames",

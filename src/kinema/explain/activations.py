@@ -1,124 +1,25 @@
 """What inner layers of a network give for a clip, and the gradients there, by hooks that leave no trace.
 
-A network is any `nn.Module` with `feature_maps` (names of its stages in order, each giving N C T H W), `classifier`
-(the final `nn.Linear`) and `forward` (clips to logits N K). Every network of the zoo is one.
+What a network has to offer is said in `kinema.explain.layers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from functools import partial
 from threading import get_ident
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kinema.errors import KinemaError, unknown
+from kinema.errors import KinemaError
+from kinema.explain.layers import Layer, find_layer, part_of
 from kinema.models.checkpointing import Stack
 from kinema.models.modes import in_evaluation
-from kinema.models.video_model import VideoModel
 
 Maps = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Where a layer is found.
-
-    Attributes:
-        name: as given.
-        module: whose output is recorded.
-        stage: the stage of which it is a pathway, else None.
-        pathway: which one, in the order of `VideoModel.pathway_names`; 0 where there is no other.
-    """
-
-    name: str
-    module: nn.Module
-    stage: str | None = None
-    pathway: int = 0
-
-
-def stage_names(model: nn.Module) -> tuple[str, ...]:
-    """The stages of a network, in order.
-
-    Raises:
-        KinemaError: no `feature_maps`, or a name in it that is not a sub-module.
-    """
-    _refuse_wrappers(model)
-    names = getattr(model, "feature_maps", None)
-    if isinstance(names, str) or not isinstance(names, Sequence) or not names:
-        raise KinemaError(
-            f"{type(model).__name__} has no feature_maps: set it to the names of its stages, in order, each a "
-            "sub-module that gives N C T H W"
-        )
-    for name in names:
-        if _submodule(model, str(name)) is None:
-            raise KinemaError(f"feature_maps names {name!r}, which is not a sub-module of {type(model).__name__}")
-    return tuple(names)
-
-
-def classifier_of(model: nn.Module) -> nn.Linear:
-    """The final linear layer.
-
-    Raises:
-        KinemaError: no attribute `classifier` that is an `nn.Linear`.
-    """
-    _refuse_wrappers(model)
-    found = getattr(model, "classifier", None)
-    if not isinstance(found, nn.Linear):
-        what = "no classifier" if found is None else f"a classifier of type {type(found).__name__}"
-        raise KinemaError(
-            f"{type(model).__name__} has {what}: give a network whose attribute `classifier` is its final nn.Linear"
-        )
-    return found
-
-
-def _refuse_wrappers(model: nn.Module) -> None:
-    inner = getattr(model, "module", None)
-    if isinstance(inner, nn.Module) and not hasattr(model, "feature_maps"):  # DataParallel, AveragedModel and others
-        raise KinemaError(f"the network is wrapped in {type(model).__name__}: give its .module")
-    if hasattr(model, "_orig_mod"):
-        raise KinemaError("the network is compiled, and hooks do not run in it: give its ._orig_mod")
-
-
-def exposed_layers(model: nn.Module) -> tuple[str, ...]:
-    """The layers whose maps can be asked for by name.
-
-    Returns:
-        `feature_maps`; in a network of two pathways `slow.STAGE` and `fast.STAGE` per stage that has both. The name of
-        any other sub-module that gives one map N C T H W works too, the joined stage of two pathways included.
-
-    Raises:
-        KinemaError: no `feature_maps`, or a name in it that is not a sub-module.
-    """
-    return tuple(
-        name
-        for stage in stage_names(model)
-        for name in ([f"{pathway}.{stage}" for pathway in _pathways(model, stage)] or [stage])
-    )
-
-
-def find_layer(model: nn.Module, name: str) -> Layer:
-    """The layer of a name: a stage (after its Class Regularisation), a pathway of a stage, or any sub-module.
-
-    Raises:
-        KinemaError: there is none; near names are offered.
-    """
-    stages = stage_names(model)
-    if not isinstance(name, str):
-        raise KinemaError(f"layer is {name!r}: give a name, such as {stages[-1]!r}")
-    first, _, rest = name.partition(".")
-    if rest in stages and first in _pathways(model, rest):
-        return Layer(name, _after(model, rest), rest, _pathways(model, rest).index(first))
-    if name in stages:
-        return Layer(name, _after(model, name))
-    module = _submodule(model, name)
-    if module is None:
-        inside = [other for other, _ in model.named_modules() if other.startswith(f"{first}.")]
-        raise unknown("layer", name, [*exposed_layers(model), *inside])
-    return Layer(name, module)
 
 
 def record(model: nn.Module, clip: Tensor, layers: Sequence[str], *, grad: bool = False) -> tuple[Tensor, Maps]:
@@ -148,7 +49,55 @@ def record(model: nn.Module, clip: Tensor, layers: Sequence[str], *, grad: bool 
     clips = network_input(model, clip)
     with undisturbed(model), torch.inference_mode(False), torch.set_grad_enabled(grad):
         logits, outputs = _run(model, clips, found, grad)
-    return logits, {layer.name: _part(model, layer, outputs[layer.module]) for layer in found}
+    return logits, {layer.name: part_of(model, layer, outputs[layer.module]) for layer in found}
+
+
+def record_inputs(model: nn.Module, clip: Tensor, modules: Mapping[str, nn.Module]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Runs a network once in evaluation and keeps what goes into some modules and what comes out.
+
+    Args:
+        model: see the module; left as by `record`.
+        clip: as for `record`.
+        modules: name -> module of the network.
+
+    Returns:
+        Name -> first input and output of its last call, in the order of `modules`, copied: a later module may overwrite
+        them. Of a tuple of tensors the first is taken; what is no tensor is an empty one.
+
+    Raises:
+        KinemaError: a module that does not run.
+    """
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    inputs: dict[str, Tensor] = {}
+    handles, thread, x = [], get_ident(), network_input(model, clip)
+
+    def before(name: str, module: nn.Module, given: tuple[Any, ...]) -> None:
+        if get_ident() == thread:
+            inputs[name] = _copied(given)
+
+    def after(name: str, module: nn.Module, given: tuple[Any, ...], output: object) -> None:
+        if get_ident() == thread:
+            found[name] = (inputs[name], _copied(output))
+
+    try:
+        for name, module in modules.items():
+            handles.append(module.register_forward_pre_hook(partial(before, name)))
+            handles.append(module.register_forward_hook(partial(after, name)))
+        with undisturbed(model), _hooks_run(model), torch.inference_mode(False), torch.no_grad():
+            model(x.clone() if x.is_inference() else x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name in modules:
+        if name not in found:
+            raise KinemaError(f"layer {name!r} is not run when the network sees a clip: choose another layer")
+    return {name: found[name] for name in modules}
+
+
+def _copied(value: object) -> Tensor:
+    if isinstance(value, tuple) and value:
+        value = value[0]
+    return value.detach().clone() if isinstance(value, Tensor) else torch.empty(0)
 
 
 def score_gradients(
@@ -189,8 +138,8 @@ def score_gradients(
                 if gradient is None:
                     _refuse_reentrant_checkpoints(model, logits)
                     raise _no_gradient(layer)
-                gradients[target][layer.name] = _part(model, layer, gradient)
-    maps = {layer.name: _part(model, layer, outputs[layer.module].detach()) for layer in found}
+                gradients[target][layer.name] = part_of(model, layer, gradient)
+    maps = {layer.name: part_of(model, layer, outputs[layer.module].detach()) for layer in found}
     return logits.detach(), maps, gradients
 
 
@@ -212,6 +161,18 @@ def network_input(model: nn.Module, clip: Tensor) -> Tensor:
     clips = clip if clip.dim() == 5 else clip[None]
     some = next((p for p in model.parameters() if p.is_floating_point()), None)
     return clips if some is None else clips.to(some.device, some.dtype)
+
+
+def one_clip(model: nn.Module, clip: Tensor) -> Tensor:
+    """`network_input`, for one clip.
+
+    Raises:
+        KinemaError: several clips, or what `network_input` refuses.
+    """
+    x = network_input(model, clip)
+    if len(x) != 1:
+        raise KinemaError(f"clip holds {len(x)} clips: explain one at a time, 3 T H W")
+    return x
 
 
 def check_logits(model: nn.Module, logits: object, clips: int) -> None:
@@ -311,31 +272,6 @@ def _check_map(layer: Layer, output: Any, clips: int) -> None:
     if not isinstance(output, Tensor) or output.dim() != 5 or len(output) != clips:
         what = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise KinemaError(f"layer {layer.name} gives {what}, not a map N C T H W: choose another layer")
-
-
-def _part(model: nn.Module, layer: Layer, output: Tensor) -> Tensor:
-    if layer.stage is None:
-        return output
-    assert isinstance(model, VideoModel)
-    return model.pathways(layer.stage, output)[layer.pathway]
-
-
-def _pathways(model: nn.Module, stage: str) -> tuple[str, ...]:
-    return model.pathway_names(stage) if isinstance(model, VideoModel) else ()
-
-
-def _after(model: nn.Module, stage: str) -> nn.Module:
-    """The module that gives what the next stage gets."""
-    if isinstance(model, VideoModel) and stage in model.class_regularisation:
-        return model.class_regularisation[stage]
-    return model.get_submodule(stage)
-
-
-def _submodule(model: nn.Module, name: str) -> nn.Module | None:
-    try:
-        return model.get_submodule(name) if name else None
-    except AttributeError:
-        return None
 
 
 def _hooks_run(model: nn.Module) -> AbstractContextManager[Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.explain.hooks import one_clip, passing
+from kinema.explain.activations import one_clip, record_inputs
 from kinema.models.modes import in_evaluation
 from kinema.ops.class_regularisation import ClassRegularisation
 
@@ -58,7 +58,7 @@ def amplified_kernels(model: nn.Module, clip: Tensor, target: int, *, count: int
     Raises:
         KinemaError: a network without Class Regularisation, or a class that does not exist.
     """
-    batch = one_clip(clip)
+    batch = one_clip(model, clip)
     stages = {
         name: module
         for name, module in getattr(model, "class_regularisation", {}).items()
@@ -73,7 +73,7 @@ def amplified_kernels(model: nn.Module, clip: Tensor, target: int, *, count: int
     assert isinstance(classifier, nn.Linear)
     if not 0 <= target < classifier.out_features:
         raise KinemaError(f"target is {target}: the network has classes 0 to {classifier.out_features - 1}")
-    passed = passing(model, batch, stages)
+    passed = record_inputs(model, batch, stages)
     with torch.no_grad():
         factors = {name: module.gains(passed[name][0], classifier.weight) for name, module in stages.items()}
     plain = _run(model, batch, stages, factors)

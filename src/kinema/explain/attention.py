@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinema.errors import KinemaError, unknown
-from kinema.explain.hooks import one_clip, passing, stage_maps
+from kinema.errors import unknown
+from kinema.explain.activations import one_clip, record
+from kinema.explain.layers import exposed_layers, stage_names
 from kinema.models.cidc import CIDC, CIDCUnit
 from kinema.ops.cidc import spatial_attention
 
@@ -63,30 +64,31 @@ def attention(model: nn.Module, clip: Tensor, stages: Sequence[str] | None = Non
     Raises:
         KinemaError: a stage that the network does not have, or no `feature_maps`.
     """
-    names = tuple(getattr(model, "feature_maps", ()))
-    if not names:
-        raise KinemaError(f"{type(model).__name__} has no feature_maps: give it the names of its stages, in order")
+    names = stage_names(model)
     wanted = [name for name in names if name != "stem"] if stages is None else list(stages)
     for name in wanted:
         if name not in names:
             raise unknown("stage", str(name), names)
-    batch = one_clip(clip)
-    modules = {name: model.get_submodule(name) for name in wanted}
-    units: dict[str, CIDCUnit] = {}
-    if isinstance(model, CIDC):
-        units = {name: _last_unit(stack) for name, stack in model.cidc.units.items() if name in wanted}
-    passed = passing(model, batch, modules | {f"units of {name}": unit for name, unit in units.items()})
+    batch = one_clip(model, clip)
+    layers = {
+        name: [layer for layer in exposed_layers(model) if layer == name or layer.endswith(f".{name}")]
+        for name in wanted
+    }
+    units = {name: _last_unit(model, f"cidc.units.{name}") for name in wanted} if isinstance(model, CIDC) else {}
+    asked = [*(layer for own in layers.values() for layer in own), *(u[0] for u in units.values() if u is not None)]
+    _, maps = record(model, batch, asked)
+    frames = batch.shape[2]
     found: list[Attention] = []
     for name in wanted:
-        output = passed[name][1]
-        maps = stage_maps(model, name, output)
         if isinstance(model, CIDC) and name == "cidc":
-            steps = next(iter(model.cidc.units.values()))
-            found += _directions(name, output, _last_unit(steps).conv.steps, batch.shape[2])
+            last = _last_unit(model, "cidc.units")
+            assert last is not None
+            found += _directions(name, maps[name], last[1].conv.steps, frames)
             continue
-        found += [_attention(part, "backbone", one, batch.shape[2]) for part, one in maps.items()]
-        if name in units:
-            found += _directions(name, passed[f"units of {name}"][1], units[name].conv.steps, batch.shape[2])
+        found += [_attention(layer, "backbone", maps[layer], frames) for layer in layers[name]]
+        unit = units.get(name)
+        if unit is not None:
+            found += _directions(name, maps[unit[0]], unit[1].conv.steps, frames)
     return found
 
 
@@ -107,17 +109,21 @@ def attention_map(model: nn.Module, clip: Tensor, target: int = 0, *, layer: str
     Raises:
         KinemaError: as `attention`.
     """
-    names = tuple(getattr(model, "feature_maps", ()))
-    found = attention(model, clip, [layer] if layer is not None else names[-1:] or None)
-    size = tuple(one_clip(clip).shape[2:])
+    found = attention(model, clip, [stage_names(model)[-1] if layer is None else layer])
+    size = tuple(one_clip(model, clip).shape[2:])
     own = [part for part in found if part.part == "backbone"] or found
     maps = [F.interpolate(part.scaled()[None, None], size, mode="trilinear", align_corners=False)[0, 0] for part in own]
     return torch.stack(maps).mean(0).float()
 
 
-def _last_unit(stack: nn.Module) -> CIDCUnit:
-    units = [module for module in stack.modules() if isinstance(module, CIDCUnit)]
-    return units[-1]
+def _last_unit(model: nn.Module, within: str) -> tuple[str, CIDCUnit] | None:
+    """Name and module of the last unit of CIDC inside a module; None where there is none."""
+    units = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, CIDCUnit) and name.startswith(f"{within}.")
+    ]
+    return units[-1] if units else None
 
 
 def _directions(stage: str, output: Tensor, steps: tuple[int, ...], frames: int) -> list[Attention]:

@@ -18,6 +18,7 @@ from kinema.data.manifest import Manifest, data_name, read_manifest
 from kinema.data.transforms import Box, cut, to_input
 from kinema.errors import KinemaError
 from kinema.explain.faithful import Faithfulness, faithfulness
+from kinema.explain.methods import Layers, layer_of
 from kinema.explain.perturbation import Baseline
 from kinema.explain.sanity import MapOf, Sanity, sanity
 from kinema.explain.verdicts import Verdict, fingerprint, judge
@@ -132,14 +133,14 @@ def check(
 
 
 def named_methods(
-    recognizer: Recognizer, names: Sequence[str], layer: str | None = None
+    recognizer: Recognizer, names: Sequence[str], layer: Layers = None
 ) -> dict[str, tuple[MapOf, str | None]]:
     """Methods of `kinema explain` as `check` takes them.
 
     Args:
         recognizer: what is explained.
         names: of methods.
-        layer: that they look at; None is the default of each.
+        layer: that they look at, or method -> layer; None is the default of each.
 
     Raises:
         KinemaError: no such method or layer, or a method that gives no map over a clip.
@@ -157,7 +158,7 @@ def named_methods(
 
     size = recognizer.spec.tested
     probe = torch.zeros(1, 3, recognizer.spec.frames, size, size, device=recognizer.device)
-    layers = {name: map_of(name, recognizer.model, probe, 0, layer)[1] for name in names}
+    layers = {name: map_of(name, recognizer.model, probe, 0, layer_of(layer, name))[1] for name in names}
     return {name: (method(name, at), at) for name, at in layers.items()}
 
 

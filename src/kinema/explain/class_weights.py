@@ -10,14 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError
-from kinema.explain.activations import (
-    classifier_of,
-    exposed_layers,
-    find_layer,
-    record,
-    stage_names,
-    undisturbed,
-)
+from kinema.explain.activations import record, undisturbed
+from kinema.explain.layers import classifier_of, exposed_layers, find_layer, stage_names
 from kinema.models.attached import Attached
 from kinema.models.cidc import CIDC, CIDCUnit
 from kinema.models.temporal_heads import AttentionHead, LSTMHead
@@ -79,7 +73,7 @@ def class_features(model: nn.Module, clip: Tensor, target: int, layer: str | Non
     Regularisation: `relu(M w)`, as the operator itself relates the class to its channels.
 
     Args:
-        model: see `kinema.explain.activations`.
+        model: see `kinema.explain.layers`.
         clip: float `1 3 T H W` or `3 T H W`.
         target: index of the class.
         layer: see `find_layer`; None is the last stage.

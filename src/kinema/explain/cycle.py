@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.explain.hooks import of_kind, one_clip, passing
+from kinema.explain.activations import one_clip, record_inputs
+from kinema.explain.layers import of_kind
 from kinema.models.modes import in_evaluation
 from kinema.ops.cycle import returned_frames
 from kinema.ops.recurrence import SqueezeRecursion
@@ -61,7 +62,7 @@ def cycles(model: nn.Module, clip: Tensor) -> list[Cycle]:
     """
     layers = _layers(model)
     found = []
-    for name, (x, _) in passing(model, one_clip(clip), layers).items():
+    for name, (x, _) in record_inputs(model, one_clip(model, clip), layers).items():
         module = layers[name]
         assert isinstance(module, SqueezeRecursion)
         with torch.no_grad():
@@ -99,7 +100,7 @@ def open_rates_by_class(
             for clip, target in zip(clips, targets, strict=True):
                 if not 0 <= target < classes:
                     raise KinemaError(f"targets holds {target}: give classes from 0 to {classes - 1}")
-                model(one_clip(clip))
+                model(one_clip(model, clip))
                 seen[target] += 1
                 for row, module in enumerate(gates.values()):
                     assert module.open_rate is not None

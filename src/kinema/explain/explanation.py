@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ from kinema.errors import KinemaError, unknown
 # Imported for the methods that they register.
 from kinema.explain import frames as frames
 from kinema.explain import gradcam as gradcam
-from kinema.explain import pyramids as pyramids
 from kinema.explain import tubes as tubes
 from kinema.explain import views as views
-from kinema.explain.activations import classifier_of
+from kinema.explain.activations import one_clip
 from kinema.explain.class_weights import index_of, scores_of
+from kinema.explain.layers import classifier_of
 from kinema.explain.methods import METHODS, Asked
 from kinema.explain.overlay import overlay
+from kinema.explain.pyramid import walk as walk
+from kinema.explain.pyramid.graph import Pyramid
 from kinema.explain.source import Pixels, Place, Source, pixels_of
-from kinema.explain.tubes import one_clip
 from kinema.explain.verdicts import warning
 from kinema.explain.write import save
 from kinema.recognizer import Recognizer
@@ -162,10 +163,15 @@ def explain(
         Explanation(
             method, labels[found.target] if labels else str(found.target), found.target, found.layer,
             float(scores[found.target]), found.map, warning(card, model, method, found.layer), found.details,
-            found.result, pixels, path, place,
+            _named(found.result, labels[found.target] if labels else None), pixels, path, place,
         )
         for found in findings
     ]  # fmt: skip
+
+
+def _named(result: Any, label: str | None) -> Any:
+    """A pyramid from the network alone knows its class by number; where there are labels it gets the name."""
+    return replace(result, label=label) if isinstance(result, Pyramid) else result
 
 
 def _choice(target: object, labels: Sequence[str] | None, classes: int) -> Callable[[Tensor], list[int]]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError, unknown
-from kinema.explain.hooks import of_kind, one_clip, passing, stage_maps
+from kinema.explain.activations import one_clip, record, record_inputs
+from kinema.explain.layers import exposed_layers, of_kind, stage_names
 from kinema.ops.stm import CMM, CSTM
 
 
@@ -64,7 +65,7 @@ def strongest_channels(model: nn.Module, clip: Tensor, layer: str, count: int = 
     """The channels of a layer that vary most over a clip: what is the same everywhere shows nothing.
 
     Args:
-        model: any network.
+        model: see `kinema.explain.layers`.
         clip: 3 T H W or 1 3 T H W.
         layer: name of a module that gives N C T H W, such as one of `feature_maps`; with `slow.` or `fast.` before it
             in a network of two pathways.
@@ -78,16 +79,10 @@ def strongest_channels(model: nn.Module, clip: Tensor, layer: str, count: int = 
     """
     if count < 1:
         raise KinemaError(f"count is {count}: give at least 1 channel")
-    stage = layer.removeprefix("slow.").removeprefix("fast.")
-    try:
-        module = model.get_submodule(stage)
-    except AttributeError as error:
-        known = getattr(model, "feature_maps", None) or [name for name, _ in model.named_children()]
-        raise unknown("layer", layer, known) from error
-    outputs = stage_maps(model, stage, passing(model, one_clip(clip), {layer: module})[layer][1])
-    if layer not in outputs:
-        raise unknown("layer", layer, outputs)
-    maps = outputs[layer][0].float().cpu()
+    layers = exposed_layers(model)
+    if layer in stage_names(model) and layer not in layers:  # of two pathways, whose channels do not belong together
+        raise unknown("layer", layer, layers)
+    maps = record(model, one_clip(model, clip), [layer])[1][layer][0].float().cpu()
     order = maps.flatten(1).var(1, unbiased=False).argsort(descending=True, stable=True)[:count]
     return [Channel(layer, int(c), maps[c]) for c in order]
 
@@ -116,7 +111,7 @@ def motion_views(model: nn.Module, clip: Tensor, layer: str | None = None) -> Mo
     if chosen not in places:
         raise unknown("layer", str(layer), places)
     mine = {"cstm" if isinstance(m, CSTM) else "cmm": m for name, m in halves.items() if _place(name) == chosen}
-    passed = passing(model, one_clip(clip), mine)
+    passed = record_inputs(model, one_clip(model, clip), mine)
     x = next(iter(passed.values()))[0]
     low, high = x.clone(), torch.zeros_like(x)
     low[:, :, :-1] += x[:, :, 1:]

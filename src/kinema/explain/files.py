@@ -10,6 +10,7 @@ from typing import Any
 
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.explain.explanation import explain
+from kinema.explain.methods import Layers, layer_of
 from kinema.explain.panel import Panel
 from kinema.explain.source import Source
 from kinema.explain.write import FORMATS, Span, facts, format_of, write_explanations
@@ -26,7 +27,7 @@ class Question:
     Attributes:
         methods: names of explanation methods; each gives panels of its own.
         target: `top`, `top3`, the name of a class or its number.
-        layer: name of a layer; None is the default of the method and the network.
+        layer: name of a layer, or method -> layer; None is the default of the method and the network.
         start: of the part to explain and show, in seconds from the first frame; None is the beginning.
         end: of the part, in seconds; None is the end.
         window: seconds; the part is then explained window by window. None explains one clip for all of it.
@@ -34,7 +35,7 @@ class Question:
 
     methods: tuple[str, ...] = ("tube",)
     target: str | int = "top"
-    layer: str | None = None
+    layer: Layers = None
     start: float | None = None
     end: float | None = None
     window: float | None = None
@@ -111,7 +112,7 @@ def explain_video(
                 for method in question.methods:
                     explained = explain(
                         recognizer, clip.to(recognizer.device), method=method, target=question.target,
-                        layer=question.layer,
+                        layer=layer_of(question.layer, method),
                     )  # fmt: skip
                     panels += [Panel(e, place, name if len(recognizers) > 1 else "") for e in explained]
             found.extend(facts(film, panel) for panel in panels)

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.explain.activations import check_logits, undisturbed
+from kinema.explain.activations import check_logits, one_clip, undisturbed
 from kinema.explain.class_weights import check_target, scores_of
 from kinema.explain.methods import Asked, Finding, Findings, each_class, register
 from kinema.explain.perturbation import Baseline, baseline_clips
-from kinema.explain.tubes import one_clip
 
 EXACT = 8  # frames up to which all subsets are looked at
 

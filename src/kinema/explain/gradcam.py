@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.explain.activations import score_gradients
+from kinema.explain.activations import one_clip, score_gradients
 from kinema.explain.class_weights import check_target, default_layer
 from kinema.explain.interpolate import Size, enlarge
 from kinema.explain.methods import Asked, Finding, Findings, register
-from kinema.explain.tubes import class_activation, clip_size, one_clip
+from kinema.explain.tubes import class_activation, clip_size
 from kinema.ops.precision import widen
 
 
@@ -24,7 +24,7 @@ def grad_cam(model: nn.Module, clip: Tensor, target: int, *, layer: str | None =
     Before the enlargement it is `LayerGradCam` of captum with `relu_attributions=True`.
 
     Args:
-        model: see `kinema.explain.activations`; left as it was.
+        model: see `kinema.explain.layers`; left as it was.
         clip: float `1 3 T H W` or `3 T H W`, normalised.
         target: index of the class.
         layer: any layer that gives one map N C T' H' W'; None is the last stage.

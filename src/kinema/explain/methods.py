@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kinema.errors import KinemaError, unknown
 from kinema.explain.activations import record
 
 
@@ -16,7 +17,7 @@ class Asked:
     """What a method is asked.
 
     Attributes:
-        model: the network, see `kinema.explain.activations`.
+        model: the network, see `kinema.explain.layers`.
         clip: `1 3 T H W` on the device and in the dtype of the network.
         choose: called with the logits `1 K`; gives the classes to explain, in order.
         layer: that was named; None is the default of the method.
@@ -87,6 +88,43 @@ def register(
         return run
 
     return put
+
+
+Layers = str | Mapping[str, str] | None  # one layer for all methods, or one per method; None is the default of each
+
+
+def layer_of(layers: Layers, method: str) -> str | None:
+    """The layer at which a method looks; None is its default."""
+    return layers.get(method) if isinstance(layers, Mapping) else layers
+
+
+def read_layers(text: str | None, methods: Sequence[str]) -> Layers:
+    """Layers as a person writes them.
+
+    Args:
+        text: `layer3` for all methods, or pairs with commas: `tube=layer4,gradcam=layer3`. A method without a pair has
+            its default.
+        methods: that are asked for.
+
+    Raises:
+        KinemaError: a pair of a method that is not asked for, a method that is named twice, or a name that is missing.
+    """
+    if text is None or ("=" not in text and "," not in text):
+        return text
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        method, equals, layer = (piece.strip() for piece in part.partition("="))
+        if not (equals and method and layer):
+            raise KinemaError(
+                f"--layer {text}: {part.strip()!r} is no pair; give one layer for all methods, or METHOD=LAYER pairs "
+                "with commas"
+            )
+        if method not in methods:
+            raise unknown(f"method in --layer {text}", method, methods)
+        if method in found:
+            raise KinemaError(f"--layer {text}: names {method} twice; give one layer per method")
+        found[method] = layer
+    return found
 
 
 def each_class(asked: Asked, find: Callable[[int], Finding]) -> Findings:

@@ -80,18 +80,23 @@ def _chosen(panel: Panel, columns: int) -> list[int]:
     return [int(index) for index in known[middles]]
 
 
+def painted(sheet: Sheet) -> Image.Image:
+    """A sheet as one picture."""
+    image = Image.new("RGB", sheet.size, _PAPER)
+    for left, top, picture in sheet.pictures:
+        image.paste(Image.fromarray(picture), (left, top))
+    for left, top, text, _, colour in sheet.texts:
+        write(image, (left, top), text, _LETTERS, colour)
+    return image
+
+
 def write_png(path: Path, sheet: Sheet) -> None:
     """Writes a sheet as one picture.
 
     Raises:
         OSError: the file cannot be written.
     """
-    image = Image.new("RGB", sheet.size, _PAPER)
-    for left, top, picture in sheet.pictures:
-        image.paste(Image.fromarray(picture), (left, top))
-    for left, top, text, _, colour in sheet.texts:
-        write(image, (left, top), text, _LETTERS, colour)
-    image.save(path, format="PNG")
+    painted(sheet).save(path, format="PNG")
 
 
 def write_svg(path: Path, sheet: Sheet) -> None:

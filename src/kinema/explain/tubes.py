@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError, unknown
-from kinema.explain.activations import network_input, record
+from kinema.explain.activations import one_clip, record
 from kinema.explain.class_weights import check_target, default_layer, require_class_weights, weigh
 from kinema.explain.interpolate import Size, enlarge, enlarge_squares, to_unit
 from kinema.explain.methods import Asked, Finding, Findings, register
@@ -31,7 +31,7 @@ def saliency_tubes(
     `cam`, the authors' released code: the sum of all `f_j`, enlarged.
 
     Args:
-        model: `feature_maps`, `classifier` and `forward` are enough, see `kinema.explain.activations`.
+        model: `feature_maps`, `classifier` and `forward` are enough, see `kinema.explain.layers`.
         clip: float `1 3 T H W` or `3 T H W`, normalised.
         target: index of the class.
         layer: a stage; None is the last one, see `class_features`.
@@ -110,18 +110,6 @@ def normalised(maps: Tensor) -> Tensor:
     low, high = maps.amin((1, 2, 3), keepdim=True), maps.amax((1, 2, 3), keepdim=True)
     flat = high == low
     return torch.where(flat, 0.0, (maps - low) / torch.where(flat, 1.0, high - low))
-
-
-def one_clip(model: nn.Module, clip: Tensor) -> Tensor:
-    """`network_input`, for one clip.
-
-    Raises:
-        KinemaError: several clips, or what `network_input` refuses.
-    """
-    x = network_input(model, clip)
-    if len(x) != 1:
-        raise KinemaError(f"clip holds {len(x)} clips: explain one at a time, 3 T H W")
-    return x
 
 
 def clip_size(x: Tensor) -> Size:

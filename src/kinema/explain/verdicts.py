@@ -162,13 +162,24 @@ def read_verdict(card: Mapping[str, Any], model: nn.Module, method: str, layer: 
     Returns:
         None where there is none, also where the network was trained further since, or another layer was checked.
     """
-    entry = card.get(VERDICTS, {}).get(method)
+    held = card.get(VERDICTS)
+    entry = held.get(method) if isinstance(held, Mapping) else None
     if not isinstance(entry, Mapping) or entry.get("layer") != layer or entry.get("network") != fingerprint(model):
         return None
     try:
         return Verdict(**{**entry, "reasons": tuple(entry["reasons"])})
     except (TypeError, KeyError):  # of another version
         return None
+
+
+def read_verdicts(card: Mapping[str, Any], model: nn.Module) -> list[Verdict]:
+    """All verdicts that a card holds for this network, as `read_verdict` reads them."""
+    held = card.get(VERDICTS)
+    entries = held.items() if isinstance(held, Mapping) else ()
+    found = [
+        read_verdict(card, model, method, entry.get("layer")) for method, entry in entries if isinstance(entry, Mapping)
+    ]
+    return [verdict for verdict in found if verdict is not None]
 
 
 def warning(card: Mapping[str, Any], model: nn.Module, method: str, layer: str | None) -> str | None:

@@ -182,7 +182,7 @@ def _sheet(part: Path, kind: str, film: Film, spans: Sequence[Span], panels_of: 
     panels = panels_of(spans[0])
     drawing = getattr(getattr(panels[0].explanation, "result", None), "svg", None) if len(panels) == 1 else None
     if kind == "svg" and callable(drawing):  # a method that gives a drawing of its own, such as a pyramid
-        part.write_text(drawing(), encoding="utf-8")
+        part.write_text(drawing(warning=panels[0].explanation.verdict), encoding="utf-8")
         return
     sheet = contact_sheet(film, panels)
     (write_png if kind == "png" else write_svg)(part, sheet)

@@ -32,13 +32,23 @@ class Stack(nn.Sequential):
             x: input of the first module.
             *args: given to every module.
         """
-        again = self.grad_checkpointing and torch.is_grad_enabled()
         for block in self:
-            if again:
-                x = checkpoint(block, x, *args, use_reentrant=False, context_fn=partial(_contexts, block))
-            else:
-                x = block(x, *args)
+            x = self.run(block, x, *args)
         return x
+
+    def run(self, block: nn.Module, x: Tensor, *args: Any) -> Tensor:
+        """Runs one of the modules.
+
+        Args:
+            block: one of them.
+            x: its input.
+            *args: given to it, too.
+        """
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            found: Tensor = checkpoint(block, x, *args, use_reentrant=False, context_fn=partial(_contexts, block))
+        else:
+            found = block(x, *args)
+        return found
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

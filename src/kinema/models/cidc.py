@@ -8,132 +8,25 @@ describes; the `_table` names have as many as give the operations and parameters
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from kinema.errors import KinemaError, unknown
 from kinema.models.attached import Attached, Backbone, StageShape, resample
-from kinema.models.checkpointing import Stack
+from kinema.models.cidc_blocks import Aggregation, Attention, CIDCUnit, Links, MultiScale
 from kinema.models.modes import in_evaluation
 from kinema.models.registry import register
 from kinema.models.streaming import check_state, check_streaming
 from kinema.models.video_model import Watch, average, unchanged
-from kinema.ops.cidc import Direction, DirectionalConv, Mask, Normalise, spatial_attention
-from kinema.ops.conv import Conv3d
-from kinema.ops.layout import fold_time, unfold_time
+from kinema.ops.arguments import OddCount
+from kinema.ops.cidc import Direction, Mask, Normalise, spatial_attention
 from kinema.ops.streaming import SEEN, SIZE, State
 
-Aggregation = Literal["chain", "dense"]
-Attention = Literal["adjacent", "last", "none"]
 Fusion = Literal["time", "channels", "sum"]
 Head = Literal["pool", "flatten"]
-
-
-class CIDCUnit(nn.Module):
-    """The directional convolution, then for each direction a 1x1x1 convolution, BatchNorm and ReLU (figure 2).
-
-    The paper names no BatchNorm and no ReLU. N C T H W -> N C T' H W.
-    """
-
-    def __init__(
-        self, channels: int, t_in: int, t_out: int, direction: Direction, normalise: Normalise, mask: Mask
-    ) -> None:
-        super().__init__()
-        self.conv = DirectionalConv(channels, t_in, t_out, direction=direction, normalise=normalise, mask=mask)
-        self.mix = nn.ModuleList(
-            nn.Sequential(Conv3d(channels, channels, 1, bias=False), nn.BatchNorm3d(channels), nn.ReLU(inplace=True))
-            for _ in self.conv.steps
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N C T H W -> N C T' H W."""
-        parts = self.conv(x).split(self.conv.steps, 2)
-        return torch.cat([mix(part) for mix, part in zip(self.mix, parts, strict=True)], 2)
-
-
-class Shrink(nn.Module):
-    """Brings features to the size and channels of a later stage: average pooling of each step, a 1x1x1 convolution."""
-
-    def __init__(self, channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv = Conv3d(channels, out_channels, 1, bias=False)
-
-    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """N C T H W -> N C' T H' W' with H' W' = `size`."""
-        return self.conv(unfold_time(F.adaptive_avg_pool2d(fold_time(x), size), x.shape[2]))
-
-
-class MultiScale(nn.Module):
-    """CIDC units on several stages, each stage's result added to those of later ones (figure 3).
-
-    The result has the channels, steps and size of the last stage of the backbone.
-
-    Args:
-        shapes: of all stages of the backbone.
-        units: stage -> how many units stand on it.
-        direction: see `DirectionalConv`.
-        normalise: see `DirectionalConv`.
-        mask: see `DirectionalConv`.
-        aggregation: see `cidc`.
-        attention: see `cidc`.
-    """
-
-    def __init__(
-        self,
-        shapes: Mapping[str, StageShape],
-        units: Mapping[str, int],
-        direction: Direction,
-        normalise: Normalise,
-        mask: Mask,
-        aggregation: Aggregation,
-        attention: Attention,
-    ) -> None:
-        super().__init__()
-        names = list(shapes)
-        last = names[-1]
-        self.levels = [name for name in names if name in units or name == last]
-        steps = shapes[last].steps
-        self.units, self.shrink = nn.ModuleDict(), nn.ModuleDict()
-        self.sources: dict[str, str] = {}  # stage -> that whose attention it gets
-        for i, name in enumerate(self.levels):
-            channels, t = shapes[name].channels, shapes[name].steps
-            if name in units:
-                made = []
-                for _ in range(units[name]):
-                    made.append(CIDCUnit(channels, t, steps, direction, normalise, mask))
-                    t = steps
-                self.units[name] = Stack(*made)
-            if name != last and attention != "none":
-                self.sources[name] = last if attention == "last" else names[names.index(name) + 1]
-            for earlier in self.levels[:i] if aggregation == "dense" else self.levels[max(0, i - 1) : i]:
-                self.shrink[f"{earlier}_{name}"] = Shrink(shapes[earlier].channels, channels)
-
-    def forward(self, maps: dict[str, Tensor]) -> Tensor:
-        """Stage -> N C T H W, with the steps of `shapes`, to N C T H W of the last stage."""
-        results: dict[str, Tensor] = {}
-        for name in self.levels:
-            x = maps[name]
-            height, width = x.shape[3:]
-            parts = [
-                self.shrink[f"{earlier}_{name}"](y, (height, width))
-                for earlier, y in results.items()
-                if f"{earlier}_{name}" in self.shrink
-            ]
-            if name in self.units:
-                if name in self.sources:
-                    x = propagate_attention(x, maps[self.sources[name]])
-                parts.insert(0, self.units[name](x))
-            results[name] = sum(parts[1:], parts[0])
-        return results[self.levels[-1]]
-
-
-def propagate_attention(x: Tensor, later: Tensor) -> Tensor:
-    """Spatial attention propagation (equation 3): `x (1 + m)`, m from a later stage, resized; N C T H W -> the same."""
-    m = F.interpolate(spatial_attention(later), x.shape[2:], mode="trilinear", align_corners=False)
-    return torch.addcmul(x, x, m)
 
 
 class CIDC(Attached):
@@ -293,7 +186,9 @@ def cidc(
     direction: Direction = "bi",
     normalise: Normalise = "matrix",
     mask: Mask = "progressive",
+    kernel_size: OddCount = 1,
     aggregation: Aggregation = "chain",
+    links: Links = "stages",
     attention: Attention = "adjacent",
     fusion: Fusion = "time",
     head: Head = "pool",
@@ -314,10 +209,14 @@ def cidc(
         direction: `uni`: a step of the result sees its own share of the clip and what is before; `bi`: so does one half
             of the steps, the other half on the reversed clip; `none`: every step sees all (table 4b).
         normalise: brings the softmax of the kernels to [-1, 1]: `matrix`, all that a channel sees at once, as the text
-            reads; `row`, each step by itself; `affine`, 2 p - 1; `none` leaves the softmax, a weighted mean.
+            reads, which makes late steps nearly minus the sum of all that they see; `row`, each step by itself;
+            `affine`, 2 p - 1; `none` leaves the softmax, a weighted mean.
         mask: what a direction lets T' steps see of T: `progressive`, step t the first ceil((t + 1) T / T'); `bilinear`,
             the paper's rule, a resized triangle, the same where T' = T.
+        kernel_size: height and width of the directional kernels; the paper has 1.
         aggregation: `chain`: each stage's result goes to the next stage; `dense`: to all later ones.
+        links: `stages`: only results of stages go to others; `units`: so does what comes out of each unit, to after the
+            unit of the same number, as in HRNet, on which the paper models itself.
         attention: whose spatial attention weighs a stage before its units: `adjacent`, the next stage of the backbone;
             `last`, its last one; `none` (table 4a).
         fusion: of F and F_CIDC: along `time` or `channels`, or their `sum` (table 5b). Under `pool` the first is the
@@ -331,7 +230,8 @@ def cidc(
 
     def scales(shapes: Mapping[str, StageShape]) -> MultiScale:
         placed = _placed(shapes, backbone, stages, units)
-        return MultiScale(shapes, placed, direction, normalise, mask, aggregation, attention)
+        unit = partial(CIDCUnit, direction=direction, normalise=normalise, mask=mask, kernel_size=kernel_size)
+        return MultiScale(shapes, placed, unit, aggregation, attention, links)
 
     base = Backbone(backbone, frames, width, backbone_options, freeze_backbone)
     model = CIDC(base, scales, fusion, head, num_classes, dropout)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kinema.errors import KinemaError
 from kinema.models.checkpointing import Stack
@@ -16,17 +16,25 @@ from kinema.models.video_model import VideoModel
 from kinema.ops.shift import Shift
 from kinema.ops.stm import CMM, CSTM
 from kinema.ops.streaming import ENDLESS, LENGTH, SEEN, SIZE, State, Stream
+from kinema.ops.tam import TAM
+from kinema.ops.tea import MTA, MotionExcitation
 
 TEMPORAL = (Shift, CSTM, CMM)  # operators that see other frames
+
+
+def sees_whole_clips(module: nn.Module) -> bool:
+    """Whether an operator has no way to run on the chunks of a stream."""
+    return isinstance(module, TAM | MotionExcitation) or (isinstance(module, MTA) and len(module.t) > 0)
 
 
 class FrameModel(VideoModel):
     """Base of 2-D networks over frames: every stage keeps T, and the logits of a clip are the mean of its frames'.
 
-    Such a network streams. `step` takes the next frames and gives the logits of each. Where all operators over time are
-    causal, the mean of the logits of a clip's frames is what `forward` gives for the clip. An operator that sees the
-    next frame makes the answer a frame late: `delay` frames in all, and `flush` gives the last ones; the logits are
-    then those of the whole stream as one clip.
+    Such a network streams, unless it has an operator that needs whole clips, as TEA and TANet have. `step` takes the
+    next frames and gives the logits of each. Where all operators over time are causal, the mean of the logits of a
+    clip's frames is what `forward` gives for the clip. An operator that sees the next frame makes the answer a frame
+    late: `delay` frames in all, and `flush` gives the last ones; the logits are then those of the whole stream as one
+    clip.
 
     Stages take `(x, stream=None)`; a block has `look_ahead`, the frames by which it is late in a stream.
     """
@@ -39,7 +47,7 @@ class FrameModel(VideoModel):
     @property
     def per_frame(self) -> bool:  # type: ignore[override]
         """No frame sees another one before the head."""
-        return not any(isinstance(module, TEMPORAL) for module in self.modules())
+        return not any(isinstance(module, TEMPORAL) or sees_whole_clips(module) for module in self.modules())
 
     def blocks(self) -> Iterator[Any]:
         """The residual blocks in their order."""
@@ -63,10 +71,11 @@ class FrameModel(VideoModel):
             Name -> tensor of N rows, on the device of the network.
 
         Raises:
-            KinemaError: a network that looks ahead without `delayed`, one with Class Regularisation or without a
-                classifier, or no stream.
+            KinemaError: a network that looks ahead without `delayed`, one that needs whole clips, one with Class
+                Regularisation or without a classifier, or no stream.
         """
         check_streaming(self, batch)
+        self._require_operators()
         self._require_causality(delayed)
         height, width = (size, size) if isinstance(size, int) else size or (self.clip_spec.tested,) * 2
         some = next(self.parameters())
@@ -94,8 +103,9 @@ class FrameModel(VideoModel):
             belongs to the D-th frame before, and is NaN where there is none yet.
 
         Raises:
-            KinemaError: frames of another shape than the state is for.
+            KinemaError: frames of another shape than the state is for, or a network that needs whole clips.
         """
+        self._require_operators()
         check_state(frames, state, LENGTH)
         delay = self.delay
         logits, after = self._run(frames, state)
@@ -129,6 +139,12 @@ class FrameModel(VideoModel):
         logits = self.classifier(self.dropout(self.pool_frames(x)))
         size = torch.tensor([frames.shape[3:]], device=frames.device).repeat(len(frames), 1)
         return logits, {**stream.state, SIZE: size}
+
+    def _require_operators(self) -> None:
+        if torch.compiler.is_compiling():  # what is compiled has begun with a state
+            return
+        if any(sees_whole_clips(module) for module in self.modules()):
+            raise self._no_stream()
 
     def _require_causality(self, delayed: bool) -> None:
         if self.delay and not delayed:

@@ -29,6 +29,7 @@ from kinema.ops.selection import select_frames
 
 Size = Literal["s", "m", "l"]
 Block = Literal["channelwise", "dense", "table"]
+StemKind = Literal["x3d", "spatial"]
 Layers = Annotated[int, Range(0)]
 Stride = tuple[int, int, int]
 
@@ -174,6 +175,7 @@ def mtnet(
     block: Block = "channelwise",
     halve_time: bool = False,
     relu_before_sum: bool = True,
+    stem: StemKind = "x3d",
     dropout: float = 0.5,
 ) -> MTNet:
     """MTNet-S, -M and -L.
@@ -194,6 +196,8 @@ def mtnet(
         halve_time: frame selection after the stem and temporal stride 2 in the last three stages; otherwise the blocks
             keep T.
         relu_before_sum: the last convolution of a block has its ReLU before the shortcut is added, as in the paper.
+        stem: `x3d`, a 1x3x3 and a channel-wise 5x1x1 convolution, as the networks are said to be X3D; `spatial`, the
+            1x3x3 only, as the thesis prints it (table 6.1b).
         dropout: before the classifier.
     """
     native, crop, short_side, depth = SIZES[size]
@@ -206,7 +210,8 @@ def mtnet(
         stages.append((out_channels, int(2.25 * out_channels), ceil(count * depth), (step, 2, 2)))
     channels, features = stages[0][0], max(1, round(2048 * width))
     head = X3DHead(out_channels, int(2.25 * out_channels), features)
-    return MTNet(X3DStem(channels), channels, stages, design, halve_time, head, features, num_classes, dropout, spec)
+    entry = X3DStem(channels, temporal=stem == "x3d")
+    return MTNet(entry, channels, stages, design, halve_time, head, features, num_classes, dropout, spec)
 
 
 class _ResNetStem(nn.Sequential):

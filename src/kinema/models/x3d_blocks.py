@@ -13,12 +13,18 @@ class X3DStem(nn.Module):
     """A 1x3x3 convolution with stride 2 in space, a channel-wise 5x1x1, BatchNorm and ReLU; N 3 T H W -> N C T H/2 W/2.
 
     Source: Feichtenhofer, X3D, CVPR 2020, table 1.
+
+    Args:
+        channels: C.
+        temporal: with the 5x1x1.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, temporal: bool = True) -> None:
         super().__init__()
         self.spatial = Conv3d(3, channels, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
-        self.temporal = Conv3d(channels, channels, (5, 1, 1), 1, (2, 0, 0), groups=channels, bias=False)
+        self.temporal: nn.Module = nn.Identity()
+        if temporal:
+            self.temporal = Conv3d(channels, channels, (5, 1, 1), 1, (2, 0, 0), groups=channels, bias=False)
         self.norm = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
 

@@ -11,14 +11,19 @@ from kinema.ops.recurrence import SqueezeRecursion
 from kinema.ops.selection import select_frames, triplet_scores
 from kinema.ops.shift import temporal_shift
 from kinema.ops.stm import CMM, CSTM
+from kinema.ops.tam import TAM
+from kinema.ops.tea import MTA, MotionExcitation
 
 __all__ = [
     "CMM",
     "CSTM",
+    "MTA",
+    "TAM",
     "ClassRegularisation",
     "Conv3d",
     "DirectionalConv",
     "MTConv",
+    "MotionExcitation",
     "NonLocal",
     "SqueezeRecursion",
     "cycle_consistent",

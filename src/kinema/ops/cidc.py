@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError
-from kinema.ops.arguments import Clips, Count, checked
+from kinema.ops.arguments import Clips, Count, OddCount, checked
 from kinema.ops.layout import fold_space, unfold_space
 from kinema.ops.precision import full_precision, wide_dtype
 
@@ -79,6 +79,10 @@ class DirectionalConv(nn.Module):
     `y[c, t] = sum_s w[c, t, s] x[c, s]` at each position by itself, w from `directional_kernels`. The 1x1x1 convolution
     that follows in the paper's figure 2 is not part of it. N C T H W -> N C T' H W.
 
+    With a `kernel_size` K above 1, which the paper allows and does not use (section 3.1), w has K x K weights for each
+    s, and zeros stand outside the frames. What a step may see then is K x K times as much: softmax and normalisation
+    run over all of it.
+
     A clip has T = `t_in` steps and no other number, as the kernels have: anything else is an error. Networks that take
     other clips resample their features.
 
@@ -92,6 +96,7 @@ class DirectionalConv(nn.Module):
             `none`: every step sees all.
         normalise: of the kernels, see `directional_kernels`.
         mask: see `visibility`; without effect where the direction is `none`.
+        kernel_size: K, height and width of the kernels.
     """
 
     seen: Tensor
@@ -106,25 +111,32 @@ class DirectionalConv(nn.Module):
         direction: Direction = "bi",
         normalise: Normalise = "matrix",
         mask: Mask = "progressive",
+        kernel_size: OddCount = 1,
     ) -> None:
         super().__init__()
+        self.kernel_size = kernel_size
         self.t_in, self.normalise, self.mask = t_in, normalise, "progressive" if direction == "none" else mask
         self.steps: tuple[int, ...] = (t_out,)  # of each direction
         if direction == "bi" and t_out > 1:
             self.steps = (t_out - t_out // 2, t_out // 2)
         # The paper does not say how kernels start; equal ones would have nothing to be scaled by.
-        self.k = nn.Parameter(torch.randn(channels, t_out, t_in))
+        space = () if kernel_size == 1 else (kernel_size, kernel_size)
+        self.k = nn.Parameter(torch.randn(channels, t_out, t_in, *space))
         seen = [torch.ones(t, t_in) if direction == "none" else visibility(t_in, t, mask) for t in self.steps]
         self.register_buffer("seen", torch.cat(seen), persistent=False)
 
     def kernels(self) -> Tensor:
-        """C T' T in float32 or wider, each row in the time of the clip, those of the second direction too."""
+        """C T' T in float32 or wider, each row in the time of the clip, those of the second direction too.
+
+        With a `kernel_size` K above 1 it is C T' T K K.
+        """
         seen = self.seen
         if self.mask == "bilinear" and seen.dtype != torch.float32:  # fractions, which conversions have rounded
             wide = wide_dtype(self.k)
             seen = torch.cat([visibility(self.t_in, t, self.mask, wide) for t in self.steps]).to(self.k.device)
+        pixels = self.kernel_size**2
         parts = [
-            directional_kernels(k, part, self.normalise)
+            directional_kernels(k.flatten(2), part.repeat_interleave(pixels, 1), self.normalise).view(k.shape)
             for k, part in zip(self.k.split(self.steps, 1), seen.split(self.steps), strict=True)
         ]
         return torch.cat([parts[0], *(part.flip(2) for part in parts[1:])], 1)
@@ -136,7 +148,8 @@ class DirectionalConv(nn.Module):
                 f"a directional convolution for {self.t_in} steps got {x.shape[2]}: give clips of the length that the "
                 "network was built for, or build it with the frames of the clips (clip.frames)"
             )
-        return combine(x, self.kernels().to(x.dtype))
+        kernels = self.kernels().to(x.dtype)
+        return combine(x, kernels) if self.kernel_size == 1 else combine_around(x, kernels)
 
 
 def combine(x: Tensor, kernels: Tensor) -> Tensor:
@@ -162,3 +175,14 @@ def by_convolution(x: Tensor, kernels: Tensor) -> Tensor:
     rows = fold_space(x)
     steps = [F.conv2d(rows, kernel.reshape(c, 1, t, 1), groups=c) for kernel in kernels.unbind(1)]
     return unfold_space(torch.cat(steps, 2), h, w)
+
+
+def combine_around(x: Tensor, kernels: Tensor) -> Tensor:
+    """`combine` with K x K weights for each step; N C T H W and C O T K K -> N C O H W, zeros outside the frames.
+
+    The paper's one convolution whose groups are the channels, each with its steps. It needs the steps of a channel
+    beside each other, so that the clip is copied out of channels_last_3d memory, and the result back into it.
+    """
+    n, c, t, h, w = x.shape
+    y = F.conv2d(x.reshape(n, c * t, h, w), kernels.flatten(0, 1), padding=kernels.shape[-1] // 2, groups=c)
+    return y.view(n, c, -1, h, w).contiguous(memory_format=torch.channels_last_3d)

@@ -1,4 +1,4 @@
-"""Features of test videos in the plane (t-SNE), and how far videos of a class lie together where they really are."""
+"""What a network makes of test videos in the plane (t-SNE), and how far videos of a class really lie together."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from kinema.processes import loader_workers, room_for_readers
 from kinema.recognizer import Recognizer
 
 CLASSES, VIDEOS, NEIGHBOURS = 16, 2000, 5
+# Where vectors are taken, in the order of the network.
+HEAD, EMBEDDING, LOGITS = "input of the head", "input of the classifier", "logits"
+Spaces = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,16 @@ class Embedding:
 
     Attributes:
         name: of the run.
+        space: where in the network the vectors were taken: `HEAD`, `EMBEDDING` or `LOGITS`.
         points: float64 N 2.
         truth: N labels.
         labels: the classes.
-        purity: mean share of a video's 5 nearest neighbours, among the features themselves, that show its class.
-        unread: videos without features.
+        purity: mean share of a video's 5 nearest neighbours, among the vectors themselves, that show its class.
+        unread: videos without vectors.
     """
 
     name: str
+    space: str
     points: NDArray[np.float64]
     truth: tuple[str, ...]
     labels: tuple[str, ...]
@@ -69,8 +74,8 @@ def features(
     workers: int = -1,
     batch: int = 8,
     progress: Callable[[int, int], object] | None = None,
-) -> NDArray[np.float32]:
-    """The pooled embedding (what the classifier sees) of the central clip of every video.
+) -> Spaces:
+    """What a network makes of the central clip of every video, at three places.
 
     Args:
         recognizer: whose features.
@@ -80,13 +85,15 @@ def features(
         progress: called with the videos done and their number.
 
     Returns:
-        float32 N F; NaN for a video that could not be read.
+        `HEAD`: float32 N C, the last stage averaged over time and space (pathways side by side); left out where it is
+        what the classifier reads. `EMBEDDING`: N F, the input of the classifier. `LOGITS`: N K. NaN for a video that
+        could not be read.
     """
     data = TestVideos(manifest, recognizer.labels, recognizer.spec, 1, 1)
     readers = min(loader_workers(workers), len(data))
     parts = [range(begin, min(begin + batch, len(data))) for begin in range(0, len(data), batch)]
     recognizer.model.eval()
-    rows: dict[int, NDArray[np.float32]] = {}
+    rows: dict[int, list[NDArray[np.float32]]] = {}
     done = 0
     with Loader(data, parts, collate_test, readers=readers, largest=batch) as loader, room_for_readers(readers):
         for read in loader:
@@ -94,32 +101,39 @@ def features(
             if read["path"]:
                 clips = to_input(read["views"][:, 0].to(recognizer.device), recognizer.spec)
                 found = recognizer.model.forward_features(clips)
-                pooled = recognizer.model.forward_head(found, pre_logits=True).float().cpu().numpy()
-                rows |= dict(zip(read["index"].tolist(), pooled, strict=True))
+                maps = found if isinstance(found, tuple) else (found,)
+                pooled = torch.cat([x.flatten(2).mean(2) for x in maps], 1)
+                seen = recognizer.model.forward_head(found, pre_logits=True)
+                logits = recognizer.model.forward_head(found)
+                vectors = [x.float().cpu().numpy() for x in (pooled, seen, logits)]
+                rows |= {i: [x[place] for x in vectors] for place, i in enumerate(read["index"].tolist())}
             if progress is not None:
                 progress(done, len(data))
-    width = len(next(iter(rows.values()))) if rows else 1
-    empty = np.full(width, np.nan, dtype=np.float32)
-    return np.stack([rows.get(i, empty) for i in range(len(data))])
+    empty = [np.full(len(x), np.nan, dtype=np.float32) for x in next(iter(rows.values()), [np.zeros(1)] * 3)]
+    spaces = [np.stack([rows.get(i, empty)[k] for i in range(len(data))]) for k in range(3)]
+    first, second = spaces[:2]
+    same = first.shape == second.shape and np.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True)
+    return dict(list(zip((HEAD, EMBEDDING, LOGITS), spaces, strict=True))[same:])
 
 
-def embed(name: str, vectors: NDArray[np.float32], truth: Sequence[str], *, seed: int = 0) -> Embedding:
-    """The features of a run in the plane.
+def embed(name: str, space: str, vectors: NDArray[np.float32], truth: Sequence[str], *, seed: int = 0) -> Embedding:
+    """What one place of a network makes of videos, in the plane.
 
     Args:
         name: of the run.
+        space: the place.
         vectors: N C; rows of NaN are left out and counted.
         truth: N labels.
         seed: of t-SNE.
 
     Raises:
-        KinemaError: fewer than 5 videos have features.
+        KinemaError: fewer than 5 videos could be read.
     """
     read = np.logical_not(np.isnan(vectors).any(axis=1))
     known = tuple(label for label, ok in zip(truth, read, strict=True) if ok)
     labels = tuple(sorted(set(known)))
     points = embedding(vectors[read], seed=seed)
-    return Embedding(name, points, known, labels, neighbour_purity(vectors[read], known), int((~read).sum()))
+    return Embedding(name, space, points, known, labels, neighbour_purity(vectors[read], known), int((~read).sum()))
 
 
 def embedding(vectors: NDArray[np.floating[Any]], *, seed: int = 0) -> NDArray[np.float64]:
@@ -133,7 +147,7 @@ def embedding(vectors: NDArray[np.floating[Any]], *, seed: int = 0) -> NDArray[n
         float64 N 2.
 
     Raises:
-        KinemaError: fewer than 5 rows, or scikit-trainable is not installed.
+        KinemaError: fewer than 5 rows, or scikit-learn is not installed.
     """
     tsne = require_analysis()
     if len(vectors) < 5:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
-from kinema.data.manifest import read_manifest
+from kinema.data.manifest import data_root, read_manifest
 from kinema.errors import KinemaError
 from kinema.evaluation.comparison import Comparison, compare
+from kinema.evaluation.tested import Tested
 from kinema.files import replace_file
 from kinema.recognizer import Recognizer
 from kinema.report.embedding import Embedding, chosen, embed, features, require_analysis
+from kinema.report.explained import Explained, class_frames, explained
 from kinema.report.page import render
 from kinema.report.runs import Run, open_runs
 
 Progress = Callable[[int, int], object]
+
+FRAMES = 24  # classes of which a frame is shown
 
 
 def make_report(
@@ -23,6 +28,7 @@ def make_report(
     out: str | Path,
     *,
     with_features: bool = False,
+    explain: int = 0,
     data: str | None = None,
     workers: int = -1,
     device: str = "cpu",
@@ -34,16 +40,18 @@ def make_report(
         places: run folders, test folders or `scores.parquet` files; the later ones are compared with the first.
         out: the HTML file.
         with_features: run the recognizers once more, for the t-SNE of their features.
-        data: where the tested videos are; None is where each test found them.
+        explain: so many of the most confident mistakes and hits of each run are shown with their maps, and a frame per
+            class; 0 shows none.
+        data: where the tested videos are, for features and pictures; None is where each test found them.
         workers: processes that read videos, for the features.
-        device: where networks run, for the features.
+        device: where networks run, for features and maps.
         progress: gives for a title what is called with the videos done and their number.
 
     Returns:
         The runs that the page shows; `missing` of each says what it could not.
 
     Raises:
-        KinemaError: a place that is no run, or features that cannot be had.
+        KinemaError: a place that is no run, features that cannot be had, or pictures without a test.
     """
     file = Path(out)
     if file.is_dir():
@@ -56,28 +64,71 @@ def make_report(
             comparisons.append(compare(tests[0], other))
         except KinemaError as error:
             comparisons.append(str(error))
-    embeddings = []
+    if (with_features or explain) and not tests:
+        what = "features are drawn of tested videos" if with_features else "mistakes and hits are of tested videos"
+        raise KinemaError(f"{places[0]}: {what}, and there is no test; {runs[0].missing[-1]}")
     if with_features:
         require_analysis()
-        if not tests:
-            raise KinemaError(
-                f"{places[0]}: features are drawn of tested videos, and there is no test; {runs[0].missing[-1]}"
-            )
-        for run in runs:
-            if run.test is not None:
-                with progress(f"features of {run.name}") if progress else nullcontext() as step:
-                    embeddings.append(_embedding(run, data, workers, device, step))
-    page = render(runs, comparisons, embeddings)
+    embeddings: list[Embedding] = []
+    shown: list[Explained] = []
+    for run in runs if with_features or explain else []:
+        if run.test is None:
+            continue
+        recognizer = _recognizer(run, device)
+        if with_features:
+            with progress(f"features of {run.name}") if progress else nullcontext() as step:
+                embeddings += _embeddings(run, recognizer, data, workers, step)
+        if explain:
+            with progress(f"explaining {run.name}") if progress else nullcontext() as step:
+                shown.append(explained(run.name, recognizer, run.test.result, _root(run.test, data), explain, step))
+    frames = class_frames([t.result for t in tests], [_root(t, data) for t in tests],
+                          _telling(tests, comparisons)) if explain else {}  # fmt: skip
+    page = render(runs, comparisons, embeddings, shown, frames)
     replace_file(file, lambda part: part.write_text(page, encoding="utf-8"))
     return runs
 
 
-def _embedding(run: Run, data: str | None, workers: int, device: str, progress: Progress | None) -> Embedding:
+def _described(run: Run) -> Mapping[str, Any]:
+    """What `kinema test` says of a test.
+
+    Raises:
+        KinemaError: it says nothing.
+    """
     assert run.test is not None
     test = run.test.document.get("test")
-    if not isinstance(test, dict):
-        raise KinemaError(f"{run.test.file}: no metrics.json beside it says what was tested; test again for features")
-    recognizer = Recognizer.load(run.folder if run.folder is not None else test["recognizer"], device)
+    if not isinstance(test, Mapping):
+        raise KinemaError(
+            f"{run.test.file}: no metrics.json beside it says what was tested; test again for features and pictures"
+        )
+    return test
+
+
+def _recognizer(run: Run, device: str) -> Recognizer:
+    return Recognizer.load(run.folder if run.folder is not None else _described(run)["recognizer"], device)
+
+
+def _embeddings(
+    run: Run, recognizer: Recognizer, data: str | None, workers: int, progress: Progress | None
+) -> list[Embedding]:
+    test = _described(run)
     videos = chosen(read_manifest(data or test["data"], check=False).part(test["split"]))
-    vectors = features(recognizer, videos, workers=workers, progress=progress)
-    return embed(run.name, vectors, [s.label for s in videos.samples])
+    spaces = features(recognizer, videos, workers=workers, progress=progress)
+    truth = [s.label for s in videos.samples]
+    return [embed(run.name, space, vectors, truth) for space, vectors in spaces.items()]
+
+
+def _root(test: Tested, data: str | None) -> Path:
+    """The folder in which the paths of a test start: where the videos were, or where they are now."""
+    return Path(test.result.root) if data is None else data_root(data)
+
+
+def _telling(tests: Sequence[Tested], comparisons: Sequence[Comparison | str]) -> list[str]:
+    """The classes of which a frame is shown: those that changed most between runs, else the hardest and easiest."""
+    for comparison in comparisons:
+        if isinstance(comparison, Comparison):
+            order = [k.label for k in comparison.per_class]
+            break
+    else:
+        known = [c for c in tests[0].metrics.per_class if c.recall is not None]
+        order = [c.label for c in sorted(known, key=lambda c: (c.recall or 0.0, c.label))]
+    return order if len(order) <= FRAMES else [*order[: FRAMES // 2], *order[-FRAMES // 2 :]]

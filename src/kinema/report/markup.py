@@ -130,6 +130,9 @@ code{background:#eef2f7;padding:1px 5px;border-radius:4px;overflow-wrap:anywhere
 .confusion th{color:#1f2937;font-weight:400;padding:2px 5px;border:0;white-space:nowrap;vertical-align:bottom}
 .confusion th:first-child{position:sticky;left:0;background:#f8fafc;text-align:right}
 .confusion td:first-child{position:static}
+.strip{margin:10px 0 14px}.strip img{display:block;margin-top:4px}
+.frames{display:grid;grid-template-columns:repeat(auto-fill,minmax(120px,1fr));gap:12px}
+.frames figcaption{font-size:13px;line-height:1.35;overflow-wrap:anywhere}
 .legend{font-size:13px;line-height:1.7}.legend span{white-space:nowrap;margin-right:12px}
 @media(max-width:560px){.confusion{font-size:10px}.confusion td{width:21px;min-width:21px;height:21px}}
 .confusion span{writing-mode:vertical-rl;text-orientation:sideways;transform:rotate(180deg);line-height:1.1}

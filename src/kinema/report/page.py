@@ -15,22 +15,32 @@ from kinema.evaluation.tested import Tested
 from kinema.report import figures
 from kinema.report.confusion import MOST, confusion, most_confused
 from kinema.report.embedding import NEIGHBOURS, Embedding, chance_purity
+from kinema.report.explained import Explained
 from kinema.report.facts import about_curves, cost, coverage, protocol, tested_as, versions
 from kinema.report.letters import NOTE, needs_note
 from kinema.report.markup import by_run, caution, colours, grid, note, page, section, table, tiles
 from kinema.report.runs import Run
+from kinema.report.seen import faithfulness_table, frames_of_classes, mistakes_and_hits
 
 BARS, GAINS, PAIRS = 40, 12, 15  # lines that a person still reads
 SIDE = 3  # runs of which two tables have room beside each other
 
 
-def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddings: Sequence[Embedding]) -> str:
+def render(
+    runs: Sequence[Run],
+    comparisons: Sequence[Comparison | str],
+    embeddings: Sequence[Embedding],
+    shown: Sequence[Explained] = (),
+    frames: Mapping[str, bytes] | None = None,
+) -> str:
     """The page.
 
     Args:
         runs: at least one.
         comparisons: of every later test with the first one; a sentence where the two cannot be compared.
         embeddings: of the features; empty where nobody asked for them.
+        shown: what each run looked at; empty where nobody asked for it.
+        frames: class -> JPEG, an example of it, the classes in the order in which they are shown.
     """
     tested = {run.name: run.test for run in runs if run.test is not None}
     metrics = {name: test.metrics for name, test in tested.items()}
@@ -48,7 +58,10 @@ def render(runs: Sequence[Run], comparisons: Sequence[Comparison | str], embeddi
             section("What is missing", "".join(note(sentence) for sentence in missing)),
             *(both if len(runs) > SIDE else [grid(both)]),
             section("Classes", _classes(tested, metrics, found, inks)),
+            section("Examples of classes", frames_of_classes(frames or {}, metrics)),
             section("Confusion", _confusion(tested)),
+            section("Mistakes and hits", mistakes_and_hits(shown)),
+            section("How far the maps can be believed", faithfulness_table(shown)),
             section("Training", _training(runs, inks)),
             section("Features", _features(embeddings)),
             section("Cost", cost(runs)),
@@ -219,12 +232,13 @@ def _features(embeddings: Sequence[Embedding]) -> str:
     }
     classes = sorted({label for e in embeddings for label in e.labels})
     return (
-        grid(figures.scatter(e.name, e.points, e.truth, classes) for e in embeddings)
+        grid(figures.scatter(f"{e.name}: {e.space}", e.points, e.truth, classes) for e in embeddings)
         + figures.class_legend(classes)
-        + by_run([e.name for e in embeddings], facts)
+        + by_run([f"{e.name}: {e.space}" for e in embeddings], facts)
         + note(
-            "t-SNE of what comes out of the last stage for the central clip of each test video, averaged over time "
-            "and space. Distances between clusters say little; neighbours of the same class: the mean share of the "
-            f"{NEIGHBOURS} nearest videos, among the features themselves, that show the class of the video."
+            "t-SNE of what the network makes of the central clip of each test video: what its head reads, averaged "
+            "over time and space, where that is not what the classifier reads; what the classifier reads; and the "
+            "logits. Distances between clusters say little; neighbours of the same class: the mean share of the "
+            f"{NEIGHBOURS} nearest videos, among the vectors themselves, that show the class of the video."
         )
     )

@@ -13,14 +13,16 @@ from kinema.models.csn import CSN
 from kinema.models.efficientnet2d import EfficientNet2D
 from kinema.models.i3d import InflatedResNet
 from kinema.models.inception3d import InceptionI3D
+from kinema.models.mfnet import MFNet
 from kinema.models.r3d import ResNet3D
 from kinema.models.resnet2d import ResNet2D
 from kinema.models.resnext3d import ResNeXt3D
 from kinema.models.slowfast import SlowFast
 from kinema.models.video_model import VideoModel
 from kinema.models.x3d import X3D
-from kinema.weights.names import csn, efficientnet2d, i3d, inception3d, r3d, resnet2d, resnext3d, slowfast, x3d
+from kinema.weights.names import csn, efficientnet2d, i3d, inception3d, mfnet, r3d, resnet2d, resnext3d, slowfast, x3d
 from kinema.weights.names.formats import File, Format, Values
+from kinema.weights.names.rules import inflate
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,17 @@ _FAMILIES: dict[type[VideoModel], Names] = {
     CSN: Names(csn.candidates, formats=csn.FORMATS),
     EfficientNet2D: Names(efficientnet2d.candidates, formats=efficientnet2d.FORMATS),
     InflatedResNet: Names(
-        i3d.candidates, i3d.NEW, reader=i3d.reader, convert=i3d.convert, formats=i3d.FORMATS, structure=i3d.structure
+        i3d.candidates, i3d.NEW, reader=i3d.reader, convert=inflate, formats=i3d.FORMATS, structure=i3d.structure
     ),
     InceptionI3D: Names(inception3d.candidates, convert=inception3d.convert, formats=inception3d.FORMATS),
-    ResNet2D: Names(resnet2d.candidates, resnet2d.NEW, convert=resnet2d.convert, formats=resnet2d.FORMATS),
+    MFNet: Names(mfnet.candidates, convert=inflate, formats=mfnet.FORMATS),
+    ResNet2D: Names(
+        resnet2d.candidates,
+        resnet2d.NEW,
+        convert=resnet2d.convert,
+        formats=resnet2d.FORMATS,
+        structure=resnet2d.structure,
+    ),  # fmt: skip
     ResNet3D: Names(r3d.candidates, r3d.NEW, r3d.remarks, formats=r3d.FORMATS, structure=r3d.structure),
     ResNeXt3D: Names(resnext3d.candidates, formats=resnext3d.FORMATS, structure=resnext3d.structure),
     SlowFast: Names(

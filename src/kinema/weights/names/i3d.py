@@ -10,9 +10,6 @@ import re
 from collections.abc import Callable, Collection
 from functools import partial
 
-import torch
-from torch import Tensor
-
 from kinema.weights.names.formats import GREY, IMAGENET, File, Format, Values, always
 
 # Non-local blocks start without effect, so that weights of the plain network, 2-D ones too, may go into one that has
@@ -217,23 +214,3 @@ def reader(names: Collection[str]) -> Callable[[str], list[str]]:
         return candidates(name)
 
     return shifted
-
-
-def convert(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor, str] | None:
-    """A 2-D kernel repeated over the frames of a 3-D one and divided by their number, or None.
-
-    A clip of equal frames then gives inside what the 2-D network gives for the frame.
-
-    Args:
-        name: of the file.
-        tensor: O I K K.
-        shape: O I T K K.
-
-    Returns:
-        The 3-D kernel and what was done, or None where the tensor is to be taken as it is.
-    """
-    if tensor.ndim != 4 or len(shape) != 5 or (*shape[:2], *shape[3:]) != tuple(tensor.shape):
-        return None
-    frames = shape[2]
-    inflated = (tensor / frames).unsqueeze(2).expand(shape).contiguous()
-    return inflated, f"inflated from 2-D to {frames} frame{'s' if frames > 1 else ''}"

@@ -1,16 +1,21 @@
-"""Names of other releases of 2-D ResNets: torchvision, mmaction2 and MIT's TSM; STM's kernels for causal networks."""
+"""Names of other releases of 2-D ResNets: torchvision, Res2Net, mmaction2, MIT's TSM and the authors of TEA and TANet.
+
+Those of TEA, TANet and Res2Net were read from their code; no file of theirs was loaded. The only tensors that are
+changed are STM's temporal kernels, where a causal network starts from one that looks ahead.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from kinema.weights.names.formats import IMAGENET, File, Format, always
+from kinema.weights.names.formats import IMAGENET, File, Format, Values, always
 
 # Parts for which a 2-D network has no weights; they keep the values with which they were built.
-NEW = re.compile(r"\.(t\.(weight|fixed)|cmm\..*|mix\.weight)$")
+NEW = re.compile(r"\.(t\.(weight|fixed)|cmm\..*|mix\.weight|tam\..*|me\..*|mta\.t\.\d+)$")
 
 # What makes a name of another release one of torchvision's.
 _RULES = [
@@ -18,6 +23,19 @@ _RULES = [
     for pattern, target in (
         # MIT's TSM: a ResNet of torchvision, its first convolutions inside the module that shifts, a classifier beside.
         (r"^base_model\.", ""),
+        # TANet: the block is inside another module, beside its temporal adaptive module.
+        (r"^((?:backbone\.)?layer\d\.\d+)\.(?:net|block)\.", r"\1."),
+        (r"^(?:backbone\.)?(layer\d\.\d+)\.tam\.G\.", r"\1.conv2.tam.kernel."),
+        (r"^(?:backbone\.)?(layer\d\.\d+)\.tam\.L\.", r"\1.conv2.tam.weigh."),
+        # Res2Net, and TEA, which has more in its blocks.
+        (r"\.me\.conv1\.", ".me.reduce."),
+        (r"\.me\.bn1\.", ".me.norm."),
+        (r"\.me\.conv2\.", ".me.move."),
+        (r"\.me\.conv3\.", ".me.restore."),
+        (r"\.me\.bn3\.", ".me.restore_norm."),
+        (r"\.convs\.(\d)\.", r".mta.convs.\1."),
+        (r"\.bns\.(\d)\.", r".mta.norms.\1."),
+        (r"\.shifts\.(\d)\.conv\.weight$", r".mta.t.\1"),
         (r"\.net\.weight$", ".weight"),
         (r"^new_fc\.", "fc."),
         # mmaction2: the convolution and BatchNorm of a step are one module.
@@ -46,9 +64,38 @@ def _eighth(file: File) -> dict[str, int]:
     return {"fold": 8} if file.has(r".*\.conv1\.(conv\.)?net\.weight") else {}
 
 
+def _only(network: str) -> Callable[[File], str | None]:
+    """Refuses every network but the one whose blocks the file has."""
+
+    def refused(file: File) -> str | None:
+        if file.network == network:
+            return None
+        return f"its blocks are those of {network}, which {file.network} does not have: give --model {network}"
+
+    return refused
+
+
+def structure(file: File) -> Values:
+    """Of TANet: the frames and widths of its temporal adaptive modules, from the shapes of the first one."""
+    shapes = [file.places.get(f"layer1.0.conv2.tam.{part}.weight") for part in ("kernel.0", "kernel.3", "weigh.0")]
+    if file.network != "tanet_r50" or None in shapes:
+        return {}
+    (hidden, frames), (kernel_size, _), (inner, channels, _) = shapes  # type: ignore[misc]
+    return {"frames": frames, "alpha": hidden // frames, "kernel_size": kernel_size, "beta": channels // inner}
+
+
 FORMATS = (
     Format(
-        "MIT TSM", r"base_model\.", "mit-han-lab/temporal-shift-module ops/temporal_shift.py, ops/models.py",
+        "TEA", r"base_model\.layer1\.0\.convs\.", "Phoenix1327/tea-action-recognition ops/tea50_8f.py, ops/models.py",
+        lambda file: {"mode": "tea"}, clip=always(**IMAGENET), refused=_only("tea_r50"),
+    ),
+    Format(
+        "TANet", r"base_model\.layer1\.0\.net\.", "liu-zhy/temporal-adaptive-module ops/temporal_module.py",
+        clip=always(**IMAGENET), refused=_only("tanet_r50"),
+    ),
+    Format(
+        "MIT TSM", r"base_model\.layer1\.0\.conv2\.",
+        "mit-han-lab/temporal-shift-module ops/temporal_shift.py, ops/models.py",
         _eighth, clip=always(**IMAGENET), refused=_unshifted,
     ),
     Format(
@@ -56,7 +103,18 @@ FORMATS = (
         "open-mmlab/mmaction2 mmaction/models/backbones/resnet_tsm.py",
         _eighth, clip=always(**IMAGENET), refused=_unshifted,
     ),
-    Format("torchvision", r"conv1\.weight", "pytorch/vision torchvision/models/resnet.py", clip=always(**IMAGENET)),
+    Format(
+        "mmaction2 TANet", r"backbone\.layer1\.0\.block\.",
+        "open-mmlab/mmaction2 mmaction/models/backbones/tanet.py, mmaction/models/common/tam.py",
+        clip=always(**IMAGENET), refused=_only("tanet_r50"),
+    ),
+    Format(
+        "Res2Net", r"layer1\.0\.convs\.", "Phoenix1327/tea-action-recognition ops/tea50_8f.py (Bottle2neck)",
+        clip=always(**IMAGENET), refused=_only("tea_r50"),
+    ),
+    Format(
+        "torchvision", r"layer1\.0\.conv2\.", "pytorch/vision torchvision/models/resnet.py", clip=always(**IMAGENET)
+    ),
 )  # fmt: skip
 
 

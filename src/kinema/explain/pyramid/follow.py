@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from kinema.explain.kernels import Kernel, convolution_kernel
-from kinema.explain.origins import ID, NOTHING, Origins, constant_along
+from kinema.explain.pyramid.kernels import Kernel, convolution_kernel
+from kinema.explain.pyramid.origins import ID, NOTHING, Origins, constant_along
 
 # An operation with weights that is no module: its input, which of its arguments that is, its kernel, and the dimension
 # of the input's channels. Gives the origins of the output's channels.
@@ -100,7 +100,7 @@ class Follower(TorchDispatchMode):
         origins: what the numbers stand for.
         paused: while above 0 operations run without being followed.
         lost: names of operations that mixed channels in a way that cannot be followed.
-        weighted: operations so far that may have weights; `sites.py` counts them in the same way.
+        weighted: operations so far that may have weights; `read.py` counts them in the same way.
     """
 
     def __init__(self, parameters: Iterable[Tensor], found: Found) -> None:

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError, unknown
-from kinema.explain.backstep import BackStep, Found, Mode, Start
+from kinema.explain.activations import one_clip
 from kinema.explain.class_weights import check_target
-from kinema.explain.columns import CLASS, Column
-from kinema.explain.graph import Node, Pyramid
-from kinema.explain.kernels import Kernel, LocalKernel
 from kinema.explain.methods import Asked, Finding, Findings, register
-from kinema.explain.plan import plan_of
-from kinema.explain.sites import Reader, Readings
+from kinema.explain.pyramid.backstep import BackStep, Found, Mode, Start
+from kinema.explain.pyramid.graph import Node, Pyramid
+from kinema.explain.pyramid.kernels import Kernel, LocalKernel
+from kinema.explain.pyramid.plan import CLASS, Column, plan_of
+from kinema.explain.pyramid.read import Reader, Readings
 from kinema.explain.source import Pixels, pixels_of
-from kinema.explain.tubes import clip_size, one_clip
+from kinema.explain.tubes import clip_size
 
 DEPTH = 3  # the layers of table 7.1 and figure 7.12
 # Table 7.1, for SlowFast figure 7.12. The thesis chose each by the number of features that it leaves; what it says for
@@ -62,7 +62,7 @@ def class_feature_pyramid(
     cannot be followed is walked by its gradient. What was found of a network is kept for its next clip.
 
     Args:
-        model: `feature_maps`, `classifier` and `forward` are enough, see `kinema.explain.activations`.
+        model: `feature_maps`, `classifier` and `forward` are enough, see `kinema.explain.layers`.
         clip: float `1 3 T H W` or `3 T H W`, normalised.
         target: index of the class.
         depth: steps from the class, at least 1; or the name of a module: the steps through it and all that follows it

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import KinemaError
-from kinema.explain.activations import classifier_of, stage_names, undisturbed
-from kinema.explain.channel_ops import Follower
-from kinema.explain.kernels import WALKED, Kernel, Layer, channel_dim, kernel_of
-from kinema.explain.origins import Origins
+from kinema.explain.activations import undisturbed
+from kinema.explain.layers import classifier_of, stage_names
+from kinema.explain.pyramid.follow import Follower
+from kinema.explain.pyramid.kernels import WALKED, Kernel, Layer, channel_dim, kernel_of
+from kinema.explain.pyramid.origins import Origins
 
 # Sides of the clip that is followed; a network that cannot take one gets the next, at last its own clip. Of 33 pixels
 # two are left where 32 become one, so that a map of one pixel is not taken for a mean.
@@ -77,7 +78,7 @@ def trace(model: nn.Module, clip: Tensor) -> Provenance:
     A small cut of the clip is used, because where a channel goes does not depend on the size of the picture.
 
     Args:
-        model: see `kinema.explain.activations`; left as it was.
+        model: see `kinema.explain.layers`; left as it was.
         clip: `1 3 T H W`, on the device and in the dtype of the network.
 
     Raises:

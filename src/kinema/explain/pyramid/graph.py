@@ -196,16 +196,17 @@ class Pyramid:
         """
         return _parsed(cls, text)
 
-    def svg(self, pixels: Pixels | None = None, *, most: int = 6) -> str:
-        """The pyramid as a drawing, see `draw_pyramid.draw`.
+    def svg(self, pixels: Pixels | None = None, *, most: int = 6, warning: str | None = None) -> str:
+        """The pyramid as a drawing, see `kinema.explain.pyramid.draw.draw`.
 
         Args:
             pixels: uint8 T H W 3, the frames of the clip; None takes `pixels` of the pyramid.
-            most: channels that are drawn per layer, at least 1; see `draw_pyramid.draw`.
+            most: channels that are drawn per layer, at least 1; see `kinema.explain.pyramid.draw.draw`.
+            warning: a sentence below the legend.
         """
-        from kinema.explain.draw_pyramid import draw
+        from kinema.explain.pyramid.draw import draw
 
-        return draw(self, self.pixels if pixels is None else pixels, most=most)
+        return draw(self, self.pixels if pixels is None else pixels, most=most, warning=warning)
 
 
 def _parsed(cls: type[Pyramid], text: str) -> Pyramid:

@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from explain.networks import FRAMES, SIDE, Own, Planted, clip, families, left_as_it_was, zoo
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinema.errors import KinemaError
 from kinema.explain import Pyramid, class_feature_pyramid, explain
-from kinema.explain.pyramids import default_threshold
-
-from .networks import FRAMES, SIDE, Own, Planted, clip, families, left_as_it_was, zoo
+from kinema.explain.pyramid.walk import default_threshold
 
 
 class Made(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
@@ -13,14 +14,16 @@ import numpy as np
 from PIL import Image
 
 from kinema.errors import KinemaError
-from kinema.explain.graph import Node, Pyramid
 from kinema.explain.overlay import blend, checked, colours, scaled
+from kinema.explain.pyramid.graph import Node, Pyramid
 from kinema.explain.source import Pixels
 from kinema.text import printable
 
 PICTURE, COLUMN, GAP, MARGIN, HEAD, TEXT = 76, 250, 14, 24, 66, 15  # pixels
+LETTER = 7.2  # pixels, the mean width of a letter of a warning
 LINKS = 6  # of a channel, drawn: the strongest
-INK, FAINT, LINE = "#1a1a1a", "#5f5f5f", "#0072b2"  # the line is the blue of Okabe and Ito
+INK, FAINT, WARNING = "#1a1a1a", "#5f5f5f", "#a04000"
+LINE = "#0072b2"  # the blue of Okabe and Ito
 FONT = "DejaVu Sans, Verdana, sans-serif"
 
 
@@ -32,7 +35,7 @@ class _Place:
     y: float
 
 
-def draw(pyramid: Pyramid, pixels: Pixels | None = None, *, most: int = 6) -> str:
+def draw(pyramid: Pyramid, pixels: Pixels | None = None, *, most: int = 6, warning: str | None = None) -> str:
     """Draws a pyramid: the class at the left, to the right of it the layers, step by step towards the input.
 
     A channel is a picture: the frame in which it is most active, with its activation over it in viridis. Beneath stand
@@ -43,6 +46,7 @@ def draw(pyramid: Pyramid, pixels: Pixels | None = None, *, most: int = 6) -> st
         pyramid: to draw.
         pixels: uint8 T H W 3, the frames of the clip; None draws activations alone.
         most: channels per layer; of a step with more than two layers fewer, so that all have room.
+        warning: written below the legend, such as the verdict that the method is not to be believed here.
 
     Returns:
         An SVG that needs no other file.
@@ -65,7 +69,8 @@ def draw(pyramid: Pyramid, pixels: Pixels | None = None, *, most: int = 6) -> st
     cell = PICTURE * pyramid.size[1] / pyramid.size[2] + 2 * TEXT + GAP
     tall = max(sum(_height(shown[layer], cell) for layer in level) for level in pyramid.levels)
     width = 2 * MARGIN + COLUMN * len(pyramid.levels)
-    height = 2 * MARGIN + HEAD + tall + 70
+    warned = [] if warning is None else textwrap.wrap(_xml(warning), max(40, int((width - 2 * MARGIN) / LETTER)))
+    height = 2 * MARGIN + HEAD + tall + 70 + TEXT * len(warned)
     root = ET.Element(
         "svg", xmlns="http://www.w3.org/2000/svg", width=_n(width), height=_n(height),
         viewBox=f"0 0 {_n(width)} {_n(height)}",
@@ -88,7 +93,10 @@ def draw(pyramid: Pyramid, pixels: Pixels | None = None, *, most: int = 6) -> st
                 _cell(cells, x, y, pyramid, node, pixels)
                 y += cell
     _links(lines, pyramid, places)
-    _legend(cells, pyramid, height - MARGIN - 34)
+    legend = MARGIN + HEAD + tall + 36
+    _legend(cells, pyramid, legend)
+    for row, line in enumerate(warned):
+        _text(cells, MARGIN, legend + 34 + TEXT * (row + 1), line, size=12, colour=WARNING, bold=True)
     return ET.tostring(root, encoding="unicode")
 
 

@@ -13,10 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kinema.errors import KinemaError
 from kinema.explain.activations import undisturbed
-from kinema.explain.channel_ops import operation
-from kinema.explain.kernels import WALKED, channel_dim
-from kinema.explain.plan import Plan
-from kinema.explain.provenance import first_tensor
+from kinema.explain.pyramid.follow import operation
+from kinema.explain.pyramid.kernels import WALKED, channel_dim
+from kinema.explain.pyramid.plan import Plan
+from kinema.explain.pyramid.provenance import first_tensor
 from kinema.models.x3d_blocks import X3DHead
 from kinema.ops.precision import wide_dtype
 

@@ -11,14 +11,13 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 import torch
+from explain.networks import clip, zoo
 from PIL import Image
 
 from kinema.errors import KinemaError
 from kinema.explain import class_feature_pyramid
-from kinema.explain.graph import Edge, Node, Pyramid
 from kinema.explain.interpolate import enlarge, to_unit
-
-from .networks import clip, zoo
+from kinema.explain.pyramid.graph import Edge, Node, Pyramid
 
 NODES = (Node("classifier", 1, 0.9), Node("b", 0, 1.0), Node("b", 3, 0.7), Node("a", 2, 1.0))
 LINKS = ((0, 1, 1.0), (0, 2, 0.7), (1, 3, 1.0), (2, 3, 0.8))
@@ -140,6 +139,16 @@ def test_the_drawing_is_one_file_that_any_reader_of_xml_takes(label: str | None)
     text = [one.text or "" for one in tags(svg, "text")]
     assert {"b", "a", "3", "0.70", "2 channels", "1 channel", "0 channels", "score 0.90"} <= set(text)
     assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_warning_is_written_whole_inside_the_drawing() -> None:
+    plain, svg = made().svg(), made().svg(warning="not to be believed here: explains no more than a <random> map " * 3)
+    lines = [one for one in tags(svg, "text") if one.get("fill") == "#a04000"]
+    assert " ".join(one.text or "" for one in lines).count("<random>") == 3 and len(lines) > 1
+    (root, before) = (ET.fromstring(text) for text in (svg, plain))
+    assert float(root.get("height")) > float(before.get("height"))
+    assert all(float(one.get("y")) < float(root.get("height")) for one in lines)
+    assert not [one for one in tags(plain, "text") if one.get("fill") == "#a04000"]
 
 
 def test_channels_are_shown_on_the_frame_in_which_they_are_most_active() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kinema.explain.backstep import class_relevance, relevance
-from kinema.explain.kernels import Kernel, LocalKernel, kernel_of
+from kinema.explain.pyramid.backstep import class_relevance, relevance
+from kinema.explain.pyramid.kernels import Kernel, LocalKernel, kernel_of
 
 THRESHOLDS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 

@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from explain.networks import Own, clip, zoo
 from torch import Tensor, nn
 
-from kinema.explain import class_feature_pyramid, plan
-
-from .networks import Own, clip, zoo
+from kinema.explain import class_feature_pyramid
+from kinema.explain.pyramid import plan
 
 
 class Switched(Own):

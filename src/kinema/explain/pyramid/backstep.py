@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kinema.explain.columns import CLASS, Column, Columns
-from kinema.explain.kernels import Kernel, LocalKernel
-from kinema.explain.origins import NOTHING
+from kinema.explain.pyramid.kernels import Kernel, LocalKernel
+from kinema.explain.pyramid.origins import NOTHING
+from kinema.explain.pyramid.plan import CLASS, Column, Columns
 
 Mode = Literal["feature", "layer", "group"]
 Start = Literal["activations", "weights"]
