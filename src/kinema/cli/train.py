@@ -19,12 +19,13 @@ from kinema.data.transforms import Augment
 from kinema.errors import KinemaError, unknown
 from kinema.recipes import find, weights_of
 from kinema.training.config import Optim, TrainConfig
+from kinema.training.distil import Distil
 from kinema.training.multigrid import Multigrid
 from kinema.training.twins import Twins
 
 _GROUPS = {
-    "optim": Optim, "augment": Augment, "photometric": Photometric, "twins": Twins, "multigrid": Multigrid,
-    "limits": ReadLimits,
+    "optim": Optim, "augment": Augment, "photometric": Photometric, "twins": Twins, "distil": Distil,
+    "multigrid": Multigrid, "limits": ReadLimits,
 }  # fmt: skip
 
 
