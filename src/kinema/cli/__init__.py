@@ -36,6 +36,7 @@ COMMANDS = {
     ),
     "recipes": ("recipes", "the trainings of the papers, ready to start: network, data, figure of the paper"),
     "train": ("train", "train a network; the same command again goes on where it stopped"),
+    "splits": ("splits", "train and test on every official split of a data set, and their mean"),
     "test": ("test", "test a recognizer: accuracies with coverage, scores of every video"),
     "compare": ("compare", "two tests video by video: McNemar, intervals, gains of every class"),
     "report": ("report", "runs on one page: curves, confusion, classes, comparison, cost, coverage"),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from kinema.models.resnet2d import ResNet2D
+from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import IMAGENET, File, Format, Values, always
 
 # Parts for which a 2-D network has no weights; they keep the values with which they were built.
@@ -129,3 +131,6 @@ def candidates(name: str) -> list[str]:
     if not found:
         return [name]
     return [f"{found.group(1)}{inside}.weight" for inside in ("", ".conv", ".cstm.conv", ".cstm")]
+
+
+register_names(ResNet2D, Names(candidates, NEW, formats=FORMATS, structure=structure))
