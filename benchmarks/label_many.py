@@ -101,7 +101,12 @@ def child(args: argparse.Namespace) -> None:
             memory.append((now.done, int(Path("/proc/self/statm").read_text().split()[1]) * page // 2**20))
 
     done = label(
-        args.child / "recognizer", args.child / "inputs", args.out, workers=2, cluster=args.cluster, report=report
+        args.child / "recognizer",
+        args.child / "inputs",
+        args.out,
+        workers=1 if args.cluster else 2,
+        cluster=args.cluster,
+        report=report,
     )
     print(json.dumps({**vars(done), "output": str(done.output), "memory": memory}))
 
@@ -136,7 +141,7 @@ def killed_run(args: argparse.Namespace, work: Path, seconds: float, rng: random
         ended = False
         while kills < args.kills and not ended:
             try:
-                process.wait(rng.uniform(0.1, 2.0 * seconds / (args.kills + 1)) + (4.0 if kills % 2 else 0.0))
+                process.wait(rng.uniform(0.1, 1.5 * seconds / (args.kills + 1)))
                 ended = True
             except subprocess.TimeoutExpired:
                 victims = below(process.pid, "ray::" if args.cluster else "") if kills % 2 else [process.pid]

@@ -258,7 +258,7 @@ def test_a_machine_that_is_lost_costs_no_row(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("cluster_too", [False, True])
 def test_many_inputs_and_kills(cluster_too: bool) -> None:
     script = Path(__file__).parents[2] / "benchmarks" / "label_many.py"
-    words = [sys.executable, str(script), "--inputs", "150", "--kills", "4"]
+    words = [sys.executable, str(script), "--inputs", "150", "--kills", "2"]
     if cluster_too:
         pytest.importorskip("ray")
         words += ["--cluster", "local"]
