@@ -42,6 +42,7 @@ COMMANDS = {
     "predict": ("predict", "recognise files, folders and globs"),
     "explain": ("explain", "show where and when a network saw the evidence for a class: MP4, GIF, PNG, SVG, JSON"),
     "stream": ("stream", "recognise a camera, an address or a file while it arrives, one line per decision"),
+    "export": ("export", "a recognizer as a file for other programs: ONNX, OpenVINO, torch.export, checked"),
     "weights list": ("weights_list", "public releases for the networks here: data, accuracy, licence, address"),
     "weights get": ("weights_get", "fetch a release, check every name and shape, save a recognizer"),
     "weights import": ("weights_import", "load others' weights into a network, with a report of every name"),
