@@ -208,7 +208,8 @@ def check_reading(args: Namespace) -> None:
 
 def add_recognizer(parser: ArgumentParser) -> None:
     """The positional RECOGNIZER."""
-    parser.add_argument("recognizer", type=str, help="a run folder, a recognizer folder or hf-hub:org/name")
+    parser.add_argument("recognizer", type=str, help="a run folder, a recognizer folder, hf-hub:org/name or, "
+                        "to classify and to stream, a file of kinema export")  # fmt: skip
 
 
 def existing(path: str | Path, what: str) -> Path:
