@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinema.data.transforms import cut, test_boxes, to_input
+from kinema.data.transforms import cut, test_boxes
 from kinema.errors import KinemaError, unknown
 from kinema.recognizer import Recognizer
 from kinema.streaming.reader import SourceReader, Taken
@@ -135,7 +135,7 @@ class Live:
         Returns:
             The time of the frame of which something is known now, and its own scores, K; None where nothing is yet.
         """
-        spec, device = self.recognizer.spec, self.recognizer.device
+        spec = self.recognizer.spec
         box = test_boxes(pixels.shape[0], pixels.shape[1], spec, 1)[0]
         frame = cut(torch.from_numpy(pixels)[None], box, spec.tested, flip=False)  # 1 S S 3
         self._times.append(time)
@@ -144,7 +144,7 @@ class Live:
             missing = spec.frames - len(self._clip)
             clip = torch.cat([*[self._clip[0]] * missing, *self._clip])
             return self._times.popleft(), self.recognizer.scores(clip[None])[0]
-        logits, self._state = self.recognizer.model.step(to_input(frame[None].to(device), spec), self._state)
+        logits, self._state = self.recognizer.model.step(self.recognizer.to_input(frame[None]), self._state)
         if logits[0, -1].isnan().any():
             return None
         return self._times.popleft(), logits[0, -1].float().softmax(0).cpu()

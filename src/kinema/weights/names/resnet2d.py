@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from kinema.models.resnet2d import ResNet2D
+from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import IMAGENET, File, Format, Values, always
 
 # Parts for which a 2-D network has no weights; they keep the values with which they were built.
@@ -156,3 +158,6 @@ def convert(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor, str] 
     if kind[1] == "fixed":
         return torch.stack([after, now], 2), "made causal, the later frame replaced by the earlier one"
     return torch.stack([before, now + after], 2), "made causal, the weight of the later frame added to the present one"
+
+
+register_names(ResNet2D, Names(candidates, NEW, convert=convert, formats=FORMATS, structure=structure))
