@@ -92,6 +92,7 @@ def contestants(args: argparse.Namespace, data: Path, seed: int) -> dict[str, Tr
         seed=seed,
         optim=Optim(lr=0.05, nesterov=True, warmup=1.0),
         augment=Augment(scale="jitter", jitter=(args.crop, args.crop + 16)),
+        balance="classes",  # half of the clips are idle time, and a short training would learn nothing else
         logger="none",
     )
     offline = replace(common, out=place("windows"), options={"width": args.width, "dropout": 0.2})
