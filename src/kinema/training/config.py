@@ -15,6 +15,7 @@ from kinema.errors import KinemaError, unknown
 from kinema.training.multigrid import Multigrid
 from kinema.training.twins import Twins
 
+Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["step", "cosine", "constant"]
 Precision = Literal["32", "bf16", "16"]
 Trainable = Literal["all", "classifier", "class_regularisation"]
@@ -24,14 +25,19 @@ Logger = Literal["tensorboard", "csv", "wandb", "none"]
 
 @dataclass(frozen=True)
 class Optim:
-    """SGD and the course of its learning rate.
+    """The optimiser and the course of its learning rate.
 
     Attributes:
+        name: `sgd`, or `adamw` (Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019), which usually
+            takes an `lr` about a hundred times smaller and a larger `weight_decay`.
         lr: learning rate at its highest; the long cycle of multigrid multiplies it by 1 to 8, or with
             `multigrid.rate_at=first` by 1/8 to 1.
-        momentum: of SGD.
-        nesterov: use Nesterov's momentum.
-        weight_decay: on all parameters.
+        momentum: of SGD; for AdamW, beta1, the decay of the mean of the gradients.
+        beta2: of AdamW, the decay of the mean of the squared gradients.
+        nesterov: use Nesterov's momentum; SGD only.
+        weight_decay: on all parameters, or on those that `decay_bias_norm` leaves.
+        decay_bias_norm: apply the weight decay to parameters of one dimension too: biases, and the weights of
+            normalisation layers.
         schedule: `step` multiplies by `gamma` at each milestone, `cosine` falls to zero at the end, or `constant`.
         milestones: epochs at which `step` acts.
         gamma: factor of `step`.
@@ -44,10 +50,13 @@ class Optim:
             rest). 0 freezes a part, its BatchNorm statistics included.
     """
 
+    name: Optimiser = "sgd"
     lr: float = 0.01
     momentum: float = 0.9
+    beta2: float = 0.999
     nesterov: bool = False
     weight_decay: float = 5e-4
+    decay_bias_norm: bool = True
     schedule: Schedule = "cosine"
     milestones: tuple[int, ...] = (30, 40, 60)
     gamma: float = 0.1
@@ -56,8 +65,9 @@ class Optim:
     lr_mult: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.schedule not in get_args(Schedule):
-            raise unknown("optim.schedule", str(self.schedule), get_args(Schedule))
+        for name, allowed in (("name", Optimiser), ("schedule", Schedule)):
+            if getattr(self, name) not in get_args(allowed):
+                raise unknown(f"optim.{name}", str(getattr(self, name)), get_args(allowed))
         # A comparison with `.nan`, which a recipe may hold, is false.
         for name in ("lr", "gamma"):
             if not 0 < getattr(self, name) < inf:
@@ -74,8 +84,22 @@ class Optim:
                 raise KinemaError(f"optim.lr_mult has the key {name!r}: give names of parts, such as features")
             if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 <= factor < inf:
                 raise KinemaError(f"optim.lr_mult.{name} is {factor!r}: give a number of 0 or more")
-        if self.nesterov and self.momentum == 0:
-            raise KinemaError("optim.nesterov needs optim.momentum above 0")
+        self._check_moments()
+
+    def _check_moments(self) -> None:
+        """Checks `momentum`, `beta2` and `nesterov` against the optimiser."""
+        if not 0 <= self.beta2 < 1:
+            raise KinemaError(f"optim.beta2 is {self.beta2}: give 0 or more, and less than 1")
+        if self.name == "sgd":
+            if self.nesterov and self.momentum == 0:
+                raise KinemaError("optim.nesterov needs optim.momentum above 0")
+            if self.beta2 != 0.999:
+                raise KinemaError(f"optim.beta2 is {self.beta2}, which sgd does not have: set optim.name to adamw")
+            return
+        if self.momentum >= 1:
+            raise KinemaError(f"optim.momentum is {self.momentum}: as beta1 of adamw it must be less than 1")
+        if self.nesterov:
+            raise KinemaError("optim.nesterov is true, which adamw does not have: set optim.name to sgd")
 
 
 @dataclass(frozen=True)

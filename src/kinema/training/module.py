@@ -20,7 +20,7 @@ from kinema.models import VideoModel
 from kinema.ops.recurrence import gated_stages, set_gate, stage_open_rates
 from kinema.processes import all_gather_object, all_reduce_sum, connected_rank
 from kinema.training.config import TrainConfig
-from kinema.training.learning import check_gates, freeze, keep_frozen, parameter_groups
+from kinema.training.learning import check_gates, freeze, keep_frozen, optimiser
 from kinema.training.mixing import mixup
 from kinema.training.multigrid import Steps
 from kinema.training.schedule import factor
@@ -72,17 +72,10 @@ class Training(pl.LightningModule):
         return averaged
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Builds SGD, and a scheduler that sets the learning rate before every step."""
-        o = self.config.optim
-        sgd = torch.optim.SGD(
-            parameter_groups(self.model, o),
-            o.lr,
-            momentum=o.momentum,
-            weight_decay=o.weight_decay,
-            nesterov=o.nesterov,
-        )
-        rate = torch.optim.lr_scheduler.LambdaLR(sgd, self.rate)
-        return {"optimizer": sgd, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+        """Builds the optimiser, and a scheduler that sets the learning rate before every step."""
+        built = optimiser(self.model, self.config.optim)
+        rate = torch.optim.lr_scheduler.LambdaLR(built, self.rate)
+        return {"optimizer": built, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
     def rate(self, step: int) -> float:
         """The factor of `optim.lr` at a step of the whole training, counted from 0."""
