@@ -116,7 +116,10 @@ class TrainConfig:
         weights: start from these: a run or recognizer, `imagenet`, a release of `kinema weights list`, or a file. The
             classifier of a recognizer with other labels is left out.
         epochs: passes over the training split.
-        batch: clips per step.
+        batch: clips per pass of the network, and with `accumulate` 1 per step.
+        accumulate: passes per step, whose gradients are added up. A step then learns from `batch` times `accumulate`
+            clips, as it would from a batch of that size, with the memory of `batch`; only BatchNorm sees the clips of
+            one pass.
         train_split: name of the split that is learned from.
         val_split: name of a split that is tested after every epoch, for the curve only; nothing is selected by it.
         seed: of the weights, the order, and every augmentation.
@@ -156,6 +159,7 @@ class TrainConfig:
     weights: str | None = None
     epochs: int = 30
     batch: int = 16
+    accumulate: int = 1
     train_split: str = "train"
     val_split: str | None = None
     seed: int = 0
@@ -182,7 +186,7 @@ class TrainConfig:
     logger: Logger = "tensorboard"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "processes", "checkpoint_steps"):
+        for name in ("epochs", "batch", "accumulate", "processes", "checkpoint_steps"):
             if getattr(self, name) < 1:
                 raise KinemaError(f"{name} is {getattr(self, name)}: give at least 1")
         if not 0 <= self.seed < 2**63:
@@ -205,6 +209,11 @@ class TrainConfig:
             raise KinemaError(
                 f"optim.lr_mult.features is {features}, which has no effect where trainable is classifier: remove one "
                 "of the two"
+            )
+        if self.accumulate > 1 and self.twins.gather:
+            raise KinemaError(
+                f"accumulate is {self.accumulate}, but twins.gather correlates over the passes of all processes, which "
+                "then need not be equally many: set one of the two to its default"
             )
         if self.multigrid.full_epochs >= self.epochs:
             raise KinemaError(
