@@ -18,6 +18,8 @@ from kinema.training.run_log import read_metrics
 OPTIONS: dict[str, dict] = {
     "adamw": {"optim": Optim(name="adamw", lr=0.002, beta2=0.9, weight_decay=0.1, decay_bias_norm=False)},
     "accumulate": {"batch": 2, "accumulate": 2, "mixup": 0.4, "ema": 0.9},
+    "keep": {"keep": "best", "ema": 0.5},
+    "patience": {"keep": "best", "patience": 1, "epochs": 5},
 }
 
 

@@ -20,6 +20,7 @@ Schedule = Literal["step", "cosine", "constant"]
 Precision = Literal["32", "bf16", "16"]
 Trainable = Literal["all", "classifier", "class_regularisation"]
 Balance = Literal["none", "classes"]
+Keep = Literal["last", "best"]
 Logger = Literal["tensorboard", "csv", "wandb", "none"]
 
 
@@ -121,7 +122,11 @@ class TrainConfig:
             clips, as it would from a batch of that size, with the memory of `batch`; only BatchNorm sees the clips of
             one pass.
         train_split: name of the split that is learned from.
-        val_split: name of a split that is tested after every epoch, for the curve only; nothing is selected by it.
+        val_split: name of a split that is tested after every epoch, one central clip per video. Nothing is selected by
+            it unless `keep` or `patience` say so.
+        keep: `last`, or `best` for the epoch with the highest accuracy on `val_split`; the last one is then saved beside
+            it, in `recognizer-last`.
+        patience: epochs without a higher accuracy on `val_split` after which the training ends; 0 trains all epochs.
         seed: of the weights, the order, and every augmentation.
         precision: 32, bf16 or 16 (mixed precision).
         optim: optimiser and schedule.
@@ -162,6 +167,8 @@ class TrainConfig:
     accumulate: int = 1
     train_split: str = "train"
     val_split: str | None = None
+    keep: Keep = "last"
+    patience: int = 0
     seed: int = 0
     precision: Precision = "32"
     optim: Optim = field(default_factory=Optim)
@@ -195,10 +202,13 @@ class TrainConfig:
             raise KinemaError("weights is empty: name some, or give null to start without")
         if self.workers < -1:
             raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one per core")
-        closed = {"precision": Precision, "trainable": Trainable, "balance": Balance, "logger": Logger}
+        closed = {
+            "precision": Precision, "trainable": Trainable, "balance": Balance, "keep": Keep, "logger": Logger,
+        }  # fmt: skip
         for name, allowed in closed.items():
             if getattr(self, name) not in get_args(allowed):
                 raise unknown(name, str(getattr(self, name)), get_args(allowed))
+        self._check_selection()
         if not 0 <= self.mixup < inf:
             raise KinemaError(f"mixup is {self.mixup}: give 0 or more")
         for name in ("label_smoothing", "ema"):
@@ -226,6 +236,19 @@ class TrainConfig:
             if name in self.options:
                 mend = "set clip.frames" if name == "frames" else "the labels of the data decide it"
                 raise KinemaError(f"options.{name} cannot be given: {mend}")
+
+    def _check_selection(self) -> None:
+        """Checks that what selects an epoch has a split to do it by."""
+        if self.patience < 0:
+            raise KinemaError(f"patience is {self.patience}: give 0 or more epochs")
+        for name, asked in (("keep", self.keep == "best"), ("patience", self.patience > 0)):
+            if asked and self.val_split is None:
+                raise KinemaError(f"{name} is {getattr(self, name)}, which needs val_split: give a split to select by")
+            if asked and self.val_split == self.train_split:
+                raise KinemaError(
+                    f"{name} is {getattr(self, name)}, but val_split {self.val_split!r} is the split that is trained "
+                    "on: give another one to select by"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they are written to `config.yaml`."""

@@ -46,6 +46,7 @@ class Training(pl.LightningModule):
         val_failures: validation videos that could not be read, path -> reason.
         tally: losses, hits and open gates of each stage in the epoch so far, summed over clips.
         readable: clips of the step, of all processes, that could be read.
+        val_figure: accuracy on the validation split after the last epoch.
     """
 
     def __init__(self, model: VideoModel, spec: ClipSpec, config: TrainConfig, steps: Steps, data: str = "") -> None:
@@ -65,6 +66,7 @@ class Training(pl.LightningModule):
         self._figures: StepFigures | None = None  # of the last step, until they are read
         self.tally: dict[str, float] = dict.fromkeys(self.counts, 0.0)
         self.readable = 0.0
+        self.val_figure = 0.0
 
     @property
     def result(self) -> VideoModel:
@@ -222,6 +224,16 @@ class Training(pl.LightningModule):
         if batch["path"]:
             logits = self.result(to_input(batch["clip"], self.spec))
             self.tally["val_hits"] += int((logits.argmax(1) == batch["label"]).sum())
+
+    def on_validation_epoch_end(self) -> None:
+        """Computes the figure of the epoch over the videos of all processes.
+
+        Raises:
+            RunError: the loss of the last step is not finite.
+        """
+        self.settle()
+        hits, videos = (all_reduce_sum(self.tally[name]) for name in ("val_hits", "val_videos"))
+        self.val_figure = hits / max(1.0, videos)
 
     def on_train_start(self) -> None:
         """Sets the modes once more: a run that resumes within an epoch does not call `on_train_epoch_start` for it."""
