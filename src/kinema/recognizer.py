@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from kinema import __version__
+from kinema.backends.exported import is_export, open_export
 from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, Card, completed, read_card, versions
 from kinema.clip_spec import ClipSpec
 from kinema.data.loading.limits import ReadLimits
@@ -97,7 +98,8 @@ class Recognizer:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return next(self.model.parameters()).device
+        some = next(self.model.parameters(), None)  # an exported file has none and runs on the CPU
+        return torch.device("cpu") if some is None else some.device
 
     @property
     def rate(self) -> float | None:
@@ -125,9 +127,14 @@ class Recognizer:
         self.model.eval()
         parts = []
         for chunk in clips.split(batch):
-            logits = self.model(to_input(chunk.to(self.device), self.spec))
+            logits = self.model(self.to_input(chunk))
             parts.append(logits.float().softmax(1).cpu())
         return torch.cat(parts)
+
+    def to_input(self, clips: Tensor) -> Tensor:
+        """What the network takes of clips uint8 N T H W 3: float32 N 3 T H W, or the clips where it `takes_pixels`."""
+        placed = clips.to(self.device)
+        return placed if self.model.takes_pixels else to_input(placed, self.spec)
 
     def average(self, views: Tensor, *, batch: int = 8) -> Tensor:
         """Softmax scores of videos, averaged over their views.
@@ -204,7 +211,7 @@ class Recognizer:
         self.model.eval()
         parts = []
         for chunk in clips.flatten(0, 1).split(batch):
-            features = self.model.forward_features(to_input(chunk.to(self.device), self.spec))
+            features = self.model.forward_features(self.to_input(chunk))
             parts.append(self.model.forward_head(features, pre_logits=True).float().cpu())
         return torch.cat(parts).mean(0)
 
@@ -335,8 +342,8 @@ class Recognizer:
 
         Args:
             source: a recognizer folder, a run folder that holds `recognizer/`, one of the two files of a recognizer
-                folder, or `hf-hub:organisation/name`.
-            device: where the network goes.
+                folder, `hf-hub:organisation/name`, or a file of `kinema export`, which classifies and streams only.
+            device: where the network goes; an exported file stays on the CPU.
 
         Raises:
             KinemaError: it does not exist, one of its files is damaged, or the two do not fit each other.
@@ -345,6 +352,9 @@ class Recognizer:
             KinemaWarning: the card does not state every option of the network, as one of format 1; the defaults of this
                 version are taken.
         """
+        if is_export(source):
+            network = open_export(source)
+            return cls(network, network.description.labels, network.clip_spec, dict(network.description.more))
         folder = find_folder(source)
         card = read_card(folder / CARD)
         try:

@@ -33,9 +33,9 @@ def described(card: Mapping[str, Any], data: str, split: str) -> dict[str, Any] 
     return {**chosen, "tested_on_it": same_data and chose}
 
 
-def sentence(chosen: Mapping[str, Any] | None) -> str | None:
+def sentence(chosen: object) -> str | None:
     """Which epoch of a training was tested, in words; None where there was no choice."""
-    if chosen is None:
+    if not isinstance(chosen, Mapping):
         return None
     how = "the best" if chosen.get("kept") == "best" else "the last"
     text = f"{how} of {chosen.get('epochs')} epochs (epoch {chosen.get('epoch')})"
