@@ -39,6 +39,6 @@ class MovingAverage(AveragedModel):
                 kinds[average.is_floating_point()][1].append(value)
             for averages, values in kinds.values():
                 if averages:
-                    self.multi_avg_fn(averages, values, self.n_averaged)
+                    self.multi_avg_fn(averages, values, self.n_averaged)  # type: ignore[misc]
         self._begun = True
         self.n_averaged += 1
