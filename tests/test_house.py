@@ -82,7 +82,6 @@ def test_nothing_that_cannot_be_had_beside_a_cpu_torch_is_imported() -> None:
 PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Declared, though nothing imports them by name.
 NOT_IMPORTED = {
-    "onnx": "torch.onnx builds files with it",
     "tensorboard": "Lightning's TensorBoardLogger, the default logger, imports it",
     "sphinx": "the command that builds the documentation",
     "furo": "theme of the documentation",

@@ -1,8 +1,9 @@
-"""Processes that train or test together, and how the cores of a machine are shared with those that read videos."""
+"""Processes that train or test together, how they share the cores with those that read videos, and the processor."""
 
 from __future__ import annotations
 
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterator
@@ -177,3 +178,22 @@ def denormals_as_zero() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(was_on)
+
+
+def cpu_name() -> str:
+    """The processor as Linux names it, elsewhere as Python does."""
+    return _cpuinfo(r"model name") or platform.processor() or platform.machine()
+
+
+def cpu_flags() -> frozenset[str]:
+    """What the processor can do, such as `avx2`, as Linux says of the first core; empty where that is not known."""
+    return frozenset(_cpuinfo(r"(?:flags|Features)").split())
+
+
+def _cpuinfo(key: str) -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    found = re.search(rf"^{key}\s*:\s*(.*)$", text, re.M)
+    return found[1] if found else ""

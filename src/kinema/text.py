@@ -11,3 +11,10 @@ def plural(number: int, noun: str) -> str:
 def printable(text: str) -> str:
     r"""The text as UTF-8 can hold it: a byte of a file name that is not UTF-8 becomes `\udce9`, in JSON too."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = (lines or [type(error).__name__])[0].rstrip(".:")
+    return text if len(text) <= 200 else f"{text[:200]}…"

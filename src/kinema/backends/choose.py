@@ -20,6 +20,7 @@ from kinema.backends.report import REFERENCE, Report, Trial
 from kinema.backends.stored import place_of, read_choice, store_choice, version_of
 from kinema.errors import KinemaError, RunError
 from kinema.models.modes import in_evaluation
+from kinema.text import first_line
 
 _ROUNDS = 5  # pairs of runs, of the network and of the backend
 _HOPELESS = 2.0  # times as slow as the network in the first pair: no further pairs
@@ -196,7 +197,7 @@ class _Probe:
             single = self._logits(runner, self.clips[:1])  # and at another batch
             whole = self._logits(runner, self.clips)
         except Exception as error:  # a backend is other people's code, and none of its failures may end the run
-            return Trial(name, "failed", reason=_one_line(error))
+            return Trial(name, "failed", reason=first_line(error))
         precision = precision_of(backend)
         for found, expected in (
             (torch.cat(parts), self.expected),
@@ -213,7 +214,7 @@ class _Probe:
         try:
             faults = convolution_faults(backend, self.clips.device.type)
         except Exception as error:  # as in `_build`
-            return f"the check of its 3-D convolutions failed: {_one_line(error)}"
+            return f"the check of its 3-D convolutions failed: {first_line(error)}"
         if not faults:
             return None
         return f"{_library(backend)} computes 3-D convolutions wrong in {precision_of(backend)}: {'; '.join(faults)}"
@@ -250,8 +251,3 @@ def _library(backend: Backend) -> str:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:200]

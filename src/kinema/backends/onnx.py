@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 from kinema.backends.base import Runner
 from kinema.backends.packages import missing
 from kinema.backends.recurrent import onnx_cells, translations
-from kinema.backends.tracing import Traced, first_line, quiet, trace
+from kinema.backends.tracing import Traced, quiet, trace
 from kinema.errors import KinemaError
 from kinema.files import require_readable
+from kinema.text import first_line
 
 Run = Callable[[Sequence[Tensor]], list[Tensor]]
 
@@ -41,12 +43,7 @@ class Onnx:
         return missing("onnxruntime")
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
-        """The network as ONNX Runtime computes it.
-
-        Args:
-            network: on the CPU.
-            example: clips N 3 T H W.
-            calibration: not used, the computation stays in float32.
+        """Converts a network to ONNX and prepares what runs it; see `Backend.build`.
 
         Returns:
             From clips to logits, as the network, for any number of clips of this length and size.
@@ -61,9 +58,21 @@ class Onnx:
             traced = trace(network, clips, fixed_length=True)
         with TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"
-            self.write(traced, path, {})
-            run = self.open(path)
+            write_onnx(traced, path)
+            run = self.run_onnx(path, calibration)
         return lambda clips: run([clips])[0]
+
+    def run_onnx(self, path: Path, calibration: Sequence[Tensor]) -> Run:
+        """A function that runs an ONNX file, which is not needed afterwards.
+
+        Args:
+            path: of the file.
+            calibration: clips that set ranges, for those who need them.
+
+        Raises:
+            KinemaError: it is no ONNX file, or cannot be converted further.
+        """
+        return self.open(path)
 
     def write(self, traced: Traced, path: Path, metadata: dict[str, str]) -> list[Path]:
         """Writes a program as a file.
@@ -79,17 +88,7 @@ class Onnx:
         Raises:
             KinemaError: PyTorch cannot convert one of its operations.
         """
-        try:
-            with quiet(), torch.no_grad():
-                converted = torch.onnx.export(
-                    traced.program, dynamo=True, input_names=list(traced.inputs), output_names=list(traced.outputs),
-                    custom_translation_table=translations(), verbose=False,
-                )  # fmt: skip
-        except Exception as error:  # the exporter wraps whatever its passes raise
-            raise KinemaError(f"{path}: the network cannot be converted to ONNX ({_cause(error)})") from error
-        assert converted is not None
-        converted.model.metadata_props.update(metadata)
-        converted.save(path, external_data=False)
+        write_onnx(traced, path, metadata)
         return [path]
 
     def metadata(self, path: Path) -> dict[str, str]:
@@ -114,6 +113,30 @@ class Onnx:
             return [torch.from_numpy(value) for value in session.run(None, given)]
 
         return run
+
+
+def write_onnx(traced: Traced, path: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Writes a program as an ONNX file.
+
+    Args:
+        traced: the program.
+        path: ends in `.onnx`; its folder exists.
+        metadata: texts that the file holds as `metadata_props`.
+
+    Raises:
+        KinemaError: PyTorch cannot convert one of its operations.
+    """
+    try:
+        with quiet(), torch.no_grad():
+            converted = torch.onnx.export(
+                traced.program, dynamo=True, input_names=list(traced.inputs), output_names=list(traced.outputs),
+                custom_translation_table=translations(), verbose=False,
+            )  # fmt: skip
+    except Exception as error:  # the exporter wraps whatever its passes raise
+        raise KinemaError(f"{path}: the network cannot be converted to ONNX ({_cause(error)})") from error
+    assert converted is not None
+    converted.model.metadata_props.update(metadata)
+    converted.save(path, external_data=False)
 
 
 def _session(path: Path) -> Any:

@@ -8,20 +8,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from kinema.backends.base import Runner
-from kinema.backends.onnx import Onnx, Run
+from kinema.backends.onnx import Onnx, Run, write_onnx
 from kinema.backends.packages import missing
-from kinema.backends.recurrent import onnx_cells
-from kinema.backends.tracing import Traced, first_line, quiet, trace
+from kinema.backends.tracing import Traced, quiet
 from kinema.errors import KinemaError
 from kinema.files import require_readable
+from kinema.text import first_line
 
 _SECTION = "kinema"  # of the runtime information in the XML file
 
 
-class OpenVino:
+class OpenVino(Onnx):
     """Converts networks to OpenVINO, by way of ONNX, and runs such files.
 
     Some CPUs have bfloat16 units, which OpenVINO then uses by itself; here it is told to compute in float32.
@@ -44,28 +43,9 @@ class OpenVino:
         """Why files cannot be run here, with the pip command; None where they can."""
         return missing("openvino")
 
-    def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
-        """The network as OpenVINO computes it.
-
-        Args:
-            network: on the CPU.
-            example: clips N 3 T H W.
-            calibration: not used, the computation stays in float32.
-
-        Returns:
-            From clips to logits, as the network, for any number of clips of this length and size.
-
-        Raises:
-            KinemaError: a package is missing, or the network cannot be converted.
-        """
-        if reason := self.available():
-            raise KinemaError(f"the backend {self.name}: {reason}")
-        clips = example if len(example) > 1 else example.repeat(2, 1, 1, 1, 1)  # one would fix the batch
-        with onnx_cells(network):
-            traced = trace(network, clips, fixed_length=True)
-        with TemporaryDirectory() as folder:
-            run = _compiled(_converted(traced, Path(folder) / "network.onnx"), self.hint)
-        return lambda clips: run([clips])[0]
+    def run_onnx(self, path: Path, calibration: Sequence[Tensor]) -> Run:
+        """As `Onnx.run_onnx`, with OpenVINO in the precision `hint`."""
+        return compiled(read_onnx(path), self.hint)
 
     def write(self, traced: Traced, path: Path, metadata: dict[str, str]) -> list[Path]:
         """Writes a program as two files.
@@ -84,7 +64,9 @@ class OpenVino:
         import openvino
 
         with TemporaryDirectory() as folder:
-            model = _converted(traced, Path(folder) / "network.onnx")
+            whole = Path(folder) / "network.onnx"
+            write_onnx(traced, whole)
+            model = read_onnx(whole)
         for key, text in metadata.items():
             model.set_rt_info(text, [_SECTION, key])
         openvino.save_model(model, path, compress_to_fp16=False)
@@ -108,28 +90,15 @@ class OpenVino:
         Raises:
             KinemaError: it is no OpenVINO file, or the one with the weights is missing.
         """
-        return _compiled(_read(path))
+        return compiled(_read(path))
 
 
-def run_onnx(path: Path, hint: str) -> Run:
-    """A function that runs an ONNX file with OpenVINO.
-
-    Args:
-        path: of the file, which is not needed afterwards.
-        hint: the precision to compute in, `f32` or `bf16`.
+def read_onnx(path: Path) -> Any:
+    """The model of an ONNX file.
 
     Raises:
         KinemaError: OpenVINO cannot convert it.
     """
-    return _compiled(_read_onnx(path), hint)
-
-
-def _converted(traced: Traced, path: Path) -> Any:
-    Onnx().write(traced, path, {})
-    return _read_onnx(path)
-
-
-def _read_onnx(path: Path) -> Any:
     import openvino
 
     try:
@@ -155,7 +124,8 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def _compiled(model: Any, hint: str = "f32") -> Run:
+def compiled(model: Any, hint: str = "f32") -> Run:
+    """A function that runs a model in the precision `hint`, `f32` or `bf16`."""
     import openvino
 
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}

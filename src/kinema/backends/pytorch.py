@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import copy
 import platform
-import re
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +17,8 @@ from kinema.backends.base import Runner
 from kinema.backends.folding import fold_batchnorm
 from kinema.errors import KinemaError
 from kinema.ops.layout import channels_last
+from kinema.processes import cpu_flags
+from kinema.text import first_line
 
 _BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # flags of x86 and of ARM
 
@@ -99,7 +98,7 @@ class Compiled(Folded):
         try:
             run(example[:1])
         except Exception as error:  # the compiler raises whatever its passes raise
-            raise KinemaError(f"torch.compile says {_first_line(error)}") from error
+            raise KinemaError(f"torch.compile says {first_line(error)}") from error
         return run
 
 
@@ -155,10 +154,9 @@ class Bfloat16Graphs(Graphs):
 
 def no_bfloat16_units() -> str | None:
     """Why bfloat16 would be slow on this processor; None where it has units for it, or where that is not known."""
-    with suppress(OSError):
-        found = re.findall(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text("utf-8"), re.M)
-        if found and not set(_BFLOAT16_UNITS) & set(found[0].split()):
-            return f"this CPU ({platform.machine()}) has no bfloat16 units, such as avx512_bf16 or amx_bf16"
+    flags = cpu_flags()
+    if flags and not flags & set(_BFLOAT16_UNITS):
+        return f"this CPU ({platform.machine()}) has no bfloat16 units, such as avx512_bf16 or amx_bf16"
     return None
 
 
@@ -180,8 +178,3 @@ def _captured(run: Runner, clips: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor,
     with torch.cuda.graph(graph):
         result = run(source)
     return graph, source, result
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:200]

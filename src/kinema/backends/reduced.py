@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import Tensor, nn
 
 from kinema.backends.base import Runner
-from kinema.backends.onnx import Onnx
-from kinema.backends.openvino import OpenVino, run_onnx
+from kinema.backends.onnx import Run
+from kinema.backends.openvino import OpenVino
 from kinema.backends.pytorch import no_bfloat16_units
-from kinema.backends.recurrent import onnx_cells
-from kinema.backends.tracing import first_line, quiet, trace
+from kinema.backends.tracing import quiet
 from kinema.errors import KinemaError
+from kinema.text import first_line
 
 
 class OpenVinoBfloat16(OpenVino):
@@ -46,30 +45,28 @@ class Int8(OpenVino):
         Raises:
             KinemaError: no calibration clips, a package is missing, or the network cannot be converted.
         """
-        if reason := self.available():
-            raise KinemaError(f"the backend {self.name}: {reason}")
-        if len(calibration) == 0:
+        if self.available() is None and len(calibration) == 0:
             raise KinemaError(f"the backend {self.name}: calibration is empty; give clips that set the ranges")
+        return super().build(network, example, calibration)
+
+    def run_onnx(self, path: Path, calibration: Sequence[Tensor]) -> Run:
+        """As `Onnx.run_onnx`, after the ranges have been set."""
+        import onnx
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-        clips = example if len(example) > 1 else example.repeat(2, 1, 1, 1, 1)  # one would fix the batch
-        with onnx_cells(network):
-            traced = trace(network, clips, fixed_length=True)
-        with TemporaryDirectory() as folder:
-            whole, narrow = Path(folder) / "network.onnx", Path(folder) / "int8.onnx"
-            Onnx().write(traced, whole, {})
-            try:
-                with quiet():
-                    quantize_static(
-                        whole, narrow, _Clips(traced.inputs[0], calibration), quant_format=QuantFormat.QDQ,
-                        op_types_to_quantize=["Conv", "MatMul", "Gemm"], per_channel=True,
-                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                        calibrate_method=CalibrationMethod.MinMax,
-                    )  # fmt: skip
-            except Exception as error:  # its passes raise what they like
-                raise KinemaError(f"the network cannot be quantised ({first_line(error)})") from error
-            run = run_onnx(narrow, self.hint)
-        return lambda clips: run([clips])[0]
+        narrow = path.with_name("int8.onnx")
+        (clips,) = onnx.load(path).graph.input
+        try:
+            with quiet():
+                quantize_static(
+                    path, narrow, _Clips(clips.name, calibration), quant_format=QuantFormat.QDQ,
+                    op_types_to_quantize=["Conv", "MatMul", "Gemm"], per_channel=True,
+                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                    calibrate_method=CalibrationMethod.MinMax,
+                )  # fmt: skip
+        except Exception as error:  # its passes raise what they like
+            raise KinemaError(f"the network cannot be quantised ({first_line(error)})") from error
+        return super().run_onnx(narrow, calibration)
 
 
 class _Clips:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
-import re
 import warnings
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -19,8 +17,10 @@ from torch import Tensor, nn
 from kinema.backends.report import Report
 from kinema.errors import KinemaWarning, RunError
 from kinema.files import cache_folder, replace_file
+from kinema.processes import cpu_flags, cpu_name
 
 _FORMAT = 1
+_UNITS = {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"}
 _PACKAGES = ("kinema", "torch", "onnx", "onnxruntime", "onnxscript", "openvino")
 
 
@@ -107,11 +107,6 @@ def _processor(device: torch.device) -> str:
     """The name of the GPU, or of the CPU with the units that matter for speed."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    name, units = platform.processor() or platform.machine(), ""
-    with suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        if found := re.search(r"^model name\s*:\s*(.+)$", text, re.M):
-            name = found[1]
-        flags = set(re.findall(r"\b(?:avx2|avx512f|avx512_bf16|avx512_vnni|amx_bf16|amx_int8)\b", text))
-        units = f" ({', '.join(sorted(flags))})" if flags else ""
-    return f"{name}{units}, {os.cpu_count()} cores"
+    flags = cpu_flags() & _UNITS
+    units = f" ({', '.join(sorted(flags))})" if flags else ""
+    return f"{cpu_name()}{units}, {os.cpu_count()} cores"

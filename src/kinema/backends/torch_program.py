@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from kinema.backends.onnx import Run
-from kinema.backends.tracing import Traced, first_line, quiet
+from kinema.backends.tracing import Traced, quiet
 from kinema.errors import KinemaError
 from kinema.files import require_readable
+from kinema.text import first_line
 
 _KEY = "kinema.json"
 

@@ -14,6 +14,7 @@ from torch.export import Dim, ExportedProgram
 
 from kinema.errors import KinemaError
 from kinema.models.modes import in_evaluation
+from kinema.text import first_line
 
 _NO_LIMIT = 2**31  # what a program allows beyond this is as good as unlimited
 
@@ -102,13 +103,6 @@ def name_of(network: nn.Module) -> str:
     """The registered name of a network, else that of its class."""
     architecture = getattr(network, "architecture", None)
     return str(architecture["name"]) if isinstance(architecture, dict) else type(network).__name__
-
-
-def first_line(error: BaseException) -> str:
-    """What an error of a library says, on one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = (lines or [type(error).__name__])[0].rstrip(".:")
-    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 @contextmanager
