@@ -66,5 +66,5 @@ def _facts(found: Exported) -> dict[str, str]:
 
 
 def _port(port: Port | StatePort) -> str:
-    name = port.name if hasattr(port, "name") and not hasattr(port, "input") else port.input
+    name = getattr(port, "input", port.name)
     return f"{name}, {port.dtype} {' '.join('any' if size is None else str(size) for size in port.shape)}"

@@ -171,7 +171,7 @@ class _Job:
                 low, high = found.frames
                 if self.form.name != "torch":  # other files hold none of the tracer's lower limits
                     found = replace(found, frames=(min(low, self.usual), high))
-                if low != high and _allows(found, self.usual):
+                if found.batch and low != high and _allows(found, self.usual):
                     return found
         return traced(self.usual, fixed=True)
 

@@ -99,7 +99,7 @@ class Step(nn.Module):
     def forward(self, frames: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
         """Frames and state -> logits N t K and the state after them."""
         x = to_input(frames, self.spec) if self.pixels else frames
-        whole = {name: value.expand(len(frames), *value.shape[1:]) for name, value in self.constants.items()} | {
+        whole = {name: value.expand(frames.shape[0], *value.shape[1:]) for name, value in self.constants.items()} | {
             part.name: value.reshape(-1, *part.shape) for part, value in zip(self.parts, state, strict=True)
         }
         logits, after = self.network.step(x, whole)
