@@ -21,6 +21,8 @@ from kinema.errors import KinemaError
 from kinema.files import replace_file
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
+LAST = "recognizer-last"  # in a run folder: the recognizer of the last epoch, where `recognizer` is that of the best
+SELECTION = "selection"  # under `training` in a card: which epoch was kept, and by what
 FORMAT = 2
 HOW_TO_FIX = "copy both files from where they were saved, or save the recognizer again"
 
@@ -35,7 +37,7 @@ _ENTRIES = {
 _RESERVED = ("format", *_ENTRIES)
 _COUNTS = {"expected": int, "read": int, "failed": int}
 # What a card may hold besides; keys that are not listed here are kept as they are.
-_MORE: Schema = {"versions": {}, "metrics": {}, "weights": {}, "training": {}, "verdicts": {}}
+_MORE: Schema = {"versions": {}, "metrics": {}, "weights": {}, "training": {}, "verdicts": {}, "segments": {}}
 _INSIDE: Mapping[str, Schema] = {"training": {"config": {}, "coverage": _COUNTS}, "metrics": {"coverage": _COUNTS}}
 
 

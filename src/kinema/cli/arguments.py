@@ -84,7 +84,8 @@ def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
     found = re.match(r"Parser key \"([\w.]+)\":\s*(.*)", message, re.S)
     if found and found[1] in actions:
         value = re.search(r"(?:Got|Given) value: *(.+)\Z", found[2], re.S)
-        return _refused(dash + found[1], actions[found[1]], value[1].strip() if value else None)
+        name = actions[found[1]].option_strings[-1] if dash else found[1]  # --random-clips, where the key has a _
+        return _refused(name, actions[found[1]], value[1].strip() if value else None)
     return " ".join(message.split())
 
 

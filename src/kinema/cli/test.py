@@ -32,12 +32,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--split", type=str | None, default=None, help="a split or `all`; default: test, else val")
     parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video; crops are 1 or 3")
+    parser.add_argument("--random-clips", type=int | None, default=None, help="a seed: draw the clips of each video as "
+                        "training does, instead of fixed places")  # fmt: skip
     parser.add_argument("--out", type=str | None, default=None, help="folder for the result; default: test-SPLIT in "
                         "the run folder, else test-RECOGNIZER-SPLIT here")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace the files of another test in --out")
     add_reading(parser)
     parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if any video could not be read")
+    parser.add_argument("--force", action="store_true", help="test even on the split that selected the epoch of the "
+                        "recognizer; the result is marked")  # fmt: skip
     parser.add_argument("--explain-views", action="store_true", help="draw the views of the first video; test nothing")
     add_device(parser)
     add_json(parser)
@@ -56,15 +60,18 @@ def _run(args: Namespace, here: Rank) -> None:
     from kinema.evaluation.views import explain
 
     check_reading(args)
-    where = {"split": args.split, "views": args.views, "device": here.device(device(args.device))}
+    where = {
+        "split": args.split, "views": args.views, "random_clips": args.random_clips,
+        "device": here.device(device(args.device)),
+    }  # fmt: skip
     if args.explain_views:
         plan = plan_test(args.recognizer, args.data, **where)
         if here.first:
-            print(printable(explain(plan.part, plan.recognizer.spec, *plan.views)))
+            print(printable(explain(plan.part, plan.recognizer.spec, *plan.views, random_clips=plan.random_clips)))
         return
     run = run_test(
         args.recognizer, args.data, **where, out=args.out or None, overwrite=args.overwrite, workers=args.workers,
-        batch=args.batch, limits=read_limits(args), progress=progress_bar,
+        batch=args.batch, limits=read_limits(args), force=args.force, progress=progress_bar,
         say=lambda remark: print(printable(remark), file=sys.stderr),
     )  # fmt: skip
     if here.first:
@@ -72,13 +79,17 @@ def _run(args: Namespace, here: Rank) -> None:
 
 
 def _print(run: TestRun, *, as_json: bool, strict: bool) -> None:
+    from kinema.evaluation.selection import sentence
+
     test, result = run.plan.test, run.result
     if as_json:
         print(printable(json.dumps(run.to_dict() | {"out": str(run.out)}, indent=2, ensure_ascii=False)))
     else:
         print(printable(f"{test.recognizer} on {test.data}, split {test.split}"))
+        tested = sentence(run.plan.selection)
+        more = {"recognizer": tested} if tested else {}
         files = {"files": f"{run.out}: metrics.json, scores.parquet, ledger.csv"}
-        print_facts(_facts(result, run.plan.recognizer.spec) | files)
+        print_facts(_facts(result, run.plan.recognizer.spec) | more | files)
         for path, reason in result.failures[:SHOWN]:
             print(printable(f"unreadable: {path}: {reason}"))
         if len(result.failures) > SHOWN:
@@ -95,7 +106,7 @@ def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:
     unread = f"; {m.coverage.failed} unreadable counted as wrong" if m.coverage.failed else ""
     low, high = m.top1_interval
     side = spec.test_crop or spec.crop
-    stride = "" if find_sampler(spec.sampler).whole else f" every {spec.stride}"
+    stride = "" if not find_sampler(spec.sampler).strided else f" every {spec.stride}"
     scaled = "" if side == spec.tested else f" scaled to {spec.tested}"
     views = result.views
     fused = "" if views is None or views.clips * views.crops == 1 else ", softmax scores averaged over the views"
