@@ -165,8 +165,9 @@ def test_networks_that_cannot_stream_say_why(tmp_path: Path) -> None:
     own = Recognizer(model, LABELS, SPEC)
     with pytest.raises(KinemaError, match="r3d_34 cannot stream"):
         export(own, "onnx", tmp_path / "x.onnx", streaming=True)
-    with pytest.raises(KinemaError, match="state_rank is 3"):
-        export(recognizer(Streamed()), "onnx", tmp_path / "x.onnx", streaming=True, state_rank=3)
+    for rank, streaming in ((3, True), (6, True), (4, False)):
+        with pytest.raises(KinemaError, match=f"state_rank is {rank}"):
+            export(recognizer(Streamed()), "onnx", tmp_path / "x.onnx", streaming=streaming, state_rank=rank)
 
 
 def test_a_missing_package_is_named_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,13 +63,11 @@ class Step(nn.Module):
         rank: dimensions that a part of the state may have; larger parts have channels and frames in one.
 
     Raises:
-        KinemaError: the network cannot stream, or a rank below 4.
+        KinemaError: the network cannot stream.
     """
 
     def __init__(self, network: VideoModel, spec: ClipSpec, *, pixels: bool, rank: int) -> None:
         super().__init__()
-        if rank < 4:
-            raise KinemaError(f"state_rank is {rank}: give 4, or 5 for the state as the network has it")
         self.network, self.spec, self.pixels = network, spec, pixels
         self.architecture = network.architecture
         start = network.initial_state(2, size=spec.tested)
