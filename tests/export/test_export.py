@@ -18,6 +18,7 @@ from kinema.cli import main
 from kinema.errors import KinemaError, RunError
 from kinema.export import export
 from kinema.models import create_model
+from kinema.ops.recurrence import SqueezeRecursion
 from kinema.recognizer import Recognizer
 from kinema.streaming.live import Live
 
@@ -64,6 +65,30 @@ def test_recurrent_cells_take_any_length(tmp_path: Path, cell: str) -> None:
         x = torch.randn(batch, 3, frames, 16, 16)
         with torch.no_grad():
             assert torch.allclose(model(x), own.model(x), atol=1e-5)
+
+
+class Gated(Clip):
+    """A gate that is closed where a clip has one frame only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gated = SqueezeRecursion(8, gate="hard", fusion="residual", compare="fused")
+
+    def pool(self, features: torch.Tensor) -> torch.Tensor:
+        return self.gated(features).mean((2, 3, 4))
+
+
+def test_a_gate_that_depends_on_the_length(tmp_path: Path) -> None:
+    own = recognizer(Gated())
+    export(own, "onnx", tmp_path / "x.onnx")
+    model, open_rates = Recognizer.load(tmp_path / "x.onnx").model, set()
+    for frames in (1, 2, 3):
+        x = 3 * torch.randn(8, 3, frames, 16, 16, generator=torch.Generator().manual_seed(frames))
+        with torch.no_grad():
+            assert torch.allclose(model(x), own.model(x), atol=1e-4)
+        open_rates.add((frames, float(own.model.gated.open_rate)))
+    assert (1, 0.0) in open_rates
+    assert max(rate for _, rate in open_rates) > 0  # else nothing would have been compared
 
 
 def test_a_network_of_one_length(tmp_path: Path) -> None:
@@ -140,8 +165,9 @@ def test_networks_that_cannot_stream_say_why(tmp_path: Path) -> None:
     own = Recognizer(model, LABELS, SPEC)
     with pytest.raises(KinemaError, match="r3d_34 cannot stream"):
         export(own, "onnx", tmp_path / "x.onnx", streaming=True)
-    with pytest.raises(KinemaError, match="state_rank is 3"):
-        export(recognizer(Streamed()), "onnx", tmp_path / "x.onnx", streaming=True, state_rank=3)
+    for rank, streaming in ((3, True), (6, True), (4, False)):
+        with pytest.raises(KinemaError, match=f"state_rank is {rank}"):
+            export(recognizer(Streamed()), "onnx", tmp_path / "x.onnx", streaming=streaming, state_rank=rank)
 
 
 def test_a_missing_package_is_named_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,9 @@ def small(name: str, **options: object) -> Recognizer:
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.normal_(module.bias, std=0.1)
     nn.init.normal_(model.classifier.weight, std=1.0)
+    with torch.no_grad():  # logits of a few units, as those of a trained network
+        x = torch.randn(2, 3, model.clip_spec.frames, SIDE, SIDE)
+        model.classifier.weight.mul_(5 / model(x).abs().max())
     spec = ClipSpec(frames=model.clip_spec.frames, short_side=SIDE, crop=SIDE)
     return Recognizer(model, tuple("abcde"), spec)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -172,12 +171,3 @@ class ExportedNetwork(VideoModel):
             f"{self.path}: an exported file holds the finished computation only and {what}; give the recognizer folder "
             "from which it was exported"
         )
-
-
-def names(description: Description) -> tuple[Sequence[str], Sequence[str]]:
-    """The names of the inputs and of the outputs, in their order."""
-    state = description.initial_state
-    return (
-        [description.input.name, *(port.input for port in state)],
-        [description.output.name, *(port.output for port in state)],
-    )

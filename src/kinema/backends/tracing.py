@@ -75,22 +75,26 @@ def trace(
     except Exception as error:  # the tracer raises what the network or its own passes raise
         raise KinemaError(f"{name_of(network)} cannot be exported: torch.export says {first_line(error)}") from error
     shape = clips_of(program).shape
-    return Traced(
-        program, tuple(inputs), tuple(outputs), not isinstance(shape[0], int), _limits(program, shape[time_axis])
-    )
+    return Traced(program, tuple(inputs), tuple(outputs), _size(shape[0]) is None, _limits(program, shape[time_axis]))
 
 
 def clips_of(program: ExportedProgram) -> Tensor:
-    """The first input of a program, as it was traced: its shape holds an `int` where a size is fixed."""
+    """The first input of a program, as it was traced."""
     first = program.graph_signature.user_inputs[0]
     node = next(node for node in program.graph.nodes if node.op == "placeholder" and node.name == first)
     value: Tensor = node.meta["val"]
     return value
 
 
+def _size(size: int | torch.SymInt) -> int | None:
+    """A size that is fixed; None for one that may vary."""
+    return size if isinstance(size, int) else size.node.maybe_as_int()
+
+
 def _limits(program: ExportedProgram, frames: int | torch.SymInt) -> tuple[int, int | None]:
-    if isinstance(frames, int):
-        return frames, frames
+    if (fixed := _size(frames)) is not None:
+        return fixed, fixed
+    assert not isinstance(frames, int)
     allowed = next((r for s, r in program.range_constraints.items() if s == frames.node.expr), None)
     if allowed is None:
         return 1, None

@@ -94,6 +94,10 @@ def export(
     if to not in FORMATS:
         raise unknown("format", to, FORMATS)
     form, path = FORMATS[to], _place(Path(out), FORMATS[to])
+    if state_rank not in (4, 5):
+        raise KinemaError(f"state_rank is {state_rank}: give 4, or 5 for the state as the network has it")
+    if state_rank != 5 and not streaming:
+        raise KinemaError(f"state_rank is {state_rank}, but a file for clips has no state: add streaming, or remove it")
     if isinstance(recognizer.model, ExportedNetwork):
         raise KinemaError(f"{recognizer.model.path}: is an exported file itself; give the recognizer folder")
     if lacking := form.available():
@@ -171,7 +175,7 @@ class _Job:
                 low, high = found.frames
                 if self.form.name != "torch":  # other files hold none of the tracer's lower limits
                     found = replace(found, frames=(min(low, self.usual), high))
-                if low != high and _allows(found, self.usual):
+                if found.batch and low != high and _allows(found, self.usual):
                     return found
         return traced(self.usual, fixed=True)
 

@@ -63,13 +63,11 @@ class Step(nn.Module):
         rank: dimensions that a part of the state may have; larger parts have channels and frames in one.
 
     Raises:
-        KinemaError: the network cannot stream, or a rank below 4.
+        KinemaError: the network cannot stream.
     """
 
     def __init__(self, network: VideoModel, spec: ClipSpec, *, pixels: bool, rank: int) -> None:
         super().__init__()
-        if rank < 4:
-            raise KinemaError(f"state_rank is {rank}: give 4, or 5 for the state as the network has it")
         self.network, self.spec, self.pixels = network, spec, pixels
         self.architecture = network.architecture
         start = network.initial_state(2, size=spec.tested)
@@ -99,7 +97,7 @@ class Step(nn.Module):
     def forward(self, frames: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
         """Frames and state -> logits N t K and the state after them."""
         x = to_input(frames, self.spec) if self.pixels else frames
-        whole = {name: value.expand(len(frames), *value.shape[1:]) for name, value in self.constants.items()} | {
+        whole = {name: value.expand(frames.shape[0], *value.shape[1:]) for name, value in self.constants.items()} | {
             part.name: value.reshape(-1, *part.shape) for part, value in zip(self.parts, state, strict=True)
         }
         logits, after = self.network.step(x, whole)

@@ -137,7 +137,7 @@ class FrameModel(VideoModel):
         for name in self.feature_maps:
             x = self.get_submodule(name)(x, stream)
         logits = self.classifier(self.dropout(self.pool_frames(x)))
-        size = torch.tensor([frames.shape[3:]], device=frames.device).repeat(len(frames), 1)
+        size = torch.tensor([frames.shape[3:]], device=frames.device).repeat(frames.shape[0], 1)  # len is no symbol
         return logits, {**stream.state, SIZE: size}
 
     def _require_operators(self) -> None:

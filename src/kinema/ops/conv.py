@@ -222,12 +222,13 @@ def fails_in_bfloat16(x: Tensor, weight: Tensor) -> bool:
         x: N C T H W.
         weight: C' C K K K.
     """
-    short = 1 < x.shape[2] <= weight.shape[2]
-    small = any(1 < k >= size for k, size in zip(weight.shape[3:], x.shape[3:], strict=True))
-    if x.device.type != "cpu" or not (short or small):
-        return False
+    if x.device.type != "cpu" or not (weight.requires_grad and torch.is_grad_enabled()):
+        return False  # before the shape is asked: an exporter would take the answer for a limit of the clip's length
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    return dtype == torch.bfloat16 and weight.requires_grad and torch.is_grad_enabled()
+    short = 1 < x.shape[2] <= weight.shape[2]
+    return dtype == torch.bfloat16 and (
+        short or any(1 < k >= size for k, size in zip(weight.shape[3:], x.shape[3:], strict=True))
+    )
 
 
 class _Channelwise(torch.autograd.Function):
