@@ -21,7 +21,18 @@ SRC = Path(kinema.__file__).parent
 ROOMS = ["cli", "labelling", "demo", "report", "explain", "export", "recipes", "streaming", "training", "evaluation",
          "recognizer", "backends", "weights", "card", "puppets", "data", "models", "ops"]  # fmt: skip
 FILES = {"recognizer", "card"}  # rooms of one file
-GROUND = {"errors", "files", "clip_spec", "processes", "text", "tables", "config_file", "progress", "lazy"}
+GROUND = {
+    "errors",
+    "files",
+    "clip_spec",
+    "prediction",
+    "processes",
+    "text",
+    "tables",
+    "config_file",
+    "progress",
+    "lazy",
+}
 
 
 def imported(path: Path) -> set[str]:

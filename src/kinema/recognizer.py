@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,7 @@ from kinema.data.windows import WindowReader
 from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
 from kinema.models import VideoModel, create_model
 from kinema.models.registry import former_defaults
+from kinema.prediction import FailedWindow, Prediction
 from kinema.processes import loader_workers, room_for_readers
 from kinema.weights.hub import to_hub
 from kinema.weights.saved import check_labels, find_folder, load_weights, save_network
@@ -35,44 +36,6 @@ from kinema.weights.saved import check_labels, find_folder, load_weights, save_n
 __all__ = ["CARD", "WEIGHTS", "FailedWindow", "Prediction", "Recognizer", "versions"]
 
 _LOST = 3  # windows in a row that crash or hang their reader: then the rest of the video is given up
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a recognizer says of one stretch of a video.
-
-    Attributes:
-        label: the most probable label.
-        score: its softmax score, 0 to 1.
-        top_k: pairs of label and score, best first.
-        t_start: seconds from the first frame.
-        t_end: seconds from the first frame.
-    """
-
-    label: str
-    score: float
-    top_k: tuple[tuple[str, float], ...]
-    t_start: float
-    t_end: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class FailedWindow:
-    """A window of a long video that could not be recognised.
-
-    Attributes:
-        reason: why, without the path.
-        t_start: seconds from the first frame.
-        t_end: seconds from the first frame.
-    """
-
-    reason: str
-    t_start: float
-    t_end: float
 
 
 @dataclass
@@ -84,12 +47,14 @@ class Recognizer:
         labels: K names, in the order of the outputs.
         spec: how a video becomes a clip.
         card: further entries of `card.json` (`training`, `metrics`, …), plain values.
+        threshold: where a video may have several labels, the score from which one is predicted.
     """
 
     model: VideoModel
     labels: tuple[str, ...]
     spec: ClipSpec
     card: dict[str, Any] = field(default_factory=dict)
+    threshold: float = 0.5
 
     def __post_init__(self) -> None:
         self.labels = tuple(self.labels)
@@ -108,6 +73,15 @@ class Recognizer:
         seconds = training.get("frame_seconds") if isinstance(training, dict) else None
         return 1 / seconds if isinstance(seconds, int | float) and seconds > 0 else None
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether a video may have several labels: scores are then sigmoids, each by itself."""
+        return bool(self.card.get("multi_label"))
+
+    def to_scores(self, logits: Tensor) -> Tensor:
+        """Scores in float32, 0 to 1, of logits `... K`: their softmax, or sigmoids where it is `multi_label`."""
+        return logits.float().sigmoid() if self.multi_label else logits.float().softmax(-1)
+
     def to(self, device: str | torch.device) -> Recognizer:
         """Moves the network; returns itself."""
         self.model.to(device)
@@ -115,20 +89,20 @@ class Recognizer:
 
     @torch.inference_mode()
     def scores(self, clips: Tensor, *, batch: int = 8) -> Tensor:
-        """Softmax scores of clips.
+        """Scores of clips (see `to_scores`).
 
         Args:
             clips: uint8 N T H W 3, as the transforms cut them, on any device.
             batch: clips in one pass of the network.
 
         Returns:
-            float32 N K on the CPU; every row sums to 1.
+            float32 N K on the CPU; every row sums to 1 unless it is `multi_label`.
         """
         self.model.eval()
         parts = []
         for chunk in clips.split(batch):
             logits = self.model(self.to_input(chunk))
-            parts.append(logits.float().softmax(1).cpu())
+            parts.append(self.to_scores(logits).cpu())
         return torch.cat(parts)
 
     def to_input(self, clips: Tensor) -> Tensor:
@@ -137,7 +111,7 @@ class Recognizer:
         return placed if self.model.takes_pixels else to_input(placed, self.spec)
 
     def average(self, views: Tensor, *, batch: int = 8) -> Tensor:
-        """Softmax scores of videos, averaged over their views.
+        """Scores of videos, averaged over their views.
 
         Args:
             views: uint8 N V T H W 3, on any device.
@@ -313,7 +287,11 @@ class Recognizer:
     def _prediction(self, scores: Tensor, top_k: int, t_start: float, t_end: float) -> Prediction:
         best = scores.topk(min(max(1, top_k), len(self.labels)))
         ranked = tuple((self.labels[i], float(s)) for s, i in zip(best.values, best.indices.tolist(), strict=True))
-        return Prediction(ranked[0][0], ranked[0][1], ranked, t_start, t_end)
+        labels = None
+        if self.multi_label:
+            over = [i for i in scores.argsort(descending=True).tolist() if scores[i] >= self.threshold]
+            labels = tuple(self.labels[i] for i in over)
+        return Prediction(ranked[0][0], ranked[0][1], ranked, t_start, t_end, labels)
 
     def save(self, folder: str | Path) -> Path:
         """Writes the folder; a file that exists is replaced only once its successor is whole on the disk."""
