@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
@@ -17,7 +17,10 @@ import torch
 from torch import Tensor
 
 from kinema import __version__
+from kinema.backends.base import Runner
+from kinema.backends.clips import clips_to_check
 from kinema.backends.exported import is_export, open_export
+from kinema.backends.report import Report
 from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, Card, completed, read_card, versions
 from kinema.clip_spec import ClipSpec
 from kinema.data.loading.limits import ReadLimits
@@ -48,6 +51,7 @@ class Recognizer:
         spec: how a video becomes a clip.
         card: further entries of `card.json` (`training`, `metrics`, …), plain values.
         threshold: where a video may have several labels, the score from which one is predicted.
+        report: what `optimize` tried and chose; None before.
     """
 
     model: VideoModel
@@ -55,6 +59,8 @@ class Recognizer:
     spec: ClipSpec
     card: dict[str, Any] = field(default_factory=dict)
     threshold: float = 0.5
+    report: Report | None = field(default=None, init=False, repr=False, compare=False)
+    _runner: tuple[torch.Size, Runner] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.labels = tuple(self.labels)
@@ -83,9 +89,63 @@ class Recognizer:
         return logits.float().sigmoid() if self.multi_label else logits.float().softmax(-1)
 
     def to(self, device: str | torch.device) -> Recognizer:
-        """Moves the network; returns itself."""
+        """Moves the network, which ends an `optimize` for another device; returns itself."""
+        if torch.device(device) != self.device:
+            self.report = self._runner = None
         self.model.to(device)
         return self
+
+    def optimize(
+        self, device: str | torch.device = "cpu", budget: float = 30.0, *, videos: Sequence[str | Path] = (),
+        batch: int = 1, int8: bool = False, store: bool = True,
+    ) -> Recognizer:  # fmt: skip
+        """Chooses the fastest way to compute scores that comes to the network's answers; see `kinema.backends.choose`.
+
+        `scores`, and with it everything that predicts or tests, then takes that way for clips of the shape of `spec`.
+        `model` stays as it is: embeddings, explanations and `step` are its own. Call it again after weights changed.
+
+        Args:
+            device: where the network goes.
+            budget: seconds after which nothing further is tried; what has begun is finished.
+            videos: some of those that will be recognised, to check top-1 labels on; without any, or where fewer than
+                two can be read, drifting textures.
+            batch: clips in one pass, as they will be given.
+            int8: also try whole numbers of 8 bits, with ranges from the clips.
+            store: keep the choice in the cache folder, and take one that is there for the same network, shape, machine
+                and versions, once its logits have been checked.
+
+        Returns:
+            Itself; `report` says what was tried, what was slower and what was wrong.
+
+        Raises:
+            KinemaError: a budget or batch outside its domain.
+            RunError: the network's logits are not finite.
+        """
+        from kinema.backends.choose import choose
+        from kinema.backends.exported import ExportedNetwork
+
+        if isinstance(self.model, ExportedNetwork):
+            raise KinemaError(
+                f"{self.model.path} is an exported file, which runs in one way only: optimize the recognizer that it "
+                "was made of"
+            )
+        clips, described, remarks = clips_to_check(self.spec, videos, max(2, batch))
+        self.to(device)
+        inputs = to_input(clips.to(self.device), self.spec)
+        found = choose(
+            self.model, inputs, batch=batch, budget=budget, int8=int8, described=described, remarks=remarks,
+            store=store,
+        )  # fmt: skip
+        self.report = found.report
+        self._runner = None if found.runner is None else (inputs.shape[1:], found.runner)
+        return self
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """Logits N K of clips N 3 T H W, by the way that `optimize` chose for their shape."""
+        if self._runner is not None and x.shape[1:] == self._runner[0]:
+            return self._runner[1](x)
+        logits: Tensor = self.model(x)
+        return logits
 
     @torch.inference_mode()
     def scores(self, clips: Tensor, *, batch: int = 8) -> Tensor:
@@ -101,8 +161,7 @@ class Recognizer:
         self.model.eval()
         parts = []
         for chunk in clips.split(batch):
-            logits = self.model(self.to_input(chunk))
-            parts.append(self.to_scores(logits).cpu())
+            parts.append(self.to_scores(self._logits(self.to_input(chunk))).cpu())
         return torch.cat(parts)
 
     def to_input(self, clips: Tensor) -> Tensor:

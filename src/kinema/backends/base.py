@@ -12,11 +12,20 @@ from kinema.errors import unknown
 
 Runner = Callable[[Tensor], Tensor]  # clips N 3 T H W float32 -> float32 logits N K
 
-# Name -> module and class, imported when it is first asked for.
+# Name -> module and class, imported when it is first asked for; the order in which they are tried.
 BACKENDS: dict[str, str] = {
-    "onnx": "kinema.backends.onnx:Onnx",
+    "folded": "kinema.backends.pytorch:Folded",
+    "bfloat16": "kinema.backends.pytorch:Bfloat16",
+    "graphs": "kinema.backends.pytorch:Graphs",
+    "graphs+bfloat16": "kinema.backends.pytorch:Bfloat16Graphs",
+    "openvino+bfloat16": "kinema.backends.reduced:OpenVinoBfloat16",
     "openvino": "kinema.backends.openvino:OpenVino",
+    "compile": "kinema.backends.pytorch:Compiled",
+    "compile+bfloat16": "kinema.backends.pytorch:Bfloat16Compiled",
+    "onnx": "kinema.backends.onnx:Onnx",
+    "int8": "kinema.backends.reduced:Int8",
 }
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 class Backend(Protocol):
@@ -47,6 +56,17 @@ class Backend(Protocol):
             KinemaError: a package is missing, or the network cannot be converted.
         """
         ...
+
+
+def precision_of(backend: Backend) -> str:
+    """One of `PRECISIONS`: the `precision` of a backend, `float32` where it states none."""
+    found = getattr(backend, "precision", PRECISIONS[0])
+    return found if found in PRECISIONS else PRECISIONS[0]
+
+
+def devices_of(backend: Backend) -> tuple[str, ...]:
+    """Types of the devices that a backend runs on: its `devices`, the CPU alone where it states none."""
+    return tuple(getattr(backend, "devices", ("cpu",)))
 
 
 def find_backend(name: str) -> Backend:

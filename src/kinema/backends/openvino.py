@@ -29,10 +29,12 @@ class OpenVino:
     Attributes:
         name: of the backend, and of the format of `kinema export`.
         suffix: of its files; the weights lie beside it in a file that ends in `.bin`.
+        hint: the precision that OpenVINO is told to compute in.
     """
 
     name = "openvino"
     suffix = ".xml"
+    hint = "f32"
 
     def available(self) -> str | None:
         """Why networks cannot be converted here, with the pip command; None where they can."""
@@ -62,7 +64,7 @@ class OpenVino:
         with onnx_cells(network):
             traced = trace(network, clips, fixed_length=True)
         with TemporaryDirectory() as folder:
-            run = _compiled(_converted(traced, Path(folder) / "network.onnx"))
+            run = _compiled(_converted(traced, Path(folder) / "network.onnx"), self.hint)
         return lambda clips: run([clips])[0]
 
     def write(self, traced: Traced, path: Path, metadata: dict[str, str]) -> list[Path]:
@@ -109,10 +111,27 @@ class OpenVino:
         return _compiled(_read(path))
 
 
+def run_onnx(path: Path, hint: str) -> Run:
+    """A function that runs an ONNX file with OpenVINO.
+
+    Args:
+        path: of the file, which is not needed afterwards.
+        hint: the precision to compute in, `f32` or `bf16`.
+
+    Raises:
+        KinemaError: OpenVINO cannot convert it.
+    """
+    return _compiled(_read_onnx(path), hint)
+
+
 def _converted(traced: Traced, path: Path) -> Any:
+    Onnx().write(traced, path, {})
+    return _read_onnx(path)
+
+
+def _read_onnx(path: Path) -> Any:
     import openvino
 
-    Onnx().write(traced, path, {})
     try:
         with quiet():
             model = openvino.convert_model(path)
@@ -136,10 +155,10 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def _compiled(model: Any) -> Run:
+def _compiled(model: Any, hint: str = "f32") -> Run:
     import openvino
 
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     request = openvino.compile_model(model, "CPU", settings).create_infer_request()
 
     def run(values: Sequence[Tensor]) -> list[Tensor]:

@@ -65,6 +65,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     add_reading(parser)
     parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
+    parser.add_argument("--optimize", action="store_true", help="first try which way of running the network is fastest "
+                        "here without changing its answers; the choice is kept for later runs")  # fmt: skip
     add_device(parser)
     add_json(parser)
 
@@ -82,6 +84,10 @@ def run(args: Namespace) -> int:
             raise KinemaError(f"--threshold {args.threshold:g}: {args.recognizer} names one label per video; remove it")
         recognizer.threshold = args.threshold
     videos = find_videos(args.videos)
+    if args.optimize:
+        recognizer.optimize(where, videos=videos[:4])
+        assert recognizer.report is not None
+        print(f"optimize: {recognizer.report.sentence()}", file=sys.stderr)
     show = _printer(args, recognizer, videos)
     rows: list[Row] = []
     failed: list[Row] = []

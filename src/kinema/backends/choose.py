@@ -1,0 +1,257 @@
+"""The fastest way to run a network that comes to the same answers, by timed runs and a numerical check."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kinema.backends.agreement import Agreement, agreement
+from kinema.backends.base import BACKENDS, Backend, Runner, devices_of, find_backend, precision_of
+from kinema.backends.convolutions import convolution_faults
+from kinema.backends.report import REFERENCE, Report, Trial
+from kinema.backends.stored import place_of, read_choice, store_choice, version_of
+from kinema.errors import KinemaError, RunError
+from kinema.models.modes import in_evaluation
+
+_ROUNDS = 5  # pairs of runs, of the network and of the backend
+_HOPELESS = 2.0  # times as slow as the network in the first pair: no further pairs
+_GAIN = 1.05  # times as fast as the network that a backend has to be
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A runner, None where the network itself is the fastest, and how it came to be chosen."""
+
+    runner: Runner | None
+    report: Report
+
+
+@dataclass
+class _Right:
+    """A backend that agrees with the network."""
+
+    backend: Backend
+    runner: Runner
+    trial: Trial
+
+
+@torch.no_grad()
+def choose(
+    network: nn.Module,
+    clips: Tensor,
+    *,
+    batch: int = 1,
+    budget: float = 30.0,
+    int8: bool = False,
+    described: str = "given clips",
+    remarks: Sequence[str] = (),
+    backends: Mapping[str, Backend] | None = None,
+    store: bool = True,
+) -> Choice:
+    """Tries backends and keeps the fastest one whose logits agree with the network's.
+
+    Every backend runs on all clips, at two sizes of the batch. Those that agree are timed in turns with the network.
+    The fastest has to pass a check of 3-D convolutions as well; else the next one takes its place.
+
+    Args:
+        network: of any mode; it stays as it is.
+        clips: N 3 T H W float32, N of at least 2, on the network's device; on these the top-1 label may not change.
+        batch: clips of a timed run, at most N.
+        budget: seconds after which no further backend is begun; one that has begun is finished.
+        int8: also try whole numbers of 8 bits, whose ranges are taken from the clips.
+        described: what the clips are, for the report.
+        remarks: for the report.
+        backends: name -> backend; None is all of `BACKENDS`.
+        store: read and keep the choice in the cache folder.
+
+    Raises:
+        KinemaError: a budget, a batch or clips outside their domain.
+        RunError: the network's logits are not finite.
+    """
+    if not (isinstance(budget, int | float) and budget > 0 and math.isfinite(budget)):
+        raise KinemaError(f"budget is {budget!r}: give seconds above 0")
+    if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= len(clips):
+        raise KinemaError(f"batch is {batch!r}: give a number from 1 to {len(clips)}, the clips to check on")
+    if len(clips) < 2:
+        raise KinemaError(f"clips of shape {tuple(clips.shape)}: give at least 2, so that two batches can be compared")
+    with in_evaluation(network):
+        probe = _Probe(network, clips, batch, time.perf_counter(), float(budget))
+        asked = {"int8": int8, "backends": sorted(backends) if backends is not None else None}
+        place = place_of(network, clips[:batch])
+        earlier = read_choice(place, asked) if store else None
+        if earlier is not None and (found := probe.again(earlier, backends)) is not None:
+            return found
+        runner, trials = probe.all(_candidates(backends, int8, clips.device.type))
+    spent = time.perf_counter() - probe.began
+    chosen = next((trial.name for trial in trials if trial.verdict == "chosen"), REFERENCE)
+    report = Report(chosen, tuple(trials), place, described, spent, remarks=tuple(remarks))
+    if store:
+        store_choice(report, asked)
+    return Choice(runner, report)
+
+
+def _candidates(
+    backends: Mapping[str, Backend] | None, int8: bool, device: str
+) -> list[tuple[str, Callable[[], Backend]]]:
+    """Name and maker of every backend that may be asked for."""
+    if backends is not None:
+        return [(name, partial(_same, backend)) for name, backend in backends.items()]
+    names = [name for name in BACKENDS if int8 or name != "int8"]
+    return [(name, partial(find_backend, name)) for name in names if device == "cpu" or name != "int8"]
+
+
+def _same(backend: Backend) -> Backend:
+    return backend
+
+
+class _Probe:
+    """Builds, checks and times backends against one network."""
+
+    def __init__(self, network: nn.Module, clips: Tensor, batch: int, began: float, budget: float) -> None:
+        self.network, self.clips, self.batch, self.began, self.budget = network, clips, batch, began, budget
+        self.expected = torch.cat([network(part) for part in clips.split(batch)]).float()
+        if not bool(self.expected.isfinite().all()):
+            raise RunError("the network's logits are not finite, so that no backend can be compared with it")
+        self.own = self._time(network)
+
+    def all(self, candidates: Sequence[tuple[str, Callable[[], Backend]]]) -> tuple[Runner | None, list[Trial]]:
+        """Tries all, and gives the runner of the chosen one with what became of each."""
+        trials = [Trial(REFERENCE, "reference", 1000 * self.own, 1.0, 0.0)]
+        right: list[_Right] = []
+        for name, make in candidates:
+            if time.perf_counter() - self.began > self.budget:
+                trials.append(Trial(name, "not tried", reason=f"the budget of {self.budget:g} s is used up"))
+                continue
+            found = self._try(name, make)
+            if isinstance(found, Trial):
+                trials.append(found)
+                continue
+            trials.append(found.trial)
+            if (found.trial.speed or 0) >= _GAIN:
+                right.append(found)
+        for one in sorted(right, key=lambda one: -(one.trial.speed or 0)):
+            at = trials.index(one.trial)
+            if fault := self._fault(one.backend):
+                trials[at] = replace(one.trial, verdict="wrong", reason=fault)
+            else:
+                trials[at] = replace(one.trial, verdict="chosen", reason="")
+                return one.runner, trials
+        return None, trials
+
+    def again(self, earlier: Report, backends: Mapping[str, Backend] | None) -> Choice | None:
+        """The stored choice where it still agrees with the network, whose weights may be others; else None."""
+        if earlier.chosen == REFERENCE:
+            return Choice(None, replace(earlier, stored=True))
+        if earlier.chosen not in (BACKENDS if backends is None else backends):
+            return None
+        backend = find_backend(earlier.chosen) if backends is None else backends[earlier.chosen]
+        if backend.available() is not None:
+            return None
+        built = self._build(earlier.chosen, backend)
+        if isinstance(built, Trial):
+            return None
+        return Choice(built[0], replace(earlier, stored=True, seconds=time.perf_counter() - self.began))
+
+    def _try(self, name: str, make: Callable[[], Backend]) -> Trial | _Right:
+        try:
+            backend = make()
+        except ImportError as error:
+            return Trial(name, "absent", reason=f"{error.name or error} cannot be imported")
+        device = self.clips.device.type
+        if device not in devices_of(backend):
+            return Trial(name, "absent", reason=f"does not run on {device}")
+        if reason := backend.available():
+            return Trial(name, "absent", reason=reason)
+        built = self._build(name, backend)
+        if isinstance(built, Trial):
+            return built
+        runner, found = built
+        ours, theirs = [], []
+        for _ in range(_ROUNDS):
+            theirs.append(self._time(runner))
+            ours.append(self._time(self.network))
+            spent = time.perf_counter() - self.began > self.budget
+            if theirs[0] > _HOPELESS * ours[0] or (spent and len(ours) > 1):
+                break
+        speed = median(mine / other for mine, other in zip(ours, theirs, strict=True))
+        trial = Trial(name, "slower", 1000 * median(theirs), speed, found.error, "another one is faster")
+        if speed < _GAIN:
+            says = f"{1 / speed:.1f} times as slow as the network" if speed < 1 / _GAIN else "not faster"
+            trial = replace(trial, reason=says)
+        return _Right(backend, runner, trial)
+
+    def _build(self, name: str, backend: Backend) -> tuple[Runner, Agreement] | Trial:
+        """A runner that agrees with the network, or what is wrong with it."""
+        try:
+            runner = backend.build(self.network, self.clips, list(self.clips.split(1)))
+            parts = [self._logits(runner, part) for part in self.clips.split(self.batch)]
+            single = self._logits(runner, self.clips[:1])  # and at another batch
+            whole = self._logits(runner, self.clips)
+        except Exception as error:  # a backend is other people's code, and none of its failures may end the run
+            return Trial(name, "failed", reason=_one_line(error))
+        precision = precision_of(backend)
+        for found, expected in (
+            (torch.cat(parts), self.expected),
+            (single, self.expected[:1]),
+            (whole, self.expected),
+        ):
+            compared = agreement(expected, found)
+            if objection := compared.objection(precision):
+                return Trial(name, "wrong", error=_finite(compared.error), reason=objection)
+        return runner, agreement(self.expected, torch.cat(parts))
+
+    def _fault(self, backend: Backend) -> str | None:
+        """Why the library behind a backend is not to be trusted with 3-D convolutions; None where it is."""
+        try:
+            faults = convolution_faults(backend, self.clips.device.type)
+        except Exception as error:  # as in `_build`
+            return f"the check of its 3-D convolutions failed: {_one_line(error)}"
+        if not faults:
+            return None
+        return f"{_library(backend)} computes 3-D convolutions wrong in {precision_of(backend)}: {'; '.join(faults)}"
+
+    def _logits(self, run: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
+        return run(clips).to(self.expected.device).float()
+
+    def _time(self, run: Callable[[Tensor], Any]) -> float:
+        clips = self.clips[: self.batch]
+        _wait(clips)
+        began = time.perf_counter()
+        run(clips)
+        _wait(clips)
+        return time.perf_counter() - began
+
+
+def _wait(clips: Tensor) -> None:
+    if clips.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _library(backend: Backend) -> str:
+    """The package that computes, with its version."""
+    name = backend.name.split("+")[0]
+    package = {"openvino": "openvino", "onnx": "onnxruntime", "int8": "openvino"}.get(name, "torch")
+    inside = ""
+    if package == "torch":
+        shown = torch.__config__.show()
+        inside = next(
+            (f" with {line.strip(' -')}" for line in shown.splitlines() if "DNN" in line and " v" in line), ""
+        )
+    return f"{package} {version_of(package)}{inside}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:200]

@@ -1,0 +1,187 @@
+"""PyTorch's own ways to run a network: folded, in bfloat16, compiled, and as CUDA graphs.
+
+All of them begin with BatchNorm folded into the convolutions and kernels in channels-last memory.
+"""
+
+from __future__ import annotations
+
+import copy
+import platform
+import re
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from kinema.backends.base import Runner
+from kinema.backends.folding import fold_batchnorm
+from kinema.errors import KinemaError
+from kinema.ops.layout import channels_last
+
+_BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # flags of x86 and of ARM
+
+
+class Folded:
+    """Eager PyTorch with BatchNorm folded, in float32."""
+
+    name = "folded"
+    precision = "float32"
+    devices: tuple[str, ...] = ("cpu", "cuda", "mps")
+
+    def available(self) -> str | None:
+        """None: PyTorch is always there."""
+        return None
+
+    def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
+        """A copy of the network without the BatchNorms that can be folded; see `Backend.build`."""
+        return self.prepared(network, example)
+
+    def prepared(self, network: nn.Module, example: Tensor) -> nn.Module:
+        """The folded copy, its kernels in channels-last memory."""
+        folded, _ = fold_batchnorm(network, example[:1])
+        channels_last(folded)
+        return folded
+
+
+class Bfloat16(Folded):
+    """Eager PyTorch with weights and activations in bfloat16."""
+
+    name = "bfloat16"
+    precision = "bfloat16"
+    devices = ("cpu", "cuda")
+
+    def available(self) -> str | None:
+        """Why bfloat16 would be slow here; None where the processor has units for it."""
+        return None if torch.cuda.is_available() else no_bfloat16_units()
+
+    def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
+        """A copy of the network in bfloat16; see `Backend.build`."""
+        return _narrow(self.prepared(network, example))
+
+
+class Compiled(Folded):
+    """`torch.compile` with frozen weights, one clip at a time, so that one program serves every batch.
+
+    Attributes:
+        narrow: compute in bfloat16.
+    """
+
+    name = "compile"
+    devices = ("cpu",)
+    narrow = False
+
+    def available(self) -> str | None:
+        """Why nothing can be compiled here; None where a C++ compiler is found."""
+        if any(map(shutil.which, ("g++", "clang++", "c++"))):
+            return self.unfit()
+        return "no C++ compiler is found: install g++, for example with apt install g++"
+
+    def unfit(self) -> str | None:
+        """Why the processor is not made for it."""
+        return None
+
+    def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
+        """A program for clips of the example's shape; see `Backend.build`."""
+        import torch._inductor.config as inductor
+
+        folded = self.prepared(network, example)
+        program = torch.compile(folded.bfloat16() if self.narrow else folded, dynamic=False)
+        dtype = torch.bfloat16 if self.narrow else torch.float32
+
+        def run(clips: Tensor) -> Tensor:
+            # Weights become constants of the program, laid out as its convolutions want them.
+            with inductor.patch(freezing=True), torch.inference_mode(False), torch.no_grad():
+                return torch.cat([program(clip.to(dtype)).float() for clip in clips.clone().split(1)])
+
+        try:
+            run(example[:1])
+        except Exception as error:  # the compiler raises whatever its passes raise
+            raise KinemaError(f"torch.compile says {_first_line(error)}") from error
+        return run
+
+
+class Bfloat16Compiled(Compiled):
+    """`torch.compile` in bfloat16."""
+
+    name = "compile+bfloat16"
+    precision = "bfloat16"
+    narrow = True
+
+    def unfit(self) -> str | None:
+        """Why bfloat16 would be slow here."""
+        return no_bfloat16_units()
+
+
+class Graphs(Folded):
+    """CUDA graphs: all kernels of a pass start with one call; one graph per number of clips."""
+
+    name = "graphs"
+    devices = ("cuda",)
+    narrow = False
+
+    def available(self) -> str | None:
+        """Why there are no CUDA graphs here; None where there is a GPU."""
+        return None if torch.cuda.is_available() else "no CUDA device is found"
+
+    def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
+        """Graphs of the folded network; see `Backend.build`."""
+        folded = self.prepared(network, example)
+        run = _narrow(folded) if self.narrow else folded
+        graphs: dict[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+
+        def replay(clips: Tensor) -> Tensor:
+            key = tuple(clips.shape)
+            if key not in graphs:
+                graphs[key] = _captured(run, clips)
+            graph, source, result = graphs[key]
+            source.copy_(clips)
+            graph.replay()
+            return result.clone()
+
+        replay(example)
+        return replay
+
+
+class Bfloat16Graphs(Graphs):
+    """CUDA graphs in bfloat16."""
+
+    name = "graphs+bfloat16"
+    precision = "bfloat16"
+    narrow = True
+
+
+def no_bfloat16_units() -> str | None:
+    """Why bfloat16 would be slow on this processor; None where it has units for it, or where that is not known."""
+    with suppress(OSError):
+        found = re.findall(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text("utf-8"), re.M)
+        if found and not set(_BFLOAT16_UNITS) & set(found[0].split()):
+            return f"this CPU ({platform.machine()}) has no bfloat16 units, such as avx512_bf16 or amx_bf16"
+    return None
+
+
+def _narrow(network: nn.Module) -> Runner:
+    narrow = copy.deepcopy(network).bfloat16()
+    return lambda clips: narrow(clips.bfloat16()).float()
+
+
+def _captured(run: Runner, clips: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+    """A graph, where its input lies and where its output."""
+    source = clips.clone()
+    beside = torch.cuda.Stream()
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):  # libraries choose their kernels in the first passes, which no graph may hold
+        for _ in range(3):
+            run(source)
+    torch.cuda.current_stream().wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = run(source)
+    return graph, source, result
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:200]

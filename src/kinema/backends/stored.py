@@ -1,0 +1,117 @@
+"""Choices of earlier runs, one small file per network, shape, machine and versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import warnings
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kinema.backends.report import Report
+from kinema.errors import KinemaWarning, RunError
+from kinema.files import cache_folder, replace_file
+
+_FORMAT = 1
+_PACKAGES = ("kinema", "torch", "onnx", "onnxruntime", "onnxscript", "openvino")
+
+
+def place_of(network: nn.Module, example: Tensor) -> dict[str, Any]:
+    """What a choice holds for: another value of any of these needs another one.
+
+    Args:
+        network: its `architecture` is taken, else its class and the shapes of its weights.
+        example: clips as they will be given.
+    """
+    architecture = getattr(network, "architecture", None)
+    made = {"name": type(network).__name__, "weights": [list(p.shape) for p in network.parameters()]}
+    options = json.dumps(architecture or made, sort_keys=True, default=str)
+    name = architecture["name"] if architecture else made["name"]
+    return {
+        "network": name,
+        "options": hashlib.sha256(options.encode()).hexdigest()[:16],
+        "shape": list(example.shape),
+        "device": example.device.type,
+        "processor": _processor(example.device),
+        "threads": torch.get_num_threads(),
+        "versions": {package: version_of(package) for package in _PACKAGES},
+    }
+
+
+def read_choice(place: dict[str, Any], asked: dict[str, Any]) -> Report | None:
+    """The choice of an earlier run, or None.
+
+    Args:
+        place: what it has to hold for.
+        asked: what the person asked for beside it.
+
+    Warns:
+        KinemaWarning: there is a file that cannot be read; it is then as if there were none.
+    """
+    path = _path(place, asked)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        _ignored(path, str(error))
+        return None
+    try:
+        values = json.loads(text)
+        if values["format"] != _FORMAT or values["asked"] != asked:
+            return None
+        report = Report.from_dict(values["report"])
+        return report if report.place == place else None
+    except (ValueError, TypeError, LookupError, AttributeError, StopIteration):
+        _ignored(path, "it is damaged")
+        return None
+
+
+def store_choice(report: Report, asked: dict[str, Any]) -> None:
+    """Keeps a choice for later runs; where the folder cannot be written, a warning says so."""
+    path = _path(report.place, asked)
+    text = json.dumps({"format": _FORMAT, "asked": asked, "report": report.to_dict()}, indent=1)
+    try:
+        replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
+    except RunError as error:
+        warnings.warn(f"{error}; the choice is not kept for later runs", KinemaWarning, stacklevel=2)
+
+
+def _ignored(path: Path, why: str) -> None:
+    warnings.warn(
+        f"{path}: the stored choice is ignored ({why}); backends are timed again", KinemaWarning, stacklevel=4
+    )
+
+
+def _path(place: dict[str, Any], asked: dict[str, Any]) -> Path:
+    text = json.dumps([place, asked], sort_keys=True, default=str)
+    return cache_folder() / "optimize" / f"{place['network']}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+
+def version_of(package: str) -> str | None:
+    """The version of an installed package, or None."""
+    with suppress(PackageNotFoundError):
+        return version(package)
+    return None
+
+
+def _processor(device: torch.device) -> str:
+    """The name of the GPU, or of the CPU with the units that matter for speed."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    name, units = platform.processor() or platform.machine(), ""
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        if found := re.search(r"^model name\s*:\s*(.+)$", text, re.M):
+            name = found[1]
+        flags = set(re.findall(r"\b(?:avx2|avx512f|avx512_bf16|avx512_vnni|amx_bf16|amx_int8)\b", text))
+        units = f" ({', '.join(sorted(flags))})" if flags else ""
+    return f"{name}{units}, {os.cpu_count()} cores"
