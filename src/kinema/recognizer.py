@@ -28,7 +28,7 @@ from kinema.data.loading.loader import SINGLE_VIDEO_READERS, Loader
 from kinema.data.transforms import to_input
 from kinema.data.views import Protocol, Request, RequestedViews, parse_views
 from kinema.data.windows import WindowReader
-from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
+from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo, unknown
 from kinema.models import VideoModel, create_model
 from kinema.models.registry import former_defaults
 from kinema.prediction import FailedWindow, Prediction
@@ -51,6 +51,7 @@ class Recognizer:
         spec: how a video becomes a clip.
         card: further entries of `card.json` (`training`, `metrics`, …), plain values.
         threshold: where a video may have several labels, the score from which one is predicted.
+        precision: of `scores`: `32`, or `bf16` for autocast to bfloat16; see `in_precision`.
         report: what `optimize` tried and chose; None before.
     """
 
@@ -59,6 +60,7 @@ class Recognizer:
     spec: ClipSpec
     card: dict[str, Any] = field(default_factory=dict)
     threshold: float = 0.5
+    precision: str = "32"
     report: Report | None = field(default=None, init=False, repr=False, compare=False)
     _runner: tuple[torch.Size, Runner] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -140,11 +142,28 @@ class Recognizer:
         self._runner = None if found.runner is None else (inputs.shape[1:], found.runner)
         return self
 
+    def in_precision(self, precision: str) -> Recognizer:
+        """Computes scores in that precision from now on; returns itself.
+
+        Args:
+            precision: `32`, or `bf16`: convolutions and matrix products in bfloat16, sums and scores in float32.
+
+        Raises:
+            KinemaError: another precision, an exported file, or a device without units for it.
+        """
+        if precision == "bf16":
+            require_bfloat16(self.model, self.device)
+        elif precision != "32":
+            raise unknown("precision", precision, ("32", "bf16"))
+        self.precision = precision
+        return self
+
     def _logits(self, x: Tensor) -> Tensor:
         """Logits N K of clips N 3 T H W, by the way that `optimize` chose for their shape."""
         if self._runner is not None and x.shape[1:] == self._runner[0]:
             return self._runner[1](x)
-        logits: Tensor = self.model(x)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits: Tensor = self.model(x)
         return logits
 
     @torch.inference_mode()
@@ -422,6 +441,24 @@ class Recognizer:
         options = {**former_defaults(card.name), **card.options} if card.format == 1 else card.options
         model = create_model(card.name, **options)
         return cls(model.eval(), card.labels, ClipSpec.from_dict(card.clip), card.more)
+
+
+def require_bfloat16(model: VideoModel, device: torch.device) -> None:
+    """Refuses bfloat16 where it would be slow or without effect.
+
+    Raises:
+        KinemaError: so it is; the message says why.
+    """
+    from kinema.backends.exported import ExportedNetwork
+    from kinema.backends.pytorch import no_bfloat16_units
+
+    why = no_bfloat16_units() if device.type == "cpu" else None
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        why = "this GPU has no bfloat16 units"
+    if isinstance(model, ExportedNetwork):
+        why = f"{model.path} is an exported file, which keeps its own precision"
+    if why is not None:
+        raise KinemaError(f"precision is bf16, but {why}: use 32")
 
 
 def _alone(items: list[Any]) -> dict[str, Any]:

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 from rich.cells import cell_len
 
-from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
+from kinema.cli.arguments import (
+    add_device,
+    add_json,
+    add_precision,
+    add_reading,
+    add_recognizer,
+    check_reading,
+    device,
+    read_limits,
+)
 from kinema.cli.output import print_table
 from kinema.data.label_sets import joined
 from kinema.errors import KinemaError, UnreadableVideo
@@ -68,6 +77,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--optimize", action="store_true", help="first try which way of running the network is fastest "
                         "here without changing its answers; the choice is kept for later runs")  # fmt: skip
     add_device(parser)
+    add_precision(parser)
     add_json(parser)
 
 
@@ -78,7 +88,7 @@ def run(args: Namespace) -> int:
     from kinema.recognizer import Recognizer
 
     where = device(args.device)
-    recognizer = Recognizer.load(args.recognizer, where)
+    recognizer = Recognizer.load(args.recognizer, where).in_precision(args.precision)
     if args.threshold is not None:
         if not recognizer.multi_label:
             raise KinemaError(f"--threshold {args.threshold:g}: {args.recognizer} names one label per video; remove it")
@@ -116,6 +126,8 @@ def run(args: Namespace) -> int:
 
 
 def _check(args: Namespace) -> None:
+    if args.optimize and args.precision != "32":
+        raise KinemaError(f"--precision {args.precision}: --optimize chooses one by itself; remove one of the two")
     if args.json and args.csv:
         raise KinemaError("--json and --csv exclude each other: give one of them")
     check_reading(args)

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
+from kinema.cli.arguments import (
+    add_device,
+    add_json,
+    add_precision,
+    add_reading,
+    add_recognizer,
+    check_reading,
+    device,
+    read_limits,
+)
 from kinema.cli.output import print_facts
 from kinema.errors import RunError
 from kinema.progress import progress_bar
@@ -44,6 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "recognizer; the result is marked")  # fmt: skip
     parser.add_argument("--explain-views", action="store_true", help="draw the views of the first video; test nothing")
     add_device(parser)
+    add_precision(parser)
     add_json(parser)
 
 
@@ -71,7 +81,7 @@ def _run(args: Namespace, here: Rank) -> None:
         return
     run = run_test(
         args.recognizer, args.data, **where, out=args.out or None, overwrite=args.overwrite, workers=args.workers,
-        batch=args.batch, limits=read_limits(args), force=args.force, progress=progress_bar,
+        batch=args.batch, limits=read_limits(args), precision=args.precision, force=args.force, progress=progress_bar,
         say=lambda remark: print(printable(remark), file=sys.stderr),
     )  # fmt: skip
     if here.first:

@@ -155,6 +155,7 @@ def run_test(
     batch: int = 8,
     limits: ReadLimits | None = None,
     device: str | torch.device | None = None,
+    precision: str | None = None,
     force: bool = False,
     say: Callable[[str], object] | None = None,
     progress: Callable[[str], AbstractContextManager[Progress | None]] | None = None,
@@ -178,6 +179,7 @@ def run_test(
         batch: views in one pass of the network.
         limits: what reading one video may cost before it is given up as unreadable.
         device: where the network goes; None is the CPU, or where a `Recognizer` is already.
+        precision: `32` or `bf16` (see `Recognizer.in_precision`); None leaves it as it is.
         force: test on the split that selected the epoch of the recognizer as well; the result is then marked.
         say: called with every remark before the first video is read.
         progress: gives for a title a context in which videos done and expected are reported.
@@ -190,6 +192,8 @@ def run_test(
     """
     plan = plan_test(recognizer, data, split=split, views=views, random_clips=random_clips, device=device)
     require_other_split(plan.selection, str(data), plan.test.split, force=force)
+    if precision is not None:
+        plan.recognizer.in_precision(precision)
     label_indices(plan.part, plan.recognizer.labels, plan.recognizer.multi_label)
     folder = _folder(plan.test, out)
     first, remarks = connected_rank().first, plan.remarks

@@ -153,7 +153,7 @@ class TrainConfig:
             processes, at most 16 each. 0 reads in the process that trains, which then has no protection from a file
             that crashes or hangs the decoder.
         limits: what reading one clip may cost before it is given up as unreadable.
-        device: auto, cpu, cuda, cuda:1.
+        device: auto, cpu, cuda, cuda:1, mps.
         processes: that train together, one per GPU (DistributedDataParallel); `batch` is shared among them. With
             torchrun its number of processes counts.
         deterministic: only kernels that give the same bits every time; on a GPU an exact resume needs it.
