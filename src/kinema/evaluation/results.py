@@ -176,9 +176,7 @@ def _scores(table: pa.Table) -> TestResult:
     known = set(labels)
     for path, label, prediction, best_label in zip(rows["path"], rows["label"], rows["prediction"], said, strict=True):
         if prediction != best_label:
-            what = (
-                "are not the labels with scores from 0.5 on" if several else "is not the label with the highest score"
-            )
+            what = "not the label with the highest score" if not several else "not the labels with scores from 0.5 on"
             raise ValueError(f"{prediction!r} is {what} of {path!r}")
         if path is None or label is None or not known.issuperset(label_set(label) if several else (label,)):
             raise ValueError(f"the label {label!r} of {path!r} is none of its labels")
