@@ -78,7 +78,7 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
             "sampler": f"{spec.sampler}, {clips} of {plural(spec.frames, 'frame')} {places}",
             "crop": f"{spec.test_crop or spec.crop} of short side {spec.short_side}, at {spec.crop}x{spec.crop}",
             "fusion": f"{'sigmoid' if result.multi_label else 'softmax'} scores averaged over views",
-            "precision": recognizer.precision,
+            **({} if recognizer.precision == "32" else {"precision": recognizer.precision}),
             "unreadable": "counted as errors",
             "randomness": "none but the bootstrap" if seed is None else f"clips by seed {seed}, and the bootstrap",
         },
