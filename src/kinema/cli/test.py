@@ -132,10 +132,10 @@ def _figures_of_sets(result: TestResult) -> dict[str, str]:
     }
     known = sorted((c.average_precision, c) for c in m.per_class if c.average_precision is not None)
     shown = known if len(known) <= SHOWN else [*known[: SHOWN // 2], *known[-SHOWN // 2 :]]
-    more = "" if shown == known else f" (of the {SHOWN // 2} lowest and highest; metrics.json holds all)"
     for i, (precision, c) in enumerate(shown):
-        name = f"AP per class{more}" if i == 0 else " " * (i + 1)
-        facts[name] = f"{precision:6.1%}  {c.label} ({plural(c.videos, 'video')})"
+        facts["AP per class" if i == 0 else " " * i] = f"{precision:6.1%}  {c.label} ({plural(c.videos, 'video')})"
+    if shown != known:
+        facts[" " * len(shown)] = f"the {SHOWN // 2} lowest and highest; metrics.json holds all"
     return facts
 
 
