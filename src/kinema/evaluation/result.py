@@ -25,8 +25,8 @@ class TestResult:
         paths: N, relative to `root` for videos that lie below it, else as the data gives them.
         spans: N pairs of start and end in seconds; None is the beginning or the end of the video.
         truth: N labels.
-        scores: float32 N K, softmax scores (sigmoids with `multi_label`) averaged over views; NaN for a video that could
-            not be read.
+        scores: float32 N K, softmax scores (sigmoids with `multi_label`) averaged over views; NaN for a video that
+            could not be read.
         errors: N, why a video could not be read, or None.
         sizes: N, bytes of a video's file or of the pictures in its folder; None where it is missing, and in files that
             were written before sizes were kept.
