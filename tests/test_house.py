@@ -26,13 +26,13 @@ GROUND = {
     "errors",
     "files",
     "clip_spec",
+    "prediction",
     "processes",
     "text",
     "tables",
     "config_file",
     "progress",
     "lazy",
-    "prediction",
 }
 
 

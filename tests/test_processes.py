@@ -121,6 +121,19 @@ def test_two_processes_train_one_network_and_go_on_where_they_stopped(tiny: Path
     assert [row["train_loss"] for row in after] == [row["train_loss"] for row in rows]
 
 
+def test_accumulated_steps_of_two_processes_are_those_of_one(tiny: Path, tmp_path: Path) -> None:
+    """Of passes of two processes only the last one of a step waits for the other process."""
+    words = ["train", *TRAIN, "--data", str(tiny), "--frozen_batchnorm", "true", "--keep", "best"]
+    kinema(*words, "--out", str(tmp_path / "one"), "--batch", "12")
+    kinema(*words, "--out", str(tmp_path / "two"), "--batch", "4", "--accumulate", "3", processes=2)
+    for name in ("recognizer", "recognizer-last"):
+        a, b = (load_file(tmp_path / run / name / "model.safetensors") for run in ("one", "two"))
+        assert all(torch.allclose(a[k], b[k], rtol=1e-3, atol=1e-5) for k in a)
+    one, two = (read_metrics(tmp_path / run / "metrics.csv")[-1] for run in ("one", "two"))
+    assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-4)
+    assert (one["step"], one["val_top1"]) == (two["step"], two["val_top1"])
+
+
 def test_lightning_starts_the_processes_itself(tiny: Path, tmp_path: Path) -> None:
     done = kinema("train", *TRAIN, "--data", str(tiny), "--out", str(tmp_path / "run"), "--processes", "2")
     assert done.stdout.count("recognizer saved") == 1

@@ -28,7 +28,7 @@ from kinema.data.loading.loader import SINGLE_VIDEO_READERS, Loader
 from kinema.data.transforms import to_input
 from kinema.data.views import Protocol, Request, RequestedViews, parse_views
 from kinema.data.windows import WindowReader
-from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
+from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo, unknown
 from kinema.models import VideoModel, create_model
 from kinema.models.registry import former_defaults
 from kinema.prediction import FailedWindow, Prediction
@@ -50,6 +50,8 @@ class Recognizer:
         labels: K names, in the order of the outputs.
         spec: how a video becomes a clip.
         card: further entries of `card.json` (`training`, `metrics`, …), plain values.
+        threshold: where a video may have several labels, the score from which one is predicted.
+        precision: of `scores`: `32`, or `bf16` for autocast to bfloat16; see `in_precision`.
         report: what `optimize` tried and chose; None before.
     """
 
@@ -57,6 +59,8 @@ class Recognizer:
     labels: tuple[str, ...]
     spec: ClipSpec
     card: dict[str, Any] = field(default_factory=dict)
+    threshold: float = 0.5
+    precision: str = "32"
     report: Report | None = field(default=None, init=False, repr=False, compare=False)
     _runner: tuple[torch.Size, Runner] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -76,6 +80,15 @@ class Recognizer:
         training = self.card.get("training")
         seconds = training.get("frame_seconds") if isinstance(training, dict) else None
         return 1 / seconds if isinstance(seconds, int | float) and seconds > 0 else None
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a video may have several labels: scores are then sigmoids, each by itself."""
+        return bool(self.card.get("multi_label"))
+
+    def to_scores(self, logits: Tensor) -> Tensor:
+        """Scores in float32, 0 to 1, of logits `... K`: their softmax, or sigmoids where it is `multi_label`."""
+        return logits.float().sigmoid() if self.multi_label else logits.float().softmax(-1)
 
     def to(self, device: str | torch.device) -> Recognizer:
         """Moves the network, which ends an `optimize` for another device; returns itself."""
@@ -129,29 +142,45 @@ class Recognizer:
         self._runner = None if found.runner is None else (inputs.shape[1:], found.runner)
         return self
 
+    def in_precision(self, precision: str) -> Recognizer:
+        """Computes scores in that precision from now on; returns itself.
+
+        Args:
+            precision: `32`, or `bf16`: convolutions and matrix products in bfloat16, sums and scores in float32.
+
+        Raises:
+            KinemaError: another precision, an exported file, or a device without units for it.
+        """
+        if precision == "bf16":
+            require_bfloat16(self.model, self.device)
+        elif precision != "32":
+            raise unknown("precision", precision, ("32", "bf16"))
+        self.precision = precision
+        return self
+
     def _logits(self, x: Tensor) -> Tensor:
         """Logits N K of clips N 3 T H W, by the way that `optimize` chose for their shape."""
         if self._runner is not None and x.shape[1:] == self._runner[0]:
             return self._runner[1](x)
-        logits: Tensor = self.model(x)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits: Tensor = self.model(x)
         return logits
 
     @torch.inference_mode()
     def scores(self, clips: Tensor, *, batch: int = 8) -> Tensor:
-        """Softmax scores of clips.
+        """Scores of clips (see `to_scores`).
 
         Args:
             clips: uint8 N T H W 3, as the transforms cut them, on any device.
             batch: clips in one pass of the network.
 
         Returns:
-            float32 N K on the CPU; every row sums to 1.
+            float32 N K on the CPU; every row sums to 1 unless it is `multi_label`.
         """
         self.model.eval()
         parts = []
         for chunk in clips.split(batch):
-            logits = self._logits(self.to_input(chunk))
-            parts.append(logits.float().softmax(1).cpu())
+            parts.append(self.to_scores(self._logits(self.to_input(chunk))).cpu())
         return torch.cat(parts)
 
     def to_input(self, clips: Tensor) -> Tensor:
@@ -160,7 +189,7 @@ class Recognizer:
         return placed if self.model.takes_pixels else to_input(placed, self.spec)
 
     def average(self, views: Tensor, *, batch: int = 8) -> Tensor:
-        """Softmax scores of videos, averaged over their views.
+        """Scores of videos, averaged over their views.
 
         Args:
             views: uint8 N V T H W 3, on any device.
@@ -336,7 +365,11 @@ class Recognizer:
     def _prediction(self, scores: Tensor, top_k: int, t_start: float, t_end: float) -> Prediction:
         best = scores.topk(min(max(1, top_k), len(self.labels)))
         ranked = tuple((self.labels[i], float(s)) for s, i in zip(best.values, best.indices.tolist(), strict=True))
-        return Prediction(ranked[0][0], ranked[0][1], ranked, t_start, t_end)
+        labels = None
+        if self.multi_label:
+            over = [i for i in scores.argsort(descending=True).tolist() if scores[i] >= self.threshold]
+            labels = tuple(self.labels[i] for i in over)
+        return Prediction(ranked[0][0], ranked[0][1], ranked, t_start, t_end, labels)
 
     def save(self, folder: str | Path) -> Path:
         """Writes the folder; a file that exists is replaced only once its successor is whole on the disk."""
@@ -408,6 +441,24 @@ class Recognizer:
         options = {**former_defaults(card.name), **card.options} if card.format == 1 else card.options
         model = create_model(card.name, **options)
         return cls(model.eval(), card.labels, ClipSpec.from_dict(card.clip), card.more)
+
+
+def require_bfloat16(model: VideoModel, device: torch.device) -> None:
+    """Refuses bfloat16 where it would be slow or without effect.
+
+    Raises:
+        KinemaError: so it is; the message says why.
+    """
+    from kinema.backends.exported import ExportedNetwork
+    from kinema.backends.pytorch import no_bfloat16_units
+
+    why = no_bfloat16_units() if device.type == "cpu" else None
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        why = "this GPU has no bfloat16 units"
+    if isinstance(model, ExportedNetwork):
+        why = f"{model.path} is an exported file, which keeps its own precision"
+    if why is not None:
+        raise KinemaError(f"precision is bf16, but {why}: use 32")
 
 
 def _alone(items: list[Any]) -> dict[str, Any]:

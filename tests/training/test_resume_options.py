@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ OPTIONS: dict[str, dict] = {
     "accumulate": {"batch": 2, "accumulate": 2, "mixup": 0.4, "ema": 0.9},
     "keep": {"keep": "best", "ema": 0.5},
     "patience": {"keep": "best", "patience": 1, "epochs": 5},
+    "several labels": {"keep": "best", "mixup": 0.3, "label_smoothing": 0.1},
 }
 
 
@@ -41,11 +44,22 @@ def weights(run: Path) -> dict[str, dict[str, Tensor]]:
     return {file.parent.name: load_file(file) for file in sorted(run.glob("recognizer*/model.safetensors"))}
 
 
+def with_several_labels(tiny: Path, folder: Path) -> Path:
+    """The tiny data with a second label for some videos."""
+    shutil.copytree(tiny.parent, folder)
+    text = (folder / "manifest.csv").read_text(encoding="utf-8")
+    changed = re.sub(r"(\d*[02]\.mp4,go (?:left|right)),", r"\1;even,", text)
+    assert changed != text
+    (folder / "manifest.csv").write_text(changed, encoding="utf-8")
+    return folder / "manifest.csv"
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_cut_run_ends_with_the_same_bits(
     name: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train(config(tiny, tmp_path / "whole", **OPTIONS[name]), say=str)
+    data = with_several_labels(tiny, tmp_path / "data") if name == "several labels" else tiny
+    whole = train(config(data, tmp_path / "whole", **OPTIONS[name]), say=str)
     plain, steps = Training.training_step, 0
 
     def cut(self: Training, batch: dict, batch_idx: int) -> Tensor | None:
@@ -56,7 +70,7 @@ def test_a_cut_run_ends_with_the_same_bits(
         return plain(self, batch, batch_idx)
 
     monkeypatch.setattr(Training, "training_step", cut)
-    given = config(tiny, tmp_path / "cut", **OPTIONS[name])
+    given = config(data, tmp_path / "cut", **OPTIONS[name])
     for _ in range(2):
         with pytest.raises(Stop):
             train(given, say=str)

@@ -171,12 +171,20 @@ def add_device(parser: ArgumentParser) -> None:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps")
 
 
+def add_precision(parser: ArgumentParser) -> None:
+    """`--precision`: of what a recognizer computes."""
+    parser.add_argument("--precision", type=Literal["32", "bf16"], default="32", help="bf16: convolutions and matrix "
+                        "products in bfloat16, on devices with units for it")  # fmt: skip
+
+
 def device(name: str) -> str:
     """The device that a name asks for; `auto` is the accelerator if there is one."""
     import torch
 
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

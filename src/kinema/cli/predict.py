@@ -7,13 +7,24 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.cells import cell_len
 
-from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
+from kinema.cli.arguments import (
+    add_device,
+    add_json,
+    add_precision,
+    add_reading,
+    add_recognizer,
+    check_reading,
+    device,
+    read_limits,
+)
 from kinema.cli.output import print_table
+from kinema.data.label_sets import joined
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.progress import progress_bar
 from kinema.tables import csv_text
@@ -58,12 +69,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video, whose scores are "
                         "averaged as in a test; crops are 1 or 3")  # fmt: skip
     parser.add_argument("--top-k", type=int, default=5, help="labels of every row, best first")
+    parser.add_argument("--threshold", type=float | None, default=None, help="score from which a label is predicted "
+                        "where a video may have several; default: 0.5")  # fmt: skip
     parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     add_reading(parser)
     parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
     parser.add_argument("--optimize", action="store_true", help="first try which way of running the network is fastest "
                         "here without changing its answers; the choice is kept for later runs")  # fmt: skip
     add_device(parser)
+    add_precision(parser)
     add_json(parser)
 
 
@@ -74,13 +88,17 @@ def run(args: Namespace) -> int:
     from kinema.recognizer import Recognizer
 
     where = device(args.device)
-    recognizer = Recognizer.load(args.recognizer, where)
+    recognizer = Recognizer.load(args.recognizer, where).in_precision(args.precision)
+    if args.threshold is not None:
+        if not recognizer.multi_label:
+            raise KinemaError(f"--threshold {args.threshold:g}: {args.recognizer} names one label per video; remove it")
+        recognizer.threshold = args.threshold
     videos = find_videos(args.videos)
     if args.optimize:
         recognizer.optimize(where, videos=videos[:4])
         assert recognizer.report is not None
         print(f"optimize: {recognizer.report.sentence()}", file=sys.stderr)
-    show = _printer(args, recognizer.labels, videos)
+    show = _printer(args, recognizer, videos)
     rows: list[Row] = []
     failed: list[Row] = []
     total = 0
@@ -108,11 +126,15 @@ def run(args: Namespace) -> int:
 
 
 def _check(args: Namespace) -> None:
+    if args.optimize and args.precision != "32":
+        raise KinemaError(f"--precision {args.precision}: --optimize chooses one by itself; remove one of the two")
     if args.json and args.csv:
         raise KinemaError("--json and --csv exclude each other: give one of them")
     check_reading(args)
     if args.views != "1x1" and args.window is not None:
         raise KinemaError(f"--views {args.views}: --window takes one view of every window; remove one of the two")
+    if args.threshold is not None and not 0 <= args.threshold <= 1:
+        raise KinemaError(f"--threshold {args.threshold:g}: give a score from 0 to 1")
     if args.top_k < 1:
         raise KinemaError(f"--top-k {args.top_k}: give at least 1")
     if args.window is None and args.step is not None:
@@ -153,24 +175,26 @@ def _rows(recognizer: Recognizer, videos: Sequence[str], args: Namespace) -> Ite
             yield done, Row(path, None, error.reason)
 
 
-def _printer(args: Namespace, labels: Sequence[str], videos: Sequence[str]) -> Callable[[Row], str] | None:
+def _printer(args: Namespace, recognizer: Recognizer, videos: Sequence[str]) -> Callable[[Row], str] | None:
     """Prints the head, if there is one, and makes a line of every row; None where a table needs all rows first."""
     if args.json:
-        return _json
+        return partial(_json, several=recognizer.multi_label)
     if args.csv:
-        return _csv(min(args.top_k, len(labels)))
-    return None if args.window is None else _table_of_windows(labels, videos)
+        return _csv(min(args.top_k, len(recognizer.labels)), several=recognizer.multi_label)
+    return None if args.window is None else _table_of_windows(recognizer.labels, videos)
 
 
-def _json(row: Row) -> str:
+def _json(row: Row, *, several: bool) -> str:
     start, end = row.span or (None, None)
     empty: dict[str, Any] = {"label": None, "score": None, "top_k": [], "t_start": start, "t_end": end}
+    empty |= {"labels": None} if several else {}
     values = row.prediction.to_dict() if row.prediction is not None else empty
     return json.dumps({"path": row.path, **values, "error": row.error}, ensure_ascii=False)
 
 
-def _csv(k: int) -> Callable[[Row], str]:
+def _csv(k: int, *, several: bool) -> Callable[[Row], str]:
     ranked = [f"{name}_{i}" for i in range(2, k + 1) for name in ("label", "score")]
+    ranked += ["labels"] if several else []
     print(_line(["path", "t_start", "t_end", "label", "score", *ranked, "error"]))
 
     def show(row: Row) -> str:
@@ -179,6 +203,7 @@ def _csv(k: int) -> Callable[[Row], str]:
             span = ["", ""] if row.span is None else [f"{at:.3f}" for at in row.span]
             return _line([row.path, *span, *[""] * (2 + len(ranked)), row.error or ""])
         scores = [value for label, score in p.top_k for value in (label, f"{score:.6f}")]
+        scores += [] if p.labels is None else [joined(p.labels)]
         return _line([row.path, f"{p.t_start:.3f}", f"{p.t_end:.3f}", *scores, ""])
 
     return show
@@ -206,6 +231,9 @@ def _answer(row: Row) -> tuple[str, str, str]:
     if p is None:
         return "unreadable", "–", ""
     others = ", ".join(f"{label} {score:.2f}" for label, score in p.top_k[1:_NEXT])
+    if p.labels is not None:
+        shown = ", ".join(f"{label} {score:.2f}" for label, score in p.top_k[:_NEXT])
+        return ", ".join(p.labels) or "–", f"{p.score:.2f}", shown
     return p.label, f"{p.score:.2f}", others
 
 

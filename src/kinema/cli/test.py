@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
+from kinema.cli.arguments import (
+    add_device,
+    add_json,
+    add_precision,
+    add_reading,
+    add_recognizer,
+    check_reading,
+    device,
+    read_limits,
+)
 from kinema.cli.output import print_facts
 from kinema.errors import RunError
 from kinema.progress import progress_bar
-from kinema.text import printable
+from kinema.text import plural, printable
 
 if TYPE_CHECKING:
     from kinema.clip_spec import ClipSpec
@@ -44,6 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "recognizer; the result is marked")  # fmt: skip
     parser.add_argument("--explain-views", action="store_true", help="draw the views of the first video; test nothing")
     add_device(parser)
+    add_precision(parser)
     add_json(parser)
 
 
@@ -71,7 +81,7 @@ def _run(args: Namespace, here: Rank) -> None:
         return
     run = run_test(
         args.recognizer, args.data, **where, out=args.out or None, overwrite=args.overwrite, workers=args.workers,
-        batch=args.batch, limits=read_limits(args), force=args.force, progress=progress_bar,
+        batch=args.batch, limits=read_limits(args), precision=args.precision, force=args.force, progress=progress_bar,
         say=lambda remark: print(printable(remark), file=sys.stderr),
     )  # fmt: skip
     if here.first:
@@ -89,34 +99,66 @@ def _print(run: TestRun, *, as_json: bool, strict: bool) -> None:
         tested = sentence(run.plan.selection)
         more = {"recognizer": tested} if tested else {}
         files = {"files": f"{run.out}: metrics.json, scores.parquet, ledger.csv"}
-        print_facts(_facts(result, run.plan.recognizer.spec) | more | files)
+        figures = _figures_of_sets(result) if result.multi_label else _figures(result)
+        print_facts(figures | _facts(result, run.plan.recognizer.spec) | more | files)
         for path, reason in result.failures[:SHOWN]:
             print(printable(f"unreadable: {path}: {reason}"))
         if len(result.failures) > SHOWN:
             print(f"… and {len(result.failures) - SHOWN} more, see {run.out}/ledger.csv")
-    coverage = result.metrics.coverage
+    coverage = result.coverage
     if strict and coverage.failed:
         raise RunError(f"{coverage.failed} of {coverage.expected} videos could not be read; see {run.out}/ledger.csv")
+
+
+def _figures(result: TestResult) -> dict[str, str]:
+    m, k = result.metrics, len(result.labels)
+    low, high = m.top1_interval
+    return {
+        "top-1": f"{m.top1:6.1%}  95 % interval {low:.1%} to {high:.1%} (bootstrap over videos{_unread(result)})",
+        f"top-{m.k}": f"{m.topk:6.1%}" + (f"  (of {k} labels: says nothing)" if m.k == k else ""),
+        "mean class": f"{m.mean_class:6.1%}  mean recall of {_classes(m.classes_tested, k)}",
+        "majority": f"{m.majority.share:6.1%}  {_majority(m)}",
+    }
+
+
+def _figures_of_sets(result: TestResult) -> dict[str, str]:
+    """Figures where a video may have several labels, with the average precision of each class."""
+    m, k = result.set_metrics, len(result.labels)
+    low, high = m.mean_ap_interval
+    facts = {
+        "mAP": f"{m.mean_ap:6.1%}  95 % interval {low:.1%} to {high:.1%} (bootstrap over videos{_unread(result)})",
+        "classes": f"        {_classes(m.classes_tested, k)}; a random order has an mAP of about {m.chance:.1%}",
+        "hit@1": f"{m.hit1:6.1%}  of the videos have the label with their highest score",
+    }
+    known = sorted((c.average_precision, c) for c in m.per_class if c.average_precision is not None)
+    shown = known if len(known) <= SHOWN else [*known[: SHOWN // 2], *known[-SHOWN // 2 :]]
+    for i, (precision, c) in enumerate(shown):
+        facts["AP per class" if i == 0 else " " * i] = f"{precision:6.1%}  {c.label} ({plural(c.videos, 'video')})"
+    if shown != known:
+        facts[" " * len(shown)] = f"the {SHOWN // 2} lowest and highest; metrics.json holds all"
+    return facts
+
+
+def _unread(result: TestResult) -> str:
+    failed = result.coverage.failed
+    return f"; {failed} unreadable counted as wrong" if failed else ""
+
+
+def _classes(tested: int, known: int) -> str:
+    return f"all {known} classes" if tested == known else f"the {tested} of {known} classes that occur"
 
 
 def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:
     from kinema.data.samplers import find_sampler
 
-    m, k = result.metrics, len(result.labels)
-    unread = f"; {m.coverage.failed} unreadable counted as wrong" if m.coverage.failed else ""
-    low, high = m.top1_interval
     side = spec.test_crop or spec.crop
     stride = "" if not find_sampler(spec.sampler).strided else f" every {spec.stride}"
     scaled = "" if side == spec.tested else f" scaled to {spec.tested}"
     views = result.views
-    fused = "" if views is None or views.clips * views.crops == 1 else ", softmax scores averaged over the views"
+    kind = "sigmoid" if result.multi_label else "softmax"
+    fused = "" if views is None or views.clips * views.crops == 1 else f", {kind} scores averaged over the views"
     return {
-        "top-1": f"{m.top1:6.1%}  95 % interval {low:.1%} to {high:.1%} (bootstrap over videos{unread})",
-        f"top-{m.k}": f"{m.topk:6.1%}" + (f"  (of {k} labels: says nothing)" if m.k == k else ""),
-        "mean class": f"{m.mean_class:6.1%}  mean recall of "
-        + (f"all {k} classes" if m.classes_tested == k else f"the {m.classes_tested} of {k} classes that occur"),
-        "majority": f"{m.majority.share:6.1%}  {_majority(m)}",
-        "coverage": str(m.coverage),
+        "coverage": str(result.coverage),
         "views": str(views),
         "protocol": f"{spec.frames} frames{stride} ({spec.sampler}), crop {side} of short side {spec.short_side}"
         f"{scaled}{fused}",

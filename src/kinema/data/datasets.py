@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from kinema.clip_spec import ClipSpec
+from kinema.data.label_sets import SEPARATOR, LabelSet, Target, label_set, mirrored
 from kinema.data.manifest import Manifest, data_root
 from kinema.data.paths import relative
 from kinema.data.samplers import train_indices
@@ -31,13 +32,13 @@ class Failure:
         path: of the video.
         reason: why, without the path.
         index: of the sample in its manifest.
-        label: index of the label the sample has.
+        label: index of the label that the sample has, or the set of its labels.
     """
 
     path: str
     reason: str
     index: int
-    label: int
+    label: Target
 
 
 class ClipKey(NamedTuple):
@@ -71,6 +72,7 @@ class TrainClips(Dataset[dict[str, Any] | Failure]):
         augment: what is random about them.
         seed: of the run.
         twins: cut the same frames a second time, elsewhere; both are mirrored or neither.
+        multi_label: give sets of labels; None where the manifest is of several labels per video.
 
     Raises:
         KinemaError: a label of the manifest, or what it becomes when mirrored, is not among `labels`, or the crop does
@@ -79,15 +81,18 @@ class TrainClips(Dataset[dict[str, Any] | Failure]):
 
     def __init__(
         self, manifest: Manifest, labels: Sequence[str], spec: ClipSpec, augment: Augment, seed: int = 0,
-        twins: bool = False,
+        twins: bool = False, multi_label: bool | None = None,
     ) -> None:  # fmt: skip
         check_jitter(spec, augment)
         self.samples = manifest.samples
-        self.targets = label_indices(manifest, labels)
+        self.targets = label_indices(manifest, labels, multi_label)
         self.mirrored = list(self.targets)
         if augment.flip > 0:
-            swapped = [manifest.flip_map.get(s.label, s.label) for s in self.samples]
-            self.mirrored = _indices(swapped, labels, f"flip map of {manifest.source}")
+            flips, source = manifest.flip_map, f"flip map of {manifest.source}"
+            if multi_label if multi_label is not None else manifest.multi_label:
+                self.mirrored = _sets([mirrored(s.label, flips) for s in self.samples], labels, source)
+            else:
+                self.mirrored = _indices([flips.get(s.label, s.label) for s in self.samples], labels, source)
         self.spec = spec
         self.augment = augment
         self.seed = seed
@@ -151,6 +156,7 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
         clips: temporal views.
         crops: spatial views of each, 1 or 3.
         random_clips: a seed: clips are drawn as in training, by it and the name of the video; None: fixed places.
+        multi_label: as for `TrainClips`.
 
     Raises:
         KinemaError: a label of the manifest is not among `labels`, or views that cannot be cut.
@@ -160,12 +166,12 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
 
     def __init__(
         self, manifest: Manifest, labels: Sequence[str], spec: ClipSpec, clips: int = 1, crops: int = 1, *,
-        random_clips: int | None = None,
+        random_clips: int | None = None, multi_label: bool | None = None,
     ) -> None:  # fmt: skip
         self.samples = manifest.samples
         self.root = data_root(manifest.source) if random_clips is not None else None
         self.random_clips = random_clips
-        self.targets = label_indices(manifest, labels)
+        self.targets = label_indices(manifest, labels, multi_label)
         check_views(spec, clips, crops)  # now and not at the first video
         self.spec = spec
         self.clips = clips
@@ -246,16 +252,35 @@ def collate_test(items: Sequence[dict[str, Any] | Failure]) -> dict[str, Any]:
     return _collate(items, "views", False)
 
 
-def label_indices(manifest: Manifest, labels: Sequence[str]) -> list[int]:
-    """The output of the recognizer that each sample should get.
+def label_indices(manifest: Manifest, labels: Sequence[str], multi_label: bool | None = None) -> list[Target]:
+    """The output of the recognizer that each sample should get, or the set of outputs.
+
+    Args:
+        manifest: the samples.
+        labels: of the recognizer.
+        multi_label: give sets; None where the manifest is of several labels per video.
 
     Raises:
-        KinemaError: a label that the recognizer does not have; the nearest is offered.
+        KinemaError: a label that the recognizer does not have, of which the nearest is offered; or several labels per
+            video where one is wanted.
     """
-    return _indices([s.label for s in manifest.samples], labels, manifest.source)
+    names = [s.label for s in manifest.samples]
+    if multi_label if multi_label is not None else manifest.multi_label:
+        return _sets(names, labels, manifest.source)
+    if manifest.multi_label:
+        first = next((name for name in names if SEPARATOR in name), names[0])
+        raise KinemaError(
+            f"{manifest.source}: has several labels per video ({first!r}), but this recognizer names one: train one "
+            "with several labels on such data, or keep one label in every row"
+        )
+    return _indices(names, labels, manifest.source)
 
 
-def _indices(names: Sequence[str], labels: Sequence[str], source: str) -> list[int]:
+def _sets(names: Sequence[str], labels: Sequence[str], source: str) -> list[Target]:
+    return [LabelSet(tuple(_indices(label_set(name), labels, source)), len(labels)) for name in names]  # type: ignore[arg-type]
+
+
+def _indices(names: Sequence[str], labels: Sequence[str], source: str) -> list[Target]:
     places = {label: i for i, label in enumerate(labels)}
     for name in names:
         if name not in places:
@@ -269,10 +294,19 @@ def _collate(items: Sequence[dict[str, Any] | Failure], tensor: str, pinned: boo
     if good and "keys" in good[0]:
         batch["keys"] = [item["keys"] for item in good]
     batch["failures"] = [item for item in items if isinstance(item, Failure)]
-    for key in ("label", "index"):
-        batch[key] = torch.tensor(batch[key], dtype=torch.int64)
+    batch["index"] = torch.tensor(batch["index"], dtype=torch.int64)
+    sets = bool(good) and isinstance(good[0]["label"], LabelSet)
+    batch["label"] = multi_hot(batch["label"]) if sets else torch.tensor(batch["label"], dtype=torch.int64)
     batch[tensor] = _stack([item[tensor] for item in good], pinned)
     return batch
+
+
+def multi_hot(targets: Sequence[LabelSet]) -> Tensor:
+    """float32 N K, 1 for each label of a video and 0 elsewhere."""
+    hot = torch.zeros(len(targets), targets[0].classes if targets else 0)
+    for row, target in zip(hot, targets, strict=True):
+        row[list(target.on)] = 1.0
+    return hot
 
 
 def _stack(tensors: list[Tensor], pinned: bool) -> Tensor:

@@ -17,6 +17,7 @@ from kinema.data.catalogues import list_catalogue
 from kinema.data.catalogues import parse as parse_catalogue
 from kinema.data.findings import Finding
 from kinema.data.label_order import Order, numbers_as_text, ordered, outputs
+from kinema.data.label_sets import SEPARATOR, label_set
 from kinema.data.labels import read_label_file
 from kinema.data.paths import nearest_name
 from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS, Notes, Sample, check_paths, clean_label, read_table, walk
@@ -46,6 +47,7 @@ class Manifest:
             are not among the samples.
         order: what ordered the labels: `file` (labels.txt), `catalogue` (the order of public checkpoints), or where
             neither states an order, the labels themselves as `number` or as `text`.
+        multi_label: a video may have any number of labels: some cell of the CSV holds several, with semicolons between.
     """
 
     source: str
@@ -56,6 +58,16 @@ class Manifest:
     remarks: tuple[str, ...] = ()
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     order: Order = "text"
+    multi_label: bool = False
+
+    def labels_of(self, sample: Sample) -> tuple[str, ...]:
+        """The labels of one sample: one, or any number where the data set is `multi_label`."""
+        return label_set(sample.label) if self.multi_label else (sample.label,)
+
+    @property
+    def shown(self) -> set[str]:
+        """The labels that the samples have."""
+        return {label for sample in self.samples for label in self.labels_of(sample)}
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -120,6 +132,9 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
     count them as absent. Where no split is named, a fifth of the videos of every class, chosen by a hash of their
     relative paths, becomes `test`.
 
+    Where a cell of the column label holds several, as `sit;read` does, the data set is of several labels per video; `;`
+    alone then stands for none of them.
+
     Args:
         data: the folder, CSV or catalogue.
         check: look whether every path of a CSV exists, and every video of a catalogue that can be had whole.
@@ -167,17 +182,21 @@ def survey(data: str | Path, *, check: bool = True) -> Survey:
     else:
         samples = walk(source, notes)
     root = table.parent
+    several = table.is_file() and any(SEPARATOR in s.label for s in samples)
     named = [s.split is not None for s in samples]
     held_out = not any(named)
     if held_out:
-        samples = list(hold_out(samples, root))
+        samples = list(hold_out(samples, root, by_class=not several))
     elif not all(named):
         paths = tuple(s.path for s in samples if s.split is None)
         message = f"{notes.source}: {plural(len(paths), 'row')} without a split while others have one: fill in all"
         notes.findings.append(Finding("error", "no-split", message, paths))
-    labels, order = _labels(root / LABELS, samples, notes)
+    names = (label for s in samples for label in (label_set(s.label) if several else (s.label,)))
+    labels, order = _labels(root / LABELS, names, notes)
     flips, absent = _flip_map(root, labels, notes), _absent(root / ABSENTEES, samples, notes)
-    return _survey(str(source), samples, labels, order, flips, notes, held_out=held_out, absent=absent)
+    return _survey(
+        str(source), samples, labels, order, flips, notes, held_out=held_out, absent=absent, multi_label=several
+    )
 
 
 def _survey(
@@ -190,18 +209,22 @@ def _survey(
     *,
     held_out: bool = False,
     absent: Mapping[str, tuple[str, ...]] | None = None,
+    multi_label: bool = False,
 ) -> Survey:
     findings = notes.all()
     remarks = [f.message for f in findings if f.severity == "warning"]
     if held_out:
-        remarks.append(f"{source} names no split: a fifth of the videos of every class is held out as test")
-    manifest = Manifest(source, tuple(samples), labels, flip_map, held_out, tuple(remarks), absent or {}, order)
+        of = "videos" if multi_label else "videos of every class"
+        remarks.append(f"{source} names no split: a fifth of the {of} is held out as test")
+    manifest = Manifest(
+        source, tuple(samples), labels, flip_map, held_out, tuple(remarks), absent or {}, order, multi_label
+    )
     return Survey(manifest, findings)
 
 
-def _labels(file: Path, samples: Iterable[Sample], notes: Notes) -> tuple[tuple[str, ...], Order]:
+def _labels(file: Path, names: Iterable[str], notes: Notes) -> tuple[tuple[str, ...], Order]:
     """Those of `labels.txt`, in its order; without such a file those of the samples, sorted."""
-    found, order = ordered(s.label for s in samples)
+    found, order = ordered(names)
     if not file.is_file():
         if order == "number" and found[1:]:
             message = f"{notes.source}: the labels are ordered by their numbers, which is a guess ({outputs(found)}): "
@@ -288,22 +311,22 @@ def require_trainable(manifest: Manifest) -> None:
     Raises:
         KinemaError: no sample, or fewer than two labels among the samples.
     """
-    labels = {s.label for s in manifest.samples}
-    if not labels:
+    labels = manifest.shown
+    if not manifest.samples:
         raise KinemaError(f"{manifest.source} holds no video to train on: add some, or name another split")
-    if len(labels) == 1:
+    if len(labels) < 2 and not manifest.multi_label:
         raise KinemaError(f"{manifest.source} holds one class only ({labels.pop()!r}): add videos of another class")
 
 
-def hold_out(samples: Sequence[Sample], root: Path) -> tuple[Sample, ...]:
+def hold_out(samples: Sequence[Sample], root: Path, *, by_class: bool = True) -> tuple[Sample, ...]:
     """Gives every sample the split `train` or `test`, by video, so that no video is in both.
 
     Of every class the fifth (at least one, of two or more) whose relative paths have the smallest hashes is held out:
-    the same files give the same split on every machine.
+    the same files give the same split on every machine. Without `by_class` it is the fifth of all videos.
     """
     by_label: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
-        by_label[sample.label].add(sample.path)
+        by_label[sample.label if by_class else ""].add(sample.path)
     test: set[str] = set()
     train: set[str] = set()
     for label in sorted(by_label):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kinema.data.clutter import is_clutter
 from kinema.data.findings import Finding
+from kinema.data.label_sets import SEPARATOR, joined, label_set
 from kinema.data.paths import doubt, locate, nearest_name
 from kinema.data.split_names import TEST, TRAIN, VALIDATION
 from kinema.data.video import SUFFIXES, is_video
@@ -31,7 +32,7 @@ class Sample:
 
     Attributes:
         path: of the video file or frame folder.
-        label: what it shows.
+        label: what it shows; in a data set of several labels per video all of them, with semicolons between.
         split: `train`, `val`, `test` or any other name; None where the data names none.
         start: of the part, in seconds from the first frame; None is the beginning.
         end: of the part, in seconds; None is the end.
@@ -105,7 +106,8 @@ def read_table(table: Path, notes: Notes) -> list[Sample]:
         elif sample == other:
             notes.row("duplicate-row", line, f"repeats line {first}: remove one of them", sample.path)
         elif sample.label != other.label:
-            message = f"{sample.path} is labelled {sample.label!r} but line {first} says {other.label!r}: keep one"
+            message = f"{sample.path} is labelled {sample.label!r} but line {first} says {other.label!r}: keep one, or "
+            message += f"write {joined({*label_set(sample.label), *label_set(other.label)})!r} in one line if both hold"
             notes.row("two-labels", line, message, sample.path)
         else:
             message = f"{sample.path} is in split {sample.split!r} but line {first} says {other.split!r}: keep one"
@@ -139,6 +141,8 @@ def _read_row(row: list[str], header: list[str], root: Path, delimiter: str) -> 
     if delimiter in label and _LINE_BREAK.search(cells["label"].strip()):
         message = f"the label {label[:40]!r} goes over several lines and holds {delimiter!r}: is a quote too many?"
         raise _BadRowError("quote", message)
+    if SEPARATOR in label:
+        label = joined(label_set(label))
     # Where semicolons part the cells, programs write 0,5 for a half.
     point = "." if delimiter == "," else ","
     start, end = (_seconds(column, cells.get(column, "").strip().replace(point, ".")) for column in ("start", "end"))

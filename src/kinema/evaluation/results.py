@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kinema.data.label_sets import label_set
 from kinema.data.manifest import ABSENT, data_place
 from kinema.errors import KinemaError
-from kinema.evaluation.result import TestResult
+from kinema.evaluation.result import TestResult, predicted
 from kinema.evaluation.selection import described
 from kinema.files import replace_file
 from kinema.recognizer import Recognizer, versions
@@ -24,6 +25,7 @@ from kinema.text import plural, printable
 
 METRICS, SCORES, LEDGER = "metrics.json", "scores.parquet", "ledger.csv"
 _LABELS, _ROOT, _DIGEST = b"kinema.labels", b"kinema.root", b"kinema.sha256"
+_SEVERAL = b"kinema.multi_label"  # there where a video may have several labels
 _OTHER = {"recognizer": "another recognizer", "data": "other data", "split": "another split", "views": "other views"}
 # What reading a damaged table raises, apart from a sentence of ours.
 _UNSOUND = (pa.ArrowException, OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -68,13 +70,15 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
     places = "at fixed places" if seed is None else f"drawn as in training with seed {seed}"
     return {
         "test": test.to_dict(),
-        "metrics": result.metrics.to_dict(),
+        "metrics": (result.set_metrics if result.multi_label else result.metrics).to_dict(),
+        **({"multi_label": True} if result.multi_label else {}),
         "views": result.views.to_dict(),
         "protocol": {
             "clip": spec.to_dict(),
             "sampler": f"{spec.sampler}, {clips} of {plural(spec.frames, 'frame')} {places}",
             "crop": f"{spec.test_crop or spec.crop} of short side {spec.short_side}, at {spec.crop}x{spec.crop}",
-            "fusion": "softmax scores averaged over views",
+            "fusion": f"{'sigmoid' if result.multi_label else 'softmax'} scores averaged over views",
+            **({} if recognizer.precision == "32" else {"precision": recognizer.precision}),
             "unreadable": "counted as errors",
             "randomness": "none but the bootstrap" if seed is None else f"clips by seed {seed}, and the bootstrap",
         },
@@ -165,14 +169,16 @@ def _scores(table: pa.Table) -> TestResult:
     scores[readable] = table["scores"].combine_chunks().flatten().to_numpy().reshape(-1, len(labels))
     if not np.isfinite(scores[readable]).all():
         raise ValueError("some of its scores are no numbers")
+    several = _SEVERAL in metadata
     said: list[str | None] = [None] * table.num_rows
-    for i, best in zip(np.flatnonzero(readable), scores[readable].argmax(1), strict=True):
-        said[i] = labels[best]
+    for i in np.flatnonzero(readable):
+        said[i] = predicted(labels, scores[i], multi_label=several)
     known = set(labels)
     for path, label, prediction, best_label in zip(rows["path"], rows["label"], rows["prediction"], said, strict=True):
         if prediction != best_label:
-            raise ValueError(f"{prediction!r} is not the label with the highest score of {path!r}")
-        if path is None or label not in known:
+            what = "not the label with the highest score" if not several else "not the labels with scores from 0.5 on"
+            raise ValueError(f"{prediction!r} is {what} of {path!r}")
+        if path is None or label is None or not known.issuperset(label_set(label) if several else (label,)):
             raise ValueError(f"the label {label!r} of {path!r} is none of its labels")
     return TestResult(
         labels=labels,
@@ -184,6 +190,7 @@ def _scores(table: pa.Table) -> TestResult:
         errors=tuple(rows["error"]),
         sizes=_optional(table, "size"),
         distinct_views=_optional(table, "distinct_views"),
+        multi_label=several,
     )
 
 
@@ -210,6 +217,7 @@ def _table(result: TestResult) -> pa.Table:
     }
     names = json.dumps([printable(label) for label in result.labels], ensure_ascii=False).encode()
     metadata = {_LABELS: names, _ROOT: printable(result.root).encode()}
+    metadata |= {_SEVERAL: b"true"} if result.multi_label else {}
     table = pa.table(columns).replace_schema_metadata(metadata)
     return table.replace_schema_metadata(metadata | {_DIGEST: _digest(table).encode()})
 
@@ -217,7 +225,7 @@ def _table(result: TestResult) -> pa.Table:
 def _digest(table: pa.Table) -> str:
     """Of the values, not of the bytes of a file: another release of pyarrow may lay out the same table otherwise."""
     digest = hashlib.sha256()
-    for key in (_LABELS, _ROOT):
+    for key in (_LABELS, _ROOT, *([_SEVERAL] if _SEVERAL in table.schema.metadata else [])):
         digest.update(table.schema.metadata[key] + b"\n")
     for name in table.column_names:
         column = table[name]

@@ -78,7 +78,10 @@ def evaluate(
         raise KinemaError(f"batch {batch}, workers {workers}: give a batch of at least 1, and 0 or more workers or -1")
     if not manifest.samples:
         raise KinemaError(f"{manifest.source} holds no video to test on: name another split")
-    data = TestVideos(manifest, recognizer.labels, recognizer.spec, clips, crops, random_clips=random_clips)
+    several = recognizer.multi_label
+    data = TestVideos(
+        manifest, recognizer.labels, recognizer.spec, clips, crops, random_clips=random_clips, multi_label=several
+    )
     if device is not None:
         recognizer.to(device)
     n, total, here = len(data), clips * crops, connected_rank()
@@ -120,7 +123,8 @@ def evaluate(
         distinct_views=tuple(None if row.proof is None else row.proof.distinct for row in found),
         views=summarise([row.proof for row in found if row.proof is not None], clips, crops, random_clips),
         absent=manifest.all_absent,
-        train_majority=most_frequent(train_labels, recognizer.labels) if train_labels else None,
+        train_majority=most_frequent(train_labels, recognizer.labels) if train_labels and not several else None,
+        multi_label=several,
     )
 
 

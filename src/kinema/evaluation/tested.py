@@ -79,7 +79,13 @@ def open_test(place: str | Path, name: str) -> Tested:
     file = find_scores(place)
     described = file.with_name(METRICS)
     document = _document(described)
-    test = Tested(name, file, replace(read_scores(file), views=_views(document)), document)
+    result = read_scores(file)
+    if result.multi_label:
+        raise KinemaError(
+            f"{file}: is of a test with several labels per video, which compare and report do not take: its figures "
+            f"are in {described}"
+        )
+    test = Tested(name, file, replace(result, views=_views(document)), document)
     stated = _stated_metrics(described, test)
     train = None if stated is None or stated.train_majority is None else stated.train_majority.label
     return replace(test, result=replace(test.result, train_majority=train), stated=stated)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,7 @@ def run_test(
     batch: int = 8,
     limits: ReadLimits | None = None,
     device: str | torch.device | None = None,
+    precision: str | None = None,
     force: bool = False,
     say: Callable[[str], object] | None = None,
     progress: Callable[[str], AbstractContextManager[Progress | None]] | None = None,
@@ -178,6 +179,7 @@ def run_test(
         batch: views in one pass of the network.
         limits: what reading one video may cost before it is given up as unreadable.
         device: where the network goes; None is the CPU, or where a `Recognizer` is already.
+        precision: `32` or `bf16` (see `Recognizer.in_precision`); None leaves it as it is.
         force: test on the split that selected the epoch of the recognizer as well; the result is then marked.
         say: called with every remark before the first video is read.
         progress: gives for a title a context in which videos done and expected are reported.
@@ -190,7 +192,9 @@ def run_test(
     """
     plan = plan_test(recognizer, data, split=split, views=views, random_clips=random_clips, device=device)
     require_other_split(plan.selection, str(data), plan.test.split, force=force)
-    label_indices(plan.part, plan.recognizer.labels)
+    if precision is not None:
+        plan.recognizer.in_precision(precision)
+    label_indices(plan.part, plan.recognizer.labels, plan.recognizer.multi_label)
     folder = _folder(plan.test, out)
     first, remarks = connected_rank().first, plan.remarks
     if first:
@@ -256,7 +260,12 @@ def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest,
     if isinstance(untrained, list):
         trained = set(recognizer.labels).difference(untrained)
     elif own is not None and own != split and _is_of(recognizer, data):
-        trained = {sample.label for sample in manifest.split(own).samples}
+        trained = manifest.split(own).shown
     else:
         return []
-    return label_remarks(trained, {split: {sample.label for sample in tested.samples}})
+    return label_remarks(trained, {split: _sets_of(tested, recognizer)})
+
+
+def _sets_of(tested: Manifest, recognizer: Recognizer) -> set[str]:
+    """The labels that the tested videos have."""
+    return replace(tested, multi_label=recognizer.multi_label).shown

@@ -127,7 +127,7 @@ def explain(manifest: Manifest, spec: ClipSpec, clips: int, crops: int, *, rando
         alone = replace(manifest, samples=(sample,))
         try:
             with on_behalf_of(sample.path):
-                item = TestVideos(alone, (sample.label,), spec, clips, crops, random_clips=random_clips)[0]
+                item = TestVideos(alone, alone.labels, spec, clips, crops, random_clips=random_clips)[0]
             if isinstance(item, Failure):
                 continue
             with on_behalf_of(sample.path), open_video(sample.path) as reader:

@@ -147,7 +147,7 @@ class Live:
         logits, self._state = self.recognizer.model.step(self.recognizer.to_input(frame[None]), self._state)
         if logits[0, -1].isnan().any():
             return None
-        return self._times.popleft(), logits[0, -1].float().softmax(0).cpu()
+        return self._times.popleft(), self.recognizer.to_scores(logits[0, -1]).cpu()
 
     @torch.inference_mode()
     def flush(self) -> Iterator[tuple[float, Tensor]]:
@@ -156,7 +156,7 @@ class Live:
             logits, self._state = self.recognizer.model.flush(self._state)  # type: ignore[operator]
             for row in logits[0]:
                 if not row.isnan().any() and self._times:
-                    yield self._times.popleft(), row.float().softmax(0).cpu()
+                    yield self._times.popleft(), self.recognizer.to_scores(row).cpu()
 
     def decide(self, time: float, scores: Tensor, arrival: float) -> Decision:
         """The decision after one more frame, its scores averaged with those before."""

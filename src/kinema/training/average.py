@@ -19,7 +19,8 @@ class MovingAverage(AveragedModel):
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        super().__init__(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        self._blend = get_ema_multi_avg_fn(decay)
+        super().__init__(model, multi_avg_fn=self._blend, use_buffers=True)
         self.requires_grad_(False).eval()
         self._begun: bool | None = None  # not known before the first step, since a checkpoint may be loaded
 
@@ -39,6 +40,6 @@ class MovingAverage(AveragedModel):
                 kinds[average.is_floating_point()][1].append(value)
             for averages, values in kinds.values():
                 if averages:
-                    self.multi_avg_fn(averages, values, self.n_averaged)  # type: ignore[misc]
+                    self._blend(averages, values, self.n_averaged)
         self._begun = True
         self.n_averaged += 1

@@ -22,6 +22,7 @@ Precision = Literal["32", "bf16", "16"]
 Trainable = Literal["all", "classifier", "class_regularisation"]
 Balance = Literal["none", "classes"]
 Keep = Literal["last", "best"]
+Loss = Literal["auto", "cross_entropy", "binary"]
 Logger = Literal["tensorboard", "csv", "wandb", "none"]
 
 
@@ -135,6 +136,8 @@ class TrainConfig:
         photometric: blur, colour and affine changes of training clips, on the device.
         mixup: of pairs of clips, the parameter of the Beta distribution from which their shares are drawn; 0 is none.
         label_smoothing: share of the target that is spread over all classes.
+        loss: `cross_entropy` for one label per video, `binary` (binary cross-entropy of every class, mean over classes)
+            for any number of labels; `auto` takes what the data have.
         balance: `classes` draws clips so that every class comes equally often, with repeats; an epoch keeps its length.
         twins: Twins Training, two augmentations of the same frames and the correlation loss.
         distil: learning from the scores of another network too.
@@ -150,7 +153,7 @@ class TrainConfig:
             processes, at most 16 each. 0 reads in the process that trains, which then has no protection from a file
             that crashes or hangs the decoder.
         limits: what reading one clip may cost before it is given up as unreadable.
-        device: auto, cpu, cuda, cuda:1.
+        device: auto, cpu, cuda, cuda:1, mps.
         processes: that train together, one per GPU (DistributedDataParallel); `batch` is shared among them. With
             torchrun its number of processes counts.
         deterministic: only kernels that give the same bits every time; on a GPU an exact resume needs it.
@@ -178,6 +181,7 @@ class TrainConfig:
     photometric: Photometric = field(default_factory=Photometric)
     mixup: float = 0.0
     label_smoothing: float = 0.0
+    loss: Loss = "auto"
     balance: Balance = "none"
     twins: Twins = field(default_factory=Twins)
     distil: Distil = field(default_factory=Distil)
@@ -206,12 +210,15 @@ class TrainConfig:
         if self.workers < -1:
             raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one per core")
         closed = {
-            "precision": Precision, "trainable": Trainable, "balance": Balance, "keep": Keep, "logger": Logger,
+            "precision": Precision, "trainable": Trainable, "loss": Loss, "balance": Balance, "keep": Keep,
+            "logger": Logger,
         }  # fmt: skip
         for name, allowed in closed.items():
             if getattr(self, name) not in get_args(allowed):
                 raise unknown(name, str(getattr(self, name)), get_args(allowed))
         self._check_selection()
+        if self.loss == "binary":
+            self.check_sets("loss is binary")
         if not 0 <= self.mixup < inf:
             raise KinemaError(f"mixup is {self.mixup}: give 0 or more")
         for name in ("label_smoothing", "ema"):
@@ -239,6 +246,21 @@ class TrainConfig:
             if name in self.options:
                 mend = "set clip.frames" if name == "frames" else "the labels of the data decide it"
                 raise KinemaError(f"options.{name} cannot be given: {mend}")
+
+    def check_sets(self, why: str) -> None:
+        """Refuses what several labels per video do not go with.
+
+        Args:
+            why: there are several, for the message.
+
+        Raises:
+            KinemaError: a field that needs one label per video is set.
+        """
+        wrong = {"balance": self.balance != "none", "distil.teacher": self.distil.teacher is not None}
+        wrong["loss"] = self.loss == "cross_entropy"
+        field = next((name for name, is_set in wrong.items() if is_set), None)
+        if field is not None:
+            raise KinemaError(f"{why}, so a video may have several labels, which {field} does not allow: unset {field}")
 
     def _check_selection(self) -> None:
         """Checks that what selects an epoch has a split to do it by."""
@@ -274,7 +296,8 @@ def completed(old: dict[str, Any]) -> dict[str, Any]:
         for key, value in defaults.items()
         if isinstance(value, dict) and isinstance(old.get(key), dict)
     }
-    return {**defaults, **old, **groups}
+    # Before losses could be chosen, all runs had this one; `auto` stands for it only in what has not been resolved.
+    return {**defaults, "loss": "cross_entropy", **old, **groups}
 
 
 def _same_path(first: str | None, second: str | None) -> bool:

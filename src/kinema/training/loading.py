@@ -15,6 +15,7 @@ from torch.utils.data import Sampler
 
 from kinema.clip_spec import ClipSpec
 from kinema.data.datasets import ClipKey, Failure, TestVideos, TrainClips, collate_train
+from kinema.data.label_sets import Target
 from kinema.data.loading.loader import Loader
 from kinema.data.manifest import Manifest
 from kinema.processes import Rank, loader_workers
@@ -38,7 +39,7 @@ class Batches(Sampler[list[ClipKey]]):
         rank: which process of how many.
     """
 
-    def __init__(self, steps: Steps, targets: Sequence[int], config: TrainConfig, rank: Rank) -> None:
+    def __init__(self, steps: Steps, targets: Sequence[Target], config: TrainConfig, rank: Rank) -> None:
         self.steps, self.targets, self.rank = steps, targets, rank
         self.seed, self.balance = config.seed, config.balance
         self.epoch = self.first = 0
@@ -92,7 +93,10 @@ def train_loader(
     manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, rank: Rank
 ) -> tuple[TimedLoader, Batches]:
     """Builds the loader of augmented training clips in the shapes of the schedule, and the sampler of its batches."""
-    clips = TrainClips(manifest, labels, spec, config.augment, config.seed, twins=config.twins.weight > 0)
+    clips = TrainClips(
+        manifest, labels, spec, config.augment, config.seed, twins=config.twins.weight > 0,
+        multi_label=config.loss == "binary",
+    )  # fmt: skip
     steps = all_steps(
         config.multigrid, epochs=config.epochs, samples=len(clips), batch=config.batch * config.accumulate,
         frames=spec.frames, crop=spec.crop,
@@ -106,7 +110,7 @@ def val_loader(
     manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, rank: Rank
 ) -> TimedLoader:
     """Builds the loader of one central clip per video; of n processes each gets every n-th, in as many batches."""
-    videos = TestVideos(manifest, labels, spec, 1, 1)
+    videos = TestVideos(manifest, labels, spec, 1, 1, multi_label=config.loss == "binary")
     together = config.batch * rank.world
     parts = [range(begin, min(begin + together, len(videos))) for begin in range(0, len(videos), together)]
     own = [list(part[rank.index :: rank.world]) for part in parts]

@@ -44,7 +44,7 @@ def mixup(
     return clips, targets
 
 
-def balanced_order(targets: Sequence[int] | NDArray[Any], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def balanced_order(targets: Sequence[Any] | NDArray[Any], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draws clips so that every class comes equally often.
 
     Each class that has clips comes n / classes times, rounded up or down by lot. Within a class no clip comes a second

@@ -13,8 +13,11 @@ from torch.nn import functional as F
 
 from kinema.clip_spec import ClipSpec
 from kinema.data import photometric
+from kinema.data.datasets import multi_hot
+from kinema.data.label_sets import LabelSet
 from kinema.data.transforms import to_input
 from kinema.errors import KinemaError, RunError
+from kinema.evaluation.multi_label import mean_average_precision
 from kinema.models import VideoModel
 from kinema.ops.recurrence import gated_stages, set_gate, stage_open_rates
 from kinema.processes import all_gather_object, all_reduce_sum, connected_rank
@@ -31,11 +34,14 @@ from kinema.training.twins import gather_logits, twins_loss
 
 FIGURES = ("loss", "twins_loss", "hits")  # of a step
 COUNTS = (*FIGURES, "clips", "val_hits", "val_videos")
+VAL_MAP = "val_map"  # column of metrics.csv: mean average precision on the validation split
 OPEN = "open_"  # and the name of a stage: for how many clips its gates were open
 
 
 class Training(pl.LightningModule):
-    """A network that learns by cross-entropy, and with Twins Training by the correlation loss too.
+    """A network that learns by cross-entropy, where `config.loss` says so the binary one of every class.
+
+    With Twins Training it learns by the correlation loss too.
 
     All that is random about a step follows from (seed, epoch, step, process), so that a run can be taken up at any
     step.
@@ -47,7 +53,8 @@ class Training(pl.LightningModule):
         val_failures: validation videos that could not be read, path -> reason.
         tally: losses, hits and open gates of each stage in the epoch so far, summed over clips.
         readable: clips of the step, of all processes, that could be read.
-        val_figure: accuracy on the validation split after the last epoch.
+        val_figure: accuracy on the validation split after the last epoch, or the mAP where a video may have several
+            labels.
     """
 
     def __init__(
@@ -72,6 +79,13 @@ class Training(pl.LightningModule):
         self.tally: dict[str, float] = dict.fromkeys(self.counts, 0.0)
         self.readable = 0.0
         self.val_figure = 0.0
+        self.multi_label = config.loss == "binary"
+        self._shown: list[tuple[Tensor, Tensor]] = []  # labels and logits of validation videos, of several labels each
+
+    @property
+    def val_name(self) -> str:
+        """The column of `metrics.csv` that holds `val_figure`."""
+        return VAL_MAP if self.multi_label else "val_top1"
 
     @property
     def result(self) -> VideoModel:
@@ -189,7 +203,8 @@ class Training(pl.LightningModule):
         """The loss of one clip or more, and figures; Twins Training correlates over `together` clips."""
         config = self.config
         logits = [z.float() for z in self._forward(views, len(labels))]
-        loss = torch.stack([F.cross_entropy(z, targets) for z in logits]).mean()
+        criterion = F.binary_cross_entropy_with_logits if self.multi_label else F.cross_entropy
+        loss = torch.stack([criterion(z, targets) for z in logits]).mean()
         found: dict[str, Tensor] = {}
         if self.teacher is not None:
             pairs = zip(logits, views, strict=True)
@@ -200,8 +215,13 @@ class Training(pl.LightningModule):
             correlation = twins_loss(*given, beta=config.twins.beta, centre=config.twins.centre)
             found["twins_loss"] = correlation
             loss = loss + config.twins.weight * correlation
-        hits = torch.stack([(z.argmax(1) == labels).float().mean() for z in logits]).mean()
+        hits = torch.stack([self._hits(z, labels).float().mean() for z in logits]).mean()
         return loss, found | {"loss": loss, "hits": hits}
+
+    def _hits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Whether the highest score is of the clip's label, or of one of its labels; N."""
+        best = logits.argmax(1)
+        return labels.gather(1, best[:, None])[:, 0] if self.multi_label else best == labels
 
     def _forward(self, inputs: list[Tensor], n: int) -> list[Tensor]:
         joint = len(inputs) > 1 and self.config.twins.joint
@@ -230,9 +250,13 @@ class Training(pl.LightningModule):
         self.tally["val_videos"] += len(batch["path"]) + len(batch["failures"])
         for failure in batch["failures"]:
             self.val_failures[failure.path] = failure.reason
+            if isinstance(failure.label, LabelSet):
+                self._shown.append((multi_hot([failure.label]), torch.full((1, failure.label.classes), torch.nan)))
         if batch["path"]:
             logits = self.result(to_input(batch["clip"], self.spec))
-            self.tally["val_hits"] += int((logits.argmax(1) == batch["label"]).sum())
+            self.tally["val_hits"] += int(self._hits(logits, batch["label"]).sum())
+            if self.multi_label:
+                self._shown.append((batch["label"].cpu(), logits.float().cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Computes the figure of the epoch over the videos of all processes.
@@ -243,6 +267,11 @@ class Training(pl.LightningModule):
         self.settle()
         hits, videos = (all_reduce_sum(self.tally[name]) for name in ("val_hits", "val_videos"))
         self.val_figure = hits / max(1.0, videos)
+        if self.multi_label:
+            pairs = [pair for part in all_gather_object(self._shown) for pair in part]
+            self._shown = []
+            truth, scores = (torch.cat([pair[i] for pair in pairs]).numpy() for i in range(2))
+            self.val_figure = mean_average_precision(truth > 0, scores) or 0.0
 
     def on_train_start(self) -> None:
         """Sets the modes once more: a run that resumes within an epoch does not call `on_train_epoch_start` for it."""

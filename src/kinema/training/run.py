@@ -15,6 +15,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,6 @@ from kinema.training.start import start
 from kinema.training.twins import doubts
 from kinema.training.videos import difference, is_proof, listed, read_videos, write_videos
 
-VAL_FIGURE = "val_top1"  # of metrics.csv
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -80,6 +80,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     manifest = read_manifest(config.data)
     learned = _split(manifest, config, "train_split")
     require_trainable(learned)
+    config = _with_loss(config, learned)
     checked = None if config.val_split is None else _split(manifest, config, "val_split")
     out = run_folder(config)
     model, spec, remarks = _network(config, out, learned)
@@ -105,6 +106,15 @@ def _split(manifest: Manifest, config: TrainConfig, field: str) -> Manifest:
         mend = f"give one of them as {field}" + ("" if field == "train_split" else ", or null")
         raise KinemaError(f"{field} is {name!r}, but {config.data} has {', '.join(manifest.splits) or 'none'}: {mend}")
     return manifest.split(name)
+
+
+def _with_loss(config: TrainConfig, learned: Manifest) -> TrainConfig:
+    """The configuration with the loss that the data have, where it is `auto`."""
+    if learned.multi_label:
+        config.check_sets(f"{config.data} holds cells with several labels")
+    if config.loss == "auto":
+        return replace(config, loss="binary" if learned.multi_label else "cross_entropy")
+    return config
 
 
 def _network(config: TrainConfig, out: Path, learned: Manifest) -> tuple[VideoModel, ClipSpec, list[str]]:
@@ -184,8 +194,8 @@ def _summary(
         *(f"note: {remark}" for remark in unreached(config.optim, config.epochs)),
         *manifest.remarks,
         *label_remarks(
-            {sample.label for sample in learned.samples},
-            {s: {v.label for v in manifest.split(s).samples} for s in manifest.splits if s != config.train_split},
+            learned.shown,
+            {s: manifest.split(s).shown for s in manifest.splits if s != config.train_split},
         ),
     ]
     return "\n".join(lines)
@@ -337,7 +347,8 @@ def _save(
                 f"{config.data}: no video of the split {config.train_split!r} could be read; see {out / LEDGER}"
             )
     rows = read_metrics(out / "metrics.csv")
-    trained = {sample.label for sample in learned.samples if sample.path not in module.failures}
+    read = tuple(sample for sample in learned.samples if sample.path not in module.failures)
+    trained = replace(learned, samples=read).shown
     training = {
         "config": config.to_dict(),
         UNTRAINED: [label for label in learned.labels if label not in trained],
@@ -353,8 +364,10 @@ def _save(
     network = module.result.cpu().eval()
 
     def save(kept: str, name: str) -> None:
-        chosen = selection.card(config, kept, VAL_FIGURE)
-        card = {"training": training if chosen is None else {**training, SELECTION: chosen}}
+        chosen = selection.card(config, kept, module.val_name)
+        card: dict[str, Any] = {"training": training if chosen is None else {**training, SELECTION: chosen}}
+        if module.multi_label:
+            card["multi_label"] = True
         Recognizer(network, learned.labels, spec, card).save(out / name)
 
     if config.keep == "best" and selection.best is not None and selection.best.weights is not None:
@@ -363,7 +376,7 @@ def _save(
         best = selection.best
         say(
             f"kept: epoch {best.epoch} of {selection.epoch}, the best on {config.val_split!r} "
-            f"({VAL_FIGURE} {best.value:.1%}); the last one is in {out / LAST}"
+            f"({module.val_name} {best.value:.1%}); the last one is in {out / LAST}"
         )
     save(config.keep, "recognizer")  # the last to be written: with it the run is finished
     say(f"recognizer saved in {out / 'recognizer'}")

@@ -16,7 +16,7 @@ from kinema.ops.recurrence import open_rates
 from kinema.progress import ProgressBar, on_terminal
 from kinema.tables import write_csv
 from kinema.text import plural
-from kinema.training.module import OPEN, Training
+from kinema.training.module import OPEN, VAL_MAP, Training
 from kinema.training.multigrid import BatchShape, phases
 
 LEDGER = "training-ledger.csv"
@@ -102,6 +102,7 @@ class RunLog(pl.Callback):
             **learned,
             "val_top1": tally["val_hits"] / tally["val_videos"] if tally["val_videos"] else None,
             "val_videos": int(tally["val_videos"]) or None,
+            **({VAL_MAP: pl_module.val_figure} if pl_module.multi_label and tally["val_videos"] else {}),
             "seconds": seconds,
             "data_wait": waited / max(1e-9, seconds),
             **{key: value / clips if clips else None for key, value in tally.items() if key.startswith(OPEN)},
@@ -113,6 +114,7 @@ class RunLog(pl.Callback):
         steps_left = pl_module.steps.before(self.epochs) - pl_module.steps.before(epoch)
         left = (time.perf_counter() - self.began) / max(1, self.steps_here) * steps_left  # they cost about the same
         val = "" if row["val_top1"] is None else f", val top-1 {row['val_top1']:.1%}"
+        val += f", val mAP {row[VAL_MAP]:.1%}" if VAL_MAP in row else ""
         train = "no clip could be read"
         if clips:
             train = f"loss {row['train_loss']:.3f}, train top-1 {row['train_top1']:.1%}"
@@ -171,8 +173,8 @@ class RunLog(pl.Callback):
             self.bar.hide()
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        gates = dict.fromkeys(key for row in rows for key in row if key.startswith(OPEN))
-        columns = (*COLUMNS, *gates)
+        more = dict.fromkeys(key for row in rows for key in row if key.startswith(OPEN) or key == VAL_MAP)
+        columns = (*COLUMNS, *more)
         write_csv(self.path, columns, [[row.get(column) for column in columns] for row in rows])
 
 

@@ -135,7 +135,8 @@ def _check_splits(manifest: Manifest) -> list[Finding]:
     places: dict[str, set[str]] = defaultdict(set)
     for sample in manifest.samples:
         if sample.split is not None:
-            places[sample.label].add(sample.split)
+            for label in manifest.labels_of(sample):
+                places[label].add(sample.split)
     found = []
     for split in splits:
         alone = tuple(sorted(label for label, where in places.items() if where == {split}))
@@ -160,7 +161,7 @@ def _check_splits(manifest: Manifest) -> list[Finding]:
 def _check_balance(manifest: Manifest) -> list[Finding]:
     train = training_split(manifest)
     samples = manifest.samples if train is None else manifest.split(train).samples
-    counts = Counter(s.label for s in samples).most_common()
+    counts = Counter(label for s in samples for label in manifest.labels_of(s)).most_common()
     if len(counts) < 2 or counts[0][1] < IMBALANCE * counts[-1][1]:
         return []
     (most, many), (least, few) = counts[0], counts[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -15,7 +16,7 @@ from kinema.data.doctor.duplicates import identical, is_blank, look, near_pairs,
 from kinema.data.doctor.frame_folders import check_frame_folders
 from kinema.data.doctor.index import Entry, probe_all, remembered, times_all
 from kinema.data.findings import Finding
-from kinema.data.manifest import Manifest, Sample, survey
+from kinema.data.manifest import Manifest, survey
 from kinema.data.sources import UNREACHABLE
 from kinema.data.video import VideoInfo
 from kinema.text import plural
@@ -70,7 +71,7 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     splits = {name: manifest.split(name).samples for name in manifest.splits} or {"all": manifest.samples}
     return Diagnosis(
         source=manifest.source,
-        splits={name: _summary(samples, infos) for name, samples in splits.items()},
+        splits={name: _summary(replace(manifest, samples=samples), infos) for name, samples in splits.items()},
         findings=tuple(sorted(findings, key=lambda f: f.severity)),
         held_out=manifest.held_out,
         looked=deep,
@@ -165,15 +166,15 @@ def _members(manifest: Manifest) -> tuple[dict[str, set[str]], dict[str, set[str
     return splits, labels
 
 
-def _summary(samples: tuple[Sample, ...], infos: Infos) -> SplitSummary:
-    readable = [(s, infos[s.path]) for s in samples if s.path in infos]
+def _summary(part: Manifest, infos: Infos) -> SplitSummary:
+    readable = [(s, infos[s.path]) for s in part.samples if s.path in infos]
     seconds = [max(0.0, min(s.end or i.duration, i.duration) - (s.start or 0)) for s, i in readable]
     rates = [i.fps for _, i in readable]
     lengths = [i.frames for _, i in readable]
     sides = [min(i.width, i.height) for _, i in readable]
     return SplitSummary(
-        samples=len(samples),
-        classes=dict(sorted(Counter(s.label for s in samples).items())),
+        samples=len(part.samples),
+        classes=dict(sorted(Counter(label for s in part.samples for label in part.labels_of(s)).items())),
         hours=sum(seconds) / 3600,
         fps=(min(rates), median(rates), max(rates)) if rates else None,
         frames=(min(lengths), round(median(lengths)), max(lengths)) if lengths else None,
