@@ -1,13 +1,14 @@
-"""The pictures of explanations in the README: a sheet of saliency tubes and a Class Feature Pyramid.
+"""The pictures of explanations in the README: a sheet of maps and a Class Feature Pyramid.
 
-    .venv/bin/python benchmarks/readme_pictures.py OUT [--recognizer RUN --data DATA] [--method tube] [--workers 1]
+    .venv/bin/python benchmarks/readme_pictures.py OUT [--recognizer RUN --data DATA] [--method cam] [--workers 1]
 
 Without `--recognizer` it generates puppets in OUT/puppets and trains an STM-18 of a quarter of the width in OUT/run, at
 112 pixels, where the last stage has 4 x 4 places in each of 8 frames. What is finished in OUT is not made again.
 
 Of each class in `CLASSES` the first video of the split `test` that the network gets right is shown: no video is chosen
 by how its map looks. Videos it gets wrong are skipped, and how many is printed. The pyramid is that of the first video
-shown. Written are OUT/tubes.png and OUT/pyramid.svg.
+shown. Written are OUT/why.jpg and OUT/pyramid.svg. docs/pictures/why.jpg is of the first network of
+`puppets_explain.py`, which is trained in the same way.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--recognizer", help="a trained one of puppets, in place of training here")
     parser.add_argument("--data", type=Path, help="the puppets that go with --recognizer")
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--method", default="tube", help="of the sheet")
+    parser.add_argument("--method", default="cam", help="of the sheet")
     parser.add_argument("--layer", help="of the sheet; default: the last stage")
     parser.add_argument("--workers", type=int, default=1, help="processes that read videos in training")
     args = parser.parse_args()
@@ -83,10 +84,10 @@ def main() -> None:
         recognizer, data = Recognizer.load(args.recognizer), args.data
     videos = shown_videos(recognizer, data)
     write_sheet([explain(recognizer, video, args.method, layer=args.layer)[0] for video in videos],
-                args.out / "tubes.png")  # fmt: skip
+                args.out / "why.jpg")  # fmt: skip
     pyramid = explain(recognizer, videos[0], "pyramid")[0]
     pyramid.save(args.out / "pyramid.svg")
-    print(args.out / "tubes.png", args.out / "pyramid.svg", sep="\n")
+    print(args.out / "why.jpg", args.out / "pyramid.svg", sep="\n")
 
 
 def write_sheet(explanations: list[Explanation], path: Path) -> None:
@@ -102,7 +103,7 @@ def write_sheet(explanations: list[Explanation], path: Path) -> None:
     for row in rows:
         whole.paste(row, (0, top))
         top += row.height
-    whole.save(path)
+    whole.save(path, quality=88)
 
 
 if __name__ == "__main__":

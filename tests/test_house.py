@@ -18,10 +18,11 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo, near_names, un
 
 SRC = Path(kinema.__file__).parent
 # A room may import from those after it.
-ROOMS = ["cli", "demo", "report", "explain", "recipes", "streaming", "training", "evaluation", "recognizer", "backends",
-         "weights",         "card", "puppets", "data", "models", "ops"]  # fmt: skip
+ROOMS = ["cli", "labelling", "demo", "report", "explain", "export", "recipes", "streaming", "training", "evaluation",
+         "recognizer", "backends", "weights", "card", "puppets", "data", "models", "ops"]  # fmt: skip
 FILES = {"recognizer", "card"}  # rooms of one file
-GROUND = {"errors", "files", "clip_spec", "processes", "text", "tables", "config_file", "progress", "lazy", "prediction"}
+GROUND = {"errors", "files", "clip_spec", "processes", "text", "tables", "config_file", "progress", "lazy",
+          "prediction"}  # fmt: skip
 
 
 def imported(path: Path) -> set[str]:
@@ -70,6 +71,7 @@ def test_nothing_that_cannot_be_had_beside_a_cpu_torch_is_imported() -> None:
 PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Declared, though nothing imports them by name.
 NOT_IMPORTED = {
+    "onnx": "torch.onnx builds files with it",
     "tensorboard": "Lightning's TensorBoardLogger, the default logger, imports it",
     "sphinx": "the command that builds the documentation",
     "furo": "theme of the documentation",

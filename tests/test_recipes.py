@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -24,15 +25,18 @@ from kinema.data.catalogues import parse
 from kinema.data.labels import read_labels
 from kinema.errors import KinemaError
 from kinema.models import create_model, find_model
-from kinema.recipes import HEADER, load, names
+from kinema.recipes import HEADER, load, names, weights_of
 from kinema.recipes import find as find_recipe
 
 # fmt: off
 EXPECTED = [
     "cidc_hmdb51", "cidc_k400", "cidc_ssv2", "cidc_ucf101",
     "cr_hacs", "cr_k400", "cr_k400_finetune", "cr_k400_scratch",
+    "i3d_k400", "i3d_nl_k400",
     "mtnet_hacs", "mtnet_k400", "mtnet_k700", "mtnet_mit", "mtnet_ucf101",
-    "srtg_hacs", "srtg_hmdb51", "srtg_k700", "srtg_mit", "srtg_ucf101",
+    "r2d_k400", "r2d_nl_k400",
+    "srtg_hacs", "srtg_hmdb51", "srtg_hmdb51_via_k700", "srtg_hmdb51_via_mit", "srtg_k700", "srtg_mit", "srtg_ucf101",
+    "srtg_ucf101_via_k700", "srtg_ucf101_via_mit",
     "stm_hmdb51", "stm_k400", "stm_ssv1", "stm_ssv2",
     "stm_twins_hmdb51", "stm_twins_k400", "stm_twins_ssv1", "stm_twins_ssv2", "stm_twins_ucf101",
     "stm_ucf101",
@@ -48,6 +52,7 @@ SHORT = {
 
 
 def data_of(name: str) -> str:
+    name = name.partition("_via_")[0]
     word = next(part for part in name.split("_")[::-1] if part not in ("scratch", "finetune"))
     return SHORT.get(word, word)
 
@@ -58,7 +63,7 @@ def data_of(name: str) -> str:
 def test_all_are_here() -> None:
     assert names() == EXPECTED
     assert names("stm_twins_*") == [name for name in EXPECTED if name.startswith("stm_twins")]
-    assert names("k700") == ["mtnet_k700", "srtg_k700"]
+    assert names("k700") == ["mtnet_k700", "srtg_hmdb51_via_k700", "srtg_k700", "srtg_ucf101_via_k700"]
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -84,8 +89,8 @@ def test_the_fields_belong_together(name: str) -> None:
     assert values["out"] == f"runs/{name}"
     assert find_model(values["model"]).name == values["model"]
     weights = values.get("weights")
-    if weights not in (None, "imagenet"):  # the run of another recipe, of the same network
-        assert load(weights.removeprefix("runs/")).values["model"] == values["model"]
+    if weights not in (None, "imagenet"):  # the run of another recipe, of the same network or of the backbone
+        assert load(weights).values["model"] == values["model"].removeprefix("cidc_" if name == "cidc_k400" else "")
     assert ("val_split" in values) == (source.name not in ("ucf101", "hmdb51"))
 
 
@@ -98,6 +103,7 @@ def test_the_fields_belong_together(name: str) -> None:
         # thesis, sections 4.4.1 and 4.5
         ("srtg_hacs", 150, 32, (0.1, 1e-5, "step", (40, 70, 120))),
         ("srtg_[km]*", 150, 32, (0.1, 1e-5, "step", (40, 70, 120))),
+        ("srtg_*[1am]_via_*", 80, 32, (0.01, 1e-5, "step", (40, 60))),
         ("srtg_*1", 80, 32, (0.01, 1e-5, "step", (40, 60))),
         # MTConv, section IV-B
         ("mtnet_[hkm]*", 400, 64, (1.16, 5e-5, "cosine", None)),
@@ -107,6 +113,7 @@ def test_the_fields_belong_together(name: str) -> None:
         ("cr_*_finetune", 120, 16, (0.001, 1e-5, "step", (70,))),
         # CIDC, section 3.3
         ("cidc_*", 100, 64, (0.01, 1e-4, "step", (40, 80))),
+        ("[ir][32]d_*", 100, 64, (0.01, 1e-4, "step", (40, 80))),
     ],
 )
 def test_the_papers_values(pattern: str, epochs: int, batch: int, optim: tuple) -> None:
@@ -277,6 +284,71 @@ def test_one_goes_on_from_another(
     beginning = "classifier." if second.startswith("srtg") else "class_regularisation."
     assert learned
     assert all(key.startswith(beginning) for key in learned)
+
+
+def test_a_chain_of_three_finds_the_run_before_by_its_recipe(
+    data: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HACS, Kinetics-700, UCF-101: a training without the one before it names the command that is missing."""
+    monkeypatch.chdir(tmp_path)
+    chain = ["srtg_hacs", "srtg_k700", "srtg_ucf101_via_k700"]
+
+    def start(name: str) -> tuple[int, str]:
+        words = small(name)
+        at = words.index("--weights")
+        del words[at : at + 2]  # as in the recipe
+        status = main(["train", name, "--data", data(data_of(name)), *words])
+        said = capsys.readouterr()
+        return status, said.out + said.err
+
+    for i, name in enumerate(chain):
+        for later in chain[i + 1 :]:  # nothing but the next one can begin
+            status, said = start(later)
+            before = chain[chain.index(later) - 1]
+            assert status == 2
+            assert f"weights is {before}" in said
+            assert load(before).header["command"] in said
+        status, said = start(name)
+        assert status == 0, said
+        assert i == 0 or f"starts from runs/{chain[i - 1]}" in said
+    for first, second in pairwise(chain):
+        old, new = (load_file(f"runs/{name}/recognizer/model.safetensors") for name in (first, second))
+        learned = {key for key in new if not torch.equal(old[key], new[key])} if second == chain[2] else None
+        assert learned is None or all(key.startswith("classifier.") for key in learned)
+        assert yaml.safe_load(Path(f"runs/{second}/config.yaml").read_text())["weights"] == f"runs/{first}"
+    status, said = start(chain[2])  # the same command again: the run is that of the same weights
+    assert status == 0
+    assert "this run is finished" in said
+    Path("runs/srtg_hacs/recognizer").rename("elsewhere")
+    status, said = start(chain[1])
+    assert status == 2
+    assert "srtg_hacs, a recipe whose run is not finished" in said
+
+
+@pytest.mark.parametrize("kind", ["i3d", "r2d_nl"])
+def test_cidc_goes_on_from_the_run_of_its_backbone(
+    kind: str, data: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """With a learning rate of almost nothing, so that the backbone stays what it was."""
+    monkeypatch.chdir(tmp_path)
+    source = data("kinetics400")
+    assert main(["train", f"{kind}_k400", "--data", source, *small(f"{kind}_k400")]) == 0
+    words = [*small("cidc_k400", f"{kind}_k400"), "--model", f"cidc_{kind}_50", "--optim.lr", "1e-12"]
+    assert main(["train", "cidc_k400", "--data", source, *words]) == 0, capsys.readouterr()
+    assert f"starts from runs/{kind}_k400" in capsys.readouterr().out
+    old, new = (load_file(f"runs/{name}_k400/recognizer/model.safetensors") for name in (kind, "cidc"))
+    weights = {key for key in old if not key.startswith("classifier.") and "running" not in key and "num" not in key}
+    assert weights
+    assert all(torch.allclose(old[key], new[f"backbone.{key}"], atol=1e-6) for key in weights)
+
+
+def test_weights_that_are_no_recipe_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for word in (None, "imagenet", "runs/srtg_hacs", "srtg_hac", "mmaction2-i3d-r50"):
+        assert weights_of(word) == word
+    Path("srtg_hacs").mkdir()  # a folder of that name is what a person sees there
+    assert weights_of("srtg_hacs") == "srtg_hacs"
 
 
 def test_the_full_sizes_fit_the_networks() -> None:

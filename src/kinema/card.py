@@ -35,7 +35,7 @@ _ENTRIES = {
 _RESERVED = ("format", *_ENTRIES)
 _COUNTS = {"expected": int, "read": int, "failed": int}
 # What a card may hold besides; keys that are not listed here are kept as they are.
-_MORE: Schema = {"versions": {}, "metrics": {}, "weights": {}, "training": {}, "verdicts": {}}
+_MORE: Schema = {"versions": {}, "metrics": {}, "weights": {}, "training": {}, "verdicts": {}, "segments": {}}
 _INSIDE: Mapping[str, Schema] = {"training": {"config": {}, "coverage": _COUNTS}, "metrics": {"coverage": _COUNTS}}
 
 

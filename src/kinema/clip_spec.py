@@ -25,7 +25,8 @@ class ClipSpec:
         sampler: name of a `kinema.data.samplers.Sampler`. `segments` cuts the video into T equal parts and takes one
             frame of each (TSN); `dense` takes T frames `stride` apart from a uniformly random start; `normal` likewise
             from a start drawn from a normal distribution with mean L/4 and deviation L/6 on [0, L/2] (thesis, figure
-            5.6). A class of your own adds its name.
+            5.6); `normal_uniform` draws the other frames uniformly from all that follow that start (same figure). A
+            class of your own adds its name.
         short_side: the side, in pixels, to which the shorter side of a frame is scaled before a crop is cut.
         crop: height and width, in pixels, of the clip.
         test_crop: side of the square that testing cuts from the scaled frame; None is `crop`.

@@ -23,19 +23,20 @@ class ProgressBar:
     def __init__(self, what: str, unit: str = "") -> None:
         self._bar = Progress(
             TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit}," if unit else ""),
-            TimeRemainingColumn(), TextColumn("left"), console=Console(stderr=True), transient=True,
+            TimeRemainingColumn(), TextColumn("left{task.fields[note]}"), console=Console(stderr=True), transient=True,
             redirect_stdout=False,
         )  # fmt: skip
-        self._task = self._bar.add_task(what, total=None)
+        self._task = self._bar.add_task(what, total=None, note="")
 
-    def update(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int, note: str = "") -> None:
         """Moves the bar.
 
         Args:
             done: units finished so far.
             total: units in all.
+            note: further words, shown behind the time left.
         """
-        self._bar.update(self._task, completed=done, total=total)
+        self._bar.update(self._task, completed=done, total=total, note=f", {note}" if note else "")
 
     def show(self) -> None:
         """Shows the bar, with the state that it has."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from kinema import __version__
 from kinema.backends.base import Runner
-from kinema.backends.clips import clips_to_check
+from kinema.backends.exported import is_export, open_export
 from kinema.backends.report import Report
 from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, Card, completed, read_card, versions
 from kinema.clip_spec import ClipSpec
@@ -57,7 +57,7 @@ class Recognizer:
     spec: ClipSpec
     card: dict[str, Any] = field(default_factory=dict)
     report: Report | None = field(default=None, init=False, repr=False, compare=False)
-    _runner: tuple[torch.Size, Runner] | None = field(default=None, init=False, repr=False, compare=False)
+    _runner: Runner | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.labels = tuple(self.labels)
@@ -66,7 +66,8 @@ class Recognizer:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return next(self.model.parameters()).device
+        some = next(self.model.parameters(), None)  # an exported file has none and runs on the CPU
+        return torch.device("cpu") if some is None else some.device
 
     @property
     def rate(self) -> float | None:
@@ -86,47 +87,32 @@ class Recognizer:
         self, device: str | torch.device = "cpu", budget: float = 30.0, *, videos: Sequence[str | Path] = (),
         batch: int = 1, int8: bool = False, store: bool = True,
     ) -> Recognizer:  # fmt: skip
-        """Chooses the fastest way to compute scores that comes to the network's answers; see `kinema.backends.choose`.
+        """Makes `scores`, and so all that predicts or tests, as fast as it can be with the same answers.
 
-        `scores`, and with it everything that predicts or tests, then takes that way for clips of the shape of `spec`.
-        `model` stays as it is: embeddings, explanations and `step` are its own. Call it again after weights changed.
+        `model` stays as it is: embeddings, explanations and `step` are its own. Call it again after new weights.
 
         Args:
             device: where the network goes.
             budget: seconds after which nothing further is tried; what has begun is finished.
-            videos: some of those that will be recognised, to check top-1 labels on; without any, or where fewer than
-                two can be read, drifting textures.
+            videos: some of those to recognise, on which top-1 labels are compared; else on drifting textures.
             batch: clips in one pass, as they will be given.
-            int8: also try whole numbers of 8 bits, with ranges from the clips.
-            store: keep the choice in the cache folder, and take one that is there for the same network, shape, machine
-                and versions, once its logits have been checked.
+            int8: also try whole numbers of 8 bits.
+            store: keep the choice in the cache folder, or take one that is there and still right.
 
         Returns:
             Itself; `report` says what was tried, what was slower and what was wrong.
 
         Raises:
-            KinemaError: a budget or batch outside its domain.
+            KinemaError: a budget or batch outside its domain, or an exported file.
             RunError: the network's logits are not finite.
         """
-        from kinema.backends.choose import choose
+        from kinema.backends.choose import choose_for
 
-        clips, described, remarks = clips_to_check(self.spec, videos, max(2, batch))
         self.to(device)
-        inputs = to_input(clips.to(self.device), self.spec)
-        found = choose(
-            self.model, inputs, batch=batch, budget=budget, int8=int8, described=described, remarks=remarks,
-            store=store,
-        )  # fmt: skip
-        self.report = found.report
-        self._runner = None if found.runner is None else (inputs.shape[1:], found.runner)
+        options = {"batch": batch, "budget": budget, "int8": int8, "store": store}
+        found = choose_for(self.model, self.spec, self.to_input, videos, **options)
+        self.report, self._runner = found.report, found.runner
         return self
-
-    def _logits(self, x: Tensor) -> Tensor:
-        """Logits N K of clips N 3 T H W, by the way that `optimize` chose for their shape."""
-        if self._runner is not None and x.shape[1:] == self._runner[0]:
-            return self._runner[1](x)
-        logits: Tensor = self.model(x)
-        return logits
 
     @torch.inference_mode()
     def scores(self, clips: Tensor, *, batch: int = 8) -> Tensor:
@@ -142,9 +128,14 @@ class Recognizer:
         self.model.eval()
         parts = []
         for chunk in clips.split(batch):
-            logits = self._logits(to_input(chunk.to(self.device), self.spec))
+            logits = (self._runner or self.model)(self.to_input(chunk))
             parts.append(logits.float().softmax(1).cpu())
         return torch.cat(parts)
+
+    def to_input(self, clips: Tensor) -> Tensor:
+        """What the network takes of clips uint8 N T H W 3: float32 N 3 T H W, or the clips where it `takes_pixels`."""
+        placed = clips.to(self.device)
+        return placed if self.model.takes_pixels else to_input(placed, self.spec)
 
     def average(self, views: Tensor, *, batch: int = 8) -> Tensor:
         """Softmax scores of videos, averaged over their views.
@@ -221,7 +212,7 @@ class Recognizer:
         self.model.eval()
         parts = []
         for chunk in clips.flatten(0, 1).split(batch):
-            features = self.model.forward_features(to_input(chunk.to(self.device), self.spec))
+            features = self.model.forward_features(self.to_input(chunk))
             parts.append(self.model.forward_head(features, pre_logits=True).float().cpu())
         return torch.cat(parts).mean(0)
 
@@ -352,8 +343,8 @@ class Recognizer:
 
         Args:
             source: a recognizer folder, a run folder that holds `recognizer/`, one of the two files of a recognizer
-                folder, or `hf-hub:organisation/name`.
-            device: where the network goes.
+                folder, `hf-hub:organisation/name`, or a file of `kinema export`, which classifies and streams only.
+            device: where the network goes; an exported file stays on the CPU.
 
         Raises:
             KinemaError: it does not exist, one of its files is damaged, or the two do not fit each other.
@@ -362,6 +353,9 @@ class Recognizer:
             KinemaWarning: the card does not state every option of the network, as one of format 1; the defaults of this
                 version are taken.
         """
+        if is_export(source):
+            network = open_export(source)
+            return cls(network, network.description.labels, network.clip_spec, dict(network.description.more))
         folder = find_folder(source)
         card = read_card(folder / CARD)
         try:

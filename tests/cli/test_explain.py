@@ -39,7 +39,7 @@ def test_one_video_becomes_one_file(
     status, out, err = run(capsys, saved, video, "--out", tmp_path / f"x.{kind}")
     assert (status, err) == (0, "")
     assert (tmp_path / f"x.{kind}").stat().st_size > 500
-    assert "tube" in out
+    assert "cam" in out
     assert f"x.{kind}" in out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 from kinema import __version__
 from kinema.cli import COMMANDS, main
+from kinema.evaluation.cost_rows import CostRow, cost_rows
 from kinema.models import create_model, list_models
 from kinema.recognizer import Recognizer
 
@@ -120,6 +122,13 @@ def test_version_and_groups(capsys: pytest.CaptureFixture[str]) -> None:
         (["cost", "stm_r50", "--classes", "many"], "--classes"),
         (["cost", "stm_r50", "--options.widht", "0.5"], "did you mean 'width'"),
         (["cost", "stm_r50", "--latency", "--device", "abacus"], "use --device cpu"),
+        (["cost", "stm_r50", "--latency", "--batch", "0"], "--batch 0"),
+        (["cost", "stm_r50", "--latency", "--batch", "1,many"], "--batch"),
+        (["cost", "stm_r50", "--latency", "--repeats", "0"], "--repeats 0"),
+        (["cost", "stm_r50", "--backward"], "add --latency"),
+        (["cost", "stm_r50", "--relative-to", "tsn_r05"], "did you mean 'tsn_r50'"),
+        (["cost", "stm_r50", "--views", "10x2"], "10x2"),
+        (["cost", "--paper", "x3d", "--relative-to", "x3d_s"], "--relative-to"),
         (["models", "nothing_such"], "no model matches"),
         (["train", "--model", "stm_r18"], "data"),
         (["train", "--model", "stm_r18", "--data", "no/such/folder"], "no/such/folder"),
@@ -158,6 +167,32 @@ def test_cost_measures_latency(capsys: pytest.CaptureFixture[str]) -> None:
     timing = json.loads(run(capsys, *words)[1])["rows"][0]["latency"]
     assert 0 < timing["p50_ms"] <= timing["p95_ms"]
     assert timing["clips_per_s"] > 0
+
+
+def test_cost_measures_both_ways_relative_to_a_baseline(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured once, printed twice: every measurement starts processes."""
+    found: list[CostRow] = []
+
+    def once(*args: Any, **values: Any) -> list[CostRow]:
+        found.extend([] if found else cost_rows(*args, **values))
+        return found
+
+    monkeypatch.setattr("kinema.cli.cost.cost_rows", once)
+    words = ("cost", "tsm_r18", "--options.width", "0.0625", "--size", "32", "--frames", "2", "--views", "10x3",
+             "--latency", "--backward", "--repeats", "3", "--relative-to", "tsn_r18", "--batch", "1,2")  # fmt: skip
+    rows = json.loads(run(capsys, *words, "--json")[1])["rows"]
+    assert [(row["model"], row["latency"]["batch"]) for row in rows] == [
+        ("tsn_r18", 1), ("tsm_r18", 1), ("tsn_r18", 2), ("tsm_r18", 2),
+    ]  # fmt: skip
+    for row in rows:
+        assert (row["views"], row["flops_of_views"]) == (30, 30 * row["flops"])
+        assert row["relative"]["params"] == row["relative"]["macs"] == 1
+        assert row["latency"]["training"]["backward"]["p50_ms"] > 0
+    assert all(rows[0]["relative"][name]["median"] == 1 for name in ("forward", "training_forward", "backward"))
+    out = run(capsys, *words)[1]
+    assert all(word in out for word in ("MACs x 30", "training forward", "quartiles of x", "Batch 1", "Batch 2"))
 
 
 RECIPE = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kinema.clip_spec import ClipSpec
 from kinema.data import samplers
-from kinema.data.samplers import needed_ticks, train_indices
+from kinema.data.samplers import needed_ticks, random_indices, train_indices
 from kinema.data.windows import sliding_windows
 from kinema.errors import KinemaError
 
@@ -193,3 +193,48 @@ def test_window_rests_and_bad_steps() -> None:
             sliding_windows(10, window, step)
     with pytest.raises(KinemaError, match="counted from 0"):
         sliding_windows(10, 4, 4, first=-1)
+
+
+# --- drawn clips
+
+
+def test_normal_uniform_draws_the_frames_after_a_normal_start_uniformly() -> None:
+    """Thesis, figure 5.6: mean and deviation of the start, and the same probability for every frame after it."""
+    n, spec = 400, ClipSpec(frames=8, sampler="normal_uniform", stride=3)
+    rng = np.random.default_rng(0)
+    clips = np.stack([train_indices(n, spec, rng) for _ in range(4000)])
+    assert (np.diff(clips) > 0).all()  # in order, none twice
+    assert clips.max() < n
+    starts = clips[:, 0]
+    assert starts.max() <= n / 2
+    assert abs(starts.mean() - n / 4) < 3  # by symmetry of the cut-off distribution; 0.9 is one standard error
+    # Where in the rest of the video the others lie, as a share: uniform, so its deciles hold a tenth each.
+    share = (clips[:, 1:] - starts[:, None] - 0.5) / (n - 1 - starts[:, None])
+    counted = np.histogram(share, bins=10, range=(0, 1))[0] / share.size
+    assert np.abs(counted - 0.1).max() < 0.01
+    assert np.median(np.diff(clips)) > 3  # not the stride
+
+
+@pytest.mark.parametrize("n", [8, 9, 30])
+def test_normal_uniform_takes_every_length(n: int) -> None:
+    spec = ClipSpec(frames=8, sampler="normal_uniform")
+    for seed in range(50):
+        clip = train_indices(n, spec, np.random.default_rng(seed))
+        assert len(set(clip.tolist())) == 8
+        assert 0 <= clip.min() <= clip.max() < n
+    one, three = clip_indices(n, spec, 1), clip_indices(n, spec, 3)
+    assert one.shape == (1, 8)
+    assert (one[:, -1] == n - 1).all()
+    assert three[0, 0] == 0
+    assert three[-1, 0] == min(n // 2, n - 8)
+
+
+def test_drawn_test_clips_are_those_of_training_in_order() -> None:
+    spec = ClipSpec(frames=4)
+    drawn = random_indices(40, spec, 10, np.random.default_rng(5))
+    assert drawn.tolist() == random_indices(40, spec, 10, np.random.default_rng(5)).tolist()
+    assert drawn.tolist() != random_indices(40, spec, 10, np.random.default_rng(6)).tolist()
+    rng = np.random.default_rng(5)
+    assert drawn.tolist() == sorted(train_indices(40, spec, rng).tolist() for _ in range(10))
+    with pytest.raises(KinemaError, match="0 test clips"):
+        random_indices(40, spec, 0, rng)

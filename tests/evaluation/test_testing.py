@@ -134,3 +134,34 @@ def test_another_test_is_not_overwritten(saved: Path, data: Path) -> None:
         run_test(saved, data, views="2x1", out="out", workers=0)
     assert Path("out/metrics.json").read_bytes() == before
     assert run_test(saved, data, views="2x1", out="out", overwrite=True, workers=0).plan.views == (2, 1)
+
+
+def test_clips_are_drawn_by_a_seed(
+    saved: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same seed, the same scores, with any number of readers; another protocol is another test."""
+    drawn = run_test(saved, data, views="3x1", random_clips=7, out="drawn", workers=0)
+    fixed, again, other = (
+        run_test(recognizer(), data, views="3x1", random_clips=seed, workers=workers)
+        for seed, workers in ((None, 0), (7, 2), (8, 0))
+    )
+    np.testing.assert_array_equal(drawn.result.scores, again.result.scores)
+    for unlike in (fixed, other):
+        assert (drawn.result.scores != unlike.result.scores).any()
+    values = json.loads(Path("drawn/metrics.json").read_text())
+    assert values["test"]["views"] == "3x1, clips drawn with seed 7"
+    assert values["views"]["random_clips"] == 7
+    assert "seed 7" in values["protocol"]["sampler"]
+    assert "seed 7" in values["protocol"]["randomness"]
+    assert str(open_test("drawn", "drawn").result.views) == str(drawn.result.views)
+    with pytest.raises(KinemaError, match="drawn: holds a test with other views"):
+        run_test(saved, data, views="3x1", out="drawn", workers=0)
+    with pytest.raises(KinemaError, match="random_clips is -1"):
+        plan_test(saved, data, random_clips=-1)
+    words = ["test", str(saved), "--data", str(data), "--views", "3x1", "--random-clips", "7", "--out", "drawn"]
+    assert main([*words, "--workers", "0"]) == 0
+    assert "clips drawn with seed 7" in capsys.readouterr().out
+    assert json.loads(Path("drawn/metrics.json").read_text())["metrics"] == values["metrics"]
+    assert main([*words, "--explain-views"]) == 0
+    assert main([*words[:-3], "many"]) == 2
+    assert "--random-clips" in capsys.readouterr().err

@@ -194,7 +194,7 @@ def test_a_frame_that_cannot_be_read_costs_the_file(tmp_path: Path) -> None:
 
 
 def test_letters_without_a_font_are_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kinema.explain.lettering._other", lambda letter: None)
+    monkeypatch.setattr("kinema.data.lettering._other", lambda letter: None)
     with Source(grey_video(tmp_path / "a.mp4", frames=50)) as film:
 
         def panels_of(span: tuple[float, float]) -> list:

@@ -115,6 +115,8 @@ def test_on_the_command_line(run: Path, data: Path, tmp_path: Path, capsys: pyte
     assert "<div class=strip>" in page.read_text(encoding="utf-8")
     assert main(["report", str(run), "--explain", "-1", "--out", str(page)]) == 2
     assert "--explain -1" in capsys.readouterr().err
+    assert main(["report", str(run), "--explain", "1", "--data", str(tmp_path / "gone"), "--out", str(page)]) == 2
+    assert "gone" in capsys.readouterr().err
     assert main(["report", str(run), "--data", str(data), "--out", str(page)]) == 2
     assert "--data" in capsys.readouterr().err
 

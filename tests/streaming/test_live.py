@@ -25,7 +25,7 @@ from kinema.errors import RunError
 from kinema.models import create_model
 from kinema.recognizer import Recognizer
 from kinema.streaming import Live, open_source
-from kinema.streaming.live import Decision, recognise
+from kinema.streaming.live import Decision, Pace, recognise
 from kinema.streaming.reader import SourceReader
 from kinema.streaming.sources import Arrived, Event, Lost, Source
 
@@ -104,6 +104,15 @@ def test_frames_are_taken_by_their_times_at_any_rate(film: Path) -> None:
     assert len(found) == 30
     assert gaps.min() > 0.13
     assert gaps.max() < 0.27
+
+
+@pytest.mark.parametrize("rate", [12, 24, 29.97, 30, 59.94, 60])
+def test_no_frame_is_missed_where_times_are_rounded_to_milliseconds(rate: float) -> None:
+    pace = Pace(rate)
+    times = np.round(np.arange(600) / rate, 3)
+    assert all(map(pace.wants, times.tolist()))
+    half = Pace(rate / 2)
+    assert [half.wants(time) for time in times.tolist()] == [i % 2 == 0 for i in range(600)]
 
 
 def test_averages(film: Path) -> None:

@@ -57,7 +57,7 @@ def test_smoothing_equals_the_mean_of_the_last_seconds() -> None:
         weights = np.ones(len(whole))
         if t >= 2:
             weights[0] = 0.5
-        last = segmenter._smooth(t + 1, t + 1 + 1e-9, row)
+        last = segmenter.smooth(t + 1, t + 1 + 1e-9, row)
         segmenter._recent.pop()
         assert np.allclose(last, np.average(whole, axis=0, weights=weights), atol=1e-6) or t < 2
 

@@ -18,6 +18,7 @@ from kinema.recognizer import Recognizer
 from kinema.training.config import TrainConfig
 from kinema.training.start import start
 from kinema.weights import releases as module
+from kinema.weights.importing import import_weights
 from kinema.weights.releases import Release, find_release
 
 LABELS = ("jump", "run", "walk")
@@ -117,3 +118,31 @@ def test_a_new_classifier_that_would_never_learn_is_refused(source: Path, tmp_pa
     save_file(kept, tmp_path / "run.safetensors")
     with pytest.raises(KinemaError, match="does not learn"):
         started(tmp_path / "run.safetensors", LABELS, "class_regularisation")
+
+
+def test_a_causal_network_starts_from_one_that_looks_ahead(source: Path) -> None:
+    """The weight of the later frame goes to the present one: on a picture that stands still nothing changes inside."""
+    model = network(seed=2, causal=True)
+    lines = start(model, TrainConfig("stm_r18", "my data", weights=str(source)), LABELS)
+    old = network()
+    kernel, before = (
+        model.state_dict()["layer1.0.conv1.cstm.t.weight"],
+        old.state_dict()["layer1.0.conv1.cstm.t.weight"],
+    )
+    assert torch.equal(kernel[..., 0], before[..., 0])
+    assert torch.equal(kernel[..., 1], before[..., 1] + before[..., 2])
+    assert torch.equal(model.classifier.weight, old.classifier.weight)
+    assert any("made causal" in line for line in lines)
+    still = torch.randn(1, 3, 1, 32, 32).expand(1, 3, 40, 32, 32)
+    with torch.no_grad():
+        ahead, causal = (m.eval().forward_features(still)[:, :, 20] for m in (old, model))
+    assert torch.allclose(ahead, causal, atol=1e-4)
+
+
+def test_the_fixed_low_frequency_of_a_causal_network_is_its_own() -> None:
+    ahead, causal = (network(init="degenerate", causal=causal) for causal in (False, True))
+    import_weights(causal, ahead.state_dict())
+    built = network(init="degenerate", causal=True).state_dict()
+    fixed = [name for name in built if name.endswith(".t.fixed")]
+    assert fixed
+    assert all(torch.equal(causal.state_dict()[name], built[name]) for name in fixed)

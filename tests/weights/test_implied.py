@@ -29,9 +29,9 @@ from kinema.errors import KinemaError
 from kinema.models import create_model
 from kinema.models.video_model import VideoModel
 from kinema.recognizer import Recognizer
-from kinema.weights.families import _FAMILIES
 from kinema.weights.implied import Implied, implied
 from kinema.weights.importing import import_weights
+from kinema.weights.names.family import FAMILIES
 from kinema.weights.releases import find_release, releases
 
 
@@ -213,7 +213,7 @@ def test_the_marks_of_formats_are_theirs_alone() -> None:
         "ResNet3D": [srtg_release(34, False, True, device="meta"), hara_release(34, True, device="meta")],
         "ResNet2D": [names(torchvision_resnet(18, base=8), True) for names in (mit_names, mmaction2_names)],
     }  # fmt: skip
-    for family, names in _FAMILIES.items():
+    for family, names in FAMILIES.items():
         assert names.formats
         for file in files.get(family.__name__, []):
             shapes = [name.removeprefix("module.") for name in file]

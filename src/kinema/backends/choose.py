@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -14,9 +15,12 @@ from torch import Tensor, nn
 
 from kinema.backends.agreement import Agreement, agreement
 from kinema.backends.base import BACKENDS, Backend, Runner, devices_of, find_backend, precision_of
+from kinema.backends.clips import clips_to_check
 from kinema.backends.convolutions import convolution_faults
+from kinema.backends.exported import ExportedNetwork
 from kinema.backends.report import REFERENCE, Report, Trial
 from kinema.backends.stored import place_of, read_choice, store_choice, version_of
+from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, RunError
 from kinema.models.modes import in_evaluation
 
@@ -95,6 +99,46 @@ def choose(
     if store:
         store_choice(report, asked)
     return Choice(runner, report)
+
+
+def choose_for(
+    network: nn.Module,
+    spec: ClipSpec,
+    to_input: Callable[[Tensor], Tensor],
+    videos: Sequence[str | Path] = (),
+    *,
+    batch: int = 1,
+    **options: Any,
+) -> Choice:
+    """As `choose`, on clips of videos, with a runner that leaves clips of another shape to the network.
+
+    Args:
+        network: as in `choose`; no exported file.
+        spec: how clips are cut.
+        to_input: from pixels N T H W 3 to what the network takes.
+        videos: see `clips_to_check`.
+        batch: as in `choose`, without its upper limit.
+        **options: of `choose`.
+
+    Raises:
+        KinemaError: as in `choose`, or an exported file.
+    """
+    if isinstance(network, ExportedNetwork):
+        raise KinemaError(
+            f"{network.path}: is an exported file, which runs in one way only; optimize the recognizer it was made of"
+        )
+    pixels, described, remarks = clips_to_check(spec, videos, batch if isinstance(batch, int) else 2)
+    clips = to_input(pixels)
+    found = choose(network, clips, batch=batch, described=described, remarks=remarks, **options)
+    fast = found.runner
+    if fast is None:
+        return found
+
+    def run(x: Tensor) -> Tensor:
+        logits: Tensor = fast(x) if x.shape[1:] == clips.shape[1:] else network(x)
+        return logits
+
+    return replace(found, runner=run)
 
 
 def _candidates(

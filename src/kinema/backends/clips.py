@@ -27,10 +27,10 @@ def clips_to_check(spec: ClipSpec, videos: Sequence[str | Path], least: int) -> 
     Args:
         spec: how to cut clips.
         videos: files or folders of frames; from a long list those at equal distances are taken.
-        least: clips that are needed.
+        least: clips that are needed; 2 at least.
 
     Returns:
-        uint8 N T H W 3 with N of at least `least`, what they are, and a sentence for each video that was not read.
+        uint8 N T H W 3 N as needed or more, what they are, and a sentence for each video that was not read.
     """
     chosen = list(islice(videos, 0, None, max(1, len(videos) // _VIDEOS)))[:_VIDEOS]
     clips: list[Tensor] = []
@@ -42,7 +42,7 @@ def clips_to_check(spec: ClipSpec, videos: Sequence[str | Path], least: int) -> 
                 remarks.append(f"{found}; it is not among the clips that backends are checked on")
             else:
                 clips.append(found)
-    read, missing = len(clips), max(0, least - len(clips))
+    read, missing = len(clips), max(0, max(2, least) - len(clips))
     if not read:
         missing = max(missing, GENERATED)
     if missing:

@@ -84,7 +84,8 @@ def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
     found = re.match(r"Parser key \"([\w.]+)\":\s*(.*)", message, re.S)
     if found and found[1] in actions:
         value = re.search(r"(?:Got|Given) value: *(.+)\Z", found[2], re.S)
-        return _refused(dash + found[1], actions[found[1]], value[1].strip() if value else None)
+        name = actions[found[1]].option_strings[-1] if dash else found[1]  # --random-clips, where the key has a _
+        return _refused(name, actions[found[1]], value[1].strip() if value else None)
     return " ".join(message.split())
 
 
@@ -207,7 +208,8 @@ def check_reading(args: Namespace) -> None:
 
 def add_recognizer(parser: ArgumentParser) -> None:
     """The positional RECOGNIZER."""
-    parser.add_argument("recognizer", type=str, help="a run folder, a recognizer folder or hf-hub:org/name")
+    parser.add_argument("recognizer", type=str, help="a run folder, a recognizer folder, hf-hub:org/name or, "
+                        "to classify and to stream, a file of kinema export")  # fmt: skip
 
 
 def existing(path: str | Path, what: str) -> Path:

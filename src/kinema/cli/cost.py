@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,8 +12,9 @@ from jsonargparse import ArgumentParser, Namespace
 from kinema.cli.arguments import add_device, add_json, device
 from kinema.cli.output import print_json, print_table, print_text
 from kinema.errors import KinemaError
-from kinema.evaluation.cost import count, environment
-from kinema.evaluation.latency import WARM_UP, latency
+from kinema.evaluation.cost import environment
+from kinema.evaluation.cost_rows import CostRow, Timed, cost_rows
+from kinema.evaluation.latency import WARM_UP, Latency, Pass
 from kinema.evaluation.papers import PaperRow, paper_rows, tables
 
 
@@ -34,16 +36,28 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--options", type=dict[str, Any], default={}, help="further options of the models, JSON or --options.width 0.5"
     )
     parser.add_argument(
-        "--latency", action="store_true", help="also run the networks: p50, p95, throughput, peak memory"
+        "--views",
+        type=str,
+        default="1x1",
+        help="CLIPSxCROPS of every video in a test, such as 10x3: also operations x views",
     )
-    parser.add_argument("--batch", type=int, default=1, help="clips at a time for --latency")
-    parser.add_argument("--repeats", type=int, default=20, help="timed runs for --latency")
+    parser.add_argument(
+        "--latency", action="store_true", help="also run the networks, in turn: quartiles, throughput, peak memory"
+    )
+    parser.add_argument(
+        "--backward", action="store_true", help="with --latency also a training step: forward and backward pass"
+    )
+    parser.add_argument("--batch", type=tuple[int, ...], default=(1,), help="clips at a time for --latency: 1 or 1,32")
+    parser.add_argument("--repeats", type=int, default=20, help="timed rounds for --latency")
+    parser.add_argument(
+        "--relative-to", type=str | None, default=None, help="a model: parameters, operations and times over its own"
+    )
     add_device(parser)
     add_json(parser)
 
 
 def run(args: Namespace) -> None:
-    """Prints one row a network, or one a row of a paper."""
+    """Prints one row per network, or one per row of a paper's table."""
     if args.paper is not None:
         _paper(args)
     else:
@@ -53,55 +67,102 @@ def run(args: Namespace) -> None:
 def _models(args: Namespace) -> None:
     if not args.models:
         raise KinemaError("name at least one model (`kinema models` lists them), or give --paper TABLE")
-    for key in ("classes", "batch", "repeats"):
-        if args[key] < 1:
-            raise KinemaError(f"--{key} {args[key]}: give at least 1")
+    if args.classes < 1:
+        raise KinemaError(f"--classes {args.classes}: give at least 1")
+    if args.backward and not args.latency:
+        raise KinemaError("--backward is timed with --latency: add --latency")
+    timed = Timed(args.batch, args.repeats, args.backward, device(args.device) if args.latency else "cpu")
     options = dict(args.options)
-    costs = [
-        count(m, num_classes=args.classes, frames=args.frames, size=args.size, options=options) for m in args.models
-    ]
-    rows: list[dict[str, Any]] = [
-        {"model": m, "classes": args.classes, **c.to_dict()} for m, c in zip(args.models, costs, strict=True)
-    ]
-    if args.latency:
-        where = device(args.device)
-        for row in rows:
-            timing = latency(
-                row["model"], num_classes=args.classes, frames=row["frames"], size=row["size"], options=options,
-                batch=args.batch, repeats=args.repeats, device=where,
-            )  # fmt: skip
-            row["latency"] = timing.to_dict()
+    rows = cost_rows(
+        args.models, num_classes=args.classes, frames=args.frames, size=args.size, options=options, views=args.views,
+        timed=timed if args.latency else None, relative_to=args.relative_to,
+    )  # fmt: skip
     if args.json:
-        print_json({"rows": rows, "environment": environment()})
+        print_json({"rows": [row.to_dict() for row in rows], "environment": environment()})
         return
+    counted = rows[: len(rows) // len(timed.batches)] if args.latency else rows
+    _print_counts(counted, options)
+    if args.latency:
+        for i in range(0, len(rows), len(counted)):
+            _print_times(rows[i : i + len(counted)], args)
+        print_text(f"Measured on {json.dumps(environment())}")
+
+
+def _print_counts(rows: Sequence[CostRow], options: dict[str, Any]) -> None:
     columns = ["model", "classes", "frames", "size", "params", "MACs", "FLOPs"]
     table = [
-        [r["model"], r["classes"], r["frames"], r["size"], f"{r['params'] / 1e6:.2f} M", f"{r['macs'] / 1e9:.2f} G",
-         f"{r['flops'] / 1e9:.2f} G"]
+        [r.model, r.classes, r.cost.frames, r.cost.size, f"{r.cost.params / 1e6:.2f} M", f"{r.cost.macs / 1e9:.2f} G",
+         f"{r.cost.flops / 1e9:.2f} G"]
         for r in rows
     ]  # fmt: skip
+    views = rows[0].views
+    if views > 1:
+        columns += [f"MACs x {views}", f"FLOPs x {views}"]
+        table = [
+            [*line, f"{views * r.cost.macs / 1e9:.1f} G", f"{views * r.cost.flops / 1e9:.1f} G"]
+            for line, r in zip(table, rows, strict=True)
+        ]
+    if rows[0].macs_ratio is not None:
+        columns += ["params x", "MACs x"]
+        table = [[*line, f"{r.params_ratio:.3f}", f"{r.macs_ratio:.3f}"] for line, r in zip(table, rows, strict=True)]
     extra = f" Options: {json.dumps(options)}." if options else ""
     counted = (
         "One view of one clip. 1 MAC = 2 FLOPs; counted: convolutions, linear layers and other matrix products; "
         "not counted: normalisation, activations, pooling, sums."
     )
     print_table(columns, table, caption=counted + extra)
-    if args.latency:
-        table = [[r["model"], *_timing(r["latency"])] for r in rows]
-        caption = f"Latency: batch {args.batch}, {args.repeats} runs after {WARM_UP}, {json.dumps(environment())}"
-        print_table(["model", "p50 ms", "p95 ms", "clips/s", "peak MiB"], table, caption=caption)
 
 
-def _timing(timing: dict[str, float]) -> list[str]:
-    return [
-        f"{timing['p50_ms']:.1f}", f"{timing['p95_ms']:.1f}", f"{timing['clips_per_s']:.2f}",
-        f"{timing['peak_mib']:.0f}",
-    ]  # fmt: skip
+def _print_times(rows: Sequence[CostRow], args: Namespace) -> None:
+    """One line per network and pass."""
+    table = []
+    for row in rows:
+        found = row.latency
+        if found is None:
+            continue
+        passes: dict[str, Pass | Latency] = {"forward": found}
+        if found.training is not None:
+            passes |= {"training_forward": found.training.forward, "backward": found.training.backward}
+        for name, timing in passes.items():
+            line = [
+                row.model if name == "forward" else "", name.replace("_", " "), f"{timing.p50_ms:.1f}",
+                f"{timing.p25_ms:.1f} to {timing.p75_ms:.1f}", f"{timing.p95_ms:.1f}",
+                f"{found.clips_per_s:.2f}" if name == "forward" else "",
+                _peak(name, found),
+            ]  # fmt: skip
+            if row.latency_ratio is not None:
+                ratio = row.latency_ratio[name]
+                line += [f"{ratio.median:.3f}", f"{ratio.low:.3f} to {ratio.high:.3f}"]
+            table.append(line)
+    columns = ["model", "pass", "ms", "quartiles", "p95", "clips/s", "peak MiB"]
+    caption = (
+        f"Batch {rows[0].latency.batch if rows[0].latency else ''}: milliseconds per batch, median of {args.repeats} "
+        f"interleaved rounds after {WARM_UP}."
+    )
+    if args.backward:
+        caption += (
+            " forward: inference mode; training forward and backward: a training step without the optimiser, whose "
+            "peak memory stands beside backward."
+        )
+    if args.relative_to is not None:
+        columns += ["x", "quartiles of x"]
+        caption += f" x: the time over that of {args.relative_to} in the same round."
+    print_table(columns, table, caption=caption)
+
+
+def _peak(name: str, found: Latency) -> str:
+    """The peak of inference beside its pass, that of a training step beside the backward pass, where it ends."""
+    if name == "forward":
+        return f"{found.peak_mib:.0f}"
+    return f"{found.training.peak_mib:.0f}" if name == "backward" and found.training is not None else ""
 
 
 def _paper(args: Namespace) -> None:
     if args.models:
         raise KinemaError("--paper takes its models from the table: give either models or --paper")
+    for name in ("latency", "backward", "relative_to"):
+        if args[name]:
+            raise KinemaError(f"--{name.replace('_', '-')} is for models, not for --paper: name the models instead")
     rows = paper_rows(args.paper)
     if args.json:
         print_json([row.to_dict() for row in rows])
@@ -111,8 +172,8 @@ def _paper(args: Namespace) -> None:
         print(name)
         print_table(
             ["row", "input", "params", "ours", "off", "ops", "ours", "off"],
-            [[r.row, f"{r.frames}x{r.size}²",
-              _figure(r.paper_params), f"{r.params:.2f}", _off(r.params_off),
+            [[r.row, f"{r.frames}x{r.size}²" if r.model else "",
+              _figure(r.paper_params), "" if r.params is None else f"{r.params:.2f}", _off(r.params_off),
               _figure(r.paper_operations), "" if r.operations is None else f"{r.operations:.2f}",
               _off(r.operations_off)]
              for r in found],
@@ -121,14 +182,15 @@ def _paper(args: Namespace) -> None:
     print_text(
         "params: the paper's, in millions; ops: the paper's, in thousands of millions of the unit that is named under "
         "the row. MAC: multiply-accumulates; FLOP: 2 x MAC; MAC+BN: MAC + 2 for each number that a BatchNorm gives "
-        "out. Classes as the paper's data set has them unless noted."
+        "out. Classes as the paper's data set has them unless noted. Where a network stands over another one, both "
+        "columns are per cent above that one, and the difference is in points."
     )
 
 
 def _note(row: PaperRow) -> str:
     """The network with its options, the unit, and why it is off."""
-    options = (f"{key}={json.dumps(value).strip(chr(34))}" for key, value in row.options.items())
-    return ", ".join([" ".join([row.model, *options]), *filter(None, [row.unit])]) + (f": {row.why}" if row.why else "")
+    unit = f"% {row.unit}" if row.base is not None and row.unit else row.unit
+    return ": ".join(filter(None, [", ".join(filter(None, [row.network, unit])), row.why]))
 
 
 def _figure(value: float | None) -> str:

@@ -7,30 +7,66 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.output import say
+from kinema.errors import KinemaError
 from kinema.progress import progress_bar
-from kinema.puppets import contact_sheet, generate
+from kinema.puppets import contact_sheet, generate, generate_films
+
+_CLIPS = {"train": 90, "test": 16, "speed": 8}  # of every class
+_FILMS, _SECONDS = (8, 4, 8), 60.0
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """DIR and the number of clips."""
+    """DIR, and the number of clips or films."""
     parser.add_argument("dir", type=str, help="a new or empty folder")
     parser.add_argument("--seed", type=int, default=0, help="all randomness comes from it")
-    parser.add_argument("--train", type=int, default=90, help="clips of every class in the split train")
-    parser.add_argument("--test", type=int, default=16, help="clips of every class in the split test; 0: no such split")
-    parser.add_argument("--speed", type=int, default=8, help="clips of every class in the split speed; 0: none")
+    parser.add_argument("--train", type=int | None, default=None, help="clips per class in the split train; default: "
+                        "90")  # fmt: skip
+    parser.add_argument("--test", type=int | None, default=None, help="clips per class in the split test, 0 for no "
+                        "such split; default: 16")  # fmt: skip
+    parser.add_argument("--speed", type=int | None, default=None, help="clips per class in the split speed, 0 for "
+                        "none; default: 8")  # fmt: skip
     parser.add_argument("--size", type=int, default=112, help="side of the picture in pixels")
-    parser.add_argument("--workers", type=int, default=None, help="processes; default: one a core")
-    parser.add_argument("--sheet", type=str, default=None, help="also draw a contact sheet into this PNG file")
+    parser.add_argument("--long", action="store_true", help="generate long films with several actions each, and list "
+                        "when each begins and ends, instead of clips")  # fmt: skip
+    parser.add_argument("--films", type=list[int], default=[], help="with --long: films in the splits train, "
+                        "val and test; default: 8,4,8")  # fmt: skip
+    parser.add_argument("--seconds", type=float | None, default=None, help="with --long: length of a film; default: "
+                        "60")  # fmt: skip
+    parser.add_argument("--idle", type=str | None, default=None, help="with --long: list the time between actions too, "
+                        "with this label")  # fmt: skip
+    parser.add_argument("--workers", type=int, default=None, help="processes; default: one per core")
+    parser.add_argument("--sheet", type=str, default=None, help="also draw a contact sheet of the clips into this PNG "
+                        "file")  # fmt: skip
 
 
 def run(args: Namespace) -> None:
     """Generates the data set."""
+    out = Path(args.dir)
+    _refuse(args)
+    if args.long:
+        with progress_bar("films") as progress:
+            folder = generate_films(
+                out, seed=args.seed, films=tuple(args.films or _FILMS),
+                seconds=_SECONDS if args.seconds is None else args.seconds, size=args.size, idle=args.idle,
+                workers=args.workers, progress=progress,
+            )  # fmt: skip
+        say(f"{folder}: complete; manifest.csv lists every action with its film, label, start and end")
+        return
+    counts = {name: usual if getattr(args, name) is None else getattr(args, name) for name, usual in _CLIPS.items()}
     with progress_bar("clips") as progress:
-        folder = generate(
-            Path(args.dir), seed=args.seed, train=args.train, test=args.test, speed=args.speed, size=args.size,
-            workers=args.workers, progress=progress,
-        )  # fmt: skip
+        folder = generate(out, seed=args.seed, **counts, size=args.size, workers=args.workers, progress=progress)
     say(f"{folder}: complete; manifest.csv lists its clips, flip_map.json what a mirror does to their labels")
     if args.sheet is not None:
-        shown = "test" if args.test else "train"
+        shown = "test" if counts["test"] else "train"
         say(f"contact sheet: {contact_sheet(folder, Path(args.sheet), split=shown)}")
+
+
+def _refuse(args: Namespace) -> None:
+    """Options that would have no effect."""
+    clips, films = (*_CLIPS, "sheet"), ("films", "seconds", "idle")
+    for name in clips if args.long else films:
+        if getattr(args, name) not in (None, []):
+            fix = (
+                "it is about clips: remove it, or remove --long" if args.long else "it is about long films: add --long"
+            )
+            raise KinemaError(f"--{name} {getattr(args, name)}: {fix}")

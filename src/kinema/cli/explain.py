@@ -30,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         ".json, or a folder for one file per video")  # fmt: skip
     parser.add_argument("--format", type=str | None, default=None, help="of the files in a folder: mp4 (the default), "
                         "gif, png, svg or json")  # fmt: skip
-    parser.add_argument("--method", type=str, default="tube", help="one or several with commas, shown side by side: "
+    parser.add_argument("--method", type=str, default="cam", help="one or several with commas, shown side by side: "
                         "tube, cam, gradcam, pyramid, attention, frames, features")  # fmt: skip
     parser.add_argument("--class", type=str, default="top", help="top, top3, or the name of a class")
     parser.add_argument("--layer", type=str | None, default=None, help="of the network, for all methods, or pairs "

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from kinema.recognizer import Recognizer
     from kinema.streaming.live import Decision
     from kinema.streaming.reader import Tally
+    from kinema.streaming.segments import Segment, Segmenter
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -32,6 +34,8 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "else window")  # fmt: skip
     parser.add_argument("--average", type=str, default="mean", help="scores of frames: mean, last:N, ema:D or none")
     parser.add_argument("--top-k", type=int, default=5, help="labels of every decision, best first")
+    parser.add_argument("--segments", action="store_true", help="one line per action that has ended, with start and "
+                        "end, instead of one per decision; thresholds come from the card")  # fmt: skip
     parser.add_argument("--realtime", action="store_true", help="play a file at its own speed, as a camera would")
     parser.add_argument("--seconds", type=float | None, default=None, help="stop after so many seconds of the source")
     parser.add_argument("--give-up", type=float, default=60.0, help="seconds without a frame after which an address "
@@ -52,13 +56,16 @@ def run(args: Namespace) -> None:
     from kinema.streaming.live import Live, recognise
     from kinema.streaming.reader import SourceReader
     from kinema.streaming.sources import Lost, open_source
+    from kinema.streaming.timelines import feed_decision
 
     source = open_source(args.source, realtime=args.realtime, give_up=args.give_up, idle=args.idle)
     recognizer = Recognizer.load(args.recognizer, device(args.device))
     rate = _rate(args, recognizer)
-    live = Live(recognizer, rate=rate, mode=args.mode, average=args.average, top_k=args.top_k)
+    segmenter = _segmenter(args, recognizer) if args.segments else None
+    average, top_k = ("none", len(recognizer.labels)) if args.segments else (args.average, args.top_k)
+    live = Live(recognizer, rate=rate, mode=args.mode, average=average, top_k=top_k)
     if not args.json:
-        print(f"{rate:g} frames per second, mode {live.mode}, average {args.average}; Ctrl-C ends", file=sys.stderr)
+        print(f"{rate:g} frames per second, mode {live.mode}, average {average}; Ctrl-C ends", file=sys.stderr)
     began, latencies = monotonic(), []
     reader = SourceReader(source, args.queue)
     try:
@@ -68,11 +75,15 @@ def run(args: Namespace) -> None:
                     print(printable(f"kinema: {args.source}: {found.reason}"), file=sys.stderr, flush=True)
                     continue
                 latencies.append(found.latency)
-                line = json.dumps(found.to_dict(), ensure_ascii=False) if args.json else _line(found)
-                print(printable(line), flush=True)
+                if segmenter is None:
+                    _print(found.to_dict() if args.json else _line(found))
+                else:
+                    _print_segments(feed_decision(segmenter, found, live.interval), args)
     except KeyboardInterrupt:
         pass  # the person has seen enough: the sum follows
     finally:
+        if segmenter is not None:
+            _print_segments(segmenter.end(), args)
         _sum_up(reader.tally, monotonic() - began, latencies, args.json)
 
 
@@ -83,6 +94,34 @@ def _rate(args: Namespace, recognizer: Recognizer) -> float:
             f"{args.recognizer}: does not state the spacing of its frames in training: give --rate, frames per second"
         )
     return float(rate)
+
+
+def _segmenter(args: Namespace, recognizer: Recognizer) -> Segmenter:
+    """By what the card says, else the defaults."""
+    from kinema.streaming.segments import Segmenter
+    from kinema.streaming.timelines import SegmentSettings, stored_settings
+
+    if args.average != "mean":
+        raise KinemaError(f"--average {args.average}: --segments smooths scores as the card says; remove one of them")
+    try:
+        settings = stored_settings(recognizer)
+    except KinemaError as error:
+        raise KinemaError(f"{args.recognizer}: {error}") from error
+    if settings is None:
+        note = "thresholds are defaults that nobody has set for this recognizer; see kinema timeline --calibrate"
+        print(f"kinema: note: {note}", file=sys.stderr)
+        settings = SegmentSettings()
+    return Segmenter(recognizer.labels, settings.rule, settings.background)
+
+
+def _print(line: str | dict[str, Any]) -> None:
+    text = line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)
+    print(printable(text), flush=True)
+
+
+def _print_segments(segments: Sequence[Segment], args: Namespace) -> None:
+    for s in segments:
+        _print(s.to_dict() if args.json else f"{s.t_start:9.2f} to {s.t_end:9.2f} s  {s.label}  {s.score:.2f}")
 
 
 def _line(decision: Decision) -> str:

@@ -32,6 +32,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--split", type=str | None, default=None, help="a split or `all`; default: test, else val")
     parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video; crops are 1 or 3")
+    parser.add_argument("--random-clips", type=int | None, default=None, help="a seed: draw the clips of each video as "
+                        "training does, instead of fixed places")  # fmt: skip
     parser.add_argument("--out", type=str | None, default=None, help="folder for the result; default: test-SPLIT in "
                         "the run folder, else test-RECOGNIZER-SPLIT here")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace the files of another test in --out")
@@ -56,11 +58,14 @@ def _run(args: Namespace, here: Rank) -> None:
     from kinema.evaluation.views import explain
 
     check_reading(args)
-    where = {"split": args.split, "views": args.views, "device": here.device(device(args.device))}
+    where = {
+        "split": args.split, "views": args.views, "random_clips": args.random_clips,
+        "device": here.device(device(args.device)),
+    }  # fmt: skip
     if args.explain_views:
         plan = plan_test(args.recognizer, args.data, **where)
         if here.first:
-            print(printable(explain(plan.part, plan.recognizer.spec, *plan.views)))
+            print(printable(explain(plan.part, plan.recognizer.spec, *plan.views, random_clips=plan.random_clips)))
         return
     run = run_test(
         args.recognizer, args.data, **where, out=args.out or None, overwrite=args.overwrite, workers=args.workers,
@@ -95,7 +100,7 @@ def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:
     unread = f"; {m.coverage.failed} unreadable counted as wrong" if m.coverage.failed else ""
     low, high = m.top1_interval
     side = spec.test_crop or spec.crop
-    stride = "" if find_sampler(spec.sampler).whole else f" every {spec.stride}"
+    stride = "" if not find_sampler(spec.sampler).strided else f" every {spec.stride}"
     scaled = "" if side == spec.tested else f" scaled to {spec.tested}"
     views = result.views
     fused = "" if views is None or views.clips * views.crops == 1 else ", softmax scores averaged over the views"

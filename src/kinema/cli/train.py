@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,19 @@ from kinema.cli.output import say
 from kinema.clip_spec import ClipSpec
 from kinema.config_file import read_yaml
 from kinema.data.loading.limits import ReadLimits
+from kinema.data.manifest import read_manifest
 from kinema.data.photometric import Photometric
 from kinema.data.transforms import Augment
 from kinema.errors import KinemaError, unknown
-from kinema.recipes import find
+from kinema.recipes import find, weights_of
 from kinema.training.config import Optim, TrainConfig
+from kinema.training.distil import Distil
 from kinema.training.multigrid import Multigrid
 from kinema.training.twins import Twins
 
 _GROUPS = {
-    "optim": Optim, "augment": Augment, "photometric": Photometric, "twins": Twins, "multigrid": Multigrid,
-    "limits": ReadLimits,
+    "optim": Optim, "augment": Augment, "photometric": Photometric, "twins": Twins, "distil": Distil,
+    "multigrid": Multigrid, "limits": ReadLimits,
 }  # fmt: skip
 
 
@@ -59,9 +61,22 @@ def run(args: Namespace) -> None:
     """Trains, or resumes."""
     from kinema.training.run import train  # Lightning takes seconds to import, and --help should not
 
-    config = _config(args)
+    config = configuration(args)
     device(config.device)
-    train(config, say=say)
+    train(with_weights(config), say=say)
+
+
+def with_weights(config: TrainConfig) -> TrainConfig:
+    """The configuration with the run folder of a recipe in place of the recipe's name.
+
+    Raises:
+        KinemaError: the data cannot be had, or that run is not there.
+    """
+    try:
+        return replace(config, weights=weights_of(config.weights))
+    except KinemaError:
+        read_manifest(config.data)  # what is wrong with the data comes first: the other training may take days
+        raise
 
 
 def _checked(word: str) -> Path:
@@ -74,13 +89,18 @@ def _checked(word: str) -> Path:
     args = parse(parser, ["--model", "-", "--data", "-", "--recipe", str(file)], file=file)
     if args is not None:
         try:
-            _config(args)
+            configuration(args)
         except KinemaError as error:
             raise KinemaError(f"{file}: {error}") from error
     return file
 
 
-def _config(args: Namespace) -> TrainConfig:
+def configuration(args: Namespace) -> TrainConfig:
+    """The `TrainConfig` that the arguments hold.
+
+    Raises:
+        KinemaError: a field that cannot be so.
+    """
     values: dict[str, Any] = {k: v for k, v in args.as_dict().items() if k != "recipe"}
     _require_values(TrainConfig, values, "")
     for name, group in _GROUPS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,8 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from kinema.clip_spec import ClipSpec
-from kinema.data.manifest import Manifest
+from kinema.data.manifest import Manifest, data_root
+from kinema.data.paths import relative
 from kinema.data.samplers import train_indices
+from kinema.data.sources import Sample
 from kinema.data.transforms import Augment, Box, check_jitter, random_box
 from kinema.data.views import check_views, cut_views, read_views, view_bytes
 from kinema.errors import KinemaError, UnreadableVideo, unknown
@@ -147,6 +150,7 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
         spec: how to cut clips.
         clips: temporal views.
         crops: spatial views of each, 1 or 3.
+        random_clips: a seed: clips are drawn as in training, by it and the name of the video; None: fixed places.
 
     Raises:
         KinemaError: a label of the manifest is not among `labels`, or views that cannot be cut.
@@ -155,9 +159,12 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
     __test__ = False  # not a test of pytest's
 
     def __init__(
-        self, manifest: Manifest, labels: Sequence[str], spec: ClipSpec, clips: int = 1, crops: int = 1
-    ) -> None:
+        self, manifest: Manifest, labels: Sequence[str], spec: ClipSpec, clips: int = 1, crops: int = 1, *,
+        random_clips: int | None = None,
+    ) -> None:  # fmt: skip
         self.samples = manifest.samples
+        self.root = data_root(manifest.source) if random_clips is not None else None
+        self.random_clips = random_clips
         self.targets = label_indices(manifest, labels)
         check_views(spec, clips, crops)  # now and not at the first video
         self.spec = spec
@@ -176,12 +183,28 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
         """
         sample = self.samples[i]
         try:
-            views = read_views(sample.path, self.spec, self.clips, self.crops, start=sample.start, end=sample.end)
+            views = read_views(
+                sample.path,
+                self.spec,
+                self.clips,
+                self.crops,
+                start=sample.start,
+                end=sample.end,
+                rng=self._rng(sample),
+            )
         except UnreadableVideo as error:
             return self.failure(i, error.reason)
         return {
             "views": views.pixels, "label": self.targets[i], "index": i, "path": sample.path, "keys": views.keys,
         }  # fmt: skip
+
+    def _rng(self, sample: Sample) -> np.random.Generator | None:
+        """Decided by the seed and the name of the video: the same wherever it stands in the list."""
+        if self.random_clips is None or self.root is None:
+            return None
+        name = f"{relative(sample.path, self.root)} {sample.start} {sample.end}"
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+        return np.random.default_rng([self.random_clips, int.from_bytes(digest[:8], "big")])
 
     @property
     def item_bytes(self) -> int:

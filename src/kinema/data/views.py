@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kinema.clip_spec import ClipSpec
 from kinema.data.pictures import Pictures
-from kinema.data.samplers import find_sampler, test_indices
+from kinema.data.samplers import find_sampler, random_indices, test_indices
 from kinema.data.transforms import Box, test_boxes, to_input
 from kinema.data.video import FrameFolder, VideoReader, open_video, ticks
 from kinema.errors import KinemaError, UnreadableVideo
@@ -83,24 +83,32 @@ def cut_views(
         UnreadableVideo: a frame cannot be had, none lies between `start` and `end`, or the sampler refuses the length.
     """
     with open_video(video) as reader:
-        frames = wanted_frames(reader, frames_of, start, end)  # clips T
-        pictures = Pictures(reader, frames)
-        boxes = boxes_of(pictures.height, pictures.width)
-        pixels = pictures.cut(boxes, size, flip=flip)  # boxes clips T S S 3
-        span = (max(start or 0.0, 0.0), reader.duration if end is None else min(end, reader.duration))
-        if not whole:
-            last = int(frames.max())
-            until = reader.times[last + 1] if last + 1 < len(reader) else reader.duration
-            span = (max(span[0], float(reader.times[frames.min()])), min(span[1], float(until)))
+        return _cut(reader, frames_of, boxes_of, size, flip=flip, start=start, end=end, whole=whole)
+
+
+def _cut(
+    reader: VideoReader | FrameFolder, frames_of: Callable[[int], Indices],
+    boxes_of: Callable[[int, int], Sequence[Box]], size: int, *, flip: bool = False, start: float | None,
+    end: float | None, whole: bool,
+) -> Views:  # fmt: skip
+    frames = wanted_frames(reader, frames_of, start, end)  # clips T
+    pictures = Pictures(reader, frames)
+    boxes = boxes_of(pictures.height, pictures.width)
+    pixels = pictures.cut(boxes, size, flip=flip)  # boxes clips T S S 3
+    span = (max(start or 0.0, 0.0), reader.duration if end is None else min(end, reader.duration))
+    if not whole:
+        last = int(frames.max())
+        until = reader.times[last + 1] if last + 1 < len(reader) else reader.duration
+        span = (max(span[0], float(reader.times[frames.min()])), min(span[1], float(until)))
     keys = tuple((tuple(clip.tolist()), box) for clip in frames for box in boxes)
     return Views(pixels.transpose(0, 1).flatten(0, 1), keys, span)
 
 
 def read_views(
     video: str | Path, spec: ClipSpec, clips: int = 1, crops: int = 1, *, start: float | None = None,
-    end: float | None = None,
+    end: float | None = None, rng: np.random.Generator | None = None,
 ) -> Views:  # fmt: skip
-    """The views of testing and prediction: clips at fixed places, each with its crops.
+    """The views of testing and prediction: clips at fixed places or drawn, each with its crops.
 
     Args:
         video: a video file or frame folder.
@@ -109,14 +117,28 @@ def read_views(
         crops: spatial views of each, 1 or 3.
         start: of the part to look at, in seconds from the first frame.
         end: of the part, in seconds.
+        rng: draws the clips as in training (see `kinema.data.samplers.random_indices`); None takes fixed places.
 
     Raises:
         UnreadableVideo: a frame cannot be had, none lies between `start` and `end`, or there are too few of them while
             `spec.pad` is `error`.
         KinemaError: views that cannot be cut.
     """
-    return cut_views(
-        video, lambda n: test_indices(n, spec, clips), lambda height, width: test_boxes(height, width, spec, crops),
+    with open_video(video) as reader:
+        return views_of(reader, spec, clips, crops, start=start, end=end, rng=rng)
+
+
+def views_of(
+    reader: VideoReader | FrameFolder, spec: ClipSpec, clips: int = 1, crops: int = 1, *, start: float | None = None,
+    end: float | None = None, rng: np.random.Generator | None = None,
+) -> Views:  # fmt: skip
+    """As `read_views`, of a video that is open; arguments and errors are the same."""
+
+    def frames_of(n: int) -> Indices:
+        return test_indices(n, spec, clips) if rng is None else random_indices(n, spec, clips, rng)
+
+    return _cut(
+        reader, frames_of, lambda height, width: test_boxes(height, width, spec, crops),
         spec.tested, start=start, end=end, whole=find_sampler(spec.sampler).whole,
     )  # fmt: skip
 

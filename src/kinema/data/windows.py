@@ -67,6 +67,37 @@ def sliding_windows(
     return ((k * step, k * step + window if k + 1 < count else duration) for k in range(first, count))
 
 
+def window_spans(
+    video: str | Path, spec: ClipSpec, window: float, step: float, start: float | None = None, end: float | None = None
+) -> list[tuple[float, float]]:
+    """Start and end of every window that `windows` cuts, without reading a picture of it.
+
+    Args:
+        video: a video file or frame folder.
+        spec: how to cut a clip from a window.
+        window: seconds of a window.
+        step: seconds from the start of one window to the start of the next, at most the window.
+        start: of the part that is cut into windows, in seconds from the first frame; None is the beginning.
+        end: of the part, in seconds; None is the end.
+
+    Raises:
+        UnreadableVideo: the file cannot be opened, or `start` lies behind its end.
+        KinemaError: a window or step that is not positive, or a step longer than the window.
+    """
+    with open_video(video) as reader:
+        first = start or 0.0
+        last = reader.duration if end is None else min(end, reader.duration)
+        if first >= last:
+            raise UnreadableVideo(video, f"no frame from {first:g} s on, the video lasts {reader.duration:.2f} s")
+        found = []
+        for begin, until in sliding_windows(last - first, window, step, _last_frame(reader)):
+            begin, until = first + begin, min(first + until, last)
+            if spec.pad == "error" and until >= reader.duration:
+                begin = max(first, _early_enough(reader, begin, needed_ticks(spec)))
+            found.append((begin, until))
+        return found
+
+
 def windows(
     video: str | Path, spec: ClipSpec, window_seconds: float, step_seconds: float, *, first: int = 0
 ) -> Iterator[Window]:

@@ -11,17 +11,20 @@ if TYPE_CHECKING:
     from kinema.evaluation.result import TestResult
     from kinema.evaluation.results import read_scores, write_results
     from kinema.evaluation.runner import evaluate
+    from kinema.evaluation.segments import SegmentMetrics, measure_segments
     from kinema.evaluation.statistics import bootstrap_interval, mcnemar, pair_accuracy, paired_bootstrap
     from kinema.evaluation.testing import TestRun, run_test
 
 __all__ = [
     "Metrics",
+    "SegmentMetrics",
     "TestResult",
     "TestRun",
     "bootstrap_interval",
     "evaluate",
     "mcnemar",
     "measure",
+    "measure_segments",
     "pair_accuracy",
     "paired_bootstrap",
     "read_scores",
@@ -31,12 +34,14 @@ __all__ = [
 
 _HOMES = {
     "Metrics": "metrics",
+    "SegmentMetrics": "segments",
     "TestResult": "result",
     "TestRun": "testing",
     "bootstrap_interval": "statistics",
     "evaluate": "runner",
     "mcnemar": "statistics",
     "measure": "metrics",
+    "measure_segments": "segments",
     "pair_accuracy": "statistics",
     "paired_bootstrap": "statistics",
     "read_scores": "results",

@@ -1,43 +1,99 @@
-"""What a network costs, measured: latency, throughput and peak memory of the forward pass."""
+"""What networks cost, measured: time of the forward and backward pass in interleaved rounds, throughput, memory."""
 
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import cross_entropy
 
+from kinema.errors import KinemaError, RunError
+from kinema.evaluation.resident import resident_peak
 from kinema.models import create_model
 
 WARM_UP = 3
+PASSES = ("forward", "training_forward", "backward")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to measure.
+
+    Attributes:
+        name: of the zoo.
+        num_classes: outputs of its classifier.
+        frames: T of the clip.
+        size: height and width of the clip in pixels.
+        options: further options of `create_model`.
+    """
+
+    name: str
+    num_classes: int
+    frames: int
+    size: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Milliseconds that one pass of a batch takes: quartiles and the 95th percentile over the rounds."""
+
+    p25_ms: float
+    p50_ms: float
+    p75_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """Timings of a training step without the optimiser: BatchNorm by the statistics of the batch, cross-entropy.
+
+    Attributes:
+        forward: with everything kept that the backward pass needs.
+        backward: the gradients of all weights.
+        peak_mib: memory of forward and backward together, measured as `Latency.peak_mib` is.
+    """
+
+    forward: Pass
+    backward: Pass
+    peak_mib: float
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Timings of the forward pass.
+    """Timings of the forward pass in inference mode, and of a training step where it was measured.
 
     Attributes:
-        p50_ms: median milliseconds of one batch.
+        batch: clips in one pass.
+        p25_ms: lower quartile of the milliseconds of one batch.
+        p50_ms: median of the same.
+        p75_ms: upper quartile of the same.
         p95_ms: 95th percentile of the same.
         clips_per_s: clips of all timed runs over their time.
-        peak_mib: on a GPU, memory allocated at the most; on a CPU, by how much the forward passes raised the peak
-            resident size of their process over what it was with the network and the clip loaded.
+        peak_mib: on a GPU, memory allocated at the most; on a CPU, by how much the passes raised the peak resident size
+            of their process over what it was with the network and the clip loaded.
+        training: None where no backward pass was measured.
     """
 
+    batch: int
+    p25_ms: float
     p50_ms: float
+    p75_ms: float
     p95_ms: float
     clips_per_s: float
     peak_mib: float
+    training: Training | None = None
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
@@ -47,7 +103,7 @@ class Ratio:
     """How many times as long as another network one takes, from runs that took turns.
 
     Attributes:
-        median: of the ratios of all turns.
+        median: of the ratios of all rounds.
         low: their lower quartile.
         high: their upper quartile.
     """
@@ -61,103 +117,186 @@ class Ratio:
         return asdict(self)
 
 
-def latency(
-    name: str,
+@dataclass(frozen=True)
+class Rounds:
+    """Networks that took turns.
+
+    Attributes:
+        batch: clips in one pass.
+        seconds: float64 [passes, networks, rounds]; the passes are those of `PASSES`, or the first of them alone.
+        peaks: bytes, int64 [networks, 2]: of the forward pass in inference mode, of a training step (0: not measured).
+    """
+
+    batch: int
+    seconds: NDArray[np.float64]
+    peaks: NDArray[np.int64]
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """What was timed."""
+        return PASSES[: len(self.seconds)]
+
+    def latency(self, i: int) -> Latency:
+        """The figures of network `i`."""
+        forward, *step = (_pass(seconds[i]) for seconds in self.seconds)
+        peaks = self.peaks[i] / 2**20
+        training = Training(step[0], step[1], float(peaks[1])) if step else None
+        rate = self.batch * self.seconds.shape[2] / self.seconds[0, i].sum()
+        return Latency(self.batch, **asdict(forward), clips_per_s=float(rate), peak_mib=float(peaks[0]),
+                       training=training)  # fmt: skip
+
+    def ratio(self, i: int, baseline: int) -> dict[str, Ratio]:
+        """The time of network `i` over that of `baseline`, round by round, for each pass.
+
+        What else the machine does slows two neighbouring runs alike, so it cancels out in the ratio of each round; two
+        measurements one after the other it may slow differently.
+        """
+        return {
+            name: Ratio(*(float(v) for v in np.percentile(seconds[i] / seconds[baseline], [50, 25, 75])))
+            for name, seconds in zip(self.passes, self.seconds, strict=True)
+        }
+
+
+def _pass(seconds: NDArray[np.float64]) -> Pass:
+    return Pass(*(float(v) for v in np.percentile(seconds, [25, 50, 75, 95]) * 1e3))
+
+
+def measure(
+    networks: Sequence[Network],
     *,
-    num_classes: int,
-    frames: int,
-    size: int,
-    options: Mapping[str, Any],
     batch: int = 1,
     repeats: int = 20,
+    backward: bool = False,
     device: str = "cpu",
-) -> Latency:
-    """Runs the network on a random batch in a process of its own, whose peak memory is then its own too."""
-    arguments = ((name,), num_classes, frames, size, dict(options), batch, repeats, device, torch.get_num_threads())
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        seconds, peak = pool.submit(_measure, *arguments).result()
-    p50, p95 = np.percentile(seconds, [50, 95]) * 1e3
-    return Latency(float(p50), float(p95), float(batch * repeats / seconds.sum()), peak / 2**20)
+    memory: bool = True,
+) -> Rounds:
+    """Runs networks by turns on random clips: every round runs each of them once, every other round in reverse order.
+
+    Times are taken in one process for all networks, memory in one process per network, whose peak is then its own.
+
+    Args:
+        networks: what to run.
+        batch: clips in one pass.
+        repeats: rounds that count, after `WARM_UP` others.
+        backward: also time a training step: forward pass in training mode and backward pass, without the optimiser.
+        device: where they run.
+        memory: also measure peak memory; without, `peaks` is 0.
+
+    Raises:
+        KinemaError: a network that cannot be built so, or a batch from which BatchNorm gets a single value per channel.
+        RunError: the memory does not suffice.
+    """
+    given = list(networks)
+    shared = (batch, backward, device, torch.get_num_threads())
+    seconds = _alone(_time, given, repeats, *shared)
+    peaks = [_alone(_peaks, one, *shared) for one in given] if memory else np.zeros((len(given), 2))
+    return Rounds(batch, seconds, np.array(peaks, dtype=np.int64))
+
+
+def latency(
+    name: str, *, num_classes: int, frames: int, size: int, options: Mapping[str, Any], batch: int = 1,
+    repeats: int = 20, backward: bool = False, device: str = "cpu",
+) -> Latency:  # fmt: skip
+    """The timings of one network by itself, see `measure`."""
+    one = Network(name, num_classes, frames, size, options)
+    return measure([one], batch=batch, repeats=repeats, backward=backward, device=device).latency(0)
 
 
 def latency_ratio(
-    first: str,
-    second: str,
-    *,
-    num_classes: int,
-    frames: int,
-    size: int,
-    options: Mapping[str, Any],
-    batch: int = 1,
-    repeats: int = 20,
-    device: str = "cpu",
-) -> Ratio:
-    """The time of one network over that of another: both run by turns on one batch, in a process of their own.
+    first: str, second: str, *, num_classes: int, frames: int, size: int, options: Mapping[str, Any], batch: int = 1,
+    repeats: int = 20, device: str = "cpu",
+) -> Ratio:  # fmt: skip
+    """The time of the forward pass of one network over that of another, see `Rounds.ratio`."""
+    two = [Network(name, num_classes, frames, size, options) for name in (first, second)]
+    return measure(two, batch=batch, repeats=repeats, device=device, memory=False).ratio(0, 1)["forward"]
 
-    What else the machine does slows two neighbouring runs alike, so it cancels out in the ratio of each turn; two
-    `latency` measured one after the other it may slow differently.
-    """
-    names = (first, second)
-    arguments = (names, num_classes, frames, size, dict(options), batch, repeats, device, torch.get_num_threads())
+
+def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls a function in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        seconds, _ = pool.submit(_measure, *arguments).result()
-    low, median, high = np.percentile(seconds[0] / seconds[1], [25, 50, 75])
-    return Ratio(float(median), float(low), float(high))
+        try:
+            return pool.submit(function, *arguments).result()
+        except (BrokenProcessPool, torch.OutOfMemoryError) as error:
+            raise RunError("the memory does not suffice for this measurement: lower --batch or --size") from error
+        except RuntimeError as error:  # of the allocator of the CPU
+            if "alloc" not in str(error):
+                raise
+            raise RunError("the memory does not suffice for this measurement: lower --batch or --size") from error
 
 
-def _measure(
-    names: tuple[str, ...], num_classes: int, frames: int, size: int, options: dict[str, Any], batch: int,
-    repeats: int, device: str, threads: int,
-) -> tuple[NDArray[np.float64], int]:  # fmt: skip
-    """Seconds of each network and turn, and the bytes of the peak."""
+class _Runner:
+    """A network with what it runs on."""
+
+    def __init__(self, network: Network, batch: int, device: str) -> None:
+        options = {**network.options, "frames": network.frames}
+        self.name = network.name
+        self.model: nn.Module = create_model(network.name, num_classes=network.num_classes, **options).to(device)
+        shape = (batch, 3, network.frames, network.size, network.size)
+        self.clips = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last_3d)
+        self.labels = torch.randint(network.num_classes, (batch,), device=device)
+        self.cuda = device.startswith("cuda")
+
+    def forward(self) -> float:
+        self.model.eval()
+        with torch.inference_mode():
+            return self._timed(lambda: self.model(self.clips))[0]
+
+    def step(self) -> tuple[float, float]:
+        self.model.train()
+        try:
+            forward, loss = self._timed(lambda: cross_entropy(self.model(self.clips), self.labels))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise KinemaError(
+                f"{self.name}: a BatchNorm gets a single value per channel in training: raise --batch or --size"
+            ) from error
+        backward, _ = self._timed(loss.backward)
+        self.model.zero_grad(set_to_none=True)
+        return forward, backward
+
+    def _timed(self, call: Callable[[], Any]) -> tuple[float, Any]:
+        self._wait()
+        start = time.perf_counter()
+        found = call()
+        self._wait()
+        return time.perf_counter() - start, found
+
+    def _wait(self) -> None:
+        if self.cuda:
+            torch.cuda.synchronize()
+
+
+def _time(
+    networks: list[Network], repeats: int, batch: int, backward: bool, device: str, threads: int
+) -> NDArray[np.float64]:
+    """Seconds [passes, networks, rounds]."""
     torch.set_num_threads(threads)
-    models = [
-        create_model(n, num_classes=num_classes, **{**options, "frames": frames}).eval().to(device) for n in names
-    ]
-    clip = torch.randn(batch, 3, frames, size, size, device=device).contiguous(memory_format=torch.channels_last_3d)
-    cuda = device.startswith("cuda")
-    _resident_peak()  # importing torch took more than is held now: forget that peak
-    before = _resident_peak()
-    seconds = np.zeros((len(models), WARM_UP + repeats))
-    with torch.inference_mode():
-        for turn in range(WARM_UP + repeats):
-            order = range(len(models)) if turn % 2 == 0 else reversed(range(len(models)))
-            for i in order:
-                start = time.perf_counter()
-                models[i](clip)
-                if cuda:
-                    torch.cuda.synchronize()
-                seconds[i, turn] = time.perf_counter() - start
-    return seconds[:, WARM_UP:], torch.cuda.max_memory_allocated() if cuda else _resident_peak() - before
+    runners = [_Runner(network, batch, device) for network in networks]
+    seconds = np.zeros((len(PASSES) if backward else 1, len(runners), WARM_UP + repeats))
+    for turn in range(WARM_UP + repeats):
+        order = list(range(len(runners)))
+        for i in order if turn % 2 == 0 else reversed(order):
+            seconds[0, i, turn] = runners[i].forward()
+            if backward:
+                seconds[1:, i, turn] = runners[i].step()
+    return seconds[:, :, WARM_UP:]
 
 
-def _resident_peak() -> int:
-    """Bytes this process has held in memory at the most, since the last call where the system can forget (Linux)."""
-    status, forget = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if status.exists():
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        forget.write_text("5")
-        return int(peak.split()[1]) * 1024
-    if sys.platform == "win32":
-        return _windows_peak()
-    import resource
-
-    peak_now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak_now if sys.platform == "darwin" else peak_now * 1024
+def _peaks(network: Network, batch: int, backward: bool, device: str, threads: int) -> tuple[int, int]:
+    """Bytes at the most in the forward pass and in a training step."""
+    torch.set_num_threads(threads)
+    runner = _Runner(network, batch, device)
+    forward = _raised(runner.forward, runner.cuda)
+    return forward, _raised(runner.step, runner.cuda) if backward else 0
 
 
-def _windows_peak() -> int:
-    """The largest working set of this process, in bytes."""
-    import ctypes
-
-    # PROCESS_MEMORY_COUNTERS: two numbers of 32 bits, then eight as large as a pointer; the first of these is wanted.
-    class Counters(ctypes.Structure):
-        _fields_ = (("size", ctypes.c_uint32), ("faults", ctypes.c_uint32), ("sizes", ctypes.c_size_t * 8))
-
-    kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined]
-    kernel.GetCurrentProcess.restype = ctypes.c_void_p
-    kernel.K32GetProcessMemoryInfo.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32)
-    counters = Counters(size=ctypes.sizeof(Counters))
-    if not kernel.K32GetProcessMemoryInfo(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.size):
-        raise ctypes.WinError(ctypes.get_last_error())  # type: ignore[attr-defined]
-    return int(counters.sizes[0])
+def _raised(run: Callable[[], Any], cuda: bool) -> int:
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        resident_peak()  # what was held for a moment until now, such as in importing torch: forget that peak
+    before = 0 if cuda else resident_peak()
+    for _ in range(WARM_UP):
+        run()
+    return torch.cuda.max_memory_allocated() if cuda else resident_peak() - before

@@ -36,7 +36,7 @@ class Test:
         recognizer: as it was given.
         data: as it was given.
         split: name of the split, or `all`.
-        views: `CLIPSxCROPS`.
+        views: `CLIPSxCROPS`, and the seed where clips are drawn: `protocol_name` writes it.
     """
 
     __test__ = False  # not a test of pytest's
@@ -62,18 +62,19 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
     """
     if result.views is None:
         raise KinemaError("this result was read from scores.parquet alone, without its views: read it with open_test")
-    spec, clips = recognizer.spec, plural(result.views.clips, "clip")
+    spec, clips, seed = recognizer.spec, plural(result.views.clips, "clip"), result.views.random_clips
+    places = "at fixed places" if seed is None else f"drawn as in training with seed {seed}"
     return {
         "test": test.to_dict(),
         "metrics": result.metrics.to_dict(),
         "views": result.views.to_dict(),
         "protocol": {
             "clip": spec.to_dict(),
-            "sampler": f"{spec.sampler}, {clips} of {plural(spec.frames, 'frame')} at fixed places",
+            "sampler": f"{spec.sampler}, {clips} of {plural(spec.frames, 'frame')} {places}",
             "crop": f"{spec.test_crop or spec.crop} of short side {spec.short_side}, at {spec.crop}x{spec.crop}",
             "fusion": "softmax scores averaged over views",
             "unreadable": "counted as errors",
-            "randomness": "none but the bootstrap",
+            "randomness": "none but the bootstrap" if seed is None else f"clips by seed {seed}, and the bootstrap",
         },
         "root": result.root,
         "architecture": recognizer.model.architecture,

@@ -42,6 +42,7 @@ def evaluate(
     manifest: Manifest,
     *,
     views: tuple[int, int] = (1, 1),
+    random_clips: int | None = None,
     workers: int = -1,
     batch: int = 8,
     limits: ReadLimits | None = None,
@@ -58,6 +59,8 @@ def evaluate(
         recognizer: what is tested.
         manifest: the videos, usually `read_manifest(data, check=False).split("test")`.
         views: clips and crops of each video.
+        random_clips: a seed: clips are drawn as in training (STM, section 4.2), for each video by the seed and its
+            name; None takes clips at fixed places.
         workers: processes that read videos; 0 reads in this one, without protection from a decoder that crashes or
             hangs, -1 is one per core, at most 16.
         batch: views in one pass of the network.
@@ -75,7 +78,7 @@ def evaluate(
         raise KinemaError(f"batch {batch}, workers {workers}: give a batch of at least 1, and 0 or more workers or -1")
     if not manifest.samples:
         raise KinemaError(f"{manifest.source} holds no video to test on: name another split")
-    data = TestVideos(manifest, recognizer.labels, recognizer.spec, clips, crops)
+    data = TestVideos(manifest, recognizer.labels, recognizer.spec, clips, crops, random_clips=random_clips)
     if device is not None:
         recognizer.to(device)
     n, total, here = len(data), clips * crops, connected_rank()
@@ -115,7 +118,7 @@ def evaluate(
         errors=errors,
         sizes=tuple(row.size for row in found),
         distinct_views=tuple(None if row.proof is None else row.proof.distinct for row in found),
-        views=summarise([row.proof for row in found if row.proof is not None], clips, crops),
+        views=summarise([row.proof for row in found if row.proof is not None], clips, crops, random_clips),
         absent=manifest.all_absent,
         train_majority=most_frequent(train_labels, recognizer.labels) if train_labels else None,
     )

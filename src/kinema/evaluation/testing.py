@@ -34,6 +34,7 @@ class TestPlan:
         data: the whole data set.
         part: the videos of the split.
         views: clips and crops of each video.
+        random_clips: the seed that clips are drawn with; None where they lie at fixed places.
     """
 
     __test__ = False  # pytest would collect a class of this name
@@ -43,6 +44,7 @@ class TestPlan:
     data: Manifest
     part: Manifest
     views: tuple[int, int]
+    random_clips: int | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -90,6 +92,7 @@ def plan_test(
     *,
     split: str | None = None,
     views: Protocol = "1x1",
+    random_clips: int | None = None,
     device: str | torch.device | None = None,
 ) -> TestPlan:
     """Loads the recognizer and reads the list of videos; no video is opened.
@@ -99,12 +102,14 @@ def plan_test(
         data: as in `run_test`.
         split: as in `run_test`.
         views: as in `run_test`.
+        random_clips: as in `run_test`.
         device: as in `run_test`.
 
     Raises:
         KinemaError: as in `run_test`, apart from what concerns the files of the test.
     """
     clips, crops = parse_views(views)
+    protocol = protocol_name((clips, crops), random_clips)
     if isinstance(recognizer, Recognizer):
         loaded = recognizer if device is None else recognizer.to(device)
         place = ""
@@ -113,8 +118,20 @@ def plan_test(
         place = str(recognizer)
     manifest = read_manifest(data, check=False)  # a file that is missing belongs into the ledger
     chosen = split_to_test(manifest, split)
-    test = Test(place, str(data), chosen, f"{clips}x{crops}")
-    return TestPlan(test, loaded, manifest, manifest.part(chosen), (clips, crops))
+    test = Test(place, str(data), chosen, protocol)
+    return TestPlan(test, loaded, manifest, manifest.part(chosen), (clips, crops), random_clips)
+
+
+def protocol_name(views: tuple[int, int], random_clips: int | None = None) -> str:
+    """`10x3`, or `10x3, clips drawn with seed 7`: two tests of other names did not look at the same frames.
+
+    Raises:
+        KinemaError: a negative seed.
+    """
+    if random_clips is not None and random_clips < 0:
+        raise KinemaError(f"random_clips is {random_clips}: give a seed of 0 or more")
+    seed = "" if random_clips is None else f", clips drawn with seed {random_clips}"
+    return f"{views[0]}x{views[1]}{seed}"
 
 
 def run_test(
@@ -123,6 +140,7 @@ def run_test(
     *,
     split: str | None = None,
     views: Protocol = "1x1",
+    random_clips: int | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     workers: int = -1,
@@ -143,6 +161,8 @@ def run_test(
         data: a folder with one sub-folder per class, a CSV, or `CATALOGUE:FOLDER`.
         split: name of a split, or `all`; None is `test`, else `val` (see `kinema.data.splits.split_to_test`).
         views: `CLIPSxCROPS`, such as `10x3`, or the two numbers.
+        random_clips: a seed: the clips of each video are drawn as in training (STM, section 4.2) instead of taken at
+            fixed places; the same seed draws the same ones.
         out: folder for `metrics.json`, `scores.parquet` and `ledger.csv`; None is `default_out`.
         overwrite: replace the files of another test in `out`.
         workers: processes that read videos; 0 reads in this one, -1 is one per core, at most 16.
@@ -157,7 +177,7 @@ def run_test(
             cut, an `out` that holds something else, or an `out` for a recognizer in memory.
         RunError: no video could be read, the network gives scores that are not finite, or the disk is full.
     """
-    plan = plan_test(recognizer, data, split=split, views=views, device=device)
+    plan = plan_test(recognizer, data, split=split, views=views, random_clips=random_clips, device=device)
     label_indices(plan.part, plan.recognizer.labels)
     folder = _folder(plan.test, out)
     first, remarks = connected_rank().first, plan.remarks
@@ -169,8 +189,8 @@ def run_test(
                 say(remark)
     with progress("testing videos") if progress is not None and first else nullcontext() as step:
         result = evaluate(
-            plan.recognizer, plan.part, views=plan.views, workers=workers, batch=batch, limits=limits,
-            train_labels=plan.train_labels, progress=step,
+            plan.recognizer, plan.part, views=plan.views, random_clips=random_clips, workers=workers, batch=batch,
+            limits=limits, train_labels=plan.train_labels, progress=step,
         )  # fmt: skip
     if first and folder is not None:
         write_results(folder, result, plan.recognizer, plan.test)

@@ -60,6 +60,7 @@ class ViewSummary:
         same_crops: videos with no room to move the crop along the longer side.
         repeated_frames: videos of which a clip shows one frame more than once: shorter than a clip, which was completed
             as `ClipSpec.pad` says, or of variable frame rate with a frame held for long.
+        random_clips: the seed that clips were drawn with; None where they lie at fixed places.
     """
 
     clips: int
@@ -70,11 +71,12 @@ class ViewSummary:
     same_clips: int
     same_crops: int
     repeated_frames: int
+    random_clips: int | None = None
 
     def __str__(self) -> str:
         total = self.clips * self.crops
         if total == 1:
-            text = "1x1: the centre crop of the centre clip"
+            text = f"1x1: the centre crop of {'the centre clip' if self.random_clips is None else 'a random clip'}"
         else:
             n = self.all_distinct + self.coinciding
             text = f"{self.clips}x{self.crops} = {total} a video; all differ for {self.all_distinct} of {n} read"
@@ -88,6 +90,8 @@ class ViewSummary:
                 if count
             ]
             text += f", for {self.coinciding} some coincide ({', '.join(whys)}; at worst {self.fewest_distinct} differ)"
+        if self.random_clips is not None:
+            text += f"; clips drawn with seed {self.random_clips}"
         if self.repeated_frames:
             text += f"; the clips of {self.repeated_frames} repeat frames (shorter than a clip, or a frame held long)"
         return text
@@ -97,7 +101,7 @@ class ViewSummary:
         return asdict(self)
 
 
-def summarise(proofs: Sequence[ViewProof], clips: int, crops: int) -> ViewSummary:
+def summarise(proofs: Sequence[ViewProof], clips: int, crops: int, random_clips: int | None = None) -> ViewSummary:
     """Sums up the proofs of the readable videos of a test."""
     differ = [p.distinct == p.views for p in proofs]
     return ViewSummary(
@@ -109,10 +113,11 @@ def summarise(proofs: Sequence[ViewProof], clips: int, crops: int) -> ViewSummar
         same_clips=sum(p.distinct_clips < clips for p in proofs),
         same_crops=sum(p.distinct_crops < crops for p in proofs),
         repeated_frames=sum(p.repeats for p in proofs),
+        random_clips=random_clips,
     )
 
 
-def explain(manifest: Manifest, spec: ClipSpec, clips: int, crops: int) -> str:
+def explain(manifest: Manifest, spec: ClipSpec, clips: int, crops: int, *, random_clips: int | None = None) -> str:
     """Says and draws which frames and boxes the views of the first readable video take.
 
     Raises:
@@ -122,7 +127,7 @@ def explain(manifest: Manifest, spec: ClipSpec, clips: int, crops: int) -> str:
         alone = replace(manifest, samples=(sample,))
         try:
             with on_behalf_of(sample.path):
-                item = TestVideos(alone, (sample.label,), spec, clips, crops)[0]
+                item = TestVideos(alone, (sample.label,), spec, clips, crops, random_clips=random_clips)[0]
             if isinstance(item, Failure):
                 continue
             with on_behalf_of(sample.path), open_video(sample.path) as reader:

@@ -21,7 +21,7 @@ from kinema.explain import views as views
 from kinema.explain.activations import one_clip
 from kinema.explain.class_weights import index_of, scores_of
 from kinema.explain.layers import classifier_of
-from kinema.explain.methods import METHODS, Asked
+from kinema.explain.methods import DEFAULT_METHOD, METHODS, Asked
 from kinema.explain.overlay import overlay
 from kinema.explain.pyramid import walk as walk
 from kinema.explain.pyramid.graph import Pyramid
@@ -111,7 +111,7 @@ class Explanation:
 def explain(
     subject: Recognizer | nn.Module,
     video: str | Path | Tensor,
-    method: str = "tube",
+    method: str = DEFAULT_METHOD,
     target: str | int = "top",
     layer: str | None = None,
     *,

@@ -10,7 +10,7 @@ from typing import Any
 
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.explain.explanation import explain
-from kinema.explain.methods import Layers, layer_of
+from kinema.explain.methods import DEFAULT_METHOD, Layers, layer_of
 from kinema.explain.panel import Panel
 from kinema.explain.source import Source
 from kinema.explain.write import FORMATS, Span, facts, format_of, write_explanations
@@ -33,7 +33,7 @@ class Question:
         window: seconds; the part is then explained window by window. None explains one clip for all of it.
     """
 
-    methods: tuple[str, ...] = ("tube",)
+    methods: tuple[str, ...] = (DEFAULT_METHOD,)
     target: str | int = "top"
     layer: Layers = None
     start: float | None = None

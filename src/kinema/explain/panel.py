@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from kinema.data.lettering import Colour, fitted, line_height, missing, width_of, wrapped, write
 from kinema.errors import KinemaError
-from kinema.explain.lettering import Colour, fitted, line_height, missing, width_of, wrapped, write
 from kinema.explain.overlay import Timeline, colours, lay, scaled_box
 from kinema.explain.source import Film, Pixels, Place
 

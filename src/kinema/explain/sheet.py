@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from kinema.explain.lettering import Colour, line_height, write
+from kinema.data.lettering import Colour, line_height, write
 from kinema.explain.overlay import Timeline, lay, scaled_box
 from kinema.explain.panel import Panel, resized
 from kinema.explain.source import Film, Pixels

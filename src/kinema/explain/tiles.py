@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from kinema.data.lettering import fitted, line_height, write
 from kinema.errors import KinemaError
 from kinema.explain.amplified import Amplified
 from kinema.explain.attention import Attention
 from kinema.explain.cycle import Cycle
 from kinema.explain.features import Channel, MotionViews
-from kinema.explain.lettering import fitted, line_height, write
 from kinema.explain.overlay import Plane, blend, colours, scaled
 from kinema.explain.source import Pixels
 

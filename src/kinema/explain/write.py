@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from kinema.data.lettering import missing
+from kinema.data.video_writer import GIF_WIDTH, gif_times, write_gif, write_mp4
 from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
-from kinema.explain.lettering import missing
 from kinema.explain.panel import Board, Layout, Panel, arrange
 from kinema.explain.sheet import contact_sheet, write_png, write_svg
 from kinema.explain.source import ClipFilm, Film, Pixels, Place, Source
-from kinema.explain.video import GIF_WIDTH, gif_times, write_gif, write_mp4
 from kinema.files import replace_file
 from kinema.text import printable
 

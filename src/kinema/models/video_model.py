@@ -51,6 +51,8 @@ class VideoModel(nn.Module):
         resolved: the values of options that were left at None and that the family then chose, by their names.
         recurrence_rate: factor of the learning rate of its recurrent cells, unless the training gives another.
         per_frame: whether no frame sees another one before the head.
+        takes_pixels: whether its input is pixels, uint8 RGB N T H W 3, which it normalises itself, as some exported
+            files do.
         trunk_product: whether blocks multiply their whole output, the shortcut included, by recurrent states.
     """
 
@@ -62,6 +64,7 @@ class VideoModel(nn.Module):
     architecture: dict[str, Any]
     recurrence_rate = 1.0
     per_frame = False
+    takes_pixels = False
     trunk_product = False
 
     def __init__(self) -> None:

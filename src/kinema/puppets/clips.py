@@ -108,7 +108,11 @@ def render(
 
 def draw_scene(rng: np.random.Generator, action: Action, split: str, number: int, size: int) -> Scene:
     """The scene of clip `number` of a split, `size` pixels wide and high; `render` draws the light after it."""
-    timing = draw_timing(rng, action, split, number)
+    return draw_scene_at(rng, action, draw_timing(rng, action, split, number), size)
+
+
+def draw_scene_at(rng: np.random.Generator, action: Action, timing: Timing, size: int) -> Scene:
+    """The scene of an action at a given time, `size` pixels wide and high."""
     seconds = timing.seconds
     body = draw_body(rng)
     mirror = bool(rng.random() < 0.5)

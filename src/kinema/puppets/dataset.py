@@ -6,12 +6,13 @@ import csv
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ EDITION = 1
 
 COMPLETE, UNFINISHED = "puppets.json", "puppets.unfinished.json"
 COLUMNS = ("path", "label", "split", "pair", "twin", "fps", "frames", "tempo")
+Job = TypeVar("Job")
+Made = TypeVar("Made")
 
 
 def reversal_pairs() -> tuple[tuple[str, str], ...]:
@@ -88,7 +91,7 @@ def generate(
     counts = {"train": train, "test": test, "speed": speed}
     _check(seed, counts, size, workers)
     parameters = {"edition": EDITION, "seed": seed, **counts, "size": size}
-    if _found(out, parameters):
+    if found(out, parameters):
         return out
     jobs = [
         ClipJob(str(out), seed, split, action, number, size)
@@ -96,14 +99,24 @@ def generate(
         for action in range(len(ACTIONS))
         for number in range(counts[split])
     ]
-    try:
-        _begin(out, parameters)
+    with failing_as_a_run(out):
+        begin(out, parameters)
+        _make_folders(out, counts)
         rows: list[dict[str, str]] = []
-        for done, made in enumerate(_work(jobs, workers), start=1):
+        for done, made in enumerate(in_processes(perform, jobs, workers, chunk=4), start=1):
             rows += made
             if progress is not None:
                 progress(done, len(jobs))
-        _finish(out, rows)
+        order = {split: i for i, split in enumerate(SPLITS)}
+        finish(out, COLUMNS, sorted(rows, key=lambda row: (order[row["split"]], row["path"])))
+    return out
+
+
+@contextmanager
+def failing_as_a_run(out: Path) -> Iterator[None]:
+    """Turns what the disk or the processes refuse into a `RunError`."""
+    try:
+        yield
     except BrokenProcessPool as error:
         raise RunError(
             "the processes that render the puppets ended early: call generate from a file, below "
@@ -113,7 +126,6 @@ def generate(
         raise RunError(
             f"writing the puppets to {out} failed: {error.strerror or error}; free space or change the folder"
         ) from error
-    return out
 
 
 def perform(job: ClipJob) -> list[dict[str, str]]:
@@ -141,32 +153,47 @@ def perform(job: ClipJob) -> list[dict[str, str]]:
     return rows
 
 
-def _work(jobs: list[ClipJob], workers: int | None) -> Iterator[list[dict[str, str]]]:
+def in_processes(
+    work: Callable[[Job], Made], jobs: Sequence[Job], workers: int | None, *, chunk: int = 1
+) -> Iterator[Made]:
+    """What `work` gives for every job, in their order.
+
+    Args:
+        work: a function of a module, for other processes import it.
+        jobs: at least one.
+        workers: processes; None is one for every core that this process may use, 1 works in this process.
+        chunk: jobs that a process is given at a time.
+    """
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     workers = min(workers, len(jobs))
     if workers == 1:
-        yield from map(perform, jobs)
+        yield from map(work, jobs)
         return
     # spawn is what every system has, and it is safe beside the threads of the calling program
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(perform, jobs, chunksize=4)
+        yield from pool.map(work, jobs, chunksize=chunk)
 
 
 def _check(seed: int, counts: dict[str, int], size: int, workers: int | None) -> None:
-    if seed < 0:
-        raise KinemaError(f"seed is {seed}: give a whole number that is not negative")
     for split, count in counts.items():
         least = 1 if split == "train" else 0
         if not least <= count <= 9999:
             raise KinemaError(f"{split} is {count} clips of a class: give {least} to 9999")
+    check_rendering(seed, size, workers)
+
+
+def check_rendering(seed: int, size: int, workers: int | None) -> None:
+    """Refuses a seed, a size of the picture or a number of processes that cannot be."""
+    if seed < 0:
+        raise KinemaError(f"seed is {seed}: give a whole number that is not negative")
     if size < 64 or size % 2:
         raise KinemaError(f"size is {size} pixels: give an even number of at least 64")
     if workers is not None and workers < 1:
         raise KinemaError(f"workers is {workers}: give at least 1")
 
 
-def _found(out: Path, parameters: dict[str, int]) -> bool:
+def found(out: Path, parameters: Mapping[str, Any]) -> bool:
     """Whether the folder already holds exactly these puppets; refuses a folder that holds something else."""
     if out.exists() and not out.is_dir():
         raise KinemaError(f"{out} is a file: give a folder for the puppets")
@@ -189,18 +216,22 @@ def _found(out: Path, parameters: dict[str, int]) -> bool:
     return False
 
 
-def _begin(out: Path, parameters: dict[str, int]) -> None:
-    """Marks the folder as unfinished puppets and removes what an interrupted run left."""
+def begin(out: Path, parameters: Mapping[str, Any]) -> None:
+    """Marks the folder as unfinished puppets and removes what an interrupted run had begun to write."""
     text = json.dumps(parameters) + "\n"
     replace_file(out / UNFINISHED, lambda part: part.write_text(text, encoding="utf-8"))
     clear_parts(out)
     (out / COMPLETE).unlink(missing_ok=True)
+
+
+def _make_folders(out: Path, counts: Mapping[str, int]) -> None:
+    """The folders of the clips, without those of an interrupted run."""
     for split in SPLITS:
         for label in LABELS:
             folder = out / split / label
             for clip in folder.glob("[0-9][0-9][0-9][0-9].mp4"):
                 clip.unlink()
-            if parameters[split]:
+            if counts[split]:
                 folder.mkdir(parents=True, exist_ok=True)
             else:
                 _remove_empty(folder)
@@ -213,10 +244,9 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _finish(out: Path, rows: Iterable[dict[str, str]]) -> None:
-    order = {split: i for i, split in enumerate(SPLITS)}
-    ordered = sorted(rows, key=lambda row: (order[row["split"]], row["path"]))
-    write_csv(out / "manifest.csv", COLUMNS, [[row[column] for column in COLUMNS] for row in ordered])
+def finish(out: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+    """Writes the manifest and the flip map, and marks the folder as complete."""
+    write_csv(out / "manifest.csv", columns, [[row[column] for column in columns] for row in rows])
     flips = json.dumps(FLIP_MAP) + "\n"
     replace_file(out / "flip_map.json", lambda part: part.write_text(flips, encoding="utf-8"))
     # the rename is the last act: whoever finds `puppets.json` finds everything

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import chain
 
 import av
 import numpy as np
@@ -39,16 +40,18 @@ def pictures(frames: Sequence[npt.NDArray[np.uint8]]) -> list[av.VideoFrame]:
     return images
 
 
-def mp4(images: Sequence[av.VideoFrame], rate: int) -> bytes:
-    """An MP4 file of the pictures in this order at a constant `rate` of frames per second."""
+def mp4(images: Iterable[av.VideoFrame], rate: int) -> bytes:
+    """An MP4 file of the pictures in this order, at least one, at a constant `rate` of frames per second."""
     buffer = io.BytesIO()
+    coming = iter(images)
+    first = next(coming)
     with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         options = {"preset": "superfast", "qp": str(_QUALITY), "x264-params": _X264}
         stream = container.add_stream("libx264", rate=rate, options=options)
-        stream.width, stream.height = images[0].width, images[0].height
+        stream.width, stream.height = first.width, first.height
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
-        for number, image in enumerate(images):
+        for number, image in enumerate(chain([first], coming)):
             image.pts = number
             image.time_base = Fraction(1, rate)
             container.mux(stream.encode(image))

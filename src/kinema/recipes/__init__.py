@@ -97,3 +97,33 @@ def find(word: str) -> Path:
     near = near_names(path.name, there)
     fix = f"did you mean {str(path.parent / near[0])!r}?" if near else "correct the path"
     raise KinemaError(f"no recipe at {word!r}: {fix}")
+
+
+def weights_of(word: str | None) -> str | None:
+    """What `weights` of a configuration means: where it names a recipe, the folder of that recipe's run.
+
+    Args:
+        word: a run, a release, a file, or a recipe; None starts without weights.
+
+    Raises:
+        KinemaError: the run of the recipe is not there, or not finished; the command that makes it is named.
+    """
+    if word is None or word not in names() or Path(word).exists():
+        return word
+    recipe = load(word)
+    run = Path(recipe.values["out"])
+    if (run / "recognizer").is_dir():
+        return str(run)
+    state = "is not finished" if (run / CONFIG).is_file() else f"is not in {run}"
+    raise KinemaError(
+        f"weights is {word}, a recipe whose run {state}: train it first with `{recipe.header['command']}`, or give the "
+        "folder of its run as --weights"
+    )
+
+
+def views_of_test(file: Path) -> str | None:
+    """The views with which a recipe is tested, by its header; None for a file that does not come with Kinema."""
+    if file.stem not in names() or file.resolve() != (_FOLDER / f"{file.stem}.yaml").resolve():
+        return None
+    found = re.search(r"--views (\S+)", load(file.stem).header["test"])
+    return found[1] if found else None

@@ -23,7 +23,7 @@ from kinema.recognizer import Recognizer
 COLUMNS = 6  # frames per strip
 _FRAME = 180  # pixels: the longer side of the frame of a class
 _QUALITY = 85  # of the JPEG pictures: a strip takes 60 kB in place of 300
-_TRUSTED = ("tube", "cam", "gradcam")  # in this order; a method that passed its check on the network goes first
+_TRUSTED = ("cam", "gradcam", "tube")  # in this order; a method that passed its check on the network goes first
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ def explained(
 
 
 def method_for(recognizer: Recognizer) -> str:
-    """The method to show: one that passed its check on this network, else tubes, else Grad-CAM.
+    """The method to show: one that passed its check on this network, else cam, else Grad-CAM.
 
-    Tubes need class weights at the last stage, which a few heads do not have.
+    The first needs class weights at the last stage, which a few heads do not have.
     """
     layer = default_layer(recognizer.model)
     for name in _TRUSTED:

@@ -118,8 +118,12 @@ def _embeddings(
 
 
 def _root(test: Tested, data: str | None) -> Path:
-    """The folder in which the paths of a test start: where the videos were, or where they are now."""
-    return Path(test.result.root) if data is None else data_root(data)
+    """The folder in which the paths of a test start: where the videos were, or where they are now.
+
+    Raises:
+        KinemaError: no data there.
+    """
+    return Path(test.result.root) if data is None else data_root(read_manifest(data, check=False).source)
 
 
 def _telling(tests: Sequence[Tested], comparisons: Sequence[Comparison | str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Recognition of a stream while it arrives: sources, decisions, and segments with start and end."""
+"""Recognition of a stream while it arrives, and of long films: decisions, and segments with start and end."""
 
 from __future__ import annotations
 
@@ -7,21 +7,49 @@ from typing import TYPE_CHECKING
 from kinema.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from kinema.streaming.calibration import calibrate, labelled_films, measure_films, watch_films
     from kinema.streaming.live import Decision, Live, recognise
     from kinema.streaming.segments import Segment, Segmenter, SegmentRule
     from kinema.streaming.sources import open_source
+    from kinema.streaming.timelines import SegmentSettings, Timeline, timeline, timelines
+    from kinema.streaming.tracks import choose_sight
 
-__all__ = ["Decision", "Live", "Segment", "SegmentRule", "Segmenter", "open_source", "recognise"]
+__all__ = [
+    "Decision",
+    "Live",
+    "Segment",
+    "SegmentRule",
+    "SegmentSettings",
+    "Segmenter",
+    "Timeline",
+    "calibrate",
+    "choose_sight",
+    "labelled_films",
+    "measure_films",
+    "open_source",
+    "recognise",
+    "timeline",
+    "timelines",
+    "watch_films",
+]
 
-__getattr__ = lazy_names(
-    __name__,
-    {
-        "Decision": "kinema.streaming.live",
-        "Live": "kinema.streaming.live",
-        "Segment": "kinema.streaming.segments",
-        "SegmentRule": "kinema.streaming.segments",
-        "Segmenter": "kinema.streaming.segments",
-        "open_source": "kinema.streaming.sources",
-        "recognise": "kinema.streaming.live",
-    },
-)
+_HOMES = {
+    "Decision": "live",
+    "Live": "live",
+    "Segment": "segments",
+    "SegmentRule": "segments",
+    "SegmentSettings": "timelines",
+    "Segmenter": "segments",
+    "Timeline": "timelines",
+    "calibrate": "calibration",
+    "choose_sight": "tracks",
+    "labelled_films": "calibration",
+    "measure_films": "calibration",
+    "open_source": "sources",
+    "recognise": "live",
+    "timeline": "timelines",
+    "timelines": "timelines",
+    "watch_films": "calibration",
+}
+
+__getattr__ = lazy_names(__name__, {name: f"{__name__}.{home}" for name, home in _HOMES.items()})

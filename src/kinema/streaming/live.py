@@ -6,6 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from math import inf
 from time import monotonic
 from typing import Any, Literal, get_args
 
@@ -14,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinema.data.transforms import cut, test_boxes, to_input
+from kinema.data.transforms import cut, test_boxes
 from kinema.errors import KinemaError, unknown
 from kinema.recognizer import Recognizer
 from kinema.streaming.reader import SourceReader, Taken
 from kinema.streaming.sources import Lost
 
 Mode = Literal["auto", "step", "delayed", "window"]
+_ROUNDING = 0.002  # seconds
 _AVERAGE = re.compile(r"mean|none|ema:(0?\.\d+)|last:([1-9]\d*)")
 
 
@@ -47,6 +49,34 @@ class Decision:
         return asdict(self)
 
 
+class Pace:
+    """Takes frames by their times, at most `rate` of them per second, whatever the rate of the source is or becomes.
+
+    Args:
+        rate: frames per second.
+
+    Raises:
+        KinemaError: a rate that is not above 0.
+    """
+
+    def __init__(self, rate: float) -> None:
+        if not 0 < rate < inf:
+            raise KinemaError(f"rate is {rate:g}: give frames per second, above 0")
+        self.interval = 1 / rate
+        # Many containers round time stamps to milliseconds: a frame may seem to come that much too early.
+        self._early = min(_ROUNDING, self.interval / 10)
+        self._due: float | None = None
+
+    def wants(self, time: float) -> bool:
+        """Whether a frame of that time is to be taken; those between two wanted ones are not."""
+        if self._due is None:
+            self._due = time
+        if time + self._early < self._due:
+            return False
+        self._due += self.interval * (1 + int((time + self._early - self._due) / self.interval))
+        return True
+
+
 class Live:
     """Recognises a stream frame by frame.
 
@@ -71,14 +101,14 @@ class Live:
     def __init__(
         self, recognizer: Recognizer, *, rate: float, mode: Mode = "auto", average: str = "mean", top_k: int = 5
     ) -> None:
-        if not rate > 0:
-            raise KinemaError(f"rate is {rate:g}: give frames per second, above 0")
+        pace = Pace(rate)
         if mode not in get_args(Mode):
             raise unknown("mode", str(mode), get_args(Mode))
         found = _AVERAGE.fullmatch(average)
         if found is None:
             raise KinemaError(f"average is {average!r}: give mean, none, last:N or ema:D, such as last:12 or ema:0.9")
-        self.recognizer, self.interval, self.top_k = recognizer, 1 / rate, top_k
+        self.recognizer, self.interval, self.top_k = recognizer, pace.interval, top_k
+        self.wants = pace.wants
         self._decay = float(found[1]) if found[1] else None
         self._last: deque[Tensor] | None = deque(maxlen=int(found[2])) if found[2] else None
         self._average, self._count, self._mean = average, 0, torch.zeros(len(recognizer.labels))
@@ -92,17 +122,7 @@ class Live:
                     raise
         self.mode: Mode = "window" if self._state is None else "delayed" if mode == "delayed" else "step"
         self._clip: deque[Tensor] = deque(maxlen=recognizer.spec.frames)
-        self._due: float | None = None
         self._times: deque[float] = deque()
-
-    def wants(self, time: float) -> bool:
-        """Whether a frame of that time is to be taken; those between two wanted ones are not."""
-        if self._due is None:
-            self._due = time
-        if time + 1e-6 < self._due:
-            return False
-        self._due += self.interval * (1 + int((time + 1e-6 - self._due) / self.interval))
-        return True
 
     @torch.inference_mode()
     def feed(self, pixels: NDArray[np.uint8], time: float) -> tuple[float, Tensor] | None:
@@ -115,7 +135,7 @@ class Live:
         Returns:
             The time of the frame of which something is known now, and its own scores, K; None where nothing is yet.
         """
-        spec, device = self.recognizer.spec, self.recognizer.device
+        spec = self.recognizer.spec
         box = test_boxes(pixels.shape[0], pixels.shape[1], spec, 1)[0]
         frame = cut(torch.from_numpy(pixels)[None], box, spec.tested, flip=False)  # 1 S S 3
         self._times.append(time)
@@ -124,7 +144,7 @@ class Live:
             missing = spec.frames - len(self._clip)
             clip = torch.cat([*[self._clip[0]] * missing, *self._clip])
             return self._times.popleft(), self.recognizer.scores(clip[None])[0]
-        logits, self._state = self.recognizer.model.step(to_input(frame[None].to(device), spec), self._state)
+        logits, self._state = self.recognizer.model.step(self.recognizer.to_input(frame[None]), self._state)
         if logits[0, -1].isnan().any():
             return None
         return self._times.popleft(), logits[0, -1].float().softmax(0).cpu()

@@ -59,12 +59,15 @@ class Segment:
         t_start: seconds.
         t_end: seconds.
         score: the mean of the smoothed scores of the label from start to end.
+        t_known: seconds, when the label could first be said: the segment had lasted as long as the rule asks, and what
+            its scores are made from had been seen.
     """
 
     label: str
     t_start: float
     t_end: float
     score: float
+    t_known: float
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -89,34 +92,56 @@ class Segmenter:
         self._recent: list[tuple[float, float, NDArray[np.float64]]] = []
         self._class: int | None = None
         self._start = self._until = 0.0
+        self._known: float | None = None
         self._scores: list[tuple[float, float]] = []  # (seconds, score) of the open segment
 
-    def feed(self, t_start: float, t_end: float, scores: ArrayLike) -> list[Segment]:
+    def feed(self, t_start: float, t_end: float, scores: ArrayLike, known: float | None = None) -> list[Segment]:
         """Takes the scores of the next stretch of time.
 
         Args:
             t_start: seconds, not before the end of the stretch before.
             t_end: seconds.
             scores: K, from 0 to 1.
+            known: seconds, when everything had been seen that the scores are made from; None is `t_end`.
 
         Returns:
             The segments that have ended.
         """
-        smoothed = self._smooth(t_start, t_end, np.asarray(scores, dtype=np.float64))
-        allowed = np.where(self._ground, -1.0, smoothed)
-        best = int(allowed.argmax())
+        smoothed = self.smooth(t_start, t_end, np.asarray(scores, dtype=np.float64))
+        best = int(np.where(self._ground, -1.0, smoothed).argmax())
+        return self.advance(t_start, t_end, smoothed, best, t_end if known is None else known)
+
+    def advance(
+        self, t_start: float, t_end: float, smoothed: NDArray[np.float64], best: int, known: float
+    ) -> list[Segment]:
+        """As `feed`, for scores that are smoothed already.
+
+        Args:
+            t_start: seconds.
+            t_end: seconds.
+            smoothed: K.
+            best: number of the label with the highest of them, the background left out.
+            known: seconds.
+        """
+        top = 0.0 if self._ground[best] else float(smoothed[best])
         ended: list[Segment] = []
         if self._class is not None:
-            over = smoothed[self._class] < self.rule.release
-            taken = allowed[best] >= self.rule.threshold and allowed[best] > smoothed[self._class]
-            if over or taken:
+            own = float(smoothed[self._class])
+            if own < self.rule.release or (top >= self.rule.threshold and top > own):
                 ended = self.end()
-        if self._class is None and allowed[best] >= self.rule.threshold:
-            self._class, self._start, self._scores = best, t_start, []
+        if self._class is None and top >= self.rule.threshold:
+            self._class, self._start, self._scores, self._known = best, t_start, [], None
         if self._class is not None:
             self._until = t_end
             self._scores.append((t_end - t_start, float(smoothed[self._class])))
+            if self._known is None and t_end - self._start >= self.rule.shortest:
+                self._known = known
         return ended
+
+    @property
+    def until(self) -> float:
+        """Seconds, up to which the open segment lasts so far; of the last one where none is open."""
+        return self._until
 
     @property
     def open(self) -> str | None:
@@ -127,15 +152,16 @@ class Segmenter:
         """Ends the segment that is open, at the end of the stream or of what is known of it."""
         if self._class is None:
             return []
-        label, long = self.labels[self._class], self._until - self._start
+        label, known = self.labels[self._class], self._known
         self._class = None
-        if long < self.rule.shortest:
+        if known is None:  # too short
             return []
         weights, values = np.array(self._scores).T
         score = float(np.average(values, weights=weights)) if weights.sum() > 0 else float(values.mean())
-        return [Segment(label, self._start, self._until, score)]
+        return [Segment(label, self._start, self._until, score, known)]
 
-    def _smooth(self, t_start: float, t_end: float, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    def smooth(self, t_start: float, t_end: float, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The mean of the scores over the seconds of smoothing that end with this stretch; keeps what it needs."""
         self._recent.append((t_start, t_end, scores))
         begin = t_end - self.rule.smoothing
         self._recent = [part for part in self._recent if part[1] > begin] or [self._recent[-1]]

@@ -12,6 +12,7 @@ from kinema.data.manifest import data_place
 from kinema.data.photometric import Photometric
 from kinema.data.transforms import Augment
 from kinema.errors import KinemaError, unknown
+from kinema.training.distil import Distil
 from kinema.training.multigrid import Multigrid
 from kinema.training.twins import Twins
 
@@ -104,6 +105,7 @@ class TrainConfig:
         label_smoothing: share of the target that is spread over all classes.
         balance: `classes` draws clips so that every class comes equally often, with repeats; an epoch keeps its length.
         twins: Twins Training, two augmentations of the same frames and the correlation loss.
+        distil: learning from the scores of another network too.
         multigrid: a schedule of smaller clips in larger batches.
         trainable: `all` weights, or only the `classifier`, or only those of `class_regularisation`, with everything
             else frozen, BatchNorm included.
@@ -143,6 +145,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     balance: Balance = "none"
     twins: Twins = field(default_factory=Twins)
+    distil: Distil = field(default_factory=Distil)
     multigrid: Multigrid = field(default_factory=Multigrid)
     trainable: Trainable = "all"
     frozen_batchnorm: bool = False

@@ -20,6 +20,7 @@ from kinema.models import VideoModel
 from kinema.ops.recurrence import gated_stages, set_gate, stage_open_rates
 from kinema.processes import all_gather_object, all_reduce_sum, connected_rank
 from kinema.training.config import TrainConfig
+from kinema.training.distil import Teacher, distillation_loss
 from kinema.training.learning import check_gates, freeze, keep_frozen, parameter_groups
 from kinema.training.mixing import mixup
 from kinema.training.multigrid import Steps
@@ -46,11 +47,15 @@ class Training(pl.LightningModule):
         readable: clips of the step, of all processes, that could be read.
     """
 
-    def __init__(self, model: VideoModel, spec: ClipSpec, config: TrainConfig, steps: Steps, data: str = "") -> None:
+    def __init__(
+        self, model: VideoModel, spec: ClipSpec, config: TrainConfig, steps: Steps, data: str = "",
+        teacher: Teacher | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.model, self.spec, self.config = model, spec, config
         self.steps = steps
         self.data = data  # its fingerprint
+        self.teacher = teacher
         self.failures: dict[str, str] = {}
         self.val_failures: dict[str, str] = {}
         freeze(model, config)
@@ -155,6 +160,10 @@ class Training(pl.LightningModule):
             inputs.append(x)
         logits = [z.float() for z in self._forward(inputs, n)]
         loss = torch.stack([F.cross_entropy(z, targets) for z in logits]).mean()
+        if self.teacher is not None:
+            pairs = zip(logits, inputs, strict=True)
+            taught = [distillation_loss(z, self.teacher.logits(x), config.distil.temperature) for z, x in pairs]
+            loss = (1 - config.distil.weight) * loss + config.distil.weight * torch.stack(taught).mean()
         if len(logits) == 2 and together > 1:  # a batch of which one clip could be read has no correlation
             given = [gather_logits(z) if config.twins.gather else z for z in logits]
             correlation = twins_loss(*given, beta=config.twins.beta, centre=config.twins.centre)

@@ -36,6 +36,7 @@ from kinema.text import plural
 from kinema.training import learning
 from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, begun, done, newest
 from kinema.training.config import TrainConfig, completed, differences
+from kinema.training.distil import Teacher
 from kinema.training.loading import fingerprint, train_loader, val_loader
 from kinema.training.loggers import logger
 from kinema.training.module import Training
@@ -197,7 +198,8 @@ def _fit(
         raise KinemaError("precision is 16, which needs a GPU: use bf16 or 32 on a CPU")
     loader, batches = train_loader(learned, learned.labels, spec, config, cuda, here)
     val = None if checked is None else val_loader(checked, learned.labels, spec, config, cuda, here)
-    module = Training(model, spec, config, batches.steps, fingerprint(learned))
+    teacher = None if config.distil.teacher is None else Teacher(config.distil, learned.labels, spec)
+    module = Training(model, spec, config, batches.steps, fingerprint(learned), teacher)
     absent = learned.all_absent
     if checked is not None and config.val_split != config.train_split:
         absent += checked.all_absent

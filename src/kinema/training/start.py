@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,6 +67,8 @@ def start(model: VideoModel, config: TrainConfig, labels: Sequence[str], order: 
     if report.new:
         whole = plural(len(report.new), "tensor")
         lines.append(f"{whole} that these weights do not have stay as built, the first is {report.new[0]}")
+    for done, count in Counter(report.converted.values()).items():
+        lines.append(f"{plural(count, 'tensor')} {done}")
     if taken and there is None and order != "file":
         how = {"catalogue": "in the usual order of the data set", "number": "by number", "text": "by name"}[order]
         lines.append(

@@ -1,7 +1,7 @@
 """Weights of others: which public releases there are, how to get them, and where each of their tensors goes.
 
-- `list_releases(pattern)` and `find_release(name)` return releases with their source, licence and published
-  accuracy.
+- `list_releases(pattern)` and `find_release(name)` return each release as a `Release`, with its source, licence and
+  published accuracy.
 - `get_release(name, out)` fetches, checks and converts one (`kinema weights get`).
 - `import_file(file, model, out)` does so with a file of another project (`kinema weights import`). Both return an
   `Imported`, or raise `IncompleteWeights`.

@@ -113,7 +113,7 @@ def serve(
                 return
         try:
             task, key, slot = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):  # the parent is gone; by force, if it still had something to say
             return
         beat()
         reply = _reply(data, key, slots, slot)

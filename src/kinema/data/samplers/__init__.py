@@ -17,7 +17,8 @@ from kinema.clip_spec import ClipSpec
 from kinema.data.samplers.base import Sampler, Ticks, find_sampler, sampler_names
 from kinema.errors import KinemaError
 
-__all__ = ["Sampler", "Ticks", "find_sampler", "needed_ticks", "sampler_names", "test_indices", "train_indices"]
+__all__ = ["Sampler", "Ticks", "find_sampler", "needed_ticks", "random_indices", "sampler_names", "test_indices",
+           "train_indices"]  # fmt: skip
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -62,6 +63,27 @@ def test_indices(n: int, spec: ClipSpec, clips: int) -> Ticks:
     if clips < 1:
         raise KinemaError(f"{clips} test clips were asked for: give at least 1")
     return _fold(find_sampler(spec.sampler).test(_extended(n, spec), spec, clips), n, spec)
+
+
+def random_indices(n: int, spec: ClipSpec, clips: int, rng: np.random.Generator) -> Ticks:
+    """The frames of `clips` test clips that are drawn as in training (STM, section 4.2), ordered by their starts.
+
+    Args:
+        n: ticks of the video.
+        spec: the clip.
+        clips: how many.
+        rng: source of all randomness.
+
+    Returns:
+        int64 [clips, T].
+
+    Raises:
+        KinemaError: no clip asked for, no tick, or too few ticks while `spec.pad` is `error`.
+    """
+    if clips < 1:
+        raise KinemaError(f"{clips} test clips were asked for: give at least 1")
+    drawn = sorted(train_indices(n, spec, rng).tolist() for _ in range(clips))
+    return np.array(drawn, dtype=np.int64)
 
 
 def _extended(n: int, spec: ClipSpec) -> int:

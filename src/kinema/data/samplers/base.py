@@ -18,10 +18,12 @@ class Sampler:
 
     Attributes:
         name: what `ClipSpec.sampler` says.
+        strided: `ClipSpec.stride` has an effect.
         whole: a clip stands for the whole video, and not only for the time from its first frame to its last one.
     """
 
     name: ClassVar[str] = ""
+    strided: ClassVar[bool] = True
     whole: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:

@@ -26,14 +26,15 @@ class Normal(Sampler):
 
     def train(self, n: int, spec: ClipSpec, rng: np.random.Generator) -> Ticks:
         """From a normally distributed start."""
-        return strided(min(_start(n, rng), n - spec.frames), n, spec)
+        return strided(min(draw_start(n, rng), n - spec.frames), n, spec)
 
     def test(self, n: int, spec: ClipSpec, clips: int) -> Ticks:
         """From evenly spaced starts; where the stride overshoots, all clips are spread evenly over the video."""
         return evenly_started(n, spec, clips)
 
 
-def _start(n: int, rng: np.random.Generator) -> int:
+def draw_start(n: int, rng: np.random.Generator) -> int:
+    """A tick from a normal distribution with mean n/4 and deviation n/6, redrawn until it lies in [0, n/2]."""
     while True:  # 87 % of the draws are inside
         start = rng.normal(n / 4, n / 6)
         if 0 <= start <= n / 2:

@@ -20,6 +20,7 @@ class Segments(Sampler):
     """
 
     name = "segments"
+    strided = False
     whole = True
 
     def ticks(self, spec: ClipSpec) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kinema.models.csn import CSN
+from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import GREY, IMAGENET, Format, always
 from kinema.weights.names.rules import Rule, places
 
@@ -69,3 +71,6 @@ def candidates(name: str) -> list[str]:
     A name that no release has stands for itself; the prefix `module.` is dropped.
     """
     return places(_RULES, name)
+
+
+register_names(CSN, Names(candidates, formats=FORMATS))

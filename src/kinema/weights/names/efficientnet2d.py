@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from kinema.models.efficientnet2d import GROUPS
+from kinema.models.efficientnet2d import GROUPS, EfficientNet2D
+from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import Format
 
 # Their blocks are numbered through all stages.
@@ -25,3 +26,6 @@ def candidates(name: str) -> list[str]:
         return [f"{_BLOCKS[int(found[1])]}.{_PARTS[found[2]]}.{found[3]}"]
     part, _, tail = name.partition(".")
     return [f"{_OUTSIDE[part]}.{tail}"] if part in _OUTSIDE else [name]
+
+
+register_names(EfficientNet2D, Names(candidates, formats=FORMATS))

@@ -10,7 +10,10 @@ import re
 from collections.abc import Callable, Collection
 from functools import partial
 
+from kinema.models.i3d import InflatedResNet
+from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import GREY, IMAGENET, File, Format, Values, always
+from kinema.weights.names.rules import inflate
 
 # Non-local blocks start without effect, so that weights of the plain network, 2-D ones too, may go into one that has
 # them; and mmaction2's have no bias before their BatchNorm, for which zeros mean the same.
@@ -214,3 +217,8 @@ def reader(names: Collection[str]) -> Callable[[str], list[str]]:
         return candidates(name)
 
     return shifted
+
+
+register_names(
+    InflatedResNet, Names(candidates, NEW, reader=reader, convert=inflate, formats=FORMATS, structure=structure)
+)

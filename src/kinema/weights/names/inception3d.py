@@ -7,6 +7,8 @@ import re
 import torch
 from torch import Tensor
 
+from kinema.models.inception3d import InceptionI3D
+from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import HALF, Format, always
 
 _PARTS = {"conv3d": "conv", "bn": "norm"}
@@ -56,3 +58,6 @@ def convert(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor, str] 
     if tensor.ndim != 5 or len(shape) != 2 or tensor.shape[2:].numel() != 1:
         return None
     return tensor.flatten(1), "made linear from a 1x1x1 convolution"
+
+
+register_names(InceptionI3D, Names(candidates, convert=convert, formats=FORMATS))

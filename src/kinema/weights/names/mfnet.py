@@ -5,8 +5,10 @@ They were read from the authors' code; no file of theirs was loaded.
 
 from __future__ import annotations
 
+from kinema.models.mfnet import MFNet
+from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import Format
-from kinema.weights.names.rules import Rule, places
+from kinema.weights.names.rules import Rule, inflate, places
 
 _PARTS = {"i1": "multiplexer.0", "i2": "multiplexer.1", "m1": "fibers.0", "m2": "fibers.1", "w1": "shortcut"}
 # Their stages begin with 2, their units with 1.
@@ -29,3 +31,6 @@ FORMATS = (Format("PyTorch-MFNet", r"conv2\.B01\.conv_i1\.", "cypw/PyTorch-MFNet
 def candidates(name: str) -> list[str]:
     """The name in `mfnet` that stands for a name of the release; the prefix `module.` is dropped."""
     return places(_RULES, name)
+
+
+register_names(MFNet, Names(candidates, convert=inflate, formats=FORMATS))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from kinema.models.r3d import ResNet3D
 from kinema.models.r3d_blocks import Middle, middle_channels
+from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import GREY, File, Format, Values, always
 from kinema.weights.names.rules import Rule, places
 
@@ -152,3 +154,6 @@ def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
             "program builds under every srtg_ name, and the recurrent cells keep their random start"
         ]
     return []
+
+
+register_names(ResNet3D, Names(candidates, NEW, remarks, formats=FORMATS, structure=structure))

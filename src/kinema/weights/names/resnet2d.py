@@ -1,6 +1,7 @@
 """Names of other releases of 2-D ResNets: torchvision, Res2Net, mmaction2, MIT's TSM and the authors of TEA and TANet.
 
-Names only, no tensors. Those of TEA, TANet and Res2Net were read from their code; no file of theirs was loaded.
+Those of TEA, TANet and Res2Net were read from their code; no file of theirs was loaded. The only tensors that are
+changed are STM's temporal kernels, where a causal network starts from one that looks ahead.
 """
 
 from __future__ import annotations
@@ -8,6 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import torch
+from torch import Tensor
+
+from kinema.models.resnet2d import ResNet2D
+from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import IMAGENET, File, Format, Values, always
 
 # Parts for which a 2-D network has no weights; they keep the values with which they were built.
@@ -129,3 +135,29 @@ def candidates(name: str) -> list[str]:
     if not found:
         return [name]
     return [f"{found.group(1)}{inside}.weight" for inside in ("", ".conv", ".cstm.conv", ".cstm")]
+
+
+def convert(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor, str] | None:
+    """The temporal kernel of a CSTM that sees t - 1, t and t + 1, for a causal one, which sees t - 1 and t.
+
+    The weight of t + 1 is added to that of t: where nothing moves, the causal network computes what the other one does.
+    The fixed kernel of the low frequency (t and t + 1) becomes that of t - 1 and t.
+
+    Args:
+        name: of the file.
+        tensor: C G 3.
+        shape: C G 2.
+
+    Returns:
+        The causal kernel and what was done, or None for everything else.
+    """
+    kind = re.search(r"\.t\.(weight|fixed)$", name)
+    if kind is None or tensor.ndim != 3 or len(shape) != 3 or (tensor.shape[2], shape[2]) != (3, 2):
+        return None
+    before, now, after = tensor.unbind(2)
+    if kind[1] == "fixed":
+        return torch.stack([after, now], 2), "made causal, the later frame replaced by the earlier one"
+    return torch.stack([before, now + after], 2), "made causal, the weight of the later frame added to the present one"
+
+
+register_names(ResNet2D, Names(candidates, NEW, convert=convert, formats=FORMATS, structure=structure))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kinema.models.resnext3d import ResNeXt3D
+from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import File, Format, Values, always
 from kinema.weights.names.rules import Rule, places
 
@@ -31,3 +33,6 @@ def candidates(name: str) -> list[str]:
     The blocks have the same names; the prefix `module.` is dropped.
     """
     return places(_RULES, name)
+
+
+register_names(ResNeXt3D, Names(candidates, formats=FORMATS, structure=structure))

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from kinema.models.i3d_blocks import LAYERS
-from kinema.models.slowfast import BETA
+from kinema.models.slowfast import BETA, SlowFast
 from kinema.weights.names import i3d
+from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import GREY, IMAGENET, File, Format, Values, always
 from kinema.weights.names.i3d import Rules, translate
 
@@ -122,3 +123,6 @@ def convert(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor, str] 
         return None
     fast = tensor.shape[1] // (BETA + 1)
     return torch.cat([tensor[:, fast:], tensor[:, :fast]], 1), "with the slow pathway's columns moved to the front"
+
+
+register_names(SlowFast, Names(candidates, i3d.NEW, convert=convert, formats=FORMATS, structure=structure))

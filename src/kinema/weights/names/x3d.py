@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from kinema.models.x3d import X3D
+from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import GREY, File, Format, Values, always
 from kinema.weights.names.rules import Rule, places
 
@@ -71,3 +73,6 @@ def candidates(name: str) -> list[str]:
     if re.match(r"(module\.)?s\d", name):  # SlowFast counts the stem as its first stage
         place = re.sub(r"^layer(\d)", lambda stage: f"layer{int(stage[1]) - 1}", place)
     return [place]
+
+
+register_names(X3D, Names(candidates, formats=FORMATS, structure=structure))

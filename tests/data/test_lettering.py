@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kinema.explain import lettering
-from kinema.explain.lettering import fitted, missing, width_of, wrapped, write
+from kinema.data import lettering
+from kinema.data.lettering import fitted, missing, width_of, wrapped, write
 
 
 def drawn(text: str, size: int = 20) -> np.ndarray:

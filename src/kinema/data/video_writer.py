@@ -16,7 +16,8 @@ from PIL import Image
 
 from kinema.data.reading.pyav import ONE_THREAD
 from kinema.errors import RunError
-from kinema.explain.source import Pixels
+
+Pixels = npt.NDArray[np.uint8]
 
 # A short look-ahead bounds the pictures that the encoder holds. B frames would make the file's length that of the
 # order of decoding, which cuts a last picture that is held for long.

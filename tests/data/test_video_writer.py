@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from explain.films import decoded
 
-from kinema.explain.video import gif_times, write_gif, write_mp4
+from kinema.data.video_writer import gif_times, write_gif, write_mp4
 
 SIZE = (64, 48)
 

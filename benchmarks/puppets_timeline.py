@@ -1,0 +1,168 @@
+"""When does it begin and end: a causal network, frame by frame, beside sliding windows of the offline network.
+
+    .venv/bin/python benchmarks/puppets_timeline.py OUT [--seeds 1] [--epochs 14] [--distil] [--quick]
+
+Long puppets films are generated in OUT. The networks learn from the actions and the idle time ("no action") of their
+split train: STM-18 in its usual form, the same causal from scratch, causal and fine-tuned from the usual one with half
+of the epochs, and with --distil causal from scratch and taught by the usual one. Thresholds are set on the split val
+and everything is measured on the split test. The causal networks see every frame once, at the median spacing of the
+frames in training; the usual one classifies windows as long as its clips every quarter of a window. Intervals are 95 %
+bootstrap intervals over the films of the test. Finished trainings and measurements are not repeated. --quick shrinks
+everything to a minute, to see that it runs; its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kinema.data.manifest import read_manifest
+from kinema.data.transforms import Augment
+from kinema.evaluation.cost import environment
+from kinema.puppets import generate_films
+from kinema.recognizer import Recognizer
+from kinema.streaming import calibrate, choose_sight, labelled_films, measure_films, watch_films
+from kinema.training.config import Optim, TrainConfig
+from kinema.training.run import train
+
+IDLE = "no action"
+
+
+def main() -> None:
+    args = arguments()
+    data = generate_films(args.out / "films", seed=0, films=args.films, seconds=args.seconds, idle=IDLE)
+    protocol = {key: value for key, value in vars(args).items() if key != "out"}
+    print(json.dumps({**protocol, **environment()}), flush=True)
+    print(
+        f"{'':<24}{'seed':>5}{'mAP 0.3':>9}{'mAP 0.5':>24}{'mAP 0.7':>9}{'F1':>7}{'delay s':>22}{'labelled':>10}"
+        f"{'false alarms / h':>22}  coverage, rule",
+        flush=True,
+    )
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for seed in range(args.seeds):
+        for title, config in contestants(args, data, seed).items():
+            run = train(config, say=lambda line: None)
+            file = run / "timeline.json"
+            if not file.exists():
+                file.write_text(json.dumps(measured(run, data)), encoding="utf-8")
+            found = json.loads(file.read_text(encoding="utf-8"))
+            rows.setdefault(title, []).append(found)
+            print(line(title, str(seed), found), flush=True)
+    for title, found_rows in rows.items():
+        print(means(title, found_rows), flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    """The options, with --quick applied."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--films", type=int, nargs=3, default=[48, 8, 16], help="train, val, test")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of a film")
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--crop", type=int, default=64)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--distil", action="store_true", help="also distil the causal network from the window network")
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    if args.quick:
+        args.epochs, args.films, args.seconds, args.width, args.crop, args.frames = 2, [1, 1, 2], 10.0, 0.125, 32, 4
+    args.films = tuple(args.films)
+    return args
+
+
+def contestants(args: argparse.Namespace, data: Path, seed: int) -> dict[str, TrainConfig]:
+    """The trainings of one seed, in an order in which each finds what it starts from."""
+
+    def place(title: str) -> str:
+        return str(args.out / f"{title.replace(', ', '-').replace(' ', '_')}-{seed}")
+
+    common = TrainConfig(
+        "stm_r18",
+        str(data),
+        clip={"frames": args.frames, "sampler": "segments", "short_side": args.crop + 8, "crop": args.crop},
+        epochs=args.epochs,
+        batch=24,
+        seed=seed,
+        optim=Optim(lr=0.05, nesterov=True, warmup=1.0),
+        augment=Augment(scale="jitter", jitter=(args.crop, args.crop + 16)),
+        balance="classes",  # half of the clips are idle time, and a short training would learn nothing else
+        logger="none",
+    )
+    offline = replace(common, out=place("windows"), options={"width": args.width, "dropout": 0.2})
+    options = {**offline.options, "causal": True}
+    found = {
+        "windows": offline,
+        "causal": replace(common, out=place("causal"), options=options),
+        "causal, fine-tuned": replace(
+            common, out=place("causal, fine-tuned"), options=options, weights=place("windows"),
+            epochs=max(1, args.epochs // 2), optim=replace(common.optim, lr=0.02),
+        ),
+    }  # fmt: skip
+    if args.distil:
+        from kinema.training.distil import Distil
+
+        found["causal, distilled"] = replace(
+            common, out=place("causal, distilled"), options=options, distil=Distil(teacher=place("windows"))
+        )
+    return found
+
+
+def measured(run: Path, data: Path) -> dict[str, Any]:
+    """Thresholds from val, figures on test, as `kinema timeline RUN --calibrate DATA` gives them."""
+    recognizer, manifest = Recognizer.load(run), read_manifest(data)
+    sight = choose_sight(recognizer)
+    watched = {}
+    for split in ("val", "test"):
+        films = labelled_films(manifest.split(split), recognizer.labels, (IDLE,))
+        watched[split] = watch_films(recognizer, films, sight)
+    settings = calibrate(
+        watched["val"], recognizer.labels, sight, background=(IDLE,), source="films", split="val"
+    )  # fmt: skip
+    result = measure_films(watched["test"], recognizer.labels, settings)
+    return {**settings.to_dict(), **result.to_dict(), "sight": sight.describe()}
+
+
+def line(title: str, seed: str, found: dict[str, Any]) -> str:
+    """One row of the table."""
+    maps = found["map"]
+    rule = ", ".join(f"{key} {found[key]:g}" for key in ("threshold", "release", "shortest", "smoothing"))
+    cover = found["coverage"]
+    return (
+        f"{title:<24}{seed:>5}{maps['0.3']['value']:>9.3f}{interval(maps['0.5'], 3):>24}{maps['0.7']['value']:>9.3f}"
+        f"{found['f1']:>7.3f}{interval(found['delay'], 2):>22}{found['labelled']:>10.0%}"
+        f"{interval(found['false_alarms_per_hour'], 0):>22}  {cover['expected']} expected / {cover['read']} read / "
+        f"{cover['failed']} failed; {found['sight']}; {rule}"
+    )
+
+
+def interval(figure: dict[str, float | None], digits: int) -> str:
+    """A figure with its interval."""
+    if figure["value"] is None:
+        return "–"
+    text = f"{figure['value']:.{digits}f}"
+    return text if figure["low"] is None else f"{text} [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]"
+
+
+def means(title: str, rows: list[dict[str, Any]]) -> str:
+    """The means over seeds, with the smallest and the largest value."""
+    parts = []
+    for name, values in (
+        ("mAP 0.5", [row["map"]["0.5"]["value"] for row in rows]),
+        ("F1", [row["f1"] for row in rows]),
+        ("delay s", [row["delay"]["value"] for row in rows]),
+        ("false alarms / h", [row["false_alarms_per_hour"]["value"] for row in rows]),
+    ):
+        there = [v for v in values if v is not None]
+        parts.append(f"{name} {np.mean(there):.3g} ({min(there):.3g} to {max(there):.3g})" if there else f"{name} –")
+    return f"{title:<24} mean of {len(rows)}: {', '.join(parts)}"
+
+
+if __name__ == "__main__":
+    main()

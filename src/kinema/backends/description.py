@@ -1,0 +1,134 @@
+"""What an exported file says of itself: labels, clips, inputs, outputs and the state of a stream.
+
+The same text stands in the metadata of the file and, for programs in other languages, in `FILE.json` beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kinema.card import Schema, misshapen
+from kinema.clip_spec import ClipSpec
+from kinema.errors import KinemaError
+
+KEY = "kinema"  # of the metadata
+FORMAT = 1
+_SHAPE: Schema = {
+    "format": int, "to": str, "architecture": {"name": str, "options": {}}, "labels": list, "clip": {},
+    "preprocessing": bool, "input": {"name": str, "dtype": str, "shape": list},
+    "output": {"name": str, "dtype": str, "shape": list}, "initial_state": list, "more": {},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output.
+
+    Attributes:
+        name: in the file.
+        dtype: `float32`, `uint8` or `int64`.
+        shape: sizes; None where any size may be given.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class StatePort:
+    """A part of the state of a stream, which is all zeros before the first frame.
+
+    Attributes:
+        name: in the network.
+        input: name of the input in the file.
+        output: name of the output in the file, which is the input of the next call.
+        dtype: `float32` or `int64`.
+        shape: sizes; the first one, the number of streams, is None.
+    """
+
+    name: str
+    input: str
+    output: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an exported file holds.
+
+    Attributes:
+        to: the format, `onnx`, `openvino` or `torch`.
+        architecture: name and options of the network.
+        labels: one per output.
+        clip: how clips are made.
+        preprocessing: whether the file takes pixels (uint8 RGB) and normalises them itself.
+        input: the clips, or the frames of streams.
+        output: the logits, N K; of a stream N t K, one row per frame.
+        frames: fewest and most frames that the input may have; the latter is None where there is no limit.
+        initial_state: the further inputs of a network that is exported for streams; empty for clips.
+        more: further entries of the recognizer's card.
+    """
+
+    to: str
+    architecture: dict[str, Any]
+    labels: tuple[str, ...]
+    clip: ClipSpec
+    preprocessing: bool
+    input: Port
+    output: Port
+    frames: tuple[int, int | None]
+    initial_state: tuple[StatePort, ...] = ()
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def time_axis(self) -> int:
+        """The dimension of the input that is time."""
+        return 1 if self.preprocessing else 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, with the number of the format."""
+        return {"format": FORMAT, **asdict(self), "clip": self.clip.to_dict()}
+
+    @classmethod
+    def from_text(cls, text: str, path: Path) -> Description:
+        """The inverse of `to_dict`, from JSON.
+
+        Args:
+            text: JSON.
+            path: of the file in which it stands.
+
+        Raises:
+            KinemaError: it is no such description, or of a newer format.
+        """
+        again = "export the recognizer again with kinema export"
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise KinemaError(f"{path}: its description is damaged ({error}); {again}") from error
+        if not isinstance(values, Mapping) or not all(key in values for key in _SHAPE):
+            raise KinemaError(f"{path}: its description is incomplete; {again}")
+        if (wrong := misshapen(values, _SHAPE)) is not None:
+            raise KinemaError(f"{path}: {wrong!r} in its description is not what an export holds there; {again}")
+        if values["format"] > FORMAT:
+            raise KinemaError(f"{path}: a newer Kinema exported it (format {values['format']}): update Kinema")
+        try:
+            ports = {key: Port(**_tuple(values[key])) for key in ("input", "output")}
+            state = tuple(StatePort(**_tuple(entry)) for entry in values["initial_state"])
+            low, high = values["frames"]
+            return cls(
+                values["to"], dict(values["architecture"]), tuple(map(str, values["labels"])),
+                ClipSpec.from_dict(values["clip"]), values["preprocessing"], **ports,
+                frames=(int(low), None if high is None else int(high)), initial_state=state, more=dict(values["more"]),
+            )  # fmt: skip
+        except (TypeError, ValueError, KeyError) as error:  # a KinemaError of the clip is a ValueError
+            raise KinemaError(f"{path}: its description is damaged ({error}); {again}") from error
+
+
+def _tuple(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {**values, "shape": tuple(values["shape"])}

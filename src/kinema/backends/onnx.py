@@ -1,0 +1,143 @@
+"""ONNX files and ONNX Runtime, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kinema.backends.base import Runner
+from kinema.backends.packages import missing
+from kinema.backends.recurrent import onnx_cells, translations
+from kinema.backends.tracing import Traced, first_line, quiet, trace
+from kinema.errors import KinemaError
+from kinema.files import require_readable
+
+Run = Callable[[Sequence[Tensor]], list[Tensor]]
+
+
+class Onnx:
+    """Converts networks to ONNX and runs such files with ONNX Runtime.
+
+    Attributes:
+        name: of the backend, and of the format of `kinema export`.
+        suffix: of its files.
+    """
+
+    name = "onnx"
+    suffix = ".onnx"
+
+    def available(self) -> str | None:
+        """Why networks cannot be converted here, with the pip command; None where they can."""
+        return missing("onnx", "onnxscript", "onnxruntime")
+
+    def readable(self) -> str | None:
+        """Why files cannot be run here, with the pip command; None where they can."""
+        return missing("onnxruntime")
+
+    def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
+        """The network as ONNX Runtime computes it.
+
+        Args:
+            network: on the CPU.
+            example: clips N 3 T H W.
+            calibration: not used, the computation stays in float32.
+
+        Returns:
+            From clips to logits, as the network, for any number of clips of this length and size.
+
+        Raises:
+            KinemaError: a package is missing, or the network cannot be converted.
+        """
+        if reason := self.available():
+            raise KinemaError(f"the backend {self.name}: {reason}")
+        clips = example if len(example) > 1 else example.repeat(2, 1, 1, 1, 1)  # one would fix the batch
+        with onnx_cells(network):
+            traced = trace(network, clips, fixed_length=True)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "network.onnx"
+            self.write(traced, path, {})
+            run = self.open(path)
+        return lambda clips: run([clips])[0]
+
+    def write(self, traced: Traced, path: Path, metadata: dict[str, str]) -> list[Path]:
+        """Writes a program as a file.
+
+        Args:
+            traced: the program.
+            path: ends in `.onnx`; its folder exists.
+            metadata: texts that the file holds as `metadata_props`.
+
+        Returns:
+            The files that were written.
+
+        Raises:
+            KinemaError: PyTorch cannot convert one of its operations.
+        """
+        try:
+            with quiet(), torch.no_grad():
+                converted = torch.onnx.export(
+                    traced.program, dynamo=True, input_names=list(traced.inputs), output_names=list(traced.outputs),
+                    custom_translation_table=translations(), verbose=False,
+                )  # fmt: skip
+        except Exception as error:  # the exporter wraps whatever its passes raise
+            raise KinemaError(f"{path}: the network cannot be converted to ONNX ({_cause(error)})") from error
+        assert converted is not None
+        converted.model.metadata_props.update(metadata)
+        converted.save(path, external_data=False)
+        return [path]
+
+    def metadata(self, path: Path) -> dict[str, str]:
+        """The texts that a file holds.
+
+        Raises:
+            KinemaError: it is no ONNX file.
+        """
+        return dict(_session(path).get_modelmeta().custom_metadata_map)
+
+    def open(self, path: Path) -> Run:
+        """A function that runs a file: the inputs in their order -> the outputs in their order.
+
+        Raises:
+            KinemaError: it is no ONNX file.
+        """
+        session = _session(path)
+        names = [port.name for port in session.get_inputs()]
+
+        def run(values: Sequence[Tensor]) -> list[Tensor]:
+            given = {name: _array(value) for name, value in zip(names, values, strict=True)}
+            return [torch.from_numpy(value) for value in session.run(None, given)]
+
+        return run
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    require_readable(path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4  # errors are raised as well
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no common base class
+        raise KinemaError(
+            f"{path}: damaged or not an ONNX file ({first_line(error)}); export it again with kinema export"
+        ) from error
+
+
+def _array(value: Tensor) -> np.ndarray[Any, Any]:
+    array: np.ndarray[Any, Any] = value.detach().cpu().contiguous().numpy()
+    return array
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost error: the outer ones only say that the export failed."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)

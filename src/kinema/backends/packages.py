@@ -1,0 +1,25 @@
+"""Whether the packages that a backend stands on are installed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+
+def missing(*packages: str) -> str | None:
+    """Why a backend cannot be used: the packages that cannot be imported, and the command that installs them.
+
+    Args:
+        *packages: names as they are imported.
+
+    Returns:
+        Part of a sentence, or None where all can be imported.
+    """
+    absent = []
+    for name in packages:
+        try:
+            import_module(name)
+        except ImportError:
+            absent.append(name)
+    if not absent:
+        return None
+    return f"{' and '.join(absent)} cannot be imported: pip install 'kinema[export]'"

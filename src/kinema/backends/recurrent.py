@@ -1,0 +1,103 @@
+"""Recurrent layers as ONNX has them, for any number of frames.
+
+`torch.export` takes a recurrent layer apart step by step, which fixes the number of frames. While a network is traced
+for ONNX, its layers are therefore replaced by one operator that the converter turns into LSTM, GRU or RNN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kinema.ops.recurrence import PeepholeLSTM, Recurrent
+
+# PyTorch's order of the gates (i f g o; r z n; one) in that of ONNX (i o f c; z r h; one).
+_ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
+
+
+@torch.library.custom_op("kinema::onnx_recurrent", mutates_args=())
+def onnx_recurrent(x: Tensor, w: Tensor, r: Tensor, b: Tensor, kind: str) -> Tensor:
+    """One layer, T N C -> T N H, with weights 1 G*H C, 1 G*H H and 1 2*G*H in ONNX's order; only traced, never run."""
+    raise NotImplementedError("kinema::onnx_recurrent stands for an operator of ONNX and is not computed by PyTorch")
+
+
+@onnx_recurrent.register_fake
+def _shape(x: Tensor, w: Tensor, r: Tensor, b: Tensor, kind: str) -> Tensor:
+    return x.new_empty(x.shape[0], x.shape[1], r.shape[2])
+
+
+class OnnxCell(nn.Module):
+    """A stack of recurrent layers whose every layer is one operator of ONNX."""
+
+    def __init__(self, cell: nn.RNNBase) -> None:
+        super().__init__()
+        self.kind, self.layers = _kind(cell), cell.num_layers
+        for i in range(cell.num_layers):
+            for name, key in (("w", "weight_ih_l"), ("r", "weight_hh_l")):
+                value = _ordered(getattr(cell, f"{key}{i}"), self.kind)
+                self.register_parameter(f"{name}{i}", nn.Parameter(value[None], requires_grad=False))
+            biases = [_ordered(getattr(cell, f"{key}{i}"), self.kind) for key in ("bias_ih_l", "bias_hh_l")]
+            self.register_parameter(f"b{i}", nn.Parameter(torch.cat(biases)[None], requires_grad=False))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        """T N C -> T N H, and nothing in place of the last state."""
+        for i in range(self.layers):
+            x = onnx_recurrent(x, *(getattr(self, f"{name}{i}") for name in "wrb"), self.kind)
+        return x, None
+
+
+@contextmanager
+def onnx_cells(network: nn.Module) -> Iterator[None]:
+    """Replaces the recurrent layers in the block, except those with peepholes, which few ONNX runtimes have."""
+    there = [m for m in network.modules() if isinstance(m, Recurrent) and _kind(m.cell)]
+    cells = [recurrent.cell for recurrent in there]
+    try:
+        for recurrent, cell in zip(there, cells, strict=True):
+            recurrent.cell = OnnxCell(cell)  # type: ignore[arg-type]
+        yield
+    finally:
+        for recurrent, cell in zip(there, cells, strict=True):
+            recurrent.cell = cell
+
+
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """What the converter to ONNX needs to know of the operator."""
+    from onnxscript import opset18 as op
+
+    def translate(x: Any, w: Any, r: Any, b: Any, kind: str) -> Any:
+        hidden = int(r.shape[2])
+        if kind == "LSTM":
+            states, _, _ = op.LSTM(x, w, r, b, hidden_size=hidden)
+        elif kind == "GRU":  # PyTorch multiplies by the reset gate after the product with the state
+            states, _ = op.GRU(x, w, r, b, hidden_size=hidden, linear_before_reset=1)
+        else:
+            states, _ = op.RNN(x, w, r, b, hidden_size=hidden)
+        return op.Squeeze(states, op.Constant(value_ints=[1]))  # T 1 N H
+
+    return {torch.ops.kinema.onnx_recurrent.default: translate}
+
+
+def _kind(cell: nn.Module) -> str:
+    """The operator of ONNX for a layer; empty where there is none."""
+    if not isinstance(cell, nn.RNNBase) or isinstance(cell, PeepholeLSTM) or not _plain(cell):
+        return ""
+    kind = {nn.LSTM: "LSTM", nn.GRU: "GRU", nn.RNN: "RNN"}
+    return next((name for base, name in kind.items() if isinstance(cell, base)), "")
+
+
+def _plain(cell: nn.RNNBase) -> bool:
+    return (
+        bool(cell.bias)
+        and not (cell.bidirectional or cell.batch_first or cell.proj_size)
+        and cell.mode != "RNN_RELU"
+    )  # fmt: skip
+
+
+def _ordered(weight: Tensor, kind: str) -> Tensor:
+    order = _ORDER[kind]
+    parts = weight.detach().chunk(len(order))
+    return torch.cat([parts[i] for i in order])

@@ -1,0 +1,84 @@
+"""OpenVINO with numbers narrower than float32: bfloat16, and whole numbers of 8 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor, nn
+
+from kinema.backends.base import Runner
+from kinema.backends.onnx import Onnx
+from kinema.backends.openvino import OpenVino, run_onnx
+from kinema.backends.pytorch import no_bfloat16_units
+from kinema.backends.recurrent import onnx_cells
+from kinema.backends.tracing import first_line, quiet, trace
+from kinema.errors import KinemaError
+
+
+class OpenVinoBfloat16(OpenVino):
+    """OpenVINO that may compute in bfloat16."""
+
+    name = "openvino+bfloat16"
+    precision = "bfloat16"
+    hint = "bf16"
+
+    def available(self) -> str | None:
+        """Why it cannot be used, or would be slow; None where it is worth a try."""
+        return super().available() or no_bfloat16_units()
+
+
+class Int8(OpenVino):
+    """Weights and activations of convolutions and products as whole numbers of 8 bits, computed by OpenVINO.
+
+    ONNX Runtime sets the ranges: of weights per output channel, of activations by the smallest and largest value that
+    occurs on the calibration clips.
+    """
+
+    name = "int8"
+    precision = "int8"
+
+    def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
+        """The network in whole numbers; see `Backend.build`.
+
+        Raises:
+            KinemaError: no calibration clips, a package is missing, or the network cannot be converted.
+        """
+        if reason := self.available():
+            raise KinemaError(f"the backend {self.name}: {reason}")
+        if len(calibration) == 0:
+            raise KinemaError(f"the backend {self.name}: calibration is empty; give clips that set the ranges")
+        from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+        clips = example if len(example) > 1 else example.repeat(2, 1, 1, 1, 1)  # one would fix the batch
+        with onnx_cells(network):
+            traced = trace(network, clips, fixed_length=True)
+        with TemporaryDirectory() as folder:
+            whole, narrow = Path(folder) / "network.onnx", Path(folder) / "int8.onnx"
+            Onnx().write(traced, whole, {})
+            try:
+                with quiet():
+                    quantize_static(
+                        whole, narrow, _Clips(traced.inputs[0], calibration), quant_format=QuantFormat.QDQ,
+                        op_types_to_quantize=["Conv", "MatMul", "Gemm"], per_channel=True,
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                        calibrate_method=CalibrationMethod.MinMax,
+                    )  # fmt: skip
+            except Exception as error:  # its passes raise what they like
+                raise KinemaError(f"the network cannot be quantised ({first_line(error)})") from error
+            run = run_onnx(narrow, self.hint)
+        return lambda clips: run([clips])[0]
+
+
+class _Clips:
+    """What ONNX Runtime reads calibration clips from, one at a time."""
+
+    def __init__(self, name: str, clips: Sequence[Tensor]) -> None:
+        batches = [clip[None] if clip.ndim == 4 else clip for clip in clips]
+        self._left = [{name: part.float().cpu().contiguous().numpy()} for whole in batches for part in whole.split(1)]
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next clip as an input of the network; None at the end."""
+        return self._left.pop(0) if self._left else None

@@ -1,0 +1,128 @@
+"""Programs of `torch.export` as files (`.pt2`), which PyTorch runs without Kinema."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kinema.backends.onnx import Run
+from kinema.backends.tracing import Traced, first_line, quiet
+from kinema.errors import KinemaError
+from kinema.files import require_readable
+
+_KEY = "kinema.json"
+
+
+class TorchProgram:
+    """Writes and runs `.pt2` files; weights lie in them as plain bytes.
+
+    Attributes:
+        name: of the format of `kinema export`.
+        suffix: of its files.
+    """
+
+    name = "torch"
+    suffix = ".pt2"
+
+    def available(self) -> str | None:
+        """None: PyTorch is always there."""
+        return None
+
+    def readable(self) -> str | None:
+        """None: PyTorch is always there."""
+        return None
+
+    def write(self, traced: Traced, path: Path, metadata: dict[str, str]) -> list[Path]:
+        """Writes a program as a file without anything pickled in it.
+
+        Args:
+            traced: the program.
+            path: ends in `.pt2`; its folder exists.
+            metadata: texts that the file holds.
+
+        Returns:
+            The files that were written.
+        """
+        traced.program.example_inputs = None  # PyTorch would pickle them
+        with quiet():
+            torch.export.save(traced.program, path, extra_files={_KEY: json.dumps(metadata)})
+        return [path]
+
+    def metadata(self, path: Path) -> dict[str, str]:
+        """The texts that a file holds.
+
+        Raises:
+            KinemaError: it is no such file.
+        """
+        members = _members(path)
+        name = next((name for name in members if name.endswith(f"/extra/{_KEY}")), None)
+        if name is None:
+            return {}
+        with zipfile.ZipFile(path) as archive:
+            found = json.loads(archive.read(name))
+        return dict(found)
+
+    def open(self, path: Path) -> Run:
+        """A function that runs a file: the inputs in their order -> the outputs in their order.
+
+        Raises:
+            KinemaError: it is no such file, or one with pickled objects, which could run any code.
+        """
+        _refuse_pickles(path, _members(path))
+        try:
+            with quiet():
+                module = torch.export.load(path).module()
+        except Exception as error:  # a damaged archive fails in many ways
+            raise _damaged(path, error) from error
+
+        def run(values: Sequence[Tensor]) -> list[Tensor]:
+            clips, *state = values
+            with torch.no_grad():
+                found = module(clips, state) if state else module(clips)
+            return list(found) if isinstance(found, tuple | list) else [found]
+
+        return run
+
+
+def _members(path: Path) -> list[str]:
+    require_readable(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise _damaged(path, error) from error
+    if broken is not None:
+        raise _damaged(path, ValueError(f"its part {broken} is not what was written"))
+    if not any(name.endswith("/archive_format") for name in names):
+        raise _damaged(path, ValueError("it is no archive of torch.export"))
+    return names
+
+
+def _refuse_pickles(path: Path, names: Sequence[str]) -> None:
+    """Raises where `torch.export.load` would unpickle something."""
+    with zipfile.ZipFile(path) as archive:
+        for name in names:
+            if name.endswith((".pkl", "/data.pkl")) or ("/sample_inputs/" in name and archive.getinfo(name).file_size):
+                raise _pickled(path)
+            if name.endswith("_config.json"):
+                config = json.loads(archive.read(name)).get("config", {})
+                if any(entry.get("use_pickle") for entry in config.values()):
+                    raise _pickled(path)
+
+
+def _pickled(path: Path) -> KinemaError:
+    return KinemaError(
+        f"{path}: holds pickled objects, which could run any code; export the recognizer again with kinema export"
+    )
+
+
+def _damaged(path: Path, error: BaseException) -> KinemaError:
+    return KinemaError(
+        f"{path}: damaged or not a torch.export file ({first_line(error)}); export it again with kinema export"
+    )

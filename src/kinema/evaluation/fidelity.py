@@ -1,0 +1,110 @@
+"""The page `docs/fidelity.md`: every structural number of the papers beside what is counted here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from kinema.evaluation.papers import PaperRow
+
+COMMAND = "benchmarks/fidelity.py"
+CLOSE = 0.02  # a count that is no further off is called reached
+
+# Where each table stands, in the order of the page.
+PLACES = {
+    "stm-1": "STM, table 1 (Something-Something)",
+    "stm-2": "STM, table 2 (Kinetics-400)",
+    "stm-4": "STM, table 4 (complexity)",
+    "stm-10": "STM, table 10 (kinds of convolution)",
+    "stm-text": "STM, section 3.4 (what STM adds to ResNet-50)",
+    "srtg": "SRTG and thesis, tables 4.2 to 4.4, 5.5 and 6.2",
+    "srtg-4": "SRTG, table 4 (transfer)",
+    "srtg-text": "SRTG, section 4.5 (what the block adds)",
+    "x3d": "X3D, which MTNet builds on",
+    "mtconv": "MTConv, tables I, II and V, and thesis, tables 5.1, 5.2 and 5.5",
+    "mtconv-delta": "MTConv, table VIa, and thesis, table 5.6",
+    "mtconv-cells": "MTConv, table VIb, and thesis, table 5.7",
+    "mtconv-text": "MTConv, section IV-E, and thesis, section 5.4",
+    "class-regularisation": "Thesis, tables 6.2 to 6.4",
+    "class-feature-pyramids": "Thesis, table 7.1",
+    "cidc": "CIDC, tables 1 to 3",
+}
+
+HEAD = f"""# Fidelity to the papers
+
+What the texts print about the structure of networks, and what the networks here have. Counted, not measured: the same
+numbers come from `kinema cost --paper all`. Written by `{COMMAND}`; a test compares this page with the
+counts.
+
+- **Parameters** in millions. **Operations** in thousands of millions of the unit beside them: `MAC` is a
+  multiply-accumulate, `FLOP` is 2 x MAC, `MAC+BN` adds 2 for each number that a BatchNorm gives out. The papers call
+  all three FLOPs; the unit is the one that the rows of a table agree with. Convolutions and matrix products count,
+  activations, pooling and sums do not.
+- Where a network stands over another one, both columns are per cent above that one, and differences are in points.
+- **Reading** is how a row has to be understood so that it fits, or why no reading reaches it. A name in the column
+  "here" can be given to `kinema cost` as it stands, its options by `--options`.
+- A row without a network here is of another network that the paper cites.
+"""
+
+
+def page(rows: Sequence[PaperRow]) -> str:
+    """The whole page, in Markdown.
+
+    Args:
+        rows: of all tables, as `paper_rows("all")` gives them.
+    """
+    found = {table: list(group) for table, group in groupby(rows, lambda row: row.table)}
+    sections = [section(table, found[table]) for table in PLACES if table in found]
+    return "\n".join([HEAD, summary(rows), *sections])
+
+
+def summary(rows: Sequence[PaperRow]) -> str:
+    """How many numbers there are, and how many are reached."""
+    offs = [off for row in rows for off in (row.params_off, row.operations_off) if off is not None]
+    close = sum(abs(off) <= CLOSE for off in offs)
+    printed = sum(n is not None for row in rows for n in (row.paper_params, row.paper_operations))
+    there = len(offs)
+    return (
+        f"{printed} numbers are printed; {there} are of networks that are here. Of these {close} are within "
+        f"{CLOSE:.0%}, {sum(abs(off) <= 0.05 for off in offs)} within 5%.\n"
+    )
+
+
+def section(table: str, rows: Sequence[PaperRow]) -> str:
+    """One table with its title.
+
+    Args:
+        table: name, as `kinema cost --paper` takes it.
+        rows: of that table.
+    """
+    lines = [
+        f"## {PLACES[table]}",
+        "",
+        f"`kinema cost --paper {table}`",
+        "",
+        "| row | here | input | params | ours | off | operations | ours | off | unit | reading |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|---|---|",
+    ]
+    for row in rows:
+        cells = [
+            row.row, f"`{row.network}`" if row.model else "", f"{row.frames}x{row.size}²" if row.model else "",
+            _printed(row.paper_params), _ours(row.params), _off(row, row.params_off),
+            _printed(row.paper_operations), _ours(row.operations), _off(row, row.operations_off),
+            f"% {row.unit}" if row.base is not None and row.unit else row.unit, row.why,
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _printed(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _ours(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _off(row: PaperRow, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:+z.1f}" + ("%" if row.base is None else " points")

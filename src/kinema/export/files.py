@@ -1,0 +1,264 @@
+"""`export`: a recognizer as a file for other programs, kept only if it computes what the network computes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kinema.backends.description import KEY, Description, Port, StatePort
+from kinema.backends.exported import ExportedNetwork
+from kinema.backends.formats import FORMATS, Format
+from kinema.backends.tracing import Traced, trace
+from kinema.card import versions
+from kinema.errors import KinemaError, RunError, unknown
+from kinema.export.networks import Clips, Step
+from kinema.export.parity import Agreement, compare
+from kinema.files import reason
+from kinema.models.modes import in_evaluation
+from kinema.recognizer import Recognizer
+
+_KEPT = ("training", "metrics", "weights")  # entries of the card that go with the file
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written.
+
+    Attributes:
+        files: all that belong together; the last one is what to give to a runtime.
+        description: what the file says of itself.
+        checked: comparisons with the network.
+    """
+
+    files: tuple[Path, ...]
+    description: Description
+    checked: tuple[Agreement, ...]
+
+    @property
+    def difference(self) -> float:
+        """The largest difference of a logit."""
+        return max(agreement.difference for agreement in self.checked)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `FILE.json` holds."""
+        return {
+            **self.description.to_dict(), "files": [path.name for path in self.files],
+            "checked": [asdict(agreement) for agreement in self.checked], "versions": versions(),
+        }  # fmt: skip
+
+
+def export(
+    recognizer: Recognizer,
+    to: str,
+    out: str | Path,
+    *,
+    preprocessing: bool = False,
+    streaming: bool = False,
+    state_rank: int = 5,
+    fixed_length: bool = False,
+) -> Exported:
+    """Writes a recognizer as a file, and `FILE.json` beside it.
+
+    The number of clips and of frames may vary where the network allows it. The file is compared with the network at
+    two numbers of clips and two lengths that were not traced, and removed where a number differs by more than 1e-4 (of
+    the largest logit where that is above 1).
+
+    Args:
+        recognizer: on the CPU.
+        to: `onnx`, `openvino` or `torch` (a program of `torch.export`).
+        out: the file; ends in `.onnx`, `.xml` or `.pt2`.
+        preprocessing: the file takes pixels, uint8 RGB N T H W 3 that are already cut and scaled to `spec.tested`, and
+            normalises them itself; else it takes normalised clips N 3 T H W.
+        streaming: one step of streams, with the state as further inputs and outputs, instead of whole clips.
+        state_rank: dimensions that a part of the state may have: 5, or 4 for runtimes that take no more.
+        fixed_length: keep the length of the recognizer's clips (of a stream: one frame at a time) where others could be
+            computed as well.
+
+    Returns:
+        The files and how far they agree with the network.
+
+    Raises:
+        KinemaError: an unknown format, an `out` that cannot be such a file, a package that is missing, a network that
+            cannot stream or cannot be converted, or a recognizer that is an exported file itself.
+        RunError: the file does not agree with the network, or cannot be written.
+    """
+    if to not in FORMATS:
+        raise unknown("format", to, FORMATS)
+    form, path = FORMATS[to], _place(Path(out), FORMATS[to])
+    if isinstance(recognizer.model, ExportedNetwork):
+        raise KinemaError(f"{recognizer.model.path}: is an exported file itself; give the recognizer folder")
+    if lacking := form.available():
+        raise KinemaError(f"export to {to}: {lacking}")
+    network = recognizer.to("cpu").model
+    with in_evaluation(network):
+        job = _Job(recognizer, form, preprocessing, streaming, state_rank, fixed_length)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".part") as folder:
+                return _written(job, Path(folder) / path.name, path)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written ({reason(error)}); choose another folder") from error
+
+
+def _place(out: Path, form: Format) -> Path:
+    if out.is_dir():
+        raise KinemaError(f"{out}: is a folder; give a file that ends in {form.suffix}")
+    if out.suffix.lower() != form.suffix:
+        raise KinemaError(f"{out}: a file of the format {form.name} ends in {form.suffix}; rename it")
+    if (beside := Path(f"{out}.json")).is_dir():
+        raise KinemaError(f"{beside}: is a folder, where the description of {out.name} would be; rename one of them")
+    return out
+
+
+class _Job:
+    """What is traced, at which sizes, and with which inputs it is checked."""
+
+    def __init__(
+        self, recognizer: Recognizer, form: Format, pixels: bool, streaming: bool, rank: int, fixed_length: bool
+    ) -> None:
+        self.recognizer, self.form, self.pixels, self.streaming = recognizer, form, pixels, streaming
+        self.fixed_length = fixed_length
+        self.spec, self.model = recognizer.spec, recognizer.model
+        self.network: nn.Module = (
+            Step(self.model, self.spec, pixels=pixels, rank=rank)
+            if streaming
+            else Clips(self.model, self.spec if pixels else None)
+        )
+        self.usual = 1 if streaming else self.spec.frames
+        self.random = torch.Generator().manual_seed(0)
+
+    def inputs(self, batch: int, frames: int) -> list[Tensor]:
+        """Random clips, or frames and a state after some others."""
+        side, random = self.spec.tested, self.random
+        if self.pixels:
+            clips = torch.randint(0, 256, (batch, frames, side, side, 3), generator=random, dtype=torch.uint8)
+        else:
+            clips = torch.randn(batch, 3, frames, side, side, generator=random)
+        return [clips, *(self.network.zeros(batch) if isinstance(self.network, Step) else [])]
+
+    def compute(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """What the network gives."""
+        clips, *state = inputs
+        found = self.network(clips, state) if state else self.network(clips)
+        return found if isinstance(found, list) else [found]
+
+    def trace(self) -> Traced:
+        """Of any length if possible, else of the usual one."""
+        ports = ["clips"] if not self.streaming else ["frames", *(f"state_{i}" for i in range(len(self.parts)))]
+        results = ["logits", *(f"next_state_{i}" for i in range(len(self.parts)))]
+        options = {"inputs": ports, "outputs": results, "time_axis": 1 if self.pixels else 2}
+
+        def traced(frames: int, *, fixed: bool) -> Traced:
+            clips, *state = self.inputs(2, frames)
+            with self._cells():
+                return trace(self.network, clips, state, fixed_length=fixed, **options)  # type: ignore[arg-type]
+
+        if not self.fixed_length:
+            try:
+                found = traced(3 if self.streaming else 2 * self.usual + 1, fixed=False)
+            except (KinemaError, RuntimeError):
+                pass  # a network for clips of one length
+            else:
+                low, high = found.frames
+                if self.form.name != "torch":  # other files hold none of the tracer's lower limits
+                    found = replace(found, frames=(min(low, self.usual), high))
+                if low != high and _allows(found, self.usual):
+                    return found
+        return traced(self.usual, fixed=True)
+
+    @property
+    def parts(self) -> Sequence[Any]:
+        """Of the state; none for clips."""
+        return self.network.parts if isinstance(self.network, Step) else ()
+
+    def _cells(self) -> Any:
+        if self.form.name == "torch":
+            return nullcontext()
+        from kinema.backends.recurrent import onnx_cells
+
+        return onnx_cells(self.model)
+
+    def description(self, traced: Traced) -> Description:
+        """What the file will say of itself."""
+        side, classes = self.spec.tested, len(self.recognizer.labels)
+        batch = None if traced.batch else 2
+        low, high = traced.frames
+        length = low if low == high else None
+        shape = (batch, length, side, side, 3) if self.pixels else (batch, 3, length, side, side)
+        state = [
+            StatePort(part.name, source, target, str(part.dtype).removeprefix("torch."), (batch, *part.outside))
+            for part, source, target in zip(self.parts, traced.inputs[1:], traced.outputs[1:], strict=True)
+        ]
+        logits = (batch, length, classes) if self.streaming else (batch, classes)
+        card = {key: value for key, value in self.recognizer.card.items() if key in _KEPT}
+        return Description(
+            self.form.name, self.model.architecture, self.recognizer.labels, self.spec, self.pixels,
+            Port(traced.inputs[0], "uint8" if self.pixels else "float32", shape),
+            Port(traced.outputs[0], "float32", logits), traced.frames, tuple(state), card,
+        )  # fmt: skip
+
+
+def _allows(traced: Traced, frames: int) -> bool:
+    low, high = traced.frames
+    return low <= frames and (high is None or frames <= high)
+
+
+def _written(job: _Job, part: Path, path: Path) -> Exported:
+    traced = job.trace()
+    if not traced.batch:
+        raise KinemaError(
+            f"{path}: {job.model.architecture['name']} can be traced for one number of clips only, so that no file was "
+            f"written; export it to another format than {job.form.name}"
+        )
+    description = job.description(traced)
+    text = json.dumps(description.to_dict(), ensure_ascii=False)
+    written = job.form.write(traced, part, {KEY: text})
+    checked = _checked(job, traced, job.form.open(part), path)
+    places = tuple(path.parent / file.name for file in written)
+    exported = Exported(places, description, checked)
+    beside = part.parent / f"{part.name}.json"
+    beside.write_text(json.dumps(exported.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for file in (beside, *written):
+        file.replace(path.parent / file.name)
+    return exported
+
+
+def _checked(job: _Job, traced: Traced, run: Any, path: Path) -> tuple[Agreement, ...]:
+    """Comparisons at sizes that were not traced; those of a stream go on from the state before."""
+    agreements = []
+    for batch, frames in zip((1, 3), _lengths(job, traced), strict=True):
+        inputs = job.inputs(batch, frames)
+        agreements.append(compare(job.compute, run, inputs, batch, frames, str(path)))
+        if job.streaming:  # the state that the file gives is one that it takes
+            after = run(inputs)[1:]
+            inputs = [job.inputs(batch, frames)[0], *after]
+            agreements.append(compare(job.compute, run, inputs, batch, frames, str(path)))
+    return tuple(agreements)
+
+
+def _lengths(job: _Job, traced: Traced) -> tuple[int, int]:
+    """The usual length and another one, neither of them traced, that the network itself takes."""
+    low, high = traced.frames
+    if low == high:
+        return low, low
+    for other in (job.usual + 3, job.usual + 1, 2 * job.usual, 2 * job.usual + 8, job.usual - 1):
+        if other >= low and (high is None or other <= high) and _takes(job, other):
+            return job.usual, other
+    return job.usual, job.usual
+
+
+def _takes(job: _Job, frames: int) -> bool:
+    try:
+        with torch.no_grad():
+            job.compute(job.inputs(1, frames))
+    except (KinemaError, RuntimeError):
+        return False
+    return True

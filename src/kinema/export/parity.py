@@ -1,0 +1,78 @@
+"""Whether a file computes what its network computes, at sizes that were not traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kinema.backends.onnx import Run
+from kinema.errors import RunError
+from kinema.text import plural
+
+TOLERANCE = 1e-4  # of the largest logit, at least of 1
+
+Compute = Callable[[Sequence[Tensor]], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One comparison.
+
+    Attributes:
+        batch: clips or streams.
+        frames: of each.
+        difference: the largest one of a logit or number of the state.
+        tolerance: above which it would have failed.
+    """
+
+    batch: int
+    frames: int
+    difference: float
+    tolerance: float
+
+
+def compare(network: Compute, run: Run, inputs: Sequence[Tensor], batch: int, frames: int, what: str) -> Agreement:
+    """Runs both on the same inputs.
+
+    Args:
+        network: what is right.
+        run: the file.
+        inputs: of both.
+        batch: clips or streams in them.
+        frames: of each.
+        what: the file, for the error.
+
+    Raises:
+        RunError: they differ, or the file cannot be run with these sizes.
+    """
+    sizes = f"{plural(batch, 'clip')} of {plural(frames, 'frame')}"
+    with torch.no_grad():
+        wanted = network(inputs)
+    try:
+        found = run(inputs)
+    except Exception as error:  # runtimes raise errors of their own
+        why = " ".join(str(error).split())[:200]
+        raise RunError(f"{what}: cannot be run with {sizes} ({why}), so that it was not kept; {_HOW}") from error
+    worst = Agreement(batch, frames, 0.0, TOLERANCE)
+    for a, b in zip(wanted, found, strict=True):
+        if a.shape != b.shape:
+            raise RunError(
+                f"{what}: gives the shape {tuple(b.shape)} for {sizes} where the network gives {tuple(a.shape)}, so "
+                f"that it was not kept; {_HOW}"
+            )
+        difference = float((a.double() - b.double()).abs().max())
+        tolerance = TOLERANCE * max(1.0, float(a.double().abs().max()))
+        if not difference <= tolerance:  # also what is not a number
+            raise RunError(
+                f"{what}: differs from the network by {difference:.2g} for {sizes}, where {tolerance:.2g} is allowed, "
+                f"so that it was not kept; {_HOW}"
+            )
+        if difference >= worst.difference:
+            worst = Agreement(batch, frames, difference, tolerance)
+    return worst
+
+
+_HOW = "export with --fixed-length, or to another format"

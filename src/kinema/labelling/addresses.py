@@ -1,0 +1,127 @@
+"""Videos on other machines: whatever fsspec can list and fetch (`s3://`, `gs://`, `https://`, `hf://`, `memory://` …).
+
+An archive is an address too: `zip://**/*.mp4::clips.zip`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from kinema.data.clutter import is_clutter
+from kinema.data.reading.progress import beat
+from kinema.data.video import SUFFIXES
+from kinema.errors import KinemaError, UnreadableVideo
+
+_WILD = "*?["
+_CHUNK = 2**22  # bytes
+# What stores say of a file that is another for another content.
+_BINDING = ("ETag", "etag", "md5Hash", "crc32c", "generation", "VersionId", "blob_id", "xet_hash")
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is the address of something that is not a path of this machine; `file://` is a path."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)::?//", text.split("::")[-1]) or re.match(r"(\w\w+)://", text)
+    return found is not None and (found[1].lower() != "file" or "::" in text)
+
+
+def list_address(address: str) -> list[str]:
+    """The videos at an address: of a folder those below it at any depth, of a pattern its matches, sorted.
+
+    Raises:
+        KinemaError: an address of a kind that is not known or not installed, one that cannot be listed, or no video.
+    """
+    files, path = _opened(address)
+    rest = address.partition("::")
+    tail = rest[1] + rest[2]
+    try:
+        if any(c in path for c in _WILD):
+            found = [str(match) for match in files.glob(path)]
+        elif files.isdir(path):
+            found = [str(match) for match in files.find(path)]
+        else:
+            return [address]
+    except Exception as error:  # every file system of fsspec raises errors of its own
+        raise KinemaError(f"{address}: cannot be listed ({_why(error)}); check the address and your rights") from error
+    videos = sorted(
+        files.unstrip_protocol(name) + tail
+        for name in found
+        if PurePosixPath(name).suffix.lower() in SUFFIXES and not any(map(is_clutter, PurePosixPath(name).parts))
+    )
+    if not videos:
+        raise KinemaError(f"{address}: no video at this address; check it")
+    return videos
+
+
+def fetch(address: str, folder: str | Path) -> Path:
+    """Copies a file to this machine.
+
+    Args:
+        address: of the file.
+        folder: where it goes, under a name that keeps its suffix.
+
+    Returns:
+        The copy.
+
+    Raises:
+        UnreadableVideo: it is not there, or cannot be fetched.
+    """
+    try:
+        files, path = _opened(address)
+        target = Path(folder) / f"video{PurePosixPath(path).suffix}"
+        with files.open(path, "rb") as source, target.open("wb") as copy:
+            while part := source.read(_CHUNK):
+                beat()
+                copy.write(part)
+        return target
+    except KinemaError as error:
+        raise UnreadableVideo(address, str(error).removeprefix(f"{address}: ")) from error
+    except FileNotFoundError as error:
+        raise UnreadableVideo(address, "there is no such file: check the address") from error
+    except Exception as error:
+        raise UnreadableVideo(address, f"cannot be fetched ({_why(error)})") from error
+
+
+def stamp_of_address(address: str) -> str | None:
+    """What the other side says of the content of a file, such as its ETag; None where it says nothing that binds it."""
+    try:
+        files, path = _opened(address)
+        info = files.info(path)
+    except Exception:  # whoever fetches it learns why
+        return None
+    known = {name: info[name] for name in _BINDING if info.get(name)}
+    return json.dumps({"size": info.get("size"), **known}, default=str) if known else None
+
+
+def read_bytes(address: str) -> bytes:
+    """The content of a small file, such as a list.
+
+    Raises:
+        KinemaError: it is not there, or cannot be fetched.
+    """
+    files, path = _opened(address)
+    try:
+        return bytes(files.cat_file(path))
+    except Exception as error:
+        raise KinemaError(f"{address}: cannot be fetched ({_why(error)}); check the address and your rights") from error
+
+
+def _opened(address: str) -> tuple[Any, str]:
+    try:
+        return url_to_fs(address)
+    except ImportError as error:
+        kind = address.partition(":")[0]
+        known = fsspec.registry.known_implementations.get(kind, {}).get("err", _why(error))
+        raise KinemaError(f"{address}: {kind}:// needs a package that is not installed ({known})") from error
+    except Exception as error:
+        raise KinemaError(f"{address}: not an address that can be opened ({_why(error)}); correct it") from error
+
+
+def _why(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

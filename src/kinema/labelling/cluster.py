@@ -1,0 +1,336 @@
+"""Labelling on a Ray cluster, which only carries groups of inputs to readers and views to networks.
+
+What a row says is decided by the same code as on one machine. A group whose process or node is lost is given out again;
+a group that is lost again and again is given out input by input, and an input on which three more processes end gets a
+row that says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kinema.card import CARD, WEIGHTS
+from kinema.data.loading.limits import ReadLimits
+from kinema.data.loading.loader import Loader
+from kinema.errors import KinemaError, RunError
+from kinema.labelling.here import Group, collate
+from kinema.labelling.inputs import Entry
+from kinema.labelling.network import Labeller
+from kinema.labelling.reading import EntryViews, settle
+from kinema.labelling.rows import Row, failed_row
+from kinema.recognizer import Recognizer
+
+log = logging.getLogger(__name__)
+
+_CONNECT = 45.0  # seconds; after 60 Ray ends the whole process where nothing answers
+_KNOCK = 10.0  # seconds
+_START = 300.0  # seconds for processes to start on a busy cluster and import what they need
+_ATTEMPTS = 3
+_DEPTH = 2  # groups per process that are on their way
+
+
+class Reader:
+    """What reads on the cluster: a process of it, with one of its own below it that may crash.
+
+    Args:
+        data: what reads an entry.
+        largest: entries of a group.
+        limits: what reading one of them may cost.
+    """
+
+    def __init__(self, data: EntryViews, largest: int, limits: ReadLimits | None) -> None:
+        self._groups: list[Sequence[Entry]] = []
+        self._loader = Loader(data, self._groups, collate, readers=1, largest=largest, limits=limits)
+
+    def answer(self) -> None:
+        """Says that it is there."""
+
+    def read(self, group: Sequence[Entry]) -> Group:
+        """What is known of the entries, and the views of those that could be read."""
+        self._groups[:] = [group]
+        ((found, views),) = list(self._loader)
+        return [settle(entry, facts) for entry, facts in zip(group, found, strict=True)], views
+
+
+class Network:
+    """A network on the cluster.
+
+    Args:
+        card_hash: of the recognizer.
+        cores: threads that it may use.
+        options: further arguments of `Labeller`.
+    """
+
+    def __init__(self, card_hash: str, cores: int, options: dict[str, Any]) -> None:
+        torch.set_num_threads(cores)
+        self._card_hash, self._options = card_hash, options
+        self._labeller: Labeller | None = None
+
+    def answer(self) -> None:
+        """Says that it is there."""
+
+    def rows(self, group: Sequence[Entry], read: Group, files: list[Any]) -> list[Row]:
+        """The rows of entries that a `Reader` has read.
+
+        Args:
+            group: the entries.
+            read: what the reader gave.
+            files: holds the reference of the files of the recognizer, which are fetched once.
+        """
+        if self._labeller is None:
+            self._labeller = self._load(_ray().get(files[0]))
+        found, views = read
+        # What comes out of the cluster's store is read-only, of which PyTorch warns.
+        return self._labeller.rows(group, found, None if views is None else views.clone())
+
+    def _load(self, files: dict[str, bytes]) -> Labeller:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in files.items():
+                (Path(folder) / name).write_bytes(data)
+            recognizer = Recognizer.load(folder, "cuda" if torch.cuda.is_available() else "cpu")
+        return Labeller(recognizer, card=self._card_hash, **self._options)
+
+
+def label_on_cluster(
+    entries: Iterable[Entry], data: EntryViews, labeller: Labeller, recognizer: Recognizer, *, address: str,
+    readers: int, networks: int, batch: int, limits: ReadLimits | None, patience: float | None = None,
+) -> Iterator[Row]:  # fmt: skip
+    """A row for every entry, in the order in which they come.
+
+    Args:
+        entries: the inputs, whose paths must lead to the same files on every machine of the cluster.
+        data: what reads them.
+        labeller: says how rows are made.
+        recognizer: the trained network.
+        address: `local`, or of a cluster.
+        readers: processes that read; -1 is one per core that no network has.
+        networks: processes with a network; -1 is one per GPU, or half of the cores where there is none.
+        batch: views in one pass of the network.
+        limits: what reading one input may cost.
+        patience: seconds without any row after which the cluster counts as hung; None is what a group may take.
+
+    Raises:
+        KinemaError: Ray is not installed.
+        RunError: the cluster does not answer, hangs, or has no room for a reader and a network.
+    """
+    ray = _ray()
+    together = max(1, batch // (data.clips * data.crops))
+    limits = limits or ReadLimits()
+    patience = _START + together * limits.seconds if patience is None else patience
+    with _connected(ray, address):
+        readers, networks, gpus = _sizes(ray.cluster_resources(), readers, networks)
+        pool = _Pool(ray, data, labeller, recognizer, readers, networks, gpus, together, limits)
+        yield from _rows(ray, pool, iter(entries), together, patience, labeller.card_hash)
+
+
+class _Pool:
+    """The processes of a labelling on the cluster.
+
+    Only those that have answered are given work. One that ends is replaced here and not by Ray, which would let the
+    work of a machine that is gone wait until there is room for it again.
+    """
+
+    def __init__(
+        self, ray: Any, data: EntryViews, labeller: Labeller, recognizer: Recognizer, readers: int, networks: int,
+        gpus: bool, together: int, limits: ReadLimits,
+    ) -> None:  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            saved = recognizer.save(folder)
+            self._files = ray.put({name: (saved / name).read_bytes() for name in (CARD, WEIGHTS)})
+        reader = ray.remote(num_cpus=1)(Reader)
+        network = ray.remote(num_cpus=1, num_gpus=int(gpus))(Network)
+        self._start: dict[str, Callable[[], Any]] = {
+            "reader": lambda: reader.remote(data, together, limits),
+            "network": lambda: network.remote(labeller.card_hash, 1, labeller.options),
+        }
+        self._live: dict[str, list[Any]] = {"reader": [], "network": []}
+        self._asked: dict[Any, tuple[str, Any]] = {}  # reference of an answer -> process
+        self._loads: Counter[Any] = Counter()
+        for kind, count in (("reader", readers), ("network", networks)):
+            for _ in range(count):
+                self._ask(kind, self._start[kind]())
+
+    @property
+    def answers(self) -> list[Any]:
+        """References of the answers of processes that have not answered yet."""
+        return list(self._asked)
+
+    @property
+    def room(self) -> int:
+        """How many groups may be on their way."""
+        live = [len(processes) for processes in self._live.values()]
+        return _DEPTH * sum(live) if all(live) else 0
+
+    def submit(self, group: Sequence[Entry]) -> tuple[Any, Any, Any]:
+        """Has a group read and labelled by the processes that have least to do; gives the reference of its rows."""
+        reader, network = (min(self._live[kind], key=self._loads.__getitem__) for kind in ("reader", "network"))
+        self._loads[reader] += 1
+        self._loads[network] += 1
+        return network.rows.remote(group, reader.read.remote(group), [self._files]), reader, network
+
+    def release(self, *processes: Any) -> None:
+        """A group has come back, or is lost."""
+        self._loads.subtract(processes)
+
+    def suspect(self, *processes: Any) -> None:
+        """One of these has ended: none of them is given work until it answers."""
+        for kind, live in self._live.items():
+            for process in [process for process in processes if process in live]:
+                live.remove(process)
+                self._ask(kind, process)
+
+    def answered(self, reference: Any, *, alive: bool) -> None:
+        """A process has answered, or has ended, and another one takes its place."""
+        kind, process = self._asked.pop(reference)
+        if alive:
+            self._live[kind].append(process)
+        else:
+            self._ask(kind, self._start[kind]())
+
+    def _ask(self, kind: str, process: Any) -> None:
+        self._asked[process.answer.remote()] = (kind, process)
+
+
+def _rows(
+    ray: Any, pool: _Pool, coming: Iterator[Entry], together: int, patience: float, card_hash: str
+) -> Iterator[Row]:
+    again: deque[list[Entry]] = deque()
+    losses: Counter[Entry] = Counter()
+    running: dict[Any, tuple[list[Entry], Any, Any]] = {}
+    heard = time.monotonic()
+    exhausted = False
+    while True:
+        while len(running) < pool.room and not (exhausted and not again):
+            group = again.popleft() if again else list(islice(coming, together))
+            exhausted = exhausted or not group
+            if group:
+                reference, *processes = pool.submit(group)
+                running[reference] = (group, *processes)
+        if exhausted and not again and not running:
+            return
+        done, _ = ray.wait([*running, *pool.answers], num_returns=1, timeout=min(5.0, patience))
+        if not done and time.monotonic() - heard > patience:
+            raise RunError(
+                f"--cluster: nothing came for {patience:g} s, so the cluster hangs or has no room for the processes; "
+                "look at `ray status`, then give the command again, which keeps what is done"
+            )
+        for reference in done:
+            heard = time.monotonic()
+            group, *processes = running.pop(reference, ([],))
+            try:
+                found = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                cause = _cause(ray, error)
+                if isinstance(cause, KinemaError):
+                    raise cause from error
+                if not isinstance(cause, ray.exceptions.RayError):
+                    raise
+                if not group:
+                    pool.answered(reference, alive=False)
+                    continue
+                log.info("a group of %d inputs is lost: %s", len(group), error)
+                pool.release(*processes)
+                pool.suspect(*processes)
+                losses.update(group)
+                for entry in group:  # one by one, so that one of them cannot take the others along
+                    if losses[entry] < _ATTEMPTS:
+                        again.append([entry])
+                    else:
+                        why = f"the processes of the cluster that had it ended {_ATTEMPTS} times: it may be harmful"
+                        yield failed_row(entry, card_hash, "cluster", why)
+                continue
+            if group:
+                pool.release(*processes)
+                yield from found
+            else:
+                pool.answered(reference, alive=True)
+
+
+def _cause(ray: Any, error: BaseException) -> BaseException:
+    """What a process of the cluster raised, or what became of it: an error of one travels in those of others."""
+    while isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, BaseException):
+        error = error.cause
+    return error
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise KinemaError("--cluster needs Ray, which is not installed: pip install 'kinema[cluster]'") from error
+    return ray
+
+
+@contextmanager
+def _connected(ray: Any, address: str) -> Iterator[None]:
+    """Connects to the cluster, or starts one on this machine; a cluster that others have connected to stays so."""
+    if ray.is_initialized():
+        yield
+        return
+    _knock(address)
+    failed: list[BaseException] = []
+    settled, over = threading.Event(), threading.Event()
+
+    def connect() -> None:
+        try:
+            ray.init(
+                address=None if address == "local" else address, log_to_driver=False, logging_level=logging.ERROR,
+                include_dashboard=False if address == "local" else None,
+            )  # fmt: skip
+        except BaseException as error:
+            failed.append(error)
+        settled.set()
+        over.wait()  # on Linux the processes of a local cluster end with the thread that started them
+
+    threading.Thread(target=connect, daemon=True).start()
+    if not settled.wait(_CONNECT):
+        raise RunError(f"--cluster {address}: does not answer within {_CONNECT:g} s; check the address")
+    if failed:
+        over.set()
+        why = " ".join(str(failed[0]).split())[:300] or type(failed[0]).__name__
+        raise RunError(f"--cluster {address}: no cluster can be reached ({why}); check the address") from failed[0]
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        over.set()
+
+
+def _knock(address: str) -> None:
+    """Looks whether anything answers at the address; what it is, Ray finds out."""
+    found = re.fullmatch(r"(?:ray://)?\[?([^/\[\]]+?)\]?:(\d{1,5})", address)
+    if found is None:
+        if address in ("local", "auto"):
+            return
+        raise KinemaError(f"--cluster {address}: not an address; give local, auto or HOST:PORT")
+    try:
+        socket.create_connection((found[1], int(found[2])), timeout=_KNOCK).close()
+    except (OSError, OverflowError) as error:
+        raise RunError(f"--cluster {address}: nothing answers there ({error}); check address and network") from error
+
+
+def _sizes(resources: dict[str, float], readers: int, networks: int) -> tuple[int, int, bool]:
+    """Readers, networks, and whether networks get a GPU each."""
+    cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+    if networks == -1:
+        networks = gpus or max(1, cores // 2)
+    if readers in (-1, 0):
+        readers = max(1, cores - networks)
+    if readers + networks > max(cores, 2):
+        raise KinemaError(
+            f"--workers {readers} --networks {networks}: the cluster has {cores} cores; give fewer of both"
+        )
+    return readers, networks, gpus >= networks > 0

@@ -1,0 +1,204 @@
+"""`generate_films`: long films with several actions and idle time between, and when each begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from kinema.errors import KinemaError
+from kinema.files import replace_file
+from kinema.puppets.actions import ACTIONS, LABELS, Action, Performance
+from kinema.puppets.clips import RATES, TEMPO, Timing, draw_scene_at
+from kinema.puppets.dataset import EDITION, begin, check_rendering, failing_as_a_run, finish, found, in_processes
+from kinema.puppets.encode import mp4, pictures
+from kinema.puppets.figure import ARMS, Body, stand
+from kinema.puppets.scenery import light
+from kinema.puppets.stage import Array, paint
+
+FILM_SPLITS = ("train", "val", "test")
+FILM_COLUMNS = ("path", "label", "split", "start", "end", "fps")
+_STREAM = 1000  # keeps the random numbers of films apart from those of clips
+_IDLE = (0.7, 2.0)  # seconds before and after an action
+_IDLE_SHOT = (1.5, 4.0)  # seconds of a shot without an action
+_IDLE_SHOTS = 0.15  # share of shots without an action
+
+Pictures = list[npt.NDArray[np.uint8]]
+
+
+def _rest(u: Array, body: Body, rng: np.random.Generator) -> Performance:
+    """Stands and does nothing."""
+    pose = stand(len(u), body)
+    pose.yaw += rng.uniform(-1.5, 1.5)
+    return Performance(pose, ARMS)
+
+
+_RESTING = Action("", "", None, 2.0, (0.62, 0.8), _rest)
+
+
+@dataclass(frozen=True)
+class FilmJob:
+    """Film `number` of a split."""
+
+    out: str
+    seed: int
+    split: str
+    number: int
+    seconds: float
+    size: int
+    idle: str
+
+    def generator(self) -> np.random.Generator:
+        """The source of everything random in the film."""
+        return np.random.default_rng([self.seed, _STREAM, FILM_SPLITS.index(self.split), self.number])
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Frames between two cuts, and the actions in them as (label, first frame, frame after the last)."""
+
+    frames: Pictures
+    actions: tuple[tuple[str, int, int], ...]
+
+
+def generate_films(
+    out: Path, *, seed: int = 0, films: tuple[int, int, int] = (8, 4, 8), seconds: float = 60.0, size: int = 112,
+    idle: str | None = None, workers: int | None = None, progress: Callable[[int, int], None] | None = None,
+) -> Path:  # fmt: skip
+    """Writes long puppets films: `OUT/SPLIT/NUMBER.mp4`, `manifest.csv`, `labels.txt`, `flip_map.json`, `puppets.json`.
+
+    A film is a sequence of shots with a new scene and actor each, as a film that was cut. In a shot somebody stands
+    idle, performs an action, and stays idle in the pose in which the action ends. Where the action has a reverse, it
+    follows (or comes first). Some shots show nothing but idle standing. The manifest has one row per action, with the
+    columns path, label, split, start, end (seconds from the first frame) and fps. The scenes are drawn as those of the
+    short clips are; their random numbers are others.
+
+    Args:
+        out: a folder that is new, empty, or holds such films.
+        seed: not negative; all randomness comes from it. The number of workers does not change a byte.
+        films: number of films in the splits `train`, `val` and `test`; 0 leaves a split out.
+        seconds: shortest length of a film; it ends with the first shot that ends later.
+        size: side of the square picture, an even number of at least 64 pixels.
+        idle: label of rows for the time between the actions; None writes no such rows.
+        workers: processes; None is one for every core that this process may use, 1 works in this process.
+        progress: called with the films done and their total.
+
+    Returns:
+        The folder.
+
+    Raises:
+        KinemaError: a parameter out of range, or a folder that holds something else.
+        RunError: the files cannot be written, or the processes cannot be started.
+    """
+    out = Path(out)
+    _check(films, seconds, idle)
+    check_rendering(seed, size, workers)
+    parameters = {
+        "edition": EDITION, "seed": seed, "films": list(films), "seconds": float(seconds), "size": size,
+        "idle": idle or "",
+    }  # fmt: skip
+    if found(out, parameters):
+        return out
+    jobs = [
+        FilmJob(str(out), seed, split, number, seconds, size, idle or "")
+        for split, count in zip(FILM_SPLITS, films, strict=True)
+        for number in range(count)
+    ]
+    with failing_as_a_run(out):
+        begin(out, parameters)
+        for split, count in zip(FILM_SPLITS, films, strict=True):
+            for film in (out / split).glob("[0-9][0-9][0-9][0-9].mp4"):
+                film.unlink()
+            if count:
+                (out / split).mkdir(exist_ok=True)
+        rows: list[dict[str, str]] = []
+        for done, made in enumerate(in_processes(perform_film, jobs, workers), start=1):
+            rows += made
+            if progress is not None:
+                progress(done, len(jobs))
+        # A few films need not show all labels, and recognizers of clips and of films should have the same outputs.
+        names = "".join(f"{label}\n" for label in sorted({*LABELS, *([idle] if idle else [])}))
+        replace_file(out / "labels.txt", lambda part: part.write_text(names, encoding="utf-8"))
+        finish(out, FILM_COLUMNS, rows)
+    return out
+
+
+def perform_film(job: FilmJob) -> list[dict[str, str]]:
+    """Renders and writes one film, and gives the rows of its actions, in the order of time."""
+    rng = job.generator()
+    rate = int(rng.choice(RATES))
+    path = f"{job.split}/{job.number:04d}.mp4"
+    spans: list[tuple[str, int, int]] = []
+    total = 0
+
+    def images() -> Iterator[av.VideoFrame]:
+        nonlocal total
+        for shot in _shots(rng, rate, job.size):
+            spans.extend((label, total + first, total + end) for label, first, end in shot.actions)
+            total += len(shot.frames)
+            yield from pictures(shot.frames)
+            if total >= job.seconds * rate:
+                return
+
+    (Path(job.out) / path).write_bytes(mp4(images(), rate))
+    if job.idle:
+        spans += _gaps(spans, total, job.idle)
+    return [
+        {"path": path, "label": label, "split": job.split, "start": f"{first / rate:.3f}", "end": f"{end / rate:.3f}",
+         "fps": str(rate)}
+        for label, first, end in sorted(spans, key=lambda span: span[1])
+    ]  # fmt: skip
+
+
+def _shots(rng: np.random.Generator, rate: int, size: int) -> Iterator[Shot]:
+    """Shots without end, in which all actions come equally often."""
+    while True:
+        for number in rng.permutation(len(ACTIONS)):
+            if rng.random() < _IDLE_SHOTS:
+                yield _shot(rng, _RESTING, rate, size)
+            yield _shot(rng, ACTIONS[number], rate, size)
+
+
+def _shot(rng: np.random.Generator, action: Action, rate: int, size: int) -> Shot:
+    (low, high), *_ = TEMPO["train"]
+    tempo = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    before, after = (round(s * rate) for s in rng.uniform(*_IDLE, size=2))
+    length = round(action.seconds * tempo * rate)
+    if not action.label:
+        before, length, after = 0, round(rng.uniform(*_IDLE_SHOT) * rate), 0
+    timing = Timing(rate, before + length + after, before / rate, length / rate, tempo)
+    scene = draw_scene_at(rng, action, timing, size)
+    frames = light(rng, paint(scene.backdrops, scene.shapes), timing.seconds)
+    if not action.label:
+        return Shot(frames, ())
+    first = (action.label, before, before + length)
+    if not action.reversed:
+        return Shot(frames, (first,))
+    # The film runs on backwards from its last frame: what the clips of the reversed class are, too.
+    if rng.random() < 0.5:
+        second = (action.reversed, len(frames) + after, len(frames) + after + length)
+        return Shot([*frames, *frames[::-1]], (first, second))
+    start = (action.reversed, after, after + length)
+    return Shot([*frames[::-1], *frames], (start, (action.label, len(frames) + before, len(frames) + before + length)))
+
+
+def _gaps(spans: list[tuple[str, int, int]], total: int, label: str) -> list[tuple[str, int, int]]:
+    """The time between the actions, from the first frame to the last."""
+    ends = [0, *(end for *_, end in spans)]
+    starts = [*(first for _, first, _ in spans), total]
+    return [(label, end, start) for end, start in zip(ends, starts, strict=True) if start > end]
+
+
+def _check(films: tuple[int, int, int], seconds: float, idle: str | None) -> None:
+    if len(films) != len(FILM_SPLITS) or not all(0 <= count <= 9999 for count in films) or not any(films):
+        raise KinemaError(
+            f"films is {','.join(map(str, films))}: give three numbers from 0 to 9999, for train, val and test"
+        )
+    if not 5 <= seconds <= 3600:
+        raise KinemaError(f"seconds is {seconds:g}: give the length of a film, from 5 to 3600")
+    if idle is not None and (not idle.strip() or idle in LABELS):
+        raise KinemaError(f"idle is {idle!r}: give a label for the idle time that no action has")

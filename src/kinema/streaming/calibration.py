@@ -1,0 +1,221 @@
+"""Thresholds of segments, set on labelled films; and a test of segments on others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinema.data.loading.limits import ReadLimits
+from kinema.data.manifest import Manifest
+from kinema.data.split_names import VALIDATION
+from kinema.errors import KinemaError, UnreadableVideo, unknown
+from kinema.evaluation.segments import Film, SegmentMetrics, TrueSegment, f1_at, measure_segments
+from kinema.recognizer import Recognizer
+from kinema.streaming.segments import Segment, Segmenter, SegmentRule
+from kinema.streaming.timelines import GAP, SegmentSettings, find_segments
+from kinema.streaming.tracks import Sight, Track, read_track
+
+_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+_RELEASES = (0.5, 0.75, 1.0)  # times the threshold
+_SHORTEST = (0.0, 0.25, 0.5, 0.75)  # times the length of a short action, the tenth percentile
+_SMOOTHING = (0.0, 0.25, 0.5, 1.0)  # times the median length of an action
+
+
+@dataclass(frozen=True)
+class WatchedFilm:
+    """A labelled film with the scores that a recognizer gave it.
+
+    Attributes:
+        path: of the film.
+        truth: the actions that it shows.
+        track: its scores, or None.
+        error: why there are none, without the path, or None.
+    """
+
+    path: str
+    truth: tuple[TrueSegment, ...]
+    track: Track | None
+    error: str | None = None
+
+
+def calibration_split(manifest: Manifest, asked: str | None = None) -> str:
+    """The split on which thresholds are set.
+
+    Args:
+        manifest: labelled films.
+        asked: name of a split, or `all`; None takes the validation split, or everything where no split is named.
+
+    Raises:
+        KinemaError: no such split.
+    """
+    names = manifest.splits
+    if asked is not None:
+        if asked != "all" and asked not in names:
+            raise unknown(f"split of {manifest.source}", asked, (*names, "all"))
+        return asked
+    found = next((name for name in names if name.lower() in VALIDATION), None)
+    if found is None and not (manifest.held_out or len(names) == 1):
+        raise KinemaError(
+            f"{manifest.source} has no split val on which thresholds could be set: name another one with --split: "
+            f"{', '.join((*names, 'all'))}"
+        )
+    return found or "all"
+
+
+def labelled_films(
+    manifest: Manifest, labels: Sequence[str], background: Sequence[str] = ()
+) -> dict[str, tuple[TrueSegment, ...]]:
+    """The actions that each film shows, in the order of time.
+
+    Args:
+        manifest: samples with `start` and `end`; one without stands for the whole film.
+        labels: of the recognizer.
+        background: labels that stand for "no action"; their samples are no actions.
+
+    Raises:
+        KinemaError: a label that the recognizer does not have.
+    """
+    films: dict[str, list[TrueSegment]] = {}
+    for sample in manifest.samples:
+        if sample.label not in labels and sample.label not in background:
+            raise KinemaError(f"{manifest.source}: {unknown('label', sample.label, labels)}")
+        actions = films.setdefault(sample.path, [])
+        if sample.label not in background:
+            actions.append(TrueSegment(sample.label, sample.start or 0.0, inf if sample.end is None else sample.end))
+    return {path: tuple(sorted(actions, key=lambda a: a.t_start)) for path, actions in films.items()}
+
+
+def watch_films(
+    recognizer: Recognizer, films: Mapping[str, tuple[TrueSegment, ...]], sight: Sight, *, workers: int = 1,
+    limits: ReadLimits | None = None, progress: Callable[[int, int], None] | None = None,
+) -> list[WatchedFilm]:  # fmt: skip
+    """The scores of labelled films.
+
+    Args:
+        recognizer: what recognises.
+        films: path -> its actions, from `labelled_films`.
+        sight: how to look at them.
+        workers: as for `timeline`.
+        limits: as for `timeline`.
+        progress: called with the films done and their total.
+    """
+    watched = []
+    for done, (path, truth) in enumerate(films.items(), 1):
+        try:
+            track = read_track(recognizer, path, sight, workers=workers, limits=limits)
+        except UnreadableVideo as error:
+            watched.append(WatchedFilm(path, truth, None, error.reason))
+        else:
+            clipped = tuple(replace(a, t_end=min(a.t_end, track.duration)) for a in truth)
+            watched.append(WatchedFilm(path, clipped, track))
+        if progress is not None:
+            progress(done, len(films))
+    return watched
+
+
+def measure_films(watched: Sequence[WatchedFilm], labels: Sequence[str], settings: SegmentSettings) -> SegmentMetrics:
+    """How good the segments are that the settings give in labelled films.
+
+    Args:
+        watched: from `watch_films`.
+        labels: of the recognizer.
+        settings: with which segments are made.
+
+    Raises:
+        KinemaError: the films show no action.
+    """
+    films = [
+        Film(film.truth, (), None) if film.track is None
+        else Film(film.truth, find_segments(film.track, labels, settings), film.track.duration)
+        for film in watched
+    ]  # fmt: skip
+    return measure_segments(films)
+
+
+def calibrate(
+    watched: Sequence[WatchedFilm], labels: Sequence[str], sight: Sight, *, background: Sequence[str] = (),
+    source: str = "", split: str = "", progress: Callable[[int, int], None] | None = None,
+) -> SegmentSettings:  # fmt: skip
+    """Sets threshold, release, shortest duration and smoothing by the F1 at an overlap of 0.5.
+
+    All rules of a grid are tried, whose times follow from the lengths of the actions. Of rules with the same F1 the one
+    with the higher mean average precision at 0.5 is taken, then the one with the higher threshold. The result fits the
+    films on which it was set, and may fit others less well: measure it on others.
+
+    Args:
+        watched: labelled films with their scores; those that could not be read play no part.
+        labels: of the recognizer.
+        sight: with which they were watched.
+        background: labels that stand for "no action".
+        source: name of the data, for the card.
+        split: name of its part, for the card.
+        progress: called with the rules tried and their total.
+
+    Returns:
+        Settings that a card can hold; `set_on` says on what they were set and what they reach there.
+
+    Raises:
+        KinemaError: the films that could be read show no action.
+    """
+    films = [(film, film.track) for film in watched if film.track is not None]
+    actions = [a for film, _ in films for a in film.truth]
+    if not actions:
+        raise KinemaError(f"{source or 'the films'}: no film that can be read shows an action: add labelled films")
+    lengths = [a.t_end - a.t_start for a in actions]
+    short, usual = float(np.quantile(lengths, 0.1)), float(np.median(lengths))
+    rules = list(product(_SMOOTHING, _THRESHOLDS, _RELEASES, _SHORTEST))
+    best: tuple[float, float, float] = (-1.0, -1.0, -1.0)
+    chosen = SegmentRule()
+    smoothed: list[NDArray[np.float64]] = []
+    tops: list[NDArray[np.intp]] = []
+    ground = np.array([label in background for label in labels])
+    for number, (smoothing, threshold, release, shortest) in enumerate(rules):
+        rule = SegmentRule(
+            threshold, round(threshold * release, 4), round(short * shortest, 3), round(usual * smoothing, 3)
+        )
+        if number == 0 or smoothing != rules[number - 1][0]:
+            smoothed = [_smoothed(track, labels, rule) for _, track in films]
+            tops = [np.where(ground, -1.0, table).argmax(1) for table in smoothed]
+        results = [
+            Film(film.truth, _segments(track, table, top, Segmenter(labels, rule, background)), track.duration)
+            for (film, track), table, top in zip(films, smoothed, tops, strict=True)
+        ]
+        f1 = f1_at(results)
+        if f1 >= best[0]:
+            found = (f1, measure_segments(results, overlaps=(0.5,), resamples=0).map[0.5].value or 0.0, threshold)
+            if found > best:
+                best, chosen = found, rule
+        if progress is not None:
+            progress(number + 1, len(rules))
+    set_on: dict[str, Any] = {
+        "data": source, "split": split, "films": len(films), "actions": len(actions), "f1": round(best[0], 4),
+        "map": round(best[1], 4),
+    }  # fmt: skip
+    return SegmentSettings(chosen, tuple(background), sight, set_on)
+
+
+def _smoothed(track: Track, labels: Sequence[str], rule: SegmentRule) -> NDArray[np.float64]:
+    segmenter = Segmenter(labels, rule)
+    rows = zip(track.starts.tolist(), track.ends.tolist(), track.scores, strict=True)
+    return np.stack([segmenter.smooth(start, end, row) for start, end, row in rows])
+
+
+def _segments(
+    track: Track, smoothed: NDArray[np.float64], tops: NDArray[np.intp], segmenter: Segmenter
+) -> tuple[Segment, ...]:
+    """As `find_segments`, for scores that are smoothed already."""
+    found: list[Segment] = []
+    until = float(track.starts[0])
+    spans = zip(track.starts.tolist(), track.ends.tolist(), track.known.tolist(), tops.tolist(), strict=True)
+    for (start, end, known, top), row in zip(spans, smoothed, strict=True):
+        if start - until > GAP:
+            found += segmenter.end()
+        found += segmenter.advance(start, end, row, top, known)
+        until = end
+    return (*found, *segmenter.end())

@@ -1,0 +1,233 @@
+"""When which action begins and ends in a film: segments from the scores of a recognizer over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kinema.card import CARD
+from kinema.data.loading.limits import ReadLimits
+from kinema.errors import KinemaError, UnreadableVideo
+from kinema.recognizer import Recognizer
+from kinema.streaming.live import Decision
+from kinema.streaming.segments import Segment, Segmenter, SegmentRule
+from kinema.streaming.tracks import FilmMode, LostPart, Sight, Track, choose_sight, read_track
+
+SEGMENTS = "segments"  # key of the card
+GAP = 1.0  # seconds without scores that end a segment
+_RULE = ("threshold", "release", "shortest", "smoothing")
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """How scores over time become segments, as the card of a recognizer holds it.
+
+    Attributes:
+        rule: when a segment begins and when it is over.
+        background: labels that stand for "no action".
+        sight: how the recognizer looked at the films on which the rule was set; None where nobody has set it.
+        set_on: on what the rule was set and what it reached there, plain values; empty where nobody has set it.
+    """
+
+    rule: SegmentRule = field(default_factory=SegmentRule)
+    background: tuple[str, ...] = ()
+    sight: Sight | None = None
+    set_on: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a card."""
+        sight = self.sight or Sight("auto")
+        looks = {"mode": sight.mode, "rate": sight.rate, "window": sight.window, "step": sight.step}
+        return {**self.rule.to_dict(), "background": list(self.background), **looks, "set_on": dict(self.set_on)}
+
+
+def stored_settings(recognizer: Recognizer) -> SegmentSettings | None:
+    """What the card says of segments; None where it says nothing.
+
+    Raises:
+        KinemaError: a threshold outside 0 to 1, a label that the recognizer does not have, or values of another type.
+    """
+    entry = recognizer.card.get(SEGMENTS)
+    if entry is None:
+        return None
+    fix = "correct it, or set it again with kinema timeline --calibrate"
+    try:
+        if not isinstance(entry, dict):
+            raise KinemaError("it is not an object")
+        rule = SegmentRule(**{key: entry[key] for key in _RULE if key in entry})
+        background = entry.get("background", [])
+        if not isinstance(background, list) or not all(label in recognizer.labels for label in background):
+            raise KinemaError(f"background is {background!r}: give some of the labels")
+        sight = None
+        if entry.get("mode") is not None:
+            looks = {key: entry.get(key) for key in ("rate", "window", "step")}
+            if not all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in looks.values()):
+                raise KinemaError(f"rate, window and step are {list(looks.values())}: give numbers")
+            sight = choose_sight(recognizer, mode=entry["mode"], **looks)
+        set_on = entry.get("set_on", {})
+        if not isinstance(set_on, dict):
+            raise KinemaError(f"set_on is {set_on!r}: give an object")
+    except KinemaError as error:
+        raise KinemaError(f"{CARD}: {SEGMENTS}: {error}; {fix}") from error
+    return SegmentSettings(rule, tuple(background), sight, set_on)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The segments of a film.
+
+    Attributes:
+        path: of the film.
+        segments: in the order of time.
+        duration: seconds of the film; None where it cannot be read.
+        lost: parts of it that could not be read.
+        error: why the whole film could not be read, without the path, or None.
+    """
+
+    path: str
+    segments: tuple[Segment, ...]
+    duration: float | None
+    lost: tuple[LostPart, ...] = ()
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "path": self.path,
+            "duration": self.duration,
+            "segments": [segment.to_dict() for segment in self.segments],
+            "lost": [{"t_start": part.t_start, "t_end": part.t_end, "reason": part.reason} for part in self.lost],
+            "error": self.error,
+        }
+
+
+def timeline(
+    recognizer: Recognizer, video: str | Path, *, rule: SegmentRule | None = None,
+    background: Sequence[str] | None = None, mode: FilmMode = "auto", rate: float | None = None,
+    window: float | None = None, step: float | None = None, workers: int = 1, limits: ReadLimits | None = None,
+) -> Timeline:  # fmt: skip
+    """Finds when which action begins and ends in a film.
+
+    A causal network sees every frame once; any other one is shown overlapping windows. What is not given is taken from
+    the card, where `kinema timeline --calibrate` has stored it, else it has the defaults of `SegmentRule` and of
+    `choose_sight`.
+
+    Args:
+        recognizer: what recognises.
+        video: a video file or a folder of frames.
+        rule: when a segment begins and when it is over.
+        background: labels that stand for "no action".
+        mode: `step`, `delayed`, `window` or `auto`, see `choose_sight`.
+        rate: frames per second in the modes `step` and `delayed`.
+        window: seconds of a window.
+        step: seconds from one window to the next.
+        workers: 0 reads in this process, any other number in one of its own.
+        limits: what reading a few frames may cost.
+
+    Returns:
+        The segments, and the parts that could not be read.
+
+    Raises:
+        UnreadableVideo: the film cannot be read.
+        KinemaError: thresholds outside 0 to 1, a background that is no label, a mode that the network does not have.
+    """
+    settings = settled(
+        recognizer, rule=rule, background=background, mode=mode, rate=rate, window=window, step=step
+    )  # fmt: skip
+    assert settings.sight is not None
+    track = read_track(recognizer, video, settings.sight, workers=workers, limits=limits)
+    return Timeline(str(video), find_segments(track, recognizer.labels, settings), track.duration, track.lost)
+
+
+def settled(
+    recognizer: Recognizer, *, rule: SegmentRule | None = None, background: Sequence[str] | None = None,
+    mode: FilmMode = "auto", rate: float | None = None, window: float | None = None, step: float | None = None,
+) -> SegmentSettings:  # fmt: skip
+    """The settings with which films are looked at: what is given, else what the card says, else the defaults.
+
+    Args:
+        recognizer: with its card.
+        rule: as for `timeline`.
+        background: as for `timeline`.
+        mode: as for `timeline`.
+        rate: as for `timeline`.
+        window: as for `timeline`.
+        step: as for `timeline`.
+
+    Raises:
+        KinemaError: as for `timeline`.
+    """
+    there = stored_settings(recognizer) or SegmentSettings()
+    if there.sight is not None and mode == "auto" and rate is None and window is None and step is None:
+        sight = there.sight
+    else:
+        sight = choose_sight(recognizer, mode=mode, rate=rate, window=window, step=step)
+    chosen = SegmentSettings(
+        there.rule if rule is None else rule,
+        there.background if background is None else tuple(background),
+        sight,
+        there.set_on if rule is None else {},
+    )
+    Segmenter(recognizer.labels, chosen.rule, chosen.background)  # refuses an unknown label before a film is read
+    return chosen
+
+
+def timelines(
+    recognizer: Recognizer, videos: Sequence[str | Path], settings: SegmentSettings, *, workers: int = 1,
+    limits: ReadLimits | None = None,
+) -> Iterator[Timeline]:  # fmt: skip
+    """The timelines of many films; one that cannot be read has no segments and says why.
+
+    Args:
+        recognizer: what recognises.
+        videos: video files or folders of frames.
+        settings: from `settled`.
+        workers: as for `timeline`.
+        limits: as for `timeline`.
+
+    Yields:
+        A timeline per film, in order.
+    """
+    assert settings.sight is not None
+    for video in videos:
+        try:
+            track = read_track(recognizer, video, settings.sight, workers=workers, limits=limits)
+        except UnreadableVideo as error:
+            yield Timeline(str(video), (), None, error=error.reason)
+        else:
+            yield Timeline(str(video), find_segments(track, recognizer.labels, settings), track.duration, track.lost)
+
+
+def find_segments(track: Track, labels: Sequence[str], settings: SegmentSettings) -> tuple[Segment, ...]:
+    """The segments in scores over time.
+
+    Args:
+        track: of a film.
+        labels: K names, in the order of the scores.
+        settings: the rule and the background.
+    """
+    segmenter = Segmenter(labels, settings.rule, settings.background)
+    found: list[Segment] = []
+    until = float(track.starts[0])
+    for start, end, known, scores in zip(track.starts, track.ends, track.known, track.scores, strict=True):
+        if start - until > GAP:
+            found += segmenter.end()
+        found += segmenter.feed(float(start), float(end), scores, float(known))
+        until = float(end)
+    return (*found, *segmenter.end())
+
+
+def feed_decision(segmenter: Segmenter, decision: Decision, interval: float) -> list[Segment]:
+    """The segments that have ended after one more decision of a stream.
+
+    Args:
+        segmenter: of the same labels.
+        decision: that names the scores of all labels, not averaged (see `Live`).
+        interval: seconds from one wanted frame to the next; a longer silence ends the open segment.
+    """
+    scores = dict(decision.top_k)
+    ended = segmenter.end() if decision.time - segmenter.until > GAP + interval else []
+    row = [scores[label] for label in segmenter.labels]
+    return ended + segmenter.feed(decision.time, decision.time + interval, row, decision.time)
