@@ -18,11 +18,22 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo, near_names, un
 
 SRC = Path(kinema.__file__).parent
 # A room may import from those after it.
-ROOMS = ["cli", "labelling", "demo", "report", "explain", "export", "recipes", "streaming", "training", "evaluation",
-         "recognizer", "backends", "weights", "card", "puppets", "data", "models", "ops"]  # fmt: skip
+ROOMS = ["cli", "app", "labelling", "media", "demo", "report", "explain", "export", "recipes", "streaming",
+         "training", "evaluation", "recognizer", "backends", "weights", "card", "puppets", "data", "models",
+         "ops"]  # fmt: skip
 FILES = {"recognizer", "card"}  # rooms of one file
-GROUND = {"errors", "files", "clip_spec", "processes", "text", "tables", "config_file", "progress", "lazy",
-          "prediction"}  # fmt: skip
+GROUND = {
+    "errors",
+    "files",
+    "clip_spec",
+    "processes",
+    "text",
+    "tables",
+    "config_file",
+    "progress",
+    "lazy",
+    "prediction",
+}
 
 
 def imported(path: Path) -> set[str]:

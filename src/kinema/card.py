@@ -21,6 +21,8 @@ from kinema.errors import KinemaError
 from kinema.files import replace_file
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
+LAST = "recognizer-last"  # in a run folder: the recognizer of the last epoch, where `recognizer` is that of the best
+SELECTION = "selection"  # under `training` in a card: which epoch was kept, and by what
 FORMAT = 2
 HOW_TO_FIX = "copy both files from where they were saved, or save the recognizer again"
 

@@ -94,6 +94,6 @@ def test_cost_with_latency_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -
     assert max(map(len, printed)) <= 80
     counts, timings = (line for line in printed if line.startswith(" tsn_efficientnet_lite0"))
     assert re.fullmatch(r" \w+ +400 +2 +32 +\d+\.\d\d M +\d+\.\d\d G +\d+\.\d\d G", counts)
-    assert re.fullmatch(r" \w+ +\d+\.\d +\d+\.\d +\d+\.\d\d +\d+", timings)
+    assert re.fullmatch(r" \w+ +forward +\d+\.\d +\d+\.\d to \d+\.\d +\d+\.\d +\d+\.\d\d +\d+", timings)
     assert main([*words, "--classes", "7", "--json"]) == 0
     assert {row["classes"] for row in json.loads(capsys.readouterr().out)["rows"]} == {7}

@@ -79,7 +79,8 @@ def step(config: TrainConfig, teacher: Teacher | None) -> tuple[Tensor, Training
     module = Training(model, SPEC, config, None, teacher=teacher)  # type: ignore[arg-type]
     clips = torch.randint(0, 256, (3, 4, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     batch = {"clip": clips, "label": torch.tensor([0, 1, 1]), "path": ["a", "b", "c"]}
-    return Training._loss(module, batch, 0, 3), module
+    inputs, targets = module._inputs(batch, 0)
+    return module._loss(inputs, targets, batch["label"], 3)[0], module
 
 
 def test_the_step_mixes_both_losses_and_the_teacher_stays_as_it_is(teacher: Path) -> None:

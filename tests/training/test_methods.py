@@ -261,6 +261,10 @@ def test_a_run_that_goes_on_keeps_what_its_csv_logger_wrote(
         train(given, say=str)
     monkeypatch.setattr(Training, "training_step", plain)
     train(given, say=str)
-    for name, step in (("csv", "3"), ("csv-2", "6")):
+    for name, last in (("csv", 3), ("csv-2", 6)):
         with (tmp_path / "run" / name / "metrics.csv").open(newline="") as file:
-            assert [row["step"] for row in csv.DictReader(file)] == [step]
+            rows = list(csv.DictReader(file))
+        assert [int(row["step"]) for row in rows] == list(range(last - 3, last + 1))
+        steps, epoch = rows[:-1], rows[-1]
+        assert float(epoch["train_loss"]) == pytest.approx(sum(float(row["step_loss"]) for row in steps) / 3)
+        assert float(epoch["lr"]) == float(steps[-1]["step_lr"]) < float(steps[0]["step_lr"])

@@ -17,8 +17,8 @@ from kinema.data.views import Request, RequestedViews
 from kinema.errors import UnreadableVideo
 from kinema.text import plural
 
-GENERATED = 6
-_VIDEOS = 8  # are read at most
+GENERATED = 4
+_VIDEOS = 4  # are read at most
 
 
 def clips_to_check(spec: ClipSpec, videos: Sequence[str | Path], least: int) -> tuple[Tensor, str, tuple[str, ...]]:

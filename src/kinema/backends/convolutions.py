@@ -35,11 +35,20 @@ class _Convolutions(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
-            nn.Conv3d(_CHANNELS, _CHANNELS, kernel, stride, tuple(k // 2 for k in kernel), groups=groups, bias=False)
+            nn.Conv3d(
+                _CHANNELS,
+                _CHANNELS,
+                kernel,
+                stride,
+                (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2),
+                groups=groups,
+                bias=False,
+            )
             for kernel, stride, groups in _CASES
         )
         noise = torch.Generator().manual_seed(0)
         for conv in self.convs:
+            assert isinstance(conv, nn.Conv3d)
             conv.weight.data = torch.randn(conv.weight.shape, generator=noise)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,6 +74,7 @@ def convolution_faults(backend: Backend, device: str = "cpu") -> list[str]:
     wide = clips.double().repeat(1, _CHANNELS // 3, 1, 1, 1)
     faults, place = [], 0
     for conv, (kernel, stride, groups) in zip(network.cpu().convs, _CASES, strict=True):
+        assert isinstance(conv, nn.Conv3d)
         expected = slow_convolution(wide, conv.weight.detach().double(), stride, groups)
         part = found[:, place : place + expected[0].numel()].view_as(expected)
         place += expected[0].numel()

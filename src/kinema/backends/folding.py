@@ -92,7 +92,7 @@ def _pairs(network: nn.Module, example: Tensor) -> dict[str, tuple[_Convolution,
         for hook in hooks:
             hook.remove()
     return {
-        names[norm][0]: (made[source], norm)
+        names[norm][0]: (made[source], norm)  # type: ignore[misc]
         for norm, source in sources.items()
         if calls[norm] == calls[made[source]] == uses.uses[source] == 1
         and norm.running_mean is not None

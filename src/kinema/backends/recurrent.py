@@ -76,7 +76,8 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
             states, _ = op.GRU(x, w, r, b, hidden_size=hidden, linear_before_reset=1)
         else:
             states, _ = op.RNN(x, w, r, b, hidden_size=hidden)
-        return op.Squeeze(states, op.Constant(value_ints=[1]))  # T 1 N H
+        axes: Any = op.Constant(value_ints=[1])
+        return op.Squeeze(states, axes)  # T 1 N H
 
     return {torch.ops.kinema.onnx_recurrent.default: translate}
 

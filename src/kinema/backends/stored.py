@@ -62,7 +62,8 @@ def read_choice(place: dict[str, Any], asked: dict[str, Any]) -> Report | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        return _ignored(path, str(error))
+        _ignored(path, str(error))
+        return None
     try:
         values = json.loads(text)
         if values["format"] != _FORMAT or values["asked"] != asked:
@@ -70,7 +71,8 @@ def read_choice(place: dict[str, Any], asked: dict[str, Any]) -> Report | None:
         report = Report.from_dict(values["report"])
         return report if report.place == place else None
     except (ValueError, TypeError, LookupError, AttributeError, StopIteration):
-        return _ignored(path, "it is damaged")
+        _ignored(path, "it is damaged")
+        return None
 
 
 def store_choice(report: Report, asked: dict[str, Any]) -> None:

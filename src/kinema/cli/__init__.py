@@ -46,6 +46,7 @@ COMMANDS = {
     "label": ("label", "label very many videos into a Parquet table, one machine or a Ray cluster; resumable"),
     "timeline": ("timeline", "when which action begins and ends in long videos: segments with start and end"),
     "export": ("export", "a recognizer as a file for other programs: ONNX, OpenVINO, torch.export, checked"),
+    "app": ("app", "the web page: recognise uploads, see why, check a data set; on this machine"),
     "weights list": ("weights_list", "public releases for the networks here: data, accuracy, licence, address"),
     "weights get": ("weights_get", "fetch a release, check every name and shape, save a recognizer"),
     "weights import": ("weights_import", "load others' weights into a network, with a report of every name"),

@@ -66,5 +66,7 @@ def _facts(found: Exported) -> dict[str, str]:
 
 
 def _port(port: Port | StatePort) -> str:
-    name = port.name if hasattr(port, "name") and not hasattr(port, "input") else port.input
+    from kinema.backends.description import StatePort
+
+    name = port.input if isinstance(port, StatePort) else port.name
     return f"{name}, {port.dtype} {' '.join('any' if size is None else str(size) for size in port.shape)}"

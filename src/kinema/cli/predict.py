@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.cells import cell_len
 
 from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
+from kinema.cli.optimized import add_optimize, check_optimize, optimized
 from kinema.cli.output import print_table
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.progress import progress_bar
@@ -61,6 +62,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     add_reading(parser)
     parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
+    add_optimize(parser)
     add_device(parser)
     add_json(parser)
 
@@ -74,6 +76,7 @@ def run(args: Namespace) -> int:
     where = device(args.device)
     recognizer = Recognizer.load(args.recognizer, where)
     videos = find_videos(args.videos)
+    optimized(args, recognizer, videos, batch=args.batch)
     show = _printer(args, recognizer.labels, videos)
     rows: list[Row] = []
     failed: list[Row] = []
@@ -105,6 +108,7 @@ def _check(args: Namespace) -> None:
     if args.json and args.csv:
         raise KinemaError("--json and --csv exclude each other: give one of them")
     check_reading(args)
+    check_optimize(args)
     if args.views != "1x1" and args.window is not None:
         raise KinemaError(f"--views {args.views}: --window takes one view of every window; remove one of the two")
     if args.top_k < 1:

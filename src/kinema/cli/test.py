@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_device, add_json, add_reading, add_recognizer, check_reading, device, read_limits
+from kinema.cli.optimized import add_optimize, check_optimize, optimized
 from kinema.cli.output import print_facts
 from kinema.errors import RunError
 from kinema.progress import progress_bar
@@ -39,7 +40,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the files of another test in --out")
     add_reading(parser)
     parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
+    add_optimize(parser)
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if any video could not be read")
+    parser.add_argument("--force", action="store_true", help="test even on the split that selected the epoch of the "
+                        "recognizer; the result is marked")  # fmt: skip
     parser.add_argument("--explain-views", action="store_true", help="draw the views of the first video; test nothing")
     add_device(parser)
     add_json(parser)
@@ -58,6 +62,7 @@ def _run(args: Namespace, here: Rank) -> None:
     from kinema.evaluation.views import explain
 
     check_reading(args)
+    check_optimize(args)
     where = {
         "split": args.split, "views": args.views, "random_clips": args.random_clips,
         "device": here.device(device(args.device)),
@@ -69,21 +74,28 @@ def _run(args: Namespace, here: Rank) -> None:
         return
     run = run_test(
         args.recognizer, args.data, **where, out=args.out or None, overwrite=args.overwrite, workers=args.workers,
-        batch=args.batch, limits=read_limits(args), progress=progress_bar,
+        batch=args.batch, limits=read_limits(args), force=args.force, progress=progress_bar,
         say=lambda remark: print(printable(remark), file=sys.stderr),
+        prepare=lambda plan: optimized(
+            args, plan.recognizer, [sample.path for sample in plan.part.samples], batch=args.batch, speaks=here.first
+        ),
     )  # fmt: skip
     if here.first:
         _print(run, as_json=args.json, strict=args.strict)
 
 
 def _print(run: TestRun, *, as_json: bool, strict: bool) -> None:
+    from kinema.evaluation.selection import sentence
+
     test, result = run.plan.test, run.result
     if as_json:
         print(printable(json.dumps(run.to_dict() | {"out": str(run.out)}, indent=2, ensure_ascii=False)))
     else:
         print(printable(f"{test.recognizer} on {test.data}, split {test.split}"))
+        tested = sentence(run.plan.selection)
+        more = {"recognizer": tested} if tested else {}
         files = {"files": f"{run.out}: metrics.json, scores.parquet, ledger.csv"}
-        print_facts(_facts(result, run.plan.recognizer.spec) | files)
+        print_facts(_facts(result, run.plan.recognizer.spec) | more | files)
         for path, reason in result.failures[:SHOWN]:
             print(printable(f"unreadable: {path}: {reason}"))
         if len(result.failures) > SHOWN:

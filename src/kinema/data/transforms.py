@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -157,9 +158,15 @@ def to_input(clips: Tensor, spec: ClipSpec) -> Tensor:
     check_pixels(clips)
     if spec.colour == "bgr":
         clips = clips.flip(4)
-    mean, std = (torch.tensor(v, device=clips.device) for v in (spec.mean, spec.std))
+    mean, std = (_constant(v, clips.device) for v in (spec.mean, spec.std))
     x = clips.to(torch.float32, memory_format=torch.contiguous_format)
     return x.mul_(1 / (255 * std)).sub_(mean / std).permute(0, 4, 1, 2, 3)
+
+
+def _constant(values: Sequence[float], device: torch.device) -> Tensor:
+    """A tensor of values, which the host does not wait for where the device is a GPU."""
+    made = torch.tensor(values)
+    return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made.to(device)
 
 
 def check_pixels(clips: Tensor) -> None:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from kinema.data.manifest import ABSENT, data_place
 from kinema.errors import KinemaError
 from kinema.evaluation.result import TestResult
+from kinema.evaluation.selection import described
 from kinema.files import replace_file
 from kinema.recognizer import Recognizer, versions
 from kinema.tables import write_csv
@@ -79,8 +80,9 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
         "root": result.root,
         "architecture": recognizer.model.architecture,
         "training": recognizer.card.get("training"),
+        "selection": described(recognizer.card, test.data, test.split),
         "versions": versions(),
-    }
+    } | ({} if recognizer.report is None else {"optimized": recognizer.report.to_dict()})
 
 
 def require_free(out: Path, test: Test, *, overwrite: bool = False) -> None:

@@ -161,10 +161,10 @@ def _stated_metrics(file: Path, test: Tested) -> Metrics | None:
 def _views(document: Mapping[str, Any]) -> ViewSummary | None:
     """None where the file is from before it held all of them."""
     found = document.get("views", {})
-    names = [field.name for field in fields(ViewSummary)]
+    names = [field.name for field in fields(ViewSummary) if field.name != "random_clips"]
     if not all(isinstance(found.get(name), int) for name in names):
         return None
-    return ViewSummary(**{name: found[name] for name in names})
+    return ViewSummary(**{name: found[name] for name in names}, random_clips=found.get("random_clips"))
 
 
 def _document(file: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from kinema.card import LAST
 from kinema.data.datasets import label_indices
 from kinema.data.label_remarks import UNTRAINED, label_remarks
 from kinema.data.loading.limits import ReadLimits
@@ -20,6 +21,7 @@ from kinema.errors import KinemaError
 from kinema.evaluation.result import TestResult
 from kinema.evaluation.results import Test, document, require_free, write_results
 from kinema.evaluation.runner import Progress, evaluate
+from kinema.evaluation.selection import described, require_other_split, sentence
 from kinema.processes import connected_rank
 from kinema.recognizer import Recognizer
 
@@ -47,12 +49,18 @@ class TestPlan:
     random_clips: int | None = None
 
     @property
+    def selection(self) -> dict[str, Any] | None:
+        """Which epoch is tested, and whether the split of the test selected it (see `selection.described`)."""
+        return described(self.recognizer.card, self.test.data, self.test.split)
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What to know before the figures are believed: sentences that begin with `note: ` or `warning: `."""
         split = self.test.split
         notes = [*self.data.remarks, *_trained_on(self.recognizer, self.test.data, split)]
         labels = _label_remarks(self.recognizer, self.data, self.part, self.test.data, split)
-        return (*(f"note: {remark}" for remark in notes), *labels)
+        chosen = sentence(self.selection)
+        return (*(f"note: {remark}" for remark in notes), *([f"note: tested is {chosen}"] if chosen else []), *labels)
 
     @property
     def train_labels(self) -> list[str] | None:
@@ -147,6 +155,8 @@ def run_test(
     batch: int = 8,
     limits: ReadLimits | None = None,
     device: str | torch.device | None = None,
+    force: bool = False,
+    prepare: Callable[[TestPlan], object] | None = None,
     say: Callable[[str], object] | None = None,
     progress: Callable[[str], AbstractContextManager[Progress | None]] | None = None,
 ) -> TestRun:
@@ -169,15 +179,19 @@ def run_test(
         batch: views in one pass of the network.
         limits: what reading one video may cost before it is given up as unreadable.
         device: where the network goes; None is the CPU, or where a `Recognizer` is already.
+        force: test on the split that selected the epoch of the recognizer as well; the result is then marked.
+        prepare: called with the plan before the first video is read; may change how its recognizer computes.
         say: called with every remark before the first video is read.
         progress: gives for a title a context in which videos done and expected are reported.
 
     Raises:
         KinemaError: no such recognizer, data or split, a label that the recognizer does not have, views that cannot be
-            cut, an `out` that holds something else, or an `out` for a recognizer in memory.
+            cut, the split that selected the recognizer without `force`, an `out` that holds something else, or an `out`
+            for a recognizer in memory.
         RunError: no video could be read, the network gives scores that are not finite, or the disk is full.
     """
     plan = plan_test(recognizer, data, split=split, views=views, random_clips=random_clips, device=device)
+    require_other_split(plan.selection, str(data), plan.test.split, force=force)
     label_indices(plan.part, plan.recognizer.labels)
     folder = _folder(plan.test, out)
     first, remarks = connected_rank().first, plan.remarks
@@ -187,6 +201,8 @@ def run_test(
         if say is not None:
             for remark in remarks:
                 say(remark)
+    if prepare is not None:
+        prepare(plan)
     with progress("testing videos") if progress is not None and first else nullcontext() as step:
         result = evaluate(
             plan.recognizer, plan.part, views=plan.views, random_clips=random_clips, workers=workers, batch=batch,
@@ -198,10 +214,15 @@ def run_test(
 
 
 def default_out(recognizer: str | Path, split: str) -> Path:
-    """Where `kinema test` puts its files: `test-SPLIT` in a run folder, else `test-RECOGNIZER-SPLIT` in this folder."""
+    """Where `kinema test` puts its files: in a run folder, else `test-RECOGNIZER-SPLIT` in this folder.
+
+    The folder is `test-SPLIT` in the run folder, or `test-SPLIT-last` for its `recognizer-last`.
+    """
     place, named = str(recognizer), split.replace("/", "-")
     if (Path(place) / "recognizer").is_dir():
         return Path(place) / f"test-{named}"
+    if Path(place).name == LAST and (Path(place).parent / "recognizer").is_dir():
+        return Path(place).parent / f"test-{named}-last"
     return Path(f"test-{Path(place.removeprefix('hf-hub:')).resolve().name}-{named}")
 
 

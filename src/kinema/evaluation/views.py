@@ -97,8 +97,8 @@ class ViewSummary:
         return text
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON; `random_clips` only where clips were drawn."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def summarise(proofs: Sequence[ViewProof], clips: int, crops: int, random_clips: int | None = None) -> ViewSummary:

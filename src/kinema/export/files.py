@@ -23,6 +23,7 @@ from kinema.export.networks import Clips, Step
 from kinema.export.parity import Agreement, compare
 from kinema.files import reason
 from kinema.models.modes import in_evaluation
+from kinema.ops.recurrence import Recurrent
 from kinema.recognizer import Recognizer
 
 _KEPT = ("training", "metrics", "weights")  # entries of the card that go with the file
@@ -161,7 +162,7 @@ class _Job:
             with self._cells():
                 return trace(self.network, clips, state, fixed_length=fixed, **options)  # type: ignore[arg-type]
 
-        if not self.fixed_length:
+        if not self.fixed_length and not self._unrolled():
             try:
                 found = traced(3 if self.streaming else 2 * self.usual + 1, fixed=False)
             except (KinemaError, RuntimeError):
@@ -178,6 +179,12 @@ class _Job:
     def parts(self) -> Sequence[Any]:
         """Of the state; none for clips."""
         return self.network.parts if isinstance(self.network, Step) else ()
+
+    def _unrolled(self) -> bool:
+        """Whether a recurrent layer is taken apart step by step, which fixes the length."""
+        with self._cells():
+            cells = [module.cell for module in self.model.modules() if isinstance(module, Recurrent)]
+            return any(isinstance(cell, nn.RNNBase) for cell in cells)
 
     def _cells(self) -> Any:
         if self.form.name == "torch":

@@ -8,6 +8,7 @@ from typing import Any
 from kinema.errors import KinemaError
 from kinema.evaluation.cost import Cost, count
 from kinema.evaluation.metrics import Coverage, Metrics
+from kinema.evaluation.selection import sentence
 from kinema.report.markup import by_run, note, table
 from kinema.report.runs import Run
 
@@ -102,6 +103,8 @@ def protocol(runs: Sequence[Run]) -> str:
     for run in runs:
         document = run.test.document if run.test is not None else {}
         column = {f"test {key}": value for key, value in tested_as(run).items()}
+        tested = sentence(document.get("selection"))
+        column |= {"test of": tested} if tested else {}
         column |= _flat("test", {k: v for k, v in document.get("protocol", {}).items() if k != "clip"})
         column |= _flat("clip", run.clip)
         column |= _flat("training", run.config or (run.card.get("training") or {}).get("config", {}))
@@ -127,8 +130,10 @@ def about_curves(runs: Sequence[Run]) -> list[str]:
     found = []
     checked = sorted({str(run.config["val_split"]) for run in runs if run.config.get("val_split")})
     if checked:
+        choosing = [r.name for r in runs if r.config.get("keep") == "best" or r.config.get("patience")]
+        chosen = f"it selects the epoch of {', '.join(choosing)}" if choosing else "nothing is chosen by it"
         splits = " or ".join(checked)
-        found.append(f"Dashed: one central clip of every video of the split {splits}; nothing is chosen by it.")
+        found.append(f"Dashed: one central clip of every video of the split {splits}; {chosen}.")
     kinds = {run.name: _of_the_loss(run.config) for run in runs}
     known = {kind for of_run in kinds.values() for kind in of_run}
     if known and len(runs) > 1:

@@ -16,23 +16,30 @@ from kinema.training.distil import Distil
 from kinema.training.multigrid import Multigrid
 from kinema.training.twins import Twins
 
+Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["step", "cosine", "constant"]
 Precision = Literal["32", "bf16", "16"]
 Trainable = Literal["all", "classifier", "class_regularisation"]
 Balance = Literal["none", "classes"]
+Keep = Literal["last", "best"]
 Logger = Literal["tensorboard", "csv", "wandb", "none"]
 
 
 @dataclass(frozen=True)
 class Optim:
-    """SGD and the course of its learning rate.
+    """The optimiser and the course of its learning rate.
 
     Attributes:
+        name: `sgd`, or `adamw` (Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019), which usually
+            takes an `lr` about a hundred times smaller and a larger `weight_decay`.
         lr: learning rate at its highest; the long cycle of multigrid multiplies it by 1 to 8, or with
             `multigrid.rate_at=first` by 1/8 to 1.
-        momentum: of SGD.
-        nesterov: use Nesterov's momentum.
-        weight_decay: on all parameters.
+        momentum: of SGD; for AdamW, beta1, the decay of the mean of the gradients.
+        beta2: of AdamW, the decay of the mean of the squared gradients.
+        nesterov: use Nesterov's momentum; SGD only.
+        weight_decay: on all parameters, or on those that `decay_bias_norm` leaves.
+        decay_bias_norm: apply the weight decay to parameters of one dimension too: biases, and the weights of
+            normalisation layers.
         schedule: `step` multiplies by `gamma` at each milestone, `cosine` falls to zero at the end, or `constant`.
         milestones: epochs at which `step` acts.
         gamma: factor of `step`.
@@ -45,10 +52,13 @@ class Optim:
             rest). 0 freezes a part, its BatchNorm statistics included.
     """
 
+    name: Optimiser = "sgd"
     lr: float = 0.01
     momentum: float = 0.9
+    beta2: float = 0.999
     nesterov: bool = False
     weight_decay: float = 5e-4
+    decay_bias_norm: bool = True
     schedule: Schedule = "cosine"
     milestones: tuple[int, ...] = (30, 40, 60)
     gamma: float = 0.1
@@ -57,8 +67,9 @@ class Optim:
     lr_mult: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.schedule not in get_args(Schedule):
-            raise unknown("optim.schedule", str(self.schedule), get_args(Schedule))
+        for name, allowed in (("name", Optimiser), ("schedule", Schedule)):
+            if getattr(self, name) not in get_args(allowed):
+                raise unknown(f"optim.{name}", str(getattr(self, name)), get_args(allowed))
         # A comparison with `.nan`, which a recipe may hold, is false.
         for name in ("lr", "gamma"):
             if not 0 < getattr(self, name) < inf:
@@ -75,8 +86,22 @@ class Optim:
                 raise KinemaError(f"optim.lr_mult has the key {name!r}: give names of parts, such as features")
             if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 <= factor < inf:
                 raise KinemaError(f"optim.lr_mult.{name} is {factor!r}: give a number of 0 or more")
-        if self.nesterov and self.momentum == 0:
-            raise KinemaError("optim.nesterov needs optim.momentum above 0")
+        self._check_moments()
+
+    def _check_moments(self) -> None:
+        """Checks `momentum`, `beta2` and `nesterov` against the optimiser."""
+        if not 0 <= self.beta2 < 1:
+            raise KinemaError(f"optim.beta2 is {self.beta2}: give 0 or more, and less than 1")
+        if self.name == "sgd":
+            if self.nesterov and self.momentum == 0:
+                raise KinemaError("optim.nesterov needs optim.momentum above 0")
+            if self.beta2 != 0.999:
+                raise KinemaError(f"optim.beta2 is {self.beta2}, which sgd does not have: set optim.name to adamw")
+            return
+        if self.momentum >= 1:
+            raise KinemaError(f"optim.momentum is {self.momentum}: as beta1 of adamw it must be less than 1")
+        if self.nesterov:
+            raise KinemaError("optim.nesterov is true, which adamw does not have: set optim.name to sgd")
 
 
 @dataclass(frozen=True)
@@ -93,9 +118,16 @@ class TrainConfig:
         weights: start from these: a run or recognizer, `imagenet`, a release of `kinema weights list`, or a file. The
             classifier of a recognizer with other labels is left out.
         epochs: passes over the training split.
-        batch: clips per step.
+        batch: clips per pass of the network, and with `accumulate` 1 per step.
+        accumulate: passes per step, whose gradients are added up. A step then learns from `batch` times `accumulate`
+            clips, as it would from a batch of that size, with the memory of `batch`; only BatchNorm sees the clips of
+            one pass.
         train_split: name of the split that is learned from.
-        val_split: name of a split that is tested after every epoch, for the curve only; nothing is selected by it.
+        val_split: name of a split that is tested after every epoch, one central clip per video. Nothing is selected by
+            it unless `keep` or `patience` say so.
+        keep: `last`, or `best` for the epoch with the highest accuracy on `val_split`; the last one is then saved
+            beside it, in `recognizer-last`.
+        patience: epochs without a higher accuracy on `val_split` after which the training ends; 0 trains all epochs.
         seed: of the weights, the order, and every augmentation.
         precision: 32, bf16 or 16 (mixed precision).
         optim: optimiser and schedule.
@@ -134,8 +166,11 @@ class TrainConfig:
     weights: str | None = None
     epochs: int = 30
     batch: int = 16
+    accumulate: int = 1
     train_split: str = "train"
     val_split: str | None = None
+    keep: Keep = "last"
+    patience: int = 0
     seed: int = 0
     precision: Precision = "32"
     optim: Optim = field(default_factory=Optim)
@@ -161,7 +196,7 @@ class TrainConfig:
     logger: Logger = "tensorboard"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "processes", "checkpoint_steps"):
+        for name in ("epochs", "batch", "accumulate", "processes", "checkpoint_steps"):
             if getattr(self, name) < 1:
                 raise KinemaError(f"{name} is {getattr(self, name)}: give at least 1")
         if not 0 <= self.seed < 2**63:
@@ -170,10 +205,13 @@ class TrainConfig:
             raise KinemaError("weights is empty: name some, or give null to start without")
         if self.workers < -1:
             raise KinemaError(f"workers is {self.workers}: give 0 or more, or -1 for one per core")
-        closed = {"precision": Precision, "trainable": Trainable, "balance": Balance, "logger": Logger}
+        closed = {
+            "precision": Precision, "trainable": Trainable, "balance": Balance, "keep": Keep, "logger": Logger,
+        }  # fmt: skip
         for name, allowed in closed.items():
             if getattr(self, name) not in get_args(allowed):
                 raise unknown(name, str(getattr(self, name)), get_args(allowed))
+        self._check_selection()
         if not 0 <= self.mixup < inf:
             raise KinemaError(f"mixup is {self.mixup}: give 0 or more")
         for name in ("label_smoothing", "ema"):
@@ -184,6 +222,11 @@ class TrainConfig:
             raise KinemaError(
                 f"optim.lr_mult.features is {features}, which has no effect where trainable is classifier: remove one "
                 "of the two"
+            )
+        if self.accumulate > 1 and self.twins.gather:
+            raise KinemaError(
+                f"accumulate is {self.accumulate}, but twins.gather correlates over the passes of all processes, which "
+                "then need not be equally many: set one of the two to its default"
             )
         if self.multigrid.full_epochs >= self.epochs:
             raise KinemaError(
@@ -196,6 +239,19 @@ class TrainConfig:
             if name in self.options:
                 mend = "set clip.frames" if name == "frames" else "the labels of the data decide it"
                 raise KinemaError(f"options.{name} cannot be given: {mend}")
+
+    def _check_selection(self) -> None:
+        """Checks that what selects an epoch has a split to do it by."""
+        if self.patience < 0:
+            raise KinemaError(f"patience is {self.patience}: give 0 or more epochs")
+        for name, asked in (("keep", self.keep == "best"), ("patience", self.patience > 0)):
+            if asked and self.val_split is None:
+                raise KinemaError(f"{name} is {getattr(self, name)}, which needs val_split: give a split to select by")
+            if asked and self.val_split == self.train_split:
+                raise KinemaError(
+                    f"{name} is {getattr(self, name)}, but val_split {self.val_split!r} is the split that is trained "
+                    "on: give another one to select by"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they are written to `config.yaml`."""

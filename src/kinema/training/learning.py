@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -133,20 +134,37 @@ def rate(name: str, optim: Optim, recurrence: float = 1.0) -> float:
 
 
 def parameter_groups(model: VideoModel, optim: Optim) -> list[dict[str, Any]]:
-    """Groups the parameters that learn by their learning rate.
+    """Groups the parameters that learn by their learning rate and their weight decay.
 
     Args:
         model: after `freeze`.
-        optim: gives the rate and the factors of the parts.
+        optim: gives the rate, the factors of the parts and the weight decay.
 
     Returns:
-        Groups for an optimiser of PyTorch, each with `params` and `lr`.
+        Groups for an optimiser of PyTorch, each with `params`, `lr` and `weight_decay`.
     """
-    groups: dict[float, list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault(rate(name, optim, model.recurrence_rate), []).append(parameter)
-    return [{"params": parameters, "lr": optim.lr * factor} for factor, parameters in groups.items()]
+            decay = optim.weight_decay if optim.decay_bias_norm or parameter.ndim > 1 else 0.0
+            groups.setdefault((rate(name, optim, model.recurrence_rate), decay), []).append(parameter)
+    return [
+        {"params": parameters, "lr": optim.lr * factor, "weight_decay": decay}
+        for (factor, decay), parameters in groups.items()
+    ]
+
+
+def optimiser(model: VideoModel, optim: Optim) -> torch.optim.Optimizer:
+    """Builds the optimiser that `optim.name` names.
+
+    Args:
+        model: after `freeze`.
+        optim: everything about it.
+    """
+    groups = parameter_groups(model, optim)
+    if optim.name == "adamw":
+        return torch.optim.AdamW(groups, optim.lr, betas=(optim.momentum, optim.beta2))
+    return torch.optim.SGD(groups, optim.lr, momentum=optim.momentum, nesterov=optim.nesterov)
 
 
 def _learning_part(model: VideoModel, config: TrainConfig) -> nn.Module:

@@ -94,8 +94,8 @@ def train_loader(
     """Builds the loader of augmented training clips in the shapes of the schedule, and the sampler of its batches."""
     clips = TrainClips(manifest, labels, spec, config.augment, config.seed, twins=config.twins.weight > 0)
     steps = all_steps(
-        config.multigrid, epochs=config.epochs, samples=len(clips), batch=config.batch, frames=spec.frames,
-        crop=spec.crop,
+        config.multigrid, epochs=config.epochs, samples=len(clips), batch=config.batch * config.accumulate,
+        frames=spec.frames, crop=spec.crop,
     )  # fmt: skip
     batches = Batches(steps, clips.targets, config, rank)
     largest = max(shape.clips for epoch in range(config.epochs) for shape in steps.of(epoch))

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def mixup(
@@ -18,20 +17,25 @@ def mixup(
     """Mixes every clip with another one of the batch, and their labels alike (Zhang et al., mixup, 2018).
 
     The share is drawn once for the batch, as in the original: share * clip + (1 - share) * partner. Smoothed targets
-    give `F.cross_entropy` what its `label_smoothing` gives.
+    give `F.cross_entropy` what its `label_smoothing` gives. Targets of several labels are smoothed each by itself,
+    towards one half.
 
     Args:
         clips: float `N 3 T H W`; **mixed in place**.
-        labels: int64 `N`.
+        labels: int64 `N`; or of clips with several labels float32 `N K`, 0 and 1.
         classes: K.
         alpha: the share is drawn from Beta(alpha, alpha); 0 leaves the clips alone.
         smoothing: part of every target that is spread evenly over all classes.
         rng: source of all randomness; two views of the same clips are mixed alike by two generators of the same seed.
 
     Returns:
-        (`clips` itself, float32 targets `N K`; each row sums to 1).
+        (`clips` itself, float32 targets `N K`; where each clip has one label, each row sums to 1).
     """
-    targets = F.one_hot(labels, classes).float().mul_(1 - smoothing).add_(smoothing / classes)
+    if labels.ndim == 2:
+        targets = labels * (1 - smoothing) + smoothing / 2
+    else:
+        hot = torch.zeros(len(labels), classes, device=labels.device).scatter_(1, labels[:, None], 1.0)
+        targets = hot.mul_(1 - smoothing).add_(smoothing / classes)
     if alpha > 0 and len(clips) > 1:
         share = float(rng.beta(alpha, alpha))
         partner = torch.from_numpy(rng.permutation(len(clips))).to(clips.device)

@@ -10,7 +10,6 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kinema.clip_spec import ClipSpec
 from kinema.data import photometric
@@ -19,16 +18,19 @@ from kinema.errors import KinemaError, RunError
 from kinema.models import VideoModel
 from kinema.ops.recurrence import gated_stages, set_gate, stage_open_rates
 from kinema.processes import all_gather_object, all_reduce_sum, connected_rank
+from kinema.training.average import MovingAverage
 from kinema.training.config import TrainConfig
 from kinema.training.distil import Teacher, distillation_loss
-from kinema.training.learning import check_gates, freeze, keep_frozen, parameter_groups
+from kinema.training.figures import StepFigures
+from kinema.training.learning import check_gates, freeze, keep_frozen, optimiser
 from kinema.training.mixing import mixup
 from kinema.training.multigrid import Steps
 from kinema.training.schedule import factor
-from kinema.training.sub_batches import SubBatches
+from kinema.training.sub_batches import SubBatches, group_sizes
 from kinema.training.twins import gather_logits, twins_loss
 
-COUNTS = ("loss", "twins_loss", "hits", "clips", "val_hits", "val_videos")
+FIGURES = ("loss", "twins_loss", "hits")  # of a step
+COUNTS = (*FIGURES, "clips", "val_hits", "val_videos")
 OPEN = "open_"  # and the name of a stage: for how many clips its gates were open
 
 
@@ -45,6 +47,7 @@ class Training(pl.LightningModule):
         val_failures: validation videos that could not be read, path -> reason.
         tally: losses, hits and open gates of each stage in the epoch so far, summed over clips.
         readable: clips of the step, of all processes, that could be read.
+        val_figure: accuracy on the validation split after the last epoch.
     """
 
     def __init__(
@@ -60,15 +63,15 @@ class Training(pl.LightningModule):
         self.val_failures: dict[str, str] = {}
         freeze(model, config)
         check_gates(model, config)
-        self.average: AveragedModel | None = None
-        if config.ema:
-            self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
-            self.average.requires_grad_(False).eval()
+        self.average = MovingAverage(model, config.ema) if config.ema else None
         grid = config.multigrid
         self.sub_batches = SubBatches(model) if grid.cycles != "none" and grid.sub_batches else None
-        self.counts = (*COUNTS, *(OPEN + stage for stage in gated_stages(model)))
+        gates = tuple(OPEN + stage for stage in gated_stages(model))
+        self.figures, self.counts = FIGURES + gates, COUNTS + gates
+        self._figures: StepFigures | None = None  # of the last step, until they are read
         self.tally: dict[str, float] = dict.fromkeys(self.counts, 0.0)
         self.readable = 0.0
+        self.val_figure = 0.0
 
     @property
     def result(self) -> VideoModel:
@@ -77,17 +80,10 @@ class Training(pl.LightningModule):
         return averaged
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Builds SGD, and a scheduler that sets the learning rate before every step."""
-        o = self.config.optim
-        sgd = torch.optim.SGD(
-            parameter_groups(self.model, o),
-            o.lr,
-            momentum=o.momentum,
-            weight_decay=o.weight_decay,
-            nesterov=o.nesterov,
-        )
-        rate = torch.optim.lr_scheduler.LambdaLR(sgd, self.rate)
-        return {"optimizer": sgd, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+        """Builds the optimiser, and a scheduler that sets the learning rate before every step."""
+        built = optimiser(self.model, self.config.optim)
+        rate = torch.optim.lr_scheduler.LambdaLR(built, self.rate)
+        return {"optimizer": built, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
     def rate(self, step: int) -> float:
         """The factor of `optim.lr` at a step of the whole training, counted from 0."""
@@ -111,27 +107,55 @@ class Training(pl.LightningModule):
         self.readable = all_reduce_sum(len(batch["path"]))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Computes the loss of a batch and adds losses, hits and open gates to the tally.
+        """Computes the loss of a batch and its gradients but for those of the last part, which Lightning computes.
+
+        Raises:
+            RunError: the loss of the step before is not finite.
+        """
+        self.settle()
+        self.model.zero_grad()  # here, since gradients of the first parts would not outlast Lightning's own call
+        n = len(batch["path"])
+        if n == 0:  # where processes learn together, each must take part in every step
+            return self._nothing(self.readable if self.config.twins.gather else n)
+        inputs, targets = self._inputs(batch, batch_idx)
+        step = self.global_step
+        self._figures = StepFigures(step, self.config.optim.lr * self.rate(step), batch["path"], self.figures)
+        sizes = self._parts(n)
+        parts = zip(*(x.split(sizes) for x in (*inputs, targets, batch["label"])), strict=True)
+        for i, (m, (*views, target, labels)) in enumerate(zip(sizes, parts, strict=True)):
+            loss, found = self._loss(views, target, labels, self.readable if self.config.twins.gather else m)
+            found |= {OPEN + stage: share for stage, share in stage_open_rates(self.model).items()}
+            self._figures.add(m, found)
+            # The mean over processes of the gradients is then the gradient of the mean over all clips.
+            loss = loss * (m * self.trainer.world_size / self.readable)
+            if i + 1 < len(sizes):
+                with torch.autocast(self.device.type, enabled=False):
+                    self.trainer.strategy.backward(loss, None)
+        return loss
+
+    def _parts(self, clips: int) -> list[int]:
+        """Sizes of the parts in which this process computes the clips of a step, `accumulate` of them if possible."""
+        usual = max(1, self.config.batch // self.trainer.world_size)
+        return group_sizes(clips, max(usual, -(-clips // self.config.accumulate)))
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
+        """Does nothing: `training_step` has done it, before it added up gradients."""
+
+    def settle(self) -> None:
+        """Adds the figures of the last step to the tally and logs its loss and rate; waits until they are computed.
 
         Raises:
             RunError: the loss is not finite.
         """
-        n = len(batch["path"])
-        together = self.readable if self.config.twins.gather else n
-        if n == 0:  # where processes learn together, each must take part in every step
-            return self._nothing(together)
-        loss = self._loss(batch, batch_idx, together)
-        if not torch.isfinite(loss):
-            raise RunError(
-                f"the loss is {loss.item()} at step {self.global_step} with the files {', '.join(batch['path'])}; "
-                "lower optim.lr, or use precision 32"
-            )
-        self.tally["loss"] += loss.item() * n
-        self.tally["clips"] += n
-        for stage, share in stage_open_rates(self.model).items():
-            self.tally[OPEN + stage] += share.item() * n
-        # The mean over processes of the gradients is then the gradient of the mean over all clips.
-        return loss * (n * self.trainer.world_size / self.readable)
+        figures, self._figures = self._figures, None
+        if figures is None:
+            return
+        found = figures.read()
+        for name, value in found.items():
+            self.tally[name] += value
+        if self.trainer.logger is not None:
+            shown = {"step_loss": found["loss"] / found["clips"], "step_lr": figures.lr}
+            self.trainer.logger.log_metrics(shown, step=figures.step)
 
     def _nothing(self, together: float) -> Tensor:
         """A loss of 0 for a process without a clip, which gathers with the others because they would wait for it."""
@@ -142,14 +166,13 @@ class Training(pl.LightningModule):
                 nothing = nothing + gathered[:0].sum()
         return nothing
 
-    def _loss(self, batch: dict[str, Any], batch_idx: int, together: float) -> Tensor:
-        """The loss of a batch of one clip or more; Twins Training correlates over `together` clips."""
-        config, labels, n = self.config, batch["label"], len(batch["path"])
+    def _inputs(self, batch: dict[str, Any], batch_idx: int) -> tuple[list[Tensor], Tensor]:
+        """What the network takes of a batch, one tensor per view, and the targets; seeds the dropout of the step."""
+        config, labels = self.config, batch["label"]
         words = [config.seed, self.current_epoch, batch_idx, self.global_rank]
         torch.manual_seed(int(np.random.default_rng(words).integers(2**63)))  # of dropout
-        views = [batch["clip"], *([batch["twin"]] if "twin" in batch else [])]
         targets, inputs = labels, []
-        for view, clips in enumerate(views):
+        for view, clips in enumerate([batch["clip"], *([batch["twin"]] if "twin" in batch else [])]):
             changed = photometric.apply(clips, config.photometric, np.random.default_rng([*words, view]))
             x = to_input(changed, self.spec)
             if config.mixup or config.label_smoothing:  # the same pairs and shares in both views
@@ -158,19 +181,27 @@ class Training(pl.LightningModule):
                     np.random.default_rng(words),
                 )  # fmt: skip
             inputs.append(x)
-        logits = [z.float() for z in self._forward(inputs, n)]
+        return inputs, targets
+
+    def _loss(
+        self, views: list[Tensor], targets: Tensor, labels: Tensor, together: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of one clip or more, and figures; Twins Training correlates over `together` clips."""
+        config = self.config
+        logits = [z.float() for z in self._forward(views, len(labels))]
         loss = torch.stack([F.cross_entropy(z, targets) for z in logits]).mean()
+        found: dict[str, Tensor] = {}
         if self.teacher is not None:
-            pairs = zip(logits, inputs, strict=True)
+            pairs = zip(logits, views, strict=True)
             taught = [distillation_loss(z, self.teacher.logits(x), config.distil.temperature) for z, x in pairs]
             loss = (1 - config.distil.weight) * loss + config.distil.weight * torch.stack(taught).mean()
         if len(logits) == 2 and together > 1:  # a batch of which one clip could be read has no correlation
             given = [gather_logits(z) if config.twins.gather else z for z in logits]
             correlation = twins_loss(*given, beta=config.twins.beta, centre=config.twins.centre)
-            self.tally["twins_loss"] += correlation.item() * n
+            found["twins_loss"] = correlation
             loss = loss + config.twins.weight * correlation
-        self.tally["hits"] += sum(int((z.argmax(1) == labels).sum()) for z in logits) / len(logits)
-        return loss
+        hits = torch.stack([(z.argmax(1) == labels).float().mean() for z in logits]).mean()
+        return loss, found | {"loss": loss, "hits": hits}
 
     def _forward(self, inputs: list[Tensor], n: int) -> list[Tensor]:
         joint = len(inputs) > 1 and self.config.twins.joint
@@ -203,12 +234,23 @@ class Training(pl.LightningModule):
             logits = self.result(to_input(batch["clip"], self.spec))
             self.tally["val_hits"] += int((logits.argmax(1) == batch["label"]).sum())
 
+    def on_validation_epoch_end(self) -> None:
+        """Computes the figure of the epoch over the videos of all processes.
+
+        Raises:
+            RunError: the loss of the last step is not finite.
+        """
+        self.settle()
+        hits, videos = (all_reduce_sum(self.tally[name]) for name in ("val_hits", "val_videos"))
+        self.val_figure = hits / max(1.0, videos)
+
     def on_train_start(self) -> None:
         """Sets the modes once more: a run that resumes within an epoch does not call `on_train_epoch_start` for it."""
         self._set_modes()
 
     def on_train_epoch_start(self) -> None:
         """Sets the modes of the modules and empties the tally for the new epoch."""
+        self.settle()
         self._set_modes()
         self.tally.update(dict.fromkeys(self.counts, 0.0))
 
@@ -219,6 +261,7 @@ class Training(pl.LightningModule):
 
     def meet(self) -> dict[str, float]:
         """Merges the failures of all processes and returns the sum of their tallies."""
+        self.settle()
         for train, val in all_gather_object((self.failures, self.val_failures)):
             self.failures.update(train)
             self.val_failures.update(val)

@@ -22,6 +22,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 
+from kinema.card import CARD, LAST, SELECTION
 from kinema.clip_spec import ClipSpec
 from kinema.config_file import CONFIG, read_yaml
 from kinema.data.label_remarks import UNTRAINED, label_remarks
@@ -31,7 +32,7 @@ from kinema.errors import KinemaError, RunError
 from kinema.files import FULL, LOCK, clear_parts, held, reason, replace_file
 from kinema.models import VideoModel
 from kinema.processes import Rank, denormals_as_zero, environment_rank, room_for_readers, together
-from kinema.recognizer import CARD, Recognizer
+from kinema.recognizer import Recognizer
 from kinema.text import plural
 from kinema.training import learning
 from kinema.training.checkpoint import AtomicCheckpointIO, Checkpoints, begun, done, newest
@@ -44,10 +45,12 @@ from kinema.training.multigrid import describe
 from kinema.training.network import build, keep
 from kinema.training.run_log import LEDGER, RunLog, read_metrics
 from kinema.training.schedule import unreached
+from kinema.training.selection import Selection
 from kinema.training.start import start
 from kinema.training.twins import doubts
 from kinema.training.videos import difference, is_proof, listed, read_videos, write_videos
 
+VAL_FIGURE = "val_top1"  # of metrics.csv
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -90,9 +93,9 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
             say(f"{out}: this run is finished; to train anew, give another --out")
             return out
         say(_summary(config, manifest, learned, spec, out, remarks))
-        module = _fit(config, learned, checked, model, spec, out, say, here)
+        module, selection = _fit(config, learned, checked, model, spec, out, say, here)
         if here.first:
-            _save(config, learned, module, spec, out, say)
+            _save(config, learned, module, selection, spec, out, say)
     return out
 
 
@@ -121,7 +124,7 @@ def _require_run_folder(out: Path) -> None:
 
 def _open_folder(out: Path, config: TrainConfig, learned: Manifest) -> None:
     """Writes configuration and videos of a new run; raises `KinemaError` where the folder holds another run."""
-    for folder in (out, out / "checkpoints", out / "recognizer"):
+    for folder in (out, out / "checkpoints", out / "recognizer", out / LAST):
         clear_parts(folder)
     path = out / CONFIG
     if path.exists():
@@ -191,7 +194,7 @@ def _summary(
 def _fit(
     config: TrainConfig, learned: Manifest, checked: Manifest | None, model: VideoModel, spec: ClipSpec, out: Path,
     say: Callable[[str], None], here: Rank,
-) -> Training:  # fmt: skip
+) -> tuple[Training, Selection]:  # fmt: skip
     accelerator = "auto" if config.device == "auto" else config.device.split(":")[0]
     cuda = torch.cuda.is_available() and accelerator in ("auto", "cuda")
     if config.precision == "16" and not cuda:
@@ -214,6 +217,7 @@ def _fit(
         more = "" if config.multigrid.cycles == "none" else " (this is of the steps of the full shape)"
         say(f"note: {doubt}{more}")
     _quiet()
+    selection = Selection(config)
     trainer = pl.Trainer(
         accelerator=accelerator,
         **_devices(config, here),
@@ -222,6 +226,7 @@ def _fit(
         gradient_clip_val=config.optim.max_grad_norm or None,
         deterministic=config.deterministic,
         callbacks=[
+            selection,
             RunLog(out / "metrics.csv", config.epochs, say, absent),
             Checkpoints(out / "checkpoints", config.checkpoint_steps, batches.steps),
         ],
@@ -252,7 +257,7 @@ def _fit(
         loader.close()
         if val is not None:
             val.close()
-    return module
+    return module, selection
 
 
 @contextmanager
@@ -317,8 +322,9 @@ def _devices(config: TrainConfig, here: Rank) -> dict[str, Any]:
 
 
 def _save(
-    config: TrainConfig, learned: Manifest, module: Training, spec: ClipSpec, out: Path, say: Callable[[str], None]
-) -> None:
+    config: TrainConfig, learned: Manifest, module: Training, selection: Selection, spec: ClipSpec, out: Path,
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
     # A file may hold several of the clips.
     expected, failed = len(learned.samples), sum(sample.path in module.failures for sample in learned.samples)
     if module.failures or module.val_failures:
@@ -332,21 +338,34 @@ def _save(
             )
     rows = read_metrics(out / "metrics.csv")
     trained = {sample.label for sample in learned.samples if sample.path not in module.failures}
-    card = {
-        "training": {
-            "config": config.to_dict(),
-            UNTRAINED: [label for label in learned.labels if label not in trained],
-            "coverage": {
-                "expected": expected,
-                "read": expected - failed,
-                "failed": failed,
-                "absent": len(learned.all_absent),
-            },
-            "frame_seconds": frame_seconds(learned, spec),
-            "last_epoch": rows[-1] if rows else {},
-        }
+    training = {
+        "config": config.to_dict(),
+        UNTRAINED: [label for label in learned.labels if label not in trained],
+        "coverage": {
+            "expected": expected,
+            "read": expected - failed,
+            "failed": failed,
+            "absent": len(learned.all_absent),
+        },
+        "frame_seconds": frame_seconds(learned, spec),
+        "last_epoch": rows[-1] if rows else {},
     }
-    Recognizer(module.result.cpu().eval(), learned.labels, spec, card).save(out / "recognizer")
+    network = module.result.cpu().eval()
+
+    def save(kept: str, name: str) -> None:
+        chosen = selection.card(config, kept, VAL_FIGURE)
+        card = {"training": training if chosen is None else {**training, SELECTION: chosen}}
+        Recognizer(network, learned.labels, spec, card).save(out / name)
+
+    if config.keep == "best" and selection.best is not None and selection.best.weights is not None:
+        save("last", LAST)
+        network.load_state_dict(selection.best.weights)
+        best = selection.best
+        say(
+            f"kept: epoch {best.epoch} of {selection.epoch}, the best on {config.val_split!r} "
+            f"({VAL_FIGURE} {best.value:.1%}); the last one is in {out / LAST}"
+        )
+    save(config.keep, "recognizer")  # the last to be written: with it the run is finished
     say(f"recognizer saved in {out / 'recognizer'}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -96,6 +97,9 @@ def serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     faulthandler.disable()
+    # What a forked process inherits is not its own to clean up: an encoder of the parent would wait for its threads,
+    # which do not exist here, and crash.
+    gc.freeze()
     torch.set_num_threads(1)
     for other in others:
         other.close()

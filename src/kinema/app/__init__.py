@@ -1,0 +1,1 @@
+"""The web page of `kinema app`; Gradio (extra `app`) is imported when a page is built, not before."""

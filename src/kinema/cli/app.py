@@ -1,0 +1,73 @@
+"""`kinema app RECOGNIZER...`."""
+
+from __future__ import annotations
+
+import time
+
+from jsonargparse import ArgumentParser, Namespace
+
+from kinema.cli.arguments import add_device, device
+from kinema.errors import KinemaError
+from kinema.media.limits import UploadLimits
+from kinema.text import printable
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """RECOGNIZERs, where to listen, who may come, and what uploads may cost."""
+    parser.add_argument("recognizers", nargs="*", type=str, default=[], help="run folders, recognizer folders or "
+                        "hf-hub:org/name")  # fmt: skip
+    parser.add_argument("--data", type=list[str], default=[], help="data sets that the tab Data may show, separated by "
+                        "commas")  # fmt: skip
+    parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other "
+                        "machines in")  # fmt: skip
+    parser.add_argument("--port", type=int, default=7860, help="0 takes any free one")
+    parser.add_argument("--auth", type=list[str], default=[], help="NAME:PASSWORD of those who may come, separated by "
+                        "commas; default: everybody")  # fmt: skip
+    parser.add_argument("--limit-megabytes", type=float, default=500.0, help="of one upload")
+    parser.add_argument("--limit-seconds", type=float, default=600.0, help="length of one video")
+    parser.add_argument("--limit-megapixels", type=float, default=9.0, help="of one picture")
+    parser.add_argument("--limit-queue", type=int, default=64, help="jobs that may wait")
+    add_device(parser)
+
+
+def run(args: Namespace) -> int:
+    """Serves the page until it is told to end."""
+    began = time.perf_counter()
+    if not args.recognizers:
+        raise KinemaError("RECOGNIZER is missing: give a run folder; kinema demo trains two")
+    limits = UploadLimits(args.limit_megabytes, args.limit_seconds, args.limit_megapixels, args.limit_queue)
+    auth = [_account(text, number) for number, text in enumerate(args.auth, 1)]
+    from kinema.app.packages import require_packages
+
+    require_packages()
+    from kinema.app.server import bind, make_site, serve
+    from kinema.data.manifest import read_manifest
+    from kinema.recognizer import Recognizer
+
+    for data in args.data:
+        read_manifest(data)
+    listening = bind(args.host, args.port)
+    try:
+        where = device(args.device)
+        names = list(dict.fromkeys(args.recognizers))
+        recognizers = {printable(name): Recognizer.load(name, where) for name in names}
+        site = make_site(recognizers, limits=limits, folders=args.data, auth=auth)
+    except BaseException:
+        listening.close()
+        raise
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"http://{shown}:{port} is ready after {time.perf_counter() - began:.1f} s; Ctrl-C ends it", flush=True)
+    if host not in _LOCAL and not auth:
+        print("everybody who reaches this address can use the page: --auth NAME:PASSWORD asks for a password")
+    serve(site, listening)
+    return 0
+
+
+def _account(text: str, number: int) -> tuple[str, str]:
+    name, colon, password = text.partition(":")
+    if not (name and colon and password):
+        raise KinemaError(f"--auth, account {number}: write it as NAME:PASSWORD")  # the password is not repeated
+    return name, password

@@ -1,0 +1,59 @@
+"""Whether a recognizer was chosen by the split on which it is tested, whose figures are then too high."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kinema.card import SELECTION
+from kinema.data.manifest import data_place
+from kinema.errors import KinemaError
+
+
+def described(card: Mapping[str, Any], data: str, split: str) -> dict[str, Any] | None:
+    """What `metrics.json` says about the choice of the tested recognizer.
+
+    Args:
+        card: further entries of the recognizer's card.
+        data: that it is tested on, as it was given.
+        split: name of the split, or `all`.
+
+    Returns:
+        What the training wrote (`kept`, `epoch`, `split`, …) and `tested_on_it`, whether the test is on the split that
+        chose; None where no split chose anything.
+    """
+    training = card.get("training")
+    chosen = training.get(SELECTION) if isinstance(training, Mapping) else None
+    if not isinstance(training, Mapping) or not isinstance(chosen, Mapping):
+        return None
+    config = training.get("config")
+    own = config.get("data") if isinstance(config, Mapping) else None
+    same_data = isinstance(own, str) and data_place(own) == data_place(data)
+    chose = bool(chosen.get("selected")) and split in ("all", chosen.get("split"))
+    return {**chosen, "tested_on_it": same_data and chose}
+
+
+def sentence(chosen: object) -> str | None:
+    """Which epoch of a training was tested, in words; None where there was no choice."""
+    if not isinstance(chosen, Mapping):
+        return None
+    how = "the best" if chosen.get("kept") == "best" else "the last"
+    text = f"{how} of {chosen.get('epochs')} epochs (epoch {chosen.get('epoch')})"
+    if chosen.get("selected"):
+        text += f", selected by {chosen.get('figure')} on the split {chosen.get('split')!r}"
+    return text + ("; TESTED ON THAT SPLIT, so the figures are too high" if chosen.get("tested_on_it") else "")
+
+
+def require_other_split(chosen: Mapping[str, Any] | None, data: str, split: str, *, force: bool) -> None:
+    """Refuses a test on the split that chose the recognizer, unless it is forced.
+
+    Raises:
+        KinemaError: it is, and `force` is not given.
+    """
+    if chosen is not None and chosen["tested_on_it"] and not force:
+        of_all = ", which is part of 'all'," if split == "all" else ""
+        raise KinemaError(
+            f"{data}: the split {chosen.get('split')!r}{of_all} selected epoch {chosen.get('epoch')} of this "
+            "recognizer, so its figures would be too high: name another one with --split, or give --force to have "
+            "them marked"
+        )

@@ -1,0 +1,128 @@
+"""What an upload may cost, and which files are accepted as videos at all."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+from kinema.errors import KinemaError, UnreadableVideo
+from kinema.text import plural
+
+_HEAD = 4096  # bytes in which every container shows what it is
+_TS_PACKET = 188  # bytes of a packet of an MPEG transport stream
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # with which MP4 and QuickTime files begin
+_SIGNATURES = {
+    b"\x1aE\xdf\xa3": ".mkv", b"OggS": ".ogv", b"FLV\x01": ".flv", b"\x00\x00\x01\xba": ".mpg",
+    b"\x00\x00\x01\xb3": ".mpg", b"GIF8": ".gif", b"0&\xb2u\x8ef\xcf\x11": ".wmv",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class UploadLimits:
+    """What one upload may be, and how many may wait.
+
+    Attributes:
+        megabytes: size of the file, 10^6 bytes.
+        seconds: length of the video.
+        megapixels: of one picture, 10^6 pixels.
+        queue: jobs that may wait; further ones are refused.
+    """
+
+    megabytes: float = 500.0
+    seconds: float = 600.0
+    megapixels: float = 9.0
+    queue: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("megabytes", "seconds", "megapixels", "queue"):
+            if not 0 < getattr(self, name) < inf:
+                raise KinemaError(f"--limit-{name} {getattr(self, name)}: give a number above 0")
+
+    def check_duration(self, name: str, seconds: float) -> None:
+        """Raises `UnreadableVideo` for a video that is too long.
+
+        Args:
+            name: of the video, for the message.
+            seconds: how long it is.
+        """
+        if seconds > self.seconds:
+            raise UnreadableVideo(name, f"it lasts {seconds:.0f} s, at most {self.seconds:g} s are accepted: cut it")
+
+    def check_picture(self, name: str, width: int, height: int) -> None:
+        """Raises `UnreadableVideo` for a picture that is too large.
+
+        Args:
+            name: of the video, for the message.
+            width: pixels.
+            height: pixels.
+        """
+        if width * height > self.megapixels * 1e6:
+            raise UnreadableVideo(
+                name, f"its pictures are {width}x{height}, at most {self.megapixels:g} megapixels are accepted: "
+                "make them smaller",
+            )  # fmt: skip
+
+
+def check_file(path: Path, limits: UploadLimits, *, name: str) -> str:
+    """Looks at a file without decoding it.
+
+    Only containers that hold their own pictures are accepted. Playlists, descriptions of a session and lists of files
+    make FFmpeg open other files and addresses, and archives are not videos.
+
+    Args:
+        path: the file as it was stored.
+        limits: on its size.
+        name: that the visitor knows the file by, for messages.
+
+    Returns:
+        A suffix that fits the content, such as `.mp4`; the suffix of the visitor's name is not trusted.
+
+    Raises:
+        UnreadableVideo: a link, a folder, an empty or too large file, or content that is no known video container.
+    """
+    try:
+        facts = path.lstat()
+    except OSError as error:
+        raise UnreadableVideo(name, "the upload is not there any more: send it again") from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise UnreadableVideo(name, "it is a link or a folder: send the video file itself")
+    if facts.st_size == 0:
+        raise UnreadableVideo(name, "the file is empty: send it again")
+    if facts.st_size > limits.megabytes * 1e6:
+        raise UnreadableVideo(
+            name, f"it has {facts.st_size / 1e6:.0f} MB, at most {limits.megabytes:g} MB are accepted: cut it"
+        )
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    suffix = _suffix(head)
+    if suffix is None:
+        what = "an archive: unpack it first" if _is_archive(head) else "not a video that is accepted"
+        raise UnreadableVideo(name, f"it is {what}; send MP4, MOV, MKV, WebM, AVI, MPEG, WMV, FLV, OGV or GIF")
+    return suffix
+
+
+def _suffix(head: bytes) -> str | None:
+    if head[4:8] in _BOXES:
+        return ".mov" if head[8:12] == b"qt  " else ".mp4"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return ".avi"
+    if head[:1] == b"G" and head[_TS_PACKET : _TS_PACKET + 1] == b"G" and head[2 * _TS_PACKET :][:1] == b"G":
+        return ".ts"
+    return next((suffix for signature, suffix in _SIGNATURES.items() if head.startswith(signature)), None)
+
+
+def _is_archive(head: bytes) -> bool:
+    return (
+        head.startswith((b"PK", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ")) or head[257:262] == b"ustar"
+    )
+
+
+def too_many(queue: int) -> str:
+    """What a visitor is told who comes while the queue is full.
+
+    Args:
+        queue: jobs that may wait.
+    """
+    return f"{plural(queue, 'job')} are waiting already: try again in a few minutes"
