@@ -162,7 +162,7 @@ def test_the_verdict_of_the_card(recognizer: Recognizer) -> None:
     )  # fmt: skip
     card = {VERDICTS: {"tube": {**vars(verdict), "reasons": list(verdict.reasons)}}}
     told = Recognizer(recognizer.model, LABELS, recognizer.spec, card)
-    (found,) = explain(told, clip(4))
+    (found,) = explain(told, clip(4), "tube")
     assert "random map" in found.verdict
     (other,) = explain(told, clip(4), "cam")
     assert other.verdict is None
@@ -205,7 +205,7 @@ class Bare(nn.Module):
         ({"target": None}, "target is None"),
         ({"method": "gradcam", "layer": "layer3.0"}, "layer layer3.0 gives a tensor of shape"),
         ({"layer": "layer44"}, "unknown layer 'layer44': did you mean"),
-        ({"treshold": 0.5}, "unknown option of tube 'treshold': did you mean 'threshold'"),
+        ({"treshold": 0.5}, "unknown option of cam 'treshold': did you mean 'threshold'"),
         ({"method": "gradcam", "threshold": 0.5}, "threshold: gradcam takes no options"),
         ({"threshold": "much"}, "threshold is 'much'"),
         ({"video": "nowhere.mp4"}, "nowhere.mp4"),
@@ -228,6 +228,6 @@ def test_what_is_refused(recognizer: Recognizer, given: dict[str, Any], sentence
 
 def test_what_has_no_map_has_no_overlay(recognizer: Recognizer) -> None:
     (found,) = explain(recognizer, clip(4))
-    with pytest.raises(KinemaError, match="tube gives no map"):
+    with pytest.raises(KinemaError, match="cam gives no map"):
         replace(found, map=None).overlay()
     assert len(repr(found)) < 300

@@ -91,7 +91,7 @@ def test_a_video_that_is_gone_costs_its_own_strip(run: Path, data: Path, tmp_pat
 
 def test_the_method_is_one_that_passed_and_the_table_says_what_was_measured(run: Path) -> None:
     recognizer = Recognizer.load(run)
-    assert method_for(recognizer) == "tube"
+    assert method_for(recognizer) == "cam"
     network = fingerprint(recognizer.model)
     passed = Verdict("gradcam", "layer4", (), 0.31, 0.02, 0.11, 0.1, 0.2, 9, "mixed", network)
     failed = Verdict(

@@ -64,6 +64,7 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
     if result.views is None:
         raise KinemaError("this result was read from scores.parquet alone, without its views: read it with open_test")
     spec, clips, seed = recognizer.spec, plural(result.views.clips, "clip"), result.views.random_clips
+    chosen = described(recognizer.card, test.data, test.split)
     places = "at fixed places" if seed is None else f"drawn as in training with seed {seed}"
     return {
         "test": test.to_dict(),
@@ -80,7 +81,7 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
         "root": result.root,
         "architecture": recognizer.model.architecture,
         "training": recognizer.card.get("training"),
-        "selection": described(recognizer.card, test.data, test.split),
+        **({} if chosen is None else {"selection": chosen}),
         "versions": versions(),
     } | ({} if recognizer.report is None else {"optimized": recognizer.report.to_dict()})
 
