@@ -109,7 +109,7 @@ class Recognizer:
         from kinema.backends.choose import choose_for
 
         self.to(device)
-        options = {"batch": batch, "budget": budget, "int8": int8, "store": store}
+        options: dict[str, Any] = {"batch": batch, "budget": budget, "int8": int8, "store": store}
         found = choose_for(self.model, self.spec, self.to_input, videos, **options)
         self.report, self._runner = found.report, found.runner
         return self

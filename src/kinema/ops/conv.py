@@ -342,9 +342,9 @@ def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> T
     oneDNN. Not for gradients, which it chooses the library for anew.
     """
     if (
-        len(x) < 16
+        not torch.compiler.is_compiling()  # first: a question about the batch would fix it in an exported program
+        and len(x) < 16
         and groups == 1
-        and not torch.compiler.is_compiling()
         and not torch.is_grad_enabled()
         and torch.get_num_threads() == 1
         and _is_plain(x, weight)
