@@ -88,8 +88,15 @@ class Compiled(Folded):
         import torch._inductor.config as inductor
 
         folded = self.prepared(network, example)
-        program = torch.compile(folded.bfloat16() if self.narrow else folded, dynamic=False)
         dtype = torch.bfloat16 if self.narrow else torch.float32
+        clip = example[:1].to(dtype)
+        try:
+            # One graph first: where the compiler cannot follow, it would compile every module by itself.
+            with torch.no_grad():
+                graph = torch.export.export(folded.to(dtype), (clip,), strict=False).module()
+        except Exception as error:  # the tracer raises what the network or its own passes raise
+            raise KinemaError(f"torch.export says {_first_line(error)}") from error
+        program = torch.compile(graph, dynamic=False)
 
         def run(clips: Tensor) -> Tensor:
             # Weights become constants of the program, laid out as its convolutions want them.
