@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,27 @@ class Prediction:
     t_start: float
     t_end: float
     labels: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(
+        cls, names: Sequence[str], scores: Tensor, top_k: int, t_start: float, t_end: float, least: float | None = None
+    ) -> Prediction:
+        """The prediction that scores stand for.
+
+        Args:
+            names: K labels, in the order of the outputs.
+            scores: float K.
+            top_k: how many labels to rank, at least one and at most K.
+            t_start: seconds.
+            t_end: seconds.
+            least: where a video may have several labels, the score from which one is predicted; else None.
+        """
+        best = scores.topk(min(max(1, top_k), len(names)))
+        ranked = tuple((names[i], float(s)) for s, i in zip(best.values, best.indices.tolist(), strict=True))
+        labels = None
+        if least is not None:
+            labels = tuple(names[i] for i in scores.argsort(descending=True).tolist() if scores[i] >= least)
+        return cls(ranked[0][0], ranked[0][1], ranked, t_start, t_end, labels)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; without `labels` where there is one label per video."""

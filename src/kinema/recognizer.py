@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -16,25 +15,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kinema import __version__
 from kinema.backends.base import Runner
-from kinema.backends.clips import clips_to_check
 from kinema.backends.exported import is_export, open_export
 from kinema.backends.report import Report
-from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, Card, completed, read_card, versions
+from kinema.card import CARD, WEIGHTS, versions
 from kinema.clip_spec import ClipSpec
 from kinema.data.loading.limits import ReadLimits
-from kinema.data.loading.loader import SINGLE_VIDEO_READERS, Loader
+from kinema.data.loading.loader import SINGLE_VIDEO_READERS, Loader, alone
 from kinema.data.transforms import to_input
 from kinema.data.views import Protocol, Request, RequestedViews, parse_views
 from kinema.data.windows import WindowReader
-from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo, unknown
-from kinema.models import VideoModel, create_model
-from kinema.models.registry import former_defaults
+from kinema.errors import KinemaError, UnreadableVideo, unknown
+from kinema.models import VideoModel
 from kinema.prediction import FailedWindow, Prediction
 from kinema.processes import loader_workers, room_for_readers
 from kinema.weights.hub import to_hub
-from kinema.weights.saved import check_labels, find_folder, load_weights, save_network
+from kinema.weights.saved import check_labels, find_folder, load_network, save_network
 
 __all__ = ["CARD", "WEIGHTS", "FailedWindow", "Prediction", "Recognizer", "versions"]
 
@@ -62,7 +58,7 @@ class Recognizer:
     threshold: float = 0.5
     precision: str = "32"
     report: Report | None = field(default=None, init=False, repr=False, compare=False)
-    _runner: tuple[torch.Size, Runner] | None = field(default=None, init=False, repr=False, compare=False)
+    _runner: Runner | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.labels = tuple(self.labels)
@@ -71,8 +67,7 @@ class Recognizer:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        some = next(self.model.parameters(), None)  # an exported file has none and runs on the CPU
-        return torch.device("cpu") if some is None else some.device
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))  # an exported file has none
 
     @property
     def rate(self) -> float | None:
@@ -101,45 +96,35 @@ class Recognizer:
         self, device: str | torch.device = "cpu", budget: float = 30.0, *, videos: Sequence[str | Path] = (),
         batch: int = 1, int8: bool = False, store: bool = True,
     ) -> Recognizer:  # fmt: skip
-        """Chooses the fastest way to compute scores that comes to the network's answers; see `kinema.backends.choose`.
+        """Makes `scores`, and so all that predicts or tests, as fast as it can be with the same answers.
 
-        `scores`, and with it everything that predicts or tests, then takes that way for clips of the shape of `spec`.
-        `model` stays as it is: embeddings, explanations and `step` are its own. Call it again after weights changed.
+        `model` stays as it is: embeddings, explanations and `step` are its own. Call it again after new weights.
 
         Args:
             device: where the network goes.
             budget: seconds after which nothing further is tried; what has begun is finished.
-            videos: some of those that will be recognised, to check top-1 labels on; without any, or where fewer than
-                two can be read, drifting textures.
+            videos: some of those to recognise, on which top-1 labels are compared; else on drifting textures.
             batch: clips in one pass, as they will be given.
-            int8: also try whole numbers of 8 bits, with ranges from the clips.
-            store: keep the choice in the cache folder, and take one that is there for the same network, shape, machine
-                and versions, once its logits have been checked.
+            int8: also try whole numbers of 8 bits.
+            store: keep the choice in the cache folder, or take one that is there and still right.
 
         Returns:
             Itself; `report` says what was tried, what was slower and what was wrong.
 
         Raises:
-            KinemaError: a budget or batch outside its domain.
+            KinemaError: a budget or batch outside its domain, or an exported file.
             RunError: the network's logits are not finite.
         """
-        from kinema.backends.choose import choose
-        from kinema.backends.exported import ExportedNetwork
+        from kinema.backends.choose import choose_for
 
-        if isinstance(self.model, ExportedNetwork):
+        if self.precision != "32":
             raise KinemaError(
-                f"{self.model.path} is an exported file, which runs in one way only: optimize the recognizer that it "
-                "was made of"
+                f"precision is {self.precision}: optimize tries bfloat16 by itself; set precision 32 first"
             )
-        clips, described, remarks = clips_to_check(self.spec, videos, max(2, batch))
         self.to(device)
-        inputs = to_input(clips.to(self.device), self.spec)
-        found = choose(
-            self.model, inputs, batch=batch, budget=budget, int8=int8, described=described, remarks=remarks,
-            store=store,
-        )  # fmt: skip
-        self.report = found.report
-        self._runner = None if found.runner is None else (inputs.shape[1:], found.runner)
+        how: dict[str, Any] = {"batch": batch, "budget": budget, "int8": int8, "store": store}
+        found = choose_for(self.model, self.spec, self.to_input, videos, **how)
+        self.report, self._runner = found.report, found.runner
         return self
 
     def in_precision(self, precision: str) -> Recognizer:
@@ -151,17 +136,20 @@ class Recognizer:
         Raises:
             KinemaError: another precision, an exported file, or a device without units for it.
         """
+        from kinema.backends.pytorch import require_bfloat16
+
         if precision == "bf16":
             require_bfloat16(self.model, self.device)
         elif precision != "32":
             raise unknown("precision", precision, ("32", "bf16"))
+        self.report = self._runner = None  # `optimize` keeps the answers of another precision
         self.precision = precision
         return self
 
     def _logits(self, x: Tensor) -> Tensor:
-        """Logits N K of clips N 3 T H W, by the way that `optimize` chose for their shape."""
-        if self._runner is not None and x.shape[1:] == self._runner[0]:
-            return self._runner[1](x)
+        """Logits N K of clips N 3 T H W, by the way that `optimize` chose if it did."""
+        if self._runner is not None:
+            return self._runner(x)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits: Tensor = self.model(x)
         return logits
@@ -178,15 +166,12 @@ class Recognizer:
             float32 N K on the CPU; every row sums to 1 unless it is `multi_label`.
         """
         self.model.eval()
-        parts = []
-        for chunk in clips.split(batch):
-            parts.append(self.to_scores(self._logits(self.to_input(chunk))).cpu())
-        return torch.cat(parts)
+        return torch.cat([self.to_scores(self._logits(self.to_input(chunk))).cpu() for chunk in clips.split(batch)])
 
     def to_input(self, clips: Tensor) -> Tensor:
         """What the network takes of clips uint8 N T H W 3: float32 N 3 T H W, or the clips where it `takes_pixels`."""
-        placed = clips.to(self.device)
-        return placed if self.model.takes_pixels else to_input(placed, self.spec)
+        clips = clips.to(self.device)
+        return clips if self.model.takes_pixels else to_input(clips, self.spec)
 
     def average(self, views: Tensor, *, batch: int = 8) -> Tensor:
         """Scores of videos, averaged over their views.
@@ -344,7 +329,7 @@ class Recognizer:
     ) -> Iterator[Prediction | FailedWindow]:
         numbers = ([number] for number in count(first))
         lost = 0  # windows in a row that took their reader down
-        with Loader(data, numbers, _alone, readers=readers, largest=1, limits=limits) as loader:
+        with Loader(data, numbers, alone, readers=readers, largest=1, limits=limits) as loader:
             for number, found in enumerate(loader, first):
                 if "clip" in found:
                     with room_for_readers(readers):
@@ -363,13 +348,8 @@ class Recognizer:
                     return
 
     def _prediction(self, scores: Tensor, top_k: int, t_start: float, t_end: float) -> Prediction:
-        best = scores.topk(min(max(1, top_k), len(self.labels)))
-        ranked = tuple((self.labels[i], float(s)) for s, i in zip(best.values, best.indices.tolist(), strict=True))
-        labels = None
-        if self.multi_label:
-            over = [i for i in scores.argsort(descending=True).tolist() if scores[i] >= self.threshold]
-            labels = tuple(self.labels[i] for i in over)
-        return Prediction(ranked[0][0], ranked[0][1], ranked, t_start, t_end, labels)
+        least = self.threshold if self.multi_label else None
+        return Prediction.of(self.labels, scores, top_k, t_start, t_end, least)
 
     def save(self, folder: str | Path) -> Path:
         """Writes the folder; a file that exists is replaced only once its successor is whole on the disk."""
@@ -411,60 +391,7 @@ class Recognizer:
         if is_export(source):
             network = open_export(source)
             return cls(network, network.description.labels, network.clip_spec, dict(network.description.more))
-        folder = find_folder(source)
-        card = read_card(folder / CARD)
-        try:
-            recognizer = cls._from_card(card)
-        except KinemaError as error:
-            raise KinemaError(f"{folder / CARD}: {error}; {HOW_TO_FIX}") from error
-        except (TypeError, ValueError, AttributeError, KeyError, IndexError, RuntimeError) as error:
-            # a value of the wrong type, wherever a network or the clip trips over it
-            why = " ".join(str(error).split())
-            raise KinemaError(f"{folder / CARD}: describes no network ({why}); {HOW_TO_FIX}") from error
-        load_weights(recognizer.model, folder / WEIGHTS)
-        added = completed(card.architecture, recognizer.model.architecture)
-        added |= completed({"clip": card.clip}, {"clip": recognizer.spec.to_dict()})
-        if added:
-            named = ", ".join(f"{key.removeprefix('options.')}={value!r}" for key, value in added.items())
-            warnings.warn(
-                f"{folder / CARD}: is of format {card.format} and does not state {named}; these are the values that "
-                f"Kinema {__version__} takes for them, and Recognizer.load({str(folder)!r}).save({str(folder)!r}) "
-                "writes them down",
-                KinemaWarning,
-                stacklevel=2,
-            )
-        return recognizer.to(device)
-
-    @classmethod
-    def _from_card(cls, card: Card) -> Recognizer:
-        """The recognizer with random weights."""
-        options = {**former_defaults(card.name), **card.options} if card.format == 1 else card.options
-        model = create_model(card.name, **options)
-        return cls(model.eval(), card.labels, ClipSpec.from_dict(card.clip), card.more)
-
-
-def require_bfloat16(model: VideoModel, device: torch.device) -> None:
-    """Refuses bfloat16 where it would be slow or without effect.
-
-    Raises:
-        KinemaError: so it is; the message says why.
-    """
-    from kinema.backends.exported import ExportedNetwork
-    from kinema.backends.pytorch import no_bfloat16_units
-
-    why = no_bfloat16_units() if device.type == "cpu" else None
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        why = "this GPU has no bfloat16 units"
-    if isinstance(model, ExportedNetwork):
-        why = f"{model.path} is an exported file, which keeps its own precision"
-    if why is not None:
-        raise KinemaError(f"precision is bf16, but {why}: use 32")
-
-
-def _alone(items: list[Any]) -> dict[str, Any]:
-    """The only sample of a batch, in memory of its own."""
-    (item,) = items
-    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in item.items()}
+        return cls(*load_network(find_folder(source))).to(device)
 
 
 def _stacked(items: list[Any]) -> tuple[list[Any], Tensor | None]:

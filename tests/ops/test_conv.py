@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.ops import CSTM
-from kinema.ops.conv import Conv3d, fails_in_bfloat16
+from kinema.ops.conv import Conv2d, Conv3d, fails_in_bfloat16
 
 
 def pair(**options: object) -> tuple[Conv3d, nn.Conv3d]:
@@ -139,3 +139,20 @@ def test_maps_of_a_few_pixels_are_computed_in_float32_too(size: int, fails: bool
     weight = torch.nn.Parameter(torch.zeros(1, 1, 3, 3, 3))
     assert fails_in_bfloat16(torch.zeros(1, 1, 8, size, 8).bfloat16(), weight) == fails
     assert not fails_in_bfloat16(torch.zeros(1, 1, 8, 1, 1).bfloat16(), weight[..., :1, :1])
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_1x1_of_few_pictures_with_one_thread_gives_what_pytorch_gives(stride: int) -> None:
+    conv = Conv2d(24, 40, 1, stride)
+    x = torch.randn(3, 24, 9, 7).contiguous(memory_format=torch.channels_last)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        with torch.no_grad():
+            found = conv(x)
+    finally:
+        torch.set_num_threads(before)
+    expected = torch.nn.functional.conv2d(x.double(), conv.weight.double(), conv.bias.double(), stride)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert conv(x).requires_grad  # gradients go the usual way

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from kinema.clip_spec import ClipSpec
-from kinema.data.loading.loader import SINGLE_VIDEO_READERS, Loader
+from kinema.data.loading.loader import SINGLE_VIDEO_READERS, Loader, alone
 from kinema.data.views import Request, RequestedViews
 from kinema.errors import UnreadableVideo
 from kinema.text import plural
 
-GENERATED = 6
-_VIDEOS = 8  # are read at most
+GENERATED = 4
+_VIDEOS = 4  # are read at most
 
 
 def clips_to_check(spec: ClipSpec, videos: Sequence[str | Path], least: int) -> tuple[Tensor, str, tuple[str, ...]]:
@@ -27,34 +26,28 @@ def clips_to_check(spec: ClipSpec, videos: Sequence[str | Path], least: int) -> 
     Args:
         spec: how to cut clips.
         videos: files or folders of frames; from a long list those at equal distances are taken.
-        least: clips that are needed.
+        least: clips that are needed; 2 at least.
 
     Returns:
-        uint8 N T H W 3 with N of at least `least`, what they are, and a sentence for each video that was not read.
+        uint8 N T H W 3 N as needed or more, what they are, and a sentence for each video that was not read.
     """
     chosen = list(islice(videos, 0, None, max(1, len(videos) // _VIDEOS)))[:_VIDEOS]
     clips: list[Tensor] = []
     remarks = []
     requests = [[Request(str(video))] for video in chosen]
-    with Loader(RequestedViews(spec, 1, 1), requests, _only, readers=SINGLE_VIDEO_READERS, largest=1) as loader:
+    with Loader(RequestedViews(spec, 1, 1), requests, alone, readers=SINGLE_VIDEO_READERS, largest=1) as loader:
         for found in loader:
             if isinstance(found, UnreadableVideo):
                 remarks.append(f"{found}; it is not among the clips that backends are checked on")
             else:
-                clips.append(found)
-    read, missing = len(clips), max(0, least - len(clips))
+                clips.append(found["views"][0])
+    read, missing = len(clips), max(0, max(2, least) - len(clips))
     if not read:
         missing = max(missing, GENERATED)
     if missing:
         clips += list(generated_clips(spec, missing))
     parts = [plural(read, "clip") + " of the videos"] * bool(read) + [plural(missing, "generated clip")] * bool(missing)
     return torch.stack(clips), " and ".join(parts), tuple(remarks)
-
-
-def _only(items: list[Any]) -> Any:
-    """The only clip of a batch, T H W 3 in memory of its own, or why there is none."""
-    (item,) = items
-    return item["views"][0].clone() if isinstance(item, dict) else item
 
 
 def generated_clips(spec: ClipSpec, count: int = GENERATED) -> Tensor:

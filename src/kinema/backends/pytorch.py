@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.backends.base import Runner
+from kinema.backends.exported import ExportedNetwork
 from kinema.backends.folding import fold_batchnorm
 from kinema.errors import KinemaError
 from kinema.ops.layout import channels_last
@@ -87,8 +88,15 @@ class Compiled(Folded):
         import torch._inductor.config as inductor
 
         folded = self.prepared(network, example)
-        program = torch.compile(folded.bfloat16() if self.narrow else folded, dynamic=False)
         dtype = torch.bfloat16 if self.narrow else torch.float32
+        clip = example[:1].to(dtype)
+        try:
+            # One graph first: where the compiler cannot follow, it would compile every module by itself.
+            with torch.no_grad():
+                graph = torch.export.export(folded.to(dtype), (clip,), strict=False).module()
+        except Exception as error:  # the tracer raises what the network or its own passes raise
+            raise KinemaError(f"torch.export says {first_line(error)}") from error
+        program = torch.compile(graph, dynamic=False)
 
         def run(clips: Tensor) -> Tensor:
             # Weights become constants of the program, laid out as its convolutions want them.
@@ -178,3 +186,18 @@ def _captured(run: Runner, clips: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor,
     with torch.cuda.graph(graph):
         result = run(source)
     return graph, source, result
+
+
+def require_bfloat16(network: nn.Module, device: torch.device) -> None:
+    """Refuses bfloat16 where it would be slow or without effect.
+
+    Raises:
+        KinemaError: so it is; the message says why.
+    """
+    why = no_bfloat16_units() if device.type == "cpu" else None
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        why = "this GPU has no bfloat16 units"
+    if isinstance(network, ExportedNetwork):
+        why = f"{network.path} is an exported file, which keeps its own precision"
+    if why is not None:
+        raise KinemaError(f"precision is bf16, but {why}: use 32")

@@ -23,6 +23,7 @@ from kinema.cli.arguments import (
     device,
     read_limits,
 )
+from kinema.cli.optimized import add_optimize, check_optimize, optimized
 from kinema.cli.output import print_table
 from kinema.data.label_sets import joined
 from kinema.errors import KinemaError, UnreadableVideo
@@ -74,8 +75,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     add_reading(parser)
     parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
-    parser.add_argument("--optimize", action="store_true", help="first try which way of running the network is fastest "
-                        "here without changing its answers; the choice is kept for later runs")  # fmt: skip
+    add_optimize(parser)
     add_device(parser)
     add_precision(parser)
     add_json(parser)
@@ -94,10 +94,7 @@ def run(args: Namespace) -> int:
             raise KinemaError(f"--threshold {args.threshold:g}: {args.recognizer} names one label per video; remove it")
         recognizer.threshold = args.threshold
     videos = find_videos(args.videos)
-    if args.optimize:
-        recognizer.optimize(where, videos=videos[:4])
-        assert recognizer.report is not None
-        print(f"optimize: {recognizer.report.sentence()}", file=sys.stderr)
+    optimized(args, recognizer, videos, batch=args.batch)
     show = _printer(args, recognizer, videos)
     rows: list[Row] = []
     failed: list[Row] = []
@@ -131,6 +128,7 @@ def _check(args: Namespace) -> None:
     if args.json and args.csv:
         raise KinemaError("--json and --csv exclude each other: give one of them")
     check_reading(args)
+    check_optimize(args)
     if args.views != "1x1" and args.window is not None:
         raise KinemaError(f"--views {args.views}: --window takes one view of every window; remove one of the two")
     if args.threshold is not None and not 0 <= args.threshold <= 1:

@@ -12,6 +12,7 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_device, add_json, add_recognizer, device
+from kinema.cli.optimized import add_optimize, check_optimize, optimized_windows
 from kinema.errors import KinemaError
 from kinema.text import printable
 
@@ -44,6 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "folder counts as complete; default: never")  # fmt: skip
     parser.add_argument("--queue", type=int, default=8, help="frames that wait for the network; older ones are "
                         "dropped where the source cannot wait")  # fmt: skip
+    add_optimize(parser)
     add_device(parser)
     add_json(parser)
 
@@ -52,6 +54,7 @@ def run(args: Namespace) -> None:
     """Prints a line per decision, and at the end what has become of all frames."""
     if args.queue < 1 or args.top_k < 1:
         raise KinemaError(f"--queue {args.queue}, --top-k {args.top_k}: give at least 1")
+    check_optimize(args)
     from kinema.recognizer import Recognizer
     from kinema.streaming.live import Live, recognise
     from kinema.streaming.reader import SourceReader
@@ -64,6 +67,7 @@ def run(args: Namespace) -> None:
     segmenter = _segmenter(args, recognizer) if args.segments else None
     average, top_k = ("none", len(recognizer.labels)) if args.segments else (args.average, args.top_k)
     live = Live(recognizer, rate=rate, mode=args.mode, average=average, top_k=top_k)
+    optimized_windows(args, recognizer, live.mode)
     if not args.json:
         print(f"{rate:g} frames per second, mode {live.mode}, average {average}; Ctrl-C ends", file=sys.stderr)
     began, latencies = monotonic(), []

@@ -18,6 +18,7 @@ from kinema.cli.arguments import (
     device,
     read_limits,
 )
+from kinema.cli.optimized import add_optimize, check_optimize, optimized
 from kinema.cli.output import print_facts
 from kinema.errors import RunError
 from kinema.progress import progress_bar
@@ -48,6 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the files of another test in --out")
     add_reading(parser)
     parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
+    add_optimize(parser)
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if any video could not be read")
     parser.add_argument("--force", action="store_true", help="test even on the split that selected the epoch of the "
                         "recognizer; the result is marked")  # fmt: skip
@@ -70,6 +72,7 @@ def _run(args: Namespace, here: Rank) -> None:
     from kinema.evaluation.views import explain
 
     check_reading(args)
+    check_optimize(args)
     where = {
         "split": args.split, "views": args.views, "random_clips": args.random_clips,
         "device": here.device(device(args.device)),
@@ -83,6 +86,9 @@ def _run(args: Namespace, here: Rank) -> None:
         args.recognizer, args.data, **where, out=args.out or None, overwrite=args.overwrite, workers=args.workers,
         batch=args.batch, limits=read_limits(args), precision=args.precision, force=args.force, progress=progress_bar,
         say=lambda remark: print(printable(remark), file=sys.stderr),
+        prepare=lambda plan: optimized(
+            args, plan.recognizer, [sample.path for sample in plan.part.samples], batch=args.batch, speaks=here.first
+        ),
     )  # fmt: skip
     if here.first:
         _print(run, as_json=args.json, strict=args.strict)

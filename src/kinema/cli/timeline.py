@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_device, add_json, add_recognizer, device, read_limits
+from kinema.cli.optimized import add_optimize, check_optimize, optimized_windows
 from kinema.cli.output import print_table
 from kinema.data.loading.limits import ReadLimits
 from kinema.errors import KinemaError
@@ -58,6 +59,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1, help="0: read films in this process, without protection from "
                         "files that crash or hang")  # fmt: skip
     parser.add_class_arguments(ReadLimits, "limits")
+    add_optimize(parser)
     add_device(parser)
     add_json(parser)
 
@@ -71,7 +73,10 @@ def run(args: Namespace) -> int:
     if args.calibrate is not None or args.data is not None:
         from kinema.cli.timeline_labelled import on_labelled_films
 
-        return on_labelled_films(args, recognizer, _settings(args, recognizer))
+        settings = _settings(args, recognizer)
+        assert settings.sight is not None
+        optimized_windows(args, recognizer, settings.sight.mode)
+        return on_labelled_films(args, recognizer, settings)
     return _on_films(args, recognizer)
 
 
@@ -80,6 +85,7 @@ def _check(args: Namespace) -> None:
         raise KinemaError("--json and --csv exclude each other: give one of them")
     if args.workers < 0:
         raise KinemaError(f"--workers {args.workers}: give 0 or 1")
+    check_optimize(args)
     read_limits(args)
     labelled = "--calibrate" if args.calibrate is not None else "--data" if args.data is not None else None
     if labelled is None and not args.videos:
@@ -138,6 +144,8 @@ def _on_films(args: Namespace, recognizer: Recognizer) -> int:
 
     settings = _settings(args, recognizer)
     videos = find_videos(args.videos)
+    assert settings.sight is not None
+    optimized_windows(args, recognizer, settings.sight.mode, videos)
     places = _places(videos, args.video)
     if args.csv:
         print("path,label,start,end")

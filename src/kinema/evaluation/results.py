@@ -87,7 +87,7 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
         "training": recognizer.card.get("training"),
         **({} if chosen is None else {"selection": chosen}),
         "versions": versions(),
-    }
+    } | ({} if recognizer.report is None else {"optimized": recognizer.report.to_dict()})
 
 
 def require_free(out: Path, test: Test, *, overwrite: bool = False) -> None:

@@ -157,6 +157,7 @@ def run_test(
     device: str | torch.device | None = None,
     precision: str | None = None,
     force: bool = False,
+    prepare: Callable[[TestPlan], object] | None = None,
     say: Callable[[str], object] | None = None,
     progress: Callable[[str], AbstractContextManager[Progress | None]] | None = None,
 ) -> TestRun:
@@ -181,6 +182,7 @@ def run_test(
         device: where the network goes; None is the CPU, or where a `Recognizer` is already.
         precision: `32` or `bf16` (see `Recognizer.in_precision`); None leaves it as it is.
         force: test on the split that selected the epoch of the recognizer as well; the result is then marked.
+        prepare: called with the plan before the first video is read; may change how its recognizer computes.
         say: called with every remark before the first video is read.
         progress: gives for a title a context in which videos done and expected are reported.
 
@@ -203,6 +205,8 @@ def run_test(
         if say is not None:
             for remark in remarks:
                 say(remark)
+    if prepare is not None:
+        prepare(plan)
     with progress("testing videos") if progress is not None and first else nullcontext() as step:
         result = evaluate(
             plan.recognizer, plan.part, views=plan.views, random_clips=random_clips, workers=workers, batch=batch,

@@ -41,7 +41,7 @@ class Conv2d(nn.Conv2d):
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.kernel_size == (1, 1) and self.padding in ((0, 0), "valid"):
-            return F.conv2d(_pick_pixels(x, *self.stride), weight, bias, groups=self.groups)
+            return _pointwise(_pick_pixels(x, *self.stride), weight, bias, self.groups)
         return super()._conv_forward(x, weight, bias)
 
 
@@ -165,7 +165,8 @@ class Conv3d(nn.Conv3d):
             x = x[:, :, ::step].contiguous(memory_format=torch.channels_last_3d)
         frames, weight, stride = fold_time(x), self.weight.squeeze(2), self.stride[1:]
         if self.kernel_size == (1, 1, 1) and self.padding == (0, 0, 0):  # as Conv2d
-            frames, stride = _pick_pixels(frames, *stride), (1, 1)
+            y = _pointwise(_pick_pixels(frames, *stride), weight, self.bias, self.groups)
+            return unfold_time(y, x.shape[2])
         y = F.conv2d(frames, weight, self.bias, stride, self.padding[1:], self.dilation[1:], self.groups)
         return unfold_time(y, x.shape[2])
 
@@ -333,6 +334,25 @@ class _Temporal(torch.autograd.Function):
 
 def _onednn(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
     return torch.mkldnn_convolution(x, kernel, None, (padding, 0, 0), (1, 1, 1), (1, 1, 1), len(kernel))
+
+
+def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+    """A 1x1 convolution of N C H W.
+
+    With one thread, PyTorch gives fewer than 16 pictures to a product of matrices that takes about twice as long as
+    oneDNN. Not for gradients, which it chooses the library for anew.
+    """
+    if (
+        not torch.compiler.is_compiling()  # first: a question about the batch would fix it in an exported program
+        and len(x) < 16
+        and groups == 1
+        and not torch.is_grad_enabled()
+        and torch.get_num_threads() == 1
+        and _is_plain(x, weight)
+        and _has_onednn()
+    ):
+        return torch.mkldnn_convolution(x, weight, bias, (0, 0), (1, 1), (1, 1), 1)
+    return F.conv2d(x, weight, bias, groups=groups)
 
 
 def _pick_pixels(x: Tensor, down: int, right: int) -> Tensor:

@@ -112,6 +112,8 @@ class CSTM(nn.Module):
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """N C T H W -> N C' T H' W'; of a chunk of a stream, without `causal`, the frames of one index less."""
+        if stream is not None and self.causal and self.t.groups > 1:
+            return unfold_time(self.conv(fold_time(self._behind(stream.masked(x), stream))), x.shape[2])
         if stream is not None:
             x, padding = stream.extended(self, stream.masked(x), 1 + self.look_ahead), 0
             stream.lag += self.look_ahead
@@ -124,6 +126,11 @@ class CSTM(nn.Module):
         else:  # in channels_last_3d memory without a permutation to N H W, C, T and without a copy
             x = temporal_conv(x, self.kernel, padding)
         return unfold_time(self.conv(fold_time(x)), x.shape[2])
+
+    def _behind(self, x: Tensor, stream: Stream) -> Tensor:
+        """The causal temporal kernel on a chunk, without the copies that a convolution of few frames needs."""
+        before, now = self.kernel.to(x.dtype)[:, 0, :, None, None, None].unbind(1)
+        return torch.addcmul(x * now, stream.previous(self, x), before)
 
 
 class CMM(nn.Module):
@@ -197,7 +204,7 @@ class CMM(nn.Module):
 
     def _motion_of_stream(self, f: Tensor, moved: Tensor, stream: Stream) -> Tensor:
         """Of a chunk: each frame's difference from the one before it, which without `causal` belongs to that one."""
-        difference = stream.extended(self, f, 1)[:, :, :-1] - moved
+        difference = stream.previous(self, f) - moved
         if self.causal:
             return stream.masked(difference, ahead=-1)
         stream.lag += 1

@@ -36,6 +36,7 @@ class Stream:
         self._names, self._before, self._frames = names, state, frames
         self.lag = 0
         self.state: State = {SEEN: state[SEEN] + frames, LENGTH: state[LENGTH]}
+        self._whole: dict[int, bool] = {}  # frames by which to look back -> whether all of those exist
 
     def extended(self, module: nn.Module, x: Tensor, frames: int) -> Tensor:
         """The chunk with the last frames before it, which are zero where the stream begins.
@@ -57,11 +58,37 @@ class Stream:
         self.state[key] = whole[:, :, -frames:].contiguous(memory_format=torch.channels_last_3d).clone()
         return whole
 
+    def previous(self, module: nn.Module, x: Tensor) -> Tensor:
+        """The frame before each frame of the chunk; that of the first one is remembered, as by `extended`.
+
+        Args:
+            module: that asks.
+            x: N C t H W; frames that do not exist in it have to be zero (`masked`).
+
+        Returns:
+            N C t H W, not to be changed in place.
+        """
+        key = self._names[module]
+        past = self._before.get(key)
+        past = x.new_zeros(*x.shape[:2], 1, *x.shape[3:]) if past is None else past.to(x.dtype)
+        self.state[key] = x[:, :, -1:].clone(memory_format=torch.channels_last_3d)
+        return past if x.shape[2] == 1 else torch.cat([past, x[:, :, :-1]], 2)
+
     def masked(self, x: Tensor, ahead: int = 0) -> Tensor:
         """N C t H W with zeros for the frames that do not exist, or of which the `ahead`-th next does not."""
+        back = self.lag - ahead
+        # On a CPU, where a look at values costs nothing, and not while a program is traced, which holds for any values.
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
+            if back not in self._whole:
+                self._whole[back] = bool(self._exists(ahead).all())
+            if self._whole[back]:
+                return x
+        return torch.where(self._exists(ahead)[:, None, :, None, None], x, 0)
+
+    def _exists(self, ahead: int) -> Tensor:
+        """bool N t: whether the frames of `index` are in their streams."""
         index = self.index(ahead)
-        exists = (index >= 0) & (index < self.state[LENGTH][:, None])
-        return torch.where(exists[:, None, :, None, None], x, 0)
+        return (index >= 0) & (index < self.state[LENGTH][:, None])
 
     def index(self, ahead: int = 0) -> Tensor:
         """The indices in their streams of the frames that are now on their way, plus `ahead`; int64 N t."""

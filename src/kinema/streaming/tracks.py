@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kinema.clip_spec import ClipSpec
 from kinema.data.loading.limits import ReadLimits
-from kinema.data.loading.loader import Loader
+from kinema.data.loading.loader import Loader, alone
 from kinema.data.transforms import cut, test_boxes, to_input
 from kinema.data.video import FrameFolder, VideoReader, open_video
 from kinema.data.views import view_bytes
@@ -251,7 +251,7 @@ def _chunks(
     video: str | Path, spec: ClipSpec, rate: float, readers: int, limits: ReadLimits | None
 ) -> Loader[dict[str, Any]]:
     numbers = ([number] for number in count())
-    return Loader(_Chunks(video, spec, rate), numbers, _alone, readers=readers, largest=1, limits=limits)
+    return Loader(_Chunks(video, spec, rate), numbers, alone, readers=readers, largest=1, limits=limits)
 
 
 def _sound(
@@ -343,9 +343,3 @@ def _runs(
     """Adjacent lost frames as one part each."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], lost, [False]]).astype(int)))
     return [(float(starts[a]), float(ends[b - 1]), reason) for a, b in edges.reshape(-1, 2)]
-
-
-def _alone(items: list[Any]) -> dict[str, Any]:
-    """The only sample of a batch, in memory of its own."""
-    (item,) = items
-    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in item.items()}

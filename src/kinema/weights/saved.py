@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, write_card
+from kinema import __version__
+from kinema.card import CARD, HOW_TO_FIX, WEIGHTS, completed, read_card, write_card
 from kinema.clip_spec import ClipSpec
 from kinema.config_file import CONFIG
-from kinema.errors import KinemaError
+from kinema.errors import KinemaError, KinemaWarning
 from kinema.files import replace_file, require_readable
+from kinema.models.registry import create_model, former_defaults
 from kinema.models.video_model import VideoModel
 from kinema.weights.hub import HUB, from_hub
 
@@ -83,6 +86,45 @@ def save_network(
     replace_file(folder / WEIGHTS, lambda path: path.write_bytes(data))
     write_card(folder / CARD, architecture=model.architecture, labels=labels, spec=spec, more=more)
     return folder
+
+
+def load_network(folder: Path) -> tuple[VideoModel, tuple[str, ...], ClipSpec, dict[str, Any]]:
+    """Reads the folder that `save_network` writes.
+
+    Returns:
+        The network in evaluation mode, its labels, how its clips are made, and the further entries of its card.
+
+    Raises:
+        KinemaError: one of the files is damaged, or the two do not fit each other.
+
+    Warns:
+        KinemaWarning: the card does not state every option of the network, as one of format 1; the defaults of this
+            version are taken.
+    """
+    card = read_card(folder / CARD)
+    try:
+        options = {**former_defaults(card.name), **card.options} if card.format == 1 else card.options
+        model = create_model(card.name, **options).eval()
+        spec = ClipSpec.from_dict(card.clip)
+        check_labels(card.labels, model.num_classes)
+    except KinemaError as error:
+        raise KinemaError(f"{folder / CARD}: {error}; {HOW_TO_FIX}") from error
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, RuntimeError) as error:
+        # a value of the wrong type, wherever a network or the clip trips over it
+        why = " ".join(str(error).split())
+        raise KinemaError(f"{folder / CARD}: describes no network ({why}); {HOW_TO_FIX}") from error
+    load_weights(model, folder / WEIGHTS)
+    added = completed(card.architecture, model.architecture) | completed({"clip": card.clip}, {"clip": spec.to_dict()})
+    if added:
+        named = ", ".join(f"{key.removeprefix('options.')}={value!r}" for key, value in added.items())
+        warnings.warn(
+            f"{folder / CARD}: is of format {card.format} and does not state {named}; these are the values that "
+            f"Kinema {__version__} takes for them, and Recognizer.load({str(folder)!r}).save({str(folder)!r}) "
+            "writes them down",
+            KinemaWarning,
+            stacklevel=3,
+        )
+    return model, card.labels, spec, card.more
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+import torch
+
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.pool import ReaderPool
 from kinema.data.loading.reader import Readable, attempt
@@ -119,3 +121,11 @@ def _submit(pool: ReaderPool, batches: deque[_Batch], coming: Iterator[Sequence[
             raise ValueError(f"a batch of {len(keys)} samples, where the largest was said to be smaller")
         batches.append(_Batch(keys))
     return True
+
+
+def alone(items: list[Any]) -> Any:
+    """The only sample of a batch, its tensors in memory of their own: a `collate` for batches of one."""
+    (item,) = items
+    if not isinstance(item, dict):
+        return item
+    return {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in item.items()}

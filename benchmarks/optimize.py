@@ -1,0 +1,104 @@
+"""What `Recognizer.optimize` buys: eager float32 against what it chooses, side by side, on this machine.
+
+    .venv/bin/python benchmarks/optimize.py [NETWORK ...] [--budget 300] [--threads N] [--steps 20] [--int8]
+
+Fresh weights are trained for a few steps, at half of the network's size, to tell the generated check clips apart: else
+the first two of 400 classes are all but tied. One clip of the network's own size per pass. The table says what was
+tried; the last line of a network is measured again, in turns, median [quartiles]. Nothing is read from or written to
+the cache. Required on a CPU with bfloat16 units: `stm_r50` 2.5, `r3d_50`, `slowfast_50`, `cidc_i3d_50` 1.8, `mtnet_m`,
+`x3d_m` 1.4; without such units 1.3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from kinema.backends.clips import generated_clips
+from kinema.backends.report import COLUMNS
+from kinema.cli.output import print_table
+from kinema.data.transforms import to_input
+from kinema.evaluation.cost import environment
+from kinema.models import VideoModel, create_model
+from kinema.recognizer import Recognizer
+
+NETWORKS = {"stm_r50": 2.5, "r3d_50": 1.8, "slowfast_50": 1.8, "cidc_i3d_50": 1.8, "mtnet_m": 1.4, "x3d_m": 1.4}
+CLASSES = 400
+UNITS = r"\b(?:avx2|avx512f|avx512_bf16|avx512_vnni|amx_bf16|amx_int8|asimd|bf16)\b"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=list(NETWORKS))
+    parser.add_argument("--budget", type=float, default=300.0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--steps", type=int, default=20, help="of the training")
+    parser.add_argument("--int8", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(json.dumps({**environment(), "units": units(), "budget": args.budget, "rounds": args.rounds}), flush=True)
+    for name in args.networks:
+        measure(name, args)
+
+
+def units() -> list[str]:
+    """The vector and matrix units of the processor that matter here."""
+    found = Path("/proc/cpuinfo")
+    return sorted(set(re.findall(UNITS, found.read_text("utf-8")))) if found.is_file() else []
+
+
+def measure(name: str, args: argparse.Namespace) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=CLASSES)
+    learn(model, to_input(generated_clips(model.clip_spec), model.clip_spec), args.steps)
+    recognizer = Recognizer(model, tuple(map(str, range(CLASSES))), model.clip_spec)
+    report = recognizer.optimize(budget=args.budget, int8=args.int8, store=False).report
+    print(f"\n{name}: {report.sentence()}")
+    print_table(COLUMNS, report.rows())
+    clip = generated_clips(model.clip_spec, 1)
+    plain = Recognizer(model, recognizer.labels, recognizer.spec)
+    ratios = []
+    for _ in range(args.rounds):
+        began = time.perf_counter()
+        plain.scores(clip)
+        middle = time.perf_counter()
+        recognizer.scores(clip)
+        ratios.append((middle - began) / (time.perf_counter() - middle))
+    low, mid, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    goal = f", required {NETWORKS[name]:g}" if name in NETWORKS else ""
+    print(f"{name}: {report.chosen} {mid:.2f} [{low:.2f}, {high:.2f}] times as fast as eager{goal}", flush=True)
+
+
+def learn(model: VideoModel, clips: Tensor, steps: int) -> None:
+    """Trains on clip i with the label i at half of the size, then gives BatchNorm the statistics at the whole size."""
+    half = F.avg_pool3d(clips, (1, 2, 2)).contiguous(memory_format=torch.channels_last_3d)
+    labels = torch.arange(len(clips))
+    adam = torch.optim.Adam(model.parameters(), lr=1e-3)
+    model.train()
+    for _ in range(steps):
+        adam.zero_grad()
+        F.cross_entropy(model(half), labels).backward()
+        adam.step()
+    for norm in model.eval().modules():
+        if isinstance(norm, _BatchNorm):
+            norm.reset_running_stats()
+            norm.momentum = None
+            norm.train()
+    with torch.no_grad():
+        model(clips)
+        best = model.eval()(clips).topk(2).values
+    print(f"  margins of the top-1 logits: {', '.join(f'{a - b:.2f}' for a, b in best.tolist())}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

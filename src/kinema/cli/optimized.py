@@ -1,0 +1,98 @@
+"""`--optimize`, which the commands share that run a recognizer."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser, Namespace
+
+from kinema.cli.output import print_table
+from kinema.errors import KinemaError
+from kinema.text import printable
+
+if TYPE_CHECKING:
+    from kinema.backends.report import Report
+    from kinema.recognizer import Recognizer
+
+BUDGET = 30.0
+
+
+def add_optimize(parser: ArgumentParser) -> None:
+    """`--optimize`, `--optimize-budget` and `--int8`."""
+    parser.add_argument("--optimize", action="store_true", help="first try which way of running the network is the "
+                        "fastest here with the same top-1 labels; the choice is kept for later runs")  # fmt: skip
+    parser.add_argument("--optimize-budget", type=float | None, default=None, help="seconds after which --optimize "
+                        f"tries nothing further; default: {BUDGET:g}")  # fmt: skip
+    parser.add_argument("--int8", action="store_true", help="let --optimize try whole numbers of 8 bits as well")
+
+
+def check_optimize(args: Namespace) -> None:
+    """Refuses options of `--optimize` without it, and a budget that cannot be."""
+    budget = args.optimize_budget
+    if not args.optimize and (args.int8 or budget is not None):
+        given = "--int8" if args.int8 else f"--optimize-budget {budget:g}"
+        raise KinemaError(f"{given}: is a part of --optimize, which is not given; add --optimize")
+    if budget is not None and not (budget > 0 and math.isfinite(budget)):
+        raise KinemaError(f"--optimize-budget {budget:g}: give seconds above 0")
+    if args.optimize and args.get("precision", "32") != "32":
+        raise KinemaError(f"--precision {args.precision}: --optimize tries bfloat16 by itself; remove one of the two")
+
+
+def optimized(
+    args: Namespace, recognizer: Recognizer, videos: Sequence[str | Path] = (), *, batch: int = 1, speaks: bool = True
+) -> None:
+    """Does what `--optimize` asks for, if it does, and prints on stderr what was tried; with --json as one JSON line.
+
+    Args:
+        args: of the command.
+        recognizer: to optimize.
+        videos: that it will see.
+        batch: clips in one pass.
+        speaks: whether this process prints.
+    """
+    if not args.optimize:
+        return
+    if recognizer.device.type == "cpu":
+        batch = 1  # the time of a clip hardly depends on the batch there, and the budget does
+    recognizer.optimize(recognizer.device, args.optimize_budget or BUDGET, videos=videos, batch=batch, int8=args.int8)
+    assert recognizer.report is not None
+    if speaks and args.json:
+        print(json.dumps({"optimize": recognizer.report.to_dict()}), file=sys.stderr, flush=True)
+    elif speaks:
+        _show(recognizer.report)
+
+
+def optimized_windows(args: Namespace, recognizer: Recognizer, mode: str, videos: Sequence[str | Path] = ()) -> None:
+    """As `optimized`, for a command that may go through a video frame by frame.
+
+    Args:
+        args: of the command.
+        recognizer: to optimize.
+        mode: `window`, or `step` or `delayed`, which `Recognizer.optimize` does not change.
+        videos: that it will see.
+
+    Raises:
+        KinemaError: `--optimize` in another mode than `window`.
+    """
+    if args.optimize and mode != "window":
+        raise KinemaError(
+            f"--optimize makes windows faster, and mode {mode} goes frame by frame: remove it, or give --mode window"
+        )
+    optimized(args, recognizer, videos)
+
+
+def _show(report: Report) -> None:
+    from kinema.backends.report import COLUMNS
+
+    with redirect_stdout(sys.stderr):
+        if not report.stored:
+            print_table(COLUMNS, [[printable(cell) for cell in row] for row in report.rows()])
+        for remark in report.remarks:
+            print(printable(f"note: {remark}"))
+        print(printable(f"optimize: {report.sentence()}"), flush=True)
