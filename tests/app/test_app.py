@@ -18,7 +18,7 @@ from kinema import ClipSpec, create_model
 from kinema.app import packages
 from kinema.app.markup import render
 from kinema.app.server import bind, make_site
-from kinema.app.work import recognise, take, why
+from kinema.app.work import recognise, short_names, take, why
 from kinema.cli import main
 from kinema.data.video import probe
 from kinema.errors import KinemaError, UnreadableVideo
@@ -127,3 +127,23 @@ def test_bad_input_is_one_sentence(words: list[str], named: str, capsys: pytest.
     assert main(["app", "--port", "0", *words]) == 2
     error = capsys.readouterr().err
     assert named in error and error.count("\n") == 1
+
+
+def test_names_show_no_more_of_a_path_than_needed() -> None:
+    paths = ["/runs/a/recognizer", "/runs/b/recognizer", "/other/b", "hf-hub:org/name"]
+    names = short_names(paths)
+    assert list(names.values()) == paths
+    assert list(names) == ["a", "runs/b", "other/b", "name"]
+    assert list(short_names(["recognizer", "./recognizer"]).values()) == ["recognizer", "./recognizer"]
+
+
+def test_an_upload_beyond_the_limit_is_refused_by_the_server(recognizer: Recognizer) -> None:
+    site = make_site({"tiny": recognizer}, limits=UploadLimits(megabytes=0.01))
+    try:
+        visitor = TestClient(site.app)
+        visitor.get("/")
+        assert visitor.post("/gradio_api/upload", files={"files": ("a.mp4", bytes(9_000))}).status_code == 200
+        assert visitor.post("/gradio_api/upload", files={"files": ("a.mp4", bytes(50_000))}).status_code == 413
+        assert sum(f.stat().st_size for f in site.root.rglob("*") if f.is_file()) < 20_000
+    finally:
+        site.close()

@@ -2,7 +2,7 @@
 
 # Gradio reads annotations as values, so they are not postponed in this module.
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,17 @@ FILES = "/session/files"  # address of the files of a session
 
 
 def build(
-    recognizers: dict[str, Recognizer], sessions: Sessions, limits: UploadLimits, folders: Sequence[str] = ()
-) -> Any:
+    recognizers: dict[str, Recognizer], sessions: Sessions, limits: UploadLimits, incoming: Path,
+    folders: Mapping[str, str] | None = None,
+) -> Any:  # fmt: skip
     """The page as Gradio's Blocks.
 
     Args:
         recognizers: by the names to show, at least one.
         sessions: of the visitors.
         limits: of uploads.
-        folders: data sets that the Data tab may show; without any there is no such tab.
+        incoming: folder in which the server stores uploads; no other file is taken.
+        folders: data sets that the Data tab may show, by the names to show; without any there is no such tab.
     """
     import gradio as gr
 
@@ -42,6 +44,8 @@ def build(
         def work() -> tuple:
             session = sessions.find(request.cookies.get(COOKIE))
             progress(0.1, desc="converting")
+            if not Path(sent).resolve().is_relative_to(incoming.resolve()):
+                raise KinemaError("video: it was not sent through this page; send it again")
             upload = take(Path(sent), session, limits, name=Path(sent).name)
             progress(0.5, desc="recognising")
             return None, upload, _recognised(recognizers[name], upload, session)
@@ -90,7 +94,8 @@ def build(
         upload = gr.State(None)
         with gr.Tab("Recognise"):
             name = gr.Dropdown(names, value=names[0], label="Recognizer")
-            sent = gr.File(label=_invitation(limits), file_count="single", height=140)
+            sent = gr.File(label="Video", file_count="single", height=170)
+            gr.Markdown(_invitation(limits))
             result = gr.HTML()
             sent.upload(recognise_upload, [sent, name], [sent, upload, result], **network)
             name.input(again, [upload, name], result, **network)
@@ -99,17 +104,19 @@ def build(
             methods = gr.CheckboxGroup(list(METHODS), value=["cam"], label="Methods, side by side")
             target = gr.Dropdown(["top", *labels], value="top", label="Class (top: the one with the highest score)")
             with gr.Row():
-                start = gr.Number(None, label="From second (empty: the beginning)", minimum=0)
-                end = gr.Number(None, label="To second (empty: the end)", minimum=0)
+                start = gr.Number(0, label="From second", minimum=0)
+                end = gr.Number(0, label="To second (0: the end)", minimum=0)
             ask = gr.Button("Show why", variant="primary")
             shown = gr.HTML()
             ask.click(explain_upload, [upload, chosen, methods, target, start, end], shown, **network)
         if folders:
             with gr.Tab("Data"):
-                folder = gr.Dropdown(list(folders), value=folders[0], label="Data set")
+                folder = gr.Dropdown(list(folders), value=next(iter(folders)), label="Data set")
                 check = gr.Button("Check", variant="primary")
                 report = gr.HTML()
-                check.click(lambda data: _guarded(lambda: _examined(data), str), folder, report, **network)
+                check.click(
+                    lambda name: _guarded(lambda: _examined(name, folders[name]), str), folder, report, **network
+                )
         page.load(enter)
         page.unload(leave)
     page.queue(max_size=limits.queue)
@@ -122,7 +129,7 @@ def address(file: Path) -> str:
 
 
 def _invitation(limits: UploadLimits) -> str:
-    return f"Video: at most {limits.megabytes:g} MB, {limits.seconds:g} s, {limits.megapixels:g} megapixels"
+    return f"At most {limits.megabytes:g} MB, {limits.seconds:g} s, {limits.megapixels:g} megapixels"
 
 
 def _guarded(work: Callable[[], Any], failed: Callable[[str], Any]) -> Any:
@@ -147,10 +154,10 @@ def _recognised(recognizer: Recognizer, upload: Upload, session: Any) -> str:
     )  # fmt: skip
 
 
-def _examined(data: str) -> str:
+def _examined(name: str, data: str) -> str:
     found = examine(data)
     kinds = by_severity(found.findings)
     return render(
-        "data", source=data, files=found.files, labels=len(found.labels), splits=list(found.splits.items()),
+        "data", source=name, files=found.files, labels=len(found.labels), splits=list(found.splits.items()),
         errors=kinds["error"], warnings=kinds["warning"],
     )  # fmt: skip

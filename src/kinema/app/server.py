@@ -6,7 +6,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +53,8 @@ class Site:
 
 
 def make_site(
-    recognizers: dict[str, Recognizer], *, limits: UploadLimits | None = None, folders: Sequence[str] = (),
-    auth: Sequence[tuple[str, str]] = (),
+    recognizers: dict[str, Recognizer], *, limits: UploadLimits | None = None, folders: Mapping[str, str] | None = None,
+    auth: Sequence[tuple[str, str]] = (), keep: float = 60.0,
 ) -> Site:  # fmt: skip
     """Builds the page and the routes beside it.
 
@@ -64,8 +64,9 @@ def make_site(
     Args:
         recognizers: by the names to show, at least one.
         limits: of uploads; default: those of `UploadLimits`.
-        folders: data sets that the Data tab may show.
+        folders: data sets that the Data tab may show, by the names to show.
         auth: names and passwords; everybody is let in where there are none.
+        keep: seconds for which the files of a visitor stay after the last page is closed.
 
     Raises:
         KinemaError: Gradio is not installed or too old.
@@ -81,7 +82,7 @@ def make_site(
 
     from kinema.app.page import COOKIE, FILES, build
 
-    sessions = Sessions(root / "sessions")
+    sessions = Sessions(root / "sessions", keep=keep)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.middleware("http")
@@ -114,8 +115,9 @@ def make_site(
         )  # fmt: skip
 
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    page = build(recognizers, sessions, limits, root / "incoming", folders)
     app = gr.mount_gradio_app(
-        app, build(recognizers, sessions, limits, folders), "/", auth=list(auth) or None, show_error=False,
+        app, page, "/", auth=list(auth) or None, show_error=False,
         max_file_size=int(limits.megabytes * 1e6), ssr_mode=False, theme=theme, css=STYLE, head=HEAD, footer_links=[],
     )  # fmt: skip
     return Site(app, sessions, root)

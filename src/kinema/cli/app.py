@@ -9,7 +9,6 @@ from jsonargparse import ArgumentParser, Namespace
 from kinema.cli.arguments import add_device, device
 from kinema.errors import KinemaError
 from kinema.media.limits import UploadLimits
-from kinema.text import printable
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -43,6 +42,7 @@ def run(args: Namespace) -> int:
 
     require_packages()
     from kinema.app.server import bind, make_site, serve
+    from kinema.app.work import short_names
     from kinema.data.manifest import read_manifest
     from kinema.recognizer import Recognizer
 
@@ -51,9 +51,10 @@ def run(args: Namespace) -> int:
     listening = bind(args.host, args.port)
     try:
         where = device(args.device)
-        names = list(dict.fromkeys(args.recognizers))
-        recognizers = {printable(name): Recognizer.load(name, where) for name in names}
-        site = make_site(recognizers, limits=limits, folders=args.data, auth=auth)
+        names = short_names(list(dict.fromkeys(args.recognizers)))
+        recognizers = {name: Recognizer.load(path, where) for name, path in names.items()}
+        folders = short_names(list(dict.fromkeys(args.data)))
+        site = make_site(recognizers, limits=limits, folders=folders, auth=auth)
     except BaseException:
         listening.close()
         raise
