@@ -10,6 +10,7 @@ from kinema.evaluation.comparison import Comparison, shared_rows
 from kinema.evaluation.tested import Tested
 from kinema.files import replace_file
 from kinema.tables import write_csv
+from kinema.text import parse_json
 
 COMPARISON, DISAGREEMENTS = "comparison.json", "disagreements.csv"
 
@@ -47,7 +48,7 @@ def write_comparison(out: str | Path, first: Tested, second: Tested, found: Comp
 def _compared(file: Path) -> list[Path]:
     """The two tests of a comparison; empty where the file is not one."""
     try:
-        old = json.loads(file.read_text(encoding="utf-8"))
+        old = parse_json(file.read_text(encoding="utf-8"))
         return [Path(old[side]["scores"]).resolve() for side in ("first", "second")]
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -17,6 +17,7 @@ from kinema.errors import KinemaError, RunError
 from kinema.evaluation.cost import Cost, count
 from kinema.files import cache_folder, replace_file
 from kinema.models.registry import find_model
+from kinema.text import parse_json
 
 _COUNTER = "evaluation/cost.py"
 
@@ -34,7 +35,7 @@ def counted(
     path = cache_folder() / f"counts-{num_classes}-{_code_hash()}.json"
     keys = {name: _key(name) for name in names}
     try:
-        known = {key: _cost(values) for key, values in json.loads(path.read_text(encoding="utf-8")).items()}
+        known = {key: _cost(values) for key, values in parse_json(path.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError):  # none yet, or damaged: it is only a cache
         known = {}
     found = {name: known[key] for name, key in keys.items() if key in known}
