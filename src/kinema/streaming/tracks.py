@@ -54,7 +54,7 @@ class Track:
         starts: float64 [n], seconds from the first frame at which each row of scores begins to hold.
         ends: float64 [n], seconds.
         known: float64 [n], seconds at which everything had been seen that the scores are made from.
-        scores: float64 [n, K], each row sums to 1.
+        scores: float64 [n, K]; each row sums to 1 unless the recognizer is `multi_label`.
         duration: seconds of the film.
         lost: the parts that could not be read, in the order of time.
     """
@@ -218,11 +218,11 @@ def _by_steps(
     duration, now = 0.0, 0.0
 
     def take(logits: Tensor, at: list[float]) -> None:
-        for row, seen in zip(logits[0].float().cpu(), at, strict=True):
+        for row, seen in zip(logits[0].cpu(), at, strict=True):
             if not row.isnan().any():
                 times.append(waiting.pop(0))
                 known.append(seen)
-                rows.append(row.double().softmax(0).numpy())
+                rows.append(recognizer.to_scores(row).double().numpy())
 
     with _chunks(video, recognizer.spec, sight.rate, readers, limits) as loader:
         for found in _sound(loader, video, _CHUNK / sight.rate, lost):
