@@ -104,10 +104,16 @@ def choose_sight(
         step: seconds, at most the window; None is a quarter of the window.
 
     Raises:
-        KinemaError: a mode that the network does not have, or times that are not positive or are not known.
+        KinemaError: a mode that the network does not have, times that are not positive or are not known, or a
+            recognizer of several labels per video.
     """
     if mode not in get_args(FilmMode):
         raise unknown("mode", str(mode), get_args(FilmMode))
+    if recognizer.multi_label:
+        raise KinemaError(
+            "the recognizer gives a video several labels, and a timeline has one label at a time: use predict with "
+            "--window, which names all labels of every window"
+        )
     if mode == "auto":
         windows = window is not None or step is not None or not _streams(recognizer)
         mode = "window" if windows else "step"
