@@ -198,7 +198,7 @@ def test_bad_input_is_one_sentence(
 def test_several_labels_per_video_have_no_timeline() -> None:
     some = recognizer(causal=True)
     some.card["multi_label"] = True
-    with pytest.raises(KinemaError, match="several labels.*--window"):
+    with pytest.raises(KinemaError, match=r"several labels.*--window"):
         choose_sight(some)
 
 
