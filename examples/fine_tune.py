@@ -26,9 +26,9 @@ if __name__ == "__main__":
         network = {"model": "tsm_efficientnet_lite0"}
     else:  # the same network with the same options and clips
         start = Recognizer.load(args.weights)
-        built = start.card["architecture"]
+        built = start.model.architecture
         options = {k: v for k, v in built["options"].items() if k not in ("num_classes", "frames")}
-        network = {"model": built["name"], "options": options, "clip": start.card["clip"]}
+        network = {"model": built["name"], "options": options, "clip": start.spec.to_dict()}
     config = TrainConfig(
         **network,
         data=args.data,

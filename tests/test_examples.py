@@ -64,7 +64,7 @@ def test_fine_tune_starts_from_the_weights(example, folder: Path) -> None:
             write_video(folder / "others" / label / f"{k}.mp4", moving_square(rng, True))
     assert "run folder: tuned" in example("fine_tune.py", "run", "others", "tuned", "--epochs", "1")
     before, after = Recognizer.load(folder / "run"), Recognizer.load(folder / "tuned")
-    assert after.labels == ["down", "stay", "up"]
+    assert after.labels == ("down", "stay", "up")
     assert after.spec == before.spec
     stem, moved = (next(r.model.parameters()).detach() for r in (before, after))
     assert 0 < float((stem - moved).abs().max()) < 0.01  # it moved a little from there
