@@ -103,6 +103,9 @@ def choose_sight(
         window: seconds; None is the time that a clip of the training spans.
         step: seconds, at most the window; None is a quarter of the window.
 
+    Returns:
+        The mode with its rate, or its window and step.
+
     Raises:
         KinemaError: a mode that the network does not have, times that are not positive or are not known, or a
             recognizer of several labels per video.
