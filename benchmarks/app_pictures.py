@@ -28,8 +28,7 @@ PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ??
 def fill(page: Any) -> None:
     """Does in every tab what a visitor does first."""
     tab(page, "Recognise")
-    page.get_by_label("Or an example").click()
-    page.get_by_role("option").first.click()
+    page.get_by_role("radio").first.check()
     page.locator(".k-chart").first.wait_for(timeout=PATIENCE)
     tab(page, "Why")
     for box in page.get_by_role("group", name="Recognizers, side by side").get_by_role("checkbox").all():

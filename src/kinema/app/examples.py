@@ -31,7 +31,8 @@ class Examples:
         self._cache, self._lock = cache, threading.Lock()
         self._files: dict[str, Path] = {}
         for data in folders.values():
-            self._files.update(_first_of_classes(data))
+            for label, file in _first_of_classes(data).items():
+                self._files[label if label not in self._files else f"{label}: {file.name}"] = file
         self._generated = {} if self._files else {f"{label} (generated)": label for label in _GENERATED}
 
     @property
@@ -59,12 +60,10 @@ def _first_of_classes(data: str) -> dict[str, Path]:
     with suppress(KinemaError):  # a data set without any split for tests is shown as a whole
         manifest = manifest.part(split_to_test(manifest))
     found: dict[str, Path] = {}
-    labels: set[str] = set()
     for sample in manifest.samples:
         file = Path(sample.path)
-        if sample.label not in labels and sample.start is None and sample.end is None and file.is_file():
-            labels.add(sample.label)
-            found[f"{sample.label}: {file.name}"] = file
+        if sample.label not in found and sample.start is None and sample.end is None and file.is_file():
+            found[sample.label] = file
         if len(found) == _MOST:
             break
     return found

@@ -80,7 +80,7 @@ def add_tab(context: Context, upload: Any) -> None:
         name = gr.Dropdown(context.names, value=context.names[0], label="Recognizer")
         sent = gr.File(label="Video", file_count="single", height=170)
         gr.Markdown(_invitation(context.limits))
-        example = gr.Dropdown(context.examples.names, value=None, label="Or an example")
+        example = gr.Radio(context.examples.names, value=None, label="Or an example")
         result = gr.HTML()
         sent.upload(recognise_upload, [sent, name], [sent, upload, result], **NETWORK)
         example.input(recognise_example, [example, name], [upload, result], **NETWORK)
