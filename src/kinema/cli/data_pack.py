@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("out", type=str, help="a new or empty folder, or one in which packing was interrupted")
     parser.add_argument("--short-side", type=int, default=256, help="of the pictures in pixels; none is enlarged")
     parser.add_argument("--gop", type=int, default=12, help="frames from one keyframe to the next")
-    parser.add_argument("--workers", type=int | None, default=None, help="processes; default: one a core")
+    parser.add_argument("--workers", type=int | None, default=None, help="processes; default: one per core")
     add_json(parser)
 
 

@@ -60,7 +60,7 @@ def run_folder(config: TrainConfig) -> Path:
 
 
 def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
-    """Trains; goes on with a run that was stopped; does nothing where the run is finished.
+    """Trains; continues a run that was stopped; does nothing where the run is finished.
 
     Args:
         config: the run.
