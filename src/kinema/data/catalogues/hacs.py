@@ -78,7 +78,8 @@ def _segments(file: Path, labels: LabelList) -> list[AnnotationRow]:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, KinemaError):
             raise
-        raise KinemaError(f"{file} does not have the form of ActivityNet's annotations ({error!r}): download it again") from error
+        reason = f"{file} does not have the form of ActivityNet's annotations ({error!r}): download it again"
+        raise KinemaError(reason) from error
     if not rows:
         raise KinemaError(f"{file} has no segment of training or validation: download it again")
     return rows
