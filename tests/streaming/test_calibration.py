@@ -175,6 +175,7 @@ def test_a_film_that_cannot_be_read_costs_itself(
         ({"threshold": "high"}, "threshold"),
         ({"threshold": 0.3, "release": 0.6}, "release"),
         ({"shortest": -1}, "shortest"),
+        ({"lag": "short"}, "lag"),
         ({"background": ["idle"]}, "background"),
         ({"background": "nothing"}, "background"),
         ({"mode": "steps"}, "mode"),

@@ -71,6 +71,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Recognizer(model.eval(), ("a", "b", "c"), spec).save(tmp_path_factory.mktemp("network") / "r")
 
 
+def losses(stderr: Path, address: str) -> list[str]:
+    return [line for line in stderr.read_text(encoding="utf-8").splitlines() if address in line]
+
+
 def test_the_command_outlives_three_deaths_of_the_server_and_accounts_for_all_frames(
     film: Path, folder: Path, tmp_path: Path
 ) -> None:
@@ -85,8 +89,10 @@ def test_the_command_outlives_three_deaths_of_the_server_and_accounts_for_all_fr
         try:
             for life in range(4):
                 with serving(film, port):
-                    while len(decisions) < 6 * (life + 1):
+                    fresh = 0  # decisions since the connection is there again
+                    while fresh < 6:
                         decisions.append(json.loads(command.stdout.readline()))
+                        fresh += len(losses(said, address)) >= life
                     if life == 3:
                         command.send_signal(signal.SIGINT)
                         *rest, last = map(json.loads, command.stdout.read().splitlines())
@@ -96,11 +102,12 @@ def test_the_command_outlives_three_deaths_of_the_server_and_accounts_for_all_fr
     decisions += rest
     times = [decision["time"] for decision in decisions]
     assert times == sorted(times)
-    assert last["used"] == len(decisions) >= 24
+    assert len(decisions) >= 24
+    assert last["used"] - len(decisions) in (0, 1)  # the network may be at work on a frame when Ctrl-C comes
     assert last["arrived"] == last["used"] + last["skipped"] + last["dropped"]
-    losses = [line for line in said.read_text(encoding="utf-8").splitlines() if address in line]
-    assert last["unreadable"] == len(losses) >= 3
-    assert all("trying again in" in line for line in losses)
+    lines = losses(said, address)
+    assert last["unreadable"] == len(lines) >= 3
+    assert all("trying again in" in line for line in lines)
 
 
 def test_its_frames_are_those_of_the_film_from_its_first_key_frame(film: Path) -> None:

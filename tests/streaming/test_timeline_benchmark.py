@@ -17,6 +17,6 @@ def test_the_quick_benchmark_fills_its_table(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if "2 expected / 2 read / 0 failed" in line]
-    assert [row[:24].strip() for row in rows] == ["windows", "causal", "causal, fine-tuned", "causal, distilled"]
+    assert [row[:24].strip() for row in rows] == ["windows", "causal", "causal, from windows", "causal, distilled"]
     assert ["mode step" in row for row in rows] == [False, True, True, True]
     assert sum("mean of 1" in line for line in done.stdout.splitlines()) == 4

@@ -25,7 +25,7 @@ _THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _RELEASES = (0.5, 0.75, 1.0)  # times the threshold
 _SHORTEST = (0.0, 0.25, 0.5, 0.75)  # times the length of a short action, the tenth percentile
 _SMOOTHING = (0.0, 0.25, 0.5, 1.0)  # times the median length of an action
-_LAGS = (0.0, 0.125, 0.25, 0.375, 0.5)  # times the same
+_LAGS = (0.0, 0.25, 0.5, 0.75)  # times the same, in the mode step; the scores of windows stand around their middle
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,7 @@ def calibrate(
     smoothed: list[NDArray[np.float64]] = []
     tops: list[NDArray[np.intp]] = []
     ground = np.array([label in background for label in labels])
+    lags = [round(usual * share, 3) for share in _LAGS] if sight.mode == "step" else [0.0]
     for number, (smoothing, threshold, release, shortest) in enumerate(rules):
         rule = SegmentRule(
             threshold, round(threshold * release, 4), round(short * shortest, 3), round(usual * smoothing, 3)
@@ -187,7 +188,7 @@ def calibrate(
             _segments(track, table, top, Segmenter(labels, rule, background))
             for (_, track), table, top in zip(films, smoothed, tops, strict=True)
         ]
-        for lag in (usual * share for share in _LAGS):
+        for lag in lags:
             results = [
                 Film(film.truth, tuple(moved_back(segments, lag)), track.duration)
                 for (film, track), segments in zip(films, raw, strict=True)
@@ -196,7 +197,7 @@ def calibrate(
             if f1 >= best[0]:
                 found = (f1, measure_segments(results, overlaps=(0.5,), resamples=0).map[0.5].value or 0.0, threshold)
                 if found > best:
-                    best, chosen = found, replace(rule, lag=round(lag, 3))
+                    best, chosen = found, replace(rule, lag=lag)
         if progress is not None:
             progress(number + 1, len(rules))
     set_on: dict[str, Any] = {
