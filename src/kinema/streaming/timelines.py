@@ -17,7 +17,7 @@ from kinema.streaming.tracks import FilmMode, LostPart, Sight, Track, choose_sig
 
 SEGMENTS = "segments"  # key of the card
 GAP = 1.0  # seconds without scores that end a segment
-_RULE = ("threshold", "release", "shortest", "smoothing")
+_RULE = ("threshold", "release", "shortest", "smoothing", "lag")
 
 
 @dataclass(frozen=True)
