@@ -23,13 +23,13 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "its clips; made first where it is not there yet, in minutes")  # fmt: skip
     parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other "
                         "machines in")  # fmt: skip
-    parser.add_argument("--port", type=int, default=7860, help="0 takes any free one")
-    parser.add_argument("--auth", type=list[str], default=[], help="NAME:PASSWORD of those who may come, separated by "
-                        "commas; default: everybody")  # fmt: skip
-    parser.add_argument("--limit-megabytes", type=float, default=500.0, help="of one upload")
-    parser.add_argument("--limit-seconds", type=float, default=600.0, help="length of one video")
-    parser.add_argument("--limit-megapixels", type=float, default=9.0, help="of one picture")
-    parser.add_argument("--limit-queue", type=int, default=64, help="jobs that may wait")
+    parser.add_argument("--port", type=int, default=7860, help="port of the address; 0: any free one")
+    parser.add_argument("--auth", type=list[str], default=[], help="NAME:PASSWORD of each person who may log in, "
+                        "separated by commas; default: everybody, without a password")  # fmt: skip
+    parser.add_argument("--limit-megabytes", type=float, default=500.0, help="largest upload, in megabytes")
+    parser.add_argument("--limit-seconds", type=float, default=600.0, help="longest video, in seconds")
+    parser.add_argument("--limit-megapixels", type=float, default=9.0, help="largest picture of a video, in megapixels")
+    parser.add_argument("--limit-queue", type=int, default=64, help="jobs that may wait at the same time")
     add_device(parser)
 
 

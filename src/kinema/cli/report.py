@@ -14,7 +14,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """RUN... and what else to compute."""
     parser.add_argument("runs", type=str, nargs="+", help="run folders or test folders; the later ones are compared "
                         "with the first")  # fmt: skip
-    parser.add_argument("--out", type=str, default="report.html", help="the page")
+    parser.add_argument("--out", type=str, default="report.html", help="the HTML file to write")
     parser.add_argument("--features", action="store_true", help="also run the recognizers on their tests, for a t-SNE "
                         "of their features")  # fmt: skip
     parser.add_argument("--explain", type=int, default=0, help="show so many of the most confident mistakes and hits "

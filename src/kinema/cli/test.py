@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """RECOGNIZER, the data and the protocol."""
     add_recognizer(parser)
     parser.add_argument(
-        "--data", type=str, required=True, help="a folder with one sub-folder a class, a CSV, or CATALOGUE:FOLDER"
+        "--data", type=str, required=True, help="a folder with one sub-folder per class, a CSV, or CATALOGUE:FOLDER"
     )
     parser.add_argument("--split", type=str | None, default=None, help="a split or `all`; default: test, else val")
     parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video; crops are 1 or 3")

@@ -41,6 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "--threshold")  # fmt: skip
     parser.add_argument("--shortest", type=float | None, default=None, help="seconds of the shortest segment")
     parser.add_argument("--smoothing", type=float | None, default=None, help="seconds over which scores are averaged")
+    parser.add_argument("--lag", type=float | None, default=None, help="seconds by which scores trail the action")
     parser.add_argument("--background", type=list[str], default=[], help="labels that stand for no action, separated "
                         "by commas")  # fmt: skip
     parser.add_argument("--mode", type=str, default="auto", help="step: frame by frame, for causal networks; delayed: "
@@ -131,7 +132,8 @@ def _settings(args: Namespace, recognizer: Recognizer) -> SegmentSettings:
 
 
 def _say_where_from(there: SegmentSettings | None, settings: SegmentSettings, given: dict[str, float]) -> None:
-    if there is None and len(given) < len(settings.rule.to_dict()):
+    needed = settings.rule.to_dict().keys() - {"lag"}  # a lag of 0 is a fair assumption, a threshold is not
+    if there is None and needed - given.keys():
         _note("thresholds are defaults that nobody has set for this recognizer; see --calibrate")
     elif there is not None and there.sight is not None and there.sight != settings.sight:
         assert settings.sight is not None

@@ -82,7 +82,7 @@ def read_table(table: Path, notes: Notes) -> list[Sample]:
     """
     if table.suffix.lower() != ".csv":
         raise KinemaError(f"{table} is neither a folder nor a .csv file: give a folder of class folders or a CSV")
-    found = read_csv_file(table, ("path", "label"), "write it anew with the columns path,label")
+    found = read_csv_file(table, ("path", "label"), "write it again with the columns path,label")
     head, *rows = found.rows or [(1, [])]
     header = [name.strip() for name in head[1]]
     twice = next((name for name in header if header.count(name) > 1), None)

@@ -163,7 +163,7 @@ def _average(recognizer: Recognizer, views: Tensor, batch: int, paths: list[str]
     means = recognizer.average(views, batch=batch).numpy()
     broken = [path for path, row in zip(paths, means, strict=True) if not np.isfinite(row).all()]
     if broken:
-        raise RunError(f"{broken[0]}: the network's scores are not finite; its weights are damaged, train it anew")
+        raise RunError(f"{broken[0]}: the network's scores are not finite; its weights are damaged, train it again")
     return means
 
 
