@@ -17,9 +17,9 @@ from kinema.evaluation.statistics import (
     RESAMPLES,
     Difference,
     McNemar,
-    bootstrap_interval,
     mcnemar,
     paired_bootstrap,
+    share_interval,
 )
 from kinema.evaluation.tested import Tested
 from kinema.text import plural
@@ -35,7 +35,7 @@ class Side:
         name: of the test.
         scores: its file.
         top1: share of the compared videos that it gets right, 0 to 1.
-        interval: percentile bootstrap of `top1` over videos, level 0.95.
+        interval: Wilson's interval of `top1`, level 0.95.
         mean_class: mean recall of the classes of the compared videos.
         compared: coverage of the compared videos.
         whole: coverage of the whole test.
@@ -212,7 +212,7 @@ def _side(test: Tested, right: NDArray[np.bool_], said: Sequence[str | None], re
         name=test.name,
         scores=str(test.file),
         top1=float(right.mean()),
-        interval=bootstrap_interval(right, seed=SEED),
+        interval=share_interval(int(right.sum()), len(right)),
         mean_class=float(np.mean(recalls)),
         compared=Coverage(len(said), len(said) - failed, failed),
         whole=test.coverage,

@@ -80,7 +80,7 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
             "fusion": f"{'sigmoid' if result.multi_label else 'softmax'} scores averaged over views",
             **({} if recognizer.precision == "32" else {"precision": recognizer.precision}),
             "unreadable": "counted as errors",
-            "randomness": "none but the bootstrap" if seed is None else f"clips by seed {seed}, and the bootstrap",
+            "randomness": _randomness(seed, multi_label=result.multi_label),
         },
         "root": result.root,
         "architecture": recognizer.model.architecture,
@@ -88,6 +88,12 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
         **({} if chosen is None else {"selection": chosen}),
         "versions": versions(),
     } | ({} if recognizer.report is None else {"optimized": recognizer.report.to_dict()})
+
+
+def _randomness(seed: int | None, *, multi_label: bool) -> str:
+    drawn = [] if seed is None else [f"clips by seed {seed}"]
+    drawn += ["the bootstrap of the mAP"] if multi_label else []
+    return " and ".join(drawn) or "none"
 
 
 def require_free(out: Path, test: Test, *, overwrite: bool = False) -> None:
