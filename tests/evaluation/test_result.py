@@ -143,7 +143,6 @@ def test_the_report_shows_the_figures_of_metrics_json(tmp_path: Path) -> None:
     (folder / "metrics.json").unlink()
     make_report([folder], tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text("utf-8")
-    assert "12.3 to 78.9" not in page
     assert ">44.4<" in page  # computed from the scores
 
 

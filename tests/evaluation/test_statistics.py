@@ -134,7 +134,7 @@ def test_the_interval_of_a_share_holds_it_about_as_often_as_it_says() -> None:
 
 def test_the_interval_of_a_share_refuses_nonsense() -> None:
     for right, videos in ((0, 0), (3, 2), (-1, 2)):
-        with pytest.raises(KinemaError, match="right .*videos"):
+        with pytest.raises(KinemaError, match=r"right .*videos"):
             share_interval(right, videos)
     with pytest.raises(KinemaError, match="level"):
         share_interval(1, 2, level=1.0)

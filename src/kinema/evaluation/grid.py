@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kinema.errors import KinemaError
-from kinema.evaluation.comparison import shared_rows
+from kinema.evaluation.pairing import shared_rows
 from kinema.evaluation.statistics import mcnemar
 from kinema.evaluation.tested import Tested
 

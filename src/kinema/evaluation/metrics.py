@@ -14,7 +14,6 @@ from kinema.card import Schema, misshapen
 from kinema.evaluation.statistics import LEVEL, share_interval
 from kinema.text import printable
 
-SEED = 0  # of the bootstrap
 _MAJORITY: Schema = {"label": str, "share": float}
 FIGURES: Schema = {  # in `metrics.json`
     "top1": float,

@@ -26,6 +26,7 @@ from kinema.text import plural, printable
 METRICS, SCORES, LEDGER = "metrics.json", "scores.parquet", "ledger.csv"
 _LABELS, _ROOT, _DIGEST = b"kinema.labels", b"kinema.root", b"kinema.sha256"
 _SEVERAL = b"kinema.multi_label"  # there where a video may have several labels
+_PACKED = b"kinema.packed_root"  # there where the videos are packed copies
 _OTHER = {"recognizer": "another recognizer", "data": "other data", "split": "another split", "views": "other views"}
 # What reading a damaged table raises, apart from a sentence of ours.
 _UNSOUND = (pa.ArrowException, OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -197,6 +198,8 @@ def _scores(table: pa.Table) -> TestResult:
         sizes=_optional(table, "size"),
         distinct_views=_optional(table, "distinct_views"),
         multi_label=several,
+        packed_from=tuple(table["packed_from"].to_pylist()) if _PACKED in metadata else (),
+        packed_root=metadata.get(_PACKED, b"").decode(),
     )
 
 
@@ -221,9 +224,12 @@ def _table(result: TestResult) -> pa.Table:
         "size": pa.array(list(result.sizes), pa.int64()),
         "distinct_views": pa.array(list(result.distinct_views), pa.int32()),
     }
+    if result.packed_from:
+        columns["packed_from"] = pa.array([printable(path) for path in result.packed_from], pa.string())
     names = json.dumps([printable(label) for label in result.labels], ensure_ascii=False).encode()
     metadata = {_LABELS: names, _ROOT: printable(result.root).encode()}
     metadata |= {_SEVERAL: b"true"} if result.multi_label else {}
+    metadata |= {_PACKED: printable(result.packed_root).encode()} if result.packed_from else {}
     table = pa.table(columns).replace_schema_metadata(metadata)
     return table.replace_schema_metadata(metadata | {_DIGEST: _digest(table).encode()})
 
@@ -231,7 +237,7 @@ def _table(result: TestResult) -> pa.Table:
 def _digest(table: pa.Table) -> str:
     """Of the values, not of the bytes of a file: another release of pyarrow may lay out the same table otherwise."""
     digest = hashlib.sha256()
-    for key in (_LABELS, _ROOT, *([_SEVERAL] if _SEVERAL in table.schema.metadata else [])):
+    for key in (_LABELS, _ROOT, *(key for key in (_SEVERAL, _PACKED) if key in table.schema.metadata)):
         digest.update(table.schema.metadata[key] + b"\n")
     for name in table.column_names:
         column = table[name]

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from kinema.errors import KinemaError, unknown
 
 LEVEL, RESAMPLES = 0.95, 2000
+SEED = 0  # of the bootstrap
 FEW = 25  # disagreements
 # Of a difference of two softmax scores; each score carries up to 1e-5 of rounding. Chosen
 # from that rounding; the tests try it on random scores with exactly reversed twins.
@@ -97,7 +98,7 @@ def share_interval(right: int, videos: int, *, level: float = LEVEL) -> tuple[fl
 
 
 def bootstrap_interval(
-    values: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+    values: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = SEED
 ) -> tuple[float, float]:
     """The percentile bootstrap interval of a mean over videos, of credits or differences.
 
@@ -141,7 +142,7 @@ def paired_bootstrap(
     *,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
-    seed: int = 0,
+    seed: int = SEED,
 ) -> Difference:
     """The difference of two accuracies on the same videos, with its percentile bootstrap interval.
 
@@ -220,9 +221,38 @@ def pair_accuracy(
         KinemaError: a pair's label that the recognizer does not have, one label in two pairs, shapes that do not match,
             or no video of any pair.
     """
-    table = np.asarray(scores, dtype=np.float64)
-    if table.shape != (len(true_labels), len(labels)):
-        raise KinemaError(f"scores of shape {table.shape} for {len(true_labels)} videos and {len(labels)} labels")
+    member = _members(pairs, labels)
+    rows, credit, tied = _credits(true_labels, scores, labels, member)
+    of_pair = np.array([member[true_labels[i]][0] for i in rows])
+    per_pair = {pair: float(credit[of_pair == k].mean()) for k, pair in enumerate(pairs) if (of_pair == k).any()}
+    return PairAccuracy(float(credit.mean()), len(rows), int(tied.sum()), per_pair)
+
+
+def pair_credits(
+    true_labels: Sequence[str], scores: ArrayLike, labels: Sequence[str], pair: tuple[str, str]
+) -> NDArray[np.float64]:
+    """What `pair_accuracy` takes the mean of, for one pair.
+
+    Args:
+        true_labels: N labels of the pair.
+        scores: N K.
+        labels: K names, in the order of the scores.
+        pair: the two labels.
+
+    Returns:
+        float64 N: 1 where the true label of the two has the higher score, one half for a tie, else 0.
+
+    Raises:
+        KinemaError: as `pair_accuracy`, and a label that is not of the pair.
+    """
+    for label in true_labels:
+        if label not in pair:
+            raise KinemaError(f"the label {label!r} is none of the pair {' / '.join(pair)}: leave its videos out")
+    return _credits(true_labels, scores, labels, _members([pair], labels))[1]
+
+
+def _members(pairs: Sequence[tuple[str, str]], labels: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Label -> the number of its pair and its partner."""
     member: dict[str, tuple[int, str]] = {}
     for k, pair in enumerate(pairs):
         for name, other in (pair, pair[::-1]):
@@ -231,6 +261,16 @@ def pair_accuracy(
             if name in member or name == other:
                 raise KinemaError(f"the label {name!r} stands in two pairs: give every label one partner")
             member[name] = (k, other)
+    return member
+
+
+def _credits(
+    true_labels: Sequence[str], scores: ArrayLike, labels: Sequence[str], member: Mapping[str, tuple[int, str]]
+) -> tuple[list[int], NDArray[np.float64], NDArray[np.bool_]]:
+    """The rows of the videos that have a label of a pair, their credits, and which of them are ties."""
+    table = np.asarray(scores, dtype=np.float64)
+    if table.shape != (len(true_labels), len(labels)):
+        raise KinemaError(f"scores of shape {table.shape} for {len(true_labels)} videos and {len(labels)} labels")
     place = {name: i for i, name in enumerate(labels)}
     rows = [i for i, name in enumerate(true_labels) if name in member]
     if not rows:
@@ -238,12 +278,8 @@ def pair_accuracy(
     mine = np.array([place[true_labels[i]] for i in rows])
     others = np.array([place[member[true_labels[i]][1]] for i in rows])
     margin = table[rows, mine] - table[rows, others]
-    border = _tie_border(np.abs(margin[np.isfinite(margin)]))
-    tied = np.abs(margin) <= border
-    credit = np.where(tied, 0.5, margin > 0)  # no comparison holds for NaN
-    of_pair = np.array([member[true_labels[i]][0] for i in rows])
-    per_pair = {pair: float(credit[of_pair == k].mean()) for k, pair in enumerate(pairs) if (of_pair == k).any()}
-    return PairAccuracy(float(credit.mean()), len(rows), int(tied.sum()), per_pair)
+    tied = np.abs(margin) <= _tie_border(np.abs(margin[np.isfinite(margin)]))
+    return rows, np.where(tied, 0.5, margin > 0), tied  # no comparison holds for NaN
 
 
 def _tie_border(margins: NDArray[np.float64]) -> float:

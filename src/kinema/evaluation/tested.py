@@ -44,6 +44,8 @@ class Tested:
         stated: the figures of `metrics.json`; None where it is missing, or was written before it held all of them.
     """
 
+    __test__ = False  # not a test of pytest's
+
     name: str
     file: Path
     result: TestResult
