@@ -13,6 +13,7 @@ from kinema.cli.arguments import add_device, add_json, add_recognizer, device
 from kinema.cli.output import print_table
 from kinema.data.video_search import find_videos
 from kinema.errors import KinemaError, unknown
+from kinema.explain import DEFAULT_METHOD
 from kinema.progress import progress_bar
 from kinema.text import printable
 
@@ -30,8 +31,8 @@ def add_arguments(parser: ArgumentParser) -> None:
                         ".json, or a folder for one file per video")  # fmt: skip
     parser.add_argument("--format", type=str | None, default=None, help="of the files in a folder: mp4 (the default), "
                         "gif, png, svg or json")  # fmt: skip
-    parser.add_argument("--method", type=str, default="cam", help="one or several with commas, shown side by side: "
-                        "tube, cam, gradcam, pyramid, attention, frames, features")  # fmt: skip
+    parser.add_argument("--method", type=str, default=DEFAULT_METHOD, help="one or several with commas, shown side by "
+                        "side: tube, cam, gradcam, pyramid, attention, frames, features")  # fmt: skip
     parser.add_argument("--class", type=str, default="top", help="top, top3, or the name of a class")
     parser.add_argument("--layer", type=str | None, default=None, help="of the network, for all methods, or pairs "
                         "such as tube=layer4,gradcam=layer3; default: chosen by the method")  # fmt: skip
