@@ -60,7 +60,7 @@ class CommandParser(ArgumentParser):
         return added
 
 
-def _declared(kind: type, prefix: str) -> dict[str, Declared]:
+def _declared(kind: Any, prefix: str) -> dict[str, Declared]:
     """The fields of a dataclass and of those within it, as they are written on the command line."""
     found: dict[str, Declared] = {}
     hints = get_type_hints(kind)

@@ -87,7 +87,7 @@ def bars(
         places = np.arange(len(labels)) + (i - (runs - 1) / 2) * 0.8 / runs
         widths = [100 * shares.get(label, math.nan) for label in labels]
         drawn = axes.barh(places, widths, 0.8 / runs * 0.92, color=colours[name], label=letters(name))
-        axes.bar_label(drawn, labels=[_short(w) for w in widths], fontsize=7.5, color=INK, padding=2)
+        axes.bar_label(drawn, labels=[_short(w) for w in widths], fontsize=8.5, color=INK, padding=2)
     axes.invert_yaxis()
     axes.grid(axis="x", color=PALE, linewidth=0.8)
     axes.grid(axis="y", visible=False)
@@ -98,7 +98,7 @@ def bars(
     if guess is not None:
         axes.axvline(100 * guess, color="#6b7280", linewidth=1, linestyle="--")
     if runs > 1:
-        axes.legend(frameon=False, fontsize=8, ncols=min(3, runs), loc="lower center", bbox_to_anchor=(0.45, 1.0))
+        axes.legend(frameon=False, fontsize=8.5, ncols=min(3, runs), loc="lower center", bbox_to_anchor=(0.45, 1.0))
     return _svg(axes, letters)
 
 
@@ -108,7 +108,7 @@ def gains(points: Mapping[str, float]) -> Markup:
     axes, letters = _axes(len(points) * 0.21 + 0.45, "change of recall, points"), Letters()
     values = list(points.values())
     drawn = axes.barh(range(len(values)), values, 0.72, color=["#059669" if v > 0 else "#dc2626" for v in values])
-    axes.bar_label(drawn, labels=[_short(v, "+") for v in values], fontsize=7.5, color=INK, padding=2)
+    axes.bar_label(drawn, labels=[_short(v, "+") for v in values], fontsize=8.5, color=INK, padding=2)
     axes.invert_yaxis()
     axes.grid(axis="x", color=PALE, linewidth=0.8)
     axes.grid(axis="y", visible=False)
@@ -233,7 +233,7 @@ def _axes(height: float, title: str = "") -> Axes:
 
 def _legend_below(axes: Axes, runs: int) -> None:
     if runs > 1:
-        axes.legend(frameon=False, fontsize=8, ncols=min(3, runs), loc="upper center", bbox_to_anchor=(0.45, -0.22))
+        axes.legend(frameon=False, fontsize=8.5, ncols=min(3, runs), loc="upper center", bbox_to_anchor=(0.45, -0.22))
 
 
 def _short(percent: float, sign: str = "") -> str:

@@ -15,6 +15,7 @@ from kinema.evaluation.metrics import Metrics
 from kinema.report import figures
 from kinema.report.markup import grid, joined, note
 from kinema.report.runs import Run
+from kinema.text import plural
 
 Counted = Cost | str | None  # a sentence where a network cannot be counted, None where it is not known
 
@@ -93,8 +94,8 @@ def trade_off(
         place = environment()
         machine = place.get("gpu", place["cpu"])
         small += (
-            f" Time: one clip at a time, the networks by turns, on {machine}, {place['threads']} threads, torch "
-            f"{place['torch']}."
+            f" Time: one clip at a time, the networks by turns, on {machine}, "
+            f"{plural(int(place['threads']), 'thread')}, torch {place['torch']}."
         )
     return joined([grid(drawn, small=True), note(small)])
 
