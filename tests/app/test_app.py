@@ -17,13 +17,16 @@ from fastapi.testclient import TestClient
 from kinema import ClipSpec, create_model
 from kinema.app import packages
 from kinema.app.markup import render
+from kinema.app.names import short_names
+from kinema.app.recognise import recognise
 from kinema.app.server import bind, make_site
-from kinema.app.work import recognise, short_names, take, why
+from kinema.app.why import why
 from kinema.cli import main
 from kinema.data.video import probe
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.media.limits import UploadLimits
 from kinema.media.sessions import Sessions
+from kinema.media.uploads import take
 from kinema.recognizer import Recognizer
 
 LABELS = ("go left", "go <b>right</b>")
@@ -75,7 +78,7 @@ def test_an_upload_is_recognised_and_explained(recognizer: Recognizer, video: Pa
     found = recognise(recognizer, upload, session)
     assert probe(found.video).codec == "h264"
     assert found.track.scores.shape[1] == 2
-    assert found.tables[0].read_text().startswith("path,label,start,end,score")
+    assert found.tables[0].read_text().startswith("path,label,start,end\n")
     file, facts = why(
         {"tiny": recognizer}, upload, session, names=["tiny"], methods=["cam"], target="go left", start=None, end=None
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinema.app.markup import HEAD, STYLE
+from kinema.app.markup import static
 from kinema.app.packages import require_packages
 from kinema.errors import KinemaError
 from kinema.media.limits import UploadLimits
@@ -80,7 +80,8 @@ def make_site(
     from fastapi import FastAPI, Request, Response
     from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 
-    from kinema.app.page import COOKIE, FILES, build
+    from kinema.app.context import COOKIE, FILES, Context
+    from kinema.app.page import build
 
     sessions = Sessions(root / "sessions", keep=keep)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -115,10 +116,11 @@ def make_site(
         )  # fmt: skip
 
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    page = build(recognizers, sessions, limits, root / "incoming", folders)
+    page = build(Context(recognizers, sessions, limits, root / "incoming", folders or {}))
     app = gr.mount_gradio_app(
         app, page, "/", auth=list(auth) or None, show_error=False,
-        max_file_size=int(limits.megabytes * 1e6), ssr_mode=False, theme=theme, css=STYLE, head=HEAD, footer_links=[],
+        max_file_size=int(limits.megabytes * 1e6), ssr_mode=False, theme=theme, css=static("page.css"),
+        head=f"<script>{static('page.js')}</script>", footer_links=[],
     )  # fmt: skip
     return Site(app, sessions, root)
 

@@ -41,8 +41,8 @@ def run(args: Namespace) -> int:
     from kinema.app.packages import require_packages
 
     require_packages()
+    from kinema.app.names import short_names
     from kinema.app.server import bind, make_site, serve
-    from kinema.app.work import short_names
     from kinema.data.manifest import read_manifest
     from kinema.recognizer import Recognizer
 
