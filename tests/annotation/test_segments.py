@@ -72,7 +72,7 @@ def test_what_others_have_written_is_kept_or_refused(tmp_path: Path) -> None:
     assert [r.start for r in table.add(Sample("b.mp4", "fall", None, 1.0, 2.0))] == [0.5, 1.0]
     assert table.file.read_text(encoding="utf-8").splitlines()[1] == "a.mp4,walk,,0.500,"
     table.file.write_text("path,label,note\na.mp4,walk,blurred\n", encoding="utf-8")
-    with pytest.raises(KinemaError, match="line 1.*note"):
+    with pytest.raises(KinemaError, match=r"line 1.*note"):
         table.add(Sample("b.mp4", "fall"))
     assert "blurred" in table.file.read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The state behind the tab Label: a folder of videos, one of them open, marks of start and end, segments on the disk."""
+"""The state behind the tab Label: a folder of videos, one of them open, marks of a segment, segments on the disk."""
 
 from __future__ import annotations
 
