@@ -150,6 +150,10 @@ def test_training_refuses_what_it_cannot_train_on(films: Path, tmp_path: Path) -
     with pytest.raises(KinemaError, match="model"):
         job.start(table.file)
     assert job.progress() is None
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "recipe.yaml").write_text("epochs: many\n", encoding="utf-8")
+    with pytest.raises(KinemaError, match=r"recipe\.yaml"):
+        job.progress()
 
 
 def test_a_training_in_a_process_of_its_own(films: Path, tmp_path: Path) -> None:
@@ -168,5 +172,15 @@ def test_a_training_in_a_process_of_its_own(films: Path, tmp_path: Path) -> None
     assert progress is not None
     assert (progress.state, progress.epoch, progress.epochs) == ("finished", 2, 2), progress.message
     assert progress.metrics["train_loss"] > 0
+    assert job.run is not None
     assert Recognizer.load(job.run).labels == ("left", "right")
-    assert TrainingJob(tmp_path / "job").progress() == progress  # the next day
+    again = TrainingJob(tmp_path / "job")  # the next day
+    assert again.progress() == progress
+    # Other segments are another training; stopped, it can be started again.
+    table.add(Sample(str(films / "0.mp4"), "right", None, 1.5, None))
+    again.start(table.file, recognizer=tiny_recognizer(), epochs=500, values=values)
+    assert again.run != job.run
+    again.stop()
+    stopped = again.progress()
+    assert stopped is not None
+    assert stopped.state == "stopped"

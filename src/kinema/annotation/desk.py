@@ -15,6 +15,7 @@ from kinema.data.labels import read_label_file
 from kinema.data.sources import LABELS, Sample, clean_label
 from kinema.data.video_search import find_videos
 from kinema.errors import KinemaError, unknown
+from kinema.files import is_folder
 from kinema.streaming.segments import Segment
 from kinema.text import plural
 
@@ -71,9 +72,7 @@ class LabelDesk:
         self, folder: str | Path, table: str | Path | None = None, *, labels: Iterable[str] = (),
         videos: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
-        self.folder = Path(folder).resolve()
-        if not self.folder.is_dir():
-            raise KinemaError(f"{folder}: it is no folder; give a folder with videos")
+        self.folder = require_folder(folder).resolve()
         self.table = SegmentTable(self.folder / "segments.csv" if table is None else table)
         self._rows = self.table.read()
         self._given = tuple(dict.fromkeys(filter(None, map(clean_label, labels))))
@@ -359,6 +358,17 @@ class LabelDesk:
     def _label_file(self) -> tuple[str, ...] | None:
         file = self.table.file.parent / LABELS
         return tuple(read_label_file(file)) if file.is_file() else None
+
+
+def require_folder(folder: str | Path) -> Path:
+    """The path of a folder.
+
+    Raises:
+        KinemaError: there is none at this path.
+    """
+    if not is_folder(folder):
+        raise KinemaError(f"{folder}: there is no such folder; give a folder with videos")
+    return Path(folder)
 
 
 def _one(items: Sequence[Item], number: int, what: str) -> Item:

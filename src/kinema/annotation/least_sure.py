@@ -65,7 +65,7 @@ def queue(
     """
     paths = [str(video) for video in videos]
     folder = cache_folder() / "annotation" if cache is None else cache
-    store = folder / f"{_identity(recognizer)}.json"
+    store = folder / f"{identity(recognizer)}.json"
     known = _read(store)
     marks = {path: _mark(path) for path in paths}
     todo = [
@@ -96,8 +96,12 @@ def _entry(path: str, found: Prediction | UnreadableVideo, recognizer: Recognize
     return Queued(path, margin, found.label)
 
 
-def _identity(recognizer: Recognizer) -> str:
-    """Differs for recognizers that may give other scores: by weights, labels, clips and threshold."""
+def identity(recognizer: Recognizer) -> str:
+    """A name that differs for recognizers that may give other scores: by weights, labels, clips and threshold.
+
+    Returns:
+        24 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for name, value in sorted(recognizer.model.state_dict().items()):
         digest.update(name.encode())

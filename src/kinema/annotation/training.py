@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kinema.annotation.least_sure import identity
 from kinema.card import CARD
 from kinema.config_file import read_yaml
 from kinema.data.manifest import read_manifest, require_trainable
@@ -54,8 +55,9 @@ class Progress:
 class TrainingJob:
     """A training in a process of its own; `kinema train FOLDER/recipe.yaml` is the same on the command line.
 
-    The folder holds `recipe.yaml`, `log.txt`, the run in `run/` and, where it begins with a recognizer, that one in
-    `start/`. The training is stopped when this process ends; starting it again resumes exactly.
+    The folder holds `recipe.yaml`, `log.txt` and the run, in a folder `run-KEY` whose name depends on the segments and
+    on the configuration: where nothing has changed, starting again resumes exactly, and what has changed is trained
+    anew. A recognizer to go on from is kept in `start-KEY`. The training is stopped when this process ends.
 
     Args:
         folder: of this training; made where there is none.
@@ -63,7 +65,6 @@ class TrainingJob:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).absolute()
-        self.run = self.folder / "run"
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = False  # to stop
 
@@ -91,15 +92,18 @@ class TrainingJob:
         if epochs < 1:
             raise KinemaError(f"epochs is {epochs}: give a number from 1 on")
         require_trainable(read_manifest(table))
-        recipe: dict[str, Any] = {"data": str(Path(table).absolute()), "out": str(self.run), "epochs": epochs}
+        recipe: dict[str, Any] = {"data": str(Path(table).absolute()), "epochs": epochs}
         if recognizer is None:
             recipe["model"] = model
         else:
             network = recognizer.model.architecture
             options = {key: value for key, value in network["options"].items() if key not in _DECIDED}
             recipe |= {"model": network["name"], "options": options, "clip": recognizer.spec.to_dict()}
-            recipe["weights"] = str(recognizer.save(self.folder / "start"))
-        text = json.dumps(recipe | dict(values or {}), indent=2) + "\n"  # JSON is YAML
+            start = self.folder / f"start-{identity(recognizer)[:8]}"
+            recipe["weights"] = str(start if (start / CARD).is_file() else recognizer.save(start))
+        recipe |= dict(values or {})
+        key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode() + Path(table).read_bytes()).hexdigest()[:8]
+        text = json.dumps(recipe | {"out": str(self.folder / f"run-{key}")}, indent=2) + "\n"  # JSON is YAML
         replace_file(self.folder / "recipe.yaml", lambda part: part.write_text(text, encoding="utf-8"))
         with (self.folder / "log.txt").open("wb") as log:
             self._process = subprocess.Popen(
@@ -108,6 +112,16 @@ class TrainingJob:
             )  # fmt: skip
         self._asked = False
         atexit.register(self.stop)
+
+    @property
+    def run(self) -> Path | None:
+        """The run folder of the last start; None where nothing was ever started.
+
+        Raises:
+            KinemaError: `recipe.yaml` is damaged.
+        """
+        recipe = self._recipe()
+        return None if recipe is None else Path(recipe["out"])
 
     @property
     def running(self) -> bool:
@@ -121,7 +135,7 @@ class TrainingJob:
             return
         self._asked = True
         with suppress(OSError):
-            self._process.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGINT)
+            self._process.terminate()
         try:
             self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
@@ -134,23 +148,32 @@ class TrainingJob:
         Raises:
             KinemaError: a file of the training is damaged.
         """
-        recipe = self.folder / "recipe.yaml"
-        if not recipe.is_file():
+        recipe = self._recipe()
+        if recipe is None:
             return None
-        epochs = read_yaml(recipe)["epochs"]
-        rows = read_metrics(self.run / "metrics.csv")
+        epochs, run = recipe["epochs"], Path(recipe["out"])
+        rows = read_metrics(run / "metrics.csv")
         done = int(rows[-1]["epoch"]) if rows else 0
         spent = [row["seconds"] for row in rows if row.get("seconds") is not None]
         left = sum(spent) / len(spent) * (epochs - done) if spent else None
         if self.running:
             state = "running"
-        elif done >= epochs and (self.run / "recognizer" / CARD).is_file():
+        elif done >= epochs and (run / "recognizer" / CARD).is_file():
             state, left = "finished", 0.0
         elif self._process is not None and self._process.returncode and not self._asked:
             state = "failed"
         else:
             state = "stopped"
         return Progress(state, done, epochs, rows[-1] if rows else {}, left, self._last_line())
+
+    def _recipe(self) -> dict[str, Any] | None:
+        file = self.folder / "recipe.yaml"
+        if not file.is_file():
+            return None
+        recipe = read_yaml(file)
+        if not isinstance(recipe.get("epochs"), int) or not isinstance(recipe.get("out"), str):
+            raise KinemaError(f"{file}: it has no epochs or no out; start the training again")
+        return recipe
 
     def _last_line(self) -> str:
         try:

@@ -31,6 +31,7 @@ class Context:
         limits: of uploads.
         incoming: folder in which the server stores uploads; no other file is taken.
         folders: data sets that may be shown, by the names to show.
+        to_label: folders of videos that may be labelled, by the names to show.
     """
 
     recognizers: Mapping[str, Recognizer]
@@ -38,6 +39,7 @@ class Context:
     limits: UploadLimits
     incoming: Path
     folders: Mapping[str, str] = field(default_factory=dict)
+    to_label: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:

@@ -3,7 +3,7 @@
 # Gradio reads annotations as values, so they are not postponed in this module.
 from typing import Any
 
-from kinema.app import data, recognise, why
+from kinema.app import data, label, recognise, why
 from kinema.app.context import COOKIE, Context
 
 
@@ -28,6 +28,8 @@ def build(context: Context) -> Any:
         upload = gr.State(None)
         recognise.add_tab(context, upload)
         why.add_tab(context, upload)
+        if context.to_label:
+            label.add_tab(context)
         if context.folders:
             data.add_tab(context)
         page.load(enter)
