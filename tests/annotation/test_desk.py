@@ -91,6 +91,18 @@ def test_a_segment_by_keys_and_training_reads_it(tmp_path: Path) -> None:
     assert Path(desk_of(tmp_path / "my films").video).name == "film 2.mp4"
 
 
+def test_a_folder_that_is_reached_by_a_link(tmp_path: Path) -> None:
+    films(tmp_path / "films")
+    (tmp_path / "link").symlink_to(tmp_path / "films")
+    desk = desk_of(tmp_path / "link")
+    desk.arrange([str(tmp_path / "link" / "film 2.mp4")])
+    assert Path(desk.video).name == "film 2.mp4"
+    desk.pick("walk")
+    assert len(desk.segments) == 1
+    assert [r.path for r in desk_of(tmp_path / "films", table=tmp_path / "link" / "segments.csv").segments] == []
+    assert desk_of(tmp_path / "films").done == 1
+
+
 def test_a_segment_is_corrected(tmp_path: Path) -> None:
     desk = desk_of(films(tmp_path))
     desk.mark_end(3.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -103,7 +104,7 @@ def compare_tables(
             path: file for path in wanted for table, file in ((mine, first), (theirs, second)) if path not in table
         }
     else:
-        wanted, alone = [str(Path(video).absolute()) for video in videos], {}
+        wanted, alone = [os.path.realpath(video) for video in videos], {}
     lengths = durations([path for path in wanted if path not in alone], workers=workers, limits=limits)
     entries: list[VideoAgreement] = []
     total: dict[tuple[Category, Category], float] = defaultdict(float)
@@ -207,7 +208,7 @@ def _as_it_is(reason: str) -> float | str:
 def _by_video(rows: Iterable[Sample]) -> dict[str, list[Sample]]:
     found: dict[str, list[Sample]] = defaultdict(list)
     for row in rows:
-        found[row.path].append(row)
+        found[os.path.realpath(row.path)].append(row)  # one person may have come by a link
     return dict(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import string
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -379,10 +380,11 @@ def _one(items: Sequence[Item], number: int, what: str) -> Item:
 
 def _reordered(videos: Sequence[str], wanted: Iterable[str]) -> tuple[str, ...]:
     """All videos, those that are wanted first and in that order."""
-    there = {str(Path(video).absolute()): video for video in videos}
+    there = {os.path.realpath(video): video for video in videos} | {video: video for video in videos}
     first: list[str] = []
     for path in wanted:
-        if str(Path(path).absolute()) not in there:
-            raise KinemaError(f"{path}: it is not one of the {plural(len(there), 'video')} of the folder")
-        first.append(there[str(Path(path).absolute())])
+        found = there.get(path) or there.get(os.path.realpath(path))
+        if found is None:
+            raise KinemaError(f"{path}: it is not one of the {plural(len(videos), 'video')} of the folder")
+        first.append(found)
     return tuple(dict.fromkeys([*first, *videos]))

@@ -34,7 +34,8 @@ class SegmentTable:
     """
 
     def __init__(self, file: str | Path) -> None:
-        self.file = Path(file).absolute()
+        # The folder without links: the paths of rows are compared with those of videos.
+        self.file = Path(file).parent.resolve() / Path(file).name
         if self.file.suffix.lower() != ".csv":
             raise KinemaError(f"{file}: segments are kept in a CSV; give a name that ends in .csv")
 
