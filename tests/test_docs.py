@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from kinema.cli import COMMANDS
@@ -42,3 +43,32 @@ def test_every_command_has_a_section() -> None:
     text = (DOCS / "commands.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (.+)$", text, re.M) == list(COMMANDS)
     assert re.findall(r"\{kinema-help\} (.+)$", text, re.M) == list(COMMANDS)
+
+
+def test_every_extra_is_explained() -> None:
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = re.findall(
+        r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", (DOCS / "installation.md").read_text(encoding="utf-8"), re.M
+    )
+    assert sorted(listed) == sorted(project["optional-dependencies"])
+
+
+def test_every_package_stands_in_the_layout() -> None:
+    layout = (DOCS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Layout")[2]
+    packages = {p.name for p in (DOCS.parent / "src" / "kinema").iterdir() if p.is_dir() and p.name != "__pycache__"}
+    assert set(re.findall(r"^(\w+)/ ", layout, re.M)) == packages
+
+
+def test_links_from_page_to_page_lead_somewhere() -> None:
+    root = DOCS.parent
+    pages = [
+        *DOCS.glob("*.md"),
+        *(root / name for name in ("README.md", "CONTRIBUTING.md")),
+        root / "examples" / "README.md",
+    ]
+    missing = []
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not (page.parent / link).exists():
+                missing.append(f"{page.name}: {link}")
+    assert not missing

@@ -195,6 +195,13 @@ def test_bad_input_is_one_sentence(
     assert "Traceback" not in err
 
 
+def test_several_labels_per_video_have_no_timeline() -> None:
+    some = recognizer(causal=True)
+    some.card["multi_label"] = True
+    with pytest.raises(KinemaError, match=r"several labels.*--window"):
+        choose_sight(some)
+
+
 def test_a_network_that_cannot_stream_is_refused_for_steps() -> None:
     with pytest.raises(KinemaError, match="causal"):
         choose_sight(recognizer(), mode="step")

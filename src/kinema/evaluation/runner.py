@@ -69,6 +69,9 @@ def evaluate(
         train_labels: label of every training video, for the figure of always naming the most frequent one.
         progress: called after every few videos with the videos that this process has done and shall do.
 
+    Returns:
+        The scores, labels and errors of all videos, and the figures.
+
     Raises:
         KinemaError: a label that the recognizer does not have, views that cannot be cut, or an empty manifest.
         RunError: no video could be read, or the network gives scores that are not finite.

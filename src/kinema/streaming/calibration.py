@@ -78,6 +78,9 @@ def labelled_films(
         labels: of the recognizer.
         background: labels that stand for "no action"; their samples are no actions.
 
+    Returns:
+        Path -> its actions.
+
     Raises:
         KinemaError: a label that the recognizer does not have.
     """
@@ -104,6 +107,9 @@ def watch_films(
         workers: as for `timeline`.
         limits: as for `timeline`.
         progress: called with the films done and their total.
+
+    Returns:
+        One entry per film: its scores over time, or why it could not be read.
     """
     watched = []
     for done, (path, truth) in enumerate(films.items(), 1):
@@ -126,6 +132,9 @@ def measure_films(watched: Sequence[WatchedFilm], labels: Sequence[str], setting
         watched: from `watch_films`.
         labels: of the recognizer.
         settings: with which segments are made.
+
+    Returns:
+        mAP, precision, recall, F1, delay and false alarms.
 
     Raises:
         KinemaError: the films show no action.

@@ -76,7 +76,7 @@ class Source:
 
 
 def open_source(text: str, *, realtime: bool = False, give_up: float = GIVE_UP, idle: float | None = None) -> Source:
-    """The source that a word of the command line names.
+    """Opens what `kinema stream` reads from: a camera, an address, a file, a folder or the standard input.
 
     Args:
         text: a camera (`0`, `camera:0`, `/dev/video0`), an address (`rtsp://…`, `http://…`, `udp://…`), a video file,
@@ -84,6 +84,9 @@ def open_source(text: str, *, realtime: bool = False, give_up: float = GIVE_UP, 
         realtime: plays a file at its own speed, as a camera would give it; elsewhere without effect.
         give_up: seconds without a frame after which an address counts as dead.
         idle: seconds without a new file after which a folder counts as complete; None waits for ever.
+
+    Returns:
+        The source; give it to `kinema.streaming.reader.SourceReader`.
 
     Raises:
         KinemaError: there is no such camera, file or folder, or the times are not above 0.

@@ -93,6 +93,9 @@ def pack(
         workers: processes; None is one a core, 1 works in this process.
         progress: called with the videos done and their number.
 
+    Returns:
+        How many videos were written, kept from an earlier call and unreadable, and their bytes before and after.
+
     Raises:
         KinemaError: bad data, a value out of range, or a folder that holds something else or that another process is
             packing into.
