@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kinema.app.examples import Examples
 from kinema.app.markup import render
 from kinema.errors import KinemaError
 from kinema.media.limits import UploadLimits
@@ -31,6 +34,7 @@ class Context:
         limits: of uploads.
         incoming: folder in which the server stores uploads; no other file is taken.
         folders: data sets that may be shown, by the names to show.
+        examples: videos that a visitor may choose instead of sending one.
         to_label: folders of videos that may be labelled, by the names to show.
     """
 
@@ -38,7 +42,8 @@ class Context:
     sessions: Sessions
     limits: UploadLimits
     incoming: Path
-    folders: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, str]
+    examples: Examples
     to_label: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -87,6 +92,45 @@ class Context:
         if not Path(sent).resolve().is_relative_to(self.incoming.resolve()):
             raise KinemaError("video: it was not sent through this page; send it again")
         return take(Path(sent), session, self.limits, name=Path(sent).name)
+
+    def take_example(self, name: str, request: Any) -> Upload:
+        """Puts a copy of an example into the visitor's session.
+
+        Args:
+            name: of the example.
+            request: `gradio.Request`.
+
+        Raises:
+            KinemaError: there is none of that name, or the session has ended.
+            UnreadableVideo: the example cannot be decoded, or is beyond the limits.
+        """
+        session, file = self.session(request), self.examples.file(name)
+        copy = session.place(file.suffix, file.name)
+        shutil.copyfile(file, copy)
+        return take(copy, session, self.limits, name=f"{name.partition(':')[0]}{file.suffix}")
+
+
+def timed(progress: Any, what: str, start: float = 0.0, end: float = 1.0) -> Callable[[int, int], None]:
+    """Shows how far a job is and how long it will take.
+
+    Args:
+        progress: `gradio.Progress`.
+        what: the job, as the visitor reads it.
+        start: share of the bar at which the job begins, 0 to 1.
+        end: share at which it ends.
+
+    Returns:
+        To be called with the units done and their total.
+    """
+    began = time.monotonic()
+
+    def step(done: int, total: int) -> None:
+        share = done / max(total, 1)
+        left = (time.monotonic() - began) * (1 - share) / share if share else None
+        shown = "" if left is None else f", about {left:.0f} s left"
+        progress(start + (end - start) * share, desc=f"{what}{shown}")
+
+    return step
 
 
 def address(file: Path) -> str:

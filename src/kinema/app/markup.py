@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -37,13 +38,19 @@ def static(name: str) -> str:
     return (files("kinema.app") / "static" / name).read_text(encoding="utf-8")
 
 
-def chart_lines(classes: list[tuple[str, list[float]]], times: list[float], duration: float) -> list[dict[str, Any]]:
+def chart_lines(
+    classes: list[tuple[str, list[float]]],
+    times: list[float],
+    duration: float,
+    colours: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
     """The curves of a chart of scores over time.
 
     Args:
         classes: label and scores from 0 to 1, one per time.
         times: seconds.
         duration: of the video, seconds.
+        colours: label -> colour, where charts beside each other share them; default: by the order of the classes.
 
     Returns:
         One dict per class: label, points of the SVG polyline, peak score, colour.
@@ -55,6 +62,6 @@ def chart_lines(classes: list[tuple[str, list[float]]], times: list[float], dura
     for number, (label, scores) in enumerate(classes):
         levels = scores * 2 if len(scores) == 1 else scores
         points = " ".join(f"{x:.1f},{HEIGHT * (1 - y):.1f}" for x, y in zip(across, levels, strict=True))
-        colour = COLOURS[number % len(COLOURS)]
+        colour = colours[label] if colours is not None else COLOURS[number % len(COLOURS)]
         found.append({"label": label, "points": points, "peak": max(scores), "colour": colour})
     return found

@@ -3,7 +3,7 @@
 # Gradio reads annotations as values, so they are not postponed in this module.
 from typing import Any
 
-from kinema.app import data, label, recognise, why
+from kinema.app import compare, data, label, live, recognise, why
 from kinema.app.context import COOKIE, Context
 
 
@@ -11,7 +11,7 @@ def build(context: Context) -> Any:
     """The page as Gradio's Blocks.
 
     Args:
-        context: what the tabs share; without data sets there is no tab Data.
+        context: what the tabs share; without data sets there is no tab Data, and with one recognizer no tab Compare.
     """
     import gradio as gr
 
@@ -28,6 +28,9 @@ def build(context: Context) -> Any:
         upload = gr.State(None)
         recognise.add_tab(context, upload)
         why.add_tab(context, upload)
+        if len(context.recognizers) > 1:
+            compare.add_tab(context, upload)
+        live.add_tab(context)
         if context.to_label:
             label.add_tab(context)
         if context.folders:

@@ -2,6 +2,7 @@
 
 # Gradio reads annotations as values, so they are not postponed in this module.
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,20 @@ def add_tab(context: Context, upload: Any) -> None:
 
         return guarded(work, lambda text: (None, None, text))
 
+    def recognise_example(
+        chosen: str | None, name: str, request: gr.Request, progress: Any = gr.Progress()  # noqa: B008
+    ) -> tuple:  # fmt: skip
+        if not chosen:
+            return None, ""
+
+        def work() -> tuple:
+            progress(0.1, desc="preparing")
+            taken = context.take_example(chosen, request)
+            progress(0.5, desc="recognising")
+            return taken, recognised(context, taken, name, context.session(request))
+
+        return guarded(work, lambda text: (None, text))
+
     def again(taken: Upload | None, name: str, request: gr.Request) -> str:
         if taken is None:
             return ""
@@ -65,8 +80,10 @@ def add_tab(context: Context, upload: Any) -> None:
         name = gr.Dropdown(context.names, value=context.names[0], label="Recognizer")
         sent = gr.File(label="Video", file_count="single", height=170)
         gr.Markdown(_invitation(context.limits))
+        example = gr.Dropdown(context.examples.names, value=None, label="Or an example")
         result = gr.HTML()
         sent.upload(recognise_upload, [sent, name], [sent, upload, result], **NETWORK)
+        example.input(recognise_example, [example, name], [upload, result], **NETWORK)
         name.input(again, [upload, name], result, **NETWORK)
 
 
@@ -103,18 +120,25 @@ def track_of(recognizer: Recognizer, upload: Upload) -> tuple[Track, SegmentSett
     return read_track(recognizer, upload.file, settings.sight, workers=1), settings
 
 
-def lines_of(track: Track, labels: tuple[str, ...] | list[str], most: int = 5) -> list[dict[str, Any]]:
+def lines_of(
+    track: Track, labels: Sequence[str], most: int = 5, colours: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """The curves of the classes that reach the highest scores at any time, the highest first.
 
     Args:
         track: scores over time.
         labels: of its columns.
         most: number of classes.
+        colours: as for `chart_lines`.
     """
-    order = track.scores.max(0).argsort()[::-1][:most]
-    classes = [(labels[int(i)], [float(score) for score in track.scores[:, int(i)]]) for i in order]
+    classes = [(labels[i], [float(score) for score in track.scores[:, i]]) for i in leading(track, most)]
     middles = [float(time) for time in (track.starts + track.ends) / 2]
-    return chart_lines(classes, middles, track.duration)
+    return chart_lines(classes, middles, track.duration, colours)
+
+
+def leading(track: Track, most: int) -> list[int]:
+    """The indices of the classes that reach the highest scores at any time, the highest first."""
+    return [int(i) for i in track.scores.max(0).argsort()[::-1][:most]]
 
 
 def recognised(context: Context, upload: Upload, name: str, session: Session) -> str:

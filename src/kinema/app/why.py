@@ -10,11 +10,12 @@ from kinema.app.markup import render
 from kinema.errors import KinemaError
 from kinema.explain.explanation import METHODS
 from kinema.explain.files import Question, explain_video
+from kinema.explain.verdicts import read_verdict
 from kinema.media.sessions import Session
 from kinema.media.uploads import Upload
 from kinema.recognizer import Recognizer
 
-_FACTS = ("recognizer", "label", "score", "method", "layer", "verdict")
+_FACTS = ("recognizer", "label", "score", "method", "layer")
 
 
 def add_tab(context: Context, upload: Any) -> None:
@@ -39,7 +40,7 @@ def add_tab(context: Context, upload: Any) -> None:
             )  # fmt: skip
             return render(
                 "why", name=taken.name, source=address(taken.shown), overlay=address(file), start=start or 0.0,
-                facts=[{key: fact.get(key) for key in _FACTS} for fact in facts],
+                facts=[told(context, chosen[0], fact) for fact in facts],
             )  # fmt: skip
 
         return guarded(work)
@@ -80,7 +81,32 @@ def why(
     """
     if not names or not methods:
         raise KinemaError("recognizer and method: choose at least one of each")
-    chosen = [(name, recognizers[name]) for name in names if name in recognizers]
+    absent = [name for name in names if name not in recognizers]
+    if absent:
+        raise KinemaError(f"recognizer {absent[0]!r}: choose from {', '.join(recognizers)}")
+    chosen = [(name, recognizers[name]) for name in names]
     file = session.place(".mp4", f"{Path(upload.name).stem} {' '.join(methods)}.mp4")
     facts = explain_video(chosen, upload.shown, file, Question(tuple(methods), target, None, start, end))
     return file, facts
+
+
+def told(context: Context, only: str, fact: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says under an overlay.
+
+    Args:
+        context: of the page.
+        only: name of the recognizer where `fact` names none, since there is one only.
+        fact: of one explanation, as `why` gives it.
+
+    Returns:
+        Recognizer, label, score, method and layer; `checked`, what is known of the method on this network in a
+        sentence; `believed`, False where it did not pass the check.
+    """
+    recognizer = context.recognizers[fact.get("recognizer") or only]
+    verdict = read_verdict(recognizer.card, recognizer.model, fact["method"], fact.get("layer"))
+    if verdict is None:
+        checked = "its faithfulness on this network was not checked (kinema explain --check)"
+    else:
+        checked = f"check of its faithfulness: {verdict.text}"
+    kept = {key: fact.get(key) for key in _FACTS}
+    return {**kept, "checked": checked, "believed": verdict is None or verdict.passed}

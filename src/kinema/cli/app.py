@@ -21,6 +21,8 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "commas")  # fmt: skip
     parser.add_argument("--label", type=list[str], default=[], help="folders of videos that the tab Label may show and "
                         "write segments into, separated by commas")  # fmt: skip
+    parser.add_argument("--demo", type=str | None, default=None, help="folder of kinema demo: its two recognizers and "
+                        "its clips; made first where it is not there yet, in minutes")  # fmt: skip
     parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other "
                         "machines in")  # fmt: skip
     parser.add_argument("--port", type=int, default=7860, help="0 takes any free one")
@@ -36,8 +38,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Serves the page until it is told to end."""
     began = time.perf_counter()
-    if not args.recognizers:
-        raise KinemaError("RECOGNIZER is missing: give a run folder; kinema demo trains two")
+    if not args.recognizers and args.demo is None:
+        raise KinemaError(
+            "RECOGNIZER is missing: give a run folder, or --demo demo, which first trains two small networks on "
+            "generated clips (about five minutes on two cores)"
+        )
     limits = UploadLimits(args.limit_megabytes, args.limit_seconds, args.limit_megapixels, args.limit_queue)
     auth = [_account(text, number) for number, text in enumerate(args.auth, 1)]
     from kinema.app.packages import require_packages
@@ -50,6 +55,12 @@ def run(args: Namespace) -> int:
     from kinema.data.video_search import find_videos
     from kinema.recognizer import Recognizer
 
+    if args.demo is not None:
+        from kinema.demo.run import DemoConfig, demo_recognizers
+
+        runs, puppets = demo_recognizers(DemoConfig(out=args.demo))
+        args.recognizers += [str(run) for run in runs]
+        args.data.append(str(puppets))
     for data in args.data:
         read_manifest(data)
     for folder in args.label:

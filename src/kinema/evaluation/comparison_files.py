@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from kinema.errors import KinemaError
 from kinema.evaluation.comparison import Comparison, shared_rows
@@ -33,15 +34,32 @@ def write_comparison(out: str | Path, first: Tested, second: Tested, found: Comp
     file = out / COMPARISON
     if file.exists() and _compared(file) != [first.file.resolve(), second.file.resolve()]:
         raise KinemaError(f"{out}: holds another comparison; give another --out")
+    text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    write_csv(out / DISAGREEMENTS, *disagreements(first, second))
+    replace_file(file, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def disagreements(first: Tested, second: Tested) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """The videos that only one of two recognizers gets right, as the header and the rows of a table.
+
+    Args:
+        first: the test compared with.
+        second: the test that is asked about.
+
+    Returns:
+        Names of the columns: path, start and end in seconds, the true label, what each of the two says (None for a
+        video that it could not read); and one row per video.
+
+    Raises:
+        KinemaError: as for `shared_rows`.
+    """
     a, b = first.result, second.result
     rows = [
         (a.paths[i], *a.spans[i], a.truth[i], a.predictions[i], b.predictions[j])
         for i, j in shared_rows(first, second)
         if a.correct[i] != b.correct[j]
     ]
-    text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    write_csv(out / DISAGREEMENTS, ("path", "start", "end", "label", first.name, second.name), rows)
-    replace_file(file, lambda part: part.write_text(text, encoding="utf-8"))
+    return ("path", "start", "end", "label", first.name, second.name), rows
 
 
 def _compared(file: Path) -> list[Path]:

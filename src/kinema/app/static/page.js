@@ -9,14 +9,19 @@ document.addEventListener('click', e => {
 });
 document.addEventListener('timeupdate', e => {
   const r = e.target.closest && e.target.closest('.k-result');
-  const now = r && r.querySelector('.k-now'), chart = r && r.querySelector('.k-chart');
-  if (!now) return;
-  const x = 960 * e.target.currentTime / +chart.dataset.duration;
-  now.setAttribute('x1', x); now.setAttribute('x2', x);
+  if (!r || e.target !== r.querySelector('video')) return;
+  for (const chart of r.querySelectorAll('.k-chart')) {
+    const now = chart.querySelector('.k-now'), x = 960 * e.target.currentTime / +chart.dataset.duration;
+    now.setAttribute('x1', x); now.setAttribute('x2', x);
+  }
 }, true);
 for (const kind of ['play', 'pause', 'seeked']) document.addEventListener(kind, e => {
-  if (!e.target.matches || !e.target.matches('.k-overlay')) return;
-  const s = e.target.closest('.k-result').querySelector('.k-source');
-  s.currentTime = e.target.currentTime + +e.target.dataset.offset;
-  if (kind === 'play') s.play(); else if (kind === 'pause') s.pause();
+  const v = e.target, pair = v.closest && v.closest('.k-pair');
+  const overlay = pair && pair.querySelector('.k-overlay');
+  if (!overlay) return;
+  // Source and overlay follow each other; the overlay shows a part that begins at its offset.
+  const source = pair.querySelector('.k-source'), leads = v === overlay, other = leads ? source : overlay;
+  const time = v.currentTime + +overlay.dataset.offset * (leads ? 1 : -1);
+  if (Math.abs(other.currentTime - time) > 0.05) other.currentTime = Math.max(0, time);
+  if (kind === 'play' && other.paused) other.play(); else if (kind === 'pause' && !other.paused) other.pause();
 }, true);
