@@ -142,13 +142,15 @@ def add_tab(context: Context) -> None:
                 begin, end = gr.Button("Start or resume", variant="primary"), gr.Button("Stop")
             course = gr.HTML()
         timer = gr.Timer(_SECOND, active=False)
-        ask.click(enter, [folder, person], [visit, picture, desk]).then(look, visit, [course, timer])
+        there = "() => window.kinemaEnter()"
+        entered = ask.click(enter, [folder, person], [visit, picture, desk]).then(None, js=there)
+        entered.then(look, visit, [course, timer])
         actions = "(visit, sent) => [visit, window.kinemaActions()]"
         quiet: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple"}
         done = go.click(act, [visit, sent], [picture, desk], js=actions, **quiet)
         done.then(None, js="() => window.kinemaFocus()")
         hint.click(suggest, [visit, name], desk, **NETWORK).then(None, js="() => window.kinemaFocus()")
-        order.click(arrange, [visit, name], [picture, desk], **NETWORK)
+        order.click(arrange, [visit, name], [picture, desk], **NETWORK).then(None, js=there)
         weigh.click(compare, [visit, other], kappa)
         begin.click(train, [visit, name, epochs], [course, timer])
         end.click(stop, visit, course)

@@ -14,6 +14,11 @@
     }
     focused = null;
   };
+  window.kinemaEnter = () => {
+    // Whoever has pressed a button above goes on with the keys; space would press that button again.
+    const view = document.querySelector('.k-label');
+    if (view) view.focus();
+  };
   const act = b => {
     const v = video(), what = b.dataset.act;
     if (what === 'play') { if (v) { if (v.paused) v.play(); else v.pause(); } return; }
@@ -52,6 +57,7 @@
   document.addEventListener('keydown', e => {
     if (e.key === 'Enter' && e.target.matches('.k-new-label')) {
       act(e.target.parentElement.querySelector('[data-act=new]'));
+      e.target.blur();
       return;
     }
     if (!ours(e)) return;
