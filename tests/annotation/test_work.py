@@ -162,7 +162,7 @@ def test_a_training_in_a_process_of_its_own(films: Path, tmp_path: Path) -> None
         table.add(Sample(str(films / f"{i}.mp4"), "right" if i % 2 else "left", None, 0.0, 1.5))
     job = TrainingJob(tmp_path / "job")
     values = {"batch": 2, "workers": 0, "logger": "none", "device": "cpu"}
-    job.start(table.file, recognizer=tiny_recognizer(), epochs=2, values=values)
+    job.start(table.file, recognizer=tiny_recognizer(), epochs=1, values=values)
     with pytest.raises(KinemaError, match="running"):
         job.start(table.file, model="tsn_r18")
     until = time.monotonic() + 300
@@ -170,17 +170,30 @@ def test_a_training_in_a_process_of_its_own(films: Path, tmp_path: Path) -> None
         time.sleep(0.2)
     progress = job.progress()
     assert progress is not None
-    assert (progress.state, progress.epoch, progress.epochs) == ("finished", 2, 2), progress.message
+    assert (progress.state, progress.epoch, progress.epochs) == ("finished", 1, 1), progress.message
     assert progress.metrics["train_loss"] > 0
     assert job.run is not None
     assert Recognizer.load(job.run).labels == ("left", "right")
-    again = TrainingJob(tmp_path / "job")  # the next day
-    assert again.progress() == progress
-    # Other segments are another training; stopped, it can be started again.
-    table.add(Sample(str(films / "0.mp4"), "right", None, 1.5, None))
-    again.start(table.file, recognizer=tiny_recognizer(), epochs=500, values=values)
-    assert again.run != job.run
-    again.stop()
-    stopped = again.progress()
+    assert TrainingJob(tmp_path / "job").progress() == progress  # the next day
+
+
+@pytest.mark.slow
+def test_other_segments_are_another_training_which_can_be_stopped(films: Path, tmp_path: Path) -> None:
+    table = SegmentTable(tmp_path / "segments.csv")
+    for i in range(4):
+        table.add(Sample(str(films / f"{i}.mp4"), "right" if i % 2 else "left", None, 0.0, 1.5))
+    job = TrainingJob(tmp_path / "job")
+    values = {"batch": 2, "workers": 0, "logger": "none", "device": "cpu"}
+    runs = []
+    for _ in range(2):
+        table.add(Sample(str(films / "0.mp4"), "left", None, 1.5 + len(runs) / 10, None))
+        job.start(table.file, recognizer=tiny_recognizer(), epochs=500, values=values)
+        runs.append(job.run)
+        job.stop()
+    assert runs[0] != runs[1]
+    job.start(table.file, recognizer=tiny_recognizer(), epochs=500, values=values)
+    assert job.run == runs[1]
+    job.stop()
+    stopped = job.progress()
     assert stopped is not None
     assert stopped.state == "stopped"
