@@ -28,8 +28,8 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks tools docs
-	$(BIN)/ruff format --check src tests benchmarks tools docs
+	$(BIN)/ruff check src tests benchmarks tools docs examples
+	$(BIN)/ruff format --check src tests benchmarks tools docs examples
 	$(BIN)/mypy
 
 # The site, in docs/_build/html; a warning is an error.

@@ -1,7 +1,7 @@
 """Is this checkout slower than another? The same work in two source trees, in turn within one run.
 
-    git worktree add /tmp/before COMMIT
-    python benchmarks/between_commits.py /tmp/before [--rounds 15] [--threads 1] [--cases latency_2d reading ...]
+    git worktree add ../before COMMIT
+    python benchmarks/between_commits.py ../before [--rounds 15] [--threads 1] [--cases latency_2d reading ...]
 
 Protocol: one process per tree builds the networks, clips and files of every case; in a round both processes do the
 work once, one after the other, and the one that begins changes from round to round. Two rounds before do not count.

@@ -117,15 +117,31 @@ def main() -> None:
                 print("\n".join(rows(state, seed, found)), flush=True)
                 kept.append({"network": state, "seed": seed, **found.to_dict()})
                 (args.out / "explain.json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    print(f"\n{'mean over seeds':<24}{'':<16}{'ins - del':>10}{'pointing':>10}{'mass':>8}{'passed':>8}")
+    print(f"\n{means(kept)}")
+
+
+def means(kept: list[dict[str, Any]]) -> str:
+    """The table of benchmarks/README.md: means over seeds, and in how many seeds an interval lies above 0."""
+    lines = [
+        "| network | seeds | map | ins - del | over centre | pointing | mass | beats random | beats centre |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for state in dict.fromkeys(entry["network"] for entry in kept):
-        mine = [entry for entry in kept if entry["network"] == state]
-        for name in mine[0]["faithfulness"]["rows"]:
-            per_seed = [entry["faithfulness"]["rows"][name] for entry in mine]
-            means = [np.mean([row[key]["mean"] for row in per_seed]) for key in ("gain", "pointing", "mass")]
-            passed = [entry["verdicts"][name]["passed"] for entry in mine if name in entry["verdicts"]]
-            text = f"{sum(passed)}/{len(passed)}" if passed else "–"
-            print(f"{state:<24}{name:<16}{means[0]:>10.3f}{means[1]:>10.3f}{means[2]:>8.3f}{text:>8}")
+        mine = [entry["faithfulness"]["rows"] for entry in kept if entry["network"] == state]
+        for name in mine[0]:
+            rows = [row[name] for row in mine]
+            cells = [mean(rows, "gain", 3), mean(rows, "over_centre", 3), mean(rows, "pointing", 2)]
+            cells += [mean(rows, "mass", 3), above(rows, "over_random"), above(rows, "over_centre")]
+            lines.append(f"| {state} | {len(rows)} | {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def mean(rows: list[dict[str, Any]], key: str, digits: int) -> str:
+    return f"{np.mean([row[key]['mean'] for row in rows]):.{digits}f}" if rows[0][key] else "–"
+
+
+def above(rows: list[dict[str, Any]], key: str) -> str:
+    return f"{sum(row[key]['low'] > 0 for row in rows)} of {len(rows)}" if rows[0][key] else "–"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from kinema.cli import COMMANDS
@@ -50,3 +51,32 @@ def test_every_test_that_the_page_on_security_names_exists() -> None:
     for file, test in named:
         text = (DOCS.parent / file).read_text(encoding="utf-8")
         assert f"def {test}(" in text, f"{file}::{test}"
+
+
+def test_every_extra_is_explained() -> None:
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = re.findall(
+        r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", (DOCS / "installation.md").read_text(encoding="utf-8"), re.M
+    )
+    assert sorted(listed) == sorted(project["optional-dependencies"])
+
+
+def test_every_package_stands_in_the_layout() -> None:
+    layout = (DOCS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Layout")[2]
+    packages = {p.name for p in (DOCS.parent / "src" / "kinema").iterdir() if p.is_dir() and p.name != "__pycache__"}
+    assert set(re.findall(r"^(\w+)/ ", layout, re.M)) == packages
+
+
+def test_links_from_page_to_page_lead_somewhere() -> None:
+    root = DOCS.parent
+    pages = [
+        *DOCS.glob("*.md"),
+        *(root / name for name in ("README.md", "CONTRIBUTING.md")),
+        root / "examples" / "README.md",
+    ]
+    missing = []
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not (page.parent / link).exists():
+                missing.append(f"{page.name}: {link}")
+    assert not missing

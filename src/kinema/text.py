@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Any
 
 
@@ -32,3 +34,19 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def matching_names(names: Iterable[str], pattern: str) -> list[str]:
+    """The names of networks that match a shell pattern (`stm_*`), sorted.
+
+    Without a wildcard, those of which a part begins with it: `stm` is not in `lstm_head`, `50` is in `r3d_50`. Where no
+    part does, those that contain it.
+
+    Args:
+        names: to choose from.
+        pattern: of names.
+    """
+    if any(c in pattern for c in "*?["):
+        return sorted(name for name in names if fnmatchcase(name, pattern))
+    inside = sorted(name for name in names if pattern in name)
+    return [name for name in inside if f"_{pattern}" in f"_{name}"] or inside

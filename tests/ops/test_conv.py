@@ -142,17 +142,22 @@ def test_maps_of_a_few_pixels_are_computed_in_float32_too(size: int, fails: bool
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_1x1_of_few_pictures_with_one_thread_gives_what_pytorch_gives(stride: int) -> None:
+@pytest.mark.parametrize("size", [(3, 9, 7), (1, 7, 7), (8, 8, 6), (2, 1, 1)])
+def test_a_1x1_of_few_pictures_with_one_thread_gives_what_pytorch_gives(size: tuple[int, ...], stride: int) -> None:
     conv = Conv2d(24, 40, 1, stride)
-    x = torch.randn(3, 24, 9, 7).contiguous(memory_format=torch.channels_last)
+    n, *picture = size
+    x = torch.randn(n, 24, *picture).contiguous(memory_format=torch.channels_last).requires_grad_()
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        with torch.no_grad():
-            found = conv(x)
+        found = conv(x)
+        down = torch.randn_like(found)
+        gradients = torch.autograd.grad(found, (x, *conv.parameters()), down)
     finally:
         torch.set_num_threads(before)
-    expected = torch.nn.functional.conv2d(x.double(), conv.weight.double(), conv.bias.double(), stride)
+    exact = [part.detach().double().requires_grad_() for part in (x, *conv.parameters())]
+    expected = torch.nn.functional.conv2d(*exact, stride)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    for mine, theirs in zip(gradients, torch.autograd.grad(expected, exact, down.double()), strict=True):
+        torch.testing.assert_close(mine.double(), theirs, rtol=1e-5, atol=1e-4)
     assert found.is_contiguous(memory_format=torch.channels_last)
-    assert conv(x).requires_grad  # gradients go the usual way

@@ -171,6 +171,8 @@ def test_the_csv_is_data_that_training_reads(
         (["{film}", "--threshold", "0.4", "--release", "0.5"], "release"),
         (["{film}", "--release", "-0.1"], "release"),
         (["{film}", "--shortest", "-1"], "shortest"),
+        (["{film}", "--lag", "-1"], "lag is -1"),
+        (["{film}", "--lag", "inf"], "lag"),
         (["{film}", "--background", "idle"], "idle"),
         (["{film}", "--mode", "steps"], "step"),
         (["{film}", "--mode", "step", "--window", "1"], "window"),
@@ -181,6 +183,7 @@ def test_the_csv_is_data_that_training_reads(
         (["{film}", "--split", "test"], "--split"),
         (["{film}", "--data", "x.csv"], "VIDEO"),
         (["--calibrate", "x.csv", "--threshold", "0.4"], "--threshold"),
+        (["--calibrate", "x.csv", "--lag", "0.4"], "--lag"),
         (["--calibrate", "nothing.csv"], "nothing.csv"),
         ([], "VIDEO"),
         (["{film}", "--workers", "-2"], "--workers"),
@@ -193,6 +196,13 @@ def test_bad_input_is_one_sentence(
     err = capsys.readouterr().err.strip()
     assert said in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_several_labels_per_video_have_no_timeline() -> None:
+    some = recognizer(causal=True)
+    some.card["multi_label"] = True
+    with pytest.raises(KinemaError, match=r"several labels.*--window"):
+        choose_sight(some)
 
 
 def test_a_network_that_cannot_stream_is_refused_for_steps() -> None:

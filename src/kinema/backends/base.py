@@ -15,6 +15,7 @@ Runner = Callable[[Tensor], Tensor]  # clips N 3 T H W float32 -> float32 logits
 # Name -> module and class, imported when it is first asked for; the order in which they are tried.
 BACKENDS: dict[str, str] = {
     "folded": "kinema.backends.pytorch:Folded",
+    "packed": "kinema.backends.packing:Packed",
     "bfloat16": "kinema.backends.pytorch:Bfloat16",
     "graphs": "kinema.backends.pytorch:Graphs",
     "graphs+bfloat16": "kinema.backends.pytorch:Bfloat16Graphs",

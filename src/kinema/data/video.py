@@ -64,6 +64,12 @@ def _is_folder(path: Path) -> bool:
 def open_video(path: str | Path) -> VideoReader | FrameFolder:
     """A reader for a video file or a folder of frames; use it in a `with` statement.
 
+    Args:
+        path: a video file, or a folder of JPEG or PNG files in the order of their names.
+
+    Returns:
+        A reader: `len(reader)` is the number of frames, `reader.read(indices)` gives uint8 T H W 3 (RGB).
+
     Raises:
         UnreadableVideo: no frame can be had.
     """

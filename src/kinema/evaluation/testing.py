@@ -186,6 +186,9 @@ def run_test(
         say: called with every remark before the first video is read.
         progress: gives for a title a context in which videos done and expected are reported.
 
+    Returns:
+        The result with its figures, remarks, and the folder that was written.
+
     Raises:
         KinemaError: no such recognizer, data or split, a label that the recognizer does not have, views that cannot be
             cut, the split that selected the recognizer without `force`, an `out` that holds something else, or an `out`

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
+from kinema.explain import DEFAULT_METHOD
 
 # Imported for the methods that they register.
 from kinema.explain import frames as frames
@@ -21,7 +22,7 @@ from kinema.explain import views as views
 from kinema.explain.activations import one_clip
 from kinema.explain.class_weights import index_of, scores_of
 from kinema.explain.layers import classifier_of
-from kinema.explain.methods import DEFAULT_METHOD, METHODS, Asked
+from kinema.explain.methods import METHODS, Asked
 from kinema.explain.overlay import overlay
 from kinema.explain.pyramid import walk as walk
 from kinema.explain.pyramid.graph import Pyramid

@@ -126,6 +126,9 @@ def faithfulness(
         batch: clips in one pass of the network.
         seed: of the random map and of the order of equal values.
 
+    Returns:
+        One row per method, and one each for the random map and the spot in the centre.
+
     Raises:
         KinemaError: shapes that do not fit, a class or a baseline that does not exist, a method named as a control, or
             a map below 0.

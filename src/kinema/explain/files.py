@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from kinema.errors import KinemaError, UnreadableVideo
+from kinema.explain import DEFAULT_METHOD
 from kinema.explain.explanation import explain
-from kinema.explain.methods import DEFAULT_METHOD, Layers, layer_of
+from kinema.explain.methods import Layers, layer_of
 from kinema.explain.panel import Panel
 from kinema.explain.source import Source
 from kinema.explain.write import FORMATS, Span, facts, format_of, write_explanations

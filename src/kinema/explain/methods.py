@@ -11,10 +11,6 @@ from torch import Tensor, nn
 from kinema.errors import KinemaError, unknown
 from kinema.explain.activations import record
 
-# The released form of Saliency Tubes: on generated clips it beats a random map and a spot in the centre, which the
-# tube of the thesis does not (docs/explain.md).
-DEFAULT_METHOD = "cam"
-
 
 @dataclass(frozen=True)
 class Asked:

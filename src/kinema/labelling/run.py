@@ -103,6 +103,9 @@ def label(
         part_rows: rows of a full Parquet part.
         report: called as rows come.
 
+    Returns:
+        How many inputs there were, how many failed and at which stage.
+
     Raises:
         KinemaError: bad input, or an output that holds something else.
         RunError: the output cannot be written, or the cluster does not answer.

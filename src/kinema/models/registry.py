@@ -14,6 +14,7 @@ from kinema.errors import KinemaError, unknown
 from kinema.models.class_regularisation import regularise
 from kinema.models.options import Option, check_options, describe_options
 from kinema.models.video_model import VideoModel, check_num_classes
+from kinema.text import matching_names
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,15 @@ _Build = TypeVar("_Build", bound=Callable[..., VideoModel])
 
 
 def register(presets: Mapping[str, Mapping[str, Any]], *, paper: str) -> Callable[[_Build], _Build]:
-    """Registers a builder under several names; `presets` maps each name to the arguments that it fixes."""
+    """Registers a builder of networks under several names, as a decorator.
+
+    Args:
+        presets: name -> the keyword arguments that it fixes.
+        paper: where the network is from; `kinema models` prints it.
+
+    Returns:
+        The decorator; it leaves the builder as it is.
+    """
 
     def add(build: _Build) -> _Build:
         for name, preset in presets.items():
@@ -84,7 +93,17 @@ def register(presets: Mapping[str, Mapping[str, Any]], *, paper: str) -> Callabl
 
 
 def find_model(name: str) -> Entry:
-    """The entry of a name; an unknown one raises `KinemaError` with the nearest names."""
+    """The entry of a network in the registry.
+
+    Args:
+        name: one of `list_models()`.
+
+    Returns:
+        Its builder, preset arguments and paper.
+
+    Raises:
+        KinemaError: an unknown name; the message names the nearest ones.
+    """
     if name not in _ENTRIES:
         raise unknown("model", name, _ENTRIES)
     return _ENTRIES[name]
@@ -92,6 +111,9 @@ def find_model(name: str) -> Entry:
 
 def describe(name: str) -> list[Option]:
     """The options that `create_model` takes for a name: their types, defaults and meanings.
+
+    Returns:
+        One entry per option, in the order of the arguments.
 
     Raises:
         KinemaError: an unknown name.
@@ -140,12 +162,14 @@ def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
     Args:
         pattern: of names.
         pretrained: only those for which a release of weights is known.
+
+    Returns:
+        Names for `create_model`.
     """
-    known = set(_resolver().names()) if pretrained else set(_ENTRIES)
-    if any(c in pattern for c in "*?["):
-        return sorted(name for name in _ENTRIES if name in known and fnmatchcase(name, pattern))
-    inside = sorted(name for name in _ENTRIES if pattern in name)
-    found = [name for name in inside if f"_{pattern}" in f"_{name}"] or inside
+    found = matching_names(_ENTRIES, pattern)
+    if not pretrained:
+        return found
+    known = set(_resolver().names())
     return [name for name in found if name in known]
 
 

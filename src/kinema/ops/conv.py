@@ -25,8 +25,10 @@ from torch.nn import functional as F
 from kinema.errors import KinemaError
 from kinema.ops.arguments import Count, Range, Triple, checked
 from kinema.ops.layout import fold_space, fold_time, unfold_space, unfold_time
+from kinema.ops.packing import PackedKernel
 from kinema.ops.precision import full_precision
 
+_MANY = 16  # pictures from which on PyTorch gives 1x1 convolutions to oneDNN with one thread too
 Size = tuple[int, int, int]
 Natural = Annotated[int, Range(0)]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
@@ -37,9 +39,16 @@ class Conv2d(nn.Conv2d):
 
     The gradient of a strided 1x1 is wrong on a CPU, or crashes: for fewer channels than a vector holds, oneDNN writes
     past its memory (oneDNN issue 6035; seen with PyTorch 2.13 and 8 channels).
+
+    Attributes:
+        packed: what computes results without gradients, in the copies that backends make; see `kinema.ops.packing`.
     """
 
+    packed: PackedKernel | None = None
+
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.packed is not None and not torch.is_grad_enabled():
+            return self.packed(x, weight, bias)
         if self.kernel_size == (1, 1) and self.padding in ((0, 0), "valid"):
             return _pointwise(_pick_pixels(x, *self.stride), weight, bias, self.groups)
         return super()._conv_forward(x, weight, bias)
@@ -340,19 +349,25 @@ def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> T
     """A 1x1 convolution of N C H W.
 
     With one thread, PyTorch gives fewer than 16 pictures to a product of matrices that takes about twice as long as
-    oneDNN. Not for gradients, which it chooses the library for anew.
+    oneDNN. For a result alone oneDNN is asked by name; with gradients, for which PyTorch chooses anew, rows become
+    pictures, as many as it takes.
     """
     if (
-        not torch.compiler.is_compiling()  # first: a question about the batch would fix it in an exported program
-        and len(x) < 16
-        and groups == 1
-        and not torch.is_grad_enabled()
-        and torch.get_num_threads() == 1
-        and _is_plain(x, weight)
-        and _has_onednn()
+        torch.compiler.is_compiling()  # first: a question about the batch would fix it in an exported program
+        or len(x) >= _MANY
+        or groups != 1
+        or torch.get_num_threads() != 1
+        or not _is_plain(x, weight)
+        or not _has_onednn()
     ):
+        return F.conv2d(x, weight, bias, groups=groups)
+    if not torch.is_grad_enabled():
         return torch.mkldnn_convolution(x, weight, bias, (0, 0), (1, 1), (1, 1), 1)
-    return F.conv2d(x, weight, bias, groups=groups)
+    n, _, h, w = x.shape
+    rows = next((k for k in range(1, h + 1) if h % k == 0 and n * k >= _MANY), 1)
+    parts = x.permute(0, 2, 3, 1).reshape(n * rows, h // rows, w, -1)  # in channels-last memory a view
+    y = F.conv2d(parts.permute(0, 3, 1, 2), weight, bias)
+    return y.permute(0, 2, 3, 1).reshape(n, h, w, -1).permute(0, 3, 1, 2)
 
 
 def _pick_pixels(x: Tensor, down: int, right: int) -> Tensor:

@@ -21,9 +21,9 @@ def check_clips(x: Tensor, channels: int = 3) -> Tensor:
 
 
 def fold_time(x: Tensor) -> Tensor:
-    """`N C T H W` -> `(N T) C H W`, clip-major (`index = n * T + t`)."""
+    """`N C T H W` -> `(N T) C H W`, clip-major (`index = n * T + t`); a copy, if it needs one, is channels-last."""
     n, c, t, h, w = x.shape
-    return x.transpose(1, 2).reshape(n * t, c, h, w)
+    return x.permute(0, 2, 3, 4, 1).reshape(n * t, h, w, c).permute(0, 3, 1, 2)
 
 
 def unfold_time(x: Tensor, frames: int) -> Tensor:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +30,6 @@ EDITION = 1
 COMPLETE, UNFINISHED = "puppets.json", "puppets.unfinished.json"
 COLUMNS = ("path", "label", "split", "pair", "twin", "fps", "frames", "tempo")
 Job = TypeVar("Job")
-Made = TypeVar("Made")
 
 
 def reversal_pairs() -> tuple[tuple[str, str], ...]:
@@ -103,11 +102,7 @@ def generate(
     with failing_as_a_run(out):
         begin(out, parameters)
         _make_folders(out, counts)
-        rows: list[dict[str, str]] = []
-        for done, made in enumerate(in_processes(perform, jobs, workers, chunk=4), start=1):
-            rows += made
-            if progress is not None:
-                progress(done, len(jobs))
+        rows = in_processes(perform, jobs, workers, chunk=4, progress=progress)
         order = {split: i for i, split in enumerate(SPLITS)}
         finish(out, COLUMNS, sorted(rows, key=lambda row: (order[row["split"]], row["path"])))
     return out
@@ -155,25 +150,33 @@ def perform(job: ClipJob) -> list[dict[str, str]]:
 
 
 def in_processes(
-    work: Callable[[Job], Made], jobs: Sequence[Job], workers: int | None, *, chunk: int = 1
-) -> Iterator[Made]:
-    """What `work` gives for every job, in their order.
+    work: Callable[[Job], list[dict[str, str]]], jobs: Sequence[Job], workers: int | None, *, chunk: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, str]]:  # fmt: skip
+    """The rows that `work` gives for all jobs, in their order.
 
     Args:
         work: a function of a module, for other processes import it.
         jobs: at least one.
         workers: processes; None is one for every core that this process may use, 1 works in this process.
         chunk: jobs that a process is given at a time.
+        progress: called with the jobs done and their total.
     """
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     workers = min(workers, len(jobs))
-    if workers == 1:
-        yield from map(work, jobs)
-        return
-    # spawn is what every system has, and it is safe beside the threads of the calling program
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(work, jobs, chunksize=chunk)
+    rows: list[dict[str, str]] = []
+    with ExitStack() as stack:
+        results: Iterator[list[dict[str, str]]] = map(work, jobs)
+        if workers > 1:  # spawn is what every system has, and it is safe beside the threads of the calling program
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+            results = pool.map(work, jobs, chunksize=chunk)
+        for done, made in enumerate(results, start=1):
+            rows += made
+            if progress is not None:
+                progress(done, len(jobs))
+    return rows
 
 
 def _check(seed: int, counts: dict[str, int], size: int, workers: int | None) -> None:

@@ -115,11 +115,7 @@ def generate_films(
                 film.unlink()
             if count:
                 (out / split).mkdir(exist_ok=True)
-        rows: list[dict[str, str]] = []
-        for done, made in enumerate(in_processes(perform_film, jobs, workers), start=1):
-            rows += made
-            if progress is not None:
-                progress(done, len(jobs))
+        rows = in_processes(perform_film, jobs, workers, progress=progress)
         # A few films need not show all labels, and recognizers of clips and of films should have the same outputs.
         names = "".join(f"{label}\n" for label in sorted({*LABELS, *([idle] if idle else [])}))
         replace_file(out / "labels.txt", lambda part: part.write_text(names, encoding="utf-8"))

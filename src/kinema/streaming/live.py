@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kinema.backends.packing import for_steps
 from kinema.data.transforms import cut, test_boxes
 from kinema.errors import KinemaError, unknown
 from kinema.recognizer import Recognizer
@@ -112,11 +113,12 @@ class Live:
         self._decay = float(found[1]) if found[1] else None
         self._last: deque[Tensor] | None = deque(maxlen=int(found[2])) if found[2] else None
         self._average, self._count, self._mean = average, 0, torch.zeros(len(recognizer.labels))
-        model = recognizer.model.eval()
+        self._model, delayed = recognizer.model.eval(), mode == "delayed"
         self._state: dict[str, Tensor] | None = None
         if mode != "window":
             try:
-                self._state = model.initial_state(1, size=recognizer.spec.tested, delayed=mode == "delayed")
+                self._model = for_steps(self._model, recognizer.spec.tested, delayed=delayed)
+                self._state = self._model.initial_state(1, size=recognizer.spec.tested, delayed=delayed)
             except KinemaError:
                 if mode != "auto":
                     raise
@@ -144,7 +146,7 @@ class Live:
             missing = spec.frames - len(self._clip)
             clip = torch.cat([*[self._clip[0]] * missing, *self._clip])
             return self._times.popleft(), self.recognizer.scores(clip[None])[0]
-        logits, self._state = self.recognizer.model.step(self.recognizer.to_input(frame[None]), self._state)
+        logits, self._state = self._model.step(self.recognizer.to_input(frame[None]), self._state)
         if logits[0, -1].isnan().any():
             return None
         return self._times.popleft(), self.recognizer.to_scores(logits[0, -1]).cpu()
@@ -153,7 +155,7 @@ class Live:
     def flush(self) -> Iterator[tuple[float, Tensor]]:
         """The scores of the last frames of a `delayed` stream that has ended."""
         if self.mode == "delayed" and self._state is not None:
-            logits, self._state = self.recognizer.model.flush(self._state)  # type: ignore[operator]
+            logits, self._state = self._model.flush(self._state)  # type: ignore[operator]
             for row in logits[0]:
                 if not row.isnan().any() and self._times:
                     yield self._times.popleft(), self.recognizer.to_scores(row).cpu()

@@ -54,7 +54,7 @@ class Track:
         starts: float64 [n], seconds from the first frame at which each row of scores begins to hold.
         ends: float64 [n], seconds.
         known: float64 [n], seconds at which everything had been seen that the scores are made from.
-        scores: float64 [n, K], each row sums to 1.
+        scores: float64 [n, K]; each row sums to 1 unless the recognizer is `multi_label`.
         duration: seconds of the film.
         lost: the parts that could not be read, in the order of time.
     """
@@ -103,11 +103,20 @@ def choose_sight(
         window: seconds; None is the time that a clip of the training spans.
         step: seconds, at most the window; None is a quarter of the window.
 
+    Returns:
+        The mode with its rate, or its window and step.
+
     Raises:
-        KinemaError: a mode that the network does not have, or times that are not positive or are not known.
+        KinemaError: a mode that the network does not have, times that are not positive or are not known, or a
+            recognizer of several labels per video.
     """
     if mode not in get_args(FilmMode):
         raise unknown("mode", str(mode), get_args(FilmMode))
+    if recognizer.multi_label:
+        raise KinemaError(
+            "the recognizer gives a video several labels, and a timeline has one label at a time: use predict with "
+            "--window, which names all labels of every window"
+        )
     if mode == "auto":
         windows = window is not None or step is not None or not _streams(recognizer)
         mode = "window" if windows else "step"
@@ -218,11 +227,11 @@ def _by_steps(
     duration, now = 0.0, 0.0
 
     def take(logits: Tensor, at: list[float]) -> None:
-        for row, seen in zip(logits[0].float().cpu(), at, strict=True):
+        for row, seen in zip(logits[0].cpu(), at, strict=True):
             if not row.isnan().any():
                 times.append(waiting.pop(0))
                 known.append(seen)
-                rows.append(row.double().softmax(0).numpy())
+                rows.append(recognizer.to_scores(row).double().numpy())
 
     with _chunks(video, recognizer.spec, sight.rate, readers, limits) as loader:
         for found in _sound(loader, video, _CHUNK / sight.rate, lost):

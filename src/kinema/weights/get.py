@@ -88,6 +88,9 @@ def get_release(
         timeout: seconds to wait for an answer of the network.
         progress: called with (bytes so far, bytes in all).
 
+    Returns:
+        The network, and the report of what became of every name in the file.
+
     Raises:
         KinemaError: no such release or file, a file with another hash, or labels that are missing or do not fit.
         RunError: the file cannot be fetched or read, or is not what is known of the release.
@@ -150,6 +153,9 @@ def import_file(
         classes: outputs, where no labels are given; None is 400.
         options: of the network, which the file does not imply.
         clip: fields of the `ClipSpec` to set.
+
+    Returns:
+        The network, and the report of what became of every name in the file.
 
     Raises:
         KinemaError: no such file, network or option, or labels that are missing.

@@ -73,6 +73,9 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
     Args:
         source: a file, a recognizer or run folder, or `hf-hub:organisation/name` (its `model.safetensors`).
 
+    Returns:
+        Name -> tensor on the CPU, as the file has them.
+
     Raises:
         KinemaError: no such file, not weights, or a file that would have to run code to be read.
     """
@@ -131,6 +134,13 @@ def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportRe
 
     Which releases a family knows, its module in `kinema.weights.names` says. What fits is loaded, the report names
     everything that does not; of two tensors for the same place that differ, the second does not.
+
+    Args:
+        model: receives the weights.
+        tensors: name -> tensor, from `read_tensors`.
+
+    Returns:
+        What became of every name of both sides.
     """
     own = model.state_dict()
     names = names_of(model)
@@ -175,6 +185,9 @@ def start_from(model: VideoModel, source: str | Path) -> ImportReport:
     Args:
         model: takes the weights.
         source: as `read_tensors`, or the name of a release that is here, or `imagenet` (see `releases.locate`).
+
+    Returns:
+        What was loaded, what was left out and why.
 
     Raises:
         KinemaError: it does not exist or does not fit; what was loaded before that is left in the network.

@@ -121,7 +121,14 @@ def releases() -> tuple[Release, ...]:
 
 
 def list_releases(pattern: str = "*") -> list[Release]:
-    """Those whose name, network, project or data match a shell pattern; without a wildcard, contain it."""
+    """The known public releases of weights.
+
+    Args:
+        pattern: a shell pattern that the name, network, project or data match; without a wildcard they contain it.
+
+    Returns:
+        The releases in the order of the catalogue.
+    """
     wanted = (pattern if any(c in pattern for c in "*?[") else f"*{pattern}*").lower()
     return [
         release
@@ -133,7 +140,17 @@ def list_releases(pattern: str = "*") -> list[Release]:
 
 
 def find_release(name: str) -> Release:
-    """The release of that name; an unknown one raises `KinemaError` with the nearest."""
+    """The release of that name.
+
+    Args:
+        name: from `list_releases` or `kinema weights list`.
+
+    Returns:
+        The release with its network, options, clips, address and hash.
+
+    Raises:
+        KinemaError: no such release; the message names the nearest.
+    """
     for release in releases():
         if release.name == name:
             return release
