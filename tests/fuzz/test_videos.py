@@ -15,6 +15,7 @@ from kinema.data.loading.loader import Loader, alone
 # Seeds of mutants that were findings once, by what was mended since.
 FOUND = {
     "a damaged MJPEG picture showed another frame": (39, 54, 204, 219, 384, 459, 579),
+    "a keyframe that gives no frame was passed over": (172,),
 }
 LIMITS = ReadLimits(seconds=60, stalled=20, memory=2)
 

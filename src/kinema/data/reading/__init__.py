@@ -23,8 +23,8 @@ Damage that is proven. A frame that depends on lost or damaged data is refused a
   stand one packet too early in transport streams, or are dropped.
 - `bitstream.is_torn` finds bytes that no encoder writes, such as a run of zeros within a picture. FFmpeg conceals
   these, and for HEVC and VP9 it mostly says nothing.
-- `decoder` notes what FFmpeg reports itself (errors, and frames flagged as corrupt), and holds back each frame until
-  all frames that were decoded before it have come out.
+- `decoder` notes what FFmpeg reports itself (errors, and frames flagged as corrupt), and a keyframe that does not come
+  out though later frames do. It holds back each frame until all frames that were decoded before it have come out.
 - MJPEG is decoded strictly (`err_detect=explode`): of a damaged picture FFmpeg else shows the rest as it lay in memory,
   sometimes all of another frame.
 

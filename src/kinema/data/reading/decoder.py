@@ -207,6 +207,7 @@ class Decoder:
                 index = self._shown + 1
             else:
                 index = -1 if frame.pts is None else int(table.index_of[frame.pts])
+                self._note_missing(table, index)
             self._shown = max(self._shown, index)
             if index in pending:
                 pending.remove(index)
@@ -214,6 +215,12 @@ class Decoder:
             elif not pending and index >= 0 and not table.counted:
                 self._ahead[index] = frame
         return wanted
+
+    def _note_missing(self, table: FrameTable, index: int) -> None:
+        """Notes the packet with which decoding began if its frame did not come out before this one, which needs it."""
+        first = int(table.index_of[self._begun])
+        if self._shown < first < index:
+            self._note(table, self._begun)
 
     def _sound(self, table: FrameTable, pair: tuple[int, VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
         if not self.is_spoiled(table, pair[0]):
