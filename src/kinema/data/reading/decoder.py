@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import av
@@ -154,7 +155,8 @@ class Decoder:
             self._context.flush_buffers()
         if serial and self._packets.primer and not self._used:
             _, first = next(self._packets.walk(0))
-            self._context.decode(first)
+            with suppress(av.FFmpegError):  # it is damaged, which decoding from the start notes
+                self._context.decode(first)
             self._context.flush_buffers()
         self.work.seeks += serial > 0 or self._used
         self._used = True
