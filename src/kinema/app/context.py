@@ -6,7 +6,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Context:
         incoming: folder in which the server stores uploads; no other file is taken.
         folders: data sets that may be shown, by the names to show.
         examples: videos that a visitor may choose instead of sending one.
+        to_label: folders of videos that may be labelled, by the names to show.
     """
 
     recognizers: Mapping[str, Recognizer]
@@ -43,6 +44,7 @@ class Context:
     incoming: Path
     folders: Mapping[str, str]
     examples: Examples
+    to_label: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:

@@ -3,7 +3,7 @@
 # Gradio reads annotations as values, so they are not postponed in this module.
 from typing import Any
 
-from kinema.app import compare, data, live, recognise, why
+from kinema.app import compare, data, label, live, recognise, why
 from kinema.app.context import COOKIE, Context
 
 
@@ -31,6 +31,8 @@ def build(context: Context) -> Any:
         if len(context.recognizers) > 1:
             compare.add_tab(context, upload)
         live.add_tab(context)
+        if context.to_label:
+            label.add_tab(context)
         if context.folders:
             data.add_tab(context)
         page.load(enter)

@@ -55,6 +55,7 @@ class Site:
 
 def make_site(
     recognizers: dict[str, Recognizer], *, limits: UploadLimits | None = None, folders: Mapping[str, str] | None = None,
+    to_label: Mapping[str, str] | None = None,
     auth: Sequence[tuple[str, str]] = (), keep: float = 60.0,
 ) -> Site:  # fmt: skip
     """Builds the page and the routes beside it.
@@ -66,6 +67,7 @@ def make_site(
         recognizers: by the names to show, at least one.
         limits: of uploads; default: those of `UploadLimits`.
         folders: data sets that the Data tab may show, by the names to show.
+        to_label: folders of videos that the tab Label may show and write segments into, by the names to show.
         auth: names and passwords; everybody is let in where there are none.
         keep: seconds for which the files of a visitor stay after the last page is closed.
 
@@ -125,14 +127,21 @@ def make_site(
         button_primary_text_color="white", button_primary_text_color_dark="white",
     )  # fmt: skip
     context = Context(
-        recognizers, sessions, limits, root / "incoming", folders or {}, Examples(folders or {}, root / "examples")
+        recognizers,
+        sessions,
+        limits,
+        root / "incoming",
+        folders or {},
+        Examples(folders or {}, root / "examples"),
+        to_label or {},
     )
     add_routes(app, context, Cameras())
     page = build(context)
     app = gr.mount_gradio_app(
         app, page, "/", auth=list(auth) or None, show_error=False,
-        max_file_size=int(limits.megabytes * 1e6), ssr_mode=False, theme=theme, css=static("page.css"),
-        head=f"<script>{static('page.js')}{static('live.js')}</script>", footer_links=[],
+        max_file_size=int(limits.megabytes * 1e6), ssr_mode=False, theme=theme,
+        css=static("page.css") + static("label.css"),
+        head=f"<script>{static('page.js')}{static('live.js')}{static('label.js')}</script>", footer_links=[],
     )  # fmt: skip
     return Site(app, sessions, root)
 

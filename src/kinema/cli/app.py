@@ -19,6 +19,8 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "hf-hub:org/name")  # fmt: skip
     parser.add_argument("--data", type=list[str], default=[], help="data sets that the tab Data may show, separated by "
                         "commas")  # fmt: skip
+    parser.add_argument("--label", type=list[str], default=[], help="folders of videos that the tab Label may show and "
+                        "write segments into, separated by commas")  # fmt: skip
     parser.add_argument("--demo", type=str | None, default=None, help="folder of kinema demo: its two recognizers and "
                         "its clips; made first where it is not there yet, in minutes")  # fmt: skip
     parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other "
@@ -46,9 +48,11 @@ def run(args: Namespace) -> int:
     from kinema.app.packages import require_packages
 
     require_packages()
+    from kinema.annotation.desk import require_folder
     from kinema.app.names import short_names
     from kinema.app.server import bind, make_site, serve
     from kinema.data.manifest import read_manifest
+    from kinema.data.video_search import find_videos
     from kinema.recognizer import Recognizer
 
     if args.demo is not None:
@@ -59,13 +63,16 @@ def run(args: Namespace) -> int:
         args.data.append(str(puppets))
     for data in args.data:
         read_manifest(data)
+    for folder in args.label:
+        find_videos([require_folder(folder)])
     listening = bind(args.host, args.port)
     try:
         where = device(args.device)
         names = short_names(list(dict.fromkeys(args.recognizers)))
         recognizers = {name: Recognizer.load(path, where) for name, path in names.items()}
         folders = short_names(list(dict.fromkeys(args.data)))
-        site = make_site(recognizers, limits=limits, folders=folders, auth=auth)
+        to_label = short_names(list(dict.fromkeys(args.label)))
+        site = make_site(recognizers, limits=limits, folders=folders, to_label=to_label, auth=auth)
     except BaseException:
         listening.close()
         raise

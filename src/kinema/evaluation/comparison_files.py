@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kinema.errors import KinemaError
-from kinema.evaluation.comparison import Comparison, shared_rows
+from kinema.evaluation.class_pairs import PairComparison
+from kinema.evaluation.comparison import Comparison
+from kinema.evaluation.many import ManyComparison
+from kinema.evaluation.pairing import shared_rows
 from kinema.evaluation.tested import Tested
 from kinema.files import replace_file
 from kinema.tables import write_csv
+from kinema.text import parse_json, printable
 
 COMPARISON, DISAGREEMENTS = "comparison.json", "disagreements.csv"
 
 
-def write_comparison(out: str | Path, first: Tested, second: Tested, found: Comparison) -> None:
+def comparison_document(found: Comparison, pairs: Sequence[PairComparison] = ()) -> dict[str, Any]:
+    """What `comparison.json` holds, and `kinema compare --json` prints.
+
+    Args:
+        found: two tests.
+        pairs: of classes that a person has named.
+    """
+    return found.to_dict() | ({"named_pairs": [pair.to_dict() for pair in pairs]} if pairs else {})
+
+
+def write_comparison(
+    out: str | Path, first: Tested, second: Tested, found: Comparison, pairs: Sequence[PairComparison] = ()
+) -> None:
     """Writes the figures of a comparison, and the videos that only one of the two recognizers gets right.
 
     Args:
@@ -23,20 +40,16 @@ def write_comparison(out: str | Path, first: Tested, second: Tested, found: Comp
         first: the test compared with.
         second: the test that is asked about.
         found: what `compare(first, second)` gave.
+        pairs: of classes that a person has named.
 
     Raises:
         KinemaError: `out` is a file, or holds the comparison of other tests.
         RunError: the disk is full or the folder cannot be written.
     """
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise KinemaError(f"{out}: is a file; give a folder as --out")
-    file = out / COMPARISON
-    if file.exists() and _compared(file) != [first.file.resolve(), second.file.resolve()]:
-        raise KinemaError(f"{out}: holds another comparison; give another --out")
-    text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    _require_free(out, [first.file, second.file])
     write_csv(out / DISAGREEMENTS, *disagreements(first, second))
-    replace_file(file, lambda part: part.write_text(text, encoding="utf-8"))
+    _write(out / COMPARISON, comparison_document(found, pairs))
 
 
 def disagreements(first: Tested, second: Tested) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
@@ -62,10 +75,40 @@ def disagreements(first: Tested, second: Tested) -> tuple[tuple[str, ...], list[
     return ("path", "start", "end", "label", first.name, second.name), rows
 
 
+def write_many(out: str | Path, found: ManyComparison) -> None:
+    """Writes the figures of a comparison of several tests into `comparison.json`.
+
+    Args:
+        out: its folder; the same comparison again replaces its own.
+        found: what `compare_many` gave.
+
+    Raises:
+        KinemaError: `out` is a file, or holds the comparison of other tests.
+        RunError: the disk is full or the folder cannot be written.
+    """
+    out = Path(out)
+    _require_free(out, [Path(run.scores) for run in found.runs])
+    _write(out / COMPARISON, found.to_dict())
+
+
+def _write(file: Path, document: dict[str, Any]) -> None:
+    text = printable(json.dumps(document, indent=2, ensure_ascii=False)) + "\n"
+    replace_file(file, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _require_free(out: Path, tests: Sequence[Path]) -> None:
+    if out.exists() and not out.is_dir():
+        raise KinemaError(f"{out}: is a file; give a folder as --out")
+    file = out / COMPARISON
+    if file.exists() and _compared(file) != [test.resolve() for test in tests]:
+        raise KinemaError(f"{out}: holds another comparison; give another --out")
+
+
 def _compared(file: Path) -> list[Path]:
-    """The two tests of a comparison; empty where the file is not one."""
+    """The tests of a comparison; empty where the file is not one."""
     try:
-        old = json.loads(file.read_text(encoding="utf-8"))
-        return [Path(old[side]["scores"]).resolve() for side in ("first", "second")]
+        old = parse_json(file.read_text(encoding="utf-8"))
+        sides = old["runs"] if "runs" in old else [old[side] for side in ("first", "second")]
+        return [Path(side["scores"]).resolve() for side in sides]
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -12,7 +12,7 @@ from kinema.data.reading.bitstream import is_torn
 from kinema.data.reading.frame_table import FrameTable
 from kinema.data.reading.packets import Packets
 from kinema.data.reading.progress import beat
-from kinema.data.reading.pyav import limit_size
+from kinema.data.reading.pyav import prepare
 
 _LONGEST_DELAY = 16  # packets from one that goes in to its frame coming out; the bound of H.264 and HEVC
 
@@ -55,7 +55,7 @@ class Decoder:
         self._packets = packets
         self._threads = threads
         self._context = packets.decoder
-        limit_size(self._context)
+        prepare(self._context)
         self._context.thread_count = threads
         if threads > 1:
             self._context.thread_type = "FRAME"
