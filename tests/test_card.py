@@ -226,7 +226,7 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Path, capsys: pytest.Cap
         ({"format": 2.0}, "'format' is 2.0, which must be a whole number"),
         ({"format": True}, "'format' is True, which must be a whole number"),
         ({"format": None}, "'format' is None, which must be a whole number"),
-        ({"format": 0}, "'format' is 0, which must be a whole number from 1 to 2"),
+        ({"format": 0}, "'format' is 0, but must be an integer from 1 to 2"),
         ({"format": [2]}, "'format' is [2]"),
         ({"format": ...}, "the key 'format' is missing"),
         ({"training": []}, "'training' is not what a card holds there"),

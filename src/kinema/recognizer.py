@@ -105,7 +105,7 @@ class Recognizer:
             budget: seconds after which nothing further is tried; what has begun is finished.
             videos: some of those to recognise, on which top-1 labels are compared; else on drifting textures.
             batch: clips in one pass, as they will be given.
-            int8: also try whole numbers of 8 bits.
+            int8: also try int8 quantisation.
             store: keep the choice in the cache folder, or take one that is there and still right.
 
         Returns:
@@ -119,7 +119,7 @@ class Recognizer:
 
         if self.precision != "32":
             raise KinemaError(
-                f"precision is {self.precision}: optimize tries bfloat16 by itself; set precision 32 first"
+                f"precision is {self.precision}: optimize already tries bfloat16; set precision to 32 first"
             )
         self.to(device)
         how: dict[str, Any] = {"batch": batch, "budget": budget, "int8": int8, "store": store}

@@ -95,7 +95,7 @@ def compare_tables(
     for file in (first, second):
         table = SegmentTable(file)
         if not table.file.exists():
-            raise KinemaError(f"{file}: there is no such table of segments; correct the path")
+            raise KinemaError(f"{file}: no such table of segments; check the path")
         tables.append(_by_video(table.read()))
     mine, theirs = tables
     if videos is None:

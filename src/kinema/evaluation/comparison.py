@@ -134,7 +134,7 @@ def compare(first: Tested, second: Tested) -> Comparison:
         KinemaError: the same test twice, no video in both, a video with two labels, or other videos of the same names.
     """
     if first.file.resolve() == second.file.resolve():
-        raise KinemaError(f"{first.file}: compared with itself; give two tests")
+        raise KinemaError(f"{first.file}: is compared with itself; give two different tests")
     rows = shared_rows(first, second)
     own, others = [i for i, _ in rows], [j for _, j in rows]
     truth = [first.result.truth[i] for i in own]

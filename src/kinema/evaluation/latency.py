@@ -170,7 +170,7 @@ def measure(
     device: str = "cpu",
     memory: bool = True,
 ) -> Rounds:
-    """Runs networks by turns on random clips: every round runs each of them once, every other round in reverse order.
+    """Runs networks interleaved on random clips: each round runs each of them once, every other round in reverse.
 
     Times are taken in one process for all networks, memory in one process per network, whose peak is then its own.
 
@@ -217,11 +217,11 @@ def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return pool.submit(function, *arguments).result()
         except (BrokenProcessPool, torch.OutOfMemoryError) as error:
-            raise RunError("the memory does not suffice for this measurement: lower --batch or --size") from error
+            raise RunError("not enough memory for this measurement: lower --batch or --size") from error
         except RuntimeError as error:  # of the allocator of the CPU
             if "alloc" not in str(error):
                 raise
-            raise RunError("the memory does not suffice for this measurement: lower --batch or --size") from error
+            raise RunError("not enough memory for this measurement: lower --batch or --size") from error
 
 
 class _Runner:

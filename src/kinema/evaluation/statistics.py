@@ -247,7 +247,7 @@ def pair_credits(
     """
     for label in true_labels:
         if label not in pair:
-            raise KinemaError(f"the label {label!r} is none of the pair {' / '.join(pair)}: leave its videos out")
+            raise KinemaError(f"the label {label!r} is not one of the pair {' / '.join(pair)}: leave its videos out")
     return _credits(true_labels, scores, labels, _members([pair], labels))[1]
 
 

@@ -116,7 +116,7 @@ def find_scores(place: str | Path) -> Path:
     if found:
         named = ", ".join(str(file.parent) for file in found)
         raise KinemaError(f"{path}: holds {len(found)} tests; name one of them: {named}")
-    raise KinemaError(f"{path}: there is no test in it; make one: {how_to_test(path)}")
+    raise KinemaError(f"{path}: contains no test; make one: {how_to_test(path)}")
 
 
 def how_to_test(run: Path) -> str:

@@ -237,7 +237,9 @@ def _folder(test: Test, out: str | Path | None) -> Path | None:
     if test.recognizer:
         return default_out(test.recognizer, test.split) if out is None else Path(out)
     if out is not None:
-        raise KinemaError(f"{out}: metrics.json names the recognizer's folder; save the recognizer and give its folder")
+        raise KinemaError(
+            f"{out}: metrics.json must name the recognizer's folder; save the recognizer and give its folder"
+        )
     return None
 
 

@@ -198,7 +198,7 @@ def _clip(
     """The clip, its pictures, and where it came from."""
     if isinstance(video, Tensor):
         if start is not None or end is not None:
-            raise KinemaError("start and end are times of a video: cut the clip before it is explained")
+            raise KinemaError("start and end apply to a video, not to a clip: cut the clip before explaining it")
         return video, _pictures(video, spec), None, None
     if not isinstance(video, str | Path):
         raise KinemaError(f"video has type {type(video).__name__}: give a path, or a clip as a tensor 3 T H W")

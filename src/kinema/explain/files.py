@@ -180,7 +180,7 @@ def places(videos: Sequence[str], out: str | Path, form: str | None = None) -> l
             raise KinemaError(f"{file}: is a folder; give another name to --out")
         for video in videos:
             if _same(file, Path(video)):
-                raise KinemaError(f"{file}: is the video itself; give another place to --out")
+                raise KinemaError(f"{file}: is the video itself; give another path to --out")
     return files
 
 

@@ -116,7 +116,8 @@ def read_layers(text: str | None, methods: Sequence[str]) -> Layers:
         method, equals, layer = (piece.strip() for piece in part.partition("="))
         if not (equals and method and layer):
             raise KinemaError(
-                f"--layer {text}: {part.strip()!r} is no pair; give one layer for all methods, or METHOD=LAYER pairs "
+                f"--layer {text}: {part.strip()!r} is not a METHOD=LAYER pair; give one layer for all methods, or "
+                "METHOD=LAYER pairs "
                 "with commas"
             )
         if method not in methods:

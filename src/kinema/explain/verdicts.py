@@ -144,7 +144,7 @@ def require_own_card(source: str | Path) -> Path:
     """
     if str(source).startswith(HUB):
         raise KinemaError(
-            f"{source}: verdicts are written into the card, and that of the hub is not yours to change; save the "
+            f"{source}: verdicts are written into the card, and a card on the hub cannot be changed; save the "
             "recognizer to a folder first"
         )
     return find_folder(source) / CARD

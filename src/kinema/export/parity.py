@@ -55,7 +55,7 @@ def compare(network: Compute, run: Run, inputs: Sequence[Tensor], batch: int, fr
         found = run(inputs)
     except Exception as error:  # runtimes raise errors of their own
         why = " ".join(str(error).split())[:200]
-        raise RunError(f"{what}: cannot be run with {sizes} ({why}), so that it was not kept; {_HOW}") from error
+        raise RunError(f"{what}: cannot be run with {sizes} ({why}), so it was not kept; {_HOW}") from error
     worst = Agreement(batch, frames, 0.0, TOLERANCE)
     for a, b in zip(wanted, found, strict=True):
         if a.shape != b.shape:

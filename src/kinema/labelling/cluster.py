@@ -297,7 +297,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
 
     threading.Thread(target=connect, daemon=True).start()
     if not settled.wait(_CONNECT):
-        raise RunError(f"--cluster {address}: does not answer within {_CONNECT:g} s; check the address")
+        raise RunError(f"--cluster {address}: no answer within {_CONNECT:g} s; check the address")
     if failed:
         over.set()
         why = " ".join(str(failed[0]).split())[:300] or type(failed[0]).__name__

@@ -137,7 +137,7 @@ def _parquet(text: str) -> Iterator[Entry]:
         why = " ".join(str(error).split())
         raise KinemaError(f"{text}: not a readable Parquet file ({why}); {_FIX}") from error
     if not len(table):
-        raise KinemaError(f"{text}: the list has no row; add one per video")
+        raise KinemaError(f"{text}: the list has no rows; add one per video")
     number = 0
     for batch in table.to_batches():
         for row in batch.to_pylist():

@@ -269,7 +269,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError):
         sound = False
     if not sound:
-        raise KinemaError(f"{file}: lacks settings, next or parts, or holds others; {how}")
+        raise KinemaError(f"{file}: settings, next or parts is missing, or other keys are present; {how}")
     return values
 
 
@@ -288,7 +288,7 @@ def check_output(folder: Path) -> None:
         inside = sorted(p.name for p in folder.iterdir() if p.name != LOCK and not p.name.startswith(f".{MANIFEST}."))
         if inside:
             raise KinemaError(
-                f"{folder}: holds {inside[0]!r} and no {MANIFEST}, so it is no table of labels; give a new OUTPUT"
+                f"{folder}: holds {inside[0]!r} and no {MANIFEST}, so it is not a table of labels; give a new OUTPUT"
             )
 
 

@@ -112,7 +112,7 @@ class Cameras:
         """
         camera = session.held.get(_HELD)
         if camera is None or camera.key != key:
-            raise KinemaError("this camera is not watched any more: start it again")
+            raise KinemaError("this camera is no longer watched: start it again")
         with camera.lock:
             if not seconds > camera.last:
                 raise KinemaError(f"frame: its time {seconds:g} s is not after {camera.last:g} s, the one before it")

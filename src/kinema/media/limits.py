@@ -84,7 +84,7 @@ def check_file(path: Path, limits: UploadLimits, *, name: str) -> str:
     try:
         facts = path.lstat()
     except OSError as error:
-        raise UnreadableVideo(name, "the upload is not there any more: send it again") from error
+        raise UnreadableVideo(name, "the upload no longer exists: send it again") from error
     if not stat.S_ISREG(facts.st_mode):
         raise UnreadableVideo(name, "it is a link or a folder: send the video file itself")
     if facts.st_size == 0:

@@ -49,7 +49,7 @@ class Backbone:
         if not isinstance(self.name, str):
             raise KinemaError(f"backbone is {self.name!r}: give the name of a network, `kinema models` lists them")
         if not isinstance(self.options, Mapping | None):
-            raise KinemaError(f"backbone_options is {self.options!r}: give names of options with their values")
+            raise KinemaError(f"backbone_options is {self.options!r}: give a mapping of option names to values")
         given = dict(self.options or {})
         for key in _OF_THE_WHOLE:
             if key in given:
@@ -74,7 +74,7 @@ class Attached(VideoModel):
         with torch.device("meta"):
             twin = backbone.build()
         if isinstance(twin, Attached):
-            raise KinemaError(f"the backbone {backbone.name} stands on another one itself: give a plain network")
+            raise KinemaError(f"the backbone {backbone.name} itself has a backbone: give a plain network")
         self.shapes, self.left_out = _shapes(twin), _outside_stages(twin)
         self.backbone, self.frozen = backbone.build(), backbone.frozen
         self.backbone.reset_classifier(0)

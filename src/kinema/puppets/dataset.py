@@ -1,4 +1,4 @@
-"""`generate`: the embedded data set on disk, the same bytes for the same seed."""
+"""`generate`: the built-in synthetic data set on disk, the same bytes for the same seed."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def failing_as_a_run(out: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise RunError(
-            f"writing the puppets to {out} failed: {error.strerror or error}; free space or change the folder"
+            f"writing the puppets to {out} failed: {error.strerror or error}; free space or choose another folder"
         ) from error
 
 
@@ -190,7 +190,7 @@ def _check(seed: int, counts: dict[str, int], size: int, workers: int | None) ->
 def check_rendering(seed: int, size: int, workers: int | None) -> None:
     """Refuses a seed, a size of the picture or a number of processes that cannot be."""
     if seed < 0:
-        raise KinemaError(f"seed is {seed}: give a whole number that is not negative")
+        raise KinemaError(f"seed is {seed}: give an integer of at least 0")
     if size < 64 or size % 2:
         raise KinemaError(f"size is {size} pixels: give an even number of at least 64")
     if workers is not None and workers < 1:

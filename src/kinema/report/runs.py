@@ -133,7 +133,7 @@ def _history(file: Path) -> list[dict[str, Any]]:
         if any(row["epoch"] is None for row in rows):
             raise ValueError("a row has no epoch")
     except (OSError, ValueError, ArithmeticError, KeyError, TypeError, csv.Error) as error:
-        raise KinemaError(f"{file}: not the curves of a training ({error}); restore it or remove it") from error
+        raise KinemaError(f"{file}: not a table of training curves ({error}); restore or remove it") from error
     return rows
 
 
@@ -154,5 +154,5 @@ def _ledger(file: Path) -> tuple[tuple[str, str], ...]:
         if rows[:1] != [["path", "error"]] or any(len(row) != 2 for row in rows):
             raise ValueError("it needs the columns path and error, in every row")
     except (OSError, ValueError, csv.Error) as error:
-        raise KinemaError(f"{file}: not the ledger of a training ({error}); restore it or remove it") from error
+        raise KinemaError(f"{file}: not a training ledger ({error}); restore or remove it") from error
     return tuple((path, error) for path, error in rows[1:] if error != ABSENT)

@@ -213,7 +213,7 @@ def _pipe(stream: IO[bytes]) -> Iterator[Timed]:
     try:
         container = av.open(stream, mode="r")
     except (av.FFmpegError, OSError) as error:
-        raise KinemaError(f"standard input: it is not a video that can be read as it comes ({error})") from error
+        raise KinemaError(f"standard input: it is not a video that can be read while it arrives ({error})") from error
     yield from _decoded(container)
 
 

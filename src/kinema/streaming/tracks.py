@@ -126,14 +126,14 @@ def choose_sight(
         _initial_state(recognizer, mode)
         rate = rate if rate is not None else recognizer.rate
         if rate is None:
-            raise KinemaError("rate is not known, since the card does not state the spacing of frames: give --rate")
+            raise KinemaError("rate is not known, because the card does not state the frame spacing: give --rate")
         return Sight(mode, 1 / Pace(rate).interval)
     if rate is not None:
         Pace(rate)
     if window is None:
         rate = rate if rate is not None else recognizer.rate
         if rate is None:
-            raise KinemaError("window is not known, since the card does not state the spacing of frames: give --window")
+            raise KinemaError("window is not known, because the card does not state the frame spacing: give --window")
         window = recognizer.spec.frames / rate
     step = window / _OVERLAP if step is None else step
     if not (0 < window < np.inf and 0 < step <= window):

@@ -172,7 +172,7 @@ def _require_free(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise KinemaError(f"{out}: is a file; give a folder as --out")
     if (out / CONFIG).exists():
-        raise KinemaError(f"{out}: is the folder of one run; give another --out for those of all splits")
+        raise KinemaError(f"{out}: is the folder of a single run; give another --out for the runs of all splits")
 
 
 def _require_one_process(config: TrainConfig) -> None:

@@ -170,7 +170,7 @@ def read_videos(folder: Path) -> Videos | None:
     except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise KinemaError(
-            f"{file}: cannot be read ({why}); restore it, or remove it to go on without comparing the videos"
+            f"{file}: cannot be read ({why}); restore it, or remove it to continue without comparing the videos"
         ) from error
 
 

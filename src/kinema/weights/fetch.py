@@ -102,7 +102,7 @@ def _write(
             if progress is not None:
                 progress(done, total)
     if done < total:
-        raise RunError(f"{release.name}: came incomplete, {done} of {total} bytes, and is not kept; try again")
+        raise RunError(f"{release.name}: only {done} of {total} bytes arrived, so the file was not kept; try again")
     found = digest.hexdigest()
     if not found.startswith(release.sha256):
         raise RunError(

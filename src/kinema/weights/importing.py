@@ -105,15 +105,13 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError) as error:
-        raise KinemaError(
-            f"{path}: not a safetensors file, or not the whole of one ({error}); fetch or save it again"
-        ) from error
+        raise KinemaError(f"{path}: not a safetensors file, or truncated ({error}); fetch or save it again") from error
     except Exception as error:  # the unpickler raises whatever the file leads it to
         raise KinemaError(
             f"{path}: holds more than tensors, or is damaged, and is not unpickled; save its state dict as safetensors"
         ) from error
     if isinstance(found, Mapping) and "pytorch-lightning_version" in found and "tally" in found:
-        raise KinemaError(f"{path}: a checkpoint, from which a training continues; give its run once it has finished")
+        raise KinemaError(f"{path}: is a training checkpoint; give the folder of its run once it has finished")
     for key in ("state_dict", "model_state", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]

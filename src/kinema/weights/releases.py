@@ -176,7 +176,7 @@ def locate(source: str | Path, model: str) -> str | Path:
         return source
     path = release.local()
     if path is None:
-        raise RunError(f"{release.name}: these weights are not here; {how_to_get(release)}")
+        raise RunError(f"{release.name}: these weights are not on this machine; {how_to_get(release)}")
     return path
 
 
