@@ -191,7 +191,7 @@ class Recognizer:
     ) -> Prediction:  # fmt: skip
         """Recognises one video, or the part of it between two times.
 
-        On Linux the video is read by a process of its own, so that a file that crashes or hangs the decoder, or takes
+        On Linux the video is read by a separate process, so that a file that crashes or hangs the decoder, or takes
         too much memory, raises an error. Elsewhere such a process takes seconds to start, and the video is read here:
         use `predict_many` for files that you do not trust.
 
@@ -311,7 +311,7 @@ class Recognizer:
             top_k: how many labels to name.
             first: number of the window to begin with, counted from 0.
             workers: 0 reads in this process, without protection from a file that crashes or hangs the decoder; any
-                other number in one of its own.
+                other number in a separate process.
             limits: what reading one window may cost before it is given up as unreadable.
 
         Yields:

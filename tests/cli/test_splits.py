@@ -109,7 +109,7 @@ def test_three_trainings_three_tests_and_the_mean(
     [
         ("ucf101/2:ucf", (), "names one official split; write ucf101:ucf"),
         ("kinetics400:ucf", (), "kinetics400 has one official split only"),
-        ("ucf", (), "it is no catalogue"),
+        ("ucf", (), "it is not a catalogue"),
         ("ucf101:nowhere", (), "nowhere"),
         ("ucf102:ucf", (), "'ucf101'"),
         ("ucf101:ucf", ("--views", "10x2"), "10x2"),

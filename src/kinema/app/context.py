@@ -111,7 +111,7 @@ class Context:
 
 
 def timed(progress: Any, what: str, start: float = 0.0, end: float = 1.0) -> Callable[[int, int], None]:
-    """Shows how far a job is and how long it will take.
+    """Shows the progress of a job and the time left.
 
     Args:
         progress: `gradio.Progress`.
@@ -139,7 +139,7 @@ def address(file: Path) -> str:
 
 
 def guarded(work: Callable[[], Any], failed: Callable[[str], Any] = str) -> Any:
-    """What a job gives; a sentence where it cannot be done, so that the page lives on.
+    """The result of a job, or an error message if it fails, so that the page keeps working.
 
     Args:
         work: the job.

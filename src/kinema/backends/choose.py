@@ -1,4 +1,4 @@
-"""The fastest way to run a network that comes to the same answers, by timed runs and a numerical check."""
+"""The fastest way to run a network with the same answers, by timed runs and a numerical check."""
 
 from __future__ import annotations
 

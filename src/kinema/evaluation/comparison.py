@@ -252,7 +252,7 @@ def _label_remarks(first: Tested, second: Tested) -> list[str]:
         more = [label for label in test.result.labels if label not in other.result.labels]
         if more:
             remarks.append(
-                f"{test.name} chooses among {len(test.result.labels)} labels, of which {other.name} does not know "
+                f"{test.name} chooses among {len(test.result.labels)} labels, of which {other.name} lacks "
                 f"{len(more)} ({', '.join(more[:3])}{', …' if more[3:] else ''})"
             )
     return remarks

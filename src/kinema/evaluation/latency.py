@@ -212,7 +212,7 @@ def latency_ratio(
 
 
 def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls a function in a process of its own."""
+    """Calls a function in a separate process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(function, *arguments).result()

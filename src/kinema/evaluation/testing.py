@@ -262,7 +262,7 @@ def _is_of(recognizer: Recognizer, data: str) -> bool:
 
 
 def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest, data: str, split: str) -> list[str]:
-    """Labels of which the recognizer has seen no video, as far as its card tells or the data that it was trained on."""
+    """Labels without a training video, as far as the recognizer's card or its training data tell."""
     training = recognizer.card.get("training")
     untrained = training.get(UNTRAINED) if isinstance(training, dict) else None
     own = training_split(manifest)

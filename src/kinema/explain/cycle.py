@@ -43,7 +43,7 @@ class Cycle:
 
     @property
     def consistent(self) -> bool:
-        """All frames return to themselves, both ways. One frame is no evidence of it."""
+        """All frames return to themselves, both ways. One frame is not evidence of it."""
         return len(self.there) > 1 and not any(self.errors)
 
 

@@ -124,7 +124,7 @@ def explain(
 
     Args:
         subject: a recognizer or a network; any `nn.Module` with `feature_maps`, `classifier` and `forward` works.
-        video: a video file or folder of frames, of which the centre clip is explained, or a clip, float `1 3 T H W` or
+        video: a video file or folder of frames (its centre clip is explained), or a clip, float `1 3 T H W` or
             `3 T H W`, normalised as the network takes it. A network that is not of the zoo takes clips.
         method: one of `METHODS`: `tube`, `cam`, `gradcam`, `frames`, `attention`, `features`, …
         target: `top`, `top3`, a name or an index of a class.

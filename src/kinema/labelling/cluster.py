@@ -43,7 +43,7 @@ _DEPTH = 2  # groups per process that are on their way
 
 
 class Reader:
-    """What reads on the cluster: a process of it, with one of its own below it that may crash.
+    """A reader on the cluster: a Ray process with a child process that may crash.
 
     Args:
         data: what reads an entry.

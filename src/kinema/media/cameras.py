@@ -108,7 +108,7 @@ class Cameras:
             `rate`, frames per second that arrived lately. The label is None where nothing is known yet.
 
         Raises:
-            KinemaError: the camera is not watched any more, or the frame is no picture, too large or too old.
+            KinemaError: the camera is no longer watched, or the frame is not a picture, too large or too old.
         """
         camera = session.held.get(_HELD)
         if camera is None or camera.key != key:

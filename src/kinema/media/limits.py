@@ -79,7 +79,7 @@ def check_file(path: Path, limits: UploadLimits, *, name: str) -> str:
         A suffix that fits the content, such as `.mp4`; the suffix of the visitor's name is not trusted.
 
     Raises:
-        UnreadableVideo: a link, a folder, an empty or too large file, or content that is no known video container.
+        UnreadableVideo: a link, a folder, an empty or too large file, or content that is not a known video container.
     """
     try:
         facts = path.lstat()

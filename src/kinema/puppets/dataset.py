@@ -33,7 +33,7 @@ Job = TypeVar("Job")
 
 
 def reversal_pairs() -> tuple[tuple[str, str], ...]:
-    """The pairs of labels of which each is the other one played backwards."""
+    """The pairs of labels that are each other played backwards."""
     return tuple((action.label, action.reversed) for action in ACTIONS if action.reversed)
 
 

@@ -53,7 +53,7 @@ def read_about(values: Mapping[str, Any], file: Path) -> About:
         file: of the recipe, for messages.
 
     Raises:
-        KinemaError: it is no block, has an unknown field, or a field of another type.
+        KinemaError: it is not a block, has an unknown field, or a field of another type.
     """
     block = values.get("about", {})
     known = get_type_hints(About)

@@ -58,7 +58,7 @@ def make_report(
         The runs that the page shows; `missing` of each says what it could not.
 
     Raises:
-        KinemaError: a place that is no run, features that cannot be had, or pictures without a test.
+        KinemaError: a place that is not a run, unavailable features, or pictures without a test.
     """
     file = Path(out)
     if file.is_dir():
@@ -138,7 +138,7 @@ def _root(test: Tested, data: str | None) -> Path:
 
 
 def _telling(tests: Sequence[Tested], comparisons: Sequence[Comparison | str]) -> list[str]:
-    """The classes of which a frame is shown: those that changed most between runs, else the hardest and easiest."""
+    """The classes for which a frame is shown: those that changed most between runs, else the hardest and easiest."""
     for comparison in comparisons:
         if isinstance(comparison, Comparison):
             order = [k.label for k in comparison.per_class]

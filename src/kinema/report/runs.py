@@ -60,7 +60,7 @@ def open_runs(places: Sequence[str | Path]) -> list[Run]:
     """The runs that a person names.
 
     Args:
-        places: run folders (of which one may stand before its end), test folders or `scores.parquet` files.
+        places: run folders (unfinished ones included), test folders or `scores.parquet` files.
 
     Raises:
         KinemaError: a place that is neither, one that is named twice, or damaged files.
@@ -119,7 +119,7 @@ def _missing(
     if folder is not None and not card:
         found.append(f"{name}: the training has not finished; its kinema train command, given again, continues it")
     if test is None and folder is not None:
-        found.append(f"{name}: no accuracies, for it has not been tested; make them with: {how_to_test(folder)}")
+        found.append(f"{name}: not tested, so there are no accuracies; test it with: {how_to_test(folder)}")
     elif test is not None and not test.document:
         found.append(f"{name}: no protocol, for no metrics.json lies beside {test.file}; test again")
     return tuple(found)

@@ -77,7 +77,7 @@ def labelled_films(
     Args:
         manifest: samples with `start` and `end`; one without stands for the whole film.
         labels: of the recognizer.
-        background: labels that stand for "no action"; their samples are no actions.
+        background: labels that stand for "no action"; their samples are not actions.
 
     Returns:
         Path -> its actions.

@@ -135,7 +135,7 @@ class Live:
             time: of the frame, in seconds.
 
         Returns:
-            The time of the frame of which something is known now, and its own scores, K; None where nothing is yet.
+            The time of the newest classified frame and its own scores, K; None before the first one.
         """
         spec = self.recognizer.spec
         box = test_boxes(pixels.shape[0], pixels.shape[1], spec, 1)[0]

@@ -18,7 +18,7 @@ class SegmentRule:
     """When an action begins and when it is over.
 
     A segment of a class begins when its smoothed score rises to `threshold`, and it ends when the score falls below
-    `release` or another class takes over. What is shorter than `shortest` is no segment. Everything else is "no
+    `release` or another class takes over. Stretches shorter than `shortest` are not segments. Everything else is "no
     action".
 
     Attributes:

@@ -132,7 +132,7 @@ def timeline(
         rate: frames per second in the modes `step` and `delayed`.
         window: seconds of a window.
         step: seconds from one window to the next.
-        workers: 0 reads in this process, any other number in one of its own.
+        workers: 0 reads in this process, any other number in a separate process.
         limits: what reading a few frames may cost.
 
     Returns:
@@ -140,7 +140,7 @@ def timeline(
 
     Raises:
         UnreadableVideo: the film cannot be read.
-        KinemaError: thresholds outside 0 to 1, a background that is no label, a mode that the network does not have.
+        KinemaError: thresholds outside 0 to 1, a background that is not a label, a mode that the network does not have.
     """
     settings = settled(
         recognizer, rule=rule, background=background, mode=mode, rate=rate, window=window, step=step

@@ -153,7 +153,7 @@ def read_track(
         video: a video file or a folder of frames.
         sight: how to look, from `choose_sight`.
         workers: 0 reads in this process, without protection from a file that crashes or hangs the decoder; any other
-            number in one of its own.
+            number in a separate process.
         limits: what reading a few frames may cost.
 
     Raises:

@@ -21,7 +21,7 @@ class Distil:
     """Distillation (Hinton, Vinyals and Dean, 2015).
 
     Attributes:
-        teacher: a run or recognizer with the same labels, whose scores are learned too; null is no distillation.
+        teacher: a run or recognizer with the same labels, whose scores are learned too; null for no distillation.
         weight: share of the distillation in the loss, above 0, at most 1; the cross-entropy has the rest.
         temperature: by which the logits of both are divided, above 0.
     """

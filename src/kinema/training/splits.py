@@ -160,7 +160,7 @@ def _source(data: str) -> Source:
     source = parse_catalogue(data)
     several = [name for name, parts in NAMES.items() if parts > 1]
     if source is None or source.name not in several:
-        named = "it is no catalogue" if source is None else f"{source.name} has one official split only"
+        named = "it is not a catalogue" if source is None else f"{source.name} has one official split only"
         forms = " or ".join(f"{name}:FOLDER" for name in several)
         raise KinemaError(f"{data}: {named}; give {forms}, or use kinema train and kinema test")
     if "/" in data.partition(":")[0]:

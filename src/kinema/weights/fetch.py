@@ -1,4 +1,4 @@
-"""Fetches the file of a release; nothing else here reaches for the network."""
+"""Downloads the file of a release; no other module here uses the network."""
 
 from __future__ import annotations
 

