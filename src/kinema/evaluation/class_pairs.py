@@ -1,4 +1,4 @@
-"""Pairs of classes that a person names: how well each test tells the one from the other."""
+"""Pairs of classes chosen by the user: how well each test separates the two."""
 
 from __future__ import annotations
 

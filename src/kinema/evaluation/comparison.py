@@ -76,7 +76,7 @@ class ClassGain:
 
 @dataclass(frozen=True)
 class HardPair:
-    """Two classes that are taken for each other.
+    """Two classes that are confused with each other.
 
     Attributes:
         labels: the two.

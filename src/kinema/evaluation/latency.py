@@ -1,4 +1,4 @@
-"""What networks cost, measured: time of the forward and backward pass in interleaved rounds, throughput, memory."""
+"""Measured cost of networks: time of the forward and backward pass in interleaved rounds, throughput, memory."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long as another network one takes, from runs that took turns.
+    """Relative latency of two networks, from interleaved runs.
 
     Attributes:
         median: of the ratios of all rounds.
@@ -197,7 +197,7 @@ def latency(
     name: str, *, num_classes: int, frames: int, size: int, options: Mapping[str, Any], batch: int = 1,
     repeats: int = 20, backward: bool = False, device: str = "cpu",
 ) -> Latency:  # fmt: skip
-    """The timings of one network by itself, see `measure`."""
+    """The timings of a single network, see `measure`."""
     one = Network(name, num_classes, frames, size, options)
     return measure([one], batch=batch, repeats=repeats, backward=backward, device=device).latency(0)
 

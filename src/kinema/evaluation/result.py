@@ -17,7 +17,7 @@ from kinema.evaluation.views import ViewSummary
 
 @dataclass(frozen=True)
 class TestResult:
-    """What a test found: one entry per video, in the order of the data.
+    """The result of a test: one entry per video, in the order of the data.
 
     Attributes:
         labels: K names, in the order of the scores.

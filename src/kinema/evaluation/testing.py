@@ -55,7 +55,7 @@ class TestPlan:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What to know before the figures are believed: sentences that begin with `note: ` or `warning: `."""
+        """Remarks about the reliability of the figures: sentences that begin with `note: ` or `warning: `."""
         split = self.test.split
         notes = [*self.data.remarks, *_trained_on(self.recognizer, self.test.data, split)]
         labels = _label_remarks(self.recognizer, self.data, self.part, self.test.data, split)

@@ -118,7 +118,7 @@ def summarise(proofs: Sequence[ViewProof], clips: int, crops: int, random_clips:
 
 
 def explain(manifest: Manifest, spec: ClipSpec, clips: int, crops: int, *, random_clips: int | None = None) -> str:
-    """Says and draws which frames and boxes the views of the first readable video take.
+    """Lists and draws which frames and boxes the views of the first readable video take.
 
     Raises:
         RunError: none can be read.

@@ -120,7 +120,7 @@ def explain(
     end: float | None = None,
     **options: Any,
 ) -> list[Explanation]:
-    """Shows where and when the evidence for a class lies.
+    """Explains where and when a clip shows evidence for a class.
 
     Args:
         subject: a recognizer or a network; any `nn.Module` with `feature_maps`, `classifier` and `forward` works.

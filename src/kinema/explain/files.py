@@ -23,7 +23,7 @@ _LONGEST = 200  # bytes of a name: file systems allow 255, and a file that is be
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every video.
+    """The request for every video.
 
     Attributes:
         methods: names of explanation methods; each gives panels of its own.
@@ -65,7 +65,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came out for one video.
+    """The result for one video.
 
     Attributes:
         video: its path.

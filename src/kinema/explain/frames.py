@@ -1,4 +1,4 @@
-"""What each frame of a clip is worth to the score of a class: Shapley values against a clip without information.
+"""The contribution of each frame of a clip to the score of a class: Shapley values against a clip without information.
 
 Source: Shapley, A value for n-person games, 1953; sampled permutations: Castro, Gómez and Tejada, Computers &
 Operations Research 36(5), 2009.

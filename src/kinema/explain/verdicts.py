@@ -30,7 +30,7 @@ Grad-CAM came out at -0.3 to 0.2, tubes at 0.2 (STM-18) and 0.6 (r3d-34), a map 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out for one method on one network.
+    """The verdict on one method for one network.
 
     Attributes:
         method: its name.
@@ -65,7 +65,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """One sentence for a person."""
+        """The verdict as one sentence."""
         if self.passed:
             return f"passed on {self.clips} clips of {self.data}"
         return f"not to be believed here: {'; '.join(self.reasons)} ({self.clips} clips of {self.data})"

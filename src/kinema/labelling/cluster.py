@@ -56,7 +56,7 @@ class Reader:
         self._loader = Loader(data, self._groups, collate, readers=1, largest=largest, limits=limits)
 
     def answer(self) -> None:
-        """Says that it is there."""
+        """Answers a liveness check."""
 
     def read(self, group: Sequence[Entry]) -> Group:
         """What is known of the entries, and the views of those that could be read."""
@@ -80,7 +80,7 @@ class Network:
         self._labeller: Labeller | None = None
 
     def answer(self) -> None:
-        """Says that it is there."""
+        """Answers a liveness check."""
 
     def rows(self, group: Sequence[Entry], read: Group, files: list[Any]) -> list[Row]:
         """The rows of entries that a `Reader` has read.

@@ -1,4 +1,4 @@
-"""What a person gives as INPUT, as one entry per row of the table: folders, patterns, lists and addresses.
+"""The INPUT as one entry per row of the table: folders, patterns, lists and addresses.
 
 `_KINDS` maps the suffix of a file that stands for many videos to what reads it: a further kind, such as shards, is one
 function there that gives entries, and a place in `reading` that opens them.
@@ -56,7 +56,7 @@ class Entry:
 
     @property
     def key(self) -> tuple[str, float | None, float | None, int]:
-        """What no other input of the same table has."""
+        """A key that is unique within the table."""
         return (self.path, self.start, self.end, self.repeat)
 
 

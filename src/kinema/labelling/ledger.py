@@ -112,7 +112,7 @@ class Ledger:
             self._replace(kept)
 
     def add(self, row: Row) -> None:
-        """Takes a row, which is on the disk after some seconds at the latest."""
+        """Adds a row; it is on the disk after a few seconds at most."""
         self._buffer.append(row)
         full = len(self._buffer) >= min(_FLUSH_ROWS, self._part_rows)
         if full or time.monotonic() - self._flushed > _FLUSH_SECONDS:

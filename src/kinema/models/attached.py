@@ -28,7 +28,7 @@ class StageShape:
 
 @dataclass(frozen=True)
 class Backbone:
-    """What a network is to stand on.
+    """The backbone of a network and its options.
 
     Attributes:
         name: of the zoo.
@@ -89,12 +89,12 @@ class Attached(VideoModel):
         self.feature_maps = self.backbone.feature_maps
 
     def get_submodule(self, target: str) -> nn.Module:
-        """As everywhere; the stages of the backbone are found under their own names too."""
+        """Finds a sub-module; the stages of the backbone are also found by their own names."""
         own = target.partition(".")[0] in self.backbone.feature_maps
         return self.backbone.get_submodule(target) if own else super().get_submodule(target)
 
     def train(self, mode: bool = True) -> Attached:
-        """As everywhere, but a frozen backbone stays in evaluation."""
+        """Sets the training mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
@@ -131,7 +131,7 @@ class Attached(VideoModel):
         return self.backbone.pathway_names(name) if name in self.backbone.feature_maps else ()
 
     def start(self) -> None:
-        """Starts what stands on the backbone, which is left as its own family starts it."""
+        """Initialises the parts on top of the backbone, which keeps its own initialisation."""
         self.initialise()
 
 

@@ -1,4 +1,4 @@
-"""What networks that stream check."""
+"""Checks shared by networks that stream."""
 
 from __future__ import annotations
 

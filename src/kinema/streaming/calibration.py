@@ -127,7 +127,7 @@ def watch_films(
 
 
 def measure_films(watched: Sequence[WatchedFilm], labels: Sequence[str], settings: SegmentSettings) -> SegmentMetrics:
-    """How good the segments are that the settings give in labelled films.
+    """Measures the segments that the settings give on labelled films.
 
     Args:
         watched: from `watch_films`.

@@ -29,7 +29,7 @@ _AVERAGE = re.compile(r"mean|none|ema:(0?\.\d+)|last:([1-9]\d*)")
 
 @dataclass(frozen=True)
 class Decision:
-    """What is said when a frame has been seen.
+    """The decision after a frame.
 
     Attributes:
         time: of the frame, seconds from the first one.
@@ -128,7 +128,7 @@ class Live:
 
     @torch.inference_mode()
     def feed(self, pixels: NDArray[np.uint8], time: float) -> tuple[float, Tensor] | None:
-        """Takes a wanted frame.
+        """Classifies a wanted frame.
 
         Args:
             pixels: uint8 H W 3.

@@ -14,7 +14,7 @@ from kinema.streaming.sources import Arrived, Lost, Source
 
 @dataclass
 class Tally:
-    """What has become of the frames of a source; at its end `arrived` is `used + dropped + skipped`.
+    """Counts of the frames of a source; at its end `arrived` is `used + dropped + skipped`.
 
     Attributes:
         arrived: frames that the source gave.

@@ -50,7 +50,7 @@ class Arrived:
 
 @dataclass(frozen=True)
 class Lost:
-    """Something that could not be read; the source goes on.
+    """Something that could not be read; the source continues.
 
     Attributes:
         reason: in a sentence.

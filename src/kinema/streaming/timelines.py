@@ -44,7 +44,7 @@ class SegmentSettings:
 
 
 def stored_settings(recognizer: Recognizer) -> SegmentSettings | None:
-    """What the card says of segments; None where it says nothing.
+    """The segment settings in the card; None if it has none.
 
     Raises:
         KinemaError: a threshold outside 0 to 1, a label that the recognizer does not have, or values of another type.

@@ -69,7 +69,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Sight:
-    """How a recognizer looks at a film.
+    """How a recognizer is run on a film.
 
     Attributes:
         mode: `step`, `delayed` (see `Live`) or `window`.

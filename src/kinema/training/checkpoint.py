@@ -65,7 +65,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 class Checkpoints(Checkpoint):
-    """Saves after every epoch, and within an epoch after every so many steps.
+    """Saves after every epoch, and every `every` steps within an epoch.
 
     No random state is saved: all that is random follows from seed, epoch and step.
     """

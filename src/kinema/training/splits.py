@@ -78,7 +78,7 @@ class SplitsResult:
         return Coverage(*(sum(getattr(c, name) for c in found) for name in ("expected", "read", "failed", "absent")))
 
     def to_dict(self) -> dict[str, Any]:
-        """What `splits.json` holds."""
+        """The content of `splits.json`."""
         return {
             "model": self.model,
             "views": self.protocol,
