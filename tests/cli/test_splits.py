@@ -116,7 +116,7 @@ def test_three_trainings_three_tests_and_the_mean(
         ("ucf101:ucf", ("--test-batch", "0"), "test_batch is 0"),
         ("ucf101:ucf", ("--processes", "2"), "processes"),
         ("ucf101:ucf", ("--random-clips", "-1"), "random_clips is -1"),
-        ("ucf101:ucf", ("--out", "run"), "run: is the folder of one run"),
+        ("ucf101:ucf", ("--out", "run"), "run: is the folder of a single run"),
         ("ucf101:ucf", ("--out", "file"), "file: is a file"),
     ],
 )

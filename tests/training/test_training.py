@@ -220,7 +220,7 @@ def test_the_metrics_are_whole_whatever_became_of_their_file(tiny: Path, tmp_pat
         assert new[:2] == old[:2]
         assert [row["epoch"] for row in new] == [1, 2, 3]
     (run / "metrics.csv").write_bytes(b"epoch,step\n1,x\n")
-    with pytest.raises(KinemaError, match=r"metrics\.csv: not a table of a training any more .* restore it"):
+    with pytest.raises(KinemaError, match=r"metrics\.csv: no longer a valid table of training metrics .* restore it"):
         read_metrics(run / "metrics.csv")
 
 
@@ -344,7 +344,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tiny: Path, tmp_path: Path, reque
         plain(self)
 
     patch.setattr(Training, "on_train_epoch_start", fill)
-    sentence = r"epoch-0002\.ckpt: cannot be written .*free space .* continues from the checkpoint before"
+    sentence = r"epoch-0002\.ckpt: cannot be written .*free space .* continues from the previous checkpoint"
     with pytest.raises(RunError, match=sentence):
         train(given, say=str)
     patch.undo()

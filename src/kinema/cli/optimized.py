@@ -82,7 +82,7 @@ def optimized_windows(args: Namespace, recognizer: Recognizer, mode: str, videos
     """
     if args.optimize and mode != "window":
         raise KinemaError(
-            f"--optimize makes windows faster, and mode {mode} goes frame by frame: remove it, or give --mode window"
+            f"--optimize applies to windows, but mode {mode} goes frame by frame: remove it, or give --mode window"
         )
     optimized(args, recognizer, videos)
 

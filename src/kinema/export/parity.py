@@ -68,7 +68,7 @@ def compare(network: Compute, run: Run, inputs: Sequence[Tensor], batch: int, fr
         if not difference <= tolerance:  # also what is not a number
             raise RunError(
                 f"{what}: differs from the network by {difference:.2g} for {sizes}, where {tolerance:.2g} is allowed, "
-                f"so that it was not kept; {_HOW}"
+                f"so it was not kept; {_HOW}"
             )
         if difference >= worst.difference:
             worst = Agreement(batch, frames, difference, tolerance)

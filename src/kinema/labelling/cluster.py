@@ -224,8 +224,8 @@ def _rows(
         done, _ = ray.wait([*running, *pool.answers], num_returns=1, timeout=min(5.0, patience))
         if not done and time.monotonic() - heard > patience:
             raise RunError(
-                f"--cluster: nothing came for {patience:g} s, so the cluster hangs or has no room for the processes; "
-                "look at `ray status`, then give the command again, which keeps what is done"
+                f"--cluster: no row arrived for {patience:g} s, so the cluster hangs or is full; "
+                "look at `ray status`, then give the command again, which keeps finished rows"
             )
         for reference in done:
             heard = time.monotonic()

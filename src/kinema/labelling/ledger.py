@@ -229,8 +229,8 @@ def read_labels(folder: str | Path, columns: Iterable[str] | None = None) -> pa.
     for part in parts:
         if not _is_sound(place / part.file, part):
             raise KinemaError(
-                f"{place / part.file}: missing or damaged; give the `kinema label` command again, which labels what is "
-                "lost"
+                f"{place / part.file}: missing or damaged; give the `kinema label` command again, which restores the "
+                "lost rows"
             )
     columns = None if columns is None else list(columns)
     empty = schema(features=bool(values["settings"].get("features"))).empty_table()

@@ -208,7 +208,7 @@ class Stem(nn.Sequential):
         self.pool = nn.MaxPool2d(3, 2, 1)
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """Applies the convolution to each frame separately."""
+        """Applies the stem to each frame separately."""
         return unfold_time(super().forward(fold_time(x)), x.shape[2])
 
 

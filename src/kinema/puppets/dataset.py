@@ -183,7 +183,7 @@ def _check(seed: int, counts: dict[str, int], size: int, workers: int | None) ->
     for split, count in counts.items():
         least = 1 if split == "train" else 0
         if not least <= count <= 9999:
-            raise KinemaError(f"{split} is {count} clips of a class: give {least} to 9999")
+            raise KinemaError(f"{split} is {count} clips per class: give {least} to 9999")
     check_rendering(seed, size, workers)
 
 

@@ -171,7 +171,7 @@ def _decoded(container: InputContainer, patience: float = inf) -> Iterator[Timed
                 yield frame, np.ascontiguousarray(picture.rgb(frame))
                 seen = time.monotonic()
             if time.monotonic() - seen > patience:
-                raise TimeoutError(ETIMEDOUT, "it sends data, but no frame that can be decoded")
+                raise TimeoutError(ETIMEDOUT, "it sends data, but no frame can be decoded")
 
 
 def _clocked(frames: Iterator[Timed]) -> Iterator[Event]:

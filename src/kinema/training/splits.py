@@ -178,7 +178,7 @@ def _require_free(out: Path) -> None:
 def _require_one_process(config: TrainConfig) -> None:
     if environment_rank(config.processes).world > 1:
         raise KinemaError(
-            f"processes: kinema splits trains in one process; train each split by itself, the first with torchrun and "
+            f"processes: kinema splits trains in one process; train each split separately, the first with torchrun and "
             f"kinema train … --data {config.data} --out {config.out}, then kinema splits tests them and gives the mean"
         )
 
