@@ -207,7 +207,7 @@ class Recognizer:
             from the first frame to the end of the last one.
 
         Raises:
-            UnreadableVideo: no clip can be had from the file.
+            UnreadableVideo: no clip can be read from the file.
             KinemaError: views that cannot be cut.
         """
         data = RequestedViews(self.spec, *parse_views(views))
@@ -235,7 +235,7 @@ class Recognizer:
             float32 F on the CPU; F is `model.num_features`.
 
         Raises:
-            UnreadableVideo: no clip can be had from the file.
+            UnreadableVideo: no clip can be read from the file.
             KinemaError: views that cannot be cut.
         """
         data = RequestedViews(self.spec, *parse_views(views))

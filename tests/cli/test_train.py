@@ -162,7 +162,7 @@ def test_weights_of_a_run_that_is_not_there_or_not_finished(
     assert found.startswith(f"{tmp_path / 'srtg_hacs'}: there is no such file of weights, nor such a run")
     assert "did you mean 'imagenet'; check" in said(capsys, *words, "imagnet")
     torch.save({"pytorch-lightning_version": "2", "tally": [], "state_dict": {}}, tmp_path / "a.ckpt")
-    assert "a.ckpt: a checkpoint, with which a training goes on" in said(capsys, *words, str(tmp_path / "a.ckpt"))
+    assert "a.ckpt: a checkpoint, from which a training continues" in said(capsys, *words, str(tmp_path / "a.ckpt"))
     (tmp_path / "srtg_hacs" / "checkpoints").mkdir(parents=True)
     assert "holds no model.safetensors; if it is a run, let its training finish" in said(
         capsys, *words, str(tmp_path / "srtg_hacs")

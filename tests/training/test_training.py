@@ -165,7 +165,7 @@ def test_an_interrupted_run_says_so(tiny: Path, tmp_path: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Training, "training_step", stop)
-    with pytest.raises(RunError, match="interrupted; the same command goes on"):
+    with pytest.raises(RunError, match="interrupted; the same command continues"):
         train(config(tiny, tmp_path / "run"), say=str)
 
 
@@ -344,7 +344,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tiny: Path, tmp_path: Path, reque
         plain(self)
 
     patch.setattr(Training, "on_train_epoch_start", fill)
-    sentence = r"epoch-0002\.ckpt: cannot be written .*free space .* goes on from the checkpoint before"
+    sentence = r"epoch-0002\.ckpt: cannot be written .*free space .* continues from the checkpoint before"
     with pytest.raises(RunError, match=sentence):
         train(given, say=str)
     patch.undo()

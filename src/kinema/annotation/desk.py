@@ -172,7 +172,7 @@ class LabelDesk:
         if time <= start:
             raise KinemaError(
                 f"{Path(self.video).name}: the end at {time:g} s is not after the start at {start:g} s: mark it later, "
-                "or mark the start anew"
+                "or mark the start again"
             )
         self._mark(replace(self._marks, end=time))
 

@@ -177,7 +177,7 @@ def tidy(row: Sample, root: Path) -> Sample:
             raise KinemaError(f"{name}: {field} is {value}: give seconds from the first frame, from 0 on")
     if row.end is not None and (row.start or 0.0) >= row.end:
         raise KinemaError(
-            f"{name}: the end at {row.end:g} s is not after the start at {row.start or 0:g} s: mark one of them anew"
+            f"{name}: the end at {row.end:g} s is not after the start at {row.start or 0:g} s: mark one of them again"
         )
     return replace(row, path=str(root / row.path), label=label, split=(row.split or "").strip() or None)
 

@@ -57,7 +57,7 @@ class TrainingJob:
 
     The folder holds `recipe.yaml`, `log.txt` and the run, in a folder `run-KEY` whose name depends on the segments and
     on the configuration: where nothing has changed, starting again resumes exactly, and what has changed is trained
-    anew. A recognizer to go on from is kept in `start-KEY`. The training is stopped when this process ends.
+    again. A recognizer to go on from is kept in `start-KEY`. The training is stopped when this process ends.
 
     Args:
         folder: of this training; made where there is none.

@@ -35,7 +35,7 @@ COMMANDS = {
         "fast-decoding smaller pictures of all videos, with a ledger of the unreadable ones",
     ),
     "recipes": ("recipes", "the trainings of the papers, ready to start: network, data, figure of the paper"),
-    "train": ("train", "train a network; the same command again goes on where it stopped"),
+    "train": ("train", "train a network; the same command again continues where it stopped"),
     "splits": ("splits", "train and test on every official split of a data set, and their mean"),
     "test": ("test", "test a recognizer: accuracies with coverage, scores of every video"),
     "compare": ("compare", "tests video by video: McNemar, intervals, gains of every class, means over seeds"),

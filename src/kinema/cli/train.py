@@ -127,5 +127,5 @@ def _require_values(kind: type, values: dict[str, Any], prefix: str) -> None:
     """A line without a value arrives as None, which only some fields may be."""
     for field in fields(kind):
         if field.default is not None and values[field.name] is None:
-            mend = "fill it in" if field.default is MISSING and field.default_factory is MISSING else "remove the line"
-            raise KinemaError(f"{prefix}{field.name} has no value: {mend}")
+            fix = "fill it in" if field.default is MISSING and field.default_factory is MISSING else "remove the line"
+            raise KinemaError(f"{prefix}{field.name} has no value: {fix}")

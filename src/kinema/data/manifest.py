@@ -136,7 +136,7 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
 
     Args:
         data: the folder, CSV or catalogue.
-        check: look whether every path of a CSV exists, and every video of a catalogue that can be had whole.
+        check: look whether every path of a CSV exists, and every video of a catalogue that can be downloaded whole.
 
     Returns:
         The videos with their labels and splits; `manifest.split("test")` is a part of it.

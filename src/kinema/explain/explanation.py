@@ -139,7 +139,7 @@ def explain(
         One explanation per class, the most probable first for `top3`; several where the method gives several maps.
 
     Raises:
-        UnreadableVideo: no clip can be had from the video.
+        UnreadableVideo: no clip can be read from the video.
         KinemaError: a method, class, layer or option that does not exist, or a network without the needed structure.
     """
     if method not in METHODS:

@@ -96,7 +96,7 @@ def explain_video(
         One dict of plain values per explanation.
 
     Raises:
-        UnreadableVideo: no clip can be had, or a frame that is shown is missing.
+        UnreadableVideo: no clip can be read, or a frame that is shown is missing.
         KinemaError: a class, layer, method or format that does not exist.
         RunError: the file cannot be written.
     """

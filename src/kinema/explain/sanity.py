@@ -52,7 +52,7 @@ def sanity(
         others: per clip another class.
         methods: name -> method.
         seed: of the randomising.
-        batch: clips in one pass where the statistics of BatchNorm are taken anew.
+        batch: clips in one pass where the statistics of BatchNorm are taken again.
 
     Returns:
         Name of the method -> what came out.

@@ -165,7 +165,7 @@ class Source(Film):
         limits: what reading a few frames may cost.
 
     Raises:
-        UnreadableVideo: no frame can be had.
+        UnreadableVideo: no frame can be read.
     """
 
     def __init__(self, video: str | Path, *, limits: ReadLimits | None = None) -> None:

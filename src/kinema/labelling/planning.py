@@ -41,7 +41,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done.
+    """What has to be done.
 
     Attributes:
         todo: inputs that need a row.

@@ -94,7 +94,7 @@ class MTConv(nn.Module):
         channels: C.
         out_channels: C'.
         kernel: of L and P1, in time, height and width, or one number for all; odd.
-        stride: of L and P1, likewise; where sizes still differ, P2 is resized to P1.
+        stride: of L and P1, as `kernel`; where sizes still differ, P2 is resized to P1.
         delta: share of the local branch, in (0, 1].
         split: `text` or `octave`.
         pooling: how the prolonged branch gets its inputs, see `prolong` (table VIc).

@@ -71,7 +71,7 @@ class Recurrent(nn.Module):
 class LSTM(nn.LSTM):
     """`nn.LSTM` without its fixed cost for one or two frames on a CPU.
 
-    oneDNN packs all weights anew at every call, which takes many times as long as a step or two with them; the last
+    oneDNN packs all weights again at every call, which takes many times as long as a step or two with them; the last
     stages of a 3-D ResNet are wide and have no more frames than that.
     """
 

@@ -68,7 +68,7 @@ def generate(
 
     The manifest has the columns path, label, split, pair (name of the reversal pair), twin (the clip that is exactly
     this one played backwards), fps, frames and tempo (duration of the action as a multiple of its ordinary one).
-    A complete output with the same parameters is left as it is; an interrupted one is made anew.
+    A complete output with the same parameters is left as it is; an interrupted one is made again.
 
     Args:
         out: a folder that is new, empty, or holds puppets.

@@ -46,7 +46,7 @@ class About:
 
 
 def read_about(values: Mapping[str, Any], file: Path) -> About:
-    """The block `about` of a recipe; all of its fields may be left out in a recipe of one's own.
+    """The block `about` of a recipe; all of its fields may be left out in your own recipe.
 
     Args:
         values: the fields of the recipe.

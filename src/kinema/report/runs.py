@@ -117,7 +117,7 @@ def _missing(
             f"{name}: no curves, for {folder} holds no metrics.csv with a finished epoch; kinema train makes it"
         )
     if folder is not None and not card:
-        found.append(f"{name}: the training has not finished; its kinema train command, given again, goes on with it")
+        found.append(f"{name}: the training has not finished; its kinema train command, given again, continues it")
     if test is None and folder is not None:
         found.append(f"{name}: no accuracies, for it has not been tested; make them with: {how_to_test(folder)}")
     elif test is not None and not test.document:

@@ -41,7 +41,7 @@ class AtomicCheckpointIO(CheckpointIO):
             replace_file(path, lambda part: part.write_bytes(buffer.getbuffer()))
         except RunError as error:
             _hash_file(path).unlink(missing_ok=True)
-            raise RunError(f"{error}; then the same command goes on from the checkpoint before") from error
+            raise RunError(f"{error}; then the same command continues from the checkpoint before") from error
 
     def load_checkpoint(
         self,

@@ -244,8 +244,8 @@ class TrainConfig:
             raise KinemaError(f"gate_warmup is {self.gate_warmup}: give 0 or more epochs")
         for name in ("frames", "num_classes"):
             if name in self.options:
-                mend = "set clip.frames" if name == "frames" else "the labels of the data decide it"
-                raise KinemaError(f"options.{name} cannot be given: {mend}")
+                fix = "set clip.frames" if name == "frames" else "the labels of the data decide it"
+                raise KinemaError(f"options.{name} cannot be given: {fix}")
 
     def check_sets(self, why: str) -> None:
         """Refuses what several labels per video do not go with.
@@ -284,7 +284,7 @@ class TrainConfig:
         return values
 
 
-# What may differ between the command that began a run and the one that goes on with it.
+# What may differ between the command that began a run and the one that continues it.
 FREE = ("out", "workers", "limits", "device", "processes", "checkpoint_steps", "logger")
 
 

@@ -29,7 +29,7 @@ class RunLog(pl.Callback):
     """Per epoch one line and one row of `metrics.csv`; a progress bar on a terminal; the ledger.
 
     Args:
-        path: of `metrics.csv`, which is written anew after every epoch. Beside it
+        path: of `metrics.csv`, which is written again after every epoch. Beside it
             `training-ledger.csv` names the videos that could not be read so far or are absent, where there are any.
         epochs: of the whole training.
         say: prints a line.

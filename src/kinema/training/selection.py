@@ -30,7 +30,7 @@ class Best:
 class Selection(pl.Callback):
     """Keeps the weights of the best epoch, and ends the training after `patience` epochs that are not better.
 
-    All of it is in the checkpoint, so that a run which goes on after a stop keeps and ends as it would have.
+    All of it is in the checkpoint, so that a run which continues after a stop keeps and ends as it would have.
 
     Args:
         config: its `keep` and `patience` decide.

@@ -104,7 +104,7 @@ def run_splits(
 ) -> SplitsResult:
     """Trains and tests on each official split; what is finished is not done again.
 
-    A split goes into `split-1` and so on below `config.out`. The same call goes on where an earlier one was stopped.
+    A split goes into `split-1` and so on below `config.out`. The same call continues where an earlier one stopped.
 
     Args:
         config: of the trainings; `data` is a catalogue with several official splits and its folder, ucf101:FOLDER.

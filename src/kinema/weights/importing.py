@@ -113,7 +113,7 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
             f"{path}: holds more than tensors, or is damaged, and is not unpickled; save its state dict as safetensors"
         ) from error
     if isinstance(found, Mapping) and "pytorch-lightning_version" in found and "tally" in found:
-        raise KinemaError(f"{path}: a checkpoint, with which a training goes on; give its run once it has finished")
+        raise KinemaError(f"{path}: a checkpoint, from which a training continues; give its run once it has finished")
     for key in ("state_dict", "model_state", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
@@ -202,10 +202,10 @@ def start_from(model: VideoModel, source: str | Path) -> ImportReport:
             (report.unused, f"{name} has no place for", other),
             (report.shapes, "another shape has", "build the network with the same width and options"),
         ]
-        found, what, mend = next(kind for kind in kinds if kind[0])
+        found, what, fix = next(kind for kind in kinds if kind[0])
         names = "1 name" if len(found) == 1 else f"{len(found)} names"
         raise KinemaError(
-            f"{source}: does not fit {name}: {what} {found[0]}, {names} in all; {mend}; "
+            f"{source}: does not fit {name}: {what} {found[0]}, {names} in all; {fix}; "
             "`kinema weights import` lists them all"
         )
     return report

@@ -44,7 +44,7 @@ class Release:
         labels: the list of class names in the order of the outputs, as `kinema.data.labels` knows it; "" is unknown.
         clip: fields of the ClipSpec that differ from the network's own.
         top1: published accuracy, per cent.
-        top5: likewise.
+        top5: top-5 accuracy, as `top1`.
         views: under which it was measured, clips x crops.
         licence: of the project, where the page names no other for the weights.
         address: of the file; `package:` and a path is an installed Python package; "" has to be fetched by hand.

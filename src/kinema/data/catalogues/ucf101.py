@@ -38,7 +38,7 @@ def _class_numbers(file: Path) -> dict[str, int]:
     for line, text in read_lines(file):
         number, _, name = text.partition(" ")
         if not number.isdecimal() or not name.strip():
-            raise KinemaError(f"{file} line {line}: {text!r} is not a number and a class: fetch the file anew")
+            raise KinemaError(f"{file} line {line}: {text!r} is not a number and a class: download the file again")
         numbers[name.strip()] = int(number)
     return numbers
 

@@ -29,7 +29,7 @@ class Loader(Generic[Batch]):
 
     Args:
         data: the samples.
-        batch_sampler: the keys of each batch; iterated anew for every epoch.
+        batch_sampler: the keys of each batch; iterated again for every epoch.
         collate: makes a batch of samples. It must copy their tensors, which are views of memory that is used again.
         readers: processes that read; 0 reads in this process, where nothing protects it from a decoder that crashes.
         largest: samples of the largest batch.
