@@ -223,8 +223,13 @@ def test_a_camera_that_cannot_be_had(
     chromium.close()
 
 
-def test_the_keyboard_is_enough_from_an_example_to_why(page_of: tuple[Site, str], browser: Any) -> None:
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_the_keyboard_is_enough_from_an_upload_to_why(
+    key: str, page_of: tuple[Site, str], browser: Any, video: Path
+) -> None:
     page = opened(browser, page_of[1])
+    choosers: list[Any] = []
+    page.on("filechooser", lambda chooser: choosers.append(chooser))  # no built-in function is accepted
 
     def reach(found: str, key: str = "Tab") -> None:
         for _ in range(60):
@@ -233,9 +238,13 @@ def test_the_keyboard_is_enough_from_an_example_to_why(page_of: tuple[Site, str]
                 return
         raise AssertionError(f"not reached: {found}")
 
-    reach("e.type === 'radio'")
-    page.keyboard.press("Space")
+    reach("e.querySelector('input[type=file]') !== null && e !== document.body")
+    page.keyboard.press(key)
+    page.wait_for_timeout(500)
+    assert len(choosers) == 1
+    choosers[0].set_files(str(video))
     page.locator(".k-chart").wait_for(timeout=PATIENCE)
+    reach("e.type === 'radio'")
     reach("e.getAttribute('role') === 'tab' && e.textContent.includes('Why')", "Shift+Tab")
     page.keyboard.press("Enter")
     reach("e.textContent.trim() === 'Show why'")
