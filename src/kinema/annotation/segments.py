@@ -201,7 +201,7 @@ def _checked(rows: Sequence[Sample], file: Path) -> tuple[Sample, ...]:
                 f"{file}: the name {row.path!r} is not UTF-8 and a CSV cannot hold it: rename the video"
             ) from error
         if not relative(row.path, file.parent).strip():
-            raise KinemaError(f"{file}: a video named {Path(row.path).name!r} would look like no name: rename it")
+            raise KinemaError(f"{file}: a video named {Path(row.path).name!r} has a blank name in the CSV: rename it")
         part = (row.path, row.start, row.end)
         if part in seen:
             raise KinemaError(f"{file}: {describe(row)} would have two rows: change or remove one of them")

@@ -331,7 +331,7 @@ def panel(visit: Visit, said: str = "") -> str:
 
 
 def sort(visit: Visit, recognizer: Recognizer, progress: Any = None) -> None:
-    """Puts the videos of which a recognizer is least sure first."""
+    """Puts first the videos on which a recognizer is least sure."""
     entries = queue(recognizer, visit.desk.videos, progress=progress)
     visit.desk.arrange([entry.path for entry in entries])
     visit.sure = {
@@ -366,7 +366,7 @@ def compared(desk: LabelDesk, other: str) -> str:
     """The agreement of two people on a folder, as HTML.
 
     Raises:
-        KinemaError: one of them has labelled nothing yet, or the name is no name.
+        KinemaError: one of them has labelled nothing yet, or a name is not valid.
     """
     file = desk.table.file.with_name(table_name(other))
     found = compare_tables(desk.table.file, file)

@@ -40,9 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="config",
         help="a YAML file of the fields below, a run folder, or a name of `kinema recipes`; may stand without --recipe",
     )
-    parser.add_argument(
-        "--about", type=dict | None, default=None, help="what a recipe says of itself; it changes nothing"
-    )
+    parser.add_argument("--about", type=dict | None, default=None, help="description of a recipe; it changes nothing")
     parser.add_class_arguments(TrainConfig, as_group=False)
 
 

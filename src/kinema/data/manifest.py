@@ -97,7 +97,7 @@ class Manifest:
                 "split"
             )
         if name not in self.splits:
-            raise KinemaError(f"{self.source} has no split {name!r}: it has {', '.join(self.splits) or 'none'}")
+            raise KinemaError(f"{self.source} has no split {name!r}: it has {', '.join(self.splits) or 'no splits'}")
         samples = tuple(s for s in self.samples if s.split == name)
         return replace(self, samples=samples, absent={k: v for k, v in self.absent.items() if k == name})
 

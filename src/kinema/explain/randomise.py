@@ -76,7 +76,7 @@ def _parts(model: nn.Module, stages: tuple[str, ...]) -> list[tuple[str, list[nn
 
 
 def measure_statistics(model: nn.Module, clips: Tensor, batch: int = 8) -> None:
-    """Takes the running statistics of all BatchNorms again, as the mean over batches of clips.
+    """Recomputes the running statistics of all BatchNorms, as the mean over batches of clips.
 
     Args:
         model: changed in place.

@@ -35,7 +35,7 @@ class Sanity:
 
     @property
     def untrained(self) -> Figure:
-        """The correlation with the map of the network of which everything is randomised."""
+        """The correlation with the map of the fully randomised network."""
         return list(self.randomised.values())[-1]
 
 

@@ -27,7 +27,7 @@ Report = Callable[["Progress"], None]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a labelling is.
+    """Progress of a labelling run.
 
     Attributes:
         done: inputs with a row, those of earlier runs included.
@@ -46,7 +46,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a run has done.
+    """The result of a labelling run.
 
     Attributes:
         output: the folder of the table.

@@ -222,7 +222,7 @@ def conv3d(x: Tensor, weight: Tensor, padding: int, groups: int = 1) -> Tensor:
 
 
 def fails_in_bfloat16(x: Tensor, weight: Tensor) -> bool:
-    """Whether a 3-D convolution would come to a wrong gradient of its weights.
+    """Whether a 3-D convolution would compute a wrong weight gradient.
 
     On a CPU, in bfloat16, for clips of 2 frames under a padded kernel of 3 (in general for few frames under a long
     kernel, and for maps of a few pixels), oneDNN in PyTorch 2.13 returns memory that it has not written, and may write

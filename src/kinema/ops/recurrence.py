@@ -144,7 +144,7 @@ class SqueezeRecursion(nn.Module):
     bit, and the cells get no gradient from that sample. The gate opens where s is cycle-consistent with h
     (`compare="state"`, the equation) or with the mean of the fused result (`compare="fused"`). Cells do not learn to
     imitate the features, so with `state` gates stay closed unless they are held open in the first epochs
-    (`set_gate(model, open=True)`); with `fused` they can open by themselves. One frame is no evidence of consistency:
+    (`set_gate(model, open=True)`); with `fused` they can open on their own. One frame is not evidence of consistency:
     at T = 1 the gate is closed.
 
     Args:

@@ -50,7 +50,7 @@ class Arrived:
 
 @dataclass(frozen=True)
 class Lost:
-    """Something that could not be read; the source goes on.
+    """Something that could not be read; the source continues.
 
     Attributes:
         reason: in a sentence.
@@ -171,7 +171,7 @@ def _decoded(container: InputContainer, patience: float = inf) -> Iterator[Timed
                 yield frame, np.ascontiguousarray(picture.rgb(frame))
                 seen = time.monotonic()
             if time.monotonic() - seen > patience:
-                raise TimeoutError(ETIMEDOUT, "it sends data, but no frame that can be decoded")
+                raise TimeoutError(ETIMEDOUT, "it sends data, but no frame can be decoded")
 
 
 def _clocked(frames: Iterator[Timed]) -> Iterator[Event]:
@@ -213,7 +213,7 @@ def _pipe(stream: IO[bytes]) -> Iterator[Timed]:
     try:
         container = av.open(stream, mode="r")
     except (av.FFmpegError, OSError) as error:
-        raise KinemaError(f"standard input: it is not a video that can be read as it comes ({error})") from error
+        raise KinemaError(f"standard input: it is not a video that can be read while it arrives ({error})") from error
     yield from _decoded(container)
 
 

@@ -250,7 +250,7 @@ def _fit(
     last = newest(out / "checkpoints", say, tidy=here.first)
     if last:
         epoch, step = done(last)
-        say(f"going on from {last}")
+        say(f"resuming from {last}")
         # Reader processes begin to fetch before Lightning tells the epoch to the sampler, and Lightning does not skip.
         batches.go_on(epoch, step)
     try:
@@ -285,7 +285,7 @@ def _in_one_sentence(out: Path) -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise RunError(
-            f"{out}: a BatchNorm got a single value a channel, of which there is no spread: raise batch, clip.crop or "
+            f"{out}: a BatchNorm received a single value per channel, which has no variance: raise batch, clip.crop or "
             "clip.frames, and give another --out"
         ) from error
     except OSError as error:  # of a logger

@@ -203,7 +203,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                     values[key] = None if values[key] is None else int(values[key])
                 rows.append(values)
     except (OSError, ValueError, ArithmeticError, TypeError, KeyError, csv.Error) as error:
-        raise KinemaError(f"{path}: not a table of a training any more ({error}); restore it") from error
+        raise KinemaError(f"{path}: no longer a valid table of training metrics ({error}); restore it") from error
     return rows
 
 

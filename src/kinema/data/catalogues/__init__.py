@@ -61,7 +61,7 @@ def list_catalogue(source: Source, *, check: bool = True) -> Listing:
     if not is_folder(root):
         form = f"{source.name}:FOLDER"
         raise KinemaError(
-            f"no folder {str(root)!r} for the catalogue {source.name}: write {form}, where its videos lie"
+            f"no folder {str(root)!r} for the catalogue {source.name}: write {form}, the folder of its videos"
         )
     annotation = READERS[source.name](root, source.part)
     wanted = {name for row in annotation.rows for name in (*row.names, *row.whole)}

@@ -179,7 +179,7 @@ def _load(file: Path) -> dict[str, Entry]:
         first, _, rest = file.read_bytes().partition(b"\n")
         head = parse_json(first)
         if head["format"] != _FORMAT or head["sha256"] != hashlib.sha256(rest).hexdigest():
-            raise ValueError("it is of another version, or not what was written")
+            raise ValueError("it has another version, or was changed")
         lines = [parse_json(line) for line in rest.splitlines()]
         return {line["path"]: {"stamp": line["stamp"], "entry": line["entry"]} for line in lines}
     except (ValueError, KeyError, TypeError, OSError) as error:

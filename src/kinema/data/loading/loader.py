@@ -121,7 +121,7 @@ def _submit(pool: ReaderPool, batches: deque[_Batch], coming: Iterator[Sequence[
         if keys is None:
             return False
         if len(keys) > pool.slots:
-            raise ValueError(f"a batch of {len(keys)} samples, where the largest was said to be smaller")
+            raise ValueError(f"a batch of {len(keys)} samples is larger than the maximum that was announced")
         batches.append(_Batch(keys))
     return True
 

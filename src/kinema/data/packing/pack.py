@@ -177,7 +177,9 @@ def _open_folder(out: Path, manifest: Manifest, parameters: dict[str, Any]) -> N
     source = Path(manifest.source)
     walked = source.is_dir() and not (source / "manifest.csv").is_file()
     if walked and out.resolve().is_relative_to(source.resolve()):
-        raise KinemaError(f"{out}: lies inside the data, and would count as a class of it; give a folder beside them")
+        raise KinemaError(
+            f"{out}: is inside the data and would be read as one of its classes; give a folder outside it"
+        )
     if out.exists() and not out.is_dir():
         raise KinemaError(f"{out}: is a file; give a folder")
     file = out / PARAMETERS
