@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -142,8 +142,9 @@ def choose_sight(
 
 
 def read_track(
-    recognizer: Recognizer, video: str | Path, sight: Sight, *, workers: int = 1, limits: ReadLimits | None = None
-) -> Track:
+    recognizer: Recognizer, video: str | Path, sight: Sight, *, workers: int = 1, limits: ReadLimits | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Track:  # fmt: skip
     """The scores of a film.
 
     Parts that cannot be read are left out and named; in the mode `step` the network goes on with the next frame.
@@ -155,14 +156,19 @@ def read_track(
         workers: 0 reads in this process, without protection from a file that crashes or hangs the decoder; any other
             number in a separate process.
         limits: what reading a few frames may cost.
+        progress: called with the seconds of the film that are done; what it raises ends the work.
 
     Raises:
         UnreadableVideo: the film cannot be opened, or nothing of it can be read.
     """
-    readers = min(abs(workers), 1)
+    readers, told = min(abs(workers), 1), progress or _ignore
     if sight.mode == "window":
-        return _by_windows(recognizer, video, sight, readers, limits)
-    return _by_steps(recognizer, video, sight, readers, limits)
+        return _by_windows(recognizer, video, sight, readers, limits, told)
+    return _by_steps(recognizer, video, sight, readers, limits, told)
+
+
+def _ignore(seconds: float) -> None:
+    pass
 
 
 def _streams(recognizer: Recognizer) -> bool:
@@ -178,8 +184,9 @@ def _initial_state(recognizer: Recognizer, mode: FilmMode) -> dict[str, Tensor]:
 
 
 def _by_windows(
-    recognizer: Recognizer, video: str | Path, sight: Sight, readers: int, limits: ReadLimits | None
-) -> Track:
+    recognizer: Recognizer, video: str | Path, sight: Sight, readers: int, limits: ReadLimits | None,
+    told: Callable[[float], None],
+) -> Track:  # fmt: skip
     """Scores of a window hold half a step to each side of its middle; the outermost ones to the ends of the film."""
     assert sight.window is not None
     place = {label: i for i, label in enumerate(recognizer.labels)}
@@ -189,6 +196,7 @@ def _by_windows(
         video, window=sight.window, step=sight.step, top_k=len(place), workers=readers, limits=limits
     ):
         end = max(end, part.t_end)
+        told(end)
         if isinstance(part, FailedWindow):
             lost.append(LostPart(part.t_start, part.t_end, part.reason))
             continue
@@ -215,8 +223,9 @@ def _by_windows(
 
 @torch.inference_mode()
 def _by_steps(
-    recognizer: Recognizer, video: str | Path, sight: Sight, readers: int, limits: ReadLimits | None
-) -> Track:
+    recognizer: Recognizer, video: str | Path, sight: Sight, readers: int, limits: ReadLimits | None,
+    told: Callable[[float], None],
+) -> Track:  # fmt: skip
     assert sight.rate is not None
     model, state = recognizer.model.eval(), _initial_state(recognizer, sight.mode)
     waiting: list[float] = []  # times of frames whose scores are not known yet
@@ -246,6 +255,7 @@ def _by_steps(
                 )
                 take(logits, at)
             now = at[-1]
+            told(now)
     if waiting and sight.mode == "delayed":
         logits, _ = model.flush(state)  # type: ignore[operator]
         take(logits, [now] * logits.shape[1])

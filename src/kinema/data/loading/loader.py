@@ -34,14 +34,15 @@ class Loader(Generic[Batch]):
         readers: processes that read; 0 reads in this process, where nothing protects it from a decoder that crashes.
         largest: samples of the largest batch.
         limits: of time and memory for a sample.
+        watch: called several times a second while a sample is waited for; what it raises ends the iteration.
     """
 
     def __init__(
         self, data: Readable, batch_sampler: Iterable[Sequence[Any]], collate: Callable[[list[Any]], Batch], *,
-        readers: int, largest: int, limits: ReadLimits | None = None,
+        readers: int, largest: int, limits: ReadLimits | None = None, watch: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self.data, self.batch_sampler, self.collate = data, batch_sampler, collate
-        self.readers, self.limits = readers, limits or ReadLimits()
+        self.readers, self.limits, self._watch = readers, limits or ReadLimits(), watch
         ahead = min(largest + readers, _AHEAD // max(1, data.item_bytes))
         self._slots = largest + readers + max(0, ahead)
         self._pool: ReaderPool | None = None
@@ -90,6 +91,8 @@ class Loader(Generic[Batch]):
                     yield batch
                 else:
                     pool.wait()
+                    if self._watch is not None:
+                        self._watch()
         finally:
             if self._pool is pool:  # else it is closed, and nothing is on its way
                 pool.drop([number for batch in batches for number in batch.numbers])
