@@ -166,7 +166,7 @@ OPTIONS = {"num_classes": 3, "width": 0.125, "frames": 4, "dropout": 0.3}
         ({"labels": ["a", "b", 3]}, "'labels' must hold a string for every output"),
         ({"labels": ["a", "b", ""]}, "'labels' must hold a string for every output"),
         ({"labels": ["a", "b"]}, "2 labels for a network with 3 outputs"),
-        ({"labels": ["a", "b", "b"]}, "two labels are equal"),
+        ({"labels": ["a", "b", "b"]}, "a label occurs twice"),
         ({"clip": [8]}, "'clip' must be an object"),
         ({"clip": {"frames": "8"}}, "clip.frames is '8'"),
         ({"clip": {"mean": "grey"}}, "clip.mean is 'grey'"),

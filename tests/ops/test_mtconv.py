@@ -226,7 +226,7 @@ def test_one_number_stands_for_three() -> None:
         ({"delta": 0}, "delta is 0; give a number above 0"),
         ({"delta": 1.5}, "at most 1"),
         ({"delta": "7/8"}, "above 0 and at most 1"),
-        ({"delta": 0.01}, "none of 24 channels"),
+        ({"delta": 0.01}, "no channel of 24"),
         ({"split": "octal"}, "split is 'octal'; choose from 'octave', "),
         ({"pooling": "avg"}, "pooling is 'avg'; choose from 'average', "),
         ({"groups": 4}, "groups is 4, which is not a divisor of the 21 channels"),

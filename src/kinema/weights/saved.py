@@ -58,7 +58,7 @@ def check_labels(labels: Sequence[str], outputs: int) -> None:
     if len(labels) != outputs:
         raise KinemaError(f"{len(labels)} labels for a network with {outputs} outputs: give one label per output")
     if len(set(labels)) != len(labels):
-        raise KinemaError("two labels are equal: every output needs a different name")
+        raise KinemaError("a label occurs twice: give every output a different label")
 
 
 def save_network(
