@@ -80,7 +80,7 @@ def pair(context: Context, first: str, second: str) -> tuple[tuple[str, Recogniz
         KinemaError: there is none of that name, or both are the same.
     """
     if first == second:
-        raise KinemaError(f"recognizer {first!r}: it is compared with itself; choose two different ones")
+        raise KinemaError(f"recognizer {first!r}: is compared with itself; choose two different recognizers")
     return (first, context.recognizer(first)), (second, context.recognizer(second))
 
 

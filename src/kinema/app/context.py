@@ -138,7 +138,7 @@ def shown(file: Path) -> dict[str, Any]:
 
 
 def guarded(work: Callable[[], Any], failed: Callable[[str], Any] = str) -> Any:
-    """What a job gives; a sentence where it cannot be done, so that the page lives on.
+    """The result of a job, or an error message if it fails, so that the page keeps working.
 
     Args:
         work: the job.

@@ -100,7 +100,7 @@ def add_tab(context: Context, upload: Any) -> None:
 def recognise(recognizer: Recognizer, upload: Upload, session: Session, job: Job | None = None) -> Recognised:
     """The scores over time, the segments, and the video with its labels.
 
-    The original is read, in a process of its own; the picture with the labels is made from the converted video.
+    The original is read in a separate process; the picture with the labels is made from the converted video.
 
     Args:
         recognizer: what recognises.

@@ -1,4 +1,4 @@
-"""Any video file as H.264 in MP4, decoded in a process of its own."""
+"""Any video file as H.264 in MP4, decoded in a separate process."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def convert(
 ) -> Converted:  # fmt: skip
     """Writes a video as H.264 in MP4 without sound, every frame at its own time, at most 1280 pixels wide or high.
 
-    The decoder runs in a process of its own: a file that crashes it, hangs it or makes it allocate without bound gives
+    The decoder runs in a separate process: a file that crashes it, hangs it or makes it allocate without bound gives
     an error here.
 
     Args:

@@ -69,7 +69,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Sight:
-    """How a recognizer looks at a film.
+    """How a recognizer is run on a film.
 
     Attributes:
         mode: `step`, `delayed` (see `Live`) or `window`.
@@ -126,14 +126,14 @@ def choose_sight(
         _initial_state(recognizer, mode)
         rate = rate if rate is not None else recognizer.rate
         if rate is None:
-            raise KinemaError("rate is not known, since the card does not state the spacing of frames: give --rate")
+            raise KinemaError("rate is not known, because the card does not state the frame spacing: give --rate")
         return Sight(mode, 1 / Pace(rate).interval)
     if rate is not None:
         Pace(rate)
     if window is None:
         rate = rate if rate is not None else recognizer.rate
         if rate is None:
-            raise KinemaError("window is not known, since the card does not state the spacing of frames: give --window")
+            raise KinemaError("window is not known, because the card does not state the frame spacing: give --window")
         window = recognizer.spec.frames / rate
     step = window / _OVERLAP if step is None else step
     if not (0 < window < np.inf and 0 < step <= window):
@@ -154,7 +154,7 @@ def read_track(
         video: a video file or a folder of frames.
         sight: how to look, from `choose_sight`.
         workers: 0 reads in this process, without protection from a file that crashes or hangs the decoder; any other
-            number in one of its own.
+            number in a separate process.
         limits: what reading a few frames may cost.
         progress: called with the seconds of the film that are done; what it raises ends the work.
 

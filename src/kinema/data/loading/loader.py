@@ -29,7 +29,7 @@ class Loader(Generic[Batch]):
 
     Args:
         data: the samples.
-        batch_sampler: the keys of each batch; iterated anew for every epoch.
+        batch_sampler: the keys of each batch; iterated again for every epoch.
         collate: makes a batch of samples. It must copy their tensors, which are views of memory that is used again.
         readers: processes that read; 0 reads in this process, where nothing protects it from a decoder that crashes.
         largest: samples of the largest batch.
@@ -121,7 +121,7 @@ def _submit(pool: ReaderPool, batches: deque[_Batch], coming: Iterator[Sequence[
         if keys is None:
             return False
         if len(keys) > pool.slots:
-            raise ValueError(f"a batch of {len(keys)} samples, where the largest was said to be smaller")
+            raise ValueError(f"a batch of {len(keys)} samples is larger than the maximum that was announced")
         batches.append(_Batch(keys))
     return True
 
