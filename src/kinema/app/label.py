@@ -221,7 +221,8 @@ def shown(text: str, folder: str | Path, name: str = "") -> str:
         return text
     for place in dict.fromkeys([str(Path(folder).resolve()), str(Path(folder).absolute()), str(folder)]):
         text = text.replace(place + os.sep, "")
-        text = re.sub(re.escape(place) + r"(?![\w-])", lambda _, place=place: name or Path(place).name, text)
+        instead = (name or Path(place).name).replace("\\", r"\\")  # no backslash is a reference
+        text = re.sub(re.escape(place) + r"(?![\w-])", instead, text)
     return text
 
 
