@@ -49,7 +49,7 @@ def find_folder(source: str | Path) -> Path:
         raise KinemaError(f"{path}: this training has not finished; give its `kinema train` command again")
     for name in (CARD, WEIGHTS):
         if not (path / name).is_file():
-            raise KinemaError(f"{path}: not a recognizer, because it lacks {name}")
+            raise KinemaError(f"{path}: not a recognizer, because {name} is missing")
     return path
 
 
