@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from kinema import ClipSpec, Recognizer, create_model
+from kinema.data.video_search import find_videos
 from kinema.errors import UnreadableVideo
 from kinema.evaluation.cost import environment
 from kinema.labelling import label, read_labels
@@ -214,7 +215,7 @@ def main() -> int:
         work = args.work or Path(temporary)
         generate(work / "puppets", train=2, test=0, speed=0, size=96, workers=1)
         clips = sorted((work / "puppets").rglob("*.mp4"))
-        clips += sorted(p for p in args.clips.rglob("*") if p.is_file()) if args.clips else []
+        clips += [Path(p) for p in find_videos([str(args.clips)]) if Path(p).is_file()] if args.clips else []
         (work / "inputs").mkdir()
         wanted = inputs(work / "inputs", args.inputs, clips, args.seed)
         rec = recognizer()

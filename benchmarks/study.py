@@ -64,7 +64,7 @@ def contestant(args: argparse.Namespace, data: Path, model: str, options: dict[s
 def study(args: argparse.Namespace, manifest: Manifest, contestants: dict[str, TrainConfig]) -> None:
     """Trains and tests all contestants, seed after seed; prints a line per run and then the means.
 
-    `weights` of a contestant is the title of another one, whose run of the same seed it starts from.
+    `weights` and `distil.teacher` of a contestant are titles of others, whose runs of the same seed they stand for.
     """
     print(
         f"{'':<26}{'params':>9}{'MACs':>10}{'seed':>6}{'test':>8}{'pairs':>8}{'speed':>8}{'step time':>11}  coverage",
@@ -81,7 +81,12 @@ def study(args: argparse.Namespace, manifest: Manifest, contestants: dict[str, T
     for seed in range(args.seeds):
         for title, config in contestants.items():
             weights = config.weights and str(folder(args.out, config.weights, seed))
-            config = replace(config, out=str(folder(args.out, title, seed)), seed=seed, weights=weights)
+            distil = replace(
+                config.distil, teacher=config.distil.teacher and str(folder(args.out, config.distil.teacher, seed))
+            )
+            config = replace(
+                config, out=str(folder(args.out, title, seed)), seed=seed, weights=weights, distil=distil
+            )  # fmt: skip
             run = train(config, say=lambda line: None)
             test, speed = (tested(run, manifest, split) for split in ("test", "speed"))
             pairs = pair_accuracy(test.result.truth, test.result.scores, test.result.labels, reversal_pairs())

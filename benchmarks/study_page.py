@@ -88,11 +88,11 @@ class Found:
         return mcnemar(a.ravel(), b.ravel()).p_exact
 
 
-def read(runs: Path, pair: Pair) -> Found | None:
+def read(runs: Path, pair: Pair, seeds: int = SEEDS) -> Found | None:
     """The tests of a pair, or None where one of them is missing."""
     sides = [
         [{split: folder(runs / pair.study, title, seed) / f"test-{split}" for split in ("test", "speed")}
-         for seed in range(SEEDS)]
+         for seed in range(seeds)]
         for title in (pair.without, pair.with_it)
     ]  # fmt: skip
     if not all((place / "scores.parquet").exists() for side in sides for run in side for place in run.values()):

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from tiny import moving_square, tiny_data, write_video
 
-from kinema import ClipSpec, Recognizer
+from kinema import ClipSpec, KinemaError, Recognizer, create_model
 from kinema.data.samplers import base as samplers
+from kinema.models import registry
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -115,6 +116,15 @@ def test_a_sampler_of_ones_own(example, monkeypatch: pytest.MonkeyPatch) -> None
     assert " middle go " in text.splitlines()[-1]
     places = samplers.find_sampler("middle").test(64, ClipSpec(frames=8), 2)
     assert places.shape == (2, 8) and (np.diff(places) > 0).all() and places.min() >= 0 and places.max() < 64
+
+
+def test_a_block_of_ones_own(example, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))  # the names are forgotten after the test
+    text = example("own_block.py", "videos", "block", "--epochs", "1")
+    assert "4 expected / 4 read / 0 failed" in text
+    assert not create_model("diff_r18", num_classes=2, width=0.125).per_frame
+    with pytest.raises(KinemaError, match="width"):
+        create_model("diff_r18", width=-1.0)
 
 
 def cells(notebook: str) -> list[dict]:

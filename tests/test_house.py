@@ -18,9 +18,9 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo, near_names, un
 
 SRC = Path(kinema.__file__).parent
 # A room may import from those after it.
-ROOMS = ["cli", "app", "labelling", "media", "demo", "report", "explain", "export", "recipes", "streaming",
-         "training", "evaluation", "recognizer", "backends", "weights", "card", "puppets", "data", "models",
-         "ops"]  # fmt: skip
+ROOMS = ["cli", "app", "labelling", "media", "annotation", "demo", "report", "explain", "export", "recipes",
+         "streaming", "training", "evaluation", "recognizer", "backends", "weights", "card", "puppets", "data",
+         "models", "ops"]  # fmt: skip
 FILES = {"recognizer", "card"}  # rooms of one file
 GROUND = {
     "errors",
@@ -77,6 +77,21 @@ def test_nothing_that_cannot_be_had_beside_a_cpu_torch_is_imported() -> None:
         assert not re.search(
             r"^\s*(from|import) (torchvision|timm|fvcore|pytorchvideo|mmcv|decord)\b", path.read_text(), re.M
         )
+
+
+def test_jsonargparse_is_used_through_its_public_names_only() -> None:
+    for path in (SRC / "cli").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"jsonargparse\._|from jsonargparse import .*\b_|\._actions\b|_typehint\b", text), path
+
+
+def test_pages_are_written_by_templates() -> None:
+    for room in ("report", "demo"):
+        for path in (SRC / room).rglob("*.py"):
+            tags = re.findall(
+                r"f['\"].*</?(?:p|h\d|div|table|td|tr|th|b|span|img|figure)\b", path.read_text(encoding="utf-8")
+            )
+            assert not tags, path
 
 
 PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from kinema.data.catalogues import parse
 from kinema.data.labels import read_labels
 from kinema.errors import KinemaError
 from kinema.models import create_model, find_model
-from kinema.recipes import HEADER, load, names, weights_of
 from kinema.recipes import find as find_recipe
+from kinema.recipes import load, names, weights_of
 
 # fmt: off
 EXPECTED = [
@@ -69,15 +70,40 @@ def test_all_are_here() -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_header_says_what_one_needs_to_know(name: str) -> None:
     recipe = load(name)
-    assert tuple(recipe.header) == HEADER
-    assert all(recipe.header.values())
+    about = recipe.about
+    assert all(asdict(about).values())
     data = f"{recipe.values['data'].partition(':')[0]}:FOLDER"
-    assert shlex.split(recipe.header["command"]) == ["kinema", "train", name, "--data", data]
-    assert recipe.header["parallel"].endswith(f"-m kinema train {name} --data {data}")
-    assert shlex.split(recipe.header["test"])[:5] == ["kinema", "test", f"runs/{name}", "--data", data]
-    assert re.search(r"\d\d\.\d % top-1", recipe.header["figure"])
-    assert "table" in recipe.header["figure"]
-    assert "Estimate, not measured" in recipe.header["time"]
+    assert shlex.split(about.command) == ["kinema", "train", name, "--data", data]
+    assert about.parallel.endswith(f"-m kinema train {name} --data {data}")
+    assert shlex.split(about.test)[:5] == ["kinema", "test", f"runs/{name}", "--data", data]
+    assert re.findall(r"--views (\S+)", about.test) in ([about.views], [] if about.views == "1x1" else None)
+    assert f"{about.top1:.1f} % top-1" in about.figure
+    assert "table" in about.figure
+    assert "Estimate, not measured" in about.time
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ("3", "about is 3"),
+        ("[a]", "about is"),
+        ("{titel: x}", "did you mean 'title'"),
+        ("{top1: high}", "about.top1 is 'high'"),
+        ("{top1: true}", "about.top1 is True"),
+        ("{time: 3}", "about.time is 3"),
+        ("{ours: }", "about.ours is None"),
+    ],
+)
+def test_a_block_about_that_is_none_is_refused(
+    about: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"about: {about}\nmodel: stm_r18\ndata: nowhere\n", encoding="utf-8")
+    assert main(["train", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"kinema: {file}: ")
+    assert said in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -307,7 +333,7 @@ def test_a_chain_of_three_finds_the_run_before_by_its_recipe(
             before = chain[chain.index(later) - 1]
             assert status == 2
             assert f"weights is {before}" in said
-            assert load(before).header["command"] in said
+            assert load(before).about.command in said
         status, said = start(name)
         assert status == 0, said
         assert i == 0 or f"starts from runs/{chain[i - 1]}" in said

@@ -208,7 +208,7 @@ def test_a_cut_off_file_is_named_with_the_mend(recognizer: Recognizer, tmp_path:
         Recognizer.load(folder)
     sentence = str(caught.value)
     assert sentence.startswith(f"{folder / name}: ")
-    assert "copy both files" in sentence if name == "card.json" else "copy it anew" in sentence
+    assert "copy both files" in sentence if name == "card.json" else "copy it again" in sentence
     assert "\n" not in sentence
 
 

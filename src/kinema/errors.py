@@ -27,7 +27,7 @@ class KinemaWarning(UserWarning):
 
 
 class UnreadableVideo(KinemaError):
-    """A video from which no frame can be had.
+    """A video from which no frame can be read.
 
     Attributes:
         path: the file or frame folder.

@@ -8,15 +8,20 @@ import re
 import stat
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from kinema.errors import KinemaError, RunError, UnreadableVideo
 
 LOCK = ".lock"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk says
+_TURNS: dict[str, threading.Lock] = {}  # locks of files do not keep threads of one process apart
+_TURNS_LOCK = threading.Lock()
 _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR)
 # The system's own words do not tell a person what to do.
 _ADVICE = {
@@ -215,19 +220,61 @@ def held(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(folder, error) from error
     with file:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                # Not flock: that lock would live on in reader processes, which outlast a killed parent by seconds.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError) as error:
-                raise KinemaError(
-                    f"{folder}: another process is writing into it; wait for its end, or give another --out"
-                ) from error
-            except OSError:
-                pass
+        if not _lock(file):
+            raise KinemaError(f"{folder}: another process is writing into it; wait for its end, or give another --out")
         yield
+
+
+@contextmanager
+def in_turn(path: Path, *, patience: float = 20.0) -> Iterator[None]:
+    """Lets threads and processes that change the same file do so one after another, so that none loses the other's.
+
+    An empty file `.NAME.lock` stays beside it. Where the system or the file system has no locks, only the threads of
+    one process take turns.
+
+    Args:
+        path: the file; its folder is made where there is none.
+        patience: seconds to wait for the others.
+
+    Raises:
+        KinemaError: others were writing for longer than that.
+        RunError: the folder cannot be written.
+    """
+    busy = KinemaError(f"{path}: another program has been writing it for {patience:g} s; close that one and try again")
+    until = time.monotonic() + patience
+    with _TURNS_LOCK:
+        turn = _TURNS.setdefault(os.path.abspath(path), threading.Lock())  # noqa: PTH100 - resolve() may raise
+    if not turn.acquire(timeout=patience):
+        raise busy
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = (path.parent / f".{path.name}.lock").open("a")
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        with file:
+            while not _lock(file):
+                if time.monotonic() > until:
+                    raise busy
+                time.sleep(0.01)
+            yield
+    finally:
+        turn.release()
+
+
+def _lock(file: IO[str]) -> bool:
+    """Whether an open file is now locked for this process, or cannot be; False where another process has it."""
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            # Not flock: that lock would live on in reader processes, which outlast a killed parent by seconds.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return False
+        except OSError:
+            pass
+    return True
 
 
 def clear_parts(folder: Path) -> None:

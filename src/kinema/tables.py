@@ -45,12 +45,23 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     Returns:
         Text that UTF-8 can hold (see `kinema.text.printable`).
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    lines = _Lines()
+    # Characters of the line end are quoted where they stand in a cell: with "\n" here, "\r" would not be.
+    writer = csv.writer(lines, lineterminator="\r\n")
     if header:
         writer.writerow(header)
     writer.writerows(rows)
-    return printable(text.getvalue())
+    return printable("".join(lines.found))
+
+
+class _Lines:
+    """Takes one line at a time from a writer of CSV and ends it with a line feed."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.found.append(line.removesuffix("\r\n") + "\n")
 
 
 def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
 
 def plural(number: int, noun: str) -> str:
     """`1 video`, `2 videos`."""
@@ -18,3 +21,19 @@ def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = (lines or [type(error).__name__])[0].rstrip(".:")
     return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def matching_names(names: Iterable[str], pattern: str) -> list[str]:
+    """The names of networks that match a shell pattern (`stm_*`), sorted.
+
+    Without a wildcard, those of which a part begins with it: `stm` is not in `lstm_head`, `50` is in `r3d_50`. Where no
+    part does, those that contain it.
+
+    Args:
+        names: to choose from.
+        pattern: of names.
+    """
+    if any(c in pattern for c in "*?["):
+        return sorted(name for name in names if fnmatchcase(name, pattern))
+    inside = sorted(name for name in names if pattern in name)
+    return [name for name in inside if f"_{pattern}" in f"_{name}"] or inside

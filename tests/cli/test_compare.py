@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,56 @@ def test_report_refuses_in_one_sentence(runs: list[Path], tmp_path: Path, capsys
     words = ("report", runs[0], "--features", "--workers", 0, "--out", page)
     assert "no folder or CSV" in sentence(capsys, *words, "--data", tmp_path / "x")
     assert not page.exists()
+
+
+@pytest.fixture(scope="module")
+def three(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    data = Path(json.loads((runs[0] / "test-test" / "metrics.json").read_text(encoding="utf-8"))["test"]["data"])
+    return [*runs, made_run(tmp_path_factory.mktemp("more") / "base2", data, seed=2)]
+
+
+def test_compare_of_three_runs_is_a_grid_and_groups(
+    three: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = run(capsys, "compare", *three)
+    assert (status, err) == (0, "")
+    assert out.startswith("3 tests, every two of them compared")
+    assert re.search(r"tsm_r18 +3 ", out.split("Groups")[1])  # they differ in the seed alone
+    status, out, _ = run(capsys, "compare", *three, "--groups", "old=base*", "fresh=new")
+    assert status == 0
+    assert "Groups: means over runs" in out
+    assert "fresh - old" in out
+    folder = tmp_path / "cmp"
+    status, out, _ = run(capsys, "compare", *three, "--json", "--out", folder, "--pairs", "sit/jump")
+    assert status == 0
+    told = json.loads(out)
+    assert told == json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    assert [(c["first"], c["second"]) for c in told["grid"]["cells"]] == [
+        ("base", "new"), ("base", "base2"), ("new", "base2"),
+    ]  # fmt: skip
+    assert [(p["second"], p["labels"]) for p in told["pairs"]] == [("new", ["sit", "jump"]), ("base2", ["sit", "jump"])]
+    assert "holds another comparison" in sentence(capsys, "compare", *three[:2], "--out", folder)
+    assert "named twice" in sentence(capsys, "compare", *three, three[0])
+    assert "--groups x=y: matches no run" in sentence(capsys, "compare", *three, "--groups", "a=*", "x=y")
+
+
+def test_compare_looks_at_pairs_of_classes(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "compare", *runs, "--pairs", "sit/run, fast", "jump/sit")
+    assert status == 0
+    assert "sit / run, fast" in out.split("Pairs of classes")[1]
+    told = json.loads(run(capsys, "compare", *runs, "--json", "--pairs", "jump/sit")[1])
+    (pair,) = told["named_pairs"]
+    assert pair["videos"] == 7
+    assert "did you mean 'jump'" in sentence(capsys, "compare", *runs, "--pairs", "jmp/sit")
+    assert "--pairs sit: give two labels" in sentence(capsys, "compare", *runs, "--pairs", "sit")
+
+
+def test_report_of_three_runs_groups_them(
+    three: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    assert run(capsys, "report", *three, "--out", page, "--groups", "old=base*", "fresh=new")[0] == 0
+    text = page.read_text(encoding="utf-8")
+    assert "<h2>Groups</h2>" in text
+    assert "<h2>Every two runs</h2>" in text
+    assert "--groups nonsense" in sentence(capsys, "report", *three, "--out", page, "--groups", "nonsense")

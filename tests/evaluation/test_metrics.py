@@ -8,7 +8,7 @@ import torch
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 
 from kinema.evaluation.metrics import confusion_matrix, measure, true_ranks
-from kinema.evaluation.statistics import bootstrap_interval
+from kinema.evaluation.statistics import share_interval
 
 LABELS = ("a", "b", "c")
 NAN = [np.nan] * 3
@@ -27,7 +27,7 @@ def test_an_unreadable_video_is_wrong_everywhere() -> None:
     more = measure(targets, scores, LABELS, absent=1)
     assert str(more.coverage) == "5 expected / 3 read / 2 failed; 1 more that the annotation names is absent"
     assert more.top1 == m.top1
-    assert m.top1_interval == bootstrap_interval([1, 0, 0, 1, 0])
+    assert m.top1_interval == share_interval(2, 5)
     first, second, third = m.per_class
     assert (first.videos, first.failed, first.recall, first.predicted) == (3, 1, pytest.approx(1 / 3), {"a": 1, "b": 1})
     assert (second.videos, second.failed, second.predicted) == (2, 1, {"b": 1})
@@ -89,5 +89,5 @@ def test_plain_values_are_json() -> None:
     m = measure(np.array([0, 1]), np.array([[1, 0, 0], NAN], dtype=np.float32), LABELS)
     values = json.loads(json.dumps(m.to_dict(), allow_nan=False))
     assert values["coverage"] == {"expected": 2, "read": 1, "failed": 1, "absent": 0}
-    assert values["bootstrap"] == {"level": 0.95, "resamples": 2000, "seed": 0}
+    assert values["interval"] == {"method": "wilson", "level": 0.95}
     assert values["per_class"][2]["recall"] is None

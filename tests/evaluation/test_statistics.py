@@ -2,10 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap, chi2
+from scipy.stats import binomtest, chi2
 
 from kinema.errors import KinemaError
-from kinema.evaluation import bootstrap_interval, mcnemar, pair_accuracy, paired_bootstrap, statistics
+from kinema.evaluation import (
+    bootstrap_interval,
+    mcnemar,
+    pair_accuracy,
+    paired_bootstrap,
+    share_interval,
+    statistics,
+)
 
 
 def outcomes(both: int, only_b: int, only_a: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +87,7 @@ def test_mcnemar_refuses_what_is_not_paired() -> None:
         mcnemar([1, 0.5], [1, 0])
     with pytest.raises(KinemaError, match="at least one video"):
         mcnemar([], [])
-    with pytest.raises(KinemaError, match="one finite value a video"):
+    with pytest.raises(KinemaError, match="one finite value per video"):
         mcnemar([np.nan], [1])
 
 
@@ -102,14 +109,35 @@ def test_bootstrap_equals_a_loop(chunk: int, monkeypatch: pytest.MonkeyPatch) ->
     assert found == pytest.approx(loop_interval(correct.astype(float), 0.9, 300, 5))
 
 
-@pytest.mark.parametrize(("videos", "level"), [(5, 0.95), (40, 0.9), (1001, 0.95)])
-def test_bootstrap_equals_scipy_s(videos: int, level: float) -> None:
-    values = np.random.default_rng(4).choice([0.0, 0.5, 1.0], videos)
-    theirs = bootstrap(
-        (values,), np.mean, n_resamples=300, confidence_level=level, method="percentile", vectorized=True,
-        random_state=np.random.default_rng(5),
-    ).confidence_interval  # fmt: skip
-    assert bootstrap_interval(values, level=level, resamples=300, seed=5) == pytest.approx(tuple(theirs), abs=1e-12)
+def wilson(right: int, n: int, z: float) -> tuple[float, float]:
+    """The two shares p for which |right / n - p| is z standard errors of p."""
+    share = right / n
+    middle, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
+@pytest.mark.parametrize(("right", "videos"), [(0, 7), (7, 7), (1, 1), (3, 8), (812, 1000)])
+def test_the_interval_of_a_share_is_wilsons(right: int, videos: int) -> None:
+    found = share_interval(right, videos)
+    assert found == pytest.approx(wilson(right, videos, 1.959963984540054), abs=1e-12)
+    assert 0 <= found[0] < found[1] <= 1
+    assert share_interval(right, videos, level=0.8)[0] >= found[0]
+
+
+def test_the_interval_of_a_share_holds_it_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    for share, videos in ((0.5, 40), (0.9, 40), (0.98, 200)):
+        right = rng.binomial(videos, share, 400)
+        inside = [low <= share <= high for low, high in (share_interval(int(k), videos) for k in right)]
+        assert 0.91 < np.mean(inside) < 0.99
+
+
+def test_the_interval_of_a_share_refuses_nonsense() -> None:
+    for right, videos in ((0, 0), (3, 2), (-1, 2)):
+        with pytest.raises(KinemaError, match=r"right .*videos"):
+            share_interval(right, videos)
+    with pytest.raises(KinemaError, match="level"):
+        share_interval(1, 2, level=1.0)
 
 
 def test_bootstrap_interval_is_about_the_normal_one() -> None:
@@ -124,8 +152,9 @@ def test_bootstrap_interval_is_about_the_normal_one() -> None:
 
 def test_bootstrap_refuses_nonsense() -> None:
     for bad in ({"level": 1.0}, {"level": 0.0}, {"resamples": 0}):
-        with pytest.raises(KinemaError, match="level between 0 and 1"):
+        with pytest.raises(KinemaError, match=next(iter(bad))):
             bootstrap_interval([1, 0], **bad)  # type: ignore[arg-type]
+    assert bootstrap_interval([0.5]) == (0.5, 0.5)
     with pytest.raises(KinemaError, match="at least one video"):
         bootstrap_interval([])
 

@@ -86,9 +86,10 @@ def test_the_page_needs_nothing_beside_it_and_is_sound(text: str) -> None:
 
 def test_every_part_is_there(text: str) -> None:
     headings = re.findall(r"<h2>(.*?)</h2>", text)
-    assert headings == ["Accuracy", "Comparison", "Classes", "Confusion", "Training", "Features", "Cost", "Coverage",
-                        "Protocol", "Versions"]  # fmt: skip
-    assert text.count("<svg") == 1 + 1 + 3 + 2 * 2  # bars, changes, curves, features and logits of two runs
+    assert headings == ["Accuracy", "Comparison", "Accuracy and cost", "Classes", "Confusion", "Calibration",
+                        "Training", "Features", "Cost", "Coverage", "Protocol", "Versions"]  # fmt: skip
+    # bars, changes, curves, features and logits of two runs, MACs and parameters, reliability of two runs
+    assert text.count("<svg") == 1 + 1 + 3 + 2 * 2 + 2 + 2
     assert text.count("<table class=confusion>") == 2
 
 
@@ -98,7 +99,7 @@ def test_the_figures_are_those_of_the_tests(text: str, runs: list[Path]) -> None
     assert cells(text, "top-1, %") == [f"{100 * test.result.correct.mean():.1f}" for test in (first, second)]
     assert cells(text, "videos expected") == ["11", "11"]
     assert cells(text, "failed") == ["5", "5"]
-    assert cells(text, "McNemar&#x27;s statistic") == [f"{found.mcnemar.statistic:.3f}"]
+    assert cells(text, "McNemar&#39;s statistic") == [f"{found.mcnemar.statistic:.3f}"]
     assert cells(text, "p, exact binomial") == [f"{found.mcnemar.p_exact:.2g}"]
     assert cells(text, "both wrong") == [str(found.mcnemar.table[1][1])]
     assert cells(text, "neighbours of the same class, %")[0].replace(".", "").isdigit()
@@ -174,12 +175,12 @@ def test_runs_that_cannot_be_compared_stand_beside_each_other(runs: list[Path], 
     third = made_run(tmp_path / "third", relabelled / "videos.csv")
     make_report([runs[0], other, third], tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Not compared: tiny.mp4: is &#x27;sit&#x27;" in text
+    assert "Not compared: tiny.mp4: is &#39;sit&#39;" in text
     assert cells(text, "videos compared") == ["11"]
     remark = text.index("paired by their paths there")
     assert text.index("<h2>Comparison") < remark < text.index("videos compared")  # before the figures
     assert text.index("<h2>Comparison") < text.index("Not compared: tiny") < text.index("videos compared")
-    assert text.count("<p class=caution>") == 2
+    assert text.count("<p class=caution>") == 2 + 2  # and the two pairs that the grid of all pairs leaves out
 
 
 def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path) -> None:
@@ -279,7 +280,7 @@ def test_labels_of_any_script_are_drawn_without_a_warning(recwarn: pytest.Warnin
     runs = [Run(test.name, None, {}, [], {}, test, (), ()) for test in (first, second)]
     text = page.render(runs, [compare(first, second)], [])
     assert text.count(">步行</text>") == 2  # recall, and its change
-    assert text.count(">跑 1</text>") == 1
+    assert text.count(">跑 1</text>") == 2  # the legend, and its reliability diagram
     assert text.count(NOTE) == 1
     assert not recwarn.list
     plain = made_test("run", ["a", "b"], ["a", "a"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,21 @@ def test_the_figures_of_the_calibration_are_those_of_the_measure() -> None:
     assert 0 < found.set_on["f1"] < 1
     assert result.f1 == pytest.approx(found.set_on["f1"], abs=1e-4)
     assert result.map[0.5].value == pytest.approx(found.set_on["map"], abs=1e-4)
+
+
+def test_the_lag_of_scores_that_come_late_is_found_and_holds_on_other_films() -> None:
+    def late(seed: int) -> WatchedFilm:
+        film = watched(seed)
+        assert film.track is not None
+        times = film.track.starts + 2
+        return replace(film, track=replace(film.track, starts=times, ends=times + 0.1, known=times, duration=62.0))
+
+    found = calibrate([late(0), late(1)], LABELS, SIGHT, background=["nothing"])
+    assert 1 < found.rule.lag < 3
+    others = [late(seed) for seed in range(2, 6)]
+    assert measure_films(others, LABELS, found).f1 == 1
+    still = replace(found, rule=replace(found.rule, lag=0.0))
+    assert measure_films(others, LABELS, still).f1 < 0.5
 
 
 def test_unreadable_films_set_nothing_and_count_in_the_measure() -> None:
@@ -159,6 +175,7 @@ def test_a_film_that_cannot_be_read_costs_itself(
         ({"threshold": "high"}, "threshold"),
         ({"threshold": 0.3, "release": 0.6}, "release"),
         ({"shortest": -1}, "shortest"),
+        ({"lag": "short"}, "lag"),
         ({"background": ["idle"]}, "background"),
         ({"background": "nothing"}, "background"),
         ({"mode": "steps"}, "mode"),

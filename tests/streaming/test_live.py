@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from itertools import pairwise
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice, pairwise
 from pathlib import Path
 
 import av
@@ -187,16 +189,15 @@ def test_a_folder_that_fills(film: Path, tmp_path: Path) -> None:
 
 SERVER = """
 import sys, time, av, numpy as np
-port, seconds = sys.argv[1], float(sys.argv[2])
+port, gop = sys.argv[1:]
 with av.open(f"tcp://127.0.0.1:{port}?listen=1", "w", format="mpegts") as out:
-    stream = out.add_stream("libx264", rate=12, options={"preset": "ultrafast", "tune": "zerolatency", "g": "6"})
+    stream = out.add_stream("libx264", rate=12, options={"preset": "ultrafast", "tune": "zerolatency", "g": gop})
     stream.width = stream.height = 48
     stream.pix_fmt = "yuv420p"
-    began = time.time()
-    for i in range(100000):
-        if time.time() - began > seconds:
-            break
-        out.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 48, 3), i % 250, np.uint8))))
+    for i in range(10000):
+        for packet in stream.encode(av.VideoFrame.from_ndarray(np.full((48, 48, 3), i % 250, np.uint8))):
+            if i or gop == "6":
+                out.mux(packet)
         time.sleep(1 / 24)
 """
 
@@ -209,6 +210,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def serving(port: int, key_frame_every: int = 6) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-c", SERVER, str(port), str(key_frame_every)]
+    return subprocess.Popen(words, stderr=subprocess.DEVNULL)
+
+
 def test_an_address_is_connected_again_and_given_up_in_the_end() -> None:
     """FFmpeg listens and sends; it is killed three times in mid-stream, and then does not come back."""
     port, found, lost = free_port(), [], []
@@ -216,7 +222,7 @@ def test_an_address_is_connected_again_and_given_up_in_the_end() -> None:
     def serve() -> None:
         for _ in range(4):
             before = len(found)
-            server = subprocess.Popen([sys.executable, "-c", SERVER, str(port), "60"], stderr=subprocess.DEVNULL)
+            server = serving(port)
             while len(found) < before + 10 and server.poll() is None:
                 time.sleep(0.05)
             server.kill()
@@ -224,9 +230,8 @@ def test_an_address_is_connected_again_and_given_up_in_the_end() -> None:
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    source = open_source(f"tcp://127.0.0.1:{port}", give_up=12)
     with pytest.raises(RunError, match=rf"127.0.0.1:{port}: no frame for 12 s"):
-        for event in source.events():
+        for event in open_source(f"tcp://127.0.0.1:{port}", give_up=12).events():
             (lost if isinstance(event, Lost) else found).append(event)
     thread.join()
     assert len(found) >= 40
@@ -234,14 +239,51 @@ def test_an_address_is_connected_again_and_given_up_in_the_end() -> None:
     assert sum("broke" in loss.reason for loss in lost) >= 3
 
 
-def test_a_pipe(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = tmp_path / "film.ts"
-    with av.open(str(film)) as source, av.open(str(stream), "w", format="mpegts") as out:
+def test_an_address_that_sends_data_without_a_frame_is_given_up() -> None:
+    """The key frame went by before, and no other comes."""
+    port = free_port()
+    server = serving(port, key_frame_every=9999)
+    try:
+        time.sleep(2)  # the server listens
+        with pytest.raises(RunError, match=rf"127.0.0.1:{port}: no frame for 3 s .*no frame that can be decoded"):
+            list(open_source(f"tcp://127.0.0.1:{port}", give_up=3).events())
+    finally:
+        server.kill()
+        server.wait()
+
+
+def write_transport_stream(film: Path) -> Path:
+    path = film.with_suffix(".ts")
+    with av.open(str(film)) as source, av.open(str(path), "w", format="mpegts") as out:
         copy = out.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(source.streams.video[0]):
             if packet.dts is not None:
                 packet.stream = copy
                 out.mux(packet)
+    return path
+
+
+def test_http(film: Path) -> None:
+    """The server ends each answer after the film; the source asks again and time goes on."""
+    write_transport_stream(film)
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(film.parent))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/a%20film.ts"
+        events = list(islice(open_source(address, give_up=20).events(), 60))
+        server.shutdown()
+    frames = [event for event in events if isinstance(event, Arrived)]
+    assert [type(event) for event in events].index(Lost) == 48
+    assert len(frames) == 59
+    assert np.diff([frame.time for frame in frames]) == pytest.approx(1 / RATE, abs=1e-3)
+
+
+def test_a_pipe(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = write_transport_stream(film)
 
     class Pipe(io.BytesIO):
         def seekable(self) -> bool:

@@ -62,6 +62,18 @@ def test_smoothing_equals_the_mean_of_the_last_seconds() -> None:
         assert np.allclose(last, np.average(whole, axis=0, weights=weights), atol=1e-6) or t < 2
 
 
+def test_the_lag_moves_segments_back_and_not_the_moment_at_which_they_are_known() -> None:
+    rows = [(0.9, 0, 0), (0.0, 0, 0.9), (0, 0, 0.9), (0, 0, 0.9), (0, 0.9, 0), (0, 0.9, 0), (0, 0, 0.9)]
+    plain = segments(rows, SegmentRule(0.5, 0.4, 0.5), ("nothing",))
+    moved = segments(rows, SegmentRule(0.5, 0.4, 0.5, lag=1.5), ("nothing",))
+    assert [(s.label, s.t_start, s.t_end) for s in plain] == [("wave", 0, 1), ("jump", 4, 6)]
+    assert [(s.label, s.t_start, s.t_end) for s in moved] == [("jump", 2.5, 4.5)]  # nothing was before the first frame
+    assert moved[0].t_known == plain[1].t_known
+    assert moved[0].score == plain[1].score
+    earlier = segments([(0, 0, 0), (0.9, 0, 0), (0.9, 0, 0)], SegmentRule(0.5, 0.4, 0.5, lag=1.5))
+    assert [(s.t_start, s.t_end) for s in earlier] == [(0, 1.5)]
+
+
 @pytest.mark.parametrize(
     ("values", "word"),
     [
@@ -71,6 +83,9 @@ def test_smoothing_equals_the_mean_of_the_last_seconds() -> None:
         ({"shortest": -1}, "shortest"),
         ({"smoothing": float("nan")}, "smoothing"),
         ({"threshold": "high"}, "threshold"),
+        ({"lag": -0.1}, "lag is -0.1"),
+        ({"lag": float("inf")}, "lag is inf"),
+        ({"lag": True}, "lag is True"),
     ],
 )
 def test_bad_rules_are_one_sentence(values: dict, word: str) -> None:

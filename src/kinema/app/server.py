@@ -6,15 +6,16 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinema.app.markup import HEAD, STYLE
+from kinema.app.markup import static
 from kinema.app.packages import require_packages
 from kinema.errors import KinemaError
+from kinema.media.cameras import Cameras
 from kinema.media.limits import UploadLimits
 from kinema.media.sessions import Sessions
 from kinema.recognizer import Recognizer
@@ -54,6 +55,7 @@ class Site:
 
 def make_site(
     recognizers: dict[str, Recognizer], *, limits: UploadLimits | None = None, folders: Mapping[str, str] | None = None,
+    to_label: Mapping[str, str] | None = None,
     auth: Sequence[tuple[str, str]] = (), keep: float = 60.0,
 ) -> Site:  # fmt: skip
     """Builds the page and the routes beside it.
@@ -65,6 +67,7 @@ def make_site(
         recognizers: by the names to show, at least one.
         limits: of uploads; default: those of `UploadLimits`.
         folders: data sets that the Data tab may show, by the names to show.
+        to_label: folders of videos that the tab Label may show and write segments into, by the names to show.
         auth: names and passwords; everybody is let in where there are none.
         keep: seconds for which the files of a visitor stay after the last page is closed.
 
@@ -80,7 +83,10 @@ def make_site(
     from fastapi import FastAPI, Request, Response
     from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 
-    from kinema.app.page import COOKIE, FILES, build
+    from kinema.app.context import COOKIE, FILES, Context
+    from kinema.app.examples import Examples
+    from kinema.app.live import add_routes
+    from kinema.app.page import build
 
     sessions = Sessions(root / "sessions", keep=keep)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -114,11 +120,28 @@ def make_site(
             content_disposition_type="inline" if file.suffix == ".mp4" else "attachment", headers=headers,
         )  # fmt: skip
 
-    theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    page = build(recognizers, sessions, limits, root / "incoming", folders)
+    theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
+        # The colours of the theme itself have too little contrast to their text.
+        button_primary_background_fill="#1d4ed8", button_primary_background_fill_hover="#1e40af",
+        button_primary_background_fill_dark="#1d4ed8", button_primary_background_fill_hover_dark="#1e40af",
+        button_primary_text_color="white", button_primary_text_color_dark="white",
+    )  # fmt: skip
+    context = Context(
+        recognizers,
+        sessions,
+        limits,
+        root / "incoming",
+        folders or {},
+        Examples(folders or {}, root / "examples"),
+        to_label or {},
+    )
+    add_routes(app, context, Cameras())
+    page = build(context)
     app = gr.mount_gradio_app(
         app, page, "/", auth=list(auth) or None, show_error=False,
-        max_file_size=int(limits.megabytes * 1e6), ssr_mode=False, theme=theme, css=STYLE, head=HEAD, footer_links=[],
+        max_file_size=int(limits.megabytes * 1e6), ssr_mode=False, theme=theme,
+        css=static("page.css") + static("label.css"),
+        head=f"<script>{static('page.js')}{static('live.js')}{static('label.js')}</script>", footer_links=[],
     )  # fmt: skip
     return Site(app, sessions, root)
 
@@ -169,4 +192,25 @@ def serve(site: Site, listening: socket.socket) -> None:
     finally:
         ended.set()
         sweeper.join()
+        site.close()
+
+
+@contextmanager
+def served(site: Site) -> Iterator[str]:
+    """Serves the page on a free port of this machine for as long as the block runs, as in tests or a notebook.
+
+    Yields:
+        The address.
+    """
+    import uvicorn
+
+    listening = bind("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(site.app, log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
         site.close()

@@ -20,7 +20,7 @@ from kinema.errors import KinemaError, KinemaWarning, RunError, unknown
 from kinema.files import describe
 
 if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
+    from kinema.cli.arguments import CommandParser
 
 _WAIT = 5  # seconds
 # What a person types -> (module, one line of help). Two words are a group and its command.
@@ -38,8 +38,8 @@ COMMANDS = {
     "train": ("train", "train a network; the same command again goes on where it stopped"),
     "splits": ("splits", "train and test on every official split of a data set, and their mean"),
     "test": ("test", "test a recognizer: accuracies with coverage, scores of every video"),
-    "compare": ("compare", "two tests video by video: McNemar, intervals, gains of every class"),
-    "report": ("report", "runs on one page: curves, confusion, classes, comparison, cost, coverage"),
+    "compare": ("compare", "tests video by video: McNemar, intervals, gains of every class, means over seeds"),
+    "report": ("report", "runs on one page: curves, confusion, classes, comparison, calibration, cost, coverage"),
     "predict": ("predict", "recognise files, folders and globs"),
     "explain": ("explain", "show where and when a network saw the evidence for a class: MP4, GIF, PNG, SVG, JSON"),
     "stream": ("stream", "recognise a camera, an address or a file while it arrives, one line per decision"),
@@ -157,12 +157,12 @@ def _dispatch(words: list[str]) -> int:
     return int(module.run(args) or 0)
 
 
-def build_parser(name: str) -> ArgumentParser:
+def build_parser(name: str) -> CommandParser:
     """The parser of one command, a key of `COMMANDS`, as the documentation shows its help."""
-    from jsonargparse import ArgumentParser
+    from kinema.cli.arguments import CommandParser
 
     module_name, about = COMMANDS[name]
-    parser = ArgumentParser(
+    parser = CommandParser(
         prog=f"kinema {name}",
         description=about[0].upper() + about[1:] + ".",
         exit_on_error=False,

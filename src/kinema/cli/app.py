@@ -19,42 +19,60 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "hf-hub:org/name")  # fmt: skip
     parser.add_argument("--data", type=list[str], default=[], help="data sets that the tab Data may show, separated by "
                         "commas")  # fmt: skip
+    parser.add_argument("--label", type=list[str], default=[], help="folders of videos that the tab Label may show and "
+                        "write segments into, separated by commas")  # fmt: skip
+    parser.add_argument("--demo", type=str | None, default=None, help="folder of kinema demo: its two recognizers and "
+                        "its clips; made first where it is not there yet, in minutes")  # fmt: skip
     parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other "
                         "machines in")  # fmt: skip
-    parser.add_argument("--port", type=int, default=7860, help="0 takes any free one")
-    parser.add_argument("--auth", type=list[str], default=[], help="NAME:PASSWORD of those who may come, separated by "
-                        "commas; default: everybody")  # fmt: skip
-    parser.add_argument("--limit-megabytes", type=float, default=500.0, help="of one upload")
-    parser.add_argument("--limit-seconds", type=float, default=600.0, help="length of one video")
-    parser.add_argument("--limit-megapixels", type=float, default=9.0, help="of one picture")
-    parser.add_argument("--limit-queue", type=int, default=64, help="jobs that may wait")
+    parser.add_argument("--port", type=int, default=7860, help="port of the address; 0: any free one")
+    parser.add_argument("--auth", type=list[str], default=[], help="NAME:PASSWORD of each person who may log in, "
+                        "separated by commas; default: everybody, without a password")  # fmt: skip
+    parser.add_argument("--limit-megabytes", type=float, default=500.0, help="largest upload, in megabytes")
+    parser.add_argument("--limit-seconds", type=float, default=600.0, help="longest video, in seconds")
+    parser.add_argument("--limit-megapixels", type=float, default=9.0, help="largest picture of a video, in megapixels")
+    parser.add_argument("--limit-queue", type=int, default=64, help="jobs that may wait at the same time")
     add_device(parser)
 
 
 def run(args: Namespace) -> int:
     """Serves the page until it is told to end."""
     began = time.perf_counter()
-    if not args.recognizers:
-        raise KinemaError("RECOGNIZER is missing: give a run folder; kinema demo trains two")
+    if not args.recognizers and args.demo is None:
+        raise KinemaError(
+            "RECOGNIZER is missing: give a run folder, or --demo demo, which first trains two small networks on "
+            "generated clips (about five minutes on two cores)"
+        )
     limits = UploadLimits(args.limit_megabytes, args.limit_seconds, args.limit_megapixels, args.limit_queue)
     auth = [_account(text, number) for number, text in enumerate(args.auth, 1)]
     from kinema.app.packages import require_packages
 
     require_packages()
+    from kinema.annotation.desk import require_folder
+    from kinema.app.names import short_names
     from kinema.app.server import bind, make_site, serve
-    from kinema.app.work import short_names
     from kinema.data.manifest import read_manifest
+    from kinema.data.video_search import find_videos
     from kinema.recognizer import Recognizer
 
+    if args.demo is not None:
+        from kinema.demo.run import DemoConfig, demo_recognizers
+
+        runs, puppets = demo_recognizers(DemoConfig(out=args.demo))
+        args.recognizers += [str(run) for run in runs]
+        args.data.append(str(puppets))
     for data in args.data:
         read_manifest(data)
+    for folder in args.label:
+        find_videos([require_folder(folder)])
     listening = bind(args.host, args.port)
     try:
         where = device(args.device)
         names = short_names(list(dict.fromkeys(args.recognizers)))
         recognizers = {name: Recognizer.load(path, where) for name, path in names.items()}
         folders = short_names(list(dict.fromkeys(args.data)))
-        site = make_site(recognizers, limits=limits, folders=folders, auth=auth)
+        to_label = short_names(list(dict.fromkeys(args.label)))
+        site = make_site(recognizers, limits=limits, folders=folders, to_label=to_label, auth=auth)
     except BaseException:
         listening.close()
         raise

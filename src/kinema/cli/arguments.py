@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from argparse import Action, ArgumentError
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -16,7 +16,66 @@ from kinema.data.loading.limits import ReadLimits
 from kinema.errors import KinemaError, near_names, unknown
 
 
-def parse(parser: ArgumentParser, words: list[str], *, file: Path | None = None) -> Namespace | None:
+@dataclass(frozen=True)
+class Declared:
+    """An argument of a command.
+
+    Attributes:
+        options: how it is written, such as `--optim.lr`; none where it stands by its place.
+        hint: the type that it takes; None for a group of fields and for what has no type.
+        default: its value where it is not given.
+    """
+
+    options: tuple[str, ...]
+    hint: Any
+    default: Any
+
+
+class CommandParser(ArgumentParser):
+    """A parser that remembers what was declared, so that a message can say what an argument takes.
+
+    Attributes:
+        declared: name of the field -> what was declared of it.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.declared: dict[str, Declared] = {}
+        super().__init__(*args, **kwargs)
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> Action:
+        """As `ArgumentParser.add_argument`."""
+        action: Action = super().add_argument(*args, **kwargs)
+        declared = getattr(self, "declared", None)  # groups share this method, and have none
+        if declared is not None:
+            hint = kwargs.get("type")
+            declared[action.dest] = Declared(tuple(action.option_strings), hint, action.default)
+        return action
+
+    def add_class_arguments(self, theclass: type, nested_key: str | None = None, **kwargs: Any) -> list[str]:
+        """As `ArgumentParser.add_class_arguments`, of a dataclass."""
+        added: list[str] = super().add_class_arguments(theclass, nested_key, **kwargs)
+        if nested_key:
+            self.declared[nested_key] = Declared((f"--{nested_key}",), None, None)
+        self.declared |= _declared(theclass, f"{nested_key}." if nested_key else "")
+        return added
+
+
+def _declared(kind: Any, prefix: str) -> dict[str, Declared]:
+    """The fields of a dataclass and of those within it, as they are written on the command line."""
+    found: dict[str, Declared] = {}
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        name, hint = f"{prefix}{field.name}", hints[field.name]
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if is_dataclass(hint) and isinstance(hint, type):
+            found[name] = Declared((f"--{name}",), None, None)
+            found |= _declared(hint, f"{name}.")
+        else:
+            found[name] = Declared((f"--{name}",), hint, None if default is MISSING else default)
+    return found
+
+
+def parse(parser: CommandParser, words: list[str], *, file: Path | None = None) -> Namespace | None:
     """Parses the words of a command; None when its help was asked for and has been printed.
 
     A list may be written `32,40` or `32 40` as well as `[32,40]`.
@@ -41,7 +100,7 @@ def parse(parser: ArgumentParser, words: list[str], *, file: Path | None = None)
         raise KinemaError(f"{file}: {sentence}" if file else sentence + more) from error
 
 
-def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
+def _sentence(parser: CommandParser, message: str, dash: str) -> str:
     """The parser's message as a person would say it.
 
     Args:
@@ -49,8 +108,8 @@ def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
         message: of jsonargparse or argparse.
         dash: stands before the name of a field: `--`, or nothing where it stands in a file.
     """
-    actions = {action.dest: action for action in parser._actions if action.option_strings}
-    options = [o for action in actions.values() for o in action.option_strings if o.startswith("--")]
+    actions = {name: one for name, one in parser.declared.items() if one.options}
+    options = [o for one in actions.values() for o in one.options if o.startswith("--")]
     found = re.search(r"[Uu]nrecognized arguments: *(.+)", message, re.S)
     if found:
         word = found.group(1).split()[0].split("=")[0]
@@ -84,12 +143,12 @@ def _sentence(parser: ArgumentParser, message: str, dash: str) -> str:
     found = re.match(r"Parser key \"([\w.]+)\":\s*(.*)", message, re.S)
     if found and found[1] in actions:
         value = re.search(r"(?:Got|Given) value: *(.+)\Z", found[2], re.S)
-        name = actions[found[1]].option_strings[-1] if dash else found[1]  # --random-clips, where the key has a _
+        name = actions[found[1]].options[-1] if dash else found[1]  # --random-clips, where the key has a _
         return _refused(name, actions[found[1]], value[1].strip() if value else None)
     return " ".join(message.split())
 
 
-def _inside(actions: Mapping[str, Action], name: str) -> list[str]:
+def _inside(actions: Mapping[str, Declared], name: str) -> list[str]:
     """The option of a clip or a network that is written with its group before it."""
     found = []
     if "clip" in actions and name in {field.name for field in fields(ClipSpec)}:
@@ -102,9 +161,9 @@ def _inside(actions: Mapping[str, Action], name: str) -> list[str]:
     return found
 
 
-def _refused(name: str, action: Action, value: str | None) -> str:
+def _refused(name: str, action: Declared, value: str | None) -> str:
     """Why a value is not taken; None where the parser does not tell it."""
-    hint = getattr(action, "_typehint", None)
+    hint = action.hint
     choices = [str(choice) for choice in get_args(hint)] if get_origin(hint) is Literal else []
     if value is None or (value in choices and not name.startswith("--")):
         return f"{name} takes {_wanted(action)}" + (f": write {value} in quotes, as it is a text" if value else "")
@@ -119,14 +178,14 @@ def _refused(name: str, action: Action, value: str | None) -> str:
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
-def _wanted(action: Action | None) -> str:
+def _wanted(action: Declared | None) -> str:
     """What a field takes, in words."""
-    hint = getattr(action, "_typehint", None)
+    hint = action.hint if action is not None else None
     parts = [part for part in get_args(hint) if part is not type(None)]
     if get_origin(hint) in (tuple, list):
         kind = _KINDS.get(parts[0], "a name").removeprefix("a ")
         number = "" if Ellipsis in parts or len(parts) == 1 else f"{len(parts)} "
-        example = ",".join(map(str, getattr(action, "default", None) or ()))
+        example = ",".join(map(str, (action.default if action is not None else None) or ()))
         return f"{number}{kind}s" + (f" such as {example}" if example else "")
     if get_origin(hint) is Literal:
         return " or ".join(map(str, parts))
@@ -137,13 +196,10 @@ def _wanted(action: Action | None) -> str:
     return "its fields, each by itself" if hint is None else _KINDS.get(hint, "a text")
 
 
-def _with_lists(parser: ArgumentParser, words: list[str]) -> list[str]:
+def _with_lists(parser: CommandParser, words: list[str]) -> list[str]:
     """`--x 32,40` and `--x 32 40` become `--x [32,40]` where x takes a list."""
     lists = {
-        option
-        for action in parser._actions
-        if get_origin(getattr(action, "_typehint", None)) in (tuple, list)
-        for option in action.option_strings
+        option for one in parser.declared.values() if get_origin(one.hint) in (tuple, list) for option in one.options
     }
     result: list[str] = []
     rest = list(words)

@@ -1,21 +1,37 @@
-"""`kinema compare RUN_A RUN_B`."""
+"""`kinema compare RUN_A RUN_B [RUN_C ...]`."""
 
 from __future__ import annotations
 
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_json
+from kinema.cli.compare_many import percent, print_many, print_pairs
 from kinema.cli.output import print_json, print_table
 from kinema.errors import KinemaError
+from kinema.evaluation.class_pairs import compare_pairs, parse_pairs
 from kinema.evaluation.comparison import ClassGain, Comparison, Side, compare
-from kinema.evaluation.comparison_files import COMPARISON, DISAGREEMENTS, write_comparison
+from kinema.evaluation.comparison_files import (
+    COMPARISON,
+    DISAGREEMENTS,
+    comparison_document,
+    write_comparison,
+    write_many,
+)
+from kinema.evaluation.many import compare_many
 from kinema.evaluation.tested import open_tests
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The two tests and how much to print."""
+    """The tests and how much to print."""
     for name, what in (("run_a", "the one to compare with"), ("run_b", "the one that is asked about")):
         parser.add_argument(name, type=str, help=f"{what}: a run folder, a test folder or a scores.parquet")
+    parser.add_argument("more", type=str, nargs="*", default=[], help="further tests: then every "
+                        "two are compared")  # fmt: skip
+    parser.add_argument("--pairs", type=str, nargs="+", default=[], help="pairs of classes to look at by themselves, "
+                        "each as 'A/B': how often the true one of the two has the higher score")  # fmt: skip
+    parser.add_argument("--groups", type=str, nargs="+", default=[], help="groups of runs of which the means are "
+                        "compared, each as NAME=PATTERN of names of runs, such as 'stm=stm_s*'; default: runs that "
+                        "differ in the seed alone")  # fmt: skip
     parser.add_argument("--top", type=int, default=10, help="classes gained, classes lost and hardest pairs to print")
     parser.add_argument("--out", type=str | None, default=None, help="folder for comparison.json and disagreements.csv")
     add_json(parser)
@@ -25,14 +41,29 @@ def run(args: Namespace) -> None:
     """Compares, prints, writes."""
     if args.top < 1:
         raise KinemaError(f"--top {args.top}: give at least 1")
-    first, second = open_tests([args.run_a, args.run_b])
+    tests = open_tests([args.run_a, args.run_b, *args.more])
+    pairs = parse_pairs(args.pairs, tests)
+    if args.more or args.groups:
+        many = compare_many(tests, groups=args.groups, pairs=pairs)
+        if args.out is not None:
+            write_many(args.out, many)
+        if args.json:
+            print_json(many.to_dict())
+            return
+        print_many(many)
+        if args.out is not None:
+            print(f"files: {args.out}: {COMPARISON}")
+        return
+    first, second = tests
     found = compare(first, second)
+    looked_at = compare_pairs(tests, pairs)
     if args.out is not None:
-        write_comparison(args.out, first, second, found)
+        write_comparison(args.out, first, second, found, looked_at)
     if args.json:
-        print_json(found.to_dict())
+        print_json(comparison_document(found, looked_at))
         return
     _print(found, args.top)
+    print_pairs(looked_at)
     if args.out is not None:
         print(f"files: {args.out}: {COMPARISON}, {DISAGREEMENTS}")
 
@@ -42,7 +73,7 @@ def _print(found: Comparison, top: int) -> None:
     print(f"{b.name} against {a.name}, {found.videos} videos that both were tested on")
     for remark in found.remarks:  # before the figures, which they may take the ground from
         print(f"note: {remark}")
-    print_table(("", "top-1", "95 % interval", "mean class", "coverage of these videos", "of the whole test"),
+    print_table(("", "top-1", "95 % interval", "mean class", "ECE", "coverage of these videos", "of the whole test"),
                 [_row(a), _row(b)])  # fmt: skip
     print(
         f"difference  {100 * d.difference:+.1f} points, 95 % interval {100 * d.low:+.1f} to {100 * d.high:+.1f} "
@@ -72,7 +103,7 @@ def _print(found: Comparison, top: int) -> None:
 
 def _row(side: Side) -> tuple[str, ...]:
     low, high = side.interval
-    return (side.name, f"{side.top1:.1%}", f"{low:.1%} to {high:.1%}", f"{side.mean_class:.1%}",
+    return (side.name, f"{side.top1:.1%}", f"{low:.1%} to {high:.1%}", f"{side.mean_class:.1%}", percent(side.ece),
             str(side.compared), str(side.whole))  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from kinema.evaluation.papers import PaperRow, paper_rows, tables
 
 def add_arguments(parser: ArgumentParser) -> None:
     """MODEL... and the input."""
-    parser.add_argument("models", nargs="*", type=str, help="names of the zoo")
+    parser.add_argument("models", nargs="*", type=str, help="names of networks, see kinema models")
     parser.add_argument(
         "--paper",
         type=str,

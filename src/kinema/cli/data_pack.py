@@ -19,12 +19,17 @@ SHOWN = 20  # failed files that a person sees; the ledger holds all
 
 def add_arguments(parser: ArgumentParser) -> None:
     """DATA, OUT and how the videos are written."""
-    parser.add_argument("data", type=str, help="a folder with one sub-folder a class, a CSV, or CATALOGUE:FOLDER")
+    parser.add_argument("data", type=str, help="a folder with one sub-folder per class, a CSV, or CATALOGUE:FOLDER")
     parser.add_argument("out", type=str, help="a new or empty folder, or one in which packing was interrupted")
-    parser.add_argument("--short-side", type=int, default=256, help="of the pictures in pixels; none is enlarged")
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        default=256,
+        help="shorter side of the packed videos in pixels; smaller videos keep their size",
+    )
     parser.add_argument("--gop", type=int, default=12, help="frames from one keyframe to the next")
     parser.add_argument("--shards", action="store_true", help="write tar shards (WebDataset) in place of folders")
-    parser.add_argument("--workers", type=int | None, default=None, help="processes; default: one a core")
+    parser.add_argument("--workers", type=int | None, default=None, help="processes; default: one per core")
     add_json(parser)
 
 

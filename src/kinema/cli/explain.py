@@ -29,12 +29,12 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "frames, at any depth) or quoted patterns such as 'clips/**/*.mp4'")  # fmt: skip
     parser.add_argument("--out", type=str, default="explained", help="a file that ends in .mp4, .gif, .png, .svg or "
                         ".json, or a folder for one file per video")  # fmt: skip
-    parser.add_argument("--format", type=str | None, default=None, help="of the files in a folder: mp4 (the default), "
-                        "gif, png, svg or json")  # fmt: skip
+    parser.add_argument("--format", type=str | None, default=None, help="format of the files in a folder: mp4 (the "
+                        "default), gif, png, svg or json")  # fmt: skip
     parser.add_argument("--method", type=str, default=DEFAULT_METHOD, help="one or several with commas, shown side by "
                         "side: tube, cam, gradcam, pyramid, attention, frames, features")  # fmt: skip
     parser.add_argument("--class", type=str, default="top", help="top, top3, or the name of a class")
-    parser.add_argument("--layer", type=str | None, default=None, help="of the network, for all methods, or pairs "
+    parser.add_argument("--layer", type=str | None, default=None, help="layer of the network for all methods, or pairs "
                         "such as tube=layer4,gradcam=layer3; default: chosen by the method")  # fmt: skip
     parser.add_argument("--beside", type=str | None, default=None, help="a second recognizer, shown beside the first")
     parser.add_argument("--start", type=float | None, default=None, help="seconds: explain and show from here on")
@@ -43,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "window")  # fmt: skip
     parser.add_argument("--check", type=str | None, default=None, help="data: measure how far the methods can be "
                         "believed on this network, and keep the verdicts in its card")  # fmt: skip
-    parser.add_argument("--clips", type=int, default=32, help="of --check: videos, drawn evenly over the classes")
+    parser.add_argument("--clips", type=int, default=32, help="videos that --check uses, drawn evenly over the classes")
     add_device(parser)
     add_json(parser)
 

@@ -114,5 +114,5 @@ def _print(done: Labelled) -> None:
     if done.others:
         facts["others"] = f"{plural(done.others, 'row')} of earlier inputs, which this INPUT does not name, are kept"
     if done.lost:
-        facts["damage"] = f"{plural(done.lost, 'row')} of missing or damaged parts were labelled anew"
+        facts["damage"] = f"{plural(done.lost, 'row')} of missing or damaged parts were labelled again"
     print_facts(facts)

@@ -3,42 +3,37 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
-import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_json
 from kinema.cli.output import print_json, print_table, print_text
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
-from kinema.evaluation.counted import counted
-from kinema.models import create_model, describe, find_model, list_models
-from kinema.models.options import argument_texts, type_text
-from kinema.progress import progress_bar
+from kinema.evaluation.zoo import CLASSES, zoo
+from kinema.text import matching_names
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """PATTERN and the input that the counts are for."""
     parser.add_argument("pattern", nargs="?", type=str, default="*", help="part of a name, or a shell pattern")
-    parser.add_argument("--classes", type=int, default=400, help="outputs of the classifier")
+    parser.add_argument("--classes", type=int, default=CLASSES, help="outputs of the classifier")
     parser.add_argument("--options", action="store_true", help="explain the options of one network and its clips")
     add_json(parser)
 
 
 def run(args: Namespace) -> None:
     """Prints the zoo, or the options of one network."""
-    names = list_models(args.pattern)
+    if args.classes < 1:
+        raise KinemaError(f"--classes {args.classes}: give at least 1")
+    names = matching_names(zoo(), args.pattern)
     if not names:
         raise KinemaError(f"no model matches {args.pattern!r}: `kinema models` lists all")
     if args.options:
         _explain(args.pattern if args.pattern in names else names[0], len(names), args)
         return
-    with progress_bar("counting networks") as progress:
-        costs = counted(names, num_classes=args.classes, progress=progress)
-    rows: list[dict[str, Any]] = [
-        {"model": name, "paper": find_model(name).paper, **cost.to_dict()} for name, cost in costs.items()
-    ]
+    rows = [zoo()[name].to_dict(args.classes) for name in names]
     if args.json:
         print_json(rows)
         return
@@ -53,6 +48,12 @@ def run(args: Namespace) -> None:
 def _explain(name: str, matches: int, args: Namespace) -> None:
     if name != args.pattern and matches > 1:
         raise KinemaError(f"--options explains one network, but {args.pattern!r} matches {matches}: give a whole name")
+    # PyTorch takes seconds to import, and the table does not need it.
+    import torch
+
+    from kinema.models import create_model, describe, find_model
+    from kinema.models.options import argument_texts, type_text
+
     entry = find_model(name)
     options = {
         option.name: {key: value for key, value in option.to_dict().items() if key != "name"}

@@ -88,7 +88,7 @@ def _print_with_notes(out: Console, table: Table, notes: Sequence[str]) -> None:
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
-    """Names and values, one a line."""
+    """Names and values, one per line."""
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
         print(_broken(f"{name:<{width}}  {value}", console().width, " " * (width + 2)))

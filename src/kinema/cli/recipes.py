@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Prints what comes with Kinema; one recipe alone with its whole header."""
+    """Prints what comes with Kinema; one recipe alone as its whole file."""
     found = names(args.pattern)
     if not found:
         raise KinemaError(f"no recipe matches {args.pattern!r}: `kinema recipes` lists all")

@@ -69,7 +69,7 @@ def run(args: Namespace) -> None:
     live = Live(recognizer, rate=rate, mode=args.mode, average=average, top_k=top_k)
     optimized_windows(args, recognizer, live.mode)
     if not args.json:
-        print(f"{rate:g} frames per second, mode {live.mode}, average {average}; Ctrl-C ends", file=sys.stderr)
+        print(f"{rate:.3g} frames per second, mode {live.mode}, average {average}; Ctrl-C ends", file=sys.stderr)
     began, latencies = monotonic(), []
     reader = SourceReader(source, args.queue)
     try:

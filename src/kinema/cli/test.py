@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """RECOGNIZER, the data and the protocol."""
     add_recognizer(parser)
     parser.add_argument(
-        "--data", type=str, required=True, help="a folder with one sub-folder a class, a CSV, or CATALOGUE:FOLDER"
+        "--data", type=str, required=True, help="a folder with one sub-folder per class, a CSV, or CATALOGUE:FOLDER"
     )
     parser.add_argument("--split", type=str | None, default=None, help="a split or `all`; default: test, else val")
     parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video; crops are 1 or 3")
@@ -120,7 +120,7 @@ def _figures(result: TestResult) -> dict[str, str]:
     m, k = result.metrics, len(result.labels)
     low, high = m.top1_interval
     return {
-        "top-1": f"{m.top1:6.1%}  95 % interval {low:.1%} to {high:.1%} (bootstrap over videos{_unread(result)})",
+        "top-1": f"{m.top1:6.1%}  95 % interval {low:.1%} to {high:.1%} (Wilson{_unread(result)})",
         f"top-{m.k}": f"{m.topk:6.1%}" + (f"  (of {k} labels: says nothing)" if m.k == k else ""),
         "mean class": f"{m.mean_class:6.1%}  mean recall of {_classes(m.classes_tested, k)}",
         "majority": f"{m.majority.share:6.1%}  {_majority(m)}",

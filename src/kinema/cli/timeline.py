@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from kinema.recognizer import Recognizer
     from kinema.streaming.timelines import SegmentSettings, Timeline
 
-_RULE = ("threshold", "release", "shortest", "smoothing")
-
 
 def add_arguments(parser: ArgumentParser) -> None:
     """RECOGNIZER, the films, how to look at them, and the form of the result."""
@@ -43,6 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "--threshold")  # fmt: skip
     parser.add_argument("--shortest", type=float | None, default=None, help="seconds of the shortest segment")
     parser.add_argument("--smoothing", type=float | None, default=None, help="seconds over which scores are averaged")
+    parser.add_argument("--lag", type=float | None, default=None, help="seconds by which scores trail the action")
     parser.add_argument("--background", type=list[str], default=[], help="labels that stand for no action, separated "
                         "by commas")  # fmt: skip
     parser.add_argument("--mode", type=str, default="auto", help="step: frame by frame, for causal networks; delayed: "
@@ -96,7 +95,9 @@ def _check(args: Namespace) -> None:
         if labelled is not None and getattr(args, name):
             shown = "VIDEO " + args.videos[0] if name == "videos" else f"--{name}"
             raise KinemaError(f"{shown}: {labelled} prints no segments; give a second command for films")
-    for name in _RULE:
+    from kinema.streaming.segments import SegmentRule
+
+    for name in SegmentRule().to_dict():
         if args.calibrate is not None and getattr(args, name) is not None:
             raise KinemaError(f"--{name} {getattr(args, name):g}: --calibrate sets it; remove one of the two")
     if args.calibrate is not None and args.recognizer.startswith("hf-hub:"):
@@ -114,10 +115,10 @@ def _settings(args: Namespace, recognizer: Recognizer) -> SegmentSettings:
         there = stored_settings(recognizer)
     except KinemaError as error:
         raise KinemaError(f"{args.recognizer}: {error}") from error
-    given = {name: getattr(args, name) for name in _RULE if getattr(args, name) is not None}
+    base = (there.rule if there else SegmentRule()).to_dict()
+    given = {name: getattr(args, name) for name in base if getattr(args, name) is not None}
     rule = None
     if given:
-        base = (there.rule if there else SegmentRule()).to_dict()
         if "threshold" in given and "release" not in given:  # the stored one belongs to another threshold
             base["release"] = min(base["release"], given["threshold"])
         rule = SegmentRule(**{**base, **given})
@@ -131,7 +132,8 @@ def _settings(args: Namespace, recognizer: Recognizer) -> SegmentSettings:
 
 
 def _say_where_from(there: SegmentSettings | None, settings: SegmentSettings, given: dict[str, float]) -> None:
-    if there is None and len(given) < len(_RULE):
+    needed = settings.rule.to_dict().keys() - {"lag"}  # a lag of 0 is a fair assumption, a threshold is not
+    if there is None and needed - given.keys():
         _note("thresholds are defaults that nobody has set for this recognizer; see --calibrate")
     elif there is not None and there.sight is not None and there.sight != settings.sight:
         assert settings.sight is not None
@@ -140,7 +142,7 @@ def _say_where_from(there: SegmentSettings | None, settings: SegmentSettings, gi
 
 def _on_films(args: Namespace, recognizer: Recognizer) -> int:
     from kinema.data.video_search import find_videos
-    from kinema.streaming.timelines import timelines
+    from kinema.streaming.timelines import SEGMENT_COLUMNS, timelines
 
     settings = _settings(args, recognizer)
     videos = find_videos(args.videos)
@@ -148,7 +150,7 @@ def _on_films(args: Namespace, recognizer: Recognizer) -> int:
     optimized_windows(args, recognizer, settings.sight.mode, videos)
     places = _places(videos, args.video)
     if args.csv:
-        print("path,label,start,end")
+        print(",".join(SEGMENT_COLUMNS))
     found: list[Timeline] = []
     out = sys.stdout
     with progress_bar("reading films") as progress:
@@ -185,8 +187,7 @@ def _places(videos: Sequence[str], out: str | None) -> list[Path]:
 def _csv(line: Timeline) -> Iterator[str]:
     """Absolute paths, so that the table may be kept anywhere."""
     path = os.path.abspath(line.path)  # noqa: PTH100 - Path would change the text of some names
-    for segment in line.segments:
-        cells = [path, segment.label, f"{segment.t_start:.3f}", f"{segment.t_end:.3f}"]
+    for cells in line.rows(path):
         yield csv_text((), [cells]).removesuffix("\n")
 
 

@@ -91,7 +91,7 @@ def _print_figures(settings: SegmentSettings, result: dict[str, Any], metrics: S
     facts = {
         "looks": settings.sight.describe(),
         "rule": f"threshold {rule.threshold:g}, release {rule.release:g}, shortest {rule.shortest:g} s, smoothing "
-        f"{rule.smoothing:g} s",
+        f"{rule.smoothing:g} s, lag {rule.lag:g} s",
     }
     if settings.background:
         facts["background"] = ", ".join(settings.background)

@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from kinema.cli.arguments import device, parse
+from kinema.cli.arguments import CommandParser, device, parse
 from kinema.cli.output import say
 from kinema.clip_spec import ClipSpec
 from kinema.config_file import read_yaml
@@ -17,7 +17,7 @@ from kinema.data.manifest import read_manifest
 from kinema.data.photometric import Photometric
 from kinema.data.transforms import Augment
 from kinema.errors import KinemaError, unknown
-from kinema.recipes import find, weights_of
+from kinema.recipes import find, read_about, weights_of
 from kinema.training.config import Optim, TrainConfig
 from kinema.training.distil import Distil
 from kinema.training.multigrid import Multigrid
@@ -39,6 +39,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--recipe",
         action="config",
         help="a YAML file of the fields below, a run folder, or a name of `kinema recipes`; may stand without --recipe",
+    )
+    parser.add_argument(
+        "--about", type=dict | None, default=None, help="what a recipe says of itself; it changes nothing"
     )
     parser.add_class_arguments(TrainConfig, as_group=False)
 
@@ -82,8 +85,8 @@ def with_weights(config: TrainConfig) -> TrainConfig:
 def _checked(word: str) -> Path:
     """The file of a recipe, whose mistakes are told here, where it is known that they stand in the file."""
     file = find(word)
-    read_yaml(file)
-    parser = ArgumentParser(prog="kinema train", exit_on_error=False, allow_abbrev=False)
+    read_about(read_yaml(file), file)
+    parser = CommandParser(prog="kinema train", exit_on_error=False, allow_abbrev=False)
     add_arguments(parser)
     # What must be given may follow on the command line.
     args = parse(parser, ["--model", "-", "--data", "-", "--recipe", str(file)], file=file)
@@ -101,7 +104,7 @@ def configuration(args: Namespace) -> TrainConfig:
     Raises:
         KinemaError: a field that cannot be so.
     """
-    values: dict[str, Any] = {k: v for k, v in args.as_dict().items() if k != "recipe"}
+    values: dict[str, Any] = {k: v for k, v in args.as_dict().items() if k not in ("recipe", "about")}
     _require_values(TrainConfig, values, "")
     for name, group in _GROUPS.items():
         if not isinstance(values[name], dict):

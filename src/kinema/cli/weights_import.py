@@ -15,7 +15,7 @@ from kinema.weights.get import Imported, IncompleteWeights, import_file
 def add_arguments(parser: ArgumentParser) -> None:
     """FILE, the network, and where the recognizer goes."""
     parser.add_argument("file", type=str, help="safetensors or PyTorch file of another release, or hf-hub:org/name")
-    parser.add_argument("--model", type=str, required=True, help="a name of the zoo")
+    parser.add_argument("--model", type=str, required=True, help="name of a network, see kinema models")
     parser.add_argument(
         "--labels", type=str, default=None, help="text file with one label per line, for the recognizer"
     )

@@ -156,7 +156,7 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
         The videos with their labels and splits; `manifest.split("test")` is a part of it.
 
     Raises:
-        KinemaError: nothing that can be trained or tested on without mending; `survey` lists all that is wrong.
+        KinemaError: nothing that can be trained or tested on as it is; `survey` lists all that is wrong.
     """
     found = survey(data, check=check)
     errors = [f for f in found.findings if f.severity == "error"]

@@ -78,15 +78,20 @@ class _BadRowError(Exception):
         super().__init__(message)
 
 
-def read_table(table: Path, notes: Notes) -> list[Sample]:
+def read_table(table: Path, notes: Notes, *, may_be_empty: bool = False) -> list[Sample]:
     """The good rows of a CSV (see `read_csv_file` for its forms); the bad ones become notes.
 
+    Args:
+        table: the CSV.
+        notes: receives what is wrong.
+        may_be_empty: accept a table without a row, as one has before the first segment is labelled.
+
     Raises:
-        KinemaError: not a CSV with the columns path and label and at least one row.
+        KinemaError: not a CSV with the columns path and label and, unless it may be empty, at least one row.
     """
     if table.suffix.lower() != ".csv":
         raise KinemaError(f"{table} is neither a folder nor a .csv file: give a folder of class folders or a CSV")
-    found = read_csv_file(table, ("path", "label"), "write it anew with the columns path,label")
+    found = read_csv_file(table, ("path", "label"), "write it again with the columns path,label")
     head, *rows = found.rows or [(1, [])]
     header = [name.strip() for name in head[1]]
     twice = next((name for name in header if header.count(name) > 1), None)
@@ -122,7 +127,7 @@ def read_table(table: Path, notes: Notes) -> list[Sample]:
         if alike != name:
             message = f"{table}: the splits {alike!r} and {name!r} differ in capitals alone: write them alike"
             notes.findings.append(Finding("error", "split-capitals", message))
-    if not rows:
+    if not rows and not may_be_empty:
         raise KinemaError(f"{table} has no rows below its first line: add a row for every video")
     return samples
 

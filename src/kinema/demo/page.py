@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 from kinema.evaluation.cost import Cost
 from kinema.evaluation.latency import Latency, Ratio
@@ -17,7 +17,7 @@ from kinema.evaluation.statistics import Difference, McNemar, PairAccuracy
 from kinema.recognizer import Prediction
 from kinema.report import figures
 from kinema.report.confusion import confusion
-from kinema.report.markup import by_run, colours, grid, note, page, section, table, tiles
+from kinema.report.markup import by_run, colours, environment, grid, image, table, tiles
 
 
 @dataclass(frozen=True)
@@ -86,26 +86,37 @@ def render(story: Story) -> str:
     first, second = story.contestants
     inks = colours([c.name for c in story.contestants])
     histories = {c.name: c.history for c in story.contestants}
-    parts = [
-        f"<h1>Kinema demo</h1><p class=lead>{escape(first.name)}, which sees motion, and {escape(second.name)}, which "
-        f"averages frames, trained for the same number of epochs on the same generated clips. Five pairs of actions "
-        f"are each other played backwards, and the test holds the exact reversal of every such clip: a network that "
-        f"ignores order is right in half of them, whatever it has learned.</p>",
-        tiles(_tile(c) for c in story.contestants),
-        "<h2>The clips</h2><p>Eight evenly spaced frames of one test clip of each action.</p>",
-        f"<img src='{_png(story.sheet)}' alt='contact sheet of the generated actions'>",
-        grid((_accuracy(story), _direction(story))),
-        "<h2>Training</h2>",
-        grid([figures.loss_curves(histories, inks), figures.top1_curves(histories, inks)]),
-        "<h2>Confusion</h2><p>Rows: what is shown. Columns: what the network said. Per cent of the row.</p>",
-        grid(_confusion(c) for c in story.contestants),
-        f"<h2>One file</h2><p><code>kinema predict</code> on <code>{escape(story.file)}</code>, which shows "
-        f"<b>{escape(story.truth)}</b>; the frames that {escape(first.name)} saw:</p>"
-        f"<img src='{_png(story.strip)}' alt='frames of the clip'>{grid([figures.scores(story.prediction.top_k)])}",
-        f"<h2>Cost</h2>{_costs(story)}",
-        f"<h2>Protocol and versions</h2>{_facts({**story.protocol, **story.environment})}",
-    ]
-    return page("Kinema demo", parts)
+    shares = {c.name: {" / ".join(p): v for p, v in c.pairs.per_pair.items()} for c in story.contestants}
+    test = first.test
+    return (
+        environment(__package__)
+        .get_template("demo.html")
+        .render(
+            title="Kinema demo",
+            first=first.name,
+            second=second.name,
+            tiles=tiles(_tile(c) for c in story.contestants),
+            sheet=image(story.sheet.read_bytes(), "png", "contact sheet of the generated actions"),
+            results=_results(story),
+            difference=_difference(story),
+            coverage=str(test.metrics.coverage),
+            views=str(test.views),
+            direction=figures.bars(shares, colours(list(shares)), guess=0.5),
+            training=grid([figures.loss_curves(histories, inks), figures.top1_curves(histories, inks)]),
+            confusions=grid(
+                confusion(c.name, c.test.truth, c.test.predictions, c.test.labels) for c in story.contestants
+            ),
+            file=story.file,
+            truth=story.truth,
+            strip=image(story.strip.read_bytes(), "png", "frames of the clip"),
+            scores=grid([figures.scores(story.prediction.top_k)]),
+            costs=_costs(story),
+            ratio=story.ratio,
+            facts=table(
+                ("", ""), [(k, str(v)) for k, v in {**story.protocol, **story.environment}.items()], numeric=False
+            ),
+        )
+    )
 
 
 def _tile(c: Contestant) -> tuple[str, str, list[str]]:
@@ -116,23 +127,7 @@ def _tile(c: Contestant) -> tuple[str, str, list[str]]:
     ]  # fmt: skip
 
 
-def _confusion(c: Contestant) -> str:
-    return confusion(c.name, c.test.truth, c.test.predictions, c.test.labels)
-
-
-def _accuracy(story: Story) -> str:
-    test = story.contestants[0].test
-    small = f"Coverage: {test.metrics.coverage}. A video that cannot be read counts as an error. Views: {test.views}."
-    return section("Accuracy on the test split", _results(story), f"<p>{_difference(story)}</p>", note(small))
-
-
-def _direction(story: Story) -> str:
-    shares = {c.name: {" / ".join(p): v for p, v in c.pairs.per_pair.items()} for c in story.contestants}
-    lead = "<p>Per cent of the videos of each pair; the line is what guessing gives.</p>"
-    return section("Direction inside the reversal pairs", lead, figures.bars(shares, colours(list(shares)), guess=0.5))
-
-
-def _results(story: Story) -> str:
+def _results(story: Story) -> Markup:
     tests = [c.test.metrics for c in story.contestants]
     speeds = [c.speed.metrics for c in story.contestants]
     facts: dict[str, list[Any]] = {
@@ -155,14 +150,14 @@ def _coverage(coverage: Coverage) -> str:
 
 def _difference(story: Story) -> str:
     d, m = story.difference, story.mcnemar
-    a, b = (escape(c.name) for c in story.contestants)
+    a, b = (c.name for c in story.contestants)
     return (
         f"{a} is {100 * d.difference:+.1f} points from {b} (95 % interval {100 * d.low:+.1f} to {100 * d.high:+.1f}); "
         f"McNemar's statistic {m.statistic:.1f}, p = {m.p:.2g}, exact p = {m.p_exact:.2g}."
     )
 
 
-def _costs(story: Story) -> str:
+def _costs(story: Story) -> Markup:
     costs, latencies = [c.cost for c in story.contestants], [c.latency for c in story.contestants]
     facts: dict[str, list[Any]] = {
         "parameters": [f"{c.params / 1e6:.3f} M" for c in costs],
@@ -173,24 +168,4 @@ def _costs(story: Story) -> str:
         "clips / s": [f"{m.clips_per_s:.1f}" for m in latencies],
         "training, s": [f"{c.seconds:.0f}" for c in story.contestants],
     }
-    (first, second), ratio = (escape(c.name) for c in story.contestants), story.ratio
-    compared = (
-        f"<p>{first} takes {ratio.median:.2f} times as long as {second} where the two take turns (the middle half of "
-        f"the turns: {ratio.low:.2f} to {ratio.high:.2f}).</p>"
-    )
-    return (
-        by_run([c.name for c in story.contestants], facts)
-        + compared
-        + note(
-            "1 MAC = 2 FLOPs; convolutions and linear layers of one view are counted. Latency: one clip at a time, one "
-            "network after the other; on a machine that does other things compare by the turns."
-        )
-    )
-
-
-def _facts(facts: Mapping[str, Any]) -> str:
-    return table(("", ""), [(k, str(v)) for k, v in facts.items()], numeric=False)
-
-
-def _png(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    return by_run([c.name for c in story.contestants], facts)

@@ -28,6 +28,7 @@ from kinema.training.run import train
 from kinema.training.run_log import read_metrics
 
 VIEWS = (2, 1)
+NETWORKS = ("stm_r18", "tsn_r18")
 SHOWN = "pick up"
 TURNS = 30
 
@@ -79,9 +80,7 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
     counts = ", ".join(f"{len(manifest.split(s).samples)} in {s}" for s in manifest.splits)
     say(f"   {len(manifest.samples)} clips of {len(manifest.labels)} actions: {counts}")
     sheet = contact_sheet(data, out / "contact-sheet.png")
-    contestants = [
-        _contest(name, manifest, data, out, config, f"{2 + i}.", say) for i, name in enumerate(("stm_r18", "tsn_r18"))
-    ]
+    contestants = [_contest(name, manifest, data, out, config, f"{2 + i}.", say) for i, name in enumerate(NETWORKS)]
     correct = [c.test.correct for c in contestants]
     difference, test = paired_bootstrap(correct[1], correct[0]), mcnemar(correct[1], correct[0])
     first, second = contestants
@@ -106,6 +105,25 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
         f"7. {time.perf_counter() - began:.0f} s in all; the page with curves, confusion and cost: {out / 'index.html'}"
     )
     return out / "index.html"
+
+
+def demo_recognizers(config: DemoConfig, *, say: Callable[[str], None] = print) -> tuple[list[Path], Path]:
+    """The two trained networks of the demo, and its generated data; what is not there yet is made.
+
+    Args:
+        config: as for `run_demo`.
+        say: receives lines for a person while it is made.
+
+    Returns:
+        The run folders and the data set.
+
+    Raises:
+        KinemaError: as for `run_demo`.
+    """
+    out = Path(config.out)
+    if not (out / "index.html").is_file():  # the last file that is written
+        run_demo(config, say=say)
+    return [out / name for name in NETWORKS], out / "puppets"
 
 
 def _contest(

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from kinema.evaluation.results import read_scores, write_results
     from kinema.evaluation.runner import evaluate
     from kinema.evaluation.segments import SegmentMetrics, measure_segments
-    from kinema.evaluation.statistics import bootstrap_interval, mcnemar, pair_accuracy, paired_bootstrap
+    from kinema.evaluation.statistics import (
+        bootstrap_interval,
+        mcnemar,
+        pair_accuracy,
+        paired_bootstrap,
+        share_interval,
+    )
     from kinema.evaluation.testing import TestRun, run_test
 
 __all__ = [
@@ -29,6 +35,7 @@ __all__ = [
     "paired_bootstrap",
     "read_scores",
     "run_test",
+    "share_interval",
     "write_results",
 ]
 
@@ -46,6 +53,7 @@ _HOMES = {
     "paired_bootstrap": "statistics",
     "read_scores": "results",
     "run_test": "testing",
+    "share_interval": "statistics",
     "write_results": "results",
 }
 

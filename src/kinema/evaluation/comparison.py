@@ -11,20 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinema.errors import KinemaError
-from kinema.evaluation.metrics import SEED, Coverage
+from kinema.evaluation.calibration import reliability
+from kinema.evaluation.metrics import Coverage
+from kinema.evaluation.pairing import about_roots, other_sizes, shared_rows
 from kinema.evaluation.statistics import (
     LEVEL,
     RESAMPLES,
+    SEED,
     Difference,
     McNemar,
-    bootstrap_interval,
     mcnemar,
     paired_bootstrap,
+    share_interval,
 )
 from kinema.evaluation.tested import Tested
 from kinema.text import plural
-
-Key = tuple[str, float | None, float | None]  # path, start and end of a video
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Side:
         name: of the test.
         scores: its file.
         top1: share of the compared videos that it gets right, 0 to 1.
-        interval: percentile bootstrap of `top1` over videos, level 0.95.
+        interval: Wilson's interval of `top1`, level 0.95.
         mean_class: mean recall of the classes of the compared videos.
+        ece: expected calibration error over the compared videos that it could read; None without any.
         compared: coverage of the compared videos.
         whole: coverage of the whole test.
     """
@@ -46,6 +48,7 @@ class Side:
     top1: float
     interval: tuple[float, float]
     mean_class: float
+    ece: float | None
     compared: Coverage
     whole: Coverage
 
@@ -119,7 +122,7 @@ class Comparison:
 
 
 def compare(first: Tested, second: Tested) -> Comparison:
-    """Compares two tests on the videos that both hold; videos are paired by path, start and end.
+    """Compares two tests on the videos that both hold; videos are paired by path, start and end (see `pairing`).
 
     A video that one of them could not read is wrong there, as in every figure of a test.
 
@@ -140,8 +143,8 @@ def compare(first: Tested, second: Tested) -> Comparison:
     said_b = [second.result.predictions[j] for j in others]
     per_class = _gains(truth, right_a, right_b)
     return Comparison(
-        first=_side(first, right_a, said_a, [c.first for c in per_class]),
-        second=_side(second, right_b, said_b, [c.second for c in per_class]),
+        first=_side(first, own, right_a, said_a, [c.first for c in per_class]),
+        second=_side(second, others, right_b, said_b, [c.second for c in per_class]),
         videos=len(rows),
         difference=paired_bootstrap(right_a, right_b, seed=SEED),
         mcnemar=mcnemar(right_a, right_b),
@@ -159,61 +162,19 @@ def compare(first: Tested, second: Tested) -> Comparison:
     )
 
 
-def shared_rows(first: Tested, second: Tested) -> list[tuple[int, int]]:
-    """For every video that both tests hold, its rows in the two, in the order of the first.
-
-    Raises:
-        KinemaError: there is none, a test lists one twice, the tests name different true labels, or most of the videos
-            are other files.
-    """
-    there, here = _places(second), _places(first)
-    rows = [(i, there[key]) for key, i in here.items() if key in there]
-    if not rows:
-        examples = " and ".join(repr(test.result.paths[0]) for test in (first, second) if test.result.paths)
-        raise KinemaError(
-            f"{first.file} and {second.file} share no video (first ones: {examples}); test both on the same data"
-        )
-    differ = [(i, j) for i, j in rows if first.result.truth[i] != second.result.truth[j]]
-    if differ:
-        i, j = differ[0]
-        raise KinemaError(
-            f"{first.result.paths[i]}: is {first.result.truth[i]!r} in {first.file} and {second.result.truth[j]!r} in "
-            f"{second.file} (so are {len(differ)} of {len(rows)} videos); test both with the same labels"
-        )
-    known, differ = _other_sizes(first, second, rows)
-    if 2 * len(differ) > known:
-        i, j = differ[0]
-        raise KinemaError(
-            f"{first.result.paths[i]}: has {plural(first.result.sizes[i] or 0, 'byte')} in {first.file} and "
-            f"{second.result.sizes[j]} in {second.file} (so have {len(differ)} of {known} videos): these are other "
-            "videos of the same names; test both on the same data"
-        )
-    return rows
-
-
-def _other_sizes(first: Tested, second: Tested, rows: Sequence[tuple[int, int]]) -> tuple[int, list[tuple[int, int]]]:
-    """How many videos have a size in both tests, and the rows of those of which it differs."""
-    pairs = [(first.result.sizes[i], second.result.sizes[j]) for i, j in rows]
-    known = [a is not None and b is not None for a, b in pairs]
-    return sum(known), [row for row, (a, b), both in zip(rows, pairs, known, strict=True) if both and a != b]
-
-
-def _places(test: Tested) -> dict[Key, int]:
-    places: dict[Key, int] = {}
-    for i, (path, span) in enumerate(zip(test.result.paths, test.result.spans, strict=True)):
-        if places.setdefault((path, *span), i) != i:
-            raise KinemaError(f"{test.file}: lists {path!r} twice; test again on data that name it once")
-    return places
-
-
-def _side(test: Tested, right: NDArray[np.bool_], said: Sequence[str | None], recalls: Sequence[float]) -> Side:
+def _side(
+    test: Tested, rows: Sequence[int], right: NDArray[np.bool_], said: Sequence[str | None], recalls: Sequence[float]
+) -> Side:
     failed = sum(label is None for label in said)
+    read = np.array([label is not None for label in said], dtype=bool)
+    confidence = test.result.scores[rows].max(1)[read]
     return Side(
         name=test.name,
         scores=str(test.file),
         top1=float(right.mean()),
-        interval=bootstrap_interval(right, seed=SEED),
+        interval=share_interval(int(right.sum()), len(right)),
         mean_class=float(np.mean(recalls)),
+        ece=reliability(confidence, right[read]).ece if read.any() else None,
         compared=Coverage(len(said), len(said) - failed, failed),
         whole=test.coverage,
     )
@@ -272,16 +233,11 @@ def _unread(first: Tested, second: Tested, said_a: Sequence[str | None], said_b:
         failed = sum(a is None and b is not None for a, b in zip(said, other, strict=True))
         if failed:
             remarks.append(f"{failed} of the videos could not be read for {test.name} alone and count as its errors")
-    if first.result.root != second.result.root:
-        remarks.append(
-            f"the videos lay in {first.result.root} and in {second.result.root}: paired by their paths there, which is "
-            "right only if both folders hold the same videos"
-        )
-    return remarks
+    return [*remarks, *about_roots(first, second)]
 
 
 def _changed(first: Tested, second: Tested, rows: Sequence[tuple[int, int]]) -> list[str]:
-    _, differ = _other_sizes(first, second, rows)
+    _, differ = other_sizes(first, second, rows)
     if not differ:
         return []
     return [

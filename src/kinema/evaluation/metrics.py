@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinema.card import Schema, misshapen
-from kinema.evaluation.statistics import LEVEL, RESAMPLES, bootstrap_interval
+from kinema.evaluation.statistics import LEVEL, share_interval
 from kinema.text import printable
 
-SEED = 0  # of the bootstrap
 _MAJORITY: Schema = {"label": str, "share": float}
 FIGURES: Schema = {  # in `metrics.json`
     "top1": float,
@@ -92,8 +91,7 @@ class Metrics:
 
     Attributes:
         top1: share of videos whose true label has the highest score.
-        top1_interval: percentile bootstrap over videos, level 0.95, 2000 resamples, seed 0; exact where all videos are
-            right or none.
+        top1_interval: Wilson's interval of a share, level 0.95.
         topk: share of videos whose true label is among the k highest scores.
         k: 5, or the number of labels where there are fewer.
         mean_class: mean recall of the classes that occur in the test.
@@ -117,7 +115,7 @@ class Metrics:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self) | {"bootstrap": {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED}}
+        return asdict(self) | {"interval": {"method": "wilson", "level": LEVEL}}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Metrics:
@@ -186,7 +184,7 @@ def measure(
     most = most_frequent(train_labels, labels) if train_labels else None
     return Metrics(
         top1=float(correct.mean()),
-        top1_interval=bootstrap_interval(correct, seed=SEED),
+        top1_interval=share_interval(int(correct.sum()), n),
         topk=float((ranks < k).mean()),
         k=k,
         mean_class=float(np.mean(recalls)),

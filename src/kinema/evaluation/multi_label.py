@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinema.evaluation.metrics import SEED, Coverage
-from kinema.evaluation.statistics import LEVEL
+from kinema.evaluation.metrics import Coverage
+from kinema.evaluation.statistics import LEVEL, SEED
 
 RESAMPLES = 500  # of the bootstrap: a resample ranks every class anew
 _AT_ONCE = 2**22  # weights of videos, in resamples that are computed together

@@ -36,6 +36,9 @@ class TestResult:
             Empty for a result that was read from a file: only `ledger.csv` lists them.
         train_majority: the most frequent label of the training videos; None where it is not known.
         multi_label: a video may have any number of labels, which stand in `truth` with semicolons between.
+        packed_from: N, of which file each video is a packed copy, relative to `packed_root`; empty where the data were
+            not packed.
+        packed_root: absolute path of the folder of the data that were packed; empty where they were not.
     """
 
     __test__ = False  # pytest would collect a class of this name
@@ -53,6 +56,8 @@ class TestResult:
     absent: tuple[str, ...] = ()
     train_majority: str | None = None
     multi_label: bool = False
+    packed_from: tuple[str, ...] = ()
+    packed_root: str = ""
 
     @cached_property
     def targets(self) -> NDArray[np.int64]:

@@ -26,6 +26,7 @@ from kinema.text import plural, printable
 METRICS, SCORES, LEDGER = "metrics.json", "scores.parquet", "ledger.csv"
 _LABELS, _ROOT, _DIGEST = b"kinema.labels", b"kinema.root", b"kinema.sha256"
 _SEVERAL = b"kinema.multi_label"  # there where a video may have several labels
+_PACKED = b"kinema.packed_root"  # there where the videos are packed copies
 _OTHER = {"recognizer": "another recognizer", "data": "other data", "split": "another split", "views": "other views"}
 # What reading a damaged table raises, apart from a sentence of ours.
 _UNSOUND = (pa.ArrowException, OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -80,7 +81,7 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
             "fusion": f"{'sigmoid' if result.multi_label else 'softmax'} scores averaged over views",
             **({} if recognizer.precision == "32" else {"precision": recognizer.precision}),
             "unreadable": "counted as errors",
-            "randomness": "none but the bootstrap" if seed is None else f"clips by seed {seed}, and the bootstrap",
+            "randomness": _randomness(seed, multi_label=result.multi_label),
         },
         "root": result.root,
         "architecture": recognizer.model.architecture,
@@ -88,6 +89,12 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
         **({} if chosen is None else {"selection": chosen}),
         "versions": versions(),
     } | ({} if recognizer.report is None else {"optimized": recognizer.report.to_dict()})
+
+
+def _randomness(seed: int | None, *, multi_label: bool) -> str:
+    drawn = [] if seed is None else [f"clips by seed {seed}"]
+    drawn += ["the bootstrap of the mAP"] if multi_label else []
+    return " and ".join(drawn) or "none"
 
 
 def require_free(out: Path, test: Test, *, overwrite: bool = False) -> None:
@@ -191,6 +198,8 @@ def _scores(table: pa.Table) -> TestResult:
         sizes=_optional(table, "size"),
         distinct_views=_optional(table, "distinct_views"),
         multi_label=several,
+        packed_from=tuple(table["packed_from"].to_pylist()) if _PACKED in metadata else (),
+        packed_root=metadata.get(_PACKED, b"").decode(),
     )
 
 
@@ -215,9 +224,12 @@ def _table(result: TestResult) -> pa.Table:
         "size": pa.array(list(result.sizes), pa.int64()),
         "distinct_views": pa.array(list(result.distinct_views), pa.int32()),
     }
+    if result.packed_from:
+        columns["packed_from"] = pa.array([printable(path) for path in result.packed_from], pa.string())
     names = json.dumps([printable(label) for label in result.labels], ensure_ascii=False).encode()
     metadata = {_LABELS: names, _ROOT: printable(result.root).encode()}
     metadata |= {_SEVERAL: b"true"} if result.multi_label else {}
+    metadata |= {_PACKED: printable(result.packed_root).encode()} if result.packed_from else {}
     table = pa.table(columns).replace_schema_metadata(metadata)
     return table.replace_schema_metadata(metadata | {_DIGEST: _digest(table).encode()})
 
@@ -225,7 +237,7 @@ def _table(result: TestResult) -> pa.Table:
 def _digest(table: pa.Table) -> str:
     """Of the values, not of the bytes of a file: another release of pyarrow may lay out the same table otherwise."""
     digest = hashlib.sha256()
-    for key in (_LABELS, _ROOT, *([_SEVERAL] if _SEVERAL in table.schema.metadata else [])):
+    for key in (_LABELS, _ROOT, *(key for key in (_SEVERAL, _PACKED) if key in table.schema.metadata)):
         digest.update(table.schema.metadata[key] + b"\n")
     for name in table.column_names:
         column = table[name]

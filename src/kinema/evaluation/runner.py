@@ -16,6 +16,7 @@ from kinema.data.datasets import TestVideos, collate_test
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.loader import Loader
 from kinema.data.manifest import Manifest, data_root
+from kinema.data.packing.origins import read_origins
 from kinema.data.paths import relative
 from kinema.errors import KinemaError, RunError
 from kinema.evaluation.metrics import most_frequent
@@ -114,10 +115,12 @@ def evaluate(
     errors = tuple(row.error for row in found)
     _require_read(manifest, errors)
     root, samples = data_root(manifest.source), manifest.samples
+    paths = tuple(relative(sample.path, root) for sample in samples)
+    origins = read_origins(root)
     return TestResult(
         labels=recognizer.labels,
         root=str(root.resolve()),
-        paths=tuple(relative(sample.path, root) for sample in samples),
+        paths=paths,
         spans=tuple((sample.start, sample.end) for sample in samples),
         truth=tuple(sample.label for sample in samples),
         scores=scores,
@@ -128,6 +131,8 @@ def evaluate(
         absent=manifest.all_absent,
         train_majority=most_frequent(train_labels, recognizer.labels) if train_labels and not several else None,
         multi_label=several,
+        packed_from=() if origins is None else tuple(origins.names.get(path, path) for path in paths),
+        packed_root="" if origins is None else origins.root,
     )
 
 
@@ -163,7 +168,7 @@ def _average(recognizer: Recognizer, views: Tensor, batch: int, paths: list[str]
     means = recognizer.average(views, batch=batch).numpy()
     broken = [path for path, row in zip(paths, means, strict=True) if not np.isfinite(row).all()]
     if broken:
-        raise RunError(f"{broken[0]}: the network's scores are not finite; its weights are damaged, train it anew")
+        raise RunError(f"{broken[0]}: the network's scores are not finite; its weights are damaged, train it again")
     return means
 
 

@@ -1,9 +1,4 @@
-"""How sure a figure is, and whether two recognizers really differ: statistics over the videos of one test set.
-
-The distributions come from `scipy.special`. `binomtest`, `chi2` and `bootstrap` of `scipy.stats` give the same values,
-as the tests show. They are not used because importing `scipy.stats` takes longer than comparing two tests of thousands
-of videos, and because its `bootstrap` refuses a test of one video.
-"""
+"""How sure a figure is, and whether two recognizers really differ: statistics over the videos of one test set."""
 
 from __future__ import annotations
 
@@ -12,17 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # `scipy.stats` takes half a second to import, and is imported where it is first used
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, chdtrc
 
 from kinema.errors import KinemaError, unknown
 
 LEVEL, RESAMPLES = 0.95, 2000
+SEED = 0  # of the bootstrap
 FEW = 25  # disagreements
 # Of a difference of two softmax scores; each score carries up to 1e-5 of rounding. Chosen
 # from that rounding; the tests try it on random scores with exactly reversed twins.
 TIE, NOISE = 1e-4, 2e-5
-_CHUNK = 4_000_000  # video indices drawn at a time, so that large test sets need little memory
+_CHUNK = 4_000_000  # values drawn at a time, so that large test sets need little memory
 
 
 @dataclass(frozen=True)
@@ -80,16 +76,37 @@ class PairAccuracy:
     per_pair: Mapping[tuple[str, str], float]
 
 
-def bootstrap_interval(
-    correct: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
-    """The percentile bootstrap interval of a mean over videos, such as top-1.
-
-    Where all videos are right, or none, every resample is the same one; the interval is then the exact one of a
-    proportion (Clopper and Pearson): 8 of 8 right videos give 0.631 to 1.
+def share_interval(right: int, videos: int, *, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's interval of a share, such as top-1; it needs no special case where all videos are right, or none.
 
     Args:
-        correct: N values, one a video: right or wrong, or credits.
+        right: how many of the videos are right.
+        videos: how many there are.
+        level: probability that the interval is meant to hold.
+
+    Returns:
+        The ends of the interval, 0 to 1.
+
+    Raises:
+        KinemaError: no video, more right ones than videos, or a level outside (0, 1).
+    """
+    if videos < 1 or not 0 <= right <= videos:
+        raise KinemaError(f"right {right}, videos {videos}: give at least 1 video, and from 0 to all of them right")
+    _check_level(level)
+    low, high = scipy.stats.binomtest(right, videos).proportion_ci(level, "wilson")
+    return float(low), float(high)
+
+
+def bootstrap_interval(
+    values: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = SEED
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of a mean over videos, of credits or differences.
+
+    Resamples of values that are all alike are all the same. If all are 1, or all are 0, the interval is then the exact
+    one of a share (Clopper and Pearson): 8 of 8 give 0.631 to 1.
+
+    Args:
+        values: N values, one per video.
         level: probability that the interval is meant to hold.
         resamples: how many times N videos are drawn with replacement.
         seed: of the draws; the same seed gives the same interval.
@@ -100,17 +117,22 @@ def bootstrap_interval(
     Raises:
         KinemaError: no video, a level outside (0, 1) or no resample.
     """
-    values = _values(correct)
-    if not 0 < level < 1 or resamples < 1:
-        raise KinemaError(f"level {level}, resamples {resamples}: give a level between 0 and 1 and at least 1 resample")
-    if (values == 1).all():
-        return _all_alike(len(values), level), 1.0
-    if (values == 0).all():
-        return 0.0, 1 - _all_alike(len(values), level)
-    rng = np.random.default_rng(seed)
-    n, step = len(values), max(1, _CHUNK // len(values))
-    means = [values[rng.integers(0, n, (min(step, resamples - done), n))].mean(1) for done in range(0, resamples, step)]
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    found = _values(values)
+    _check_level(level)
+    if resamples < 1:
+        raise KinemaError(f"resamples {resamples}: give at least 1")
+    n = len(found)
+    for share in (0, 1):
+        if (found == share).all():
+            low, high = scipy.stats.binomtest(share * n, n).proportion_ci(level, "exact")
+            return float(low), float(high)
+    if n == 1:  # scipy refuses it, and every resample is this one
+        return float(found[0]), float(found[0])
+    # scipy >= 1.15 calls the argument `rng`, and takes this name too.
+    low, high = scipy.stats.bootstrap(
+        (found,), np.mean, n_resamples=resamples, batch=max(1, _CHUNK // n), confidence_level=level,
+        method="percentile", vectorized=True, random_state=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
     return float(low), float(high)
 
 
@@ -120,7 +142,7 @@ def paired_bootstrap(
     *,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
-    seed: int = 0,
+    seed: int = SEED,
 ) -> Difference:
     """The difference of two accuracies on the same videos, with its percentile bootstrap interval.
 
@@ -128,7 +150,7 @@ def paired_bootstrap(
     interval is that of the share of videos on which either could be the only one that is right, to both sides.
 
     Args:
-        correct_a: N values of the first recognizer, one a video.
+        correct_a: N values of the first recognizer, one per video.
         correct_b: N values of the second one, in the same order.
         level: as in `bootstrap_interval`.
         resamples: as in `bootstrap_interval`.
@@ -153,7 +175,7 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
     statistic is 0 and both probabilities are 1.
 
     Args:
-        correct_a: N booleans of the first recognizer ("model 1", the original), one a video.
+        correct_a: N booleans of the first recognizer ("model 1", the original), one per video.
         correct_b: N booleans of the second one ("model 2"), in the same order.
 
     Raises:
@@ -169,8 +191,8 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
     if not disagree:
         return McNemar(0.0, 1.0, 1.0, table)
     statistic = max(0, abs(only_b - only_a) - 1) ** 2 / disagree
-    exact = min(1.0, 2 * float(bdtr(min(only_a, only_b), disagree, 0.5)))
-    return McNemar(statistic, float(chdtrc(1, statistic)), exact, table)
+    exact = float(scipy.stats.binomtest(only_a, disagree).pvalue)
+    return McNemar(statistic, float(scipy.stats.chi2.sf(statistic, 1)), exact, table)
 
 
 def pair_accuracy(
@@ -199,9 +221,38 @@ def pair_accuracy(
         KinemaError: a pair's label that the recognizer does not have, one label in two pairs, shapes that do not match,
             or no video of any pair.
     """
-    table = np.asarray(scores, dtype=np.float64)
-    if table.shape != (len(true_labels), len(labels)):
-        raise KinemaError(f"scores of shape {table.shape} for {len(true_labels)} videos and {len(labels)} labels")
+    member = _members(pairs, labels)
+    rows, credit, tied = _credits(true_labels, scores, labels, member)
+    of_pair = np.array([member[true_labels[i]][0] for i in rows])
+    per_pair = {pair: float(credit[of_pair == k].mean()) for k, pair in enumerate(pairs) if (of_pair == k).any()}
+    return PairAccuracy(float(credit.mean()), len(rows), int(tied.sum()), per_pair)
+
+
+def pair_credits(
+    true_labels: Sequence[str], scores: ArrayLike, labels: Sequence[str], pair: tuple[str, str]
+) -> NDArray[np.float64]:
+    """What `pair_accuracy` takes the mean of, for one pair.
+
+    Args:
+        true_labels: N labels of the pair.
+        scores: N K.
+        labels: K names, in the order of the scores.
+        pair: the two labels.
+
+    Returns:
+        float64 N: 1 where the true label of the two has the higher score, one half for a tie, else 0.
+
+    Raises:
+        KinemaError: as `pair_accuracy`, and a label that is not of the pair.
+    """
+    for label in true_labels:
+        if label not in pair:
+            raise KinemaError(f"the label {label!r} is none of the pair {' / '.join(pair)}: leave its videos out")
+    return _credits(true_labels, scores, labels, _members([pair], labels))[1]
+
+
+def _members(pairs: Sequence[tuple[str, str]], labels: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Label -> the number of its pair and its partner."""
     member: dict[str, tuple[int, str]] = {}
     for k, pair in enumerate(pairs):
         for name, other in (pair, pair[::-1]):
@@ -210,6 +261,16 @@ def pair_accuracy(
             if name in member or name == other:
                 raise KinemaError(f"the label {name!r} stands in two pairs: give every label one partner")
             member[name] = (k, other)
+    return member
+
+
+def _credits(
+    true_labels: Sequence[str], scores: ArrayLike, labels: Sequence[str], member: Mapping[str, tuple[int, str]]
+) -> tuple[list[int], NDArray[np.float64], NDArray[np.bool_]]:
+    """The rows of the videos that have a label of a pair, their credits, and which of them are ties."""
+    table = np.asarray(scores, dtype=np.float64)
+    if table.shape != (len(true_labels), len(labels)):
+        raise KinemaError(f"scores of shape {table.shape} for {len(true_labels)} videos and {len(labels)} labels")
     place = {name: i for i, name in enumerate(labels)}
     rows = [i for i, name in enumerate(true_labels) if name in member]
     if not rows:
@@ -217,12 +278,8 @@ def pair_accuracy(
     mine = np.array([place[true_labels[i]] for i in rows])
     others = np.array([place[member[true_labels[i]][1]] for i in rows])
     margin = table[rows, mine] - table[rows, others]
-    border = _tie_border(np.abs(margin[np.isfinite(margin)]))
-    tied = np.abs(margin) <= border
-    credit = np.where(tied, 0.5, margin > 0)  # no comparison holds for NaN
-    of_pair = np.array([member[true_labels[i]][0] for i in rows])
-    per_pair = {pair: float(credit[of_pair == k].mean()) for k, pair in enumerate(pairs) if (of_pair == k).any()}
-    return PairAccuracy(float(credit.mean()), len(rows), int(tied.sum()), per_pair)
+    tied = np.abs(margin) <= _tie_border(np.abs(margin[np.isfinite(margin)]))
+    return rows, np.where(tied, 0.5, margin > 0), tied  # no comparison holds for NaN
 
 
 def _tie_border(margins: NDArray[np.float64]) -> float:
@@ -243,13 +300,13 @@ def _pair(correct_a: ArrayLike, correct_b: ArrayLike) -> tuple[NDArray[np.float6
     return a, b
 
 
-def _all_alike(n: int, level: float) -> float:
-    """The lower end of the exact interval of a proportion, of n right ones of n."""
-    return float(((1 - level) / 2) ** (1 / n))
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise KinemaError(f"level {level}: give a level between 0 and 1")
 
 
 def _values(correct: Any) -> NDArray[np.float64]:
     values = np.asarray(correct, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise KinemaError("give one finite value a video, and at least one video")
+        raise KinemaError("give one finite value per video, and at least one video")
     return values

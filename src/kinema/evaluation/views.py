@@ -79,7 +79,7 @@ class ViewSummary:
             text = f"1x1: the centre crop of {'the centre clip' if self.random_clips is None else 'a random clip'}"
         else:
             n = self.all_distinct + self.coinciding
-            text = f"{self.clips}x{self.crops} = {total} a video; all differ for {self.all_distinct} of {n} read"
+            text = f"{self.clips}x{self.crops} = {total} per video; all differ for {self.all_distinct} of {n} read"
         if self.coinciding:
             whys = [
                 f"{count} {why}"

@@ -28,7 +28,7 @@ from kinema.files import local_path, reach
 from kinema.tables import read_csv_file
 from kinema.text import printable
 
-_FIX = "write it anew with a column path, and start and end if only parts are meant"
+_FIX = "write it again with a column path, and start and end if only parts are meant"
 _WILD = "*?["
 
 

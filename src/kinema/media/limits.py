@@ -8,7 +8,6 @@ from math import inf
 from pathlib import Path
 
 from kinema.errors import KinemaError, UnreadableVideo
-from kinema.text import plural
 
 _HEAD = 4096  # bytes in which every container shows what it is
 _TS_PACKET = 188  # bytes of a packet of an MPEG transport stream
@@ -117,12 +116,3 @@ def _is_archive(head: bytes) -> bool:
     return (
         head.startswith((b"PK", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ")) or head[257:262] == b"ustar"
     )
-
-
-def too_many(queue: int) -> str:
-    """What a visitor is told who comes while the queue is full.
-
-    Args:
-        queue: jobs that may wait.
-    """
-    return f"{plural(queue, 'job')} are waiting already: try again in a few minutes"

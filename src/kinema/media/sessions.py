@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kinema.errors import KinemaError
 
@@ -25,6 +26,7 @@ class Session:
         seen: when it was last used, seconds of the clock.
         ended: when its last page was closed; None while one is open.
         names: stored name -> name for the visitor.
+        held: what a server keeps in memory for this visitor, by its name; it is dropped with the session.
     """
 
     folder: Path
@@ -32,6 +34,7 @@ class Session:
     pages: set[str] = field(default_factory=set)
     ended: float | None = None
     names: dict[str, str] = field(default_factory=dict)
+    held: dict[str, Any] = field(default_factory=dict)
 
     def place(self, suffix: str, shown: str) -> Path:
         """A path for a new file, whose name nobody can guess and which takes nothing from the visitor's.

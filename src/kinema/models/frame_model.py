@@ -22,8 +22,15 @@ from kinema.ops.tea import MTA, MotionExcitation
 TEMPORAL = (Shift, CSTM, CMM)  # operators that see other frames
 
 
+def sees_other_frames(module: nn.Module) -> bool:
+    """Whether an operator looks beyond one frame; one of a person's own says so by an attribute of this name."""
+    return isinstance(module, TEMPORAL) or getattr(module, "sees_other_frames", False) is True
+
+
 def sees_whole_clips(module: nn.Module) -> bool:
-    """Whether an operator has no way to run on the chunks of a stream."""
+    """Whether an operator cannot run on the chunks of a stream; one of a person's own says so by such an attribute."""
+    if getattr(module, "sees_whole_clips", False) is True:
+        return True
     return isinstance(module, TAM | MotionExcitation) or (isinstance(module, MTA) and len(module.t) > 0)
 
 
@@ -47,7 +54,7 @@ class FrameModel(VideoModel):
     @property
     def per_frame(self) -> bool:  # type: ignore[override]
         """No frame sees another one before the head."""
-        return not any(isinstance(module, TEMPORAL) or sees_whole_clips(module) for module in self.modules())
+        return not any(sees_other_frames(module) or sees_whole_clips(module) for module in self.modules())
 
     def blocks(self) -> Iterator[Any]:
         """The residual blocks in their order."""

@@ -14,6 +14,7 @@ from kinema.errors import KinemaError, unknown
 from kinema.models.class_regularisation import regularise
 from kinema.models.options import Option, check_options, describe_options
 from kinema.models.video_model import VideoModel, check_num_classes
+from kinema.text import matching_names
 
 
 @dataclass(frozen=True)
@@ -165,11 +166,10 @@ def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
     Returns:
         Names for `create_model`.
     """
-    known = set(_resolver().names()) if pretrained else set(_ENTRIES)
-    if any(c in pattern for c in "*?["):
-        return sorted(name for name in _ENTRIES if name in known and fnmatchcase(name, pattern))
-    inside = sorted(name for name in _ENTRIES if pattern in name)
-    found = [name for name in inside if f"_{pattern}" in f"_{name}"] or inside
+    found = matching_names(_ENTRIES, pattern)
+    if not pretrained:
+        return found
+    known = set(_resolver().names())
     return [name for name in found if name in known]
 
 

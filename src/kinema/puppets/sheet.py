@@ -73,6 +73,6 @@ def _frames(path: Path, count: int) -> list[Image.Image]:
         with av.open(path) as container:
             frames = list(container.decode(video=0))
     except (OSError, av.FFmpegError) as error:
-        raise UnreadableVideo(path, f"cannot be decoded ({error}): generate the puppets anew") from error
+        raise UnreadableVideo(path, f"cannot be decoded ({error}): generate the puppets again") from error
     middles = (np.arange(count) + 0.5) * len(frames) / count
     return [frames[int(i)].to_image() for i in middles]

@@ -1,21 +1,73 @@
-"""Recipes: a YAML file for each training of the papers. Its header says how to start it, what it needs and gives."""
+"""Recipes: a YAML file for each training of the papers. Its `about` says how to start it, what it needs and gives."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from kinema.config_file import CONFIG, read_yaml
 from kinema.errors import KinemaError, near_names, unknown
 
 _FOLDER = Path(__file__).parent
 
-# What every header says, in this order.
-HEADER = ("command", "parallel", "test", "figure", "protocol", "hardware", "time", "ours")
+
+@dataclass(frozen=True)
+class About:
+    """What a recipe says of itself, in its block `about`; it changes nothing in the training.
+
+    Attributes:
+        title: what is trained, with its source.
+        command: that starts the training.
+        parallel: that starts it in several processes.
+        test: that tests it as the paper does.
+        views: `CLIPSxCROPS` of that test.
+        top1: accuracy of the paper, in per cent.
+        figure: the same in words, with the table it stands in.
+        protocol: frames, views and split.
+        hardware: of the paper.
+        time: that the training takes.
+        ours: what the paper leaves open, and what was chosen.
+    """
+
+    title: str = ""
+    command: str = ""
+    parallel: str = ""
+    test: str = ""
+    views: str = "1x1"
+    top1: float | None = None
+    figure: str = ""
+    protocol: str = ""
+    hardware: str = ""
+    time: str = ""
+    ours: str = ""
+
+
+def read_about(values: Mapping[str, Any], file: Path) -> About:
+    """The block `about` of a recipe; all of its fields may be left out in a recipe of one's own.
+
+    Args:
+        values: the fields of the recipe.
+        file: of the recipe, for messages.
+
+    Raises:
+        KinemaError: it is no block, has an unknown field, or a field of another type.
+    """
+    block = values.get("about", {})
+    known = get_type_hints(About)
+    if not isinstance(block, Mapping):
+        raise KinemaError(f"{file}: about is {block!r}; give its fields, {', '.join(known)}")
+    for key, value in block.items():
+        if key not in known:
+            raise KinemaError(f"{file}: {unknown('key of about', str(key), known, list_all=True)}")
+        if key == "top1":
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise KinemaError(f"{file}: about.top1 is {value!r}; give a number in per cent, or remove the line")
+        elif not isinstance(value, str):
+            raise KinemaError(f"{file}: about.{key} is {value!r}; give a text, in quotes where YAML reads it otherwise")
+    return About(**block)
 
 
 @dataclass(frozen=True)
@@ -25,26 +77,23 @@ class Recipe:
     Attributes:
         name: as `kinema train` takes it.
         path: of the file.
-        title: its first line.
-        header: the entries of its header, `HEADER` at least.
+        about: what it says of itself.
         values: the fields that it sets.
     """
 
     name: str
     path: Path
-    title: str
-    header: Mapping[str, str]
+    about: About
     values: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for `--json`."""
         return {
             "name": self.name,
-            "title": self.title,
             "model": self.values["model"],
             "data": self.values["data"].partition(":")[0],
             "weights": self.values.get("weights"),
-            **self.header,
+            **asdict(self.about),
             "path": str(self.path),
         }
 
@@ -60,18 +109,8 @@ def load(name: str) -> Recipe:
     if name not in names():
         raise unknown("recipe", name, names())
     path = _FOLDER / f"{name}.yaml"
-    text = path.read_text(encoding="utf-8")
-    comments = [line[1:] for line in text.splitlines() if line.startswith("#")]
-    header: dict[str, str] = {}
-    key = ""
-    for line in comments[1:]:
-        found = re.match(r" (\w+)  +(.*)", line)
-        if found:
-            key = found[1]
-            header[key] = found[2].strip()
-        elif line.strip():
-            header[key] += f" {line.strip()}"
-    return Recipe(name, path, comments[0].strip(), header, read_yaml(path))
+    values = read_yaml(path)
+    return Recipe(name, path, read_about(values, path), {k: v for k, v in values.items() if k != "about"})
 
 
 def find(word: str) -> Path:
@@ -116,14 +155,13 @@ def weights_of(word: str | None) -> str | None:
         return str(run)
     state = "is not finished" if (run / CONFIG).is_file() else f"is not in {run}"
     raise KinemaError(
-        f"weights is {word}, a recipe whose run {state}: train it first with `{recipe.header['command']}`, or give the "
+        f"weights is {word}, a recipe whose run {state}: train it first with `{recipe.about.command}`, or give the "
         "folder of its run as --weights"
     )
 
 
 def views_of_test(file: Path) -> str | None:
-    """The views with which a recipe is tested, by its header; None for a file that does not come with Kinema."""
+    """The views with which a recipe is tested, by its `about`; None for a file that does not come with Kinema."""
     if file.stem not in names() or file.resolve() != (_FOLDER / f"{file.stem}.yaml").resolve():
         return None
-    found = re.search(r"--views (\S+)", load(file.stem).header["test"])
-    return found[1] if found else None
+    return load(file.stem).about.views

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
+
+from markupsafe import Markup
+
+from kinema.report.markup import part
 
 MOST = 32  # classes of a matrix
 _OTHER, _UNREAD = "other classes", "unreadable"
@@ -33,7 +36,7 @@ def most_confused(
     return [label for label in labels if label in chosen]
 
 
-def confusion(title: str, truth: Sequence[str], said: Sequence[str | None], labels: Sequence[str]) -> str:
+def confusion(title: str, truth: Sequence[str], said: Sequence[str | None], labels: Sequence[str]) -> Markup:
     """A table: a row is what is shown, a column what the network said, a figure the per cent of the row.
 
     Videos of classes that are not among `labels` are left out; answers that are not make one column more, and so do
@@ -53,25 +56,21 @@ def confusion(title: str, truth: Sequence[str], said: Sequence[str | None], labe
     )
     videos = Counter(true for true in truth if true in shown)
     columns = [*labels, *(extra for extra in (_OTHER, _UNREAD) if any(column == extra for _, column in counts))]
-    head = "".join(f"<th><span>{escape(column)}</span></th>" for column in columns)
-    rows = "".join(
-        f"<tr><th>{escape(true)}</th>"
-        + "".join(_cell(true, column, counts[true, column], videos[true]) for column in columns)
-        + "</tr>"
-        for true in labels
-    )
-    table = f"<table class=confusion><caption>{escape(title)}</caption><tr><th></th>{head}</tr>{rows}</table>"
-    return f"<div class=wide>{table}</div>"
+    rows = [(true, [_cell(true, column, counts[true, column], videos[true]) for column in columns]) for true in labels]
+    return part("confusion", title, columns, rows)
 
 
-def _cell(true: str, column: str, count: int, videos: int) -> str:
+def _cell(true: str, column: str, count: int, videos: int) -> dict[str, str] | None:
+    """Fill, ink, text and tip of a cell; None for one without a video."""
     if not count:
-        return "<td></td>"
+        return None
     share = count / videos
     # Blue for what is right, orange for what is wrong, from white to full.
     full = (29, 78, 216) if column == true else (194, 65, 12)
     red, green, blue = (round(255 + (c - 255) * (0.12 + 0.88 * share)) for c in full)
-    ink = "#fff" if share > 0.5 else "#1f2937"
-    tip = escape(f"{true}: {count} of {videos} said to be {column}", quote=True)
-    text = f"{100 * share:.0f}" if share >= 0.005 else "·"
-    return f'<td style="background:rgb({red},{green},{blue});color:{ink}" title="{tip}">{text}</td>'
+    return {
+        "fill": f"rgb({red},{green},{blue})",
+        "ink": "#fff" if share > 0.5 else "#1f2937",
+        "text": f"{100 * share:.0f}" if share >= 0.005 else "·",
+        "tip": f"{true}: {count} of {videos} said to be {column}",
+    }

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kinema.errors import KinemaError
-from kinema.evaluation.cost import Cost, count
+from markupsafe import Markup
+
+from kinema.evaluation.cost import Cost
+from kinema.evaluation.latency import Latency
 from kinema.evaluation.metrics import Coverage, Metrics
 from kinema.evaluation.selection import sentence
-from kinema.report.markup import by_run, note, table
+from kinema.report.markup import by_run, joined, note, table
 from kinema.report.runs import Run
+from kinema.report.trade_off import Counted
 
 FAILURES = 40  # unreadable videos that a person still reads
 
 
-def cost(runs: Sequence[Run]) -> str:
-    """Parameters, MACs and FLOPs of each network, counted for the clips that it was tested with."""
-    costs = [_count(run) for run in runs]
+def cost(runs: Sequence[Run], costs: Sequence[Counted], times: Sequence[Latency | None]) -> Markup:
+    """Parameters, MACs and FLOPs of each network, counted for the clips that it was tested with.
+
+    Args:
+        runs: of the page.
+        costs: what `counts` gave of them.
+        times: what `latencies` gave of them; None where nothing was measured.
+    """
     counted = [c if isinstance(c, Cost) else None for c in costs]
     views = [_views(run) for run in runs]
     facts: dict[str, list[Any]] = {
@@ -27,25 +35,15 @@ def cost(runs: Sequence[Run]) -> str:
         "MACs of a view": [c and _large(c.macs) for c in counted],
         "FLOPs of a view": [c and _large(c.flops) for c in counted],
         "views of a video": views,
+        "median time of a clip, ms": [t and f"{t.p50_ms:.1f}" for t in times],
         "MACs of a video": [c and v and _large(c.macs * v) for c, v in zip(counted, views, strict=True)],
     }
     drawn = by_run([run.name for run in runs], facts)
-    reasons = "".join(
+    reasons = joined(
         note(f"Not counted: {run.name}: {c}") for run, c in zip(runs, costs, strict=True) if isinstance(c, str)
     )
     small = note("1 MAC = 2 FLOPs; convolutions, linear layers and other matrix products of one view are counted.")
-    return (drawn + small if any(counted) else "") + reasons
-
-
-def _count(run: Run) -> Cost | str | None:
-    if run.architecture is None:
-        return None
-    options = dict(run.architecture.get("options", {}))
-    classes = options.pop("num_classes", 400)
-    try:
-        return count(str(run.architecture["name"]), num_classes=classes, size=run.clip.get("crop"), options=options)
-    except KinemaError as error:
-        return str(error)
+    return (drawn + small if any(counted) else Markup("")) + reasons
 
 
 def _large(number: int) -> str:
@@ -59,7 +57,7 @@ def _views(run: Run) -> int | None:
     return int(views["clips"]) * int(views["crops"])
 
 
-def coverage(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> str:
+def coverage(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> Markup:
     """How many videos were read, in training and test, and why the others were not.
 
     Args:
@@ -84,7 +82,8 @@ def coverage(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> str:
         f"… and {len(failures) - FAILURES} more; the ledgers in the runs name all." if len(failures) > FAILURES else ""
     )
     rows = table(("run", "split", "video", "why it could not be read"), failures[:FAILURES], numeric=False)
-    return by_run([run.name for run in runs], facts) + (rows if failures else "") + (note(more) if more else "")
+    ledger = [*([rows] if failures else []), *([note(more)] if more else [])]
+    return by_run([run.name for run in runs], facts) + joined(ledger)
 
 
 def _failures(run: Run) -> list[tuple[str, str]]:
@@ -97,7 +96,7 @@ def tested_as(run: Run) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def protocol(runs: Sequence[Run]) -> str:
+def protocol(runs: Sequence[Run]) -> Markup:
     """Everything that was fixed for test and training, with the differences set off."""
     columns = []
     for run in runs:
@@ -158,7 +157,7 @@ def _of_the_loss(config: Mapping[str, Any]) -> list[str]:
     return [kind for kind, there in kinds.items() if there]
 
 
-def versions(runs: Sequence[Run]) -> str:
+def versions(runs: Sequence[Run]) -> Markup:
     """The software that trained and tested."""
     columns = []
     for run in runs:
@@ -167,7 +166,7 @@ def versions(runs: Sequence[Run]) -> str:
     return _beside(runs, columns)
 
 
-def _beside(runs: Sequence[Run], columns: Sequence[Mapping[str, Any]]) -> str:
+def _beside(runs: Sequence[Run], columns: Sequence[Mapping[str, Any]]) -> Markup:
     keys = dict.fromkeys(key for column in columns for key in column)
     facts = {key: [column.get(key) for column in columns] for key in keys}
     return by_run([run.name for run in runs], facts, mark=True)

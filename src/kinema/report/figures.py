@@ -5,18 +5,19 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from kinema.evaluation.calibration import Calibration
 from kinema.report.letters import Letters
-from kinema.report.markup import COLOURS
+from kinema.report.markup import COLOURS, part
 
 CLASS_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#6b7280", "#a3a30f",
                  "#17becf")  # fmt: skip
@@ -36,21 +37,18 @@ _own_style = matplotlib.rc_context(
 
 
 @_own_style
-def loss_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> str:
+def loss_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> Markup:
     """Training loss, epoch by epoch; one line a run."""
     axes, letters = _axes(2.6, "training loss"), Letters()
     for i, (name, rows) in enumerate(histories.items()):
         _line(axes, rows, "train_loss", 1, color=colours[name], marker=_mark(i), label=letters(name))
     axes.set_ylim(bottom=0)
-    if len(histories) > 1:
-        axes.legend(
-            frameon=False, fontsize=8, ncols=min(3, len(histories)), loc="upper center", bbox_to_anchor=(0.45, -0.22)
-        )
+    _legend_below(axes, len(histories))
     return _svg(axes, letters)
 
 
 @_own_style
-def top1_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> str:
+def top1_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> Markup:
     """Top-1 on the training clips and, dashed, on the validation videos where there are any."""
     validated = any(row.get("val_top1") is not None for rows in histories.values() for row in rows)
     axes = _axes(2.6, "top-1, %: training clips" + (", dashed: validation videos" if validated else ""))
@@ -62,7 +60,7 @@ def top1_curves(histories: Mapping[str, History], colours: Mapping[str, str]) ->
 
 
 @_own_style
-def rate_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> str:
+def rate_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> Markup:
     """Learning rate of the last step of each epoch."""
     axes = _axes(2.6, "learning rate of an epoch's last step")
     for i, (name, rows) in enumerate(histories.items()):
@@ -72,8 +70,10 @@ def rate_curves(histories: Mapping[str, History], colours: Mapping[str, str]) ->
 
 
 @_own_style
-def bars(values: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], *, guess: float | None = None) -> str:
-    """Shares as horizontal bars in per cent, a group a label and in it a bar a run.
+def bars(
+    values: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], *, guess: float | None = None
+) -> Markup:
+    """Shares as horizontal bars in per cent, a group per label and in it a bar per run.
 
     Args:
         values: run -> label -> share, 0 to 1; the labels of the first run, in its order from the top.
@@ -87,7 +87,7 @@ def bars(values: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], 
         places = np.arange(len(labels)) + (i - (runs - 1) / 2) * 0.8 / runs
         widths = [100 * shares.get(label, math.nan) for label in labels]
         drawn = axes.barh(places, widths, 0.8 / runs * 0.92, color=colours[name], label=letters(name))
-        axes.bar_label(drawn, labels=[_short(w) for w in widths], fontsize=7.5, color=INK, padding=2)
+        axes.bar_label(drawn, labels=[_short(w) for w in widths], fontsize=8.5, color=INK, padding=2)
     axes.invert_yaxis()
     axes.grid(axis="x", color=PALE, linewidth=0.8)
     axes.grid(axis="y", visible=False)
@@ -98,17 +98,17 @@ def bars(values: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], 
     if guess is not None:
         axes.axvline(100 * guess, color="#6b7280", linewidth=1, linestyle="--")
     if runs > 1:
-        axes.legend(frameon=False, fontsize=8, ncols=min(3, runs), loc="lower center", bbox_to_anchor=(0.45, 1.0))
+        axes.legend(frameon=False, fontsize=8.5, ncols=min(3, runs), loc="lower center", bbox_to_anchor=(0.45, 1.0))
     return _svg(axes, letters)
 
 
 @_own_style
-def gains(points: Mapping[str, float]) -> str:
+def gains(points: Mapping[str, float]) -> Markup:
     """Differences of recall in points, to the right in green where a class gained, to the left in red where it lost."""
     axes, letters = _axes(len(points) * 0.21 + 0.45, "change of recall, points"), Letters()
     values = list(points.values())
     drawn = axes.barh(range(len(values)), values, 0.72, color=["#059669" if v > 0 else "#dc2626" for v in values])
-    axes.bar_label(drawn, labels=[_short(v, "+") for v in values], fontsize=7.5, color=INK, padding=2)
+    axes.bar_label(drawn, labels=[_short(v, "+") for v in values], fontsize=8.5, color=INK, padding=2)
     axes.invert_yaxis()
     axes.grid(axis="x", color=PALE, linewidth=0.8)
     axes.grid(axis="y", visible=False)
@@ -119,7 +119,7 @@ def gains(points: Mapping[str, float]) -> str:
 
 
 @_own_style
-def scores(ranked: Sequence[tuple[str, float]]) -> str:
+def scores(ranked: Sequence[tuple[str, float]]) -> Markup:
     """The best labels of one prediction as bars."""
     axes, letters = _axes(0.34 * len(ranked) + 0.3), Letters()
     places = range(len(ranked))[::-1]
@@ -136,7 +136,7 @@ def scores(ranked: Sequence[tuple[str, float]]) -> str:
 
 
 @_own_style
-def scatter(title: str, points: NDArray[np.floating[Any]], truth: Sequence[str], labels: Sequence[str]) -> str:
+def scatter(title: str, points: NDArray[np.floating[Any]], truth: Sequence[str], labels: Sequence[str]) -> Markup:
     """Points of the plane in the colours and shapes of their classes, which `class_legend` explains.
 
     Args:
@@ -161,13 +161,64 @@ def scatter(title: str, points: NDArray[np.floating[Any]], truth: Sequence[str],
     return _svg(axes, letters)
 
 
-def class_legend(labels: Sequence[str]) -> str:
+@_own_style
+def trade_off(
+    cost: str, costs: Mapping[str, float], top1: Mapping[str, tuple[float, float, float]], colours: Mapping[str, str]
+) -> Markup:
+    """Top-1 over a cost, one point with its interval per run.
+
+    Args:
+        cost: what it is, in which unit.
+        costs: run -> cost, above 0; the axis is logarithmic.
+        top1: run -> top-1 and the ends of its interval, 0 to 1.
+        colours: run -> colour.
+    """
+    axes, letters = _axes(2.9, f"top-1, % over {cost}"), Letters()
+    for i, (name, value) in enumerate(costs.items()):
+        share, low, high = top1[name]
+        axes.errorbar(
+            [value], [100 * share], [[100 * max(0.0, share - low)], [100 * max(0.0, high - share)]],
+            fmt=_mark(i), color=colours[name], markersize=6, linewidth=1.2, label=letters(name),
+        )  # fmt: skip
+    axes.set_xscale("log")
+    few = max(costs.values()) < 4 * min(costs.values())  # then powers of ten give no label, or one
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if few else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.15, y=0.12)
+    axes.set_xlabel(cost, fontsize=8.5, color=INK)
+    _legend_below(axes, len(costs))
+    return _svg(axes, letters)
+
+
+@_own_style
+def reliability(title: str, found: Calibration, colour: str) -> Markup:
+    """How often predictions are right over how confident they are; the diagonal is what confidences promise.
+
+    Args:
+        title: above the figure.
+        found: the calibration of a test.
+        colour: of the bars.
+    """
+    letters = Letters()
+    axes = _axes(2.6, letters(title))
+    for one in found.bins:
+        if one.accuracy is None or one.interval is None:
+            continue
+        middle = (one.low + one.high) / 2
+        axes.bar(100 * middle, 100 * one.accuracy, 90 * (one.high - one.low), color=colour, alpha=0.75)
+        axes.plot([100 * middle] * 2, [100 * end for end in one.interval], color=INK, linewidth=1)
+    axes.plot([0, 100], [0, 100], color="#6b7280", linewidth=1, linestyle="--")
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("confidence, %", fontsize=8.5, color=INK)
+    axes.set_ylabel("right, %", fontsize=8.5, color=INK)
+    return _svg(axes, letters)
+
+
+def class_legend(labels: Sequence[str]) -> Markup:
     """The colours and shapes that `scatter` gives to classes, as HTML."""
-    entries = (
-        f"<span><b style='color:{CLASS_COLOURS[i % 10]}'>{'●▲■'[i // 10 % 3]}</b> {escape(label)}</span>"
-        for i, label in enumerate(labels)
-    )
-    return f"<p class=legend>{' '.join(entries)}</p>"
+    return part("legend", [(label, CLASS_COLOURS[i % 10], "●▲■"[i // 10 % 3]) for i, label in enumerate(labels)])
 
 
 def _axes(height: float, title: str = "") -> Axes:
@@ -178,6 +229,11 @@ def _axes(height: float, title: str = "") -> Axes:
     axes.set_axisbelow(True)
     axes.set_title(title, fontsize=9.5, color=INK, loc="left")
     return axes
+
+
+def _legend_below(axes: Axes, runs: int) -> None:
+    if runs > 1:
+        axes.legend(frameon=False, fontsize=8.5, ncols=min(3, runs), loc="upper center", bbox_to_anchor=(0.45, -0.22))
 
 
 def _short(percent: float, sign: str = "") -> str:
@@ -200,11 +256,11 @@ def _line(axes: Axes, rows: History, key: str, factor: float, **style: Any) -> N
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _svg(axes: Axes, letters: Letters | None = None) -> str:
+def _svg(axes: Axes, letters: Letters | None = None) -> Markup:
     buffer = io.StringIO()
     figure = axes.get_figure(root=True)
     assert figure is not None
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    return text if letters is None else letters.restore(text)
+    return Markup(text if letters is None else letters.restore(text))

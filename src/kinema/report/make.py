@@ -10,6 +10,7 @@ from typing import Any
 from kinema.data.manifest import data_root, read_manifest
 from kinema.errors import KinemaError
 from kinema.evaluation.comparison import Comparison, compare
+from kinema.evaluation.many import compare_many
 from kinema.evaluation.tested import Tested
 from kinema.files import replace_file
 from kinema.recognizer import Recognizer
@@ -17,6 +18,7 @@ from kinema.report.embedding import Embedding, chosen, embed, features, require_
 from kinema.report.explained import Explained, class_frames, explained
 from kinema.report.page import render
 from kinema.report.runs import Run, open_runs
+from kinema.report.trade_off import counts, latencies
 
 Progress = Callable[[int, int], object]
 
@@ -30,6 +32,8 @@ def make_report(
     with_features: bool = False,
     explain: int = 0,
     data: str | None = None,
+    groups: Sequence[str] = (),
+    with_latency: bool = False,
     workers: int = -1,
     device: str = "cpu",
     progress: Callable[[str], AbstractContextManager[Progress | None]] | None = None,
@@ -43,6 +47,9 @@ def make_report(
         explain: so many of the most confident mistakes and hits of each run are shown with their maps, and a frame per
             class; 0 shows none.
         data: where the tested videos are, for features and pictures; None is where each test found them.
+        groups: `NAME=PATTERN` of names of runs, whose means are compared (see `kinema.evaluation.groups.group_tests`).
+            Without any, runs that differ in the seed alone are groups.
+        with_latency: measure the time that a clip takes in each network, all of them by turns.
         workers: processes that read videos, for the features.
         device: where networks run, for features and maps.
         progress: gives for a title what is called with the videos done and their number.
@@ -58,6 +65,7 @@ def make_report(
         raise KinemaError(f"{file}: is a folder; give the name of an HTML file as --out")
     runs = open_runs(places)
     tests = [run.test for run in runs if run.test is not None]
+    many = compare_many(tests, groups=groups) if len(tests) > 2 or (groups and tests) else None
     comparisons: list[Comparison | str] = []
     for other in tests[1:]:
         try:
@@ -83,7 +91,9 @@ def make_report(
                 shown.append(explained(run.name, recognizer, run.test.result, _root(run.test, data), explain, step))
     frames = class_frames([t.result for t in tests], [_root(t, data) for t in tests],
                           _telling(tests, comparisons)) if explain else {}  # fmt: skip
-    page = render(runs, comparisons, embeddings, shown, frames)
+    costs = counts(runs)
+    times = latencies(runs, costs, device) if with_latency else []
+    page = render(runs, comparisons, embeddings, shown, frames, many=many, costs=costs, times=times)
     replace_file(file, lambda part: part.write_text(page, encoding="utf-8"))
     return runs
 

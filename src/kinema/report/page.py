@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
+
+from markupsafe import Markup
 
 from kinema import __version__
 from kinema.data.manifest import data_name
+from kinema.evaluation.calibration import BINS, calibration
 from kinema.evaluation.comparison import Comparison
+from kinema.evaluation.latency import Latency
+from kinema.evaluation.many import ManyComparison
 from kinema.evaluation.metrics import Metrics
 from kinema.evaluation.statistics import FEW
 from kinema.evaluation.tested import Tested
@@ -18,9 +22,23 @@ from kinema.report.embedding import NEIGHBOURS, Embedding, chance_purity
 from kinema.report.explained import Explained
 from kinema.report.facts import about_curves, cost, coverage, protocol, tested_as, versions
 from kinema.report.letters import NOTE, needs_note
-from kinema.report.markup import by_run, caution, colours, grid, note, page, section, table, tiles
+from kinema.report.many import grid_of_tests, groups
+from kinema.report.markup import (
+    by_run,
+    caution,
+    colours,
+    environment,
+    grid,
+    joined,
+    note,
+    part,
+    subtitle,
+    table,
+    tiles,
+)
 from kinema.report.runs import Run
 from kinema.report.seen import faithfulness_table, frames_of_classes, mistakes_and_hits
+from kinema.report.trade_off import Counted, trade_off
 
 BARS, GAINS, PAIRS = 40, 12, 15  # lines that a person still reads
 SIDE = 3  # runs of which two tables have room beside each other
@@ -32,6 +50,10 @@ def render(
     embeddings: Sequence[Embedding],
     shown: Sequence[Explained] = (),
     frames: Mapping[str, bytes] | None = None,
+    *,
+    many: ManyComparison | None = None,
+    costs: Sequence[Counted] = (),
+    times: Sequence[Latency | None] = (),
 ) -> str:
     """The page.
 
@@ -41,35 +63,47 @@ def render(
         embeddings: of the features; empty where nobody asked for them.
         shown: what each run looked at; empty where nobody asked for it.
         frames: class -> JPEG, an example of it, the classes in the order in which they are shown.
+        many: every two of more than two tests, and groups; None where there are fewer.
+        costs: one per run; empty where nothing was counted.
+        times: one per run; empty where nothing was measured.
     """
     tested = {run.name: run.test for run in runs if run.test is not None}
     metrics = {name: test.metrics for name, test in tested.items()}
     found = [c for c in comparisons if isinstance(c, Comparison)]
-    refused = "".join(caution(f"Not compared: {c}") for c in comparisons if isinstance(c, str))
+    refused = joined(caution(f"Not compared: {c}") for c in comparisons if isinstance(c, str))
     names = ", ".join(run.name for run in runs)
     inks = colours([run.name for run in runs])
-    missing = [sentence for run in runs for sentence in run.missing]
-    both = [section("Accuracy", _accuracy(runs, metrics)), section("Comparison", refused, _comparison(found))]
-    return page(
-        f"Kinema report: {names}",
-        (
-            f"<h1>Kinema report</h1><p class=lead>{escape(names)}</p>",
-            tiles(_tile(run, metrics.get(run.name)) for run in runs),
-            section("What is missing", "".join(note(sentence) for sentence in missing)),
-            *(both if len(runs) > SIDE else [grid(both)]),
-            section("Classes", _classes(tested, metrics, found, inks)),
-            section("Examples of classes", frames_of_classes(frames or {}, metrics)),
-            section("Confusion", _confusion(tested)),
-            section("Mistakes and hits", mistakes_and_hits(shown)),
-            section("How far the maps can be believed", faithfulness_table(shown)),
-            section("Training", _training(runs, inks)),
-            section("Features", _features(embeddings)),
-            section("Cost", cost(runs)),
-            section("Coverage", coverage(runs, metrics)),
-            section("Protocol", protocol(runs)),
-            section("Versions", versions(runs)),
-            note(f"Written by kinema {__version__}."),
-        ),
+    costs, times = costs or [None] * len(runs), times or [None] * len(runs)
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=f"Kinema report: {names}",
+            names=names,
+            tiles=tiles(_tile(run, metrics.get(run.name)) for run in runs),
+            missing=joined(note(sentence) for run in runs for sentence in run.missing),
+            beside=len(runs) <= SIDE,
+            accuracy=_accuracy(runs, metrics),
+            comparison=joined([refused, _comparison(found)]),
+            sections=[
+                ("Groups", groups(many)),
+                ("Every two runs", grid_of_tests(many)),
+                ("Accuracy and cost", trade_off(runs, metrics, costs, times, inks)),
+                ("Classes", _classes(tested, metrics, found, inks)),
+                ("Examples of classes", frames_of_classes(frames or {}, metrics)),
+                ("Confusion", _confusion(tested)),
+                ("Calibration", _calibration(tested, inks)),
+                ("Mistakes and hits", mistakes_and_hits(shown)),
+                ("How far the maps can be believed", faithfulness_table(shown)),
+                ("Training", _training(runs, inks)),
+                ("Features", _features(embeddings)),
+                ("Cost", cost(runs, costs, times)),
+                ("Coverage", coverage(runs, metrics)),
+                ("Protocol", protocol(runs)),
+                ("Versions", versions(runs)),
+            ],
+            version=__version__,
+        )
     )
 
 
@@ -87,9 +121,9 @@ def _tile(run: Run, m: Metrics | None) -> tuple[str, str, list[str]]:
     ]  # fmt: skip
 
 
-def _accuracy(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> str:
+def _accuracy(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> Markup:
     if not metrics:
-        return ""
+        return Markup("")
     ms = [metrics.get(run.name) for run in runs]
     top_k = " / ".join(sorted({f"top-{m.k}" for m in ms if m}))
     absent = any(m.coverage.absent for m in metrics.values())
@@ -106,16 +140,15 @@ def _accuracy(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> str:
         "views": [tested_as(run).get("views") for run in runs],
     }
     return by_run([run.name for run in runs], facts) + note(
-        "A video that could not be read counts as an error. Intervals: bootstrap over videos, exact where all are "
-        "right or none. "
+        "A video that could not be read counts as an error. Intervals of top-1: Wilson's. "
         "Most frequent label: what always naming it would give."
         + (" Absent: more videos that the annotation names; they are left out of every figure." if absent else "")
     )
 
 
-def _comparison(found: Sequence[Comparison]) -> str:
+def _comparison(found: Sequence[Comparison]) -> Markup:
     if not found:
-        return ""
+        return Markup("")
     first = found[0].first.name
     facts: dict[str, list[Any]] = {
         "videos compared": [c.videos for c in found],
@@ -129,10 +162,10 @@ def _comparison(found: Sequence[Comparison]) -> str:
         f"{first} alone right": [c.mcnemar.table[1][0] for c in found],
         "both wrong": [c.mcnemar.table[1][1] for c in found],
     }
-    remarks = "".join(caution(remark + ".") for c in found for remark in c.remarks)
-    several = " The p values are not corrected for their number." if len(found) > 1 else ""
+    remarks = joined(caution(remark + ".") for c in found for remark in c.remarks)
+    several = " These p are not corrected for their number; those of every two runs are." if len(found) > 1 else ""
     return (
-        f"<p>Against <b>{escape(first)}</b>, video by video:</p>"
+        part("against", first)
         + remarks  # before the figures, which they may take the ground from
         + by_run([c.second.name for c in found], facts)
         + note(
@@ -144,9 +177,9 @@ def _comparison(found: Sequence[Comparison]) -> str:
 
 def _classes(
     tested: Mapping[str, Tested], metrics: Mapping[str, Metrics], found: Sequence[Comparison], inks: Mapping[str, str]
-) -> str:
+) -> Markup:
     if not metrics:
-        return ""
+        return Markup("")
     recalls = {name: {c.label: c.recall for c in m.per_class if c.recall is not None} for name, m in metrics.items()}
     first = next(iter(recalls.values()))
     shown = sorted(first, key=lambda label: (first[label], label))[:BARS]
@@ -155,38 +188,38 @@ def _classes(
     )
     ordered = {name: {label: values[label] for label in shown if label in values} for name, values in recalls.items()}
     ordered[next(iter(recalls))] = {label: first[label] for label in shown}
-    drawn = [f"<h3>{escape(title)}</h3>{figures.bars(ordered, inks)}"]
+    drawn = [subtitle(title) + figures.bars(ordered, inks)]
     for c in found:
         drawn.append(_changes(c) + _hardest(c))
     small = "Where a class has few videos, much of a change is chance." if found else ""
     labels = [label for values in recalls.values() for label in values]
-    fonts = note(NOTE) if needs_note([*labels, *tested]) else ""
-    return grid(part for part in drawn if part) + fonts + (note(small) if small else "")
+    fonts = [note(NOTE)] if needs_note([*labels, *tested]) else []
+    return joined([grid(one for one in drawn if one), *fonts, *([note(small)] if small else [])])
 
 
-def _changes(c: Comparison) -> str:
+def _changes(c: Comparison) -> Markup:
     changed = [k for k in c.per_class if k.first != k.second]
     kept = changed if len(changed) <= 2 * GAINS else [*changed[:GAINS], *changed[-GAINS:]]
     if not kept:
-        return ""
+        return Markup("")
     points = {k.label: 100 * (k.second - k.first) for k in kept}
     which = ", the largest changes" if len(kept) < len(changed) else ""
     title = f"{c.second.name} against {c.first.name}: {len(changed)} of {len(c.per_class)} classes changed{which}"
-    return f"<h3>{escape(title)}</h3>{figures.gains(points)}"
+    return subtitle(title) + figures.gains(points)
 
 
-def _hardest(c: Comparison) -> str:
+def _hardest(c: Comparison) -> Markup:
     rows = [(" / ".join(p.labels), p.videos, p.first, p.second) for p in c.pairs[:PAIRS]]
     if not rows:
-        return ""
+        return Markup("")
     shown = f" (the first {PAIRS} of {len(c.pairs)})" if len(c.pairs) > PAIRS else ""
-    title = f"<h3>Hardest pairs: videos of either class taken for the other{shown}</h3>"
-    return title + table(("classes", "videos", c.first.name, c.second.name), rows)
+    title = f"Hardest pairs: videos of either class taken for the other{shown}"
+    return subtitle(title) + table(("classes", "videos", c.first.name, c.second.name), rows)
 
 
-def _confusion(tested: Mapping[str, Tested]) -> str:
+def _confusion(tested: Mapping[str, Tested]) -> Markup:
     if not tested:
-        return ""
+        return Markup("")
     labels = {test.result.labels for test in tested.values()}
     parts, cut = [], ""
     alike = len(labels) == 1 and len({test.result.truth for test in tested.values()}) == 1
@@ -197,14 +230,36 @@ def _confusion(tested: Mapping[str, Tested]) -> str:
         if len(shown) < len(s.labels):
             cut = f" The {MOST} of {len(s.labels)} classes with the most errors."
         parts.append(confusion(name, s.truth, s.predictions, shown))
-    lead = f"<p>Rows: what is shown. Columns: what the network said. Per cent of the row.{cut}</p>"
-    return lead + grid(parts)
+    lead = f"Rows: what is shown. Columns: what the network said. Per cent of the row.{cut}"
+    return part("paragraph", lead) + grid(parts)
 
 
-def _training(runs: Sequence[Run], inks: Mapping[str, str]) -> str:
+def _calibration(tested: Mapping[str, Tested], inks: Mapping[str, str]) -> Markup:
+    found = {name: calibration(test.result) for name, test in tested.items()}
+    known = {name: one for name, one in found.items() if one is not None}
+    if not known:
+        return Markup("")
+    ones = list(known.values())
+    facts: dict[str, list[Any]] = {
+        "expected calibration error, points": [f"{100 * one.ece:.1f}" for one in ones],
+        "mean confidence, %": [f"{100 * one.confidence:.1f}" for one in ones],
+        "right of those that were read, %": [f"{100 * one.accuracy:.1f}" for one in ones],
+        "predictions": [one.predictions for one in ones],
+    }
+    drawn = grid((figures.reliability(name, one, inks[name]) for name, one in known.items()), small=True)
+    small = (
+        f"Predictions in {BINS} bins of their confidence, which is the score of the predicted label: the share that is "
+        "right, with Wilson's 95 % interval. Below the dashed line the scores are too high. The expected calibration "
+        "error is the mean distance of the bins from that line, weighted by their predictions. Unreadable videos are "
+        "left out."
+    )
+    return joined([drawn, by_run(list(known), facts), note(small)])
+
+
+def _training(runs: Sequence[Run], inks: Mapping[str, str]) -> Markup:
     histories = {run.name: run.history for run in runs}
     if not any(histories.values()):
-        return ""
+        return Markup("")
     curves = (figures.loss_curves, figures.top1_curves, figures.rate_curves)
     facts: dict[str, list[Any]] = {
         "epochs": [len(rows) or None for rows in histories.values()],
@@ -212,7 +267,7 @@ def _training(runs: Sequence[Run], inks: Mapping[str, str]) -> str:
         "waiting for data, %": [f"{100 * _waited(rows):.1f}" if rows else None for rows in histories.values()],
     }
     drawn = grid((draw(histories, inks) for draw in curves), small=True)
-    return drawn + "".join(map(note, about_curves(runs))) + by_run(list(histories), facts)
+    return drawn + joined(map(note, about_curves(runs))) + by_run(list(histories), facts)
 
 
 def _waited(rows: Sequence[Mapping[str, Any]]) -> float:
@@ -220,9 +275,9 @@ def _waited(rows: Sequence[Mapping[str, Any]]) -> float:
     return sum((row["data_wait"] or 0) * (row["seconds"] or 0) for row in rows) / max(1e-9, seconds)
 
 
-def _features(embeddings: Sequence[Embedding]) -> str:
+def _features(embeddings: Sequence[Embedding]) -> Markup:
     if not embeddings:
-        return ""
+        return Markup("")
     facts: dict[str, list[Any]] = {
         "videos": [len(e.truth) for e in embeddings],
         "unreadable": [e.unread or None for e in embeddings],

@@ -17,7 +17,7 @@ from kinema.data.split_names import VALIDATION
 from kinema.errors import KinemaError, UnreadableVideo, unknown
 from kinema.evaluation.segments import Film, SegmentMetrics, TrueSegment, f1_at, measure_segments
 from kinema.recognizer import Recognizer
-from kinema.streaming.segments import Segment, Segmenter, SegmentRule
+from kinema.streaming.segments import Segment, Segmenter, SegmentRule, moved_back
 from kinema.streaming.timelines import GAP, SegmentSettings, find_segments
 from kinema.streaming.tracks import Sight, Track, read_track
 
@@ -25,6 +25,7 @@ _THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _RELEASES = (0.5, 0.75, 1.0)  # times the threshold
 _SHORTEST = (0.0, 0.25, 0.5, 0.75)  # times the length of a short action, the tenth percentile
 _SMOOTHING = (0.0, 0.25, 0.5, 1.0)  # times the median length of an action
+_LAGS = (0.0, 0.25, 0.5, 0.75)  # times the same, in the mode step; the scores of windows stand around their middle
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def calibrate(
     watched: Sequence[WatchedFilm], labels: Sequence[str], sight: Sight, *, background: Sequence[str] = (),
     source: str = "", split: str = "", progress: Callable[[int, int], None] | None = None,
 ) -> SegmentSettings:  # fmt: skip
-    """Sets threshold, release, shortest duration and smoothing by the F1 at an overlap of 0.5.
+    """Sets threshold, release, shortest duration, smoothing and lag by the F1 at an overlap of 0.5.
 
     All rules of a grid are tried, whose times follow from the lengths of the actions. Of rules with the same F1 the one
     with the higher mean average precision at 0.5 is taken, then the one with the higher threshold. The result fits the
@@ -184,6 +185,7 @@ def calibrate(
     smoothed: list[NDArray[np.float64]] = []
     tops: list[NDArray[np.intp]] = []
     ground = np.array([label in background for label in labels])
+    lags = [round(usual * share, 3) for share in _LAGS] if sight.mode == "step" else [0.0]
     for number, (smoothing, threshold, release, shortest) in enumerate(rules):
         rule = SegmentRule(
             threshold, round(threshold * release, 4), round(short * shortest, 3), round(usual * smoothing, 3)
@@ -191,15 +193,20 @@ def calibrate(
         if number == 0 or smoothing != rules[number - 1][0]:
             smoothed = [_smoothed(track, labels, rule) for _, track in films]
             tops = [np.where(ground, -1.0, table).argmax(1) for table in smoothed]
-        results = [
-            Film(film.truth, _segments(track, table, top, Segmenter(labels, rule, background)), track.duration)
-            for (film, track), table, top in zip(films, smoothed, tops, strict=True)
+        raw = [
+            _segments(track, table, top, Segmenter(labels, rule, background))
+            for (_, track), table, top in zip(films, smoothed, tops, strict=True)
         ]
-        f1 = f1_at(results)
-        if f1 >= best[0]:
-            found = (f1, measure_segments(results, overlaps=(0.5,), resamples=0).map[0.5].value or 0.0, threshold)
-            if found > best:
-                best, chosen = found, rule
+        for lag in lags:
+            results = [
+                Film(film.truth, tuple(moved_back(segments, lag)), track.duration)
+                for (film, track), segments in zip(films, raw, strict=True)
+            ]
+            f1 = f1_at(results)
+            if f1 >= best[0]:
+                found = (f1, measure_segments(results, overlaps=(0.5,), resamples=0).map[0.5].value or 0.0, threshold)
+                if found > best:
+                    best, chosen = found, replace(rule, lag=lag)
         if progress is not None:
             progress(number + 1, len(rules))
     set_on: dict[str, Any] = {

@@ -73,7 +73,8 @@ class SourceReader:
     ) -> None:
         with self._change:
             self._stopped = True
-            self.tally.dropped += sum(isinstance(event, Taken) for event in self._queue)
+            # What waits in the queue, and the frame that was taken when an interrupt came before it was counted.
+            self.tally.dropped = self.tally.arrived - self.tally.used - self.tally.skipped
             self._queue.clear()
             self._change.notify_all()
         self._thread.join(1.0)  # it may wait for a frame of a dead connection; a daemon does not hold the program

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -26,15 +26,18 @@ class SegmentRule:
         release: score below which it ends, at most `threshold` (hysteresis).
         shortest: seconds.
         smoothing: seconds over which scores are averaged, the ones before included; 0 takes them as they are.
+        lag: seconds by which scores trail the action. A network that sees no future recognises an action only some way
+            into it, and still shows it after its end; segments are moved back by so much.
     """
 
     threshold: float = 0.5
     release: float = 0.4
     shortest: float = 0.5
     smoothing: float = 0.0
+    lag: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "release", "shortest", "smoothing"):
+        for name in ("threshold", "release", "shortest", "smoothing", "lag"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
                 raise KinemaError(f"{name} is {value!r}: give a number")
@@ -42,8 +45,9 @@ class SegmentRule:
             raise KinemaError(f"threshold is {self.threshold:g}: give a score above 0 and at most 1")
         if not 0 <= self.release <= self.threshold:
             raise KinemaError(f"release is {self.release:g}: give a score from 0 to threshold ({self.threshold:g})")
-        if self.shortest < 0 or self.smoothing < 0:
-            raise KinemaError(f"shortest {self.shortest:g}, smoothing {self.smoothing:g}: give seconds of at least 0")
+        for name in ("shortest", "smoothing", "lag"):
+            if getattr(self, name) < 0:
+                raise KinemaError(f"{name} is {getattr(self, name):g}: give seconds of at least 0")
 
     def to_dict(self) -> dict[str, float]:
         """Plain values for a card."""
@@ -58,7 +62,7 @@ class Segment:
         label: of the action.
         t_start: seconds.
         t_end: seconds.
-        score: the mean of the smoothed scores of the label from start to end.
+        score: the mean of the smoothed scores of the label from start to end, before they are moved back by the lag.
         t_known: seconds, when the label could first be said: the segment had lasted as long as the rule asks, and what
             its scores are made from had been seen.
     """
@@ -72,6 +76,14 @@ class Segment:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+
+def moved_back(segments: Sequence[Segment], lag: float) -> list[Segment]:
+    """Segments that begin and end `lag` seconds before, though not before 0; what is then empty is left out."""
+    if not lag:
+        return list(segments)
+    moved = (replace(s, t_start=max(0.0, s.t_start - lag), t_end=s.t_end - lag) for s in segments)
+    return [s for s in moved if s.t_end > s.t_start]
 
 
 class Segmenter:
@@ -158,7 +170,7 @@ class Segmenter:
             return []
         weights, values = np.array(self._scores).T
         score = float(np.average(values, weights=weights)) if weights.sum() > 0 else float(values.mean())
-        return [Segment(label, self._start, self._until, score, known)]
+        return moved_back([Segment(label, self._start, self._until, score, known)], self.rule.lag)
 
     def smooth(self, t_start: float, t_end: float, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """The mean of the scores over the seconds of smoothing that end with this stretch; keeps what it needs."""

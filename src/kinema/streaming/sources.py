@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from errno import ETIMEDOUT
+from math import inf
 from pathlib import Path
 from typing import IO, Any
 
@@ -137,10 +139,15 @@ def _open_camera(text: str, number: int) -> Source:
 Timed = tuple[VideoFrame, NDArray[np.uint8]] | Lost
 
 
-def _decoded(container: InputContainer) -> Iterator[Timed]:
-    """The frames of an open container, whatever their size; what cannot be decoded is a loss. Closes it."""
+def _decoded(container: InputContainer, patience: float = inf) -> Iterator[Timed]:
+    """The frames of an open container, whatever their size; what cannot be decoded is a loss. Closes it.
+
+    Raises:
+        TimeoutError: data came for `patience` seconds, but no frame.
+    """
     picture: Picture | None = None
     size = (0, 0)
+    seen = time.monotonic()
     with container:
         if not container.streams.video:
             raise KinemaError(f"{container.name}: it holds no video: give another source")
@@ -154,7 +161,7 @@ def _decoded(container: InputContainer) -> Iterator[Timed]:
                 return
             except av.error.InvalidDataError as error:
                 yield Lost(f"a part of it cannot be decoded ({error.strerror})")
-                continue
+                frames = []
             for frame in frames:
                 if not isinstance(frame, VideoFrame):
                     continue
@@ -162,26 +169,29 @@ def _decoded(container: InputContainer) -> Iterator[Timed]:
                     size = (frame.width, frame.height)
                     picture = Picture(size)
                 yield frame, np.ascontiguousarray(picture.rgb(frame))
+                seen = time.monotonic()
+            if time.monotonic() - seen > patience:
+                raise TimeoutError(ETIMEDOUT, "it sends data, but no frame that can be decoded")
 
 
 def _clocked(frames: Iterator[Timed]) -> Iterator[Event]:
     """Gives every frame a time from the first one, which goes on where time stamps are missing or begin anew."""
     last_stamp: float | None = None
-    now, step = 0.0, 1 / 25
+    first, now, step = True, 0.0, 1 / 25
     for found in frames:
         if isinstance(found, Lost):
             yield found
             continue
         frame, pixels = found
         stamp = frame.time
-        if last_stamp is None or stamp is None:
-            now += 0.0 if last_stamp is None and now == 0.0 else step
+        if first or last_stamp is None or stamp is None:
+            now += 0.0 if first else step
         elif 0 <= stamp - last_stamp <= _JUMP:
             step = stamp - last_stamp or step
             now += stamp - last_stamp
         else:
             now += step
-        last_stamp = stamp if stamp is not None else last_stamp
+        first, last_stamp = False, stamp if stamp is not None else last_stamp
         yield Arrived(pixels, now)
 
 
@@ -209,15 +219,18 @@ def _pipe(stream: IO[bytes]) -> Iterator[Timed]:
 
 def _address(text: str, give_up: float) -> Iterator[Timed]:
     """Connects again whenever the connection breaks; ends with an error after `give_up` seconds without a frame."""
-    options: dict[str, Any] = {"analyzeduration": "1000000", "fflags": "nobuffer"}  # begin after a second, not five
+    # Begin after a second, not five. What was analysed is then decoded at once, and the queue drops what is late. The
+    # flag nobuffer would lose its key frame, and nothing would be seen until the next one, after many seconds perhaps.
+    options: dict[str, Any] = {"analyzeduration": "1000000"}
     if text.lower().startswith("rtsp"):
         options["rtsp_transport"] = "tcp"
     last, tries = time.monotonic(), 0
     why = "it ended"
     while True:
         try:
-            for frame in _decoded(av.open(text, options=options, timeout=PATIENCE)):
-                last, tries = time.monotonic(), 0
+            for frame in _decoded(av.open(text, options=options, timeout=PATIENCE), give_up):
+                if not isinstance(frame, Lost):
+                    last, tries = time.monotonic(), 0
                 yield frame
             why = "it ended"
         except (av.FFmpegError, OSError) as error:

@@ -17,7 +17,7 @@ from kinema.streaming.tracks import FilmMode, LostPart, Sight, Track, choose_sig
 
 SEGMENTS = "segments"  # key of the card
 GAP = 1.0  # seconds without scores that end a segment
-_RULE = ("threshold", "release", "shortest", "smoothing")
+SEGMENT_COLUMNS = ("path", "label", "start", "end")  # of a table of segments, which training reads
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def stored_settings(recognizer: Recognizer) -> SegmentSettings | None:
     try:
         if not isinstance(entry, dict):
             raise KinemaError("it is not an object")
-        rule = SegmentRule(**{key: entry[key] for key in _RULE if key in entry})
+        rule = SegmentRule(**{key: entry[key] for key in SegmentRule().to_dict() if key in entry})
         background = entry.get("background", [])
         if not isinstance(background, list) or not all(label in recognizer.labels for label in background):
             raise KinemaError(f"background is {background!r}: give some of the labels")
@@ -101,6 +101,15 @@ class Timeline:
             "lost": [{"t_start": part.t_start, "t_end": part.t_end, "reason": part.reason} for part in self.lost],
             "error": self.error,
         }
+
+    def rows(self, path: str | None = None) -> list[list[str]]:
+        """The cells of `SEGMENT_COLUMNS`, one row per segment, times to a millisecond.
+
+        Args:
+            path: to write instead of the film's own.
+        """
+        name = self.path if path is None else path
+        return [[name, s.label, f"{s.t_start:.3f}", f"{s.t_end:.3f}"] for s in self.segments]
 
 
 def timeline(

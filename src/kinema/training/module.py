@@ -116,7 +116,7 @@ class Training(pl.LightningModule):
         """Records the videos of the batch that could not be read; with `strict` the first one raises `RunError`."""
         for failure in batch["failures"]:
             if self.config.strict:
-                raise RunError(f"{failure.path}: {failure.reason}; mend or remove it, or train without --strict")
+                raise RunError(f"{failure.path}: {failure.reason}; repair or remove it, or train without --strict")
             self.failures[failure.path] = failure.reason
         self.readable = all_reduce_sum(len(batch["path"]))
 

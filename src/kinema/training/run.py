@@ -60,7 +60,7 @@ def run_folder(config: TrainConfig) -> Path:
 
 
 def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
-    """Trains; goes on with a run that was stopped; does nothing where the run is finished.
+    """Trains; continues a run that was stopped; does nothing where the run is finished.
 
     Args:
         config: the run.
@@ -91,7 +91,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
             _open_folder(out, config, learned)
             keep(out, model, spec)
         if (out / "recognizer" / CARD).is_file():
-            say(f"{out}: this run is finished; to train anew, give another --out")
+            say(f"{out}: this run is finished; to train again, give another --out")
             return out
         say(_summary(config, manifest, learned, spec, out, remarks))
         module, selection = _fit(config, learned, checked, model, spec, out, say, here)

@@ -138,7 +138,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise KinemaError(
-            f"{path}: cut off, damaged or not a safetensors file ({error}); copy it anew, weights are never unpickled"
+            f"{path}: cut off, damaged or not a safetensors file ({error}); copy it again, weights are never unpickled"
         ) from error
     wanted = model.state_dict()
     missing = sorted(set(wanted) - set(tensors))

@@ -46,7 +46,7 @@ def windows(video: VideoReader) -> list[np.ndarray]:
 def test_windows_before_and_after_the_damage(
     long_videos: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(video_file, "_COUNTING", 0.0)  # as if the file were too long to count its sound frames
+    monkeypatch.setattr(video_file, "_COUNTING", 0)  # as if the file were too long to count its sound frames
     with VideoReader(long_videos[name]) as video:
         refused = []
         for number, wanted in enumerate(windows(video)):
@@ -71,7 +71,7 @@ def test_windows_before_and_after_the_damage(
 def test_sound_frames_are_counted_once_and_only_where_it_is_cheap(
     long_videos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(video_file, "_COUNTING", 60.0)
+    monkeypatch.setattr(video_file, "_COUNTING", 2**62)
     with VideoReader(long_videos["a.mp4"]) as video:
         wanted = next(w for w in windows(video) if not reads(video, w))
         with pytest.raises(UnreadableVideo, match=rf"; \d+ of {FRAMES} frames are readable"):

@@ -108,7 +108,7 @@ def read_lines(file: Path) -> list[tuple[int, str]]:
     """
     found = [(i, line.strip()) for i, line in enumerate(read_text(file).splitlines(), 1) if line.strip()]
     if not found:
-        raise KinemaError(f"{file} is empty: fetch it anew")
+        raise KinemaError(f"{file} is empty: download it again")
     return found
 
 
@@ -121,7 +121,7 @@ def read_json(file: Path) -> Any:
     try:
         return json.loads(read_text(file))
     except ValueError as error:
-        raise KinemaError(f"{file} is not JSON ({error}): fetch it anew") from error
+        raise KinemaError(f"{file} is not JSON ({error}): download it again") from error
 
 
 def read_csv(
@@ -158,9 +158,9 @@ def read_csv(
             empty = False
             yield reader.line_num, [cells[i] for i in places] if columns else cells
     except csv.Error as error:
-        raise KinemaError(f"{file} is not a CSV ({error}): fetch it anew") from error
+        raise KinemaError(f"{file} is not a CSV ({error}): download it again") from error
     if empty:
-        raise KinemaError(f"{file} names no video: fetch it anew")
+        raise KinemaError(f"{file} names no video: download it again")
 
 
 def first_lines(texts: Iterable[tuple[int, str]]) -> dict[str, int]:

@@ -59,7 +59,7 @@ def _clips(file: Path, labels: LabelList) -> list[AnnotationRow]:
         first, last = seconds(start, file, line), seconds(end, file, line)
         rows.append(_row(meant[label], split, name, first, last, (start, end)))
     if not rows:
-        raise KinemaError(f"{file} has no row of training or validation with the label 1: fetch it anew")
+        raise KinemaError(f"{file} has no row of training or validation with the label 1: download it again")
     return rows
 
 
@@ -78,9 +78,10 @@ def _segments(file: Path, labels: LabelList) -> list[AnnotationRow]:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, KinemaError):
             raise
-        raise KinemaError(f"{file} has not the form of ActivityNet's annotations ({error!r}): fetch it anew") from error
+        reason = f"{file} does not have the form of ActivityNet's annotations ({error!r}): download it again"
+        raise KinemaError(reason) from error
     if not rows:
-        raise KinemaError(f"{file} has no segment of training or validation: fetch it anew")
+        raise KinemaError(f"{file} has no segment of training or validation: download it again")
     return rows
 
 

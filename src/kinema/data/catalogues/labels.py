@@ -105,7 +105,7 @@ def from_indices(indices: Mapping[str, int], file: Path, *, first: int = 0) -> L
         KinemaError: the numbers start elsewhere, repeat or leave one out.
     """
     if not indices:
-        raise KinemaError(f"{file} is empty: fetch it anew")
+        raise KinemaError(f"{file} is empty: download it again")
     ordered = sorted(indices, key=indices.__getitem__)
     low = indices[ordered[0]]
     if low != first:

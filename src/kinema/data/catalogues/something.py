@@ -61,7 +61,7 @@ def read_v2(root: Path, part: int) -> Annotation:
     for split, file in files.items():
         entries = read_json(file)
         if not entries:
-            raise KinemaError(f"{file} names no video: fetch it anew")
+            raise KinemaError(f"{file} names no video: download it again")
         try:
             table = [(i, str(entry["id"]), _bare(_template(entry))) for i, entry in enumerate(entries, 1)]
         except (KeyError, TypeError, AttributeError) as error:
@@ -79,7 +79,7 @@ def _template(entry: Mapping[str, str]) -> str:
 def _numbered(file: Path) -> LabelList:
     document = read_json(file)
     if not isinstance(document, dict) or not all(str(number).isdecimal() for number in document.values()):
-        raise KinemaError(f"{file} is not an object of labels and their numbers: fetch it anew")
+        raise KinemaError(f"{file} is not an object of labels and their numbers: download it again")
     return from_indices({name: int(number) for name, number in document.items()}, file)
 
 

@@ -64,7 +64,7 @@ class Diagnosis:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """Findings that must be mended before training."""
+        """Findings that must be fixed before training."""
         return tuple(f for f in self.findings if f.severity == "error")
 
     @property
@@ -87,7 +87,7 @@ class Diagnosis:
         from rich.table import Table
         from rich.text import Text
 
-        names = ("split", "videos", "classes", "videos a class", "length", "fps", "frames", "short side")
+        names = ("split", "videos", "classes", "videos per class", "length", "fps", "frames", "short side")
         table = Table(*names)
         for name, s in self.splits.items():
             counts = sorted(s.classes.values()) or [0]
@@ -109,9 +109,9 @@ class Diagnosis:
             if len(finding.paths) > SHOWN:
                 command = f"kinema data doctor {shlex.quote(self.source)} --json"
                 parts.append(Text(f"    … and {len(finding.paths) - SHOWN} more: {command} names all"))
-        verdict = "look at the warnings" if self.warnings else "nothing to mend"
+        verdict = "look at the warnings" if self.warnings else "nothing to fix"
         if self.errors:
-            verdict = "mend the errors before training"
+            verdict = "fix the errors before training"
         totals = f"{plural(len(self.errors), 'error')}, {plural(len(self.warnings), 'warning')}"
         parts.append(Text(f"{totals}: {verdict}.", style="bold"))
         return Group(*parts)

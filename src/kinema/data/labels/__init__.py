@@ -26,7 +26,7 @@ def read_labels(name: str) -> tuple[str, ...]:
 
 
 def read_label_file(file: Path) -> tuple[str, ...]:
-    """The labels of a text file, one a line, in its order.
+    """The labels of a text file, one per line, in its order.
 
     Raises:
         KinemaError: neither UTF-8 nor UTF-16, no label at all, or one twice.
@@ -34,7 +34,7 @@ def read_label_file(file: Path) -> tuple[str, ...]:
     lines = re.split(r"\r\n|\n|\r", read_text(file))
     labels = tuple(label for label in map(clean_label, lines) if label)
     if not labels:
-        raise KinemaError(f"{file} names no label: write one a line")
+        raise KinemaError(f"{file} names no label: write one per line")
     for name, times in Counter(labels).items():
         if times > 1:
             raise KinemaError(f"{file} names {name!r} {times} times: once is enough")

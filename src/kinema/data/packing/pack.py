@@ -78,7 +78,7 @@ def pack(
     workers: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Packed:
-    """Writes every video of a data set anew (see `reencode`), 1000 a folder, and a manifest of the same meaning.
+    """Writes every video of a data set anew (see `reencode`), 1000 per folder, and a manifest of the same meaning.
 
     `OUT/manifest.csv` has the columns path, label, split, start, end and packed_from; other columns stay behind. It is
     written last. `OUT/labels.txt` keeps the order of the labels, and those without a video; `OUT/absent.csv` names the
@@ -98,7 +98,7 @@ def pack(
         short_side: of the pictures in pixels, even; smaller ones are not enlarged.
         gop: frames from one keyframe to the next, at most.
         shards: write tar files in place of folders.
-        workers: processes; None is one a core, 1 works in this process.
+        workers: processes; None is one per core, 1 works in this process.
         progress: called with the videos done and their number.
 
     Returns:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 
 import av
 from av.video.frame import VideoFrame
@@ -27,14 +26,12 @@ class Work:
         spared: of these, packets that it was told to pass over if no other frame needs them.
         seeks: jumps to another keyframe.
         fallbacks: how often a frame was lost after a jump and decoding had to begin farther back.
-        seconds: time in the decoder.
     """
 
     decoded: int = 0
     spared: int = 0
     seeks: int = 0
     fallbacks: int = 0
-    seconds: float = 0.0
 
 
 class Decoder:
@@ -125,15 +122,16 @@ class Decoder:
         self._next = None
         self.complete = False
 
-    def count_sound(self, table: FrameTable, seconds: float) -> int | None:
-        """How many frames of the table do not depend on damage, or None if it would take longer to find out.
+    def count_sound(self, table: FrameTable, pixels: int) -> int | None:
+        """How many frames of the table do not depend on damage, or None if it would take too long to find out.
 
         Args:
             table: of the stream.
-            seconds: that decoding the rest of the stream may take, judged by what decoding took so far.
+            pixels: that may be decoded, in all frames of the stream together.
         """
         if not self.complete:
-            if not self.work.decoded or self.work.seconds / self.work.decoded * len(self._packets) > seconds:
+            width, height = self._packets.size
+            if width * height * len(self._packets) > pixels:
                 return None
             missed = set(range(len(table)))
             missed.difference_update(index for index, _ in self.collect(table, range(len(table)), exhaustive=True))
@@ -237,7 +235,6 @@ class Decoder:
             self._note(table, packet.pts or 0)
         self.work.decoded += packet is not None
         self.work.spared += passed
-        began = perf_counter()
         try:
             return self._context.decode(packet)
         except av.FFmpegError:
@@ -246,8 +243,6 @@ class Decoder:
             for serial in range(max(0, at - self._threads + 1), at + 1):
                 self._note(table, serial)
             return []
-        finally:
-            self.work.seconds += perf_counter() - began
 
     def _note(self, table: FrameTable | None, serial: int) -> None:
         """Notes a damaged packet; it is doubtful if the decoder began with the keyframe on which the packet depends."""

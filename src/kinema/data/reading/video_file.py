@@ -19,7 +19,9 @@ from kinema.data.reading.picture import Picture
 from kinema.errors import UnreadableVideo
 from kinema.files import on_behalf_of
 
-_COUNTING = 0.5  # seconds of decoding that a refusal may spend on counting the frames that are readable
+# Pixels that a refusal may decode to count the frames that are readable: up to a second of H.264 on one core. Not
+# seconds, which would make the sentence depend on what else the machine does.
+_COUNTING = 2**28
 _LOOKS = 16  # keyframes that are tried where the first frame is damaged, to learn how the pictures are turned
 
 

@@ -1,0 +1,93 @@
+"""Pictures of every tab of the page, made in a real Chromium.
+
+    .venv/bin/python benchmarks/app_pictures.py OUT --demo DEMO [--chromium /usr/bin/chromium] [--widths 1280 360]
+
+DEMO is a folder of `kinema demo`; it is made first where it is not there. The example shown is the first one of the
+page. The tab Live sees Chromium's fake camera, a generated test picture, so its label means nothing. Written are
+OUT/TAB-WIDTH.png; the console prints how long the first paint took, and whether a page is wider than its screen.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from kinema.app.names import short_names
+from kinema.app.server import make_site, served
+from kinema.demo.run import DemoConfig, demo_recognizers
+from kinema.recognizer import Recognizer
+
+PATIENCE = 300_000  # milliseconds
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN"
+
+
+def fill(page: Any) -> None:
+    """Does in every tab what a visitor does first."""
+    tab(page, "Recognise")
+    page.get_by_role("radio").first.check()
+    page.locator(".k-chart").first.wait_for(timeout=PATIENCE)
+    tab(page, "Why")
+    for box in page.get_by_role("group", name="Recognizers, side by side").get_by_role("checkbox").all():
+        box.check()
+    page.get_by_role("button", name="Show why").click()
+    page.locator(".k-overlay").wait_for(timeout=PATIENCE)
+    page.locator(".k-overlay").evaluate("v => { v.currentTime = v.duration / 2 }")
+    tab(page, "Compare")
+    page.get_by_role("button", name="Compare on the video").click()
+    page.get_by_text("both name the same class").wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Compare on the data set").click()
+    page.get_by_text("McNemar").wait_for(timeout=PATIENCE)
+    tab(page, "Data")
+    page.get_by_role("button", name="Check").click()
+    page.get_by_text("classes").first.wait_for(timeout=PATIENCE)
+
+
+def tab(page: Any, name: str) -> None:
+    """Opens a tab; on a narrow screen it may stand in the menu of further tabs."""
+    shown = page.get_by_role("tab", name=name)
+    if not shown.first.is_visible():
+        page.locator(".overflow-menu > button").click()
+        shown = page.locator(".overflow-dropdown button", has_text=name)
+    shown.first.click()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--demo", required=True)
+    parser.add_argument("--chromium", default="/usr/bin/chromium")
+    parser.add_argument("--widths", type=int, nargs="+", default=[1280, 360])
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    runs, data = demo_recognizers(DemoConfig(out=args.demo))
+    recognizers = {name: Recognizer.load(run) for name, run in short_names([str(run) for run in runs]).items()}
+    site = make_site(recognizers, folders=short_names([str(data)]))
+    with served(site) as address, sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=args.chromium, args=["--no-sandbox", *CAMERA])
+        page = browser.new_page(viewport={"width": args.widths[0], "height": 900})
+        page.goto(address)
+        page.get_by_role("tab", name="Recognise").wait_for(timeout=PATIENCE)
+        print(f"first contentful paint after {page.evaluate(PAINT):.0f} ms", flush=True)
+        fill(page)
+        for width in args.widths:
+            page.set_viewport_size({"width": width, "height": 900})
+            for name in ("Recognise", "Why", "Compare", "Live", "Data"):
+                tab(page, name)
+                if name == "Live":
+                    page.get_by_role("button", name="Start the camera").click()
+                    page.locator(".k-bars li").first.wait_for(timeout=PATIENCE)
+                page.wait_for_timeout(1500)
+                wide = page.evaluate("document.documentElement.scrollWidth")
+                print(f"{name} at {width}: {wide} pixels wide", flush=True)
+                page.screenshot(path=args.out / f"{name.lower()}-{width}.png", full_page=True)
+                if name == "Live":
+                    page.get_by_role("button", name="Stop the camera").click()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

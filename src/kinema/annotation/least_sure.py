@@ -1,0 +1,134 @@
+"""Which videos to label next: those of which a recognizer is least sure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kinema.data.loading.limits import ReadLimits
+from kinema.errors import UnreadableVideo
+from kinema.files import cache_folder, look_up, replace_file
+from kinema.prediction import Prediction
+from kinema.recognizer import Recognizer
+
+_STORE_EVERY = 20  # videos, so that a stopped run loses little
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A video in the queue.
+
+    Attributes:
+        path: of the video.
+        margin: how sure the recognizer is, 0 to 1: the highest score less the second highest; where a video may have
+            several labels, the smallest distance of a score from the threshold. None where it cannot be read.
+        label: that has the highest score; None where it cannot be read.
+        error: why it cannot be read, or None.
+    """
+
+    path: str
+    margin: float | None
+    label: str | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def queue(
+    recognizer: Recognizer, videos: Iterable[str | Path], *, cache: Path | None = None, workers: int = -1,
+    limits: ReadLimits | None = None, progress: Callable[[int, int], None] | None = None,
+) -> list[Queued]:  # fmt: skip
+    """Sorts videos by how sure a recognizer is of them, the least sure first and those it cannot read last.
+
+    This is margin sampling (Scheffer, Decomain and Wrobel, 2001). Scores are stored, so that another start computes
+    only what is new: a video counts as known while its size and its time of change stay as they were.
+
+    Args:
+        recognizer: what recognises.
+        videos: video files or folders of frames.
+        cache: folder of stored scores; default: a folder in Kinema's cache (`$KINEMA_CACHE`).
+        workers: processes that read, as for `Recognizer.predict_many`.
+        limits: what reading one video may cost.
+        progress: called with the number of videos done and of all videos.
+
+    Returns:
+        An entry for every video.
+    """
+    paths = [str(video) for video in videos]
+    folder = cache_folder() / "annotation" if cache is None else cache
+    store = folder / f"{identity(recognizer)}.json"
+    known = _read(store)
+    marks = {path: _mark(path) for path in paths}
+    todo = [
+        path for path in dict.fromkeys(paths) if marks[path] is None or known.get(path, {}).get("mark") != marks[path]
+    ]
+    top_k = len(recognizer.labels) if recognizer.multi_label else 2
+    results = recognizer.predict_many(todo, top_k=top_k, workers=workers, limits=limits)
+    for number, (path, found) in enumerate(zip(todo, results, strict=True), 1):
+        known[path] = {"mark": marks[path], **_entry(path, found, recognizer).to_dict()}
+        if number % _STORE_EVERY == 0:
+            _write(store, known)
+        if progress is not None:
+            progress(len(paths) - len(todo) + number, len(paths))
+    if todo:
+        _write(store, known)
+    entries = [Queued(path, *(known[path][key] for key in ("margin", "label", "error"))) for path in paths]
+    return sorted(entries, key=lambda entry: math.inf if entry.margin is None else entry.margin)
+
+
+def _entry(path: str, found: Prediction | UnreadableVideo, recognizer: Recognizer) -> Queued:
+    if isinstance(found, UnreadableVideo):
+        return Queued(path, None, None, found.reason)
+    scores = [score for _, score in found.top_k]
+    if recognizer.multi_label:
+        margin = min(abs(score - recognizer.threshold) for score in scores)
+    else:
+        margin = scores[0] - scores[1] if len(scores) > 1 else scores[0]
+    return Queued(path, margin, found.label)
+
+
+def identity(recognizer: Recognizer) -> str:
+    """A name that differs for recognizers that may give other scores: by weights, labels, clips and threshold.
+
+    Returns:
+        24 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(recognizer.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    digest.update(repr((recognizer.labels, recognizer.spec, recognizer.threshold, recognizer.multi_label)).encode())
+    return digest.hexdigest()[:24]
+
+
+def _mark(path: str) -> list[int] | None:
+    """Size and time of change; None where the system does not tell: such a video is looked at again."""
+    try:
+        found = look_up(path)
+    except (OSError, ValueError):
+        return None
+    return None if found is None else [found.st_size, found.st_mtime_ns]
+
+
+def _read(store: Path) -> dict[str, Any]:
+    """What is stored; nothing where it is damaged, since it can be computed again."""
+    try:
+        found = json.loads(store.read_text(encoding="utf-8"))
+        wanted = {"mark", "margin", "label", "error"}
+        return {path: entry for path, entry in found.items() if wanted <= set(entry)}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _write(store: Path, known: dict[str, Any]) -> None:
+    text = json.dumps(known)  # surrogates in names stay escapes
+    replace_file(store, lambda part: part.write_text(text, encoding="utf-8"))

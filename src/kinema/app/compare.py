@@ -1,0 +1,150 @@
+"""The tab Compare: two recognizers on one video, and on a labelled data set that the server offers."""
+
+# Gradio reads annotations as values, so they are not postponed in this module.
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kinema.app.context import NETWORK, Context, address, guarded, timed
+from kinema.app.markup import render
+from kinema.app.recognise import leading, lines_of, track_of
+from kinema.errors import KinemaError
+from kinema.evaluation.comparison import compare
+from kinema.evaluation.comparison_files import disagreements
+from kinema.evaluation.tested import Tested
+from kinema.evaluation.testing import run_test
+from kinema.media.sessions import Session
+from kinema.media.uploads import Upload
+from kinema.recognizer import Recognizer
+from kinema.report.markup import COLOURS
+from kinema.streaming.differences import differing_parts
+from kinema.tables import csv_text
+
+_CURVES = 4  # per chart: two charts have a colour for every class
+_LISTED = 200  # videos of the table; the CSV holds all
+
+Steps = Callable[[str, float, float], Callable[[int, int], None]]
+
+
+def add_tab(context: Context, upload: Any) -> None:
+    """Adds the tab to the page that is being built.
+
+    Args:
+        context: of the page, with at least two recognizers.
+        upload: `gradio.State` that holds the visitor's `Upload`, None where there is none yet.
+    """
+    import gradio as gr
+
+    def on_video(taken: Upload | None, first: str, second: str) -> str:
+        def work() -> str:
+            if taken is None:
+                raise KinemaError("there is no video yet: choose one in the tab Recognise")
+            return compared_on_video(taken, *pair(context, first, second))
+
+        return guarded(work)
+
+    def on_data(
+        name: str, first: str, second: str, request: gr.Request, progress: Any = gr.Progress()  # noqa: B008
+    ) -> str:  # fmt: skip
+        def work() -> str:
+            if name not in context.folders:
+                raise KinemaError(f"data set {name!r}: choose from {', '.join(context.folders)}")
+            both, session = pair(context, first, second), context.session(request)
+            return compared_on_data(
+                name, context.folders[name], *both, session, lambda what, *part: timed(progress, what, *part)
+            )
+
+        return guarded(work)
+
+    with gr.Tab("Compare"):
+        with gr.Row():
+            first = gr.Dropdown(context.names, value=context.names[0], label="First recognizer")
+            second = gr.Dropdown(context.names, value=context.names[1], label="Second recognizer")
+        gr.Markdown("**On the video** of the tab Recognise: what both see, and where they differ.")
+        ask = gr.Button("Compare on the video", variant="primary")
+        shown = gr.HTML()
+        ask.click(on_video, [upload, first, second], shown, **NETWORK)
+        if context.folders:
+            gr.Markdown("**On a labelled data set**: both are tested on the same videos.")
+            folder = gr.Dropdown(list(context.folders), value=next(iter(context.folders)), label="Data set")
+            test = gr.Button("Compare on the data set", variant="primary")
+            figures = gr.HTML()
+            test.click(on_data, [folder, first, second], figures, **NETWORK)
+
+
+def pair(context: Context, first: str, second: str) -> tuple[tuple[str, Recognizer], tuple[str, Recognizer]]:
+    """Two different recognizers, each with its name.
+
+    Raises:
+        KinemaError: there is none of that name, or both are the same.
+    """
+    if first == second:
+        raise KinemaError(f"recognizer {first!r}: it is compared with itself; choose two different ones")
+    return (first, context.recognizer(first)), (second, context.recognizer(second))
+
+
+def compared_on_video(upload: Upload, first: tuple[str, Recognizer], second: tuple[str, Recognizer]) -> str:
+    """The scores of both recognizers over a video, and the parts where they differ, as HTML.
+
+    Args:
+        upload: the video.
+        first: name and recognizer.
+        second: name and recognizer.
+
+    Raises:
+        UnreadableVideo: no part of it can be read.
+    """
+    tracks = [track_of(recognizer, upload)[0] for _, recognizer in (first, second)]
+    labels = [recognizer.labels for _, recognizer in (first, second)]
+    parts, same = differing_parts(tracks[0], labels[0], tracks[1], labels[1])
+    top = [names[i] for track, names in zip(tracks, labels, strict=True) for i in leading(track, _CURVES)]
+    colours = {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(dict.fromkeys(top))}
+    charts = [
+        {"name": name, "lines": lines_of(track, recognizer.labels, _CURVES, colours), "duration": track.duration,
+         "lost": track.lost}
+        for (name, recognizer), track in zip((first, second), tracks, strict=True)
+    ]  # fmt: skip
+    return render(
+        "compared_video", name=upload.name, video=address(upload.shown), charts=charts, parts=parts, same=same,
+        first=first[0], second=second[0],
+    )  # fmt: skip
+
+
+def compared_on_data(
+    name: str, data: str, first: tuple[str, Recognizer], second: tuple[str, Recognizer], session: Session, steps: Steps
+) -> str:
+    """Tests both recognizers on the same videos and shows where they differ, as HTML.
+
+    Args:
+        name: of the data set, to show.
+        data: folder, CSV or catalogue.
+        first: name and recognizer, the one compared with.
+        second: name and recognizer, the one that is asked about.
+        session: of the visitor; gets the table of the videos that only one of them gets right.
+        steps: gives for a title and two shares of the bar what is called with videos done and their total.
+
+    Raises:
+        KinemaError: the data cannot be read, or have labels that a recognizer does not have.
+        RunError: no video could be read.
+    """
+    tests, remarks = [], []
+    for number, (title, recognizer) in enumerate((first, second)):
+        step = steps(f"testing {title}", number / 2, (number + 1) / 2)
+        run = run_test(recognizer, data, workers=1, progress=partial(_shown, step))
+        tests.append(Tested(title, Path(title), run.result, run.to_dict()))
+        remarks += [f"{title}: {remark}" for remark in run.remarks]
+        split = run.plan.test.split
+    found = compare(*tests)
+    header, rows = disagreements(*tests)
+    table = session.place(".csv", f"{name.replace('/', '-')} differences.csv")
+    table.write_text(csv_text(header, rows), encoding="utf-8")
+    return render(
+        "compared_data", name=name, split=split, found=found, remarks=[*remarks, *found.remarks], rows=rows[:_LISTED],
+        count=len(rows), csv=address(table),
+    )  # fmt: skip
+
+
+def _shown(step: Callable[[int, int], None], title: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
+    return nullcontext(step)

@@ -1,0 +1,324 @@
+"""The tab Label: a folder of videos, one after the other, whose segments are marked with the keyboard."""
+
+# Gradio reads annotations as values, so they are not postponed in this module.
+import json
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from kinema.annotation.agreement import compare_tables
+from kinema.annotation.desk import LabelDesk
+from kinema.annotation.least_sure import queue
+from kinema.annotation.training import TrainingJob
+from kinema.app.context import NETWORK, Context, address, guarded
+from kinema.app.markup import render
+from kinema.errors import KinemaError
+from kinema.media.conversion import convert
+from kinema.media.sessions import Session
+from kinema.recognizer import Recognizer
+from kinema.report.markup import colours
+from kinema.streaming.timelines import find_segments, settled
+from kinema.streaming.tracks import read_track
+
+_LONGEST = 4 * 3600.0  # seconds of a film: those of the server's own folder may be longer than uploads
+_KEPT = 3  # converted videos of a visitor
+_SECOND = 2.0  # seconds between two looks at a training
+
+
+@dataclass
+class Visit:
+    """What a visitor has open.
+
+    Attributes:
+        desk: the folder, its order and its segments.
+        shown: converted videos by their originals, and how many seconds they last; the last ones alone.
+        sure: how sure the recognizer is of each video, for the list.
+    """
+
+    desk: LabelDesk
+    shown: dict[str, tuple[Path, float]] = field(default_factory=dict)
+    sure: dict[str, str] = field(default_factory=dict)
+
+
+def add_tab(context: Context) -> None:
+    """Adds the tab to the page that is being built.
+
+    Args:
+        context: of the page, with `to_label`; a visitor cannot name any other folder.
+    """
+    import gradio as gr
+
+    jobs: dict[Path, TrainingJob] = {}
+
+    def enter(name: str, person: str, request: gr.Request) -> tuple:
+        def work() -> tuple:
+            visit = Visit(open_desk(context, name, person or getattr(request, "username", None) or ""))
+            return visit, view(context, visit, context.session(request)), panel(visit)
+
+        return guarded(work, lambda text: (None, "", text))
+
+    def act(visit: Visit | None, sent: str, request: gr.Request) -> tuple:
+        if visit is None:
+            return gr.skip(), gr.skip()
+        before = visit.desk.video
+        said = guarded(lambda: perform(visit.desk, json.loads(sent)))
+        moved = visit.desk.video != before
+        picture = gr.skip()
+        if moved:
+            picture = guarded(lambda: view(context, visit, context.session(request)))
+        return picture, panel(visit, said)
+
+    def arrange(visit: Visit | None, name: str, request: gr.Request, progress: Any = gr.Progress()) -> tuple:  # noqa: B008
+        if visit is None:
+            return gr.skip(), gr.skip()
+
+        def work() -> tuple:
+            sort(visit, context.recognizer(name), lambda done, of: progress(done / of, desc=f"video {done} of {of}"))
+            return view(context, visit, context.session(request)), panel(visit)
+
+        return guarded(work, lambda text: (gr.skip(), panel(visit, text)))
+
+    def suggest(visit: Visit | None, name: str) -> Any:
+        if visit is None:
+            return gr.skip()
+        return panel(visit, guarded(lambda: suggested(visit, context.recognizer(name))))
+
+    def compare(visit: Visit | None, other: str) -> str:
+        if visit is None:
+            return render("sentence", text="Open a folder first.")
+        return guarded(lambda: compared(visit.desk, other))
+
+    def train(visit: Visit | None, name: str, epochs: float) -> tuple:
+        if visit is None:
+            return render("sentence", text="Open a folder first."), gr.skip()
+
+        def work() -> tuple:
+            busy = next((job for job in jobs.values() if job.running), None)
+            if busy is not None:
+                raise KinemaError(f"{busy.folder.name}: a training is running; wait for its end, or stop it")
+            job = jobs.setdefault(job_folder(visit.desk), TrainingJob(job_folder(visit.desk)))
+            job.start(
+                visit.desk.table.file, recognizer=context.recognizer(name), epochs=int(epochs),
+                values={"logger": "none"},
+            )  # fmt: skip
+            return trained(job), gr.Timer(active=True)
+
+        return guarded(work, lambda text: (text, gr.skip()))
+
+    def look(visit: Visit | None) -> tuple:
+        if visit is None:
+            return gr.skip(), gr.Timer(active=False)
+        job = jobs.get(job_folder(visit.desk)) or TrainingJob(job_folder(visit.desk))
+        return guarded(lambda: trained(job)), gr.Timer(active=job.running)
+
+    def stop(visit: Visit | None) -> Any:
+        job = jobs.get(job_folder(visit.desk)) if visit is not None else None
+        if job is None:
+            return gr.skip()
+        job.stop()
+        return guarded(lambda: trained(job))
+
+    with gr.Tab("Label"):
+        with gr.Row():
+            folder = gr.Dropdown(list(context.to_label), value=next(iter(context.to_label)), label="Folder")
+            person = gr.Textbox(label="Your name (several people label into files of their own)", max_length=40)
+            name = gr.Dropdown(context.names, value=context.names[0], label="Recognizer")
+        with gr.Row():
+            ask = gr.Button("Open", variant="primary")
+            order = gr.Button("Show the least sure first")
+        visit = gr.State(None)
+        picture, desk = gr.HTML(), gr.HTML()
+        sent = gr.Textbox(visible=False)
+        go = gr.Button("Go", elem_id="k-label-go", elem_classes="k-hidden")
+        hint = gr.Button("Suggest", elem_id="k-label-suggest", elem_classes="k-hidden")
+        with gr.Accordion("Agreement of two people", open=False):
+            other = gr.Textbox(label="Name of the other person", max_length=40)
+            weigh = gr.Button("Compare")
+            kappa = gr.HTML()
+        with gr.Accordion("Train on the segments", open=False):
+            epochs = gr.Number(10, label="Epochs", precision=0, minimum=1, maximum=1000)
+            with gr.Row():
+                begin, end = gr.Button("Start or resume", variant="primary"), gr.Button("Stop")
+            course = gr.HTML()
+        timer = gr.Timer(_SECOND, active=False)
+        there = "() => window.kinemaEnter()"
+        entered = ask.click(enter, [folder, person], [visit, picture, desk]).then(None, js=there)
+        entered.then(look, visit, [course, timer])
+        actions = "(visit, sent) => [visit, window.kinemaActions()]"
+        quiet: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple"}
+        done = go.click(act, [visit, sent], [picture, desk], js=actions, **quiet)
+        done.then(None, js="() => window.kinemaFocus()")
+        hint.click(suggest, [visit, name], desk, **NETWORK).then(None, js="() => window.kinemaFocus()")
+        order.click(arrange, [visit, name], [picture, desk], **NETWORK).then(None, js=there)
+        weigh.click(compare, [visit, other], kappa)
+        begin.click(train, [visit, name, epochs], [course, timer])
+        end.click(stop, visit, course)
+        timer.tick(look, visit, [course, timer], show_progress="hidden")
+
+
+def open_desk(context: Context, name: str, person: str) -> LabelDesk:
+    """The desk of a person on a folder that the server offers.
+
+    Args:
+        context: of the page.
+        name: of the folder, as shown.
+        person: who labels; empty where one person does.
+
+    Raises:
+        KinemaError: there is no such folder, no video in it, or a name that no file should have.
+    """
+    if name not in context.to_label:
+        raise KinemaError(f"folder {name!r}: choose from {', '.join(context.to_label)}")
+    folder = Path(context.to_label[name])
+    labels = [label for recognizer in context.recognizers.values() for label in recognizer.labels]
+    return LabelDesk(folder, folder / table_name(person), labels=labels)
+
+
+def table_name(person: str) -> str:
+    """The file that holds the segments of a person, such as `segments-ann.csv`.
+
+    Raises:
+        KinemaError: a name of other signs than letters, digits, `-` and `_`.
+    """
+    person = person.strip()
+    if not person:
+        return "segments.csv"
+    if not re.fullmatch(r"[\w-]{1,40}", person):
+        raise KinemaError(f"name {person!r}: give letters, digits, - and _, at most 40")
+    return f"segments-{person}.csv"
+
+
+def job_folder(desk: LabelDesk) -> Path:
+    """Where the training from a desk's table lies: `segments-training` beside `segments.csv`."""
+    return desk.table.file.with_name(f"{desk.table.file.stem}-training")
+
+
+def perform(desk: LabelDesk, actions: list[dict[str, Any]]) -> str:
+    """Does what a visitor has done on the page, in order; what follows an action that cannot be done is left out.
+
+    Args:
+        desk: of the visitor.
+        actions: each with `act`, `video` (number of the video that was shown) and, where the action needs it, `time`,
+            `label` or `number`.
+
+    Returns:
+        An empty text.
+
+    Raises:
+        KinemaError: an action that cannot be done.
+    """
+    for action in actions:
+        act, time = action.get("act"), action.get("time")
+        if act in ("undo", "next", "previous"):
+            getattr(desk, act)()
+        elif action.get("video") != desk.position:
+            raise KinemaError(f"{Path(desk.video).name}: it was opened after the key was pressed; press it again")
+        elif act in ("start", "end"):
+            {"start": desk.mark_start, "end": desk.mark_end}[act](time)
+        elif act in ("label", "new"):
+            label = str(action.get("label", ""))
+            if act == "new":
+                desk.add_label(label)
+            else:
+                desk.pick(label)
+        elif act in ("accept", "correct", "edit", "remove", "go_to"):
+            getattr(desk, act)(int(action.get("number") or 0))
+        elif act == "clear":
+            desk.clear_marks()
+        else:
+            raise KinemaError(f"action {act!r}: load the page again")
+    return ""
+
+
+def view(context: Context, visit: Visit, session: Session) -> str:
+    """The open video and the buttons beside it, as HTML; a sentence where it cannot be read."""
+    desk, error = visit.desk, ""
+    if desk.video not in visit.shown:
+        place = session.place(".mp4", f"{Path(desk.video).stem}.mp4")
+        limits = replace(context.limits, seconds=max(_LONGEST, context.limits.seconds))
+        try:
+            made = convert(Path(desk.video), place, limits, name=Path(desk.video).name)
+            visit.shown[desk.video] = (place, made.seconds)
+        except KinemaError as refused:
+            error = str(refused)
+        while len(visit.shown) > _KEPT:
+            visit.shown.pop(next(iter(visit.shown)))[0].unlink(missing_ok=True)
+    file, _ = visit.shown.get(desk.video, (None, 0.0))
+    return render(
+        "label_view", name=Path(desk.video).name, number=desk.position, error=error,
+        video=None if file is None else address(file),
+    )  # fmt: skip
+
+
+def panel(visit: Visit, said: str = "") -> str:
+    """Marks, labels, segments and suggestions of the open video, as HTML.
+
+    Args:
+        visit: of the visitor.
+        said: HTML of a sentence about the last action.
+    """
+    from markupsafe import Markup
+
+    desk = visit.desk
+    _, seconds = visit.shown.get(desk.video, (None, 0.0))
+    end = max([seconds, *(s.end or s.start or 0.0 for s in desk.segments), *(s.t_end for s in desk.suggestions)])
+    keys = {label: key for key, label in desk.keys.items()}
+    return render(
+        "label_panel", name=Path(desk.video).name, number=desk.position, videos=len(desk.videos), done=desk.done,
+        sure=visit.sure.get(desk.video, ""), marks=desk.marks,
+        labels=[(label, keys.get(label)) for label in desk.labels],
+        colours=colours(desk.labels), segments=desk.segments, suggestions=desk.suggestions, length=end or 1.0,
+        steps=desk.steps, table=desk.table.file.name, said=Markup(said),
+    )  # fmt: skip
+
+
+def sort(visit: Visit, recognizer: Recognizer, progress: Any = None) -> None:
+    """Puts the videos of which a recognizer is least sure first."""
+    entries = queue(recognizer, visit.desk.videos, progress=progress)
+    visit.desk.arrange([entry.path for entry in entries])
+    visit.sure = {
+        entry.path: "cannot be read" if entry.margin is None else f"margin {entry.margin:.2f}, {entry.label}"
+        for entry in entries
+    }
+
+
+def suggested(visit: Visit, recognizer: Recognizer) -> str:
+    """Offers the segments that a recognizer finds in the open video.
+
+    Returns:
+        HTML of a sentence where it finds none, else an empty text.
+
+    Raises:
+        UnreadableVideo: no part of the video can be read.
+    """
+    desk = visit.desk
+    _, seconds = visit.shown.get(desk.video, (None, 2.0))
+    settings = settled(recognizer, window=None if recognizer.rate is not None else min(2.0, seconds))
+    assert settings.sight is not None
+    track = read_track(recognizer, desk.video, settings.sight, workers=1)
+    desk.suggest(find_segments(track, recognizer.labels, settings))
+    if desk.suggestions:
+        return ""
+    return render("sentence", text=f"The recognizer finds no further segment in {Path(desk.video).name}.")
+
+
+def compared(desk: LabelDesk, other: str) -> str:
+    """The agreement of two people on a folder, as HTML.
+
+    Raises:
+        KinemaError: one of them has labelled nothing yet, or the name is no name.
+    """
+    file = desk.table.file.with_name(table_name(other))
+    found = compare_tables(desk.table.file, file)
+    names = {video: Path(video.path).name for video in found.videos}
+    counted = sum(video.error is None for video in found.videos)
+    return render(
+        "label_agreement", first=desk.table.file.name, second=file.name, found=found, names=names, counted=counted
+    )
+
+
+def trained(job: TrainingJob) -> str:
+    """How far a training is, as HTML; empty where none was started."""
+    progress = job.progress()
+    return "" if progress is None else render("label_training", progress=progress, folder=job.folder.name)

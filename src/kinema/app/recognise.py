@@ -1,0 +1,162 @@
+"""The tab Recognise: a video, its classes over time, its segments."""
+
+# Gradio reads annotations as values, so they are not postponed in this module.
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kinema.app.context import NETWORK, Context, address, guarded
+from kinema.app.markup import chart_lines, render
+from kinema.media.limits import UploadLimits
+from kinema.media.sessions import Session
+from kinema.media.uploads import Upload
+from kinema.recognizer import Recognizer
+from kinema.streaming.annotated import write_annotated
+from kinema.streaming.timelines import SEGMENT_COLUMNS, SegmentSettings, Timeline, find_segments, settled
+from kinema.streaming.tracks import Track, read_track
+from kinema.tables import csv_text
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What the tab shows.
+
+    Attributes:
+        line: the segments of the video.
+        track: its scores over time.
+        video: the video with its labels.
+        tables: the segments as CSV and JSON.
+    """
+
+    line: Timeline
+    track: Track
+    video: Path
+    tables: tuple[Path, Path]
+
+
+def add_tab(context: Context, upload: Any) -> None:
+    """Adds the tab to the page that is being built.
+
+    Args:
+        context: of the page.
+        upload: `gradio.State` that holds the visitor's `Upload`, None at first.
+    """
+    import gradio as gr
+
+    def recognise_upload(sent: str | None, name: str, request: gr.Request, progress: Any = gr.Progress()) -> tuple:  # noqa: B008
+        if sent is None:
+            return None, None, ""
+
+        def work() -> tuple:
+            progress(0.1, desc="converting")
+            taken = context.take(sent, request)
+            progress(0.5, desc="recognising")
+            return None, taken, recognised(context, taken, name, context.session(request))
+
+        return guarded(work, lambda text: (None, None, text))
+
+    def recognise_example(
+        chosen: str | None, name: str, request: gr.Request, progress: Any = gr.Progress()  # noqa: B008
+    ) -> tuple:  # fmt: skip
+        if not chosen:
+            return None, ""
+
+        def work() -> tuple:
+            progress(0.1, desc="preparing")
+            taken = context.take_example(chosen, request)
+            progress(0.5, desc="recognising")
+            return taken, recognised(context, taken, name, context.session(request))
+
+        return guarded(work, lambda text: (None, text))
+
+    def again(taken: Upload | None, name: str, request: gr.Request) -> str:
+        if taken is None:
+            return ""
+        return guarded(lambda: recognised(context, taken, name, context.session(request)))
+
+    with gr.Tab("Recognise"):
+        name = gr.Dropdown(context.names, value=context.names[0], label="Recognizer")
+        sent = gr.File(label="Video", file_count="single", height=170)
+        gr.Markdown(_invitation(context.limits))
+        example = gr.Radio(context.examples.names, value=None, label="Or an example")
+        result = gr.HTML()
+        sent.upload(recognise_upload, [sent, name], [sent, upload, result], **NETWORK)
+        example.input(recognise_example, [example, name], [upload, result], **NETWORK)
+        name.input(again, [upload, name], result, **NETWORK)
+
+
+def recognise(recognizer: Recognizer, upload: Upload, session: Session) -> Recognised:
+    """The scores over time, the segments, and the video with its labels.
+
+    The original is read, in a process of its own; the picture with the labels is made from the converted video.
+
+    Raises:
+        UnreadableVideo: no part of it can be read.
+    """
+    track, settings = track_of(recognizer, upload)
+    segments = find_segments(track, recognizer.labels, settings)
+    line = Timeline(upload.name, segments, track.duration, track.lost)
+    stem = Path(upload.name).stem
+    video = session.place(".mp4", f"{stem} with labels.mp4")
+    write_annotated(video, replace(line, path=str(upload.shown)), recognizer.labels)
+    table, document = session.place(".csv", f"{stem}.csv"), session.place(".json", f"{stem}.json")
+    table.write_text(csv_text(SEGMENT_COLUMNS, line.rows()), encoding="utf-8")
+    document.write_text(json.dumps(line.to_dict(), indent=2, ensure_ascii=False), encoding="utf-8")
+    return Recognised(line, track, video, (table, document))
+
+
+def track_of(recognizer: Recognizer, upload: Upload) -> tuple[Track, SegmentSettings]:
+    """The scores of an upload over time, and the settings with which segments are found in them.
+
+    Raises:
+        UnreadableVideo: no part of it can be read.
+    """
+    # Where the card does not state the spacing of frames, windows of two seconds stand in for what a clip spans.
+    window = None if recognizer.rate is not None else min(2.0, upload.facts.seconds)
+    settings = settled(recognizer, window=window)
+    assert settings.sight is not None
+    return read_track(recognizer, upload.file, settings.sight, workers=1), settings
+
+
+def lines_of(
+    track: Track, labels: Sequence[str], most: int = 5, colours: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """The curves of the classes that reach the highest scores at any time, the highest first.
+
+    Args:
+        track: scores over time.
+        labels: of its columns.
+        most: number of classes.
+        colours: as for `chart_lines`.
+    """
+    classes = [(labels[i], [float(score) for score in track.scores[:, i]]) for i in leading(track, most)]
+    middles = [float(time) for time in (track.starts + track.ends) / 2]
+    return chart_lines(classes, middles, track.duration, colours)
+
+
+def leading(track: Track, most: int) -> list[int]:
+    """The indices of the classes that reach the highest scores at any time, the highest first."""
+    return [int(i) for i in track.scores.max(0).argsort()[::-1][:most]]
+
+
+def recognised(context: Context, upload: Upload, name: str, session: Session) -> str:
+    """What the tab shows of a video, as HTML.
+
+    Raises:
+        KinemaError: there is no recognizer of that name.
+        UnreadableVideo: no part of the video can be read.
+    """
+    recognizer = context.recognizer(name)
+    found = recognise(recognizer, upload, session)
+    table, document = found.tables
+    return render(
+        "recognised", name=upload.name, video=address(found.video), duration=found.track.duration,
+        segments=found.line.segments, lost=found.line.lost, csv=address(table), json=address(document),
+        lines=lines_of(found.track, recognizer.labels),
+    )  # fmt: skip
+
+
+def _invitation(limits: UploadLimits) -> str:
+    return f"At most {limits.megabytes:g} MB, {limits.seconds:g} s, {limits.megapixels:g} megapixels"

@@ -1,0 +1,82 @@
+// Keys and buttons of the tab Label. Actions wait in a list, so that none is lost while the server answers.
+(() => {
+  const waiting = [];
+  let focused = null;
+  const video = () => document.querySelector('.k-label-video');
+  const desk = () => document.querySelector('.k-desk');
+  const press = id => { const e = document.getElementById(id); (e.matches('button') ? e : e.querySelector('button')).click(); };
+  window.kinemaActions = () => JSON.stringify(waiting.splice(0));
+  window.kinemaFocus = () => {
+    // The panel was replaced: whoever moves by keyboard goes on where they were.
+    if (focused && document.activeElement === document.body) {
+      const again = document.querySelector(focused);
+      if (again) again.focus({preventScroll: true});
+    }
+    focused = null;
+  };
+  window.kinemaEnter = () => {
+    // Whoever has pressed a button above goes on with the keys; space would press that button again.
+    const view = document.querySelector('.k-label');
+    if (view) view.focus();
+  };
+  const act = b => {
+    const v = video(), what = b.dataset.act;
+    if (what === 'play') { if (v) { if (v.paused) v.play(); else v.pause(); } return; }
+    const held = document.activeElement.closest && document.activeElement.closest('[data-act]');
+    if (held) {
+      focused = `.k-label [data-act="${held.dataset.act}"]`;
+      if (held.dataset.label) focused += `[data-label="${CSS.escape(held.dataset.label)}"]`;
+    }
+    if (what === 'suggest') { press('k-label-suggest'); return; }
+    const action = {act: what, video: +b.closest('.k-label').dataset.number, time: v ? v.currentTime : 0};
+    if (b.dataset.label !== undefined) action.label = b.dataset.label;
+    if (b.dataset.item !== undefined) action.number = +b.dataset.item;
+    if (what === 'new') action.label = b.parentElement.querySelector('input').value;
+    if (what === 'edit' || what === 'correct') seek(b.closest('tr').querySelector('[data-go]').dataset.go);
+    waiting.push(action);
+    press('k-label-go');
+  };
+  const seek = time => { const v = video(); if (v) v.currentTime = +time; };
+  document.addEventListener('click', e => {
+    const b = e.target.closest('.k-label [data-act]'), go = e.target.closest('.k-label [data-go]');
+    const bar = e.target.closest('.k-bar');
+    if (b) act(b);
+    else if (go) { seek(go.dataset.go); video() && video().play(); }
+    else if (bar) {
+      const box = bar.getBoundingClientRect();
+      seek((e.clientX - box.left) / box.width * +bar.dataset.length);
+    }
+  });
+  const ours = e => {
+    const d = desk(), t = e.target;
+    if (!d || d.offsetParent === null || e.ctrlKey || e.altKey || e.metaKey) return false;
+    if (t.matches('input, textarea, select, [contenteditable=true]')) return false;
+    // Elsewhere on the page, space and arrows keep their meaning.
+    return t === document.body || t.closest('.k-label') || !/^( |Arrow.*|Enter)$/.test(e.key) && !t.closest('[role=listbox]');
+  };
+  document.addEventListener('keydown', e => {
+    if (e.key === 'Enter' && e.target.matches('.k-new-label')) {
+      act(e.target.parentElement.querySelector('[data-act=new]'));
+      e.target.blur();
+      return;
+    }
+    if (!ours(e)) return;
+    if (e.key === 'ArrowLeft' || e.key === 'ArrowRight') {
+      const v = video();
+      if (v) { v.currentTime = Math.max(0, v.currentTime + (e.key === 'ArrowLeft' ? -0.1 : 0.1)); e.preventDefault(); }
+      return;
+    }
+    const key = e.key.toLowerCase();
+    if (key.length !== 1 || e.repeat && key !== ' ') return;
+    const b = document.querySelector(`.k-label [data-key="${CSS.escape(key)}"]`);
+    if (b) { e.preventDefault(); if (!e.repeat) act(b); }
+  });
+  // A focused button would be pressed when space is released.
+  document.addEventListener('keyup', e => { if (e.key === ' ' && ours(e)) e.preventDefault(); });
+  document.addEventListener('timeupdate', e => {
+    const bar = e.target.matches && e.target.matches('.k-label-video') && document.querySelector('.k-bar');
+    if (!bar) return;
+    const now = bar.querySelector('.k-now'), x = 960 * e.target.currentTime / +bar.dataset.length;
+    now.setAttribute('x1', x); now.setAttribute('x2', x);
+  }, true);
+})();

@@ -1,0 +1,114 @@
+"""What `kinema compare` prints of more than two tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kinema.cli.output import print_table
+from kinema.evaluation.class_pairs import PairComparison
+from kinema.evaluation.grid import ALPHA, GridCell, McNemarGrid
+from kinema.evaluation.groups import Grouped
+from kinema.evaluation.many import ManyComparison
+from kinema.text import plural
+
+_MARKS = {"better": "+", "worse": "-", "no difference shown": "", "not compared": ""}
+
+
+def print_many(found: ManyComparison) -> None:
+    """All of it as tables."""
+    print(f"{len(found.runs)} tests, every two of them compared")
+    for remark in found.remarks:
+        print(f"note: {remark}")
+    print_table(
+        ("", "top-1", "95 % interval", "mean class", "ECE", "coverage"),
+        [(r.name, f"{r.top1:.1%}", f"{r.interval[0]:.1%} to {r.interval[1]:.1%}", f"{r.mean_class:.1%}",
+          percent(r.ece), str(r.coverage)) for r in found.runs],
+        caption="Wilson's interval over videos; ECE: expected calibration error of the videos that could be read",
+    )  # fmt: skip
+    if found.grouped is not None:
+        _print_groups(found.grouped)
+    _print_grid(found.grid)
+    print_pairs(found.pairs)
+
+
+def print_pairs(pairs: Sequence[PairComparison]) -> None:
+    """The pairs of classes that were asked for; nothing without any."""
+    if not pairs:
+        return
+    print("Pairs of classes: of the two labels, how often the true one has the higher score")
+    print_table(
+        ("pair", "videos", "first", "", "second", "", "points", "95 % interval", "sign test, p"),
+        [_pair_row(p) for p in pairs],
+    )
+
+
+def percent(share: float | None) -> str:
+    """With one decimal; a dash for what is not known."""
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _pair_row(p: PairComparison) -> tuple[str | int, ...]:
+    name = " / ".join(p.labels)
+    if p.accuracies is None or p.difference is None:
+        return (name, 0, p.first, "–", p.second, "–", "–", "–", "–")
+    d = p.difference
+    return (name, p.videos, p.first, f"{p.accuracies[0]:.1%}", p.second, f"{p.accuracies[1]:.1%}",
+            f"{100 * d.difference:+.1f}", f"{100 * d.low:+.1f} to {100 * d.high:+.1f}", f"{p.p:.2g}")  # fmt: skip
+
+
+def _print_groups(grouped: Grouped) -> None:
+    print("Groups: means over runs")
+    print_table(
+        ("group", "runs", "top-1", "± over runs", "95 % interval over seeds", "mean class", "members"),
+        [(g.name, len(g.members), f"{g.top1:.1%}", percent(g.spread), _interval(g.interval),
+          f"{g.mean_class:.1%}", ", ".join(g.members)) for g in grouped.groups],
+        caption="±: sample standard deviation. The interval is Student's; of fewer than 5 runs it is wide.",
+    )  # fmt: skip
+    if not grouped.differences:
+        return
+    rows = []
+    for d in grouped.differences:
+        if d.difference is None:
+            print(f"not compared: {d.second} with {d.first}: {d.refused}")
+            continue
+        rows.append((f"{d.second} - {d.first}", d.videos, f"{100 * d.difference:+.1f}", _points(d.over_videos),
+                     _points(d.over_seeds), "–" if d.p_seeds is None else f"{d.p_seeds:.2g}"))  # fmt: skip
+    if rows:
+        print_table(
+            ("difference of means", "videos", "points", "95 % interval over videos", "over seeds", "Welch, p"), rows,
+            caption="Over videos: these weights on other videos (paired bootstrap). Over seeds: other seeds on these "
+            "videos (Welch's t test).",
+        )  # fmt: skip
+
+
+def _print_grid(grid: McNemarGrid) -> None:
+    print("McNemar: points of the row over the column, and p (exact, corrected by Holm's method)")
+    print_table(
+        ("", *grid.names),
+        [(row, *(_cell(grid.cell(row, column)) for column in grid.names)) for row in grid.names],
+        caption=f"+ better, - worse at the level {ALPHA} for all {plural(_compared(grid), 'comparison')} together; "
+        "without a mark no difference is shown",
+    )
+    for cell in grid.cells:
+        if cell.refused is not None:
+            print(f"not compared: {cell.first} and {cell.second}: {cell.refused}")
+
+
+def _compared(grid: McNemarGrid) -> int:
+    return sum(cell.p is not None for cell in grid.cells)
+
+
+def _cell(cell: GridCell | None) -> str:
+    if cell is None:
+        return ""
+    if cell.difference is None or cell.p_holm is None:
+        return "not compared"
+    return f"{100 * cell.difference:+.1f} (p {cell.p_holm:.2g}) {_MARKS[cell.verdict]}".rstrip()
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "–" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}"
+
+
+def _points(interval: tuple[float, float] | None) -> str:
+    return "–" if interval is None else f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"

@@ -1,0 +1,105 @@
+"""Which rows of two tests are of the same video: by path, start and end, through packing where one was packed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kinema.errors import KinemaError
+from kinema.evaluation.tested import Tested
+from kinema.text import plural
+
+Key = tuple[str, float | None, float | None]  # path, start and end of a video
+
+
+def shared_rows(first: Tested, second: Tested) -> list[tuple[int, int]]:
+    """For every video that both tests hold, its rows in the two, in the order of the first.
+
+    A packed video is the same as the one that it was packed from, and as another packed copy of that one.
+
+    Raises:
+        KinemaError: there is none, a test lists one twice, the tests name different true labels, or most of the videos
+            are other files.
+    """
+    there, here = _places(second, _by_origin(second, first)), _places(first, _by_origin(first, second))
+    rows = [(i, there[key]) for key, i in here.items() if key in there]
+    if not rows:
+        examples = " and ".join(repr(test.result.paths[0]) for test in (first, second) if test.result.paths)
+        raise KinemaError(
+            f"{first.file} and {second.file} share no video (first ones: {examples}); test both on the same data"
+        )
+    differ = [(i, j) for i, j in rows if first.result.truth[i] != second.result.truth[j]]
+    if differ:
+        i, j = differ[0]
+        raise KinemaError(
+            f"{first.result.paths[i]}: is {first.result.truth[i]!r} in {first.file} and {second.result.truth[j]!r} in "
+            f"{second.file} (so are {len(differ)} of {len(rows)} videos); test both with the same labels"
+        )
+    known, differ = other_sizes(first, second, rows)
+    if 2 * len(differ) > known:
+        i, j = differ[0]
+        raise KinemaError(
+            f"{first.result.paths[i]}: has {plural(first.result.sizes[i] or 0, 'byte')} in {first.file} and "
+            f"{second.result.sizes[j]} in {second.file} (so have {len(differ)} of {known} videos): these are other "
+            "videos of the same names; test both on the same data"
+        )
+    return rows
+
+
+def other_sizes(first: Tested, second: Tested, rows: Sequence[tuple[int, int]]) -> tuple[int, list[tuple[int, int]]]:
+    """How many videos have a size in both tests, and the rows of those of which it differs.
+
+    A packed file has another size than its source, so where the two were paired through packing no size is compared.
+
+    Args:
+        first: one test.
+        second: the other.
+        rows: as `shared_rows` gives them.
+    """
+    if _by_origin(first, second) or _by_origin(second, first):
+        return 0, []
+    pairs = [(first.result.sizes[i], second.result.sizes[j]) for i, j in rows]
+    known = [a is not None and b is not None for a, b in pairs]
+    return sum(known), [row for row, (a, b), both in zip(rows, pairs, known, strict=True) if both and a != b]
+
+
+def about_roots(first: Tested, second: Tested) -> list[str]:
+    """What to know of the folders in which the videos of two tests lay, in sentences; nothing where it is one."""
+    a, b = first.result, second.result
+    if a.root == b.root:
+        return []
+    packed = [t.name for t, other in ((first, second), (second, first)) if _by_origin(t, other)]
+    if not packed:
+        return [
+            f"the videos lay in {a.root} and in {b.root}: paired by their paths there, which is right only if both "
+            "folders hold the same videos"
+        ]
+    found = [
+        f"{' and '.join(packed)} was tested on packed videos, paired with the videos that they were packed from: a "
+        "difference may come from the smaller pictures as well"
+    ]
+    sources = [_source(first, second), _source(second, first)]
+    if sources[0] != sources[1]:
+        found.append(
+            f"those lay in {sources[0]} when they were packed, and in {sources[1]} otherwise: paired by their paths "
+            "there, which is right only if both folders hold the same videos"
+        )
+    return found
+
+
+def _by_origin(test: Tested, other: Tested) -> bool:
+    """Whether the videos of a test stand for those that they were packed from, when it is paired with another."""
+    return bool(test.result.packed_from) and test.result.root != other.result.root
+
+
+def _source(test: Tested, other: Tested) -> str:
+    return str(Path(test.result.packed_root if _by_origin(test, other) else test.result.root))
+
+
+def _places(test: Tested, by_origin: bool) -> dict[Key, int]:
+    places: dict[Key, int] = {}
+    paths = test.result.packed_from if by_origin else test.result.paths
+    for i, (path, span) in enumerate(zip(paths, test.result.spans, strict=True)):
+        if places.setdefault((path, *span), i) != i:
+            raise KinemaError(f"{test.file}: lists {path!r} twice; test again on data that name it once")
+    return places

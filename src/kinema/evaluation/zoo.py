@@ -1,0 +1,70 @@
+"""The table of all networks, which ships as a file: `kinema models` answers without building a network.
+
+`benchmarks/model_table.py` writes it by counting every network; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+FILE = "models.csv"
+CLASSES = 400  # outputs of the classifier that the table counts with
+_NUMBERS = ("frames", "size", "params", "macs", "normalised", "params_per_class", "macs_per_class")
+COLUMNS = ("model", "paper", *_NUMBERS)
+
+
+@dataclass(frozen=True)
+class ZooRow:
+    """One network as it is by default.
+
+    Attributes:
+        model: name of the network.
+        paper: its source, short.
+        frames: T of the clip.
+        size: height and width of the clip in pixels.
+        params: learned numbers, with 400 classes.
+        macs: multiply-accumulates of one view, with 400 classes (see `kinema.evaluation.cost.Cost`).
+        normalised: numbers that BatchNorms give out.
+        params_per_class: by which `params` grows with each further class.
+        macs_per_class: by which `macs` grows with each further class.
+    """
+
+    model: str
+    paper: str
+    frames: int
+    size: int
+    params: int
+    macs: int
+    normalised: int
+    params_per_class: int
+    macs_per_class: int
+
+    def to_dict(self, num_classes: int = CLASSES) -> dict[str, Any]:
+        """Plain values, as `kinema models --json` prints them.
+
+        Args:
+            num_classes: outputs of the classifier.
+        """
+        more = num_classes - CLASSES
+        macs = self.macs + more * self.macs_per_class
+        return {
+            "model": self.model, "paper": self.paper, "frames": self.frames, "size": self.size,
+            "params": self.params + more * self.params_per_class, "macs": macs, "flops": 2 * macs,
+            "normalised": self.normalised,
+        }  # fmt: skip
+
+
+@cache
+def zoo() -> dict[str, ZooRow]:
+    """Name -> row, sorted by name, as the shipped file holds them."""
+    text = files("kinema.evaluation").joinpath(FILE).read_text(encoding="utf-8")
+    found = {}
+    for row in csv.DictReader(io.StringIO(text)):
+        numbers = {name: int(row[name]) for name in _NUMBERS}
+        found[row["model"]] = ZooRow(model=row["model"], paper=row["paper"], **numbers)
+    return found

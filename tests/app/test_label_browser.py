@@ -1,0 +1,147 @@
+"""The tab Label in the system's Chromium, by keyboard only: `pytest -m browser tests/app`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import moving_square, write_video
+
+from kinema import ClipSpec, create_model
+from kinema.app.server import bind, make_site
+from kinema.data.manifest import read_manifest
+from kinema.recognizer import Recognizer
+
+pytest.importorskip("gradio")
+uvicorn = pytest.importorskip("uvicorn")
+playwright = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE = 60_000  # milliseconds
+PICTURES = os.environ.get("KINEMA_PICTURES")  # a folder, to look at the page
+pytestmark = [
+    pytest.mark.browser, pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no Chromium here"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("my films")
+    for i in range(3):
+        write_video(folder / f"film {i}.mp4", moving_square(np.random.default_rng(i), i % 2 == 0, frames=36))
+    (folder / "film 9 broken.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(films: Path) -> Iterator[str]:
+    model = create_model("tsn_r18", num_classes=2, frames=4, width=0.125)
+    recognizer = Recognizer(model.eval(), ("go left", "go right"), ClipSpec(frames=4, short_side=32, crop=32))
+    site = make_site({"tiny": recognizer}, keep=0.0, to_label={"my films": str(films)})
+    listening = bind("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(site.app, log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(20)
+    site.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def opened(browser: Any, address: str) -> Any:
+    page = browser.new_page()
+    page.goto(address)
+    tab = page.get_by_role("tab", name="Label")
+    tab.wait_for(timeout=PATIENCE)
+    tab.click()
+    page.get_by_role("button", name="Open", exact=True).press("Enter")
+    page.locator(".k-desk").wait_for(timeout=PATIENCE)
+    page.wait_for_function("document.querySelector('.k-label-video')?.readyState > 0", timeout=PATIENCE)
+    page.wait_for_function("document.activeElement.matches('.k-label')", timeout=PATIENCE)
+    return page
+
+
+def status(page: Any, text: str) -> None:
+    page.locator(".k-desk", has_text=text).wait_for(timeout=PATIENCE)
+
+
+def seek(page: Any, time: float) -> None:
+    """To a time by arrow keys, a tenth of a second each."""
+    at = page.evaluate("document.querySelector('.k-label-video').currentTime")
+    steps = round((time - at) / 0.1)
+    for _ in range(abs(steps)):
+        page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
+
+
+def test_segments_by_keyboard_only(address: str, browser: Any, films: Path) -> None:
+    page = opened(browser, address)
+    status(page, "Video 1 of 4: film 0.mp4. 0 of 4 labelled")
+    page.keyboard.press("Space")
+    page.wait_for_function("document.querySelector('.k-label-video').currentTime > 0.2", timeout=PATIENCE)
+    page.keyboard.press("Space")
+    assert page.evaluate("document.querySelector('.k-label-video').paused")
+    seek(page, 0.5)
+    page.keyboard.press("i")
+    seek(page, 2.0)
+    page.keyboard.press("o")
+    page.keyboard.press("2")
+    status(page, "1 of 4 labelled")
+    rows = read_manifest(films / "segments.csv").samples
+    assert [(Path(r.path).name, r.label) for r in rows] == [("film 0.mp4", "go right")]
+    assert (rows[0].start, rows[0].end) == pytest.approx((0.5, 2.0), abs=0.11)
+    # Several keys at once, none of which is lost: the label is taken back and given again.
+    page.keyboard.press("u")
+    page.keyboard.press("1")
+    status(page, "go left")
+    # A label of one's own, and the whole video.
+    page.keyboard.press("n")
+    status(page, "Video 2 of 4")
+    page.locator(".k-new-label").fill("stumble")
+    page.locator(".k-new-label").press("Enter")
+    page.locator("[data-label=stumble]").wait_for(timeout=PATIENCE)
+    page.keyboard.press("3")
+    status(page, "2 of 4 labelled")
+    # The last video cannot be read: a sentence, and the page lives on.
+    page.keyboard.press("n")
+    status(page, "Video 3 of 4")
+    page.keyboard.press("n")
+    status(page, "Video 4 of 4")
+    page.locator(".k-label .k-warn", has_text="film 9 broken.mp4").wait_for(timeout=PATIENCE)
+    page.keyboard.press("n")
+    status(page, "is the last of 4 videos")
+    page.keyboard.press("p")
+    status(page, "Video 3 of 4")
+    found = read_manifest(films / "segments.csv")
+    assert [(Path(r.path).name, r.label, r.start is None) for r in found.samples] == [
+        ("film 0.mp4", "go left", False), ("film 1.mp4", "stumble", True),
+    ]  # fmt: skip
+    page.close()
+    # The next day it opens at the first video without a segment.
+    page = opened(browser, address)
+    status(page, "Video 3 of 4: film 2.mp4. 2 of 4 labelled")
+    page.keyboard.press("s")
+    page.locator(".k-desk .k-warn, [data-act=accept]").first.wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Show the least sure first").click()
+    status(page, "margin")
+    page.get_by_role("button", name="Previous").click()
+    status(page, "labelled")
+    for width in (360, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        if PICTURES:
+            page.wait_for_timeout(400)
+            page.screenshot(path=str(Path(PICTURES) / f"label {width}.png"), full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
