@@ -5,9 +5,9 @@
 The protocol is that of `study.py`. "windows" is the usual network. The others start from its run of the same seed and
 train for `--more` epochs: "causal, tuned" as `kinema train --weights RUN --options.causal true` does, "causal,
 distilled" with the usual network as the teacher too, and "windows, tuned" stays as it is, so that the further epochs
-alone show. "causal, scratch" is causal from its first step. Below the table stand differences on `test`, with 95 %
-intervals from a paired bootstrap over seeds and videos. The clips are classified whole, by the mean of their frames:
-what a causal network knows halfway through a clip is the matter of `puppets_timeline.py`.
+alone show. Below the table stand differences on `test`, with 95 % intervals from a paired bootstrap over seeds and
+videos. The clips are classified whole, by the mean of their frames: what a causal network knows halfway through a clip
+is the matter of `puppets_timeline.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ COMPARED = (
     ("windows, tuned", "causal, tuned"),
     ("windows, tuned", "causal, distilled"),
     ("causal, tuned", "causal, distilled"),
-    ("windows", "causal, scratch"),
 )
 
 
@@ -43,7 +42,6 @@ def main() -> None:
         "windows, tuned": contestant(args, data, "stm_r18", usual, **tuned),
         "causal, tuned": contestant(args, data, "stm_r18", causal, **tuned),
         "causal, distilled": contestant(args, data, "stm_r18", causal, **tuned, distil=Distil("windows")),
-        "causal, scratch": contestant(args, data, "stm_r18", causal, **first),
     })  # fmt: skip
     for without, with_it in COMPARED:
         found = read(args.out.parent, Pair("", args.out.name, without, with_it), args.seeds)

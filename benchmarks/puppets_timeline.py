@@ -72,7 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--clips", type=int, default=90, help="short clips per class")
     parser.add_argument("--epochs", type=int, default=12, help="on the short clips")
-    parser.add_argument("--film-epochs", type=int, default=6, help="on the films, for each network")
+    parser.add_argument("--film-epochs", type=int, default=12, help="on the films, for each network")
     parser.add_argument("--film-lr", type=float, default=0.05)
     parser.add_argument("--films", type=int, nargs=3, default=[48, 8, 16], help="train, val, test")
     parser.add_argument("--seconds", type=float, default=60.0, help="of a film")

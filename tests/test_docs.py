@@ -45,6 +45,14 @@ def test_every_command_has_a_section() -> None:
     assert re.findall(r"\{kinema-help\} (.+)$", text, re.M) == list(COMMANDS)
 
 
+def test_every_test_that_the_page_on_security_names_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (DOCS / "security.md").read_text(encoding="utf-8"))
+    assert len(named) > 15
+    for file, test in named:
+        text = (DOCS.parent / file).read_text(encoding="utf-8")
+        assert f"def {test}(" in text, f"{file}::{test}"
+
+
 def test_every_extra_is_explained() -> None:
     project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     listed = re.findall(

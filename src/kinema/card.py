@@ -19,6 +19,7 @@ from kinema import __version__
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.files import replace_file
+from kinema.text import parse_json
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 LAST = "recognizer-last"  # in a run folder: the recognizer of the last epoch, where `recognizer` is that of the best
@@ -76,8 +77,8 @@ def read_card(path: Path) -> Card:
         KinemaError: it is unreadable, lacks a key, holds something else than a card, or is of a newer format.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # json's and Unicode's errors are ValueErrors
+        values = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # json's and Unicode's errors are ValueErrors
         raise KinemaError(f"{path}: not a readable card ({error}); {HOW_TO_FIX}") from error
     _check(values, path)
     architecture = values["architecture"]
@@ -132,7 +133,7 @@ def add_to_card(path: Path, key: str, entries: Mapping[str, Any]) -> None:
     if key in _RESERVED:
         raise KinemaError(f"{path}: {key!r} is an entry that the card itself has; give the name of a further one")
     read_card(path)
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = parse_json(path.read_text(encoding="utf-8"))
     there = values.get(key, {})
     if not isinstance(there, dict):
         raise KinemaError(f"{path}: {key!r} is not an object to which entries can be added; {HOW_TO_FIX}")

@@ -1,9 +1,11 @@
-"""Text for people: file names that any terminal can show, and numbers of things."""
+"""Text for people: file names that any terminal can show, and numbers of things; and text of others: JSON."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from typing import Any
 
 
 def plural(number: int, noun: str) -> str:
@@ -21,6 +23,17 @@ def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = (lines or [type(error).__name__])[0].rstrip(".:")
     return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def parse_json(text: str | bytes) -> Any:
+    """As `json.loads`, for text that may come from anywhere: whatever is wrong with it raises `ValueError`.
+
+    `json.loads` raises `RecursionError` for brackets that are nested some thousand deep, which is no `ValueError`.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def matching_names(names: Iterable[str], pattern: str) -> list[str]:

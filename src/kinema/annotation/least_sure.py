@@ -17,6 +17,7 @@ from kinema.errors import UnreadableVideo
 from kinema.files import cache_folder, look_up, replace_file
 from kinema.prediction import Prediction
 from kinema.recognizer import Recognizer
+from kinema.text import parse_json
 
 _STORE_EVERY = 20  # videos, so that a stopped run loses little
 
@@ -122,7 +123,7 @@ def _mark(path: str) -> list[int] | None:
 def _read(store: Path) -> dict[str, Any]:
     """What is stored; nothing where it is damaged, since it can be computed again."""
     try:
-        found = json.loads(store.read_text(encoding="utf-8"))
+        found = parse_json(store.read_text(encoding="utf-8"))
         wanted = {"mark", "margin", "label", "error"}
         return {path: entry for path, entry in found.items() if wanted <= set(entry)}
     except (OSError, ValueError, AttributeError, TypeError):

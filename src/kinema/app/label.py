@@ -214,7 +214,7 @@ def perform(desk: LabelDesk, actions: list[dict[str, Any]]) -> str:
             getattr(desk, act)()
         elif action.get("video") != desk.position:
             raise KinemaError(f"{Path(desk.video).name}: it was opened after the key was pressed; press it again")
-        elif act in ("start", "end"):
+        elif act in ("start", "end") and isinstance(time, int | float):
             {"start": desk.mark_start, "end": desk.mark_end}[act](time)
         elif act in ("label", "new"):
             label = str(action.get("label", ""))

@@ -5,7 +5,6 @@ The same text stands in the metadata of the file and, for programs in other lang
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from kinema.card import Schema, misshapen
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
+from kinema.text import parse_json
 
 KEY = "kinema"  # of the metadata
 FORMAT = 1
@@ -108,7 +108,7 @@ class Description:
         """
         again = "export the recognizer again with kinema export"
         try:
-            values = json.loads(text)
+            values = parse_json(text)
         except ValueError as error:
             raise KinemaError(f"{path}: its description is damaged ({error}); {again}") from error
         if not isinstance(values, Mapping) or not all(key in values for key in _SHAPE):

@@ -18,6 +18,7 @@ from kinema.backends.report import Report
 from kinema.errors import KinemaWarning, RunError
 from kinema.files import cache_folder, replace_file
 from kinema.processes import cpu_flags, cpu_name
+from kinema.text import parse_json
 
 _FORMAT = 1
 _UNITS = {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"}
@@ -65,7 +66,7 @@ def read_choice(place: dict[str, Any], asked: dict[str, Any]) -> Report | None:
         _ignored(path, str(error))
         return None
     try:
-        values = json.loads(text)
+        values = parse_json(text)
         if values["format"] != _FORMAT or values["asked"] != asked:
             return None
         report = Report.from_dict(values["report"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +15,17 @@ from kinema.backends.onnx import Run
 from kinema.backends.tracing import Traced, quiet
 from kinema.errors import KinemaError
 from kinema.files import require_readable
-from kinema.text import first_line
+from kinema.text import first_line, parse_json
 
 _KEY = "kinema.json"
+# What `write` puts into an archive, below the folder that has the name of the file. `torch.export.load` takes more:
+# compiled libraries, which it opens, and the pickles of PyTorch 2.7, which it unpickles. It finds some members whatever
+# the case of their letters, and of two of one name another one than `zipfile`.
+_MEMBER = re.compile(
+    r"archive_format|archive_version|version|byteorder|\.data/[a-z_]+|\.format_version|\.storage_alignment"
+    r"|models/model\.json|extra/[\w.]+|data/sample_inputs/model\.pt"
+    r"|data/(?:weights|constants)/(?:(?:weight|tensor)_[0-9]+|model_(?:weights|constants)_config\.json)"
+)
 
 
 class TorchProgram:
@@ -64,9 +73,11 @@ class TorchProgram:
         name = next((name for name in members if name.endswith(f"/extra/{_KEY}")), None)
         if name is None:
             return {}
-        with zipfile.ZipFile(path) as archive:
-            found = json.loads(archive.read(name))
-        return dict(found)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return dict(parse_json(archive.read(name)))
+        except (ValueError, TypeError) as error:
+            raise _damaged(path, error) from error
 
     def open(self, path: Path) -> Run:
         """A function that runs a file: the inputs in their order -> the outputs in their order.
@@ -106,14 +117,25 @@ def _members(path: Path) -> list[str]:
 
 
 def _refuse_pickles(path: Path, names: Sequence[str]) -> None:
-    """Raises where `torch.export.load` would unpickle something."""
+    """Raises where `torch.export.load` would unpickle something, or open a library."""
+    folders = {name.partition("/")[0] for name in names}
+    for name in names:
+        if len(folders) > 1 or names.count(name) > 1 or not _MEMBER.fullmatch(name.partition("/")[2]):
+            raise KinemaError(
+                f"{path}: holds {name!r}, which Kinema does not write and PyTorch might run; export the recognizer "
+                "again with kinema export"
+            )
     with zipfile.ZipFile(path) as archive:
         for name in names:
-            if name.endswith((".pkl", "/data.pkl")) or ("/sample_inputs/" in name and archive.getinfo(name).file_size):
+            if "/sample_inputs/" in name and archive.getinfo(name).file_size:
                 raise _pickled(path)
             if name.endswith("_config.json"):
-                config = json.loads(archive.read(name)).get("config", {})
-                if any(entry.get("use_pickle") for entry in config.values()):
+                try:
+                    entries = list(parse_json(archive.read(name))["config"].values())
+                    pickled = any(entry["use_pickle"] is not False for entry in entries)
+                except (ValueError, LookupError, TypeError, AttributeError) as error:
+                    raise _damaged(path, error) from error
+                if pickled:
                     raise _pickled(path)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -37,7 +36,7 @@ from kinema.data.sources import (
 from kinema.errors import KinemaError, unknown
 from kinema.files import is_stream, local_path, reach
 from kinema.tables import read_text
-from kinema.text import plural
+from kinema.text import parse_json, plural
 
 HELD_OUT = 0.2
 ABSENT = "absent, left out"  # the reason in a ledger; such a video is no failure
@@ -369,8 +368,8 @@ def read_flip_map(file: Path, labels: Iterable[str]) -> dict[str, str]:
     if not file.is_file():
         return {}
     try:
-        pairs = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
+        pairs = parse_json(read_text(file))
+    except ValueError as error:
         raise KinemaError(f"{file} is not JSON ({error}): write it as {{label: mirrored label}}") from error
     if not isinstance(pairs, dict) or not all(isinstance(name, str) for name in pairs.values()):
         raise KinemaError(f"{file} is not one object of labels: write it as {{label: mirrored label}}")

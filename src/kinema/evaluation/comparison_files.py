@@ -15,7 +15,7 @@ from kinema.evaluation.pairing import shared_rows
 from kinema.evaluation.tested import Tested
 from kinema.files import replace_file
 from kinema.tables import write_csv
-from kinema.text import printable
+from kinema.text import parse_json, printable
 
 COMPARISON, DISAGREEMENTS = "comparison.json", "disagreements.csv"
 
@@ -107,7 +107,7 @@ def _require_free(out: Path, tests: Sequence[Path]) -> None:
 def _compared(file: Path) -> list[Path]:
     """The tests of a comparison; empty where the file is not one."""
     try:
-        old = json.loads(file.read_text(encoding="utf-8"))
+        old = parse_json(file.read_text(encoding="utf-8"))
         sides = old["runs"] if "runs" in old else [old[side] for side in ("first", "second")]
         return [Path(side["scores"]).resolve() for side in sides]
     except (OSError, ValueError, KeyError, TypeError):

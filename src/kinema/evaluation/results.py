@@ -21,7 +21,7 @@ from kinema.evaluation.selection import described
 from kinema.files import replace_file
 from kinema.recognizer import Recognizer, versions
 from kinema.tables import write_csv
-from kinema.text import plural, printable
+from kinema.text import parse_json, plural, printable
 
 METRICS, SCORES, LEDGER = "metrics.json", "scores.parquet", "ledger.csv"
 _LABELS, _ROOT, _DIGEST = b"kinema.labels", b"kinema.root", b"kinema.sha256"
@@ -109,7 +109,7 @@ def require_free(out: Path, test: Test, *, overwrite: bool = False) -> None:
     if not held or overwrite:
         return
     try:
-        old = json.loads((out / METRICS).read_text(encoding="utf-8"))["test"]
+        old = parse_json((out / METRICS).read_text(encoding="utf-8"))["test"]
     except (OSError, ValueError, KeyError, TypeError):
         old = None
     if old is None:
@@ -169,7 +169,7 @@ def _scores(table: pa.Table) -> TestResult:
     # The checksums of the pages leave the footer out, in which names, labels and places of columns stand.
     if _DIGEST in metadata and metadata[_DIGEST].decode() != _digest(table):
         raise ValueError("its content is not what was written")
-    labels = tuple(json.loads(metadata[_LABELS]))
+    labels = tuple(parse_json(metadata[_LABELS]))
     rows = {name: table[name].to_pylist() for name in ("path", "label", "prediction", "error", "start", "end")}
     scores = np.full((table.num_rows, len(labels)), np.nan, dtype=np.float32)
     readable = np.array([error is None for error in rows["error"]], dtype=bool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from kinema.evaluation.result import TestResult
 from kinema.evaluation.results import METRICS, SCORES, read_scores
 from kinema.evaluation.statistics import share_interval
 from kinema.evaluation.views import ViewSummary
+from kinema.text import parse_json
 
 _USUAL = "test-test"  # the folder that `kinema test` makes in a run for the split test
 _COUNTS = {"expected": int, "read": int, "failed": int}
@@ -182,8 +182,8 @@ def _document(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = parse_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise KinemaError(f"{file}: not readable JSON ({error}); test again") from error
     if not isinstance(found, dict):
         raise KinemaError(f"{file}: not what kinema test writes; test again")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,10 +22,12 @@ import pyarrow.parquet as pq
 from kinema.errors import KinemaError, RunError
 from kinema.files import LOCK, clear_parts, reach, replace_file
 from kinema.labelling.rows import Row, schema, to_table
+from kinema.text import first_line, parse_json
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 PART_ROWS = 20_000
+_PART = re.compile(r"part-[0-9]{6,}\.parquet")
 _FLUSH_ROWS, _FLUSH_SECONDS = 1000, 15.0  # what a kill may cost
 _TAIL = 32  # parts that are not full, before they are merged
 
@@ -231,7 +234,10 @@ def read_labels(folder: str | Path, columns: Iterable[str] | None = None) -> pa.
             )
     columns = None if columns is None else list(columns)
     empty = schema(features=bool(values["settings"].get("features"))).empty_table()
-    table = pa.concat_tables([empty, *(_read(place / part.file) for part in parts)])
+    try:
+        table = pa.concat_tables([empty, *(_read(place / part.file) for part in parts)])
+    except pa.ArrowException as error:
+        raise KinemaError(f"{place / MANIFEST}: does not fit its parts ({first_line(error)}); restore it") from error
     unknown = set(columns or ()) - set(table.column_names)
     if unknown:
         raise KinemaError(f"{place} has no column {min(unknown)!r}; choose from {', '.join(table.column_names)}")
@@ -248,10 +254,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     file = folder / MANIFEST
     how = "restore it, or give a new OUTPUT"
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = parse_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise KinemaError(f"{file}: there is no such file; give a folder that `kinema label` has written") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise KinemaError(f"{file}: not a readable manifest ({error}); {how}") from error
     if not isinstance(values, dict) or not isinstance(values.get("format"), int):
         raise KinemaError(f"{file}: not the manifest of a labelling; {how}")
@@ -289,8 +295,8 @@ def check_output(folder: Path) -> None:
 def _parts(values: Mapping[str, Any]) -> list[Part]:
     parts = [Part(**entry) for entry in values["parts"]]
     for part in parts:
-        # A name with a folder in it would lead out of the table.
-        if not (isinstance(part.rows, int) and isinstance(part.sha256, str) and Path(part.file).name == part.file):
+        # Any other name could lead out of the table.
+        if not (isinstance(part.rows, int) and isinstance(part.sha256, str) and _PART.fullmatch(part.file)):
             raise TypeError
     return parts
 

@@ -22,6 +22,7 @@ from kinema.puppets.actions import ACTIONS, FLIP_MAP, LABELS
 from kinema.puppets.clips import SPLITS, render
 from kinema.puppets.encode import mp4, pictures
 from kinema.tables import write_csv
+from kinema.text import parse_json
 
 EDITION = 1
 """Counts up when the same seed gives other pictures."""
@@ -202,7 +203,7 @@ def found(out: Path, parameters: Mapping[str, Any]) -> bool:
         raise KinemaError(f"{out} is a file: give a folder for the puppets")
     if (out / COMPLETE).is_file():
         try:
-            there = json.loads((out / COMPLETE).read_text(encoding="utf-8"))
+            there = parse_json((out / COMPLETE).read_text(encoding="utf-8"))
         except ValueError as error:
             raise KinemaError(
                 f"{out / COMPLETE} is not readable as JSON: delete the folder or choose another"

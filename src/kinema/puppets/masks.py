@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from kinema.puppets.clips import SPLITS, Scene, draw_scene
 from kinema.puppets.dataset import COMPLETE, EDITION, ClipJob
 from kinema.puppets.figure import PARTS
 from kinema.puppets.stage import Frames
+from kinema.text import parse_json
 
 
 def limb_masks(clip: str | Path, *, parts: Collection[str] | None = None) -> Frames:
@@ -46,7 +46,7 @@ def _scene(clip: Path) -> tuple[Scene, bool]:
     path = clip.absolute()
     folder, (split, label, name) = path.parent.parent.parent, path.parts[-3:]
     try:
-        parameters = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
+        parameters = parse_json((folder / COMPLETE).read_text(encoding="utf-8"))
         edition, seed, size = (int(parameters[key]) for key in ("edition", "seed", "size"))
         count = int(parameters[split])
         number = int(Path(name).stem)

@@ -13,6 +13,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.files import replace_file
 from kinema.models import VideoModel, create_model, find_model
+from kinema.text import parse_json
 from kinema.training.checkpoint import begun
 from kinema.training.config import TrainConfig
 
@@ -82,7 +83,7 @@ def _read(out: Path, config: TrainConfig) -> Begun | None:
     if not begun(out / "checkpoints") or not file.is_file():
         return None
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = parse_json(file.read_text(encoding="utf-8"))
         architecture, clip = values["architecture"], dict(values["clip"])
         name, options = architecture["name"], dict(architecture["options"])
     except (OSError, ValueError, KeyError, TypeError) as error:

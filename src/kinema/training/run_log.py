@@ -202,7 +202,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                 for key in ("epoch", "step", "val_videos"):
                     values[key] = None if values[key] is None else int(values[key])
                 rows.append(values)
-    except (ValueError, TypeError, KeyError, csv.Error) as error:
+    except (OSError, ValueError, ArithmeticError, TypeError, KeyError, csv.Error) as error:
         raise KinemaError(f"{path}: not a table of a training any more ({error}); restore it") from error
     return rows
 

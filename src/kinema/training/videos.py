@@ -26,7 +26,7 @@ from kinema.data.shards.index import find_member
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.files import is_folder, look_up, on_behalf_of, replace_file
 from kinema.processes import loader_workers
-from kinema.text import printable
+from kinema.text import parse_json, printable
 
 FILE = "videos.parquet"
 SAMPLED = 256  # videos of which the bytes are compared; in a smaller data set that is all of them
@@ -162,8 +162,8 @@ def read_videos(folder: Path) -> Videos | None:
         columns = [table[name].to_pylist() for name in ("path", "label", "start", "end", "size", "sha256")]
         names = columns[0]
         return Videos(
-            labels=tuple(json.loads(metadata[_LABELS])),
-            flips=tuple((a, b) for a, b in json.loads(metadata[_FLIPS])),
+            labels=tuple(parse_json(metadata[_LABELS])),
+            flips=tuple((a, b) for a, b in parse_json(metadata[_FLIPS])),
             rows=tuple(zip(*columns[:4], strict=True)),
             sizes=dict(zip(names, columns[4], strict=True)),
             digests={name: digest for name, digest in zip(names, columns[5], strict=True) if digest is not None},

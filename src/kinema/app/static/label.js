@@ -6,18 +6,23 @@
   const desk = () => document.querySelector('.k-desk');
   const press = id => { const e = document.getElementById(id); (e.matches('button') ? e : e.querySelector('button')).click(); };
   window.kinemaActions = () => JSON.stringify(waiting.splice(0));
-  window.kinemaFocus = () => {
+  // The answer of an event may reach the document a little later than its callback.
+  const soon = (work, tries = 40) => { if (!work() && tries) setTimeout(() => soon(work, tries - 1), 50); };
+  window.kinemaFocus = () => setTimeout(() => {
     // The panel was replaced: whoever moves by keyboard goes on where they were.
     if (focused && document.activeElement === document.body) {
       const again = document.querySelector(focused);
       if (again) again.focus({preventScroll: true});
     }
     focused = null;
-  };
+  }, 100);
   window.kinemaEnter = () => {
     // Whoever has pressed a button above goes on with the keys; space would press that button again.
-    const view = document.querySelector('.k-label');
-    if (view) view.focus();
+    soon(() => {
+      const view = document.querySelector('.k-label');
+      if (view) view.focus();
+      return view && document.activeElement === view;
+    });
   };
   const act = b => {
     const v = video(), what = b.dataset.act;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from kinema.data.findings import Finding
 from kinema.data.labels import read_labels
 from kinema.errors import KinemaError, unknown
 from kinema.tables import read_text
+from kinema.text import parse_json
 
 
 class AnnotationRow(NamedTuple):
@@ -119,7 +119,7 @@ def read_json(file: Path) -> Any:
         KinemaError: not JSON.
     """
     try:
-        return json.loads(read_text(file))
+        return parse_json(read_text(file))
     except ValueError as error:
         raise KinemaError(f"{file} is not JSON ({error}): download it again") from error
 

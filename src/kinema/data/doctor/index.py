@@ -29,10 +29,11 @@ from kinema.data.video import VideoInfo, open_video, probe
 from kinema.errors import RunError, UnreadableVideo
 from kinema.files import cache_folder, is_folder, look_up, on_behalf_of, replace_file
 from kinema.processes import loader_workers
+from kinema.text import parse_json
 
 log = logging.getLogger(__name__)
 
-_FORMAT = f"3 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
+_FORMAT = f"4 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
 _PASSING = "passing"
 Entry = dict[str, Any]
 
@@ -185,9 +186,11 @@ def _load(file: Path) -> dict[str, Entry]:
     if not file.is_file():
         return {}
     try:
-        head, *lines = map(json.loads, file.read_text("utf-8").splitlines())
-        if head["format"] != _FORMAT or head["entries"] != len(lines):
-            raise ValueError(f"format {head['format']} with {len(lines)} of {head['entries']} entries")
+        first, _, rest = file.read_bytes().partition(b"\n")
+        head = parse_json(first)
+        if head["format"] != _FORMAT or head["sha256"] != hashlib.sha256(rest).hexdigest():
+            raise ValueError("it is of another version, or not what was written")
+        lines = [parse_json(line) for line in rest.splitlines()]
         return {line["path"]: {"stamp": line["stamp"], "entry": line["entry"]} for line in lines}
     except (ValueError, KeyError, TypeError, OSError) as error:
         log.warning("the cache file %s cannot be used (%s): it is built anew", file, error)
@@ -196,9 +199,9 @@ def _load(file: Path) -> dict[str, Entry]:
 
 def _save(file: Path, entries: Mapping[str, Entry]) -> None:
     """Replaces the file in one step; a cache that cannot be written costs time, and no run."""
-    head = {"format": _FORMAT, "entries": len(entries)}
-    lines = [head, *({"path": key, **line} for key, line in entries.items())]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
+    rest = "".join(json.dumps({"path": key, **line}) + "\n" for key, line in entries.items())
+    head = {"format": _FORMAT, "sha256": hashlib.sha256(rest.encode()).hexdigest()}
+    text = json.dumps(head) + "\n" + rest
     try:
         replace_file(file, lambda part: part.write_text(text, "utf-8"))
     except RunError as error:

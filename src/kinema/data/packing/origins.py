@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from kinema.data.packing.pack import PARAMETERS
 from kinema.errors import KinemaError
 from kinema.tables import read_csv_file
+from kinema.text import parse_json
 
 _MANIFEST, _COLUMN = "manifest.csv", "packed_from"
 _FIX = "pack the data again"
@@ -39,7 +39,7 @@ def read_origins(folder: Path) -> Origins | None:
     if not parameters.is_file() or not manifest.is_file():
         return None
     try:
-        root = json.loads(parameters.read_text(encoding="utf-8"))["data"]
+        root = parse_json(parameters.read_text(encoding="utf-8"))["data"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KinemaError(f"{parameters}: does not say what was packed; {_FIX}") from error
     (_, header), *rows = read_csv_file(manifest, ("path", _COLUMN), _FIX).rows or [(1, [])]

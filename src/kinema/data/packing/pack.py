@@ -22,6 +22,7 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo
 from kinema.files import FULL, clear_parts, held, is_folder, look_up, on_behalf_of, reason, replace_file
 from kinema.processes import cores
 from kinema.tables import write_csv
+from kinema.text import parse_json
 
 PARAMETERS, RECORDS, LEDGER = "pack.json", "packed.jsonl", "ledger.csv"
 SHARD = 1000  # videos in one folder
@@ -200,10 +201,10 @@ def _open_folder(out: Path, manifest: Manifest, parameters: dict[str, Any]) -> N
     file = out / PARAMETERS
     if file.is_file():
         try:
-            there = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
+            there = parse_json(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             there = {}
-        there = {"shards": False} | there
+        there = {"shards": False} | (there if isinstance(there, dict) else {})
         differ = [key for key, value in parameters.items() if there.get(key) != value]
         if differ:
             listed = " and ".join(f"{key} {there.get(key)}" for key in differ)
@@ -218,24 +219,38 @@ def _records(out: Path, sources: dict[str, str]) -> dict[str, dict[str, Any]]:
     """What is packed already, of sources that have not changed since."""
     found: dict[str, dict[str, Any]] = {}
     file = out / RECORDS
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
+    for line in file.read_bytes().splitlines() if file.is_file() else []:
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:  # the line that a killed run was writing
             continue
-        found[record["source"]] = record
+        if _is_record(record):
+            found[record["source"]] = record
+    owner = {record["number"]: name for name, record in found.items()}
     good = {
         name: record
         for name, record in found.items()
         if name in sources
+        and owner[record["number"]] == name
         and _stamp(sources[name]) in (record["stamp"], None)  # what cannot be reached now need not have changed
         and is_packed(_place(out, record["number"], ".mp4"))
     }
-    for name in set(found) - set(good):
-        _place(out, found[name]["number"], ".mp4").unlink(missing_ok=True)
+    kept = {record["number"] for record in good.values()}
+    for number in set(owner) - kept:
+        _place(out, number, ".mp4").unlink(missing_ok=True)
     text = "".join(json.dumps(record) + "\n" for record in good.values())
     replace_file(file, lambda part: part.write_text(text, encoding="utf-8"))
     return good
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a line of the records is one that this version wrote; a video without one is packed anew."""
+    if not isinstance(record, dict):
+        return False
+    stamp = record.get("stamp", False)
+    numbers = [record.get("number"), record.get("size"), *(stamp if isinstance(stamp, list) else [])]
+    whole = stamp is None or (isinstance(stamp, list) and len(stamp) == 2)
+    return whole and isinstance(record.get("source"), str) and all(type(n) is int and n >= 0 for n in numbers)
 
 
 def _numbers(sources: dict[str, str], records: dict[str, dict[str, Any]]) -> dict[str, int]:

@@ -157,6 +157,8 @@ def is_torn(codec: str, data: bytes, extradata: bytes | None) -> bool:
         data: the packet.
         extradata: of the stream; tells whether units have a length in front or a start code.
     """
+    if codec == "mjpeg":
+        return not _jpeg_has_picture(data)
     if codec not in _WITH_START_CODES:
         return codec in _WITHOUT_ZEROS and _ZEROS in data
     width = _length_width(codec, extradata)
@@ -170,6 +172,26 @@ def is_torn(codec: str, data: bytes, extradata: bytes | None) -> bool:
         if not size or end > len(data) or _FORBIDDEN.search(data, at, end) or not any(data[max(at, end - 2) : end]):
             return True
         at = end
+    return False
+
+
+def _jpeg_has_picture(data: bytes) -> bool:
+    """Whether the segments of a JPEG lead to a frame header and then to a scan.
+
+    FFmpeg reports no error where one of them is missing, and shows what lies in memory. What stands between segments is
+    passed over, as FFmpeg does.
+    """
+    framed, at = False, data.find(b"\xff\xd8") + 2
+    while 2 <= at < len(data) - 3:
+        at = data.find(b"\xff", at)
+        if not 0 <= at < len(data) - 3:
+            return False
+        kind = data[at + 1]
+        if kind == 0xDA:
+            return framed
+        framed = framed or (0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC)) or kind == 0xF7  # JPEG-LS
+        alone = kind in (0x00, 0xFF, 0x01) or 0xD0 <= kind <= 0xD9
+        at += (1 if kind == 0xFF else 2) if alone else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return False
 
 

@@ -13,6 +13,8 @@ from kinema.data.reading.limits import check_size
 from kinema.data.reading.pyav import is_cover, leave_unread, open_input
 from kinema.errors import UnreadableVideo
 
+# Their files hold addresses and names of other files, whose pictures they would show.
+_PLAYLISTS = frozenset(("hls", "concat", "dash", "sdp", "rtsp", "imf", "webm_dash_manifest", "avisynth", "vapoursynth"))
 _STILLS = frozenset(b"ftyp" + brand for brand in (b"avif", b"heic", b"heix", b"mif1"))  # "avis" and "hevc" move
 
 
@@ -35,6 +37,9 @@ def open_video_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     if container.format.name == "tty":  # FFmpeg draws any text file as a film of its letters
         container.close()
         raise UnreadableVideo(path, "it is a text file, not a video")
+    if not _PLAYLISTS.isdisjoint(container.format.name.split(",")):
+        container.close()
+        raise UnreadableVideo(path, "it is a list of other files, not a video: give the files that it names")
     if _is_picture(path, container):
         container.close()
         raise UnreadableVideo(path, "it is a single picture, not a video: give the folder that holds all pictures")

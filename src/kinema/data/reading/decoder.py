@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import av
@@ -12,7 +13,7 @@ from kinema.data.reading.bitstream import is_torn
 from kinema.data.reading.frame_table import FrameTable
 from kinema.data.reading.packets import Packets
 from kinema.data.reading.progress import beat
-from kinema.data.reading.pyav import limit_size
+from kinema.data.reading.pyav import prepare
 
 _LONGEST_DELAY = 16  # packets from one that goes in to its frame coming out; the bound of H.264 and HEVC
 
@@ -55,7 +56,7 @@ class Decoder:
         self._packets = packets
         self._threads = threads
         self._context = packets.decoder
-        limit_size(self._context)
+        prepare(self._context)
         self._context.thread_count = threads
         if threads > 1:
             self._context.thread_type = "FRAME"
@@ -154,7 +155,8 @@ class Decoder:
             self._context.flush_buffers()
         if serial and self._packets.primer and not self._used:
             _, first = next(self._packets.walk(0))
-            self._context.decode(first)
+            with suppress(av.FFmpegError):  # it is damaged, which decoding from the start notes
+                self._context.decode(first)
             self._context.flush_buffers()
         self.work.seeks += serial > 0 or self._used
         self._used = True
@@ -207,6 +209,7 @@ class Decoder:
                 index = self._shown + 1
             else:
                 index = -1 if frame.pts is None else int(table.index_of[frame.pts])
+                self._note_missing(table, index)
             self._shown = max(self._shown, index)
             if index in pending:
                 pending.remove(index)
@@ -214,6 +217,12 @@ class Decoder:
             elif not pending and index >= 0 and not table.counted:
                 self._ahead[index] = frame
         return wanted
+
+    def _note_missing(self, table: FrameTable, index: int) -> None:
+        """Notes the packet with which decoding began if its frame did not come out before this one, which needs it."""
+        first = int(table.index_of[self._begun])
+        if self._shown < first < index:
+            self._note(table, self._begun)
 
     def _sound(self, table: FrameTable, pair: tuple[int, VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
         if not self.is_spoiled(table, pair[0]):

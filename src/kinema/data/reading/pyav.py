@@ -60,12 +60,15 @@ def open_input(path: Path, **options: str) -> InputContainer:
     return av.open(str(path.absolute()), container_options=options, **arguments)
 
 
-def limit_size(context: VideoCodecContext) -> None:
-    """Lets a decoder refuse frames that are too large, before it takes memory for them.
+def prepare(context: VideoCodecContext) -> None:
+    """Lets a decoder refuse frames that are too large, before it takes memory for them, and damaged pictures of MJPEG.
 
-    FFmpeg has nearly the same limit of its own, which also holds while it looks at the streams.
+    FFmpeg has nearly the same limit of its own, which also holds while it looks at the streams. Of a damaged JPEG it
+    else shows the rest of the picture as it lay in memory, which may be another frame.
     """
     context.options = {"max_pixels": str(LARGEST_FRAME)}
+    if canonical_name(context) == "mjpeg":
+        context.options = {**context.options, "err_detect": "explode"}
 
 
 def is_cover(container: InputContainer, stream: VideoStream) -> bool:

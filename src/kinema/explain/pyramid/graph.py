@@ -15,6 +15,7 @@ from torch import Tensor
 from kinema.errors import KinemaError, unknown
 from kinema.explain.interpolate import Size, enlarge, to_unit
 from kinema.explain.source import Pixels
+from kinema.text import parse_json
 
 FORMAT = 1
 
@@ -211,7 +212,7 @@ class Pyramid:
 
 def _parsed(cls: type[Pyramid], text: str) -> Pyramid:
     try:
-        document = json.loads(text)
+        document = parse_json(text)
     except (ValueError, TypeError) as error:
         raise KinemaError(f"the pyramid is no JSON ({error}): give what Pyramid.to_json wrote") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:

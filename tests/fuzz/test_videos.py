@@ -1,0 +1,54 @@
+"""Damaged video files: read by a process with limits, and compared with a plain decode of the same file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from fuzz.judging import FINDINGS, OUTCOMES, UNSTABLE, Mutants, Verdict
+from fuzz.mutants import KINDS
+
+from kinema.data.loading.limits import ReadLimits
+from kinema.data.loading.loader import Loader, alone
+
+# Seeds of mutants that were findings once, by what was mended since.
+FOUND = {
+    "a damaged MJPEG picture showed another frame": (39, 54, 204, 219, 384, 459, 579),
+    "a keyframe that gives no frame was passed over": (172,),
+}
+LIMITS = ReadLimits(seconds=60, stalled=20, memory=2)
+
+
+@pytest.fixture(scope="module")
+def mutants(tmp_path_factory: pytest.TempPathFactory) -> Mutants:
+    return Mutants(tmp_path_factory.mktemp("mutants"))
+
+
+def verdicts(mutants: Mutants, seeds: range) -> list[Verdict]:
+    with Loader(mutants, [[seed] for seed in seeds], alone, readers=1, largest=1, limits=LIMITS) as loader:
+        return [found["verdict"] for found in loader]
+
+
+def test_no_mutant_is_a_finding(mutants: Mutants) -> None:
+    found = verdicts(mutants, range(4 * len(KINDS)))
+    assert [verdict for verdict in found if verdict.outcome in FINDINGS] == []
+    counts = Counter(verdict.outcome for verdict in found)
+    assert set(counts) <= set(OUTCOMES)
+    assert counts.total() == 4 * len(KINDS)
+    assert sum(verdict.frames["sound"] for verdict in found) > 100  # most of what is sound is handed out
+
+
+def test_the_same_seed_gives_the_same_file(mutants: Mutants, tmp_path: Path) -> None:
+    again = Mutants(tmp_path, keep=True)
+    for seed in range(3):
+        again[seed]
+        first = Path(again.path(seed)).read_bytes()
+        again[seed]
+        assert Path(again.path(seed)).read_bytes() == first
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_what_was_found_once_is_mended(mutants: Mutants, what: str) -> None:
+    found = [mutants[seed]["verdict"] for seed in FOUND[what]]
+    assert [verdict for verdict in found if verdict.outcome in (*FINDINGS, UNSTABLE)] == []
