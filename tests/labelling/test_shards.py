@@ -8,6 +8,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from data.shards.moving import to_be_sharded
 from labelling.small import assert_same, label_quietly, plain, small_input
 
 from kinema.data.packing.pack import pack
@@ -22,8 +23,8 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     home = tmp_path_factory.mktemp("home")
     small_input(home / "data" / "some")
     shutil.copytree(home / "data" / "some", home / "data" / "others")
-    for name in ("files", "shards"):
-        pack(home / "data", home / name, short_side=40, shards=name == "shards", workers=1)
+    pack(home / "data", home / "files", short_side=40, workers=1)
+    pack(home / "data", to_be_sharded(home / "files", home / "shards"), short_side=40, shards=True, workers=1)
     return home / "files", home / "shards"
 
 

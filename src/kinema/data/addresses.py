@@ -10,6 +10,9 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fsspec.core import url_to_fs
+from fsspec.registry import known_implementations
+
 from kinema.data.clutter import is_clutter
 from kinema.data.reading.progress import beat
 from kinema.data.suffixes import SUFFIXES
@@ -127,14 +130,11 @@ def opened(address: str) -> tuple[Any, str]:
     Raises:
         KinemaError: an address of a kind that is not known or not installed.
     """
-    import fsspec
-    from fsspec.core import url_to_fs
-
     try:
         return url_to_fs(address)
     except ImportError as error:
         kind = address.partition(":")[0]
-        known = fsspec.registry.known_implementations.get(kind, {}).get("err", why(error))
+        known = known_implementations.get(kind, {}).get("err", why(error))
         raise KinemaError(f"{address}: {kind}:// needs a package that is not installed ({known})") from error
     except Exception as error:
         raise KinemaError(f"{address}: not an address that can be opened ({why(error)}); correct it") from error

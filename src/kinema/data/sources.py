@@ -215,13 +215,15 @@ def check_shards(sharded: Mapping[str, tuple[str, str]], notes: Notes) -> dict[s
     """
     found: dict[str, ShardIndex] = {}
     torn = []
-    for shard in dict.fromkeys(shard for shard, _ in sharded.values()):
-        paths = tuple(path for path, parts in sharded.items() if parts[0] == shard)
+    held: dict[str, list[str]] = defaultdict(list)
+    for path, (shard, _) in sharded.items():
+        held[shard].append(path)
+    for shard, paths in held.items():
         try:
             odd = check_shard(shard)
             found[shard] = read_index(shard)
         except KinemaError as error:
-            notes.findings.append(Finding("error", "shard", str(error), paths))
+            notes.findings.append(Finding("error", "shard", str(error), tuple(paths)))
             continue
         if odd:
             torn.append(odd)

@@ -13,7 +13,7 @@ from kinema.data.reading.info import VideoInfo, ticks
 from kinema.data.reading.video_file import VideoReader
 from kinema.data.reading.webp import AnimatedPicture, is_animated_webp
 from kinema.data.shards.names import split_member
-from kinema.data.shards.reader import MemberReader
+from kinema.data.shards.reader import open_member
 from kinema.data.suffixes import SUFFIXES
 from kinema.errors import UnreadableVideo
 from kinema.files import on_behalf_of
@@ -70,7 +70,7 @@ def open_video(path: str | Path) -> VideoReader | FrameFolder:
         UnreadableVideo: no frame can be had.
     """
     if split_member(path) is not None:
-        return MemberReader(path)
+        return open_member(path)
     path = Path(path)
     _require_spelled(path)
     with on_behalf_of(path):

@@ -13,8 +13,10 @@ import fsspec
 import pytest
 import torch
 from data.plain_videos import write_video
+from data.shards.moving import to_be_sharded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from kinema import ClipSpec
 from kinema.data.datasets import Failure, TestVideos, TrainClips
@@ -56,8 +58,9 @@ def files(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pack(data, tmp_path_factory.mktemp("shards"), short_side=40, shards=True, workers=1).out
+def whole(data: Path, files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = to_be_sharded(files, tmp_path_factory.mktemp("shards") / "out")
+    return pack(data, out, short_side=40, shards=True, workers=1).out
 
 
 @pytest.fixture
@@ -95,8 +98,11 @@ def test_a_shard_holds_the_same_frames_as_the_files(files: Path, whole: Path) ->
         with open_video(a.path) as sharded, open_video(b.path) as file:
             assert sharded.info.frames == file.info.frames
             assert torch.equal(sharded.read(range(len(sharded))), file.read(range(len(file))))
-    with pytest.raises(UnreadableVideo, match=r"0000\.tar#0000006\.mp4: it is a text file"):
+    with pytest.raises(UnreadableVideo) as of_file:
+        open_video(theirs.samples[-1].path)
+    with pytest.raises(UnreadableVideo, match=r"0000\.tar#0000006\.mp4: ") as of_sample:
         open_video(ours.samples[-1].path)
+    assert of_sample.value.reason == of_file.value.reason
 
 
 def test_webdataset_reads_the_shards(whole: Path) -> None:
@@ -123,18 +129,20 @@ def test_the_same_call_again_gives_the_same_bytes(data: Path, shards: Path) -> N
 
 @pytest.mark.parametrize("step", ["write_index", "replace_file", "rmtree"])
 def test_a_killed_packing_goes_on(
-    step: str, data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: str, data: Path, files: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    out = to_be_sharded(files, tmp_path / "out")
+
     def dies(*_args: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(writing.shutil if step == "rmtree" else writing, step, dies)
         with pytest.raises(KeyboardInterrupt):
-            pack(data, tmp_path / "out", short_side=40, shards=True, workers=1)
-    done = pack(data, tmp_path / "out", short_side=40, shards=True, workers=1)
+            pack(data, out, short_side=40, shards=True, workers=1)
+    done = pack(data, out, short_side=40, shards=True, workers=1)
     assert (done.written, done.kept) == (0, VIDEOS)
-    assert content(tmp_path / "out") == {**content(whole), "pack.json": (tmp_path / "out" / "pack.json").read_bytes()}
+    assert content(out) == content(whole)
 
 
 def test_changed_new_and_removed_videos_are_taken_up(tmp_path: Path) -> None:
@@ -152,6 +160,15 @@ def test_changed_new_and_removed_videos_are_taken_up(tmp_path: Path) -> None:
             lengths[sample.label] = len(video)
     assert lengths == {"a": 8, "b": 13, "d": 11}
     assert len(index(tmp_path / "out")["samples"]) == 3
+
+
+def test_a_damaged_shard_that_must_be_written_anew_is_named(data: Path, shards: Path) -> None:
+    flip(shards, index(shards)["samples"][1]["offset"] + 500)
+    with pytest.raises(KinemaError, match=r"0000\.tar: 0000001\.mp4 in it is damaged; remove this file"):
+        pack(data, shards, short_side=40, shards=True, workers=1)
+    (shards / "0000.tar").unlink()
+    pack(data, shards, short_side=40, shards=True, workers=1)
+    assert [bool(reason) for reason in reasons(shards)] == [False] * 7 + [True]
 
 
 def write_video_in(path: Path, frames: int) -> None:
@@ -212,6 +229,8 @@ def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]
         (edit(lambda found: found.pop("size")), "size"),
         (edit(lambda found: found["samples"][0].update(offset=-1)), "0000000.mp4"),
         (edit(lambda found: found["samples"][0].update(sha256=None)), "0000000.mp4"),
+        (edit(lambda found: found["samples"][0].update(size=10**30)), "0000000.mp4"),
+        (edit(lambda found: found.update(size=True)), "size"),
         (lambda shards: (shards / "0000.tar").unlink(), "there is no such file"),
     ],
 )
@@ -302,6 +321,49 @@ def test_an_address_of_files_is_refused(files: Path) -> None:
     with pytest.raises(KinemaError, match="no samples of shards") as caught:
         read_manifest(in_memory(files, "files"))
     assert "memory://files/manifest.csv" in str(caught.value)
+
+
+def test_a_server_that_sends_whole_files_is_named(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = read_manifest(in_memory(whole, "no ranges")).samples[0].path
+    store = type(fsspec.filesystem("memory"))
+    cat = store.cat_file
+    monkeypatch.setattr(store, "cat_file", lambda self, place, start=None, end=None: cat(self, place))
+    with pytest.raises(UnreadableVideo, match="use one that sends ranges"):
+        open_video(path)
+
+
+def test_facts_name_the_sample(whole: Path) -> None:
+    for place in (whole, in_memory(whole, "facts")):
+        path = read_manifest(place).samples[0].path
+        with open_video(path) as video:
+            assert video.info.path == path
+
+
+@pytest.mark.parametrize("damage", [4, 12, 60, 500, 2000])
+@pytest.mark.parametrize("suffix", ["mp4", "webp", "avi"])
+def test_a_damaged_sample_fails_for_the_reason_of_the_file(suffix: str, damage: int, tmp_path: Path) -> None:
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    file = tmp_path / "data" / "a" / f"v.{suffix}"
+    if suffix == "webp":
+        pictures = [Image.effect_noise((64, 48), 90).convert("RGB") for _ in range(6)]
+        pictures[0].save(file, save_all=True, append_images=pictures[1:], duration=40)
+    else:
+        write_video(file, frames=12, size=(64, 48))
+    file.write_bytes(file.read_bytes()[:damage] + b"damaged" * 200)
+    found = []
+    for shards in (False, True):
+        out = tmp_path / f"out {shards}"
+        pack(tmp_path / "data", out, shards=shards, workers=1)
+        path = read_manifest(out).samples[0].path
+        try:
+            with open_video(path) as video:
+                found.append((str(len(video)), ""))
+                video.read(range(len(video)))
+        except UnreadableVideo as error:
+            assert error.path == path
+            found.append(("", error.reason))
+    half = len(found) // 2
+    assert found[:half] == found[half:]
 
 
 def kept(items: list[Any]) -> list[Any]:

@@ -171,8 +171,9 @@ def _stamp(path: str) -> list[int] | None:
 
 def _may_exist(path: str) -> bool:
     """False only where it is known that nothing is there: a disk that is away for the moment keeps its entries."""
+    parts = split_member(path)
     try:
-        return split_member(path) is not None or look_up(path) is not None
+        return look_up(parts[0] if parts else path) is not None
     except (OSError, ValueError):
         return True
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from kinema.data.addresses import is_address
 from kinema.data.manifest import Manifest, data_root, read_manifest
 from kinema.data.packing.reencode import Reencoded, reencode
 from kinema.data.packing.shards import clear_shards, is_packed, write_shards
@@ -118,10 +119,10 @@ def pack(
         raise KinemaError(f"workers is {workers}: give at least 1")
     manifest, out = read_manifest(data, check=False), Path(out)
     root = data_root(manifest.source)
+    place = manifest.source if is_address(manifest.source) else str(root.resolve())
     _open_folder(
-        out, manifest,
-        {"format": _FORMAT, "short_side": short_side, "gop": gop, "data": str(root.resolve()), "shards": shards},
-    )  # fmt: skip
+        out, manifest, {"format": _FORMAT, "short_side": short_side, "gop": gop, "data": place, "shards": shards}
+    )
     with held(out):
         try:
             return _pack(manifest, root, out, short_side, gop, shards, workers or cores(), progress)

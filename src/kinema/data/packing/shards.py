@@ -16,7 +16,7 @@ from kinema.data.manifest import Manifest
 from kinema.data.shards.index import Place, ShardIndex, read_index, write_index
 from kinema.data.shards.names import index_of
 from kinema.data.shards.reader import read_member
-from kinema.errors import KinemaError
+from kinema.errors import KinemaError, UnreadableVideo
 from kinema.files import replace_file
 
 _CHUNK = 2**20
@@ -97,13 +97,12 @@ def _write_shard(folder: Path, members: Mapping[str, bytes], labels: tuple[str, 
         return
     for name in members:
         if not (folder / name).is_file():
-            content = read_member(f"{shard}#{name}")
-            replace_file(folder / name, _writer(content))
+            replace_file(folder / name, _writer(_kept(shard, name)))
     Path(index_of(str(shard))).unlink(missing_ok=True)  # from here on the folder alone counts
     places: dict[str, Place] = {}
 
     def write(part: Path) -> None:
-        with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
+        with tarfile.open(part, "w", format=tarfile.GNU_FORMAT) as tar:
             for name, text in members.items():
                 digest = _add_file(tar, folder / name)
                 size = (folder / name).stat().st_size
@@ -117,6 +116,15 @@ def _write_shard(folder: Path, members: Mapping[str, bytes], labels: tuple[str, 
     replace_file(shard, write)
     write_index(shard, ShardIndex(shard.stat().st_size, places, facts=told))
     shutil.rmtree(folder)
+
+
+def _kept(shard: Path, name: str) -> bytes:
+    try:
+        return read_member(f"{shard}#{name}")
+    except UnreadableVideo as error:
+        raise KinemaError(
+            f"{shard}: {name} in it is damaged; remove this file, and the same command goes on"
+        ) from error
 
 
 def _writer(content: bytes) -> Any:

@@ -17,10 +17,10 @@ from kinema.text import plural
 
 _FORMAT = 1
 _FIX = "copy it again, or pack the shards anew with kinema data pack --shards"
-_HELD = 64  # indexes in the memory of a process
+_HELD = 1024  # indexes in the memory of a process, 0.3 MB each; reading one takes 4 ms
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a sample lies.
 
@@ -82,18 +82,21 @@ def _read(place: str, _version: tuple[Any, ...]) -> ShardIndex:
         found = json.loads(content)
         if found["format"] != _FORMAT:
             raise ValueError(f"format {found['format']!r}, and this version reads format {_FORMAT}")
+        size = found["size"]
+        if type(size) is not int:
+            raise ValueError("the size of the shard is no number")
         samples: dict[str, Place] = {}
         twice = set()
         for row in found["samples"]:
             name, at = row["name"], Place(row["offset"], row["size"], row["sha256"])
             if not _sound(name, at):
                 raise ValueError(f"the entry of {name!r} has no place, size or hash")
+            if at.offset + at.size > size:
+                raise ValueError(f"the entry of {name!r} lies beyond the end of the shard")
             if name in samples:
                 twice.add(name)
             samples[name] = at
-        if not isinstance(found["size"], int):
-            raise ValueError("the size of the shard is no number")
-        return ShardIndex(found["size"], samples, frozenset(twice), str(found.get("facts", "")))
+        return ShardIndex(size, samples, frozenset(twice), str(found.get("facts", "")))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         why = " ".join(str(error).split())[:200]
         raise KinemaError(f"{place}: not the index of a shard ({why}): {_FIX}") from error

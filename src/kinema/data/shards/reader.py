@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from av.video.frame import VideoFrame
+import numpy as np
+import torch
 
+from kinema.data.reading.info import VideoInfo
 from kinema.data.reading.video_file import VideoReader
+from kinema.data.reading.webp import AnimatedPicture, is_animated_webp
 from kinema.data.shards.index import find_member
 from kinema.data.shards.names import split_member
 from kinema.data.shards.store import StoreError, read_range
@@ -40,13 +45,16 @@ def read_member(path: str | Path) -> bytes:
     if len(content) < place.size:
         reason = f"the shard is truncated ({len(content)} of the sample's {place.size} bytes are there): copy it again"
         raise UnreadableVideo(path, reason)
+    if len(content) > place.size:
+        reason = f"its server sends {len(content)} bytes where {place.size} were asked for: use one that sends ranges"
+        raise UnreadableVideo(path, reason)
     if hashlib.sha256(content).hexdigest() != place.sha256:
         raise UnreadableVideo(path, "its bytes have another SHA-256 than the index says: copy the shard again")
     return content
 
 
-class MemberReader(VideoReader):
-    """A `VideoReader` of a sample in a shard; its errors name the sample.
+def open_member(path: str | Path) -> MemberReader:
+    """A reader for a sample in a shard; use it in a `with` statement. Its errors name the sample.
 
     Args:
         path: `SHARD.tar#NAME`, a path or an address.
@@ -54,37 +62,77 @@ class MemberReader(VideoReader):
     Raises:
         UnreadableVideo: the sample cannot be had, or no frame of it.
     """
+    content = read_member(path)
+    with on_behalf_of(path):
+        file, place = _held(content, PurePosixPath(os.fspath(path)).suffix.lower())
+    try:
+        return (MemberPicture if is_animated_webp(Path(place)) else MemberReader)(path, file, place)
+    except BaseException:
+        file.close()
+        raise
 
-    def __init__(self, path: str | Path) -> None:
-        self._name = os.fspath(path)
-        content = read_member(path)
-        with on_behalf_of(path):
-            self._file, place = _held(content, PurePosixPath(self._name).suffix.lower())
-        try:
+
+class MemberReader(VideoReader):
+    """A `VideoReader` of a sample in a shard.
+
+    Args:
+        path: `SHARD.tar#NAME`, a path or an address.
+        held: the sample's bytes; closed with the reader.
+        place: the path by which these bytes can be opened.
+
+    Raises:
+        UnreadableVideo: no frame can be had.
+    """
+
+    def __init__(self, path: str | Path, held: IO[bytes], place: str) -> None:
+        self._name, self._held_bytes = os.fspath(path), held
+        with self._naming():
             super().__init__(place)
-        except UnreadableVideo as error:
-            self._file.close()
-            raise UnreadableVideo(self._name, error.reason) from error
-        self.path = Path(self._name)
+        self.path = Path(path)
 
-    def _collect(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
         try:
-            yield from super()._collect(wanted)
+            yield
         except UnreadableVideo as error:
             raise UnreadableVideo(self._name, error.reason) from error
+
+    @property
+    def info(self) -> VideoInfo:
+        """Facts about the video."""
+        with self._naming():
+            return replace(super().info, path=self._name)
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Frames by their number, as `VideoReader.read` gives them."""
+        with self._naming():
+            return super().read(indices)
+
+    def frames(self, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Frames one at a time, as `VideoReader.frames` gives them."""
+        return self._named(super().frames(indices))
+
+    def _named(self, frames: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+        with self._naming():
+            yield from frames
 
     def close(self) -> None:
         """Gives back the memory."""
         super().close()
-        self._file.close()
+        self._held_bytes.close()
+
+
+class MemberPicture(MemberReader, AnimatedPicture):
+    """An `AnimatedPicture` of a sample in a shard."""
 
 
 def _held(content: bytes, suffix: str) -> tuple[IO[bytes], str]:
-    """The bytes as a file that FFmpeg can open, and its path; it is gone when it is closed.
+    """The bytes as a file that can be opened by its path, and this path; it is gone when it is closed.
 
-    In memory a file outlives no process, however that ends. It has no suffix there, which some formats are known by.
+    In memory a file outlives no process, however that ends. It has no suffix there. FFmpeg needs none for what begins
+    like an MP4 file, and for the rest it looks at the suffix, so that the rest goes to a temporary file.
     """
-    if suffix == ".mp4" and hasattr(os, "memfd_create") and Path(_HANDLES).is_dir():
+    if content[4:8] == b"ftyp" and hasattr(os, "memfd_create") and Path(_HANDLES).is_dir():
         file: IO[bytes] = os.fdopen(os.memfd_create("sample"), "w+b")
         path = f"{_HANDLES}/{file.fileno()}"
     else:

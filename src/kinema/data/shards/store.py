@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -56,8 +57,10 @@ def read_range(place: str, begin: int, end: int | None = None) -> bytes:
     if not is_address(place):
         try:
             with open(place, "rb") as file:  # noqa: PTH123 - Path("a ") would be another text
+                size = os.fstat(file.fileno()).st_size
+                begin, end = min(begin, size), size if end is None else min(end, size)  # not what a damaged index says
                 file.seek(begin)
-                return file.read(-1 if end is None else end - begin)
+                return file.read(end - begin)
         except FileNotFoundError as error:
             raise AbsentError("there is no such file") from error
         except (OSError, ValueError) as error:
