@@ -152,7 +152,7 @@ def _add_file(tar: tarfile.TarFile, file: Path) -> str:
     header = _header(file.name, file.stat().st_size)
     with file.open("rb") as content:
         reading = _Hashing(content)
-        tar.addfile(header, reading)  # type: ignore[arg-type] - it only reads
+        tar.addfile(header, reading)  # only its read() is used
     return reading.digest.hexdigest()
 
 

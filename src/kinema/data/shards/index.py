@@ -126,7 +126,7 @@ def find_member(path: str | Path) -> Place | None:
         raise UnreadableVideo(path, f"{index_of(shard)} names two samples {name!r}: {_FIX}")
     if name not in index.samples:
         near = near_names(name, index.samples)
-        offer = f", did you mean {near[0]!r}" if near else ""
+        offer = f", did you mean {near[0]!r}?" if near else ""
         raise UnreadableVideo(path, f"the shard has no such sample{offer}")
     return index.samples[name]
 
