@@ -51,7 +51,8 @@ class Visitor:
         self.outcome, self.took = "lost", float("nan")
         self.client.get("/")
         events = self.client.get("/config").json()["dependencies"]
-        self.upload = next(e["id"] for e in events if any(t[1] == "upload" for t in e["targets"]))
+        # Of the events that an upload starts, the one that recognises takes the video.
+        self.upload = next(e["id"] for e in events if e["inputs"] and any(t[1] == "upload" for t in e["targets"]))
         self.load = next(e["id"] for e in events if any(t[1] == "load" for t in e["targets"]))
         self.recognizer = next(
             c["props"]["value"]

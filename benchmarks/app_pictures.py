@@ -31,7 +31,7 @@ def fill(page: Any) -> None:
     page.get_by_role("radio").first.check()
     page.locator(".k-chart").first.wait_for(timeout=PATIENCE)
     tab(page, "Why")
-    for box in page.get_by_role("group", name="Recognizers, side by side").get_by_role("checkbox").all():
+    for box in page.locator("fieldset", has_text="Recognizers, side by side").get_by_role("checkbox").all():
         box.check()
     page.get_by_role("button", name="Show why").click()
     page.locator(".k-overlay").wait_for(timeout=PATIENCE)
@@ -43,7 +43,7 @@ def fill(page: Any) -> None:
     page.get_by_text("McNemar").wait_for(timeout=PATIENCE)
     tab(page, "Data")
     page.get_by_role("button", name="Check").click()
-    page.get_by_text("classes").first.wait_for(timeout=PATIENCE)
+    page.get_by_text("errors,").wait_for(timeout=PATIENCE)
 
 
 def tab(page: Any, name: str) -> None:
@@ -75,6 +75,7 @@ def main() -> None:
         fill(page)
         for width in args.widths:
             page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(1000)  # the row of tabs takes up the new width
             for name in ("Recognise", "Why", "Compare", "Live", "Data"):
                 tab(page, name)
                 if name == "Live":

@@ -208,7 +208,7 @@ def resume(clock: Clock, folder: Path, processes: int) -> None:
     again = subprocess.run(trained(recipe, data, folder / "killed", device), check=True, capture_output=True, text=True)
     a, b = (load_file(folder / name / "recognizer" / "model.safetensors") for name in ("whole", "killed"))
     same = all(torch.equal(a[key], b[key]) for key in a)
-    went_on = running and "going on from" in again.stdout
+    went_on = running and "resuming from" in again.stdout
     print(
         f"\nexact resume: {'the same bits' if same else 'OTHER WEIGHTS'}{'' if went_on else ' (was not interrupted)'}"
     )

@@ -167,7 +167,7 @@ direction of time, small clips, narrow networks, a budget of minutes. What a met
 Kinetics; the page shows whether it learns, and whether its effect is larger than chance on this task.
 
 - **difference on test**: top-1 with minus without, in points, and a 95 % interval from a paired bootstrap that draws
-  seeds and videos anew. With three seeds the interval is rough.
+  seeds and videos again. With three seeds the interval is rough.
 - **pairs**: accuracy of choosing between an action and its reversal; 50 is chance. **speed**: top-1 on actions slower
   and faster than any in training.
 - **Holm p**: McNemar's exact test on the disagreements of all three seeds together, corrected by Holm for the number of

@@ -20,7 +20,7 @@ from kinema.errors import KinemaError
         (b"[a]: b\n", "not YAML in line 1"),
         (b"a: 2020-13-45\n", "not YAML"),
         (b"a: \x00\n", "not YAML"),
-        (b"? 2020-01-01\n: 3\n", "a name of a field is not plain text"),
+        (b"? 2020-01-01\n: 3\n", "the name of a field is not plain text"),
         (b"a: &x [*x]\n", "contains itself"),
         (b"a: &x {b: *x}\n", "contains itself"),
         (b"a: " + b"[" * 3000, "not YAML"),

@@ -261,7 +261,7 @@ def test_clip_spec_round_trip_and_refusals() -> None:
     assert spec.replace(crop=200).crop == 200
     for values, sentence in [
         ({"frames": 0}, r"clip\.frames"),
-        ({"stride": 1.5}, "whole number"),
+        ({"stride": 1.5}, "clip.stride is 1.5: give an integer"),
         ({"sampler": "segment"}, "did you mean 'segments'"),
         ({"crop": 300}, "must fit"),
         ({"std": (0.2, 0.2, 0)}, "above 0"),

@@ -106,7 +106,9 @@ def write_card(
     """
     for key in more:
         if key in _RESERVED:
-            raise KinemaError(f"{path}: the further entries hold {key!r}, which the card itself has; rename it")
+            raise KinemaError(
+                f"{path}: the additional entries contain {key!r}, which is a field of the card itself; rename it"
+            )
     values = {
         "format": FORMAT,
         "architecture": dict(architecture),
@@ -131,7 +133,7 @@ def add_to_card(path: Path, key: str, entries: Mapping[str, Any]) -> None:
         RunError: the file cannot be written.
     """
     if key in _RESERVED:
-        raise KinemaError(f"{path}: {key!r} is an entry that the card itself has; give the name of a further one")
+        raise KinemaError(f"{path}: {key!r} is a field of the card itself; choose another name for the entry")
     read_card(path)
     values = parse_json(path.read_text(encoding="utf-8"))
     there = values.get(key, {})
@@ -145,7 +147,7 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
     try:
         text = json.dumps(values, indent=2)
     except (TypeError, ValueError) as error:
-        raise KinemaError(f"{path}: the card holds what JSON cannot ({error}); give plain values") from error
+        raise KinemaError(f"{path}: a value of the card is not JSON ({error}); give plain values") from error
     _check(json.loads(text), path)
     replace_file(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
@@ -198,7 +200,7 @@ def _check(values: Any, path: Path) -> None:
         if not isinstance(values["architecture"].get(key), kind):
             raise KinemaError(f"{path}: 'architecture' must hold the network's name and its options; {HOW_TO_FIX}")
     if not all(isinstance(label, str) and label for label in values["labels"]):
-        raise KinemaError(f"{path}: 'labels' must hold a text for every output; {HOW_TO_FIX}")
+        raise KinemaError(f"{path}: 'labels' must hold a string for every output; {HOW_TO_FIX}")
     wrong = misshapen(values, _MORE)
     for key, shape in _INSIDE.items():
         if wrong is None and (inner := misshapen(values.get(key) or {}, shape)):
@@ -209,9 +211,7 @@ def _check(values: Any, path: Path) -> None:
 
 def _check_format(number: Any, path: Path) -> None:
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise KinemaError(
-            f"{path}: 'format' is {number!r}, which must be a whole number from 1 to {FORMAT}; {HOW_TO_FIX}"
-        )
+        raise KinemaError(f"{path}: 'format' is {number!r}, but must be an integer from 1 to {FORMAT}; {HOW_TO_FIX}")
     if number > FORMAT:
         raise KinemaError(
             f"{path}: 'format' is {number}, which a newer Kinema wrote; this version {__version__} reads formats up to "

@@ -54,7 +54,7 @@ class ClipSpec:
         for name in ("frames", "stride", "short_side", "crop"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise KinemaError(f"clip.{name} is {value!r}: give a whole number of at least 1")
+                raise KinemaError(f"clip.{name} is {value!r}: give an integer of at least 1")
         import_module(kinema.SAMPLERS).find_sampler(self.sampler)  # the ground imports no room by itself
         for name, kind in (("pad", Pad), ("colour", Colour)):
             if getattr(self, name) not in get_args(kind):

@@ -49,11 +49,11 @@ def read_yaml(file: Path, fix: str = "correct it or give another file") -> dict[
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an impossible date
         raise KinemaError(f"{file}: not YAML ({' '.join(str(error).split())}); {fix}") from error
     if not isinstance(found, dict):
-        raise KinemaError(f"{file}: holds no fields, written as name: value, one per line; {fix}")
+        raise KinemaError(f"{file}: holds no fields (one `name: value` per line); {fix}")
     try:
         json.dumps(found, default=str)
     except TypeError as error:
-        raise KinemaError(f"{file}: a name of a field is not plain text ({error}); {fix}") from error
+        raise KinemaError(f"{file}: the name of a field is not plain text ({error}); {fix}") from error
     except (RecursionError, ValueError) as error:
         raise KinemaError(f"{file}: a part contains itself (an alias, *name, within its anchor); {fix}") from error
     return found

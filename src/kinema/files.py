@@ -240,7 +240,9 @@ def in_turn(path: Path, *, patience: float = 20.0) -> Iterator[None]:
         KinemaError: others were writing for longer than that.
         RunError: the folder cannot be written.
     """
-    busy = KinemaError(f"{path}: another program has been writing it for {patience:g} s; close that one and try again")
+    busy = KinemaError(
+        f"{path}: another program has been writing it for {patience:g} s; close that program and try again"
+    )
     until = time.monotonic() + patience
     with _TURNS_LOCK:
         turn = _TURNS.setdefault(os.path.abspath(path), threading.Lock())  # noqa: PTH100 - resolve() may raise

@@ -82,7 +82,7 @@ def together() -> Iterator[None]:
         if not is_distributed() or not re.search(r"gloo|NCCL|Connection (closed|reset)", str(error)):
             raise
         raise RunError(
-            "another process of this command ended early; see what it said, and give the command again"
+            "another process of this command ended early; see its error, and run the command again"
         ) from error
 
 

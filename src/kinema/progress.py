@@ -54,7 +54,7 @@ def on_terminal() -> bool:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar for as long as the block runs; None where stderr is no terminal.
+    """A bar for as long as the block runs; None where stderr is not a terminal.
 
     Args:
         what: the work, shown before the bar.

@@ -105,7 +105,7 @@ class Recognizer:
             budget: seconds after which nothing further is tried; what has begun is finished.
             videos: some of those to recognise, on which top-1 labels are compared; else on drifting textures.
             batch: clips in one pass, as they will be given.
-            int8: also try whole numbers of 8 bits.
+            int8: also try int8 quantisation.
             store: keep the choice in the cache folder, or take one that is there and still right.
 
         Returns:
@@ -119,7 +119,7 @@ class Recognizer:
 
         if self.precision != "32":
             raise KinemaError(
-                f"precision is {self.precision}: optimize tries bfloat16 by itself; set precision 32 first"
+                f"precision is {self.precision}: optimize already tries bfloat16; set precision to 32 first"
             )
         self.to(device)
         how: dict[str, Any] = {"batch": batch, "budget": budget, "int8": int8, "store": store}
@@ -191,7 +191,7 @@ class Recognizer:
     ) -> Prediction:  # fmt: skip
         """Recognises one video, or the part of it between two times.
 
-        On Linux the video is read by a process of its own, so that a file that crashes or hangs the decoder, or takes
+        On Linux the video is read by a separate process, so that a file that crashes or hangs the decoder, or takes
         too much memory, raises an error. Elsewhere such a process takes seconds to start, and the video is read here:
         use `predict_many` for files that you do not trust.
 
@@ -207,7 +207,7 @@ class Recognizer:
             from the first frame to the end of the last one.
 
         Raises:
-            UnreadableVideo: no clip can be had from the file.
+            UnreadableVideo: no clip can be read from the file.
             KinemaError: views that cannot be cut.
         """
         data = RequestedViews(self.spec, *parse_views(views))
@@ -235,7 +235,7 @@ class Recognizer:
             float32 F on the CPU; F is `model.num_features`.
 
         Raises:
-            UnreadableVideo: no clip can be had from the file.
+            UnreadableVideo: no clip can be read from the file.
             KinemaError: views that cannot be cut.
         """
         data = RequestedViews(self.spec, *parse_views(views))
@@ -311,7 +311,7 @@ class Recognizer:
             top_k: how many labels to name.
             first: number of the window to begin with, counted from 0.
             workers: 0 reads in this process, without protection from a file that crashes or hangs the decoder; any
-                other number in one of its own.
+                other number in a separate process.
             limits: what reading one window may cost before it is given up as unreadable.
 
         Yields:

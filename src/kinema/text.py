@@ -39,7 +39,7 @@ def parse_json(text: str | bytes) -> Any:
 def matching_names(names: Iterable[str], pattern: str) -> list[str]:
     """The names of networks that match a shell pattern (`stm_*`), sorted.
 
-    Without a wildcard, those of which a part begins with it: `stm` is not in `lstm_head`, `50` is in `r3d_50`. Where no
+    Without a wildcard, those with a part that begins so: `stm` is not in `lstm_head`, `50` is in `r3d_50`. Where no
     part does, those that contain it.
 
     Args:

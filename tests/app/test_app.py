@@ -29,6 +29,7 @@ from kinema.data.manifest import read_manifest
 from kinema.data.video import probe
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.evaluation.runner import evaluate
+from kinema.media.jobs import Jobs, Stopped
 from kinema.media.limits import UploadLimits
 from kinema.media.sessions import Sessions
 from kinema.media.uploads import take
@@ -88,6 +89,27 @@ def test_an_upload_is_recognised_and_explained(recognizer: Recognizer, video: Pa
         {"tiny": recognizer}, upload, session, names=["tiny"], methods=["cam"], target="go left", start=None, end=None
     )
     assert probe(file).frames == 12 and facts[0]["label"] == "go left"
+
+
+@pytest.mark.parametrize("begins", ["Step 2", "Step 3"])
+def test_a_job_that_is_stopped_leaves_no_result(
+    begins: str, recognizer: Recognizer, video: Path, tmp_path: Path
+) -> None:
+    sessions = Sessions(tmp_path / "sessions")
+    session = sessions.find(sessions.new())
+    upload = take(video, session, UploadLimits(), name="film.mp4")
+    before, jobs, told = set(session.folder.iterdir()), Jobs(), []
+
+    def report(share: float, what: str) -> None:
+        told.append(what)
+        if what.startswith(begins):
+            assert jobs.stop("another page") == 0
+            assert jobs.stop("page") == 1
+
+    with pytest.raises(Stopped), jobs.run("page", report) as job:
+        recognise(recognizer, upload, session, job)
+    assert told[-1].startswith(begins) and len(jobs) == 0
+    assert set(session.folder.iterdir()) == before
 
 
 def test_a_refused_upload_leaves_nothing(video: Path, tmp_path: Path) -> None:

@@ -130,6 +130,42 @@ def test_a_visit(page_of: tuple[Site, str], browser: Any, video: Path, tmp_path:
     assert not any((site.root / "sessions").rglob("*.mp4"))
 
 
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    film = moving_square(np.random.default_rng(0), True, frames=60, size=320)
+    return write_video(tmp_path_factory.mktemp("film") / "long.mp4", np.concatenate([film] * 50))
+
+
+def test_a_long_video_can_be_stopped(page_of: tuple[Site, str], browser: Any, video: Path, long_video: Path) -> None:
+    site, address = page_of
+
+    def ended_within(seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and len(site.jobs):
+            time.sleep(0.05)
+        return not len(site.jobs)
+
+    page = opened(browser, address)
+    assert not page.locator(".k-stop").is_visible()
+    page.set_input_files("input[type=file]", str(long_video))
+    page.get_by_text("s left").first.wait_for(timeout=PATIENCE)
+    page.locator(".k-stop").click()
+    assert ended_within(4)
+    page.get_by_text("Stopped").wait_for(timeout=PATIENCE)
+    page.locator(".k-stop").wait_for(state="hidden", timeout=PATIENCE)
+    # The page lives on, and so does the place in the queue.
+    upload(page, video)
+    page.locator(".k-chart").wait_for(timeout=PATIENCE)
+    page.locator(".k-stop").wait_for(state="hidden", timeout=PATIENCE)
+    page.context.close()
+    # A page that is closed takes its job with it.
+    page = opened(browser, address)
+    page.set_input_files("input[type=file]", str(long_video))
+    page.get_by_text("s left").first.wait_for(timeout=PATIENCE)
+    page.context.close()
+    assert ended_within(4)
+
+
 def test_an_example_and_the_comparisons(page_of: tuple[Site, str], browser: Any) -> None:
     page = opened(browser, page_of[1])
     show(page, "Compare")
@@ -187,8 +223,13 @@ def test_a_camera_that_cannot_be_had(
     chromium.close()
 
 
-def test_the_keyboard_is_enough_from_an_example_to_why(page_of: tuple[Site, str], browser: Any) -> None:
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_the_keyboard_is_enough_from_an_upload_to_why(
+    key: str, page_of: tuple[Site, str], browser: Any, video: Path
+) -> None:
     page = opened(browser, page_of[1])
+    choosers: list[Any] = []
+    page.on("filechooser", lambda chooser: choosers.append(chooser))  # no built-in function is accepted
 
     def reach(found: str, key: str = "Tab") -> None:
         for _ in range(60):
@@ -197,9 +238,13 @@ def test_the_keyboard_is_enough_from_an_example_to_why(page_of: tuple[Site, str]
                 return
         raise AssertionError(f"not reached: {found}")
 
-    reach("e.type === 'radio'")
-    page.keyboard.press("Space")
+    reach("e.querySelector('input[type=file]') !== null && e !== document.body")
+    page.keyboard.press(key)
+    page.wait_for_timeout(500)
+    assert len(choosers) == 1
+    choosers[0].set_files(str(video))
     page.locator(".k-chart").wait_for(timeout=PATIENCE)
+    reach("e.type === 'radio'")
     reach("e.getAttribute('role') === 'tab' && e.textContent.includes('Why')", "Shift+Tab")
     page.keyboard.press("Enter")
     reach("e.textContent.trim() === 'Show why'")

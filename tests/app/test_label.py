@@ -8,8 +8,19 @@ from typing import Any
 
 import pytest
 
-from kinema.annotation import LabelDesk, SegmentTable
-from kinema.app.label import Visit, open_desk, panel, perform, table_name
+from kinema.annotation import LabelDesk, SegmentTable, TrainingJob
+from kinema.app.label import (
+    Visit,
+    compared,
+    job_folder,
+    open_desk,
+    panel,
+    perform,
+    shown,
+    table_name,
+    trained,
+    without_folder,
+)
 from kinema.data.sources import Sample
 from kinema.errors import KinemaError
 from kinema.streaming.segments import Segment
@@ -75,3 +86,40 @@ def test_only_folders_of_the_server_and_names_that_are_names(desk: LabelDesk) ->
                 table_name(name)
     with pytest.raises(KinemaError, match="films"):
         open_desk(context, "/etc", "")
+
+
+def test_no_sentence_shows_where_the_folder_lies(desk: LabelDesk, tmp_path: Path) -> None:
+    context: Any = SimpleNamespace(to_label={"films": str(desk.folder), "gone": str(tmp_path / "x")}, recognizers={})
+    with pytest.raises(KinemaError) as gone, without_folder(tmp_path / "x", "gone"):
+        open_desk(context, "gone", "")
+    assert str(gone.value).startswith("gone: ")
+    desk.table.file.write_text("path,label,split,start,end\na.mp4,walk,,soon,2\n", encoding="utf-8")
+    with pytest.raises(KinemaError, match=r"^segments\.csv line 2") as damaged, without_folder(desk.folder):
+        perform(desk, sent("label", label="walk"))
+    desk.table.file.write_text("path,label,split,start,end\n", encoding="utf-8")
+    with pytest.raises(KinemaError, match=r"^segments-ben\.csv") as nobody, without_folder(desk.folder):
+        compared(desk, "ben")
+    for error in (gone, damaged, nobody):
+        assert str(tmp_path) not in str(error.value)
+    # A link to the folder is one more way to write it; a longer name that begins with it is another folder.
+    link = tmp_path.parent / f"{tmp_path.name}-link"
+    link.symlink_to(tmp_path)
+    assert shown(f"{link}/a.mp4, {tmp_path}/deep/b.mp4: no", link) == "a.mp4, deep/b.mp4: no"
+    assert shown(f"{tmp_path}er/a.mp4", tmp_path) == f"{tmp_path}er/a.mp4"
+    job = TrainingJob(job_folder(desk))
+    job.folder.mkdir()
+    run = job.folder / "run"
+    (job.folder / "recipe.yaml").write_text(f'epochs: 3\nout: "{run}"\n', encoding="utf-8")
+    (job.folder / "log.txt").write_text(f"recognizer saved in {run}\n", encoding="utf-8")
+    page = trained(job)
+    assert "saved in segments-training/run" in page
+    assert str(tmp_path) not in page
+
+
+def test_any_video_is_reached_by_its_number(desk: LabelDesk) -> None:
+    perform(desk, sent("go_to", number=1))
+    assert desk.position == 1
+    for number in (2, -1, None):
+        with pytest.raises(KinemaError, match="video"):
+            perform(desk, [{"act": "go_to", "video": 1, "number": number}])
+    assert desk.position == 1

@@ -14,6 +14,7 @@ from tiny import moving_square, write_video
 
 from kinema import ClipSpec, create_model
 from kinema.app.server import bind, make_site
+from kinema.cli import main
 from kinema.data.manifest import read_manifest
 from kinema.recognizer import Recognizer
 
@@ -133,7 +134,7 @@ def test_segments_by_keyboard_only(address: str, browser: Any, films: Path) -> N
     page = opened(browser, address)
     status(page, "Video 3 of 4: film 2.mp4. 2 of 4 labelled")
     page.keyboard.press("s")
-    page.locator(".k-desk .k-warn, [data-act=accept]").first.wait_for(timeout=PATIENCE)
+    page.locator(".k-desk .k-result, [data-act=accept]").first.wait_for(timeout=PATIENCE)
     page.get_by_role("button", name="Show the least sure first").click()
     status(page, "margin")
     page.get_by_role("button", name="Previous").click()
@@ -144,4 +145,70 @@ def test_segments_by_keyboard_only(address: str, browser: Any, films: Path) -> N
             page.wait_for_timeout(400)
             page.screenshot(path=str(Path(PICTURES) / f"label {width}.png"), full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert str(films) not in page.content()
+    page.close()
+
+
+def test_open_mark_label_undo_next_by_keyboard_and_train(address: str, browser: Any, films: Path) -> None:
+    page = browser.new_page()
+    page.goto(address)
+    page.get_by_role("tab", name="Label").wait_for(timeout=PATIENCE)
+
+    def reach(found: str) -> None:
+        for _ in range(60):
+            if page.evaluate(f"(e => {found})(document.activeElement)"):
+                return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"not reached: {found}")
+
+    reach("e.getAttribute('role') === 'tab' && e.textContent.includes('Label')")
+    page.keyboard.press("Enter")
+    reach("e.matches('input[type=text], textarea') && e.labels[0].textContent.includes('Your name')")
+    page.keyboard.type("ann")
+    reach("e.textContent.trim() === 'Open'")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('.k-label-video')?.readyState > 0", timeout=PATIENCE)
+    page.wait_for_function("document.activeElement.matches('.k-label')", timeout=PATIENCE)
+    status(page, "saved in segments-ann.csv")
+    for name, label in (("film 0", "1"), ("film 1", "2"), ("film 2", "1")):
+        status(page, name)
+        page.wait_for_function("document.querySelector('.k-label-video')?.readyState > 0", timeout=PATIENCE)
+        seek(page, 0.5)
+        page.keyboard.press("i")
+        seek(page, 2.0)
+        page.keyboard.press("o")
+        page.keyboard.press(label)
+        page.locator("[data-act=remove]").wait_for(timeout=PATIENCE)
+        page.keyboard.press("u")
+        page.locator("[data-act=remove]").wait_for(state="detached", timeout=PATIENCE)
+        page.keyboard.press(label)  # undoing the label has left the marks
+        page.locator("[data-act=remove]").wait_for(timeout=PATIENCE)
+        page.keyboard.press("n")
+    status(page, "Video 4 of 4")
+    # Any video is opened by its number.
+    reach("e.matches('.k-new input[type=number]')")
+    page.keyboard.type("1")
+    page.keyboard.press("Enter")
+    status(page, "Video 1 of 4: film 0.mp4. 3 of 4 labelled")
+    page.close()
+    table = films / "segments-ann.csv"
+    rows = read_manifest(table).samples
+    assert [r.label for r in rows] == ["go left", "go right", "go left"]
+    assert [time for r in rows for time in (r.start, r.end)] == pytest.approx([0.5, 2.0] * 3, abs=0.11)
+    run = films.parent / "run"
+    words = ["train", "--data", str(table), "--model", "tsn_r18", "--epochs", "1", "--out", str(run), "--device", "cpu"]
+    assert main([*words, "--workers", "0"]) == 0
+    assert Recognizer.load(run).labels == ("go left", "go right")
+
+
+def test_axe_finds_no_serious_fault(address: str, browser: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page = opened(browser, address)
+    for name in ("Agreement of two people", "Train on the segments"):
+        page.get_by_role("button", name=name).click()
+    page.keyboard.press("Escape")
+    page.locator("[data-key=i]").click()
+    page.locator("[data-act=clear]").wait_for(timeout=PATIENCE)
+    faults = axe.Axe().run(page).response["violations"]
+    assert [(f["id"], f["nodes"][0]["html"]) for f in faults if f["impact"] in ("serious", "critical")] == []
     page.close()

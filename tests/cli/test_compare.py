@@ -119,7 +119,7 @@ def test_compare_of_three_runs_is_a_grid_and_groups(
 ) -> None:
     status, out, err = run(capsys, "compare", *three)
     assert (status, err) == (0, "")
-    assert out.startswith("3 tests, every two of them compared")
+    assert out.startswith("3 tests, compared in pairs")
     assert re.search(r"tsm_r18 +3 ", out.split("Groups")[1])  # they differ in the seed alone
     status, out, _ = run(capsys, "compare", *three, "--groups", "old=base*", "fresh=new")
     assert status == 0

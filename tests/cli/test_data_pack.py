@@ -48,7 +48,7 @@ def test_status_1_where_a_video_could_not_be_read(
     assert out.count("unreadable: ") == 20
     assert "… and 2 more" in out
     assert err == (
-        "kinema: 22 of 24 videos could not be read; those that are there were copied as they are; see "
+        "kinema: 22 of 24 videos could not be read; those that exist were copied unchanged; see "
         f"{tmp_path / 'out' / 'ledger.csv'}\n"
     )
     assert (tmp_path / "out" / "manifest.csv").read_text().count(".mp4,walk,") == 23
@@ -70,7 +70,7 @@ def test_names_that_are_no_text_are_printed_and_written(
 
 def test_bad_input_is_one_sentence(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, part in (
-        ((data, data / "out"), "lies inside the data"),
+        ((data, data / "out"), "is inside the data"),
         ((tmp_path / "dat", tmp_path / "out"), "did you mean"),
         ((data, tmp_path / "out", "--short-side", 7), "even number"),
         ((data, tmp_path / "out", "--gop", 0), "at least 1 frame"),

@@ -73,7 +73,7 @@ def test_a_pattern_of_one_network_is_enough_and_of_several_is_not(capsys: pytest
     assert printed(capsys, "srtg_r3d_15", "--options").startswith("srtg_r3d_152: ")
     assert printed(capsys, "r3d_50", "--options").startswith("r3d_50: ")  # others contain this name
     assert main(["models", "stm_*", "--options"]) == 2
-    assert "'stm_*' matches 3: give a whole name" in capsys.readouterr().err
+    assert "'stm_*' matches 3: give the full name" in capsys.readouterr().err
     assert main(["models", "nothing such", "--options"]) == 2
     assert "no model matches 'nothing such'" in capsys.readouterr().err
 

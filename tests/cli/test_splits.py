@@ -109,14 +109,14 @@ def test_three_trainings_three_tests_and_the_mean(
     [
         ("ucf101/2:ucf", (), "names one official split; write ucf101:ucf"),
         ("kinetics400:ucf", (), "kinetics400 has one official split only"),
-        ("ucf", (), "it is no catalogue"),
+        ("ucf", (), "it is not a catalogue"),
         ("ucf101:nowhere", (), "nowhere"),
         ("ucf102:ucf", (), "'ucf101'"),
         ("ucf101:ucf", ("--views", "10x2"), "10x2"),
         ("ucf101:ucf", ("--test-batch", "0"), "test_batch is 0"),
         ("ucf101:ucf", ("--processes", "2"), "processes"),
         ("ucf101:ucf", ("--random-clips", "-1"), "random_clips is -1"),
-        ("ucf101:ucf", ("--out", "run"), "run: is the folder of one run"),
+        ("ucf101:ucf", ("--out", "run"), "run: is the folder of a single run"),
         ("ucf101:ucf", ("--out", "file"), "file: is a file"),
     ],
 )

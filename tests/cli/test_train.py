@@ -84,7 +84,7 @@ def test_a_mistake_in_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     [
         ("model: [a\nb: c\n", "not YAML in line 2 ("),
         ("notes: &a [*a]\n", "a part contains itself (an alias, *name, within its anchor)"),
-        ("- a\n- b\n", "holds no fields, written as name: value"),
+        ("- a\n- b\n", "holds no fields (one"),
         ("just text", "holds no fields"),
         ("", "holds no fields"),
         ("model: tsn_r18\noptim:\n  lr: 1\n  momentum: 0.9\n  lr: 2\n", "not YAML in line 5 (lr is given twice)"),
@@ -162,7 +162,7 @@ def test_weights_of_a_run_that_is_not_there_or_not_finished(
     assert found.startswith(f"{tmp_path / 'srtg_hacs'}: there is no such file of weights, nor such a run")
     assert "did you mean 'imagenet'; check" in said(capsys, *words, "imagnet")
     torch.save({"pytorch-lightning_version": "2", "tally": [], "state_dict": {}}, tmp_path / "a.ckpt")
-    assert "a.ckpt: a checkpoint, with which a training goes on" in said(capsys, *words, str(tmp_path / "a.ckpt"))
+    assert "a.ckpt: is a training checkpoint" in said(capsys, *words, str(tmp_path / "a.ckpt"))
     (tmp_path / "srtg_hacs" / "checkpoints").mkdir(parents=True)
     assert "holds no model.safetensors; if it is a run, let its training finish" in said(
         capsys, *words, str(tmp_path / "srtg_hacs")

@@ -52,7 +52,7 @@ def test_names_are_the_table() -> None:
 
 
 def test_a_name_is_given_once_and_has_to_be_given() -> None:
-    with pytest.raises(KinemaError, match="there is a sampler 'dense' already"):
+    with pytest.raises(KinemaError, match="a sampler 'dense' already exists"):
 
         class Other(Sampler):
             name = "dense"

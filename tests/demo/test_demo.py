@@ -13,7 +13,7 @@ from kinema.cli import main
 @pytest.mark.parametrize("split", ["test", "speed"])
 def test_the_demo_needs_what_it_tests_on(split: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--out", str(tmp_path / "demo"), f"--{split}", "0"]) == 2
-    assert capsys.readouterr().err == f"kinema: {split} is 0: the demo tests on this split, give at least 1\n"
+    assert f"{split} is 0" in capsys.readouterr().err
     assert not (tmp_path / "demo").exists()
 
 

@@ -235,7 +235,7 @@ def test_older_scores_are_read_as_far_as_they_agree_with_themselves(out: Path, t
     for name, first, sentence in (
         ("prediction", "jump", "'jump' is not the label with the highest score of 'long one.mp4'"),
         ("prediction", None, "None is not the label with the highest score"),
-        ("label", "Jump", "the label 'Jump' of 'long one.mp4' is none of its labels"),
+        ("label", "Jump", "the label 'Jump' of 'long one.mp4' is not one of its labels"),
         ("error", "gone", "test again"),
     ):
         before, *others = table[name].to_pylist()

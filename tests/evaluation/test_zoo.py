@@ -11,7 +11,7 @@ from kinema.evaluation.cost import count
 from kinema.evaluation.zoo import CLASSES, zoo
 from kinema.models import find_model, list_models
 
-FIX = "write the table anew: python benchmarks/model_table.py"
+FIX = "write the table again: python benchmarks/model_table.py"
 
 
 def test_every_network_is_in_the_table() -> None:

@@ -76,7 +76,9 @@ def test_networks_of_the_zoo(name: str, bounds: str) -> None:
         assert (len(kernel.leads_to) == 0) or kernel.stage != stages[-1]
         shares = [share for _, share in kernel.leads_to]
         assert shares == sorted(shares, reverse=True) and sum(shares) <= 1 + 1e-6
-    assert torch.equal(model(clip[None]), before) and not any(m._forward_hooks for m in model.modules())
+    with torch.no_grad():  # as before: with gradients another library may compute
+        assert torch.equal(model(clip[None]), before)
+    assert not any(m._forward_hooks for m in model.modules())
 
 
 def test_refuses() -> None:

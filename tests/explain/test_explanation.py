@@ -210,7 +210,7 @@ class Bare(nn.Module):
         ({"threshold": "much"}, "threshold is 'much'"),
         ({"video": "nowhere.mp4"}, "nowhere.mp4"),
         ({"video": 7}, "video has type int"),
-        ({"video": clip(4), "start": 1.0}, "start and end are times of a video"),
+        ({"video": clip(4), "start": 1.0}, "start and end apply to a video"),
         ({"video": torch.zeros(2, 3, 4, 33, 33)}, "clip holds 2 clips"),
         ({"video": torch.zeros(3, 4, 33, 33, dtype=torch.uint8)}, "clip has dtype torch.uint8"),
         ({"video": torch.zeros(4, 33, 33)}, "clip has shape"),

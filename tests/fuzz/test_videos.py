@@ -16,6 +16,7 @@ from kinema.data.loading.loader import Loader, alone
 FOUND = {
     "a damaged MJPEG picture showed another frame": (39, 54, 204, 219, 384, 459, 579),
     "a keyframe that gives no frame was passed over": (172,),
+    "a damaged first packet raised an error that names nothing": (758, 4523),
 }
 LIMITS = ReadLimits(seconds=60, stalled=20, memory=2)
 

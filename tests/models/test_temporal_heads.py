@@ -159,7 +159,7 @@ def test_weights_of_the_backbone_load_beside_class_regularisation() -> None:
         ("attention_head", {"heads": 0}, "heads is 0: give "),
         ("attention_head", {"layers": True}, "layers is True: give "),
         ("lstm_head", {"hidden": 1.5}, "hidden is 1.5: give "),
-        ("lstm_head", {"backbone": "lstm_head"}, "the backbone lstm_head stands on another one itself"),
+        ("lstm_head", {"backbone": "lstm_head"}, "the backbone lstm_head itself has a backbone"),
         ("lstm_head", {"backbone_options": {"frames": 4}}, "backbone_options holds frames: give it as an option"),
     ],
 )

@@ -319,8 +319,8 @@ def test_splits_may_be_left_out(puppets: Path, tmp_path: Path, monkeypatch: pyte
     ("change", "message"),
     [
         ({"seed": -1}, "seed is -1"),
-        ({"train": 0}, "train is 0 clips of a class: give 1 to 9999"),
-        ({"test": -1}, "test is -1 clips of a class: give 0 to 9999"),
+        ({"train": 0}, "train is 0 clips per class: give 1 to 9999"),
+        ({"test": -1}, "test is -1 clips per class: give 0 to 9999"),
         ({"size": 97}, "size is 97"),
         ({"size": 32}, "size is 32"),
         ({"workers": 0}, "workers is 0"),

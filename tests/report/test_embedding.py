@@ -97,7 +97,7 @@ def test_unreadable_videos_are_counted_and_left_out() -> None:
 
 
 def test_too_few_videos_or_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KinemaError, match="t-SNE of 4 videos says nothing"):
+    with pytest.raises(KinemaError, match="t-SNE of 4 videos is not meaningful"):
         embedding(np.zeros((4, 3)))
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
     with pytest.raises(KinemaError, match=r'pip install "kinema\[analysis\]"'):

@@ -215,7 +215,7 @@ def test_a_clip_that_takes_its_reader_down_costs_one_row(
 
 def test_a_single_value_a_channel_is_one_sentence(tiny: Path, tmp_path: Path) -> None:
     given = config(tiny, tmp_path / "run", model="r3d_34", batch=1, clip={"frames": 8, "short_side": 20, "crop": 16})
-    with pytest.raises(RunError, match="a BatchNorm got a single value a channel"):
+    with pytest.raises(RunError, match="a BatchNorm received a single value per channel"):
         train(given, say=str)
 
 

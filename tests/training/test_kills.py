@@ -68,7 +68,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(kills: int, tiny: P
         process.communicate()
     last = subprocess.run(command(recipe, tiny, killed), capture_output=True, text=True, timeout=300)
     assert last.returncode == 0, last.stderr
-    assert "going on from" in last.stdout
+    assert "resuming from" in last.stdout
     assert not list((killed / "checkpoints").glob("*.damaged"))  # no checkpoint that could not be read
     for name in ("recognizer", "recognizer-last"):
         a, b = (load_file(run / name / "model.safetensors") for run in (whole, killed))

@@ -100,7 +100,7 @@ def test_the_same_videos_go_on_under_any_path(
     monkeypatch.chdir(half.parent)
     lines: list[str] = []
     run = train(config(spell(home / "data", half.parent), half), say=lines.append)
-    assert any(line.startswith("going on from") for line in lines)
+    assert any(line.startswith("resuming from") for line in lines)
     assert same(run, home / "whole")
 
 

@@ -123,7 +123,7 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(
     assert same(weights(whole), weights(train(given, say=lines.append)))
     last = step - 1 if every == 1 else max((step - 1) // 3 * 3, (step - 1) // 3 * 3 + (step - 1) % 3 // every * every)
     name = f"epoch-{last // 3:04d}" + (f"+{last % 3:04d}" if last % 3 else "")
-    assert any("going on from" in line and f"{name}.ckpt" in line for line in lines) == (last > 0)
+    assert any("resuming from" in line and f"{name}.ckpt" in line for line in lines) == (last > 0)
     rows, undisturbed = (read_metrics(run / "metrics.csv") for run in (tmp_path / "cut", whole))
     for column in ("epoch", "step", "lr", "train_loss", "train_top1", "val_top1"):
         assert [row[column] for row in rows] == [row[column] for row in undisturbed]
@@ -165,7 +165,7 @@ def test_an_interrupted_run_says_so(tiny: Path, tmp_path: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Training, "training_step", stop)
-    with pytest.raises(RunError, match="interrupted; the same command goes on"):
+    with pytest.raises(RunError, match="interrupted; the same command continues"):
         train(config(tiny, tmp_path / "run"), say=str)
 
 
@@ -190,7 +190,7 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tiny: Path, tmp_pa
     lines: list[str] = []
     assert same(weights(whole), weights(train(config(tiny, run, val_split="test"), say=lines.append)))
     assert any("epoch-0003.ckpt: damaged" in line for line in lines)
-    assert any("going on from" in line and "epoch-0002.ckpt" in line for line in lines)
+    assert any("resuming from" in line and "epoch-0002.ckpt" in line for line in lines)
     assert (run / "checkpoints" / "epoch-0003.ckpt.damaged").read_bytes() == damaged
 
 
@@ -201,7 +201,7 @@ def test_where_all_checkpoints_are_damaged_nothing_begins_anew(tiny: Path, tmp_p
     for path in found(run / "checkpoints"):
         path.write_bytes(path.read_bytes()[:1000])
     for _ in range(2):  # the second time all have been set aside
-        with pytest.raises(KinemaError, match="none of its checkpoints is whole; give another --out"):
+        with pytest.raises(KinemaError, match="no intact checkpoint; give another --out"):
             train(config(tiny, run, val_split="test"), say=str)
     with pytest.raises(KinemaError, match="holds another run, which differs in seed"):
         train(config(tiny, run, val_split="test", seed=1), say=str)
@@ -220,7 +220,7 @@ def test_the_metrics_are_whole_whatever_became_of_their_file(tiny: Path, tmp_pat
         assert new[:2] == old[:2]
         assert [row["epoch"] for row in new] == [1, 2, 3]
     (run / "metrics.csv").write_bytes(b"epoch,step\n1,x\n")
-    with pytest.raises(KinemaError, match=r"metrics\.csv: not a table of a training any more .* restore it"):
+    with pytest.raises(KinemaError, match=r"metrics\.csv: no longer a valid table of training metrics .* restore it"):
         read_metrics(run / "metrics.csv")
 
 
@@ -344,7 +344,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tiny: Path, tmp_path: Path, reque
         plain(self)
 
     patch.setattr(Training, "on_train_epoch_start", fill)
-    sentence = r"epoch-0002\.ckpt: cannot be written .*free space .* goes on from the checkpoint before"
+    sentence = r"epoch-0002\.ckpt: cannot be written .*free space .* continues from the previous checkpoint"
     with pytest.raises(RunError, match=sentence):
         train(given, say=str)
     patch.undo()

@@ -70,7 +70,7 @@ def test_a_wrong_hash_keeps_nothing(cache: Path, web: Web) -> None:
 
 def test_a_file_that_is_cut_off_is_not_kept(cache: Path, web: Web) -> None:
     web.promised["/w.pth"] = len(CONTENT) + 5
-    with pytest.raises(RunError, match=f"came incomplete, {len(CONTENT)} of {len(CONTENT) + 5} bytes, and is not kept"):
+    with pytest.raises(RunError, match=f"only {len(CONTENT)} of {len(CONTENT) + 5} bytes arrived"):
         fetch(release(web))
     assert left(cache) == []
 

@@ -80,7 +80,7 @@ def compare_tables(
         first: the table of one person, see `SegmentTable`.
         second: the table of the other one.
         videos: that both have looked through. A video without a row is then one in which a person saw nothing. Default:
-            the videos of which both tables have a row; the other ones are listed with the reason and not counted.
+            the videos that have rows in both tables; the others are listed with the reason and not counted.
         background: labels that stand for "no action" and are the same as no label.
         workers: processes that look up how long the videos are; default: one per core, at most 4. 0 uses this one.
         limits: what looking at one video may cost.
@@ -95,7 +95,7 @@ def compare_tables(
     for file in (first, second):
         table = SegmentTable(file)
         if not table.file.exists():
-            raise KinemaError(f"{file}: there is no such table of segments; correct the path")
+            raise KinemaError(f"{file}: no such table of segments; check the path")
         tables.append(_by_video(table.read()))
     mine, theirs = tables
     if videos is None:
@@ -126,7 +126,7 @@ def compare_tables(
 def confusion(
     first: Iterable[Sample], second: Iterable[Sample], seconds: float, *, background: Sequence[str] = ()
 ) -> dict[tuple[Category, Category], float]:
-    """How long two people say what of one video.
+    """Seconds for each pair of label sets that two people gave one video.
 
     Args:
         first: the segments of one person; what reaches beyond the end of the video is cut.

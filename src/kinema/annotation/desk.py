@@ -110,7 +110,7 @@ class LabelDesk:
 
     @property
     def marks(self) -> Marks:
-        """What has been marked of the next segment."""
+        """The marks of the next segment."""
         return self._marks
 
     @property
@@ -143,7 +143,7 @@ class LabelDesk:
 
     @property
     def suggestions(self) -> tuple[Segment, ...]:
-        """What was suggested for the open video, less what has a row of that label and these times already."""
+        """The suggestions for the open video that have no row with that label and these times yet."""
         there = {(row.label, row.start, row.end) for row in self.segments}
         found = self._found.get(self.video, ())
         return tuple(s for s in found if (s.label, round(s.t_start, 3), round(s.t_end, 3)) not in there)
@@ -172,7 +172,7 @@ class LabelDesk:
         if time <= start:
             raise KinemaError(
                 f"{Path(self.video).name}: the end at {time:g} s is not after the start at {start:g} s: mark it later, "
-                "or mark the start anew"
+                "or mark the start again"
             )
         self._mark(replace(self._marks, end=time))
 

@@ -1,4 +1,4 @@
-"""Which videos to label next: those of which a recognizer is least sure."""
+"""Which videos to label next: those on which a recognizer is least sure."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def tidy(row: Sample, root: Path) -> Sample:
             raise KinemaError(f"{name}: {field} is {value}: give seconds from the first frame, from 0 on")
     if row.end is not None and (row.start or 0.0) >= row.end:
         raise KinemaError(
-            f"{name}: the end at {row.end:g} s is not after the start at {row.start or 0:g} s: mark one of them anew"
+            f"{name}: the end at {row.end:g} s is not after the start at {row.start or 0:g} s: mark one of them again"
         )
     return replace(row, path=str(root / row.path), label=label, split=(row.split or "").strip() or None)
 
@@ -201,7 +201,7 @@ def _checked(rows: Sequence[Sample], file: Path) -> tuple[Sample, ...]:
                 f"{file}: the name {row.path!r} is not UTF-8 and a CSV cannot hold it: rename the video"
             ) from error
         if not relative(row.path, file.parent).strip():
-            raise KinemaError(f"{file}: a video named {Path(row.path).name!r} would look like no name: rename it")
+            raise KinemaError(f"{file}: a video named {Path(row.path).name!r} has a blank name in the CSV: rename it")
         part = (row.path, row.start, row.end)
         if part in seen:
             raise KinemaError(f"{file}: {describe(row)} would have two rows: change or remove one of them")

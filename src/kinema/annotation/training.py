@@ -1,4 +1,4 @@
-"""A training from labelled segments, in a process of its own, whose progress is read from its files."""
+"""A training from labelled segments in a separate process, whose progress is read from its files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PATIENCE = 15.0  # seconds for a training to end by itself after it was told to
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
         state: `running`, `finished`, `stopped` or `failed`.
@@ -53,11 +53,11 @@ class Progress:
 
 
 class TrainingJob:
-    """A training in a process of its own; `kinema train FOLDER/recipe.yaml` is the same on the command line.
+    """A training in a separate process; `kinema train FOLDER/recipe.yaml` is the same on the command line.
 
     The folder holds `recipe.yaml`, `log.txt` and the run, in a folder `run-KEY` whose name depends on the segments and
     on the configuration: where nothing has changed, starting again resumes exactly, and what has changed is trained
-    anew. A recognizer to go on from is kept in `start-KEY`. The training is stopped when this process ends.
+    again. A recognizer to go on from is kept in `start-KEY`. The training is stopped when this process ends.
 
     Args:
         folder: of this training; made where there is none.
@@ -72,7 +72,7 @@ class TrainingJob:
         self, table: str | Path, *, model: str | None = None, recognizer: Recognizer | None = None, epochs: int = 10,
         values: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        """Starts the training, or goes on with one that was stopped.
+        """Starts the training, or resumes one that was stopped.
 
         Args:
             table: of the segments.

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kinema.app.context import NETWORK, Context, address, guarded, timed
+from kinema.app.context import NETWORK, Context, address, guarded
 from kinema.app.markup import render
 from kinema.app.recognise import leading, lines_of, track_of
 from kinema.errors import KinemaError
@@ -25,7 +25,7 @@ from kinema.tables import csv_text
 _CURVES = 4  # per chart: two charts have a colour for every class
 _LISTED = 200  # videos of the table; the CSV holds all
 
-Steps = Callable[[str, float, float], Callable[[int, int], None]]
+Steps = Callable[[str, float, float], Callable[[float, float], None]]
 
 
 def add_tab(context: Context, upload: Any) -> None:
@@ -52,9 +52,8 @@ def add_tab(context: Context, upload: Any) -> None:
             if name not in context.folders:
                 raise KinemaError(f"data set {name!r}: choose from {', '.join(context.folders)}")
             both, session = pair(context, first, second), context.session(request)
-            return compared_on_data(
-                name, context.folders[name], *both, session, lambda what, *part: timed(progress, what, *part)
-            )
+            with context.job(request, progress) as job:
+                return compared_on_data(name, context.folders[name], *both, session, job.step)
 
         return guarded(work)
 
@@ -81,7 +80,7 @@ def pair(context: Context, first: str, second: str) -> tuple[tuple[str, Recogniz
         KinemaError: there is none of that name, or both are the same.
     """
     if first == second:
-        raise KinemaError(f"recognizer {first!r}: it is compared with itself; choose two different ones")
+        raise KinemaError(f"recognizer {first!r}: is compared with itself; choose two different recognizers")
     return (first, context.recognizer(first)), (second, context.recognizer(second))
 
 
@@ -146,5 +145,7 @@ def compared_on_data(
     )  # fmt: skip
 
 
-def _shown(step: Callable[[int, int], None], title: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
+def _shown(
+    step: Callable[[float, float], None], title: str
+) -> AbstractContextManager[Callable[[float, float], None] | None]:
     return nullcontext(step)

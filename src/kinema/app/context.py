@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from kinema.app.examples import Examples
 from kinema.app.markup import render
 from kinema.errors import KinemaError
+from kinema.media.jobs import Job, Jobs
 from kinema.media.limits import UploadLimits
 from kinema.media.sessions import Session, Sessions
 from kinema.media.uploads import Upload, take
@@ -36,6 +37,7 @@ class Context:
         folders: data sets that may be shown, by the names to show.
         examples: videos that a visitor may choose instead of sending one.
         to_label: folders of videos that may be labelled, by the names to show.
+        jobs: what runs for the open pages, and can be stopped.
     """
 
     recognizers: Mapping[str, Recognizer]
@@ -45,6 +47,7 @@ class Context:
     folders: Mapping[str, str]
     examples: Examples
     to_label: Mapping[str, str] = field(default_factory=dict)
+    jobs: Jobs = field(default_factory=Jobs)
 
     @property
     def names(self) -> list[str]:
@@ -77,12 +80,22 @@ class Context:
         """
         return self.sessions.find(request.cookies.get(COOKIE))
 
-    def take(self, sent: str, request: Any) -> Upload:
+    def job(self, request: Any, progress: Any) -> AbstractContextManager[Job]:
+        """A job of the page that has sent a request, which shows how far it is.
+
+        Args:
+            request: `gradio.Request`.
+            progress: `gradio.Progress`.
+        """
+        return self.jobs.run(request.session_hash or "", lambda share, what: progress(share, desc=what))
+
+    def take(self, sent: str, request: Any, progress: Callable[[float, float], None] | None = None) -> Upload:
         """Moves what a visitor has sent into the visitor's session.
 
         Args:
             sent: where the server stored it, as the page says.
             request: `gradio.Request`.
+            progress: see `kinema.media.uploads.take`.
 
         Raises:
             KinemaError: the session has ended, or the file was not sent through this page.
@@ -91,14 +104,15 @@ class Context:
         session = self.session(request)
         if not Path(sent).resolve().is_relative_to(self.incoming.resolve()):
             raise KinemaError("video: it was not sent through this page; send it again")
-        return take(Path(sent), session, self.limits, name=Path(sent).name)
+        return take(Path(sent), session, self.limits, name=Path(sent).name, progress=progress)
 
-    def take_example(self, name: str, request: Any) -> Upload:
+    def take_example(self, name: str, request: Any, progress: Callable[[float, float], None] | None = None) -> Upload:
         """Puts a copy of an example into the visitor's session.
 
         Args:
             name: of the example.
             request: `gradio.Request`.
+            progress: see `kinema.media.uploads.take`.
 
         Raises:
             KinemaError: there is none of that name, or the session has ended.
@@ -107,30 +121,8 @@ class Context:
         session, file = self.session(request), self.examples.file(name)
         copy = session.place(file.suffix, file.name)
         shutil.copyfile(file, copy)
-        return take(copy, session, self.limits, name=f"{name.partition(':')[0]}{file.suffix}")
-
-
-def timed(progress: Any, what: str, start: float = 0.0, end: float = 1.0) -> Callable[[int, int], None]:
-    """Shows how far a job is and how long it will take.
-
-    Args:
-        progress: `gradio.Progress`.
-        what: the job, as the visitor reads it.
-        start: share of the bar at which the job begins, 0 to 1.
-        end: share at which it ends.
-
-    Returns:
-        To be called with the units done and their total.
-    """
-    began = time.monotonic()
-
-    def step(done: int, total: int) -> None:
-        share = done / max(total, 1)
-        left = (time.monotonic() - began) * (1 - share) / share if share else None
-        shown = "" if left is None else f", about {left:.0f} s left"
-        progress(start + (end - start) * share, desc=f"{what}{shown}")
-
-    return step
+        shown = f"{name.partition(':')[0]}{file.suffix}"
+        return take(copy, session, self.limits, name=shown, progress=progress)
 
 
 def address(file: Path) -> str:
@@ -139,7 +131,7 @@ def address(file: Path) -> str:
 
 
 def guarded(work: Callable[[], Any], failed: Callable[[str], Any] = str) -> Any:
-    """What a job gives; a sentence where it cannot be done, so that the page lives on.
+    """The result of a job, or an error message if it fails, so that the page keeps working.
 
     Args:
         work: the job.

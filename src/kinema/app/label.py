@@ -2,13 +2,16 @@
 
 # Gradio reads annotations as values, so they are not postponed in this module.
 import json
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kinema.annotation.agreement import compare_tables
-from kinema.annotation.desk import LabelDesk
+from kinema.annotation.desk import LabelDesk, require_folder
 from kinema.annotation.least_sure import queue
 from kinema.annotation.training import TrainingJob
 from kinema.app.context import NETWORK, Context, address, guarded
@@ -53,7 +56,8 @@ def add_tab(context: Context) -> None:
 
     def enter(name: str, person: str, request: gr.Request) -> tuple:
         def work() -> tuple:
-            visit = Visit(open_desk(context, name, person or getattr(request, "username", None) or ""))
+            with without_folder(context.to_label.get(name, ""), name):
+                visit = Visit(open_desk(context, name, person or getattr(request, "username", None) or ""))
             return visit, view(context, visit, context.session(request)), panel(visit)
 
         return guarded(work, lambda text: (None, "", text))
@@ -62,7 +66,12 @@ def add_tab(context: Context) -> None:
         if visit is None:
             return gr.skip(), gr.skip()
         before = visit.desk.video
-        said = guarded(lambda: perform(visit.desk, json.loads(sent)))
+
+        def work() -> str:
+            with without_folder(visit.desk.folder):
+                return perform(visit.desk, json.loads(sent))
+
+        said = guarded(work)
         moved = visit.desk.video != before
         picture = gr.skip()
         if moved:
@@ -71,7 +80,7 @@ def add_tab(context: Context) -> None:
 
     def arrange(visit: Visit | None, name: str, request: gr.Request, progress: Any = gr.Progress()) -> tuple:  # noqa: B008
         if visit is None:
-            return gr.skip(), gr.skip()
+            return gr.skip(), render("sentence", text="Open a folder first.")
 
         def work() -> tuple:
             sort(visit, context.recognizer(name), lambda done, of: progress(done / of, desc=f"video {done} of {of}"))
@@ -82,12 +91,22 @@ def add_tab(context: Context) -> None:
     def suggest(visit: Visit | None, name: str) -> Any:
         if visit is None:
             return gr.skip()
-        return panel(visit, guarded(lambda: suggested(visit, context.recognizer(name))))
+
+        def work() -> str:
+            with without_folder(visit.desk.folder):
+                return suggested(visit, context.recognizer(name))
+
+        return panel(visit, guarded(work))
 
     def compare(visit: Visit | None, other: str) -> str:
         if visit is None:
             return render("sentence", text="Open a folder first.")
-        return guarded(lambda: compared(visit.desk, other))
+
+        def work() -> str:
+            with without_folder(visit.desk.folder):
+                return compared(visit.desk, other)
+
+        return guarded(work)
 
     def train(visit: Visit | None, name: str, epochs: float) -> tuple:
         if visit is None:
@@ -98,10 +117,11 @@ def add_tab(context: Context) -> None:
             if busy is not None:
                 raise KinemaError(f"{busy.folder.name}: a training is running; wait for its end, or stop it")
             job = jobs.setdefault(job_folder(visit.desk), TrainingJob(job_folder(visit.desk)))
-            job.start(
-                visit.desk.table.file, recognizer=context.recognizer(name), epochs=int(epochs),
-                values={"logger": "none"},
-            )  # fmt: skip
+            with without_folder(visit.desk.folder):
+                job.start(
+                    visit.desk.table.file, recognizer=context.recognizer(name), epochs=int(epochs),
+                    values={"logger": "none"},
+                )  # fmt: skip
             return trained(job), gr.Timer(active=True)
 
         return guarded(work, lambda text: (text, gr.skip()))
@@ -114,15 +134,15 @@ def add_tab(context: Context) -> None:
 
     def stop(visit: Visit | None) -> Any:
         job = jobs.get(job_folder(visit.desk)) if visit is not None else None
-        if job is None:
-            return gr.skip()
+        if job is None or not job.running:
+            return render("note", text="No training is running.")
         job.stop()
         return guarded(lambda: trained(job))
 
     with gr.Tab("Label"):
         with gr.Row():
             folder = gr.Dropdown(list(context.to_label), value=next(iter(context.to_label)), label="Folder")
-            person = gr.Textbox(label="Your name (several people label into files of their own)", max_length=40)
+            person = gr.Textbox(label="Your name (optional)", max_length=40)
             name = gr.Dropdown(context.names, value=context.names[0], label="Recognizer")
         with gr.Row():
             ask = gr.Button("Open", variant="primary")
@@ -170,9 +190,40 @@ def open_desk(context: Context, name: str, person: str) -> LabelDesk:
     """
     if name not in context.to_label:
         raise KinemaError(f"folder {name!r}: choose from {', '.join(context.to_label)}")
-    folder = Path(context.to_label[name])
+    folder = require_folder(context.to_label[name]).resolve()
     labels = [label for recognizer in context.recognizers.values() for label in recognizer.labels]
     return LabelDesk(folder, folder / table_name(person), labels=labels)
+
+
+@contextmanager
+def without_folder(folder: str | Path, name: str = "") -> Iterator[None]:
+    """Leaves the folder out of the sentences of the block, since a visitor must not see where things lie on the server.
+
+    Args:
+        folder: that the visitor labels.
+        name: of the folder, as shown; stands for the folder itself.
+    """
+    try:
+        yield
+    except KinemaError as error:
+        raise KinemaError(shown(str(error), folder, name)) from error
+
+
+def shown(text: str, folder: str | Path, name: str = "") -> str:
+    """A sentence with paths relative to a folder.
+
+    Args:
+        text: the sentence.
+        folder: that the visitor labels; a text is left as it is where this is empty.
+        name: what stands for the folder itself; default: its own name.
+    """
+    if not str(folder):
+        return text
+    for place in dict.fromkeys([str(Path(folder).resolve()), str(Path(folder).absolute()), str(folder)]):
+        text = text.replace(place + os.sep, "")
+        instead = (name or Path(place).name).replace("\\", r"\\")  # no backslash is a reference
+        text = re.sub(re.escape(place) + r"(?![\w-])", instead, text)
+    return text
 
 
 def table_name(person: str) -> str:
@@ -223,12 +274,19 @@ def perform(desk: LabelDesk, actions: list[dict[str, Any]]) -> str:
             else:
                 desk.pick(label)
         elif act in ("accept", "correct", "edit", "remove", "go_to"):
-            getattr(desk, act)(int(action.get("number") or 0))
+            getattr(desk, act)(_number(action))
         elif act == "clear":
             desk.clear_marks()
         else:
             raise KinemaError(f"action {act!r}: load the page again")
     return ""
+
+
+def _number(action: dict[str, Any]) -> int:
+    number = action.get("number")
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+        raise KinemaError(f"video, segment or suggestion {number!r}: give a whole number from 1 on")
+    return int(number)
 
 
 def view(context: Context, visit: Visit, session: Session) -> str:
@@ -246,7 +304,7 @@ def view(context: Context, visit: Visit, session: Session) -> str:
             visit.shown.pop(next(iter(visit.shown)))[0].unlink(missing_ok=True)
     file, _ = visit.shown.get(desk.video, (None, 0.0))
     return render(
-        "label_view", name=Path(desk.video).name, number=desk.position, error=error,
+        "label_view", name=shown(desk.video, desk.folder), number=desk.position, error=error,
         video=None if file is None else address(file),
     )  # fmt: skip
 
@@ -265,20 +323,22 @@ def panel(visit: Visit, said: str = "") -> str:
     end = max([seconds, *(s.end or s.start or 0.0 for s in desk.segments), *(s.t_end for s in desk.suggestions)])
     keys = {label: key for key, label in desk.keys.items()}
     return render(
-        "label_panel", name=Path(desk.video).name, number=desk.position, videos=len(desk.videos), done=desk.done,
-        sure=visit.sure.get(desk.video, ""), marks=desk.marks,
+        "label_panel", name=shown(desk.video, desk.folder), number=desk.position, videos=len(desk.videos),
+        done=desk.done, sure=visit.sure.get(desk.video, ""), marks=desk.marks,
         labels=[(label, keys.get(label)) for label in desk.labels],
-        colours=colours(desk.labels), segments=desk.segments, suggestions=desk.suggestions, length=end or 1.0,
+        colours=colours(desk.labels), segments=desk.segments, suggestions=desk.suggestions, length=end,
         steps=desk.steps, table=desk.table.file.name, said=Markup(said),
     )  # fmt: skip
 
 
 def sort(visit: Visit, recognizer: Recognizer, progress: Any = None) -> None:
-    """Puts the videos of which a recognizer is least sure first."""
+    """Puts first the videos on which a recognizer is least sure."""
     entries = queue(recognizer, visit.desk.videos, progress=progress)
     visit.desk.arrange([entry.path for entry in entries])
     visit.sure = {
-        entry.path: "cannot be read" if entry.margin is None else f"margin {entry.margin:.2f}, {entry.label}"
+        entry.path: "cannot be read"
+        if entry.margin is None
+        else f"recognized: {entry.label}, margin {entry.margin:.2f}"
         for entry in entries
     }
 
@@ -300,18 +360,18 @@ def suggested(visit: Visit, recognizer: Recognizer) -> str:
     desk.suggest(find_segments(track, recognizer.labels, settings))
     if desk.suggestions:
         return ""
-    return render("sentence", text=f"The recognizer finds no further segment in {Path(desk.video).name}.")
+    return render("note", text=f"The recognizer finds no further segment in {Path(desk.video).name}.")
 
 
 def compared(desk: LabelDesk, other: str) -> str:
     """The agreement of two people on a folder, as HTML.
 
     Raises:
-        KinemaError: one of them has labelled nothing yet, or the name is no name.
+        KinemaError: one of them has labelled nothing yet, or a name is not valid.
     """
     file = desk.table.file.with_name(table_name(other))
     found = compare_tables(desk.table.file, file)
-    names = {video: Path(video.path).name for video in found.videos}
+    names = {video: shown(video.path, desk.folder) for video in found.videos}
     counted = sum(video.error is None for video in found.videos)
     return render(
         "label_agreement", first=desk.table.file.name, second=file.name, found=found, names=names, counted=counted
@@ -321,4 +381,7 @@ def compared(desk: LabelDesk, other: str) -> str:
 def trained(job: TrainingJob) -> str:
     """How far a training is, as HTML; empty where none was started."""
     progress = job.progress()
-    return "" if progress is None else render("label_training", progress=progress, folder=job.folder.name)
+    if progress is None:
+        return ""
+    message = shown(progress.message, job.folder.parent)
+    return render("label_training", progress=progress, message=message, folder=job.folder.name)

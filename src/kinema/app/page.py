@@ -21,6 +21,7 @@ def build(context: Context) -> Any:
 
     def leave(request: gr.Request) -> None:
         if request.session_hash:
+            context.jobs.stop(request.session_hash)
             context.sessions.leave(request.session_hash)
 
     with gr.Blocks(title="Kinema", analytics_enabled=False) as page:

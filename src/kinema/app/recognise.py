@@ -2,13 +2,15 @@
 
 # Gradio reads annotations as values, so they are not postponed in this module.
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kinema.app.context import NETWORK, Context, address, guarded
+from kinema.app.context import Context, address, guarded
 from kinema.app.markup import chart_lines, render
+from kinema.app.stopping import add_stop
+from kinema.media.jobs import Job
 from kinema.media.limits import UploadLimits
 from kinema.media.sessions import Session
 from kinema.media.uploads import Upload
@@ -17,6 +19,8 @@ from kinema.streaming.annotated import write_annotated
 from kinema.streaming.timelines import SEGMENT_COLUMNS, SegmentSettings, Timeline, find_segments, settled
 from kinema.streaming.tracks import Track, read_track
 from kinema.tables import csv_text
+
+_STEPS = ("Step 1 of 3: converting", "Step 2 of 3: recognising", "Step 3 of 3: writing the labels")
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,9 @@ def add_tab(context: Context, upload: Any) -> None:
             return None, None, ""
 
         def work() -> tuple:
-            progress(0.1, desc="converting")
-            taken = context.take(sent, request)
-            progress(0.5, desc="recognising")
-            return None, taken, recognised(context, taken, name, context.session(request))
+            with context.job(request, progress) as job:
+                taken = context.take(sent, request, job.step(_STEPS[0], 0.0, 0.3))
+                return None, taken, recognised(context, taken, name, context.session(request), job)
 
         return guarded(work, lambda text: (None, None, text))
 
@@ -64,17 +67,21 @@ def add_tab(context: Context, upload: Any) -> None:
             return None, ""
 
         def work() -> tuple:
-            progress(0.1, desc="preparing")
-            taken = context.take_example(chosen, request)
-            progress(0.5, desc="recognising")
-            return taken, recognised(context, taken, name, context.session(request))
+            with context.job(request, progress) as job:
+                taken = context.take_example(chosen, request, job.step(_STEPS[0], 0.0, 0.3))
+                return taken, recognised(context, taken, name, context.session(request), job)
 
         return guarded(work, lambda text: (None, text))
 
-    def again(taken: Upload | None, name: str, request: gr.Request) -> str:
+    def again(taken: Upload | None, name: str, request: gr.Request, progress: Any = gr.Progress()) -> str:  # noqa: B008
         if taken is None:
             return ""
-        return guarded(lambda: recognised(context, taken, name, context.session(request)))
+
+        def work() -> str:
+            with context.job(request, progress) as job:
+                return recognised(context, taken, name, context.session(request), job)
+
+        return guarded(work)
 
     with gr.Tab("Recognise"):
         name = gr.Dropdown(context.names, value=context.names[0], label="Recognizer")
@@ -82,33 +89,52 @@ def add_tab(context: Context, upload: Any) -> None:
         gr.Markdown(_invitation(context.limits))
         example = gr.Radio(context.examples.names, value=None, label="Or an example")
         result = gr.HTML()
-        sent.upload(recognise_upload, [sent, name], [sent, upload, result], **NETWORK)
-        example.input(recognise_example, [example, name], [upload, result], **NETWORK)
-        name.input(again, [upload, name], result, **NETWORK)
+        starts: list[tuple[Any, Any, list[Any], list[Any]]] = [
+            (sent.upload, recognise_upload, [sent, name], [sent, upload, result]),
+            (example.input, recognise_example, [example, name], [upload, result]),
+            (name.input, again, [upload, name], [result]),
+        ]
+        add_stop(context, starts, result)
 
 
-def recognise(recognizer: Recognizer, upload: Upload, session: Session) -> Recognised:
+def recognise(recognizer: Recognizer, upload: Upload, session: Session, job: Job | None = None) -> Recognised:
     """The scores over time, the segments, and the video with its labels.
 
-    The original is read, in a process of its own; the picture with the labels is made from the converted video.
+    The original is read in a separate process; the picture with the labels is made from the converted video.
+
+    Args:
+        recognizer: what recognises.
+        upload: the video.
+        session: of the visitor; gets the files.
+        job: is told how far the work is, and can stop it.
 
     Raises:
+        Stopped: the job was stopped; no file is left half written.
         UnreadableVideo: no part of it can be read.
     """
-    track, settings = track_of(recognizer, upload)
+    job = job or Job()
+    track, settings = track_of(recognizer, upload, job.step(_STEPS[1], 0.3, 0.7))
     segments = find_segments(track, recognizer.labels, settings)
     line = Timeline(upload.name, segments, track.duration, track.lost)
     stem = Path(upload.name).stem
     video = session.place(".mp4", f"{stem} with labels.mp4")
-    write_annotated(video, replace(line, path=str(upload.shown)), recognizer.labels)
+    shown = replace(line, path=str(upload.shown))
+    write_annotated(video, shown, recognizer.labels, progress=job.step(_STEPS[2], 0.7, 1.0))
     table, document = session.place(".csv", f"{stem}.csv"), session.place(".json", f"{stem}.json")
     table.write_text(csv_text(SEGMENT_COLUMNS, line.rows()), encoding="utf-8")
     document.write_text(json.dumps(line.to_dict(), indent=2, ensure_ascii=False), encoding="utf-8")
     return Recognised(line, track, video, (table, document))
 
 
-def track_of(recognizer: Recognizer, upload: Upload) -> tuple[Track, SegmentSettings]:
+def track_of(
+    recognizer: Recognizer, upload: Upload, step: Callable[[float, float], None] | None = None
+) -> tuple[Track, SegmentSettings]:
     """The scores of an upload over time, and the settings with which segments are found in them.
+
+    Args:
+        recognizer: what recognises.
+        upload: the video.
+        step: called with the seconds that are done and those of the video; what it raises ends the work.
 
     Raises:
         UnreadableVideo: no part of it can be read.
@@ -117,7 +143,12 @@ def track_of(recognizer: Recognizer, upload: Upload) -> tuple[Track, SegmentSett
     window = None if recognizer.rate is not None else min(2.0, upload.facts.seconds)
     settings = settled(recognizer, window=window)
     assert settings.sight is not None
-    return read_track(recognizer, upload.file, settings.sight, workers=1), settings
+
+    def told(seconds: float) -> None:
+        if step is not None:
+            step(seconds, upload.facts.seconds)
+
+    return read_track(recognizer, upload.file, settings.sight, workers=1, progress=told), settings
 
 
 def lines_of(
@@ -141,15 +172,22 @@ def leading(track: Track, most: int) -> list[int]:
     return [int(i) for i in track.scores.max(0).argsort()[::-1][:most]]
 
 
-def recognised(context: Context, upload: Upload, name: str, session: Session) -> str:
+def recognised(context: Context, upload: Upload, name: str, session: Session, job: Job) -> str:
     """What the tab shows of a video, as HTML.
+
+    Args:
+        context: of the page.
+        upload: the video.
+        name: of the recognizer.
+        session: of the visitor.
+        job: is told how far the work is, and can stop it.
 
     Raises:
         KinemaError: there is no recognizer of that name.
         UnreadableVideo: no part of the video can be read.
     """
     recognizer = context.recognizer(name)
-    found = recognise(recognizer, upload, session)
+    found = recognise(recognizer, upload, session, job)
     table, document = found.tables
     return render(
         "recognised", name=upload.name, video=address(found.video), duration=found.track.duration,

@@ -16,6 +16,7 @@ from kinema.app.markup import static
 from kinema.app.packages import require_packages
 from kinema.errors import KinemaError
 from kinema.media.cameras import Cameras
+from kinema.media.jobs import Jobs
 from kinema.media.limits import UploadLimits
 from kinema.media.sessions import Sessions
 from kinema.recognizer import Recognizer
@@ -33,11 +34,13 @@ class Site:
         app: the ASGI application.
         sessions: of its visitors.
         root: the folder of all its files; gone after `close`.
+        jobs: what runs for its visitors.
     """
 
     app: Any
     sessions: Sessions
     root: Path
+    jobs: Jobs
 
     def sweep(self) -> None:
         """Removes what ended sessions and forgotten uploads have left."""
@@ -48,7 +51,8 @@ class Site:
                     file.unlink()
 
     def close(self) -> None:
-        """Removes all files."""
+        """Stops all jobs and removes all files."""
+        self.jobs.stop_all()
         self.sessions.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
@@ -143,7 +147,7 @@ def make_site(
         css=static("page.css") + static("label.css"),
         head=f"<script>{static('page.js')}{static('live.js')}{static('label.js')}</script>", footer_links=[],
     )  # fmt: skip
-    return Site(app, sessions, root)
+    return Site(app, sessions, root, context.jobs)
 
 
 def _known(sessions: Sessions, secret: str | None) -> bool:

@@ -91,7 +91,7 @@ def why(
 
 
 def told(context: Context, only: str, fact: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page says under an overlay.
+    """The text under an overlay.
 
     Args:
         context: of the page.

@@ -1,4 +1,4 @@
-"""Whether another way to run a network comes to the network's logits."""
+"""Whether another way to run a network gives the same logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fastest way to run a network that comes to the same answers, by timed runs and a numerical check."""
+"""The fastest way to run a network with the same answers, by timed runs and a numerical check."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def choose_for(
     """
     if isinstance(network, ExportedNetwork):
         raise KinemaError(
-            f"{network.path}: is an exported file, which runs in one way only; optimize the recognizer it was made of"
+            f"{network.path}: an exported file cannot be optimized; optimize the recognizer that was exported"
         )
     pixels, described, remarks = clips_to_check(spec, videos, batch if isinstance(batch, int) else 2)
     clips = to_input(pixels)
@@ -165,7 +165,7 @@ class _Probe:
         self.network, self.clips, self.batch, self.began, self.budget = network, clips, batch, began, budget
         self.expected = torch.cat([network(part) for part in clips.split(batch)]).float()
         if not bool(self.expected.isfinite().all()):
-            raise RunError("the network's logits are not finite, so that no backend can be compared with it")
+            raise RunError("the network's logits are not finite, so no backend can be compared with it")
         self.own = self._time(network)
 
     def all(self, candidates: Sequence[tuple[str, Callable[[], Backend]]]) -> tuple[Runner | None, list[Trial]]:

@@ -57,7 +57,7 @@ class _Convolutions(nn.Module):
 
 
 def convolution_faults(backend: Backend, device: str = "cpu") -> list[str]:
-    """The 3-D convolutions that a backend computes wrong, such as `kernel 3x3x3, stride 1x1x1, 24 groups`.
+    """The 3-D convolutions that a backend computes incorrectly, such as `kernel 3x3x3, stride 1x1x1, 24 groups`.
 
     Args:
         backend: to check.

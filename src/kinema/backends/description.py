@@ -1,4 +1,4 @@
-"""What an exported file says of itself: labels, clips, inputs, outputs and the state of a stream.
+"""The description of an exported file: labels, clips, inputs, outputs and the state of a stream.
 
 The same text stands in the metadata of the file and, for programs in other languages, in `FILE.json` beside it.
 """

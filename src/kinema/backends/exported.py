@@ -43,9 +43,7 @@ def open_export(source: str | Path) -> ExportedNetwork:
         raise KinemaError(f"{path}: {reason}")
     text = form.metadata(path).get(KEY)
     if text is None:
-        raise KinemaError(
-            f"{path}: holds no labels and no clip specification; give a file that kinema export wrote, not another's"
-        )
+        raise KinemaError(f"{path}: holds no labels and no clip specification; give a file that kinema export wrote")
     description = Description.from_text(text, path)
     check_labels(description.labels, description.output.shape[-1] or 0)
     return ExportedNetwork(path, description, form)
@@ -82,7 +80,7 @@ class ExportedNetwork(VideoModel):
         """
         if self.description.initial_state:
             raise KinemaError(
-                f"{self.path}: takes the frames of a stream, so that it cannot classify clips: use kinema stream, or "
+                f"{self.path}: takes the frames of a stream, so it cannot classify clips: use kinema stream, or "
                 "export the recognizer without --streaming"
             )
         self._check(x)

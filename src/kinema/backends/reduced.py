@@ -1,4 +1,4 @@
-"""OpenVINO with numbers narrower than float32: bfloat16, and whole numbers of 8 bits."""
+"""OpenVINO with numbers narrower than float32: bfloat16 and int8."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OpenVinoBfloat16(OpenVino):
 
 
 class Int8(OpenVino):
-    """Weights and activations of convolutions and products as whole numbers of 8 bits, computed by OpenVINO.
+    """Weights and activations of convolutions and matrix products in int8, computed by OpenVINO.
 
     ONNX Runtime sets the ranges: of weights per output channel, of activations by the smallest and largest value that
     occurs on the calibration clips.

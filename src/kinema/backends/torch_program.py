@@ -110,9 +110,9 @@ def _members(path: Path) -> list[str]:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise _damaged(path, error) from error
     if broken is not None:
-        raise _damaged(path, ValueError(f"its part {broken} is not what was written"))
+        raise _damaged(path, ValueError(f"its part {broken} was changed or damaged"))
     if not any(name.endswith("/archive_format") for name in names):
-        raise _damaged(path, ValueError("it is no archive of torch.export"))
+        raise _damaged(path, ValueError("it is not a torch.export archive"))
     return names
 
 

@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--label", type=list[str], default=[], help="folders of videos that the tab Label may show and "
                         "write segments into, separated by commas")  # fmt: skip
     parser.add_argument("--demo", type=str | None, default=None, help="folder of kinema demo: its two recognizers and "
-                        "its clips; made first where it is not there yet, in minutes")  # fmt: skip
+                        "its clips; created first if missing, which takes minutes")  # fmt: skip
     parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other "
                         "machines in")  # fmt: skip
     parser.add_argument("--port", type=int, default=7860, help="port of the address; 0: any free one")
@@ -80,7 +80,7 @@ def run(args: Namespace) -> int:
     shown = f"[{host}]" if ":" in host else host
     print(f"http://{shown}:{port} is ready after {time.perf_counter() - began:.1f} s; Ctrl-C ends it", flush=True)
     if host not in _LOCAL and not auth:
-        print("everybody who reaches this address can use the page: --auth NAME:PASSWORD asks for a password")
+        print("anyone who can reach this address can use the page: --auth NAME:PASSWORD asks for a password")
     serve(site, listening)
     return 0
 

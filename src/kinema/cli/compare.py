@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "two are compared")  # fmt: skip
     parser.add_argument("--pairs", type=str, nargs="+", default=[], help="pairs of classes to look at by themselves, "
                         "each as 'A/B': how often the true one of the two has the higher score")  # fmt: skip
-    parser.add_argument("--groups", type=str, nargs="+", default=[], help="groups of runs of which the means are "
+    parser.add_argument("--groups", type=str, nargs="+", default=[], help="groups of runs whose means are "
                         "compared, each as NAME=PATTERN of names of runs, such as 'stm=stm_s*'; default: runs that "
                         "differ in the seed alone")  # fmt: skip
     parser.add_argument("--top", type=int, default=10, help="classes gained, classes lost and hardest pairs to print")

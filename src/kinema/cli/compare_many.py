@@ -16,7 +16,7 @@ _MARKS = {"better": "+", "worse": "-", "no difference shown": "", "not compared"
 
 def print_many(found: ManyComparison) -> None:
     """All of it as tables."""
-    print(f"{len(found.runs)} tests, every two of them compared")
+    print(f"{len(found.runs)} tests, compared in pairs")
     for remark in found.remarks:
         print(f"note: {remark}")
     print_table(

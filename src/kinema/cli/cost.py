@@ -25,10 +25,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--paper",
         type=str,
         default=None,
-        help=f"instead: a paper's table beside our counts; {', '.join(tables())}, all",
+        help=f"instead of models, compare a paper's table with our counts: {', '.join(tables())}, all",
     )
     parser.add_argument("--classes", type=int, default=400, help="outputs of the classifier")
-    parser.add_argument("--frames", type=int, default=None, help="T; default: what the network is meant for")
+    parser.add_argument("--frames", type=int, default=None, help="frames per clip; default: the network's own")
     parser.add_argument(
         "--size", type=int, default=None, help="height and width in pixels; default: the network's crop"
     )
@@ -39,18 +39,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--views",
         type=str,
         default="1x1",
-        help="CLIPSxCROPS of every video in a test, such as 10x3: also operations x views",
+        help="CLIPSxCROPS of every video in a test, such as 10x3: also prints the operations times the views",
     )
     parser.add_argument(
-        "--latency", action="store_true", help="also run the networks, in turn: quartiles, throughput, peak memory"
+        "--latency", action="store_true", help="also time the networks, interleaved: quartiles, throughput, peak memory"
     )
     parser.add_argument(
         "--backward", action="store_true", help="with --latency also a training step: forward and backward pass"
     )
-    parser.add_argument("--batch", type=tuple[int, ...], default=(1,), help="clips at a time for --latency: 1 or 1,32")
+    parser.add_argument(
+        "--batch", type=tuple[int, ...], default=(1,), help="batch sizes for --latency, such as 1 or 1,32"
+    )
     parser.add_argument("--repeats", type=int, default=20, help="timed rounds for --latency")
     parser.add_argument(
-        "--relative-to", type=str | None, default=None, help="a model: parameters, operations and times over its own"
+        "--relative-to", type=str | None, default=None, help="name of a model: also print each figure relative to it"
     )
     add_device(parser)
     add_json(parser)

@@ -13,7 +13,11 @@ from kinema.errors import KinemaError
 def add_arguments(parser: ArgumentParser) -> None:
     """DATA and how deep to look."""
     parser.add_argument("data", type=str, help="a folder with one sub-folder per class, a CSV, or CATALOGUE:FOLDER")
-    parser.add_argument("--quick", action="store_true", help="decode no frame: misses half-broken and near-equal files")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="decode no frames; partly damaged and near-duplicate files are then not found",
+    )
     parser.add_argument("--frames", type=int, default=8, help="frames that a clip needs; shorter videos are listed")
     parser.add_argument("--workers", type=int, default=-1, help="processes; -1: one per core, at most 16")
     add_json(parser)

@@ -61,6 +61,6 @@ def run(args: Namespace) -> None:
             print(f"… and {len(done.failures) - SHOWN} more, see {done.out / LEDGER}")
     if done.failures:
         raise RunError(
-            f"{len(done.failures)} of {done.videos} videos could not be read; those that are there were copied as they "
-            f"are; see {done.out / LEDGER}"
+            f"{len(done.failures)} of {done.videos} videos could not be read; those that exist were copied "
+            f"unchanged; see {done.out / LEDGER}"
         )

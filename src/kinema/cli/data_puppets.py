@@ -55,7 +55,7 @@ def run(args: Namespace) -> None:
     counts = {name: usual if getattr(args, name) is None else getattr(args, name) for name, usual in _CLIPS.items()}
     with progress_bar("clips") as progress:
         folder = generate(out, seed=args.seed, **counts, size=args.size, workers=args.workers, progress=progress)
-    say(f"{folder}: complete; manifest.csv lists its clips, flip_map.json what a mirror does to their labels")
+    say(f"{folder}: complete; manifest.csv lists its clips, flip_map.json the labels of mirrored clips")
     if args.sheet is not None:
         shown = "test" if counts["test"] else "train"
         say(f"contact sheet: {contact_sheet(folder, Path(args.sheet), split=shown)}")

@@ -20,7 +20,7 @@ def check_methods(args: Namespace, methods: tuple[str, ...], device: str) -> int
 
     if args.videos:
         raise KinemaError(
-            f"VIDEO {args.videos[0]}: --check takes its videos from DATA; explain videos by a second command"
+            f"VIDEO {args.videos[0]}: --check takes its videos from DATA; explain videos with a second command"
         )
     layers = read_layers(args.layer, methods)
     require_own_card(args.recognizer)  # before an hour of measuring

@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "resized, and normalises them; default: normalised float32 N 3 T H W")  # fmt: skip
     parser.add_argument("--streaming", action="store_true", help="one step of streams, with the state as inputs and "
                         "outputs")  # fmt: skip
-    parser.add_argument("--state-rank", type=int, default=5, help="dimensions of a part of the state: 5 or 4")
+    parser.add_argument("--state-rank", type=int, default=5, help="number of dimensions of each state tensor: 5 or 4")
     parser.add_argument("--fixed-length", action="store_true", help="keep the recognizer's number of frames, even if "
                         "the network takes others")  # fmt: skip
     add_json(parser)

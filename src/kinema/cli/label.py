@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "Parquet list with a column path and optionally start and end (seconds), or an address of "
                         "fsspec of any of these, such as s3://bucket/clips")  # fmt: skip
     parser.add_argument("output", type=str, help="folder of the table: Parquet parts and manifest.json; the same "
-                        "command again goes on where it stopped")  # fmt: skip
+                        "command again continues where it stopped")  # fmt: skip
     parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video, whose scores are "
                         "averaged as in a test; crops are 1 or 3")  # fmt: skip
     parser.add_argument("--window", type=float | None, default=None, help="seconds: one row per window of a long video")
@@ -101,14 +101,14 @@ def _duration(seconds: float) -> str:
 
 
 def _print(done: Labelled) -> None:
-    anew = done.inputs - done.before
+    fresh = done.inputs - done.before
     stages = ", ".join(f"{count} {stage}" for stage, count in done.stages.items())
     facts = {
         "table": f"{printable(str(done.output))}, {plural(done.inputs + done.others, 'row')}",
         "labelled": f"{done.labelled} of {plural(done.inputs, 'input')}",
         "failed": f"{done.failed}" + (f" ({stages}); the column error says why" if stages else ""),
-        "this run": f"{plural(anew, 'input')} in {_duration(done.seconds)}"
-        + (f", {anew / done.seconds:.1f} per second" if anew and done.seconds > 0 else "")
+        "this run": f"{plural(fresh, 'input')} in {_duration(done.seconds)}"
+        + (f", {fresh / done.seconds:.1f} per second" if fresh and done.seconds > 0 else "")
         + (f"; {done.before} were done before" if done.before else ""),
     }
     if done.others:

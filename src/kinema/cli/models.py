@@ -47,7 +47,7 @@ def run(args: Namespace) -> None:
 
 def _explain(name: str, matches: int, args: Namespace) -> None:
     if name != args.pattern and matches > 1:
-        raise KinemaError(f"--options explains one network, but {args.pattern!r} matches {matches}: give a whole name")
+        raise KinemaError(f"--options explains one network, but {args.pattern!r} matches {matches}: give the full name")
     # PyTorch takes seconds to import, and the table does not need it.
     import torch
 

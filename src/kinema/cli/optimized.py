@@ -29,7 +29,7 @@ def add_optimize(parser: ArgumentParser) -> None:
                         "fastest here with the same top-1 labels; the choice is kept for later runs")  # fmt: skip
     parser.add_argument("--optimize-budget", type=float | None, default=None, help="seconds after which --optimize "
                         f"tries nothing further; default: {BUDGET:g}")  # fmt: skip
-    parser.add_argument("--int8", action="store_true", help="let --optimize try whole numbers of 8 bits as well")
+    parser.add_argument("--int8", action="store_true", help="let --optimize also try int8")
 
 
 def check_optimize(args: Namespace) -> None:
@@ -37,11 +37,11 @@ def check_optimize(args: Namespace) -> None:
     budget = args.optimize_budget
     if not args.optimize and (args.int8 or budget is not None):
         given = "--int8" if args.int8 else f"--optimize-budget {budget:g}"
-        raise KinemaError(f"{given}: is a part of --optimize, which is not given; add --optimize")
+        raise KinemaError(f"{given}: needs --optimize; add it")
     if budget is not None and not (budget > 0 and math.isfinite(budget)):
         raise KinemaError(f"--optimize-budget {budget:g}: give seconds above 0")
     if args.optimize and args.get("precision", "32") != "32":
-        raise KinemaError(f"--precision {args.precision}: --optimize tries bfloat16 by itself; remove one of the two")
+        raise KinemaError(f"--precision {args.precision}: --optimize already tries bfloat16; remove one of the two")
 
 
 def optimized(
@@ -82,7 +82,7 @@ def optimized_windows(args: Namespace, recognizer: Recognizer, mode: str, videos
     """
     if args.optimize and mode != "window":
         raise KinemaError(
-            f"--optimize makes windows faster, and mode {mode} goes frame by frame: remove it, or give --mode window"
+            f"--optimize applies to windows, but mode {mode} goes frame by frame: remove it, or give --mode window"
         )
     optimized(args, recognizer, videos)
 

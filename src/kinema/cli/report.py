@@ -17,11 +17,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str, default="report.html", help="the HTML file to write")
     parser.add_argument("--features", action="store_true", help="also run the recognizers on their tests, for a t-SNE "
                         "of their features")  # fmt: skip
-    parser.add_argument("--explain", type=int, default=0, help="show so many of the most confident mistakes and hits "
+    parser.add_argument("--explain", type=int, default=0, help="show this many of the most confident mistakes and hits "
                         "of each run with their saliency tubes, and example frames of classes")  # fmt: skip
     parser.add_argument("--data", type=str | None, default=None, help="where the tested videos are, for --features and "
                         "--explain; default: where they were")  # fmt: skip
-    parser.add_argument("--groups", type=str, nargs="+", default=[], help="groups of runs of which the means are "
+    parser.add_argument("--groups", type=str, nargs="+", default=[], help="groups of runs whose means are "
                         "compared, each as NAME=PATTERN of names of runs, such as 'stm=stm_s*'; default: runs that "
                         "differ in the seed alone")  # fmt: skip
     parser.add_argument("--latency", action="store_true", help="measure the time of a clip in each network, by turns, "

@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_recognizer(parser)
     parser.add_argument("source", type=str, help="a camera (0, /dev/video0), an address (rtsp://…, http://…), a video "
                         "file, a folder that fills with video files, or - for the standard input")  # fmt: skip
-    parser.add_argument("--rate", type=float | None, default=None, help="frames per second that are looked at; "
+    parser.add_argument("--rate", type=float | None, default=None, help="frames per second to classify; "
                         "default: the spacing of the frames in training, where the recognizer states it")  # fmt: skip
     parser.add_argument("--mode", type=str, default="auto", help="step: one frame at a time, where the network "
                         "streams; delayed: the same for networks that look ahead; window: sliding windows; auto: step, "
@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--segments", action="store_true", help="one line per action that has ended, with start and "
                         "end, instead of one per decision; thresholds come from the card")  # fmt: skip
     parser.add_argument("--realtime", action="store_true", help="play a file at its own speed, as a camera would")
-    parser.add_argument("--seconds", type=float | None, default=None, help="stop after so many seconds of the source")
+    parser.add_argument("--seconds", type=float | None, default=None, help="stop after this many seconds of the source")
     parser.add_argument("--give-up", type=float, default=60.0, help="seconds without a frame after which an address "
                         "counts as dead")  # fmt: skip
     parser.add_argument("--idle", type=float | None, default=None, help="seconds without a new file after which a "
@@ -95,7 +95,7 @@ def _rate(args: Namespace, recognizer: Recognizer) -> float:
     rate = args.rate if args.rate is not None else recognizer.rate
     if rate is None:
         raise KinemaError(
-            f"{args.recognizer}: does not state the spacing of its frames in training: give --rate, frames per second"
+            f"{args.recognizer}: does not state the frame spacing used in training: give --rate in frames per second"
         )
     return float(rate)
 

@@ -46,7 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "by commas")  # fmt: skip
     parser.add_argument("--mode", type=str, default="auto", help="step: frame by frame, for causal networks; delayed: "
                         "the same with a look ahead; window: overlapping windows; auto: step, else window")  # fmt: skip
-    parser.add_argument("--rate", type=float | None, default=None, help="frames per second that are looked at; "
+    parser.add_argument("--rate", type=float | None, default=None, help="frames per second to classify; "
                         "default: the spacing of the frames in training")  # fmt: skip
     parser.add_argument("--window", type=float | None, default=None, help="seconds of a window; default: what a clip "
                         "spans at the spacing of the training")  # fmt: skip
@@ -90,7 +90,7 @@ def _check(args: Namespace) -> None:
     if labelled is None and not args.videos:
         raise KinemaError("VIDEO must be given, or labelled films with --data or --calibrate")
     if labelled is None and args.split is not None:
-        raise KinemaError(f"--split {args.split}: is a part of labelled films; add --data or --calibrate")
+        raise KinemaError(f"--split {args.split}: applies to labelled films only; add --data or --calibrate")
     for name in ("videos", "csv", "video"):
         if labelled is not None and getattr(args, name):
             shown = "VIDEO " + args.videos[0] if name == "videos" else f"--{name}"
@@ -134,7 +134,7 @@ def _settings(args: Namespace, recognizer: Recognizer) -> SegmentSettings:
 def _say_where_from(there: SegmentSettings | None, settings: SegmentSettings, given: dict[str, float]) -> None:
     needed = settings.rule.to_dict().keys() - {"lag"}  # a lag of 0 is a fair assumption, a threshold is not
     if there is None and needed - given.keys():
-        _note("thresholds are defaults that nobody has set for this recognizer; see --calibrate")
+        _note("thresholds are defaults, not calibrated for this recognizer; see --calibrate")
     elif there is not None and there.sight is not None and there.sight != settings.sight:
         assert settings.sight is not None
         _note(f"thresholds were set with {there.sight.describe()}, not with {settings.sight.describe()}")
@@ -177,7 +177,7 @@ def _places(videos: Sequence[str], out: str | None) -> list[Path]:
     from kinema.explain.files import places
 
     if Path(out).suffix.lower() not in ("", ".mp4") and not Path(out).is_dir():
-        raise KinemaError(f"--video {out}: films are written as .mp4; end the name so, or give a folder")
+        raise KinemaError(f"--video {out}: films are written as .mp4; end the name in .mp4, or give a folder")
     try:
         return places(videos, out)
     except KinemaError as error:

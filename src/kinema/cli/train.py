@@ -40,9 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="config",
         help="a YAML file of the fields below, a run folder, or a name of `kinema recipes`; may stand without --recipe",
     )
-    parser.add_argument(
-        "--about", type=dict | None, default=None, help="what a recipe says of itself; it changes nothing"
-    )
+    parser.add_argument("--about", type=dict | None, default=None, help="description of a recipe; it changes nothing")
     parser.add_class_arguments(TrainConfig, as_group=False)
 
 
@@ -127,5 +125,5 @@ def _require_values(kind: type, values: dict[str, Any], prefix: str) -> None:
     """A line without a value arrives as None, which only some fields may be."""
     for field in fields(kind):
         if field.default is not None and values[field.name] is None:
-            mend = "fill it in" if field.default is MISSING and field.default_factory is MISSING else "remove the line"
-            raise KinemaError(f"{prefix}{field.name} has no value: {mend}")
+            fix = "fill it in" if field.default is MISSING and field.default_factory is MISSING else "remove the line"
+            raise KinemaError(f"{prefix}{field.name} has no value: {fix}")

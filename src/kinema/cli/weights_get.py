@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """RELEASE, and where the recognizer goes."""
     parser.add_argument("release", type=str, help="a name of `kinema weights list`")
     parser.add_argument("--out", type=str, default=None, help="save a recognizer in this folder")
-    parser.add_argument("--file", type=str, default=None, help="the release's file, where it was downloaded by hand")
+    parser.add_argument("--file", type=str, default=None, help="the release's file, if it was downloaded by hand")
     parser.add_argument("--labels", type=str, default=None, help="text file with one label per line, in their order")
     parser.add_argument("--classes", type=int, default=None, help="outputs of a new classifier in place of its own")
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for an answer")

@@ -51,8 +51,8 @@ def _tables(found: list[Release]) -> None:
             ],
         )
     print("top-1: as published, for these views (clips x crops)")
-    print("*: is on this machine; +: has to be fetched by hand")
-    print("`kinema weights list RELEASE` tells everything about one")
+    print("*: on this machine; +: must be downloaded by hand")
+    print("`kinema weights list RELEASE` shows all details of one")
 
 
 def _details(release: Release) -> None:

@@ -62,7 +62,7 @@ class ClipKey(NamedTuple):
 class TrainClips(Dataset[dict[str, Any] | Failure]):
     """Random clips of training videos.
 
-    All randomness of an item comes from (seed, epoch, sample, draw): a run that goes on after an interruption, with
+    All randomness of an item comes from (seed, epoch, sample, draw): a run that continues after an interruption, with
     however many loader workers, sees exactly the clips it would have seen.
 
     Args:

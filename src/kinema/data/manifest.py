@@ -110,7 +110,7 @@ class Manifest:
                 "split"
             )
         if name not in self.splits:
-            raise KinemaError(f"{self.source} has no split {name!r}: it has {', '.join(self.splits) or 'none'}")
+            raise KinemaError(f"{self.source} has no split {name!r}: it has {', '.join(self.splits) or 'no splits'}")
         samples = tuple(s for s in self.samples if s.split == name)
         return replace(self, samples=samples, absent={k: v for k, v in self.absent.items() if k == name})
 
@@ -149,7 +149,7 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
 
     Args:
         data: the folder, CSV or catalogue.
-        check: look whether every path of a CSV exists, and every video of a catalogue that can be had whole.
+        check: look whether every path of a CSV exists, and every video of a catalogue that can be downloaded whole.
 
     Returns:
         The videos with their labels and splits; `manifest.split("test")` is a part of it.

@@ -59,7 +59,7 @@ class Photometric:
 def apply(clips: Tensor, photometric: Photometric, rng: np.random.Generator) -> Tensor:
     """Changes some clips, all frames of a clip alike.
 
-    Everything random comes from `rng`, whatever the device, so that a run which goes on after a stop repeats it.
+    Everything random comes from `rng`, whatever the device, so that a run which continues after a stop repeats it.
 
     Args:
         clips: uint8 RGB `N T H W 3`, on any device; left as they are.

@@ -29,7 +29,7 @@ class Pictures:
         width: of the pictures, in pixels.
 
     Raises:
-        UnreadableVideo: none of the frames can be had.
+        UnreadableVideo: none of the frames can be read.
     """
 
     def __init__(self, reader: VideoReader | FrameFolder, frames: NDArray[np.integer[Any]]) -> None:

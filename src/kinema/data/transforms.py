@@ -111,7 +111,7 @@ def test_boxes(height: int, width: int, spec: ClipSpec, crops: int) -> list[Box]
         KinemaError: another number of crops.
     """
     if crops not in (1, 3):
-        raise KinemaError(f"{crops} crops were asked for: give 1 (centre) or 3 (along the longer side)")
+        raise KinemaError(f"{crops} crops were requested: give 1 (centre) or 3 (along the longer side)")
     side = _side(height, width, spec.test_crop or spec.crop, spec.short_side)
     down, right = height - side, width - side
     if crops == 1:

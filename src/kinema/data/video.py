@@ -67,7 +67,7 @@ def open_video(path: str | Path) -> VideoReader | FrameFolder:
         A reader: `len(reader)` is the number of frames, `reader.read(indices)` gives uint8 T H W 3 (RGB).
 
     Raises:
-        UnreadableVideo: no frame can be had.
+        UnreadableVideo: no frame can be read.
     """
     if split_member(path) is not None:
         return open_member(path)
@@ -97,7 +97,7 @@ def probe(path: str | Path) -> VideoInfo:
     """Facts about a video. Of a file one frame is decoded, of a folder the head of every frame is read.
 
     Raises:
-        UnreadableVideo: no frame can be had, or the frames of a folder differ in size.
+        UnreadableVideo: no frame can be read, or the frames of a folder differ in size.
     """
     with open_video(path) as video:
         return video.info

@@ -158,7 +158,7 @@ def read_clip(
         float32 `1 3 T H W`, normalised, in `channels_last_3d` memory.
 
     Raises:
-        UnreadableVideo: no frame can be had, none lies between `start` and `end`, or there are too few of them and
+        UnreadableVideo: no frame can be read, none lies between `start` and `end`, or there are too few of them and
             `spec.pad` is `error`.
     """
     spec = spec or ClipSpec()

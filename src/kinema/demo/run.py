@@ -38,8 +38,8 @@ class DemoConfig:
     """The size of the demo; the default ends within minutes on two cores.
 
     Attributes:
-        out: folder for everything; what is complete in it is not made again.
-        seed: of clips and trainings.
+        out: folder for all output; complete parts are reused.
+        seed: seed of the clips and the trainings.
         train: training clips of every class.
         test: test clips of every class.
         speed: clips of every class in the split `speed`.
@@ -72,9 +72,12 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
     began = time.perf_counter()
     for split in ("test", "speed"):
         if getattr(config, split) < 1:
-            raise KinemaError(f"{split} is {getattr(config, split)}: the demo tests on this split, give at least 1")
+            raise KinemaError(f"{split} is {getattr(config, split)}: the demo uses this split, so give at least 1")
     out = Path(config.out)
-    say("1. Generating clips: an articulated figure performs actions, five pairs of which are each other reversed")
+    say(
+        "1. Generating clips: an articulated figure performs actions, among them five pairs that are each other "
+        "reversed"
+    )
     data = generate(out / "puppets", seed=config.seed, train=config.train, test=config.test, speed=config.speed)
     manifest = read_manifest(data)
     counts = ", ".join(f"{len(manifest.split(s).samples)} in {s}" for s in manifest.splits)
@@ -91,16 +94,16 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
     sample = next(s for s in manifest.split("test").samples if s.label == SHOWN)
     recognizer = Recognizer.load(out / first.name)
     prediction = recognizer.predict(sample.path)
-    say(f"5. {sample.path}: {prediction.label} ({prediction.score:.2f}), in truth {sample.label}")
+    say(f"5. {sample.path}: {prediction.label} ({prediction.score:.2f}), true label {sample.label}")
     ratio = _ratio(first, second, config)
-    say(f"6. {first.name} takes {ratio.median:.2f} times as long as {second.name} where they take turns")
+    say(f"6. {first.name} takes {ratio.median:.2f} times as long as {second.name} (interleaved runs)")
     story = Story(
         contestants, difference, test, sheet, _strip(sample.path, recognizer.spec, out / "clip.png"), prediction,
         str(Path(sample.path).relative_to(out)) if Path(sample.path).is_relative_to(out) else sample.path, sample.label,
         _protocol(config, recognizer.spec, manifest), {**environment(), **versions()}, ratio,
     )  # fmt: skip
     write_page(story, out / "index.html")
-    say(f"   more of both: kinema compare {out / second.name} {out / first.name}")
+    say(f"   for more: kinema compare {out / second.name} {out / first.name}")
     say(
         f"7. {time.perf_counter() - began:.0f} s in all; the page with curves, confusion and cost: {out / 'index.html'}"
     )

@@ -1,4 +1,4 @@
-"""Pairs of classes that a person names: how well each test tells the one from the other."""
+"""Pairs of classes chosen by the user: how well each test separates the two."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def parse_pairs(words: Sequence[str], tests: Sequence[Tested]) -> list[tuple[str
             stranger = next(label for label in cut if label not in known)
             raise KinemaError(f"--pairs {word}: {unknown('label', stranger, known)}")
         if len(fitting) > 1:
-            raise KinemaError(f"--pairs {word}: can be divided in {len(fitting)} ways, as labels hold a {SEPARATOR}")
+            raise KinemaError(
+                f"--pairs {word}: can be divided in {len(fitting)} ways, because labels contain a {SEPARATOR}"
+            )
         if fitting[0][0] == fitting[0][1]:
             raise KinemaError(f"--pairs {word}: names one label twice; give two different ones")
         found.append(fitting[0])

@@ -76,7 +76,7 @@ class ClassGain:
 
 @dataclass(frozen=True)
 class HardPair:
-    """Two classes that are taken for each other.
+    """Two classes that are confused with each other.
 
     Attributes:
         labels: the two.
@@ -134,7 +134,7 @@ def compare(first: Tested, second: Tested) -> Comparison:
         KinemaError: the same test twice, no video in both, a video with two labels, or other videos of the same names.
     """
     if first.file.resolve() == second.file.resolve():
-        raise KinemaError(f"{first.file}: compared with itself; give two tests")
+        raise KinemaError(f"{first.file}: is compared with itself; give two different tests")
     rows = shared_rows(first, second)
     own, others = [i for i, _ in rows], [j for _, j in rows]
     truth = [first.result.truth[i] for i in own]
@@ -252,7 +252,7 @@ def _label_remarks(first: Tested, second: Tested) -> list[str]:
         more = [label for label in test.result.labels if label not in other.result.labels]
         if more:
             remarks.append(
-                f"{test.name} chooses among {len(test.result.labels)} labels, of which {other.name} does not know "
+                f"{test.name} chooses among {len(test.result.labels)} labels, of which {other.name} lacks "
                 f"{len(more)} ({', '.join(more[:3])}{', …' if more[3:] else ''})"
             )
     return remarks

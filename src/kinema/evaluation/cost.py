@@ -1,4 +1,4 @@
-"""What a network costs, counted without running it: parameters, MACs and FLOPs."""
+"""The cost of a network, counted without running it: parameters, MACs and FLOPs."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class CostRow:
 
 @dataclass(frozen=True)
 class Timed:
-    """How networks are timed.
+    """Settings of the timing.
 
     Attributes:
         batches: clips in one pass; every number is measured by itself.

@@ -73,7 +73,7 @@ class McNemarGrid:
         """
         for name in (row, column):
             if name not in self.names:
-                raise KinemaError(f"{name}: is no test of this grid; choose from {', '.join(self.names)}")
+                raise KinemaError(f"{name}: is not a test of this grid; choose from {', '.join(self.names)}")
         for cell in self.cells:
             if (cell.second, cell.first) == (row, column):
                 return cell

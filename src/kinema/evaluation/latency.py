@@ -1,4 +1,4 @@
-"""What networks cost, measured: time of the forward and backward pass in interleaved rounds, throughput, memory."""
+"""Measured cost of networks: time of the forward and backward pass in interleaved rounds, throughput, memory."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long as another network one takes, from runs that took turns.
+    """Relative latency of two networks, from interleaved runs.
 
     Attributes:
         median: of the ratios of all rounds.
@@ -170,7 +170,7 @@ def measure(
     device: str = "cpu",
     memory: bool = True,
 ) -> Rounds:
-    """Runs networks by turns on random clips: every round runs each of them once, every other round in reverse order.
+    """Runs networks interleaved on random clips: each round runs each of them once, every other round in reverse.
 
     Times are taken in one process for all networks, memory in one process per network, whose peak is then its own.
 
@@ -197,7 +197,7 @@ def latency(
     name: str, *, num_classes: int, frames: int, size: int, options: Mapping[str, Any], batch: int = 1,
     repeats: int = 20, backward: bool = False, device: str = "cpu",
 ) -> Latency:  # fmt: skip
-    """The timings of one network by itself, see `measure`."""
+    """The timings of a single network, see `measure`."""
     one = Network(name, num_classes, frames, size, options)
     return measure([one], batch=batch, repeats=repeats, backward=backward, device=device).latency(0)
 
@@ -212,16 +212,16 @@ def latency_ratio(
 
 
 def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls a function in a process of its own."""
+    """Calls a function in a separate process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(function, *arguments).result()
         except (BrokenProcessPool, torch.OutOfMemoryError) as error:
-            raise RunError("the memory does not suffice for this measurement: lower --batch or --size") from error
+            raise RunError("not enough memory for this measurement: lower --batch or --size") from error
         except RuntimeError as error:  # of the allocator of the CPU
             if "alloc" not in str(error):
                 raise
-            raise RunError("the memory does not suffice for this measurement: lower --batch or --size") from error
+            raise RunError("not enough memory for this measurement: lower --batch or --size") from error
 
 
 class _Runner:

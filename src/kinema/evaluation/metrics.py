@@ -32,7 +32,7 @@ _CLASS: Schema = {"label": str, "videos": int, "failed": int, "recall": object, 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many videos stand behind a figure.
+    """The number of videos behind a figure.
 
     Attributes:
         expected: videos of the test.
@@ -54,7 +54,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Majority:
-    """What one would get by always naming the same label.
+    """The accuracy of always predicting the same label.
 
     Attributes:
         label: the most frequent label (of equally frequent ones, the first in the order of the recognizer's labels).

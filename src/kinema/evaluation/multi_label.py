@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kinema.evaluation.metrics import Coverage
 from kinema.evaluation.statistics import LEVEL, SEED
 
-RESAMPLES = 500  # of the bootstrap: a resample ranks every class anew
+RESAMPLES = 500  # of the bootstrap: a resample ranks every class again
 _AT_ONCE = 2**22  # weights of videos, in resamples that are computed together
 
 

@@ -47,7 +47,7 @@ def shared_rows(first: Tested, second: Tested) -> list[tuple[int, int]]:
 
 
 def other_sizes(first: Tested, second: Tested, rows: Sequence[tuple[int, int]]) -> tuple[int, list[tuple[int, int]]]:
-    """How many videos have a size in both tests, and the rows of those of which it differs.
+    """How many videos have a size in both tests, and the rows of those whose sizes differ.
 
     A packed file has another size than its source, so where the two were paired through packing no size is compared.
 

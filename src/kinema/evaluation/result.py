@@ -17,7 +17,7 @@ from kinema.evaluation.views import ViewSummary
 
 @dataclass(frozen=True)
 class TestResult:
-    """What a test found: one entry per video, in the order of the data.
+    """The result of a test: one entry per video, in the order of the data.
 
     Attributes:
         labels: K names, in the order of the scores.
@@ -36,7 +36,7 @@ class TestResult:
             Empty for a result that was read from a file: only `ledger.csv` lists them.
         train_majority: the most frequent label of the training videos; None where it is not known.
         multi_label: a video may have any number of labels, which stand in `truth` with semicolons between.
-        packed_from: N, of which file each video is a packed copy, relative to `packed_root`; empty where the data were
+        packed_from: N, the file that each video is a packed copy of, relative to `packed_root`; empty if the data were
             not packed.
         packed_root: absolute path of the folder of the data that were packed; empty where they were not.
     """

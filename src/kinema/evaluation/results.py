@@ -168,14 +168,14 @@ def _scores(table: pa.Table) -> TestResult:
     metadata = table.schema.metadata or {}
     # The checksums of the pages leave the footer out, in which names, labels and places of columns stand.
     if _DIGEST in metadata and metadata[_DIGEST].decode() != _digest(table):
-        raise ValueError("its content is not what was written")
+        raise ValueError("its content was changed or damaged")
     labels = tuple(parse_json(metadata[_LABELS]))
     rows = {name: table[name].to_pylist() for name in ("path", "label", "prediction", "error", "start", "end")}
     scores = np.full((table.num_rows, len(labels)), np.nan, dtype=np.float32)
     readable = np.array([error is None for error in rows["error"]], dtype=bool)
     scores[readable] = table["scores"].combine_chunks().flatten().to_numpy().reshape(-1, len(labels))
     if not np.isfinite(scores[readable]).all():
-        raise ValueError("some of its scores are no numbers")
+        raise ValueError("some of its scores are not numbers")
     several = _SEVERAL in metadata
     said: list[str | None] = [None] * table.num_rows
     for i in np.flatnonzero(readable):
@@ -186,7 +186,7 @@ def _scores(table: pa.Table) -> TestResult:
             what = "not the label with the highest score" if not several else "not the labels with scores from 0.5 on"
             raise ValueError(f"{prediction!r} is {what} of {path!r}")
         if path is None or label is None or not known.issuperset(label_set(label) if several else (label,)):
-            raise ValueError(f"the label {label!r} of {path!r} is none of its labels")
+            raise ValueError(f"the label {label!r} of {path!r} is not one of its labels")
     return TestResult(
         labels=labels,
         root=metadata[_ROOT].decode(),

@@ -1,4 +1,4 @@
-"""How good segments are: mean average precision at temporal overlaps, delay of the label, false alarms per hour."""
+"""Quality of segments: mean average precision at temporal overlaps, delay of the label, false alarms per hour."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FoundSegment(Protocol):
 
     @property
     def score(self) -> float:
-        """How sure it is."""
+        """Confidence of the segment."""
 
     @property
     def t_known(self) -> float:
@@ -94,7 +94,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class SegmentMetrics:
-    """How good the segments of a recognizer are.
+    """Quality of the segments of a recognizer.
 
     Attributes:
         map: overlap (tIoU) -> mean average precision over the classes of the truth, 0 to 1.

@@ -1,4 +1,4 @@
-"""How sure a figure is, and whether two recognizers really differ: statistics over the videos of one test set."""
+"""Confidence intervals, and whether two recognizers really differ: statistics over the videos of one test set."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def pair_accuracy(
 def pair_credits(
     true_labels: Sequence[str], scores: ArrayLike, labels: Sequence[str], pair: tuple[str, str]
 ) -> NDArray[np.float64]:
-    """What `pair_accuracy` takes the mean of, for one pair.
+    """The values that `pair_accuracy` averages for one pair.
 
     Args:
         true_labels: N labels of the pair.
@@ -247,7 +247,7 @@ def pair_credits(
     """
     for label in true_labels:
         if label not in pair:
-            raise KinemaError(f"the label {label!r} is none of the pair {' / '.join(pair)}: leave its videos out")
+            raise KinemaError(f"the label {label!r} is not one of the pair {' / '.join(pair)}: leave its videos out")
     return _credits(true_labels, scores, labels, _members([pair], labels))[1]
 
 

@@ -1,4 +1,4 @@
-"""A finished test, found from what a person names: a run folder, the folder of the test, or its scores."""
+"""A finished test, found from what the user names: a run folder, the folder of the test, or its scores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SHAPE: Schema = {
 
 @dataclass(frozen=True)
 class Tested:
-    """What `kinema test` left.
+    """The files that `kinema test` wrote.
 
     Attributes:
         name: short, different from that of every other test it stands beside.
@@ -65,7 +65,7 @@ class Tested:
 
 
 def open_tests(places: Sequence[str | Path]) -> list[Tested]:
-    """The tests that a person names.
+    """The tests that the user names.
 
     Args:
         places: run folders, test folders or `scores.parquet` files.
@@ -116,7 +116,7 @@ def find_scores(place: str | Path) -> Path:
     if found:
         named = ", ".join(str(file.parent) for file in found)
         raise KinemaError(f"{path}: holds {len(found)} tests; name one of them: {named}")
-    raise KinemaError(f"{path}: there is no test in it; make one: {how_to_test(path)}")
+    raise KinemaError(f"{path}: contains no test; make one: {how_to_test(path)}")
 
 
 def how_to_test(run: Path) -> str:

@@ -55,7 +55,7 @@ class TestPlan:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What to know before the figures are believed: sentences that begin with `note: ` or `warning: `."""
+        """Remarks about the reliability of the figures: sentences that begin with `note: ` or `warning: `."""
         split = self.test.split
         notes = [*self.data.remarks, *_trained_on(self.recognizer, self.test.data, split)]
         labels = _label_remarks(self.recognizer, self.data, self.part, self.test.data, split)
@@ -237,7 +237,9 @@ def _folder(test: Test, out: str | Path | None) -> Path | None:
     if test.recognizer:
         return default_out(test.recognizer, test.split) if out is None else Path(out)
     if out is not None:
-        raise KinemaError(f"{out}: metrics.json names the recognizer's folder; save the recognizer and give its folder")
+        raise KinemaError(
+            f"{out}: metrics.json must name the recognizer's folder; save the recognizer and give its folder"
+        )
     return None
 
 
@@ -260,7 +262,7 @@ def _is_of(recognizer: Recognizer, data: str) -> bool:
 
 
 def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest, data: str, split: str) -> list[str]:
-    """Labels of which the recognizer has seen no video, as far as its card tells or the data that it was trained on."""
+    """Labels without a training video, as far as the recognizer's card or its training data tell."""
     training = recognizer.card.get("training")
     untrained = training.get(UNTRAINED) if isinstance(training, dict) else None
     own = training_split(manifest)

@@ -53,12 +53,12 @@ class ViewSummary:
     Attributes:
         clips: temporal views of a video.
         crops: spatial views of each clip.
-        all_distinct: readable videos of which all views differ.
-        coinciding: readable videos of which at least two views are the same.
+        all_distinct: readable videos whose views all differ.
+        coinciding: readable videos with at least two equal views.
         fewest_distinct: of any readable video.
         same_clips: videos with too few frames for that many different clips.
         same_crops: videos with no room to move the crop along the longer side.
-        repeated_frames: videos of which a clip shows one frame more than once: shorter than a clip, which was completed
+        repeated_frames: videos in which a clip shows one frame more than once: shorter than a clip, which was completed
             as `ClipSpec.pad` says, or of variable frame rate with a frame held for long.
         random_clips: the seed that clips were drawn with; None where they lie at fixed places.
     """
@@ -118,7 +118,7 @@ def summarise(proofs: Sequence[ViewProof], clips: int, crops: int, random_clips:
 
 
 def explain(manifest: Manifest, spec: ClipSpec, clips: int, crops: int, *, random_clips: int | None = None) -> str:
-    """Says and draws which frames and boxes the views of the first readable video take.
+    """Lists and draws which frames and boxes the views of the first readable video take.
 
     Raises:
         RunError: none can be read.

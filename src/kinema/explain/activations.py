@@ -268,7 +268,7 @@ def _pass(
 
 def _check_map(layer: Layer, output: Any, clips: int) -> None:
     if output is None:
-        raise KinemaError(f"layer {layer.name} does not run as a module of its own: choose another layer")
+        raise KinemaError(f"layer {layer.name} is never called as a module: choose another layer")
     if not isinstance(output, Tensor) or output.dim() != 5 or len(output) != clips:
         what = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise KinemaError(f"layer {layer.name} gives {what}, not a map N C T H W: choose another layer")

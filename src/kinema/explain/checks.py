@@ -31,7 +31,7 @@ _SANITY = 8  # clips on which weights are randomised: correlations vary little b
 
 @dataclass(frozen=True)
 class Check:
-    """What came out.
+    """The result of a check.
 
     Attributes:
         faithfulness: of the methods, the random map and the centre bias.

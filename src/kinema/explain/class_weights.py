@@ -1,4 +1,4 @@
-"""How much each channel of a stage counts for a class, where the network's own weights say so."""
+"""The weight of each channel of a stage for a class, where the network's own weights give it."""
 
 from __future__ import annotations
 

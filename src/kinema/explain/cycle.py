@@ -43,7 +43,7 @@ class Cycle:
 
     @property
     def consistent(self) -> bool:
-        """All frames return to themselves, both ways. One frame is no evidence of it."""
+        """All frames return to themselves, both ways. One frame is not evidence of it."""
         return len(self.there) > 1 and not any(self.errors)
 
 
@@ -119,6 +119,7 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
     layers = of_kind(model, SqueezeRecursion)
     if not layers:
         raise KinemaError(
-            f"{type(model).__name__} has no Squeeze and Recursion: cycle consistency is of networks such as srtg_r3d_50"
+            f"{type(model).__name__} has no Squeeze and Recursion: cycle consistency exists for networks such as "
+            "srtg_r3d_50"
         )
     return layers

@@ -120,11 +120,11 @@ def explain(
     end: float | None = None,
     **options: Any,
 ) -> list[Explanation]:
-    """Shows where and when the evidence for a class lies.
+    """Explains where and when a clip shows evidence for a class.
 
     Args:
         subject: a recognizer or a network; any `nn.Module` with `feature_maps`, `classifier` and `forward` works.
-        video: a video file or folder of frames, of which the centre clip is explained, or a clip, float `1 3 T H W` or
+        video: a video file or folder of frames (its centre clip is explained), or a clip, float `1 3 T H W` or
             `3 T H W`, normalised as the network takes it. A network that is not of the zoo takes clips.
         method: one of `METHODS`: `tube`, `cam`, `gradcam`, `frames`, `attention`, `features`, …
         target: `top`, `top3`, a name or an index of a class.
@@ -139,7 +139,7 @@ def explain(
         One explanation per class, the most probable first for `top3`; several where the method gives several maps.
 
     Raises:
-        UnreadableVideo: no clip can be had from the video.
+        UnreadableVideo: no clip can be read from the video.
         KinemaError: a method, class, layer or option that does not exist, or a network without the needed structure.
     """
     if method not in METHODS:
@@ -198,7 +198,7 @@ def _clip(
     """The clip, its pictures, and where it came from."""
     if isinstance(video, Tensor):
         if start is not None or end is not None:
-            raise KinemaError("start and end are times of a video: cut the clip before it is explained")
+            raise KinemaError("start and end apply to a video, not to a clip: cut the clip before explaining it")
         return video, _pictures(video, spec), None, None
     if not isinstance(video, str | Path):
         raise KinemaError(f"video has type {type(video).__name__}: give a path, or a clip as a tensor 3 T H W")

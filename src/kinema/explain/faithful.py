@@ -1,4 +1,4 @@
-"""How far a map can be believed: deletion, insertion, pointing and mass, beside a random map and the centre."""
+"""Faithfulness of a map: deletion, insertion, pointing and mass, beside a random map and the centre."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """What came out for one method.
+    """The result for one method.
 
     Attributes:
         deletion: area under the deletion curve, 0 to 1; smaller is better.

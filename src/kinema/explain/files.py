@@ -23,7 +23,7 @@ _LONGEST = 200  # bytes of a name: file systems allow 255, and a file that is be
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every video.
+    """The request for every video.
 
     Attributes:
         methods: names of explanation methods; each gives panels of its own.
@@ -65,7 +65,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came out for one video.
+    """The result for one video.
 
     Attributes:
         video: its path.
@@ -96,7 +96,7 @@ def explain_video(
         One dict of plain values per explanation.
 
     Raises:
-        UnreadableVideo: no clip can be had, or a frame that is shown is missing.
+        UnreadableVideo: no clip can be read, or a frame that is shown is missing.
         KinemaError: a class, layer, method or format that does not exist.
         RunError: the file cannot be written.
     """
@@ -180,7 +180,7 @@ def places(videos: Sequence[str], out: str | Path, form: str | None = None) -> l
             raise KinemaError(f"{file}: is a folder; give another name to --out")
         for video in videos:
             if _same(file, Path(video)):
-                raise KinemaError(f"{file}: is the video itself; give another place to --out")
+                raise KinemaError(f"{file}: is the video itself; give another path to --out")
     return files
 
 

@@ -1,4 +1,4 @@
-"""What each frame of a clip is worth to the score of a class: Shapley values against a clip without information.
+"""The contribution of each frame of a clip to the score of a class: Shapley values against a clip without information.
 
 Source: Shapley, A value for n-person games, 1953; sampled permutations: Castro, Gómez and Tejada, Computers &
 Operations Research 36(5), 2009.
@@ -52,7 +52,7 @@ def frame_values(
     """
     target = check_target(model, target)
     if not isinstance(samples, int) or isinstance(samples, bool) or samples < 4 or samples % 2:
-        raise KinemaError(f"samples is {samples!r}: give an even number of at least 4")
+        raise KinemaError(f"samples is {samples!r}: give an even number, 4 or more")
     if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
         raise KinemaError(f"batch is {batch!r}: give at least 1")
     x = one_clip(model, clip)

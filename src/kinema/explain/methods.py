@@ -14,7 +14,7 @@ from kinema.explain.activations import record
 
 @dataclass(frozen=True)
 class Asked:
-    """What a method is asked.
+    """The request to a method.
 
     Attributes:
         model: the network, see `kinema.explain.layers`.
@@ -33,7 +33,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a method found for one class.
+    """The result of a method for one class.
 
     Attributes:
         target: index of the class.
@@ -99,7 +99,7 @@ def layer_of(layers: Layers, method: str) -> str | None:
 
 
 def read_layers(text: str | None, methods: Sequence[str]) -> Layers:
-    """Layers as a person writes them.
+    """Parses the layers given by the user.
 
     Args:
         text: `layer3` for all methods, or pairs with commas: `tube=layer4,gradcam=layer3`. A method without a pair has
@@ -116,7 +116,8 @@ def read_layers(text: str | None, methods: Sequence[str]) -> Layers:
         method, equals, layer = (piece.strip() for piece in part.partition("="))
         if not (equals and method and layer):
             raise KinemaError(
-                f"--layer {text}: {part.strip()!r} is no pair; give one layer for all methods, or METHOD=LAYER pairs "
+                f"--layer {text}: {part.strip()!r} is not a METHOD=LAYER pair; give one layer for all methods, or "
+                "METHOD=LAYER pairs "
                 "with commas"
             )
         if method not in methods:
@@ -128,6 +129,6 @@ def read_layers(text: str | None, methods: Sequence[str]) -> Layers:
 
 
 def each_class(asked: Asked, find: Callable[[int], Finding]) -> Findings:
-    """For a method that runs the network by itself: one pass for the logits, then `find` for every class."""
+    """For a method that runs the network itself: one pass for the logits, then `find` for every class."""
     logits, _ = record(asked.model, asked.clip, [])
     return logits, [find(target) for target in asked.choose(logits)]

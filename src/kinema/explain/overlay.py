@@ -65,7 +65,7 @@ def overlay(pixels: Pixels, evidence: Tensor) -> Pixels:
     """
     planes = checked(evidence)
     if len(planes) != len(pixels):
-        raise KinemaError(f"a map of {len(planes)} frames does not fit a clip of {len(pixels)}: give both one T")
+        raise KinemaError(f"a map of {len(planes)} frames does not fit a clip of {len(pixels)}: give both the same T")
     height, width = pixels.shape[1:3]
     return np.stack([blend(p, scaled(m, width, height)) for p, m in zip(pixels, planes, strict=True)])
 

@@ -1,4 +1,4 @@
-"""Deletion and insertion: what becomes of a score when the voxels that a map ranks first are taken away, or come first.
+"""Deletion and insertion: the score when the voxels that a map ranks first are removed, or shown first.
 
 Source: Petsiuk, Das and Saenko, RISE, BMVC 2018, section 3.2; here over time as well as space.
 """

@@ -117,7 +117,7 @@ class Pieces:
         return {"frames": self._reader.read(key)}
 
     def failure(self, key: Key, reason: str) -> UnreadableVideo:
-        """What stands for a piece that cannot be had."""
+        """The placeholder for an unavailable piece."""
         return UnreadableVideo(self._video, reason)
 
     def path(self, key: Key) -> str:

@@ -21,7 +21,7 @@ def cascade(model: nn.Module, clips: Tensor, *, seed: int = 0, batch: int = 8) -
     """Randomises a copy of a network from the top down.
 
     The values of every parameter are shuffled within it: so all weights keep their size and spread, and lose their
-    order. The running statistics of BatchNorm are then taken anew from the clips, for with those of the trained weights
+    order. The running statistics of BatchNorm are then taken from the clips, because with those of the trained weights
     activations would vanish or explode, and a map would change for no better reason.
 
     Args:
@@ -76,7 +76,7 @@ def _parts(model: nn.Module, stages: tuple[str, ...]) -> list[tuple[str, list[nn
 
 
 def measure_statistics(model: nn.Module, clips: Tensor, batch: int = 8) -> None:
-    """Takes the running statistics of all BatchNorms anew, as the mean over batches of clips.
+    """Recomputes the running statistics of all BatchNorms, as the mean over batches of clips.
 
     Args:
         model: changed in place.

@@ -35,7 +35,7 @@ class Sanity:
 
     @property
     def untrained(self) -> Figure:
-        """The correlation with the map of the network of which everything is randomised."""
+        """The correlation with the map of the fully randomised network."""
         return list(self.randomised.values())[-1]
 
 
@@ -52,7 +52,7 @@ def sanity(
         others: per clip another class.
         methods: name -> method.
         seed: of the randomising.
-        batch: clips in one pass where the statistics of BatchNorm are taken anew.
+        batch: clips in one pass where the statistics of BatchNorm are taken again.
 
     Returns:
         Name of the method -> what came out.

@@ -156,7 +156,7 @@ class Film:
 class Source(Film):
     """A video file or folder of frames; use it in a `with` statement.
 
-    On Linux the video is read by a process of its own, so that a file that crashes or hangs the decoder raises an
+    On Linux the video is read by a separate process, so that a file that crashes or hangs the decoder raises an
     error.
     Elsewhere such a process takes seconds to start, and the video is read here.
 
@@ -165,7 +165,7 @@ class Source(Film):
         limits: what reading a few frames may cost.
 
     Raises:
-        UnreadableVideo: no frame can be had.
+        UnreadableVideo: no frame can be read.
     """
 
     def __init__(self, video: str | Path, *, limits: ReadLimits | None = None) -> None:

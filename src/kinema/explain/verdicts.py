@@ -30,7 +30,7 @@ Grad-CAM came out at -0.3 to 0.2, tubes at 0.2 (STM-18) and 0.6 (r3d-34), a map 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out for one method on one network.
+    """The verdict on one method for one network.
 
     Attributes:
         method: its name.
@@ -65,7 +65,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """One sentence for a person."""
+        """The verdict as one sentence."""
         if self.passed:
             return f"passed on {self.clips} clips of {self.data}"
         return f"not to be believed here: {'; '.join(self.reasons)} ({self.clips} clips of {self.data})"
@@ -144,7 +144,7 @@ def require_own_card(source: str | Path) -> Path:
     """
     if str(source).startswith(HUB):
         raise KinemaError(
-            f"{source}: verdicts are written into the card, and that of the hub is not yours to change; save the "
+            f"{source}: verdicts are written into the card, and a card on the hub cannot be changed; save the "
             "recognizer to a folder first"
         )
     return find_folder(source) / CARD

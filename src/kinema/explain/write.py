@@ -130,7 +130,7 @@ class _Parts:
         self.layout: Layout = arrange(film.shown_size, len(self._first), lines)
         self.indices = np.concatenate([film.between(*span) for span in spans])
         if not len(self.indices):
-            raise UnreadableVideo(film.name, "no frame lies in the part that was asked for")
+            raise UnreadableVideo(film.name, "no frame lies in the requested part")
         last = int(self.indices[-1])
         self.stamps = film.stamps[self.indices] - film.stamps[self.indices[0]]
         after = int(film.stamps[last + 1]) if last + 1 < len(film) else film.end

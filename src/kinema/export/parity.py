@@ -55,7 +55,7 @@ def compare(network: Compute, run: Run, inputs: Sequence[Tensor], batch: int, fr
         found = run(inputs)
     except Exception as error:  # runtimes raise errors of their own
         why = " ".join(str(error).split())[:200]
-        raise RunError(f"{what}: cannot be run with {sizes} ({why}), so that it was not kept; {_HOW}") from error
+        raise RunError(f"{what}: cannot be run with {sizes} ({why}), so it was not kept; {_HOW}") from error
     worst = Agreement(batch, frames, 0.0, TOLERANCE)
     for a, b in zip(wanted, found, strict=True):
         if a.shape != b.shape:
@@ -68,7 +68,7 @@ def compare(network: Compute, run: Run, inputs: Sequence[Tensor], batch: int, fr
         if not difference <= tolerance:  # also what is not a number
             raise RunError(
                 f"{what}: differs from the network by {difference:.2g} for {sizes}, where {tolerance:.2g} is allowed, "
-                f"so that it was not kept; {_HOW}"
+                f"so it was not kept; {_HOW}"
             )
         if difference >= worst.difference:
             worst = Agreement(batch, frames, difference, tolerance)

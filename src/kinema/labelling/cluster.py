@@ -43,7 +43,7 @@ _DEPTH = 2  # groups per process that are on their way
 
 
 class Reader:
-    """What reads on the cluster: a process of it, with one of its own below it that may crash.
+    """A reader on the cluster: a Ray process with a child process that may crash.
 
     Args:
         data: what reads an entry.
@@ -56,7 +56,7 @@ class Reader:
         self._loader = Loader(data, self._groups, collate, readers=1, largest=largest, limits=limits)
 
     def answer(self) -> None:
-        """Says that it is there."""
+        """Answers a liveness check."""
 
     def read(self, group: Sequence[Entry]) -> Group:
         """What is known of the entries, and the views of those that could be read."""
@@ -80,7 +80,7 @@ class Network:
         self._labeller: Labeller | None = None
 
     def answer(self) -> None:
-        """Says that it is there."""
+        """Answers a liveness check."""
 
     def rows(self, group: Sequence[Entry], read: Group, files: list[Any]) -> list[Row]:
         """The rows of entries that a `Reader` has read.
@@ -224,8 +224,8 @@ def _rows(
         done, _ = ray.wait([*running, *pool.answers], num_returns=1, timeout=min(5.0, patience))
         if not done and time.monotonic() - heard > patience:
             raise RunError(
-                f"--cluster: nothing came for {patience:g} s, so the cluster hangs or has no room for the processes; "
-                "look at `ray status`, then give the command again, which keeps what is done"
+                f"--cluster: no row arrived for {patience:g} s, so the cluster hangs or is full; "
+                "look at `ray status`, then give the command again, which keeps finished rows"
             )
         for reference in done:
             heard = time.monotonic()
@@ -297,7 +297,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
 
     threading.Thread(target=connect, daemon=True).start()
     if not settled.wait(_CONNECT):
-        raise RunError(f"--cluster {address}: does not answer within {_CONNECT:g} s; check the address")
+        raise RunError(f"--cluster {address}: no answer within {_CONNECT:g} s; check the address")
     if failed:
         over.set()
         why = " ".join(str(failed[0]).split())[:300] or type(failed[0]).__name__

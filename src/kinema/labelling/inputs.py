@@ -1,4 +1,4 @@
-"""What a person gives as INPUT, as one entry per row of the table: folders, patterns, lists, shards and addresses.
+"""The INPUT as one entry per row of the table: folders, patterns, lists, shards and addresses.
 
 `_KINDS` maps the suffix of a file that stands for many videos to what reads it: a further kind is one function there
 that gives entries, and a place in `reading` that opens them.
@@ -59,7 +59,7 @@ class Entry:
 
     @property
     def key(self) -> tuple[str, float | None, float | None, int]:
-        """What no other input of the same table has."""
+        """A key that is unique within the table."""
         return (self.path, self.start, self.end, self.repeat)
 
 
@@ -146,7 +146,7 @@ def _parquet(text: str) -> Iterator[Entry]:
         why = " ".join(str(error).split())
         raise KinemaError(f"{text}: not a readable Parquet file ({why}); {_FIX}") from error
     if not len(table):
-        raise KinemaError(f"{text}: the list has no row; add one per video")
+        raise KinemaError(f"{text}: the list has no rows; add one per video")
     number = 0
     for batch in table.to_batches():
         for row in batch.to_pylist():

@@ -112,7 +112,7 @@ class Ledger:
             self._replace(kept)
 
     def add(self, row: Row) -> None:
-        """Takes a row, which is on the disk after some seconds at the latest."""
+        """Adds a row; it is on the disk after a few seconds at most."""
         self._buffer.append(row)
         full = len(self._buffer) >= min(_FLUSH_ROWS, self._part_rows)
         if full or time.monotonic() - self._flushed > _FLUSH_SECONDS:
@@ -229,8 +229,8 @@ def read_labels(folder: str | Path, columns: Iterable[str] | None = None) -> pa.
     for part in parts:
         if not _is_sound(place / part.file, part):
             raise KinemaError(
-                f"{place / part.file}: missing or damaged; give the `kinema label` command again, which labels what is "
-                "lost"
+                f"{place / part.file}: missing or damaged; give the `kinema label` command again, which restores the "
+                "lost rows"
             )
     columns = None if columns is None else list(columns)
     empty = schema(features=bool(values["settings"].get("features"))).empty_table()
@@ -269,7 +269,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError):
         sound = False
     if not sound:
-        raise KinemaError(f"{file}: lacks settings, next or parts, or holds others; {how}")
+        raise KinemaError(f"{file}: settings, next or parts is missing, or other keys are present; {how}")
     return values
 
 
@@ -288,7 +288,7 @@ def check_output(folder: Path) -> None:
         inside = sorted(p.name for p in folder.iterdir() if p.name != LOCK and not p.name.startswith(f".{MANIFEST}."))
         if inside:
             raise KinemaError(
-                f"{folder}: holds {inside[0]!r} and no {MANIFEST}, so it is no table of labels; give a new OUTPUT"
+                f"{folder}: holds {inside[0]!r} and no {MANIFEST}, so it is not a table of labels; give a new OUTPUT"
             )
 
 

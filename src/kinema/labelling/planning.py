@@ -27,7 +27,7 @@ _KEY = ["path", "start", "end", "repeat"]
 
 @dataclass(frozen=True)
 class Windows:
-    """How long videos are cut into windows.
+    """The division of long videos into windows.
 
     Attributes:
         window: seconds of a window.
@@ -40,7 +40,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done.
+    """The inputs to label.
 
     Attributes:
         todo: inputs that need a row.

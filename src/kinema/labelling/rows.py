@@ -57,7 +57,7 @@ class Row:
 
     @property
     def key(self) -> tuple[str, float | None, float | None, int]:
-        """What no other row of the same table has."""
+        """A key that is unique within the table."""
         return (self.path, self.start, self.end, self.repeat)
 
 

@@ -27,7 +27,7 @@ Report = Callable[["Progress"], None]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a labelling is.
+    """Progress of a labelling run.
 
     Attributes:
         done: inputs with a row, those of earlier runs included.
@@ -46,7 +46,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a run has done.
+    """The result of a labelling run.
 
     Attributes:
         output: the folder of the table.
@@ -56,7 +56,7 @@ class Labelled:
         stages: of the failed ones, stage -> how many.
         before: of the inputs, how many were done before this run.
         others: rows of the table that belong to inputs of earlier runs, which this one does not name.
-        lost: rows whose part was missing or damaged; they are among the inputs that were labelled anew.
+        lost: rows whose part was missing or damaged; they are among the inputs that were labelled again.
         seconds: that labelling took in this run.
     """
 
@@ -80,7 +80,7 @@ def label(
 ) -> Labelled:  # fmt: skip
     """Labels videos into a folder of Parquet files, with a row for every input, unreadable ones included.
 
-    The same call again goes on where it stopped: an input is left out if a row holds its path, part and content hash.
+    The same call again continues where it stopped: an input is left out if a row holds its path, part and content hash.
     A table holds labels of one recognizer and one way of looking only.
 
     Args:

@@ -108,11 +108,11 @@ class Cameras:
             `rate`, frames per second that arrived lately. The label is None where nothing is known yet.
 
         Raises:
-            KinemaError: the camera is not watched any more, or the frame is no picture, too large or too old.
+            KinemaError: the camera is no longer watched, or the frame is not a picture, too large or too old.
         """
         camera = session.held.get(_HELD)
         if camera is None or camera.key != key:
-            raise KinemaError("this camera is not watched any more: start it again")
+            raise KinemaError("this camera is no longer watched: start it again")
         with camera.lock:
             if not seconds > camera.last:
                 raise KinemaError(f"frame: its time {seconds:g} s is not after {camera.last:g} s, the one before it")

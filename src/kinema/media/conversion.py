@@ -1,11 +1,12 @@
-"""Any video file as H.264 in MP4, decoded in a process of its own."""
+"""Any video file as H.264 in MP4, decoded in a separate process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, MutableSequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from multiprocessing import RawArray
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +45,12 @@ class Converted:
 
 
 def convert(
-    source: Path, target: Path, limits: UploadLimits, *, name: str, reading: ReadLimits | None = None
-) -> Converted:
+    source: Path, target: Path, limits: UploadLimits, *, name: str, reading: ReadLimits | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> Converted:  # fmt: skip
     """Writes a video as H.264 in MP4 without sound, every frame at its own time, at most 1280 pixels wide or high.
 
-    The decoder runs in a process of its own: a file that crashes it, hangs it or makes it allocate without bound gives
+    The decoder runs in a separate process: a file that crashes it, hangs it or makes it allocate without bound gives
     an error here.
 
     Args:
@@ -57,13 +59,25 @@ def convert(
         limits: on its length and the size of its pictures.
         name: that the visitor knows the file by, for messages.
         reading: what decoding may cost; default: 3 seconds per second of `limits.seconds`, at least 60.
+        progress: called several times a second with the frames that are done and their number, 0 while that is not
+            known; what it raises ends the decoder.
 
     Raises:
         UnreadableVideo: nothing of it can be decoded, or it is beyond a limit.
     """
     cost = reading or ReadLimits(seconds=max(60.0, 3 * limits.seconds))
-    task = partial(_convert, target=target, limits=limits, name=name)
-    (answer,) = call_each(task, [str(source)], _failed, workers=1, limits=cost)
+    done: MutableSequence[float] = RawArray("d", 2)  # frames done and in all, from the process that decodes
+    task = partial(_convert, target=target, limits=limits, name=name, done=done)
+
+    def watch() -> None:
+        if progress is not None:
+            progress(done[0], done[1])
+
+    try:
+        (answer,) = call_each(task, [str(source)], _failed, workers=1, limits=cost, watch=watch)
+    finally:
+        for part in target.parent.glob(f".{target.name}.*"):  # of a decoder that was ended or has crashed
+            part.unlink(missing_ok=True)
     if isinstance(answer, str):
         raise UnreadableVideo(name, answer.replace(str(source), name))
     return answer
@@ -73,25 +87,28 @@ def _failed(reason: str) -> Converted | str:
     return reason
 
 
-def _convert(source: str, *, target: Path, limits: UploadLimits, name: str) -> Converted | str:
+def _convert(
+    source: str, *, target: Path, limits: UploadLimits, name: str, done: MutableSequence[float]
+) -> Converted | str:
     """The conversion, or why there is none, in the process that decodes."""
     try:
         with open_video(source) as reader:
             info = reader.info
             limits.check_picture(name, info.width, info.height)
             limits.check_duration(name, info.duration)
-            return _write(reader, target)
+            return _write(reader, target, done)
     except UnreadableVideo as error:
         return error.reason
     except KinemaError as error:
         return str(error)
 
 
-def _write(reader: VideoReader | FrameFolder, target: Path) -> Converted:
+def _write(reader: VideoReader | FrameFolder, target: Path, done: MutableSequence[float]) -> Converted:
     width, height = reader.info.width, reader.info.height
     factor = min(1.0, _LARGEST / max(width, height))
     size = (max(2, round(width * factor) // 2 * 2), max(2, round(height * factor) // 2 * 2))
     count = len(reader)
+    done[1] = count
     steps = np.arange(count)
     ticks = np.round(reader.times / float(_CLOCK)).astype(np.int64) - steps
     stamps = np.maximum.accumulate(ticks) + steps  # each later than the one before
@@ -99,7 +116,7 @@ def _write(reader: VideoReader | FrameFolder, target: Path) -> Converted:
     lost: list[int] = []
 
     def fill(part: Path) -> None:
-        write_mp4(part, _pictures(reader, size, lost), stamps=stamps, end=end, clock=_CLOCK, size=size)
+        write_mp4(part, _pictures(reader, size, lost, done), stamps=stamps, end=end, clock=_CLOCK, size=size)
 
     replace_file(target, fill)
     if len(lost) == count:
@@ -108,10 +125,13 @@ def _write(reader: VideoReader | FrameFolder, target: Path) -> Converted:
     return Converted(float(reader.duration), *size, count, len(lost))
 
 
-def _pictures(reader: VideoReader | FrameFolder, size: tuple[int, int], lost: list[int]) -> Iterator[Pixels]:
+def _pictures(
+    reader: VideoReader | FrameFolder, size: tuple[int, int], lost: list[int], done: MutableSequence[float]
+) -> Iterator[Pixels]:
     """All frames in order; one that cannot be read shows the one before it, and black at the beginning."""
     last: Pixels = np.zeros((size[1], size[0], 3), np.uint8)
     for first in range(0, len(reader), _CHUNK):
+        done[0] = first
         numbers = range(first, min(first + _CHUNK, len(reader)))
         there: dict[int, Pixels] = {}
         try:

@@ -79,12 +79,12 @@ def check_file(path: Path, limits: UploadLimits, *, name: str) -> str:
         A suffix that fits the content, such as `.mp4`; the suffix of the visitor's name is not trusted.
 
     Raises:
-        UnreadableVideo: a link, a folder, an empty or too large file, or content that is no known video container.
+        UnreadableVideo: a link, a folder, an empty or too large file, or content that is not a known video container.
     """
     try:
         facts = path.lstat()
     except OSError as error:
-        raise UnreadableVideo(name, "the upload is not there any more: send it again") from error
+        raise UnreadableVideo(name, "the upload no longer exists: send it again") from error
     if not stat.S_ISREG(facts.st_mode):
         raise UnreadableVideo(name, "it is a link or a folder: send the video file itself")
     if facts.st_size == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,10 @@ class Upload:
     facts: Converted
 
 
-def take(sent: Path, session: Session, limits: UploadLimits, *, name: str) -> Upload:
+def take(
+    sent: Path, session: Session, limits: UploadLimits, *, name: str,
+    progress: Callable[[float, float], None] | None = None,
+) -> Upload:  # fmt: skip
     """Moves an upload into the session's folder and converts it.
 
     Args:
@@ -40,6 +44,7 @@ def take(sent: Path, session: Session, limits: UploadLimits, *, name: str) -> Up
         session: of the visitor.
         limits: of uploads.
         name: that the visitor gave it.
+        progress: of the conversion, see `convert`.
 
     Raises:
         UnreadableVideo: it is refused, or nothing of it can be decoded.
@@ -53,7 +58,7 @@ def take(sent: Path, session: Session, limits: UploadLimits, *, name: str) -> Up
         sent.unlink(missing_ok=True)
     shown = session.place(".mp4", f"{Path(shown_name).stem}.mp4")
     try:
-        facts = convert(file, shown, limits, name=shown_name)
+        facts = convert(file, shown, limits, name=shown_name, progress=progress)
     except KinemaError:
         file.unlink(missing_ok=True)
         raise

@@ -28,7 +28,7 @@ class StageShape:
 
 @dataclass(frozen=True)
 class Backbone:
-    """What a network is to stand on.
+    """The backbone of a network and its options.
 
     Attributes:
         name: of the zoo.
@@ -49,7 +49,7 @@ class Backbone:
         if not isinstance(self.name, str):
             raise KinemaError(f"backbone is {self.name!r}: give the name of a network, `kinema models` lists them")
         if not isinstance(self.options, Mapping | None):
-            raise KinemaError(f"backbone_options is {self.options!r}: give names of options with their values")
+            raise KinemaError(f"backbone_options is {self.options!r}: give a mapping of option names to values")
         given = dict(self.options or {})
         for key in _OF_THE_WHOLE:
             if key in given:
@@ -74,7 +74,7 @@ class Attached(VideoModel):
         with torch.device("meta"):
             twin = backbone.build()
         if isinstance(twin, Attached):
-            raise KinemaError(f"the backbone {backbone.name} stands on another one itself: give a plain network")
+            raise KinemaError(f"the backbone {backbone.name} itself has a backbone: give a plain network")
         self.shapes, self.left_out = _shapes(twin), _outside_stages(twin)
         self.backbone, self.frozen = backbone.build(), backbone.frozen
         self.backbone.reset_classifier(0)
@@ -89,12 +89,12 @@ class Attached(VideoModel):
         self.feature_maps = self.backbone.feature_maps
 
     def get_submodule(self, target: str) -> nn.Module:
-        """As everywhere; the stages of the backbone are found under their own names too."""
+        """Finds a sub-module; the stages of the backbone are also found by their own names."""
         own = target.partition(".")[0] in self.backbone.feature_maps
         return self.backbone.get_submodule(target) if own else super().get_submodule(target)
 
     def train(self, mode: bool = True) -> Attached:
-        """As everywhere, but a frozen backbone stays in evaluation."""
+        """Sets the training mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
@@ -131,7 +131,7 @@ class Attached(VideoModel):
         return self.backbone.pathway_names(name) if name in self.backbone.feature_maps else ()
 
     def start(self) -> None:
-        """Starts what stands on the backbone, which is left as its own family starts it."""
+        """Initialises the parts on top of the backbone, which keeps its own initialisation."""
         self.initialise()
 
 

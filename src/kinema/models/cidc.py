@@ -256,6 +256,6 @@ def _placed(
     counts = list(units) if isinstance(units, Sequence) else [units] * len(chosen)
     if len(counts) != len(chosen) or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in counts):
         raise KinemaError(
-            f"units is {units!r}: give a whole number above 0, or one for each of the stages {', '.join(chosen)}"
+            f"units is {units!r}: give an integer above 0, or one for each of the stages {', '.join(chosen)}"
         )
     return dict(sorted(zip(chosen, counts, strict=True), key=lambda pair: list(shapes).index(pair[0])))

@@ -1,4 +1,4 @@
-"""What networks share that see each frame by itself, apart from operators over time that keep the number of frames."""
+"""Networks that process frames separately, except for operators over time that keep the number of frames."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class SamePool3d(nn.Module):
 
     Args:
         kernel: in time, height and width, at most 3.
-        stride: likewise.
+        stride: as the kernel.
     """
 
     def __init__(self, kernel: Size, stride: Size) -> None:

@@ -122,7 +122,7 @@ class PaddedShortcut(nn.Module):
 
 
 class Block(nn.Module):
-    """What both kinds of blocks share: the shortcut and the place of SRTG.
+    """The common part of both kinds of blocks: the shortcut and the place of SRTG.
 
     Args:
         channels: into the block.

@@ -50,7 +50,7 @@ _ENTRIES: dict[str, Entry] = {}
 
 
 class Resolver(Protocol):
-    """What knows releases of weights for networks; see `set_resolver`."""
+    """Finds releases of weights for networks; see `set_resolver`."""
 
     def names(self) -> Collection[str]:
         """The networks for which a release is known."""

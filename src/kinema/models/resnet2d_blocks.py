@@ -37,7 +37,7 @@ class FrameConv(Conv2d):
     look_ahead = 0
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """Each frame by itself."""
+        """Applies the convolution to each frame separately."""
         return unfold_time(super().forward(fold_time(x)), x.shape[2])
 
 
@@ -208,7 +208,7 @@ class Stem(nn.Sequential):
         self.pool = nn.MaxPool2d(3, 2, 1)
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """Each frame by itself."""
+        """Applies the stem to each frame separately."""
         return unfold_time(super().forward(fold_time(x)), x.shape[2])
 
 

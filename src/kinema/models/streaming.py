@@ -1,4 +1,4 @@
-"""What networks that stream check."""
+"""Checks shared by networks that stream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_streaming(model: VideoModel, batch: object) -> None:
         raise KinemaError("a stream needs a classifier, but num_classes is 0: call reset_classifier(n) first")
     if model.class_regularisation:
         raise KinemaError(
-            "Class Regularisation chooses its gains from a whole clip, so that this network cannot stream: build it "
+            "Class Regularisation chooses its gains from a whole clip, so this network cannot stream: build it "
             "without class_regularisation, or classify sliding windows"
         )
     if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:

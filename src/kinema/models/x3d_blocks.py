@@ -58,7 +58,7 @@ class X3DHead(nn.Module):
         return self.relu(self.expand(x)).flatten(1)
 
     def maps(self, x: Tensor) -> Tensor:
-        """N C T H W -> N F T H W: the head at every position by itself, for explanations; nothing is averaged."""
+        """N C T H W -> N F T H W: the head at every position separately, for explanations; nothing is averaged."""
         return self.relu(self.expand(self.relu(self.norm(self.conv(x)))))
 
 

@@ -73,7 +73,7 @@ class Dims:
 
     @property
     def count(self) -> int:
-        """How many dimensions there are."""
+        """The number of dimensions."""
         return len(self.letters.split())
 
 
@@ -127,7 +127,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def rule_of(hint: Any) -> Rule:
-    """What an annotation asks for.
+    """The rule of an annotation.
 
     Args:
         hint: a kind that `checked` knows, or `None`, `Any`, `Sequence[kind]` or `Mapping`.

@@ -64,9 +64,9 @@ class Conv3d(nn.Conv3d):
         in_channels: C.
         out_channels: C'.
         kernel_size: one number, or those of time, height and width.
-        stride: likewise.
-        padding: likewise, or `same` or `valid`.
-        dilation: likewise.
+        stride: as `kernel_size`.
+        padding: as `kernel_size`, or `same` or `valid`.
+        dilation: as `kernel_size`.
         groups: divides C and C'.
         bias: a trained number per output channel.
         padding_mode: what stands outside the clip, as `nn.Conv3d` has it.
@@ -222,7 +222,7 @@ def conv3d(x: Tensor, weight: Tensor, padding: int, groups: int = 1) -> Tensor:
 
 
 def fails_in_bfloat16(x: Tensor, weight: Tensor) -> bool:
-    """Whether a 3-D convolution would come to a wrong gradient of its weights.
+    """Whether a 3-D convolution would compute a wrong weight gradient.
 
     On a CPU, in bfloat16, for clips of 2 frames under a padded kernel of 3 (in general for few frames under a long
     kernel, and for maps of a few pixels), oneDNN in PyTorch 2.13 returns memory that it has not written, and may write
@@ -349,7 +349,7 @@ def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> T
     """A 1x1 convolution of N C H W.
 
     With one thread, PyTorch gives fewer than 16 pictures to a product of matrices that takes about twice as long as
-    oneDNN. For a result alone oneDNN is asked by name; with gradients, for which PyTorch chooses anew, rows become
+    oneDNN. For a result alone oneDNN is asked by name; with gradients, for which PyTorch chooses again, rows become
     pictures, as many as it takes.
     """
     if (

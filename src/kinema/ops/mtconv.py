@@ -35,7 +35,7 @@ def branch_channels(channels: Count, delta: Share) -> tuple[int, int]:
     local = math.floor(delta * channels + 1e-9)  # 2/3 of 54 is 36, whichever way 2/3 was rounded
     if local == 0:
         raise KinemaError(
-            f"delta is {delta}: that leaves the local branch none of {channels} channels; raise delta or width"
+            f"delta is {delta}: this leaves no channel of {channels} to the local branch; raise delta or width"
         )
     return local, channels - local
 
@@ -94,7 +94,7 @@ class MTConv(nn.Module):
         channels: C.
         out_channels: C'.
         kernel: of L and P1, in time, height and width, or one number for all; odd.
-        stride: of L and P1, likewise; where sizes still differ, P2 is resized to P1.
+        stride: of L and P1, as `kernel`; where sizes still differ, P2 is resized to P1.
         delta: share of the local branch, in (0, 1].
         split: `text` or `octave`.
         pooling: how the prolonged branch gets its inputs, see `prolong` (table VIc).
@@ -128,7 +128,8 @@ class MTConv(nn.Module):
         for part in (seen, local, seen_rest, rest) if rest else (seen, local):
             if not channelwise and part % groups:
                 raise KinemaError(
-                    f"MTConv: groups is {groups}, no divisor of the {part} channels of a branch; change groups or delta"
+                    f"MTConv: groups is {groups}, which is not a divisor of the {part} channels of a branch; "
+                    "change groups or delta"
                 )
         self.local = ConvNorm(seen, local, kernel, stride, groups=local if channelwise else groups, relu=relu)
         self.prolonged: ConvNorm | None = None

@@ -55,7 +55,7 @@ def prolong(x: Clips, pooling: Pooling, training: bool = False) -> Tensor:
 
 @checked
 def soft_pool(x: Clips, kernel: Triple = (1, 2, 2)) -> Tensor:
-    """The mean of each window, weighted by the softmax of its own activations, for every channel by itself.
+    """The mean of each window, weighted by the softmax of its own activations, for each channel separately.
 
     `out = sum_r softmax(a)_r a_r` over the cells r of a window. Windows do not overlap; one that sticks out of the clip
     uses the cells that exist. The largest activation is subtracted before the exponential, float16 and bfloat16 are

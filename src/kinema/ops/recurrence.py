@@ -71,7 +71,7 @@ class Recurrent(nn.Module):
 class LSTM(nn.LSTM):
     """`nn.LSTM` without its fixed cost for one or two frames on a CPU.
 
-    oneDNN packs all weights anew at every call, which takes many times as long as a step or two with them; the last
+    oneDNN packs all weights again at every call, which takes many times as long as a step or two with them; the last
     stages of a 3-D ResNet are wide and have no more frames than that.
     """
 
@@ -144,7 +144,7 @@ class SqueezeRecursion(nn.Module):
     bit, and the cells get no gradient from that sample. The gate opens where s is cycle-consistent with h
     (`compare="state"`, the equation) or with the mean of the fused result (`compare="fused"`). Cells do not learn to
     imitate the features, so with `state` gates stay closed unless they are held open in the first epochs
-    (`set_gate(model, open=True)`); with `fused` they can open by themselves. One frame is no evidence of consistency:
+    (`set_gate(model, open=True)`); with `fused` they can open on their own. One frame is not evidence of consistency:
     at T = 1 the gate is closed.
 
     Args:

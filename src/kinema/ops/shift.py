@@ -39,7 +39,7 @@ def temporal_shift(x: Clips, fold: Count = 8, causal: bool = False) -> Tensor:
     """
     if fold == 1 and not causal:
         raise KinemaError(
-            "temporal_shift: fold is 1; give an integer of at least 2, for two parts of the channels move"
+            "temporal_shift: fold is 1; give an integer of at least 2, because two parts of the channels move"
         )
     c = x.shape[1] // fold
     if c == 0:

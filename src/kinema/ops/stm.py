@@ -24,7 +24,7 @@ StrideAt = Literal["difference", "reduce"]
 
 
 class CSTM(nn.Module):
-    """Temporal convolution of each channel by itself, then a 3x3 convolution of each frame (equation 1).
+    """Temporal convolution of each channel separately, then a 3x3 convolution of each frame (equation 1).
 
     `G[c, t] = sum_i K[c, i] F[c, t + i]` with i in -1, 0, 1 and zeros outside the clip, then Conv2d 3x3.
     Input N C T H W, output N C' T H' W' with H' = ceil(H / stride).

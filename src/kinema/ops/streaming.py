@@ -1,4 +1,4 @@
-"""What operators over time remember between the chunks of a stream, so that chunks give what the whole stream gives.
+"""State of operators over time between the chunks of a stream, so that chunks give the result of the whole stream.
 
 A network that streams hands one `Stream` to its operators with every chunk. An operator that looks back only, asks for
 the frames before the chunk (`extended`). One that also looks a frame ahead answers a frame late; the frames that leave

@@ -32,7 +32,7 @@ class TAM(nn.Module):
         frames: T, for which the global branch is made.
         kernel_size: K, of the adaptive kernel.
         alpha: hidden width of the global branch over T.
-        beta: C over the hidden channels of the local branch, of which at least one stays.
+        beta: C over the hidden channels of the local branch, which has at least one.
 
     Raises:
         KinemaError: an argument outside its domain, or clips of other channels.

@@ -1,4 +1,4 @@
-"""`generate`: the embedded data set on disk, the same bytes for the same seed."""
+"""`generate`: the built-in synthetic data set on disk, the same bytes for the same seed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Job = TypeVar("Job")
 
 
 def reversal_pairs() -> tuple[tuple[str, str], ...]:
-    """The pairs of labels of which each is the other one played backwards."""
+    """The pairs of labels that are each other played backwards."""
     return tuple((action.label, action.reversed) for action in ACTIONS if action.reversed)
 
 
@@ -68,7 +68,7 @@ def generate(
 
     The manifest has the columns path, label, split, pair (name of the reversal pair), twin (the clip that is exactly
     this one played backwards), fps, frames and tempo (duration of the action as a multiple of its ordinary one).
-    A complete output with the same parameters is left as it is; an interrupted one is made anew.
+    A complete output with the same parameters is left as it is; an interrupted one is made again.
 
     Args:
         out: a folder that is new, empty, or holds puppets.
@@ -120,7 +120,7 @@ def failing_as_a_run(out: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise RunError(
-            f"writing the puppets to {out} failed: {error.strerror or error}; free space or change the folder"
+            f"writing the puppets to {out} failed: {error.strerror or error}; free space or choose another folder"
         ) from error
 
 
@@ -183,14 +183,14 @@ def _check(seed: int, counts: dict[str, int], size: int, workers: int | None) ->
     for split, count in counts.items():
         least = 1 if split == "train" else 0
         if not least <= count <= 9999:
-            raise KinemaError(f"{split} is {count} clips of a class: give {least} to 9999")
+            raise KinemaError(f"{split} is {count} clips per class: give {least} to 9999")
     check_rendering(seed, size, workers)
 
 
 def check_rendering(seed: int, size: int, workers: int | None) -> None:
     """Refuses a seed, a size of the picture or a number of processes that cannot be."""
     if seed < 0:
-        raise KinemaError(f"seed is {seed}: give a whole number that is not negative")
+        raise KinemaError(f"seed is {seed}: give an integer of at least 0")
     if size < 64 or size % 2:
         raise KinemaError(f"size is {size} pixels: give an even number of at least 64")
     if workers is not None and workers < 1:

@@ -55,7 +55,9 @@ def _scene(clip: Path) -> tuple[Scene, bool]:
             f"{clip}: not a clip of the puppets; give a file below a folder that `kinema data puppets` has written"
         ) from error
     if edition != EDITION:
-        raise KinemaError(f"{folder / COMPLETE}: is of edition {edition}; generate the puppets again (now {EDITION})")
+        raise KinemaError(
+            f"{folder / COMPLETE}: has edition {edition}, but {EDITION} is needed; generate the puppets again"
+        )
     if split not in SPLITS or label not in LABELS or not 0 <= number < count:
         raise KinemaError(f"{clip}: the puppets in {folder} have no such clip; give a path of its manifest.csv")
     action = next(i for i, a in enumerate(ACTIONS) if label in a.labels)

@@ -16,7 +16,7 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class About:
-    """What a recipe says of itself, in its block `about`; it changes nothing in the training.
+    """Description of a recipe, in its block `about`; it changes nothing in the training.
 
     Attributes:
         title: what is trained, with its source.
@@ -46,14 +46,14 @@ class About:
 
 
 def read_about(values: Mapping[str, Any], file: Path) -> About:
-    """The block `about` of a recipe; all of its fields may be left out in a recipe of one's own.
+    """The block `about` of a recipe; all of its fields may be left out in your own recipe.
 
     Args:
         values: the fields of the recipe.
         file: of the recipe, for messages.
 
     Raises:
-        KinemaError: it is no block, has an unknown field, or a field of another type.
+        KinemaError: it is not a block, has an unknown field, or a field of another type.
     """
     block = values.get("about", {})
     known = get_type_hints(About)
@@ -64,9 +64,11 @@ def read_about(values: Mapping[str, Any], file: Path) -> About:
             raise KinemaError(f"{file}: {unknown('key of about', str(key), known, list_all=True)}")
         if key == "top1":
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise KinemaError(f"{file}: about.top1 is {value!r}; give a number in per cent, or remove the line")
+                raise KinemaError(f"{file}: about.top1 is {value!r}; give a percentage, or remove the line")
         elif not isinstance(value, str):
-            raise KinemaError(f"{file}: about.{key} is {value!r}; give a text, in quotes where YAML reads it otherwise")
+            raise KinemaError(
+                f"{file}: about.{key} is {value!r}; give a string, in quotes if YAML reads it as another type"
+            )
     return About(**block)
 
 

@@ -151,7 +151,9 @@ def embedding(vectors: NDArray[np.floating[Any]], *, seed: int = 0) -> NDArray[n
     """
     tsne = require_analysis()
     if len(vectors) < 5:
-        raise KinemaError(f"t-SNE of {len(vectors)} videos says nothing: give a test of at least 5 that can be read")
+        raise KinemaError(
+            f"t-SNE of {len(vectors)} videos is not meaningful: give a test with at least 5 readable videos"
+        )
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     points = tsne(n_components=2, init="pca", random_state=seed, perplexity=perplexity).fit_transform(vectors)
     return np.asarray(points, dtype=np.float64)

@@ -144,7 +144,7 @@ def class_frames(
         labels: the classes.
 
     Returns:
-        Class -> JPEG, in the order of `labels`; a class of which no video can be read is left out.
+        Class -> JPEG, in the order of `labels`; a class without a readable video is left out.
     """
     places = list(zip(results, roots, strict=True))
     found: dict[str, bytes] = {}

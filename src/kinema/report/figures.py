@@ -242,7 +242,7 @@ def _short(percent: float, sign: str = "") -> str:
 
 
 def _mark(i: int) -> str:
-    """The mark of a run; another one where the colours begin anew."""
+    """The mark of a run; another one where the colours start again."""
     return ("o", "^", "s", "D")[i // len(COLOURS) % 4]
 
 

@@ -49,7 +49,7 @@ def make_report(
         data: where the tested videos are, for features and pictures; None is where each test found them.
         groups: `NAME=PATTERN` of names of runs, whose means are compared (see `kinema.evaluation.groups.group_tests`).
             Without any, runs that differ in the seed alone are groups.
-        with_latency: measure the time that a clip takes in each network, all of them by turns.
+        with_latency: measure the time per clip of each network, with interleaved runs.
         workers: processes that read videos, for the features.
         device: where networks run, for features and maps.
         progress: gives for a title what is called with the videos done and their number.
@@ -58,7 +58,7 @@ def make_report(
         The runs that the page shows; `missing` of each says what it could not.
 
     Raises:
-        KinemaError: a place that is no run, features that cannot be had, or pictures without a test.
+        KinemaError: a place that is not a run, unavailable features, or pictures without a test.
     """
     file = Path(out)
     if file.is_dir():
@@ -108,7 +108,8 @@ def _described(run: Run) -> Mapping[str, Any]:
     test = run.test.document.get("test")
     if not isinstance(test, Mapping):
         raise KinemaError(
-            f"{run.test.file}: no metrics.json beside it says what was tested; test again for features and pictures"
+            f"{run.test.file}: there is no metrics.json beside it that says what was tested; test again to get "
+            "features and pictures"
         )
     return test
 
@@ -137,7 +138,7 @@ def _root(test: Tested, data: str | None) -> Path:
 
 
 def _telling(tests: Sequence[Tested], comparisons: Sequence[Comparison | str]) -> list[str]:
-    """The classes of which a frame is shown: those that changed most between runs, else the hardest and easiest."""
+    """The classes for which a frame is shown: those that changed most between runs, else the hardest and easiest."""
     for comparison in comparisons:
         if isinstance(comparison, Comparison):
             order = [k.label for k in comparison.per_class]

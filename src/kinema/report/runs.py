@@ -60,7 +60,7 @@ def open_runs(places: Sequence[str | Path]) -> list[Run]:
     """The runs that a person names.
 
     Args:
-        places: run folders (of which one may stand before its end), test folders or `scores.parquet` files.
+        places: run folders (unfinished ones included), test folders or `scores.parquet` files.
 
     Raises:
         KinemaError: a place that is neither, one that is named twice, or damaged files.
@@ -117,9 +117,9 @@ def _missing(
             f"{name}: no curves, for {folder} holds no metrics.csv with a finished epoch; kinema train makes it"
         )
     if folder is not None and not card:
-        found.append(f"{name}: the training has not finished; its kinema train command, given again, goes on with it")
+        found.append(f"{name}: the training has not finished; its kinema train command, given again, continues it")
     if test is None and folder is not None:
-        found.append(f"{name}: no accuracies, for it has not been tested; make them with: {how_to_test(folder)}")
+        found.append(f"{name}: not tested, so there are no accuracies; test it with: {how_to_test(folder)}")
     elif test is not None and not test.document:
         found.append(f"{name}: no protocol, for no metrics.json lies beside {test.file}; test again")
     return tuple(found)
@@ -133,7 +133,7 @@ def _history(file: Path) -> list[dict[str, Any]]:
         if any(row["epoch"] is None for row in rows):
             raise ValueError("a row has no epoch")
     except (OSError, ValueError, ArithmeticError, KeyError, TypeError, csv.Error) as error:
-        raise KinemaError(f"{file}: not the curves of a training ({error}); restore it or remove it") from error
+        raise KinemaError(f"{file}: not a table of training curves ({error}); restore or remove it") from error
     return rows
 
 
@@ -154,5 +154,5 @@ def _ledger(file: Path) -> tuple[tuple[str, str], ...]:
         if rows[:1] != [["path", "error"]] or any(len(row) != 2 for row in rows):
             raise ValueError("it needs the columns path and error, in every row")
     except (OSError, ValueError, csv.Error) as error:
-        raise KinemaError(f"{file}: not the ledger of a training ({error}); restore it or remove it") from error
+        raise KinemaError(f"{file}: not a training ledger ({error}); restore or remove it") from error
     return tuple((path, error) for path, error in rows[1:] if error != ABSENT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,7 +26,9 @@ _GROUND, _QUIET, _LOST = (24, 24, 28), (70, 70, 78), (120, 40, 40)
 _WHITE, _GREY = (245, 245, 245), (150, 150, 158)
 
 
-def write_annotated(file: Path, found: Timeline, labels: Sequence[str]) -> None:
+def write_annotated(
+    file: Path, found: Timeline, labels: Sequence[str], *, progress: Callable[[float, float], None] | None = None
+) -> None:
     """Writes a film with its segments as H.264 in MP4, every frame at its own time.
 
     Under the picture stand the label and the score of the segment of that moment, or "no action", and a bar of the
@@ -37,6 +39,7 @@ def write_annotated(file: Path, found: Timeline, labels: Sequence[str]) -> None:
         file: replaced in one step where it exists.
         found: of a film that could be read.
         labels: of the recognizer; their order gives the colours.
+        progress: called with the seconds of the film that are written and its duration; what it raises ends the work.
 
     Raises:
         KinemaError: the film could not be read.
@@ -52,12 +55,15 @@ def write_annotated(file: Path, found: Timeline, labels: Sequence[str]) -> None:
         stamps = np.maximum.accumulate(ticks) + steps  # each later than the one before
         end = max(round(reader.duration / _CLOCK), int(stamps[-1]) + 1)
         board = _Board(found, labels, reader.info.width, reader.info.height)
-        pictures = (
-            board.picture(frame, time) for frame, time in zip(_frames(reader), reader.times.tolist(), strict=True)
-        )
+
+        def pictures() -> Iterator[Pixels]:
+            for frame, time in zip(_frames(reader), reader.times.tolist(), strict=True):
+                if progress is not None:
+                    progress(time, reader.duration)
+                yield board.picture(frame, time)
 
         def fill(part: Path) -> None:
-            write_mp4(part, pictures, stamps=stamps, end=end, clock=_CLOCK, size=board.size)
+            write_mp4(part, pictures(), stamps=stamps, end=end, clock=_CLOCK, size=board.size)
 
         replace_file(file, fill)
 

@@ -77,7 +77,7 @@ def labelled_films(
     Args:
         manifest: samples with `start` and `end`; one without stands for the whole film.
         labels: of the recognizer.
-        background: labels that stand for "no action"; their samples are no actions.
+        background: labels that stand for "no action"; their samples are not actions.
 
     Returns:
         Path -> its actions.
@@ -127,7 +127,7 @@ def watch_films(
 
 
 def measure_films(watched: Sequence[WatchedFilm], labels: Sequence[str], settings: SegmentSettings) -> SegmentMetrics:
-    """How good the segments are that the settings give in labelled films.
+    """Measures the segments that the settings give on labelled films.
 
     Args:
         watched: from `watch_films`.

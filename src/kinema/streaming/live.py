@@ -29,7 +29,7 @@ _AVERAGE = re.compile(r"mean|none|ema:(0?\.\d+)|last:([1-9]\d*)")
 
 @dataclass(frozen=True)
 class Decision:
-    """What is said when a frame has been seen.
+    """The decision after a frame.
 
     Attributes:
         time: of the frame, seconds from the first one.
@@ -128,14 +128,14 @@ class Live:
 
     @torch.inference_mode()
     def feed(self, pixels: NDArray[np.uint8], time: float) -> tuple[float, Tensor] | None:
-        """Takes a wanted frame.
+        """Classifies a wanted frame.
 
         Args:
             pixels: uint8 H W 3.
             time: of the frame, in seconds.
 
         Returns:
-            The time of the frame of which something is known now, and its own scores, K; None where nothing is yet.
+            The time of the newest classified frame and its own scores, K; None before the first one.
         """
         spec = self.recognizer.spec
         box = test_boxes(pixels.shape[0], pixels.shape[1], spec, 1)[0]

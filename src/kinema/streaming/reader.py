@@ -1,4 +1,4 @@
-"""Reads a source in a thread of its own, into a bounded queue that keeps the newest frames."""
+"""Reads a source in a separate thread, into a bounded queue that keeps the newest frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kinema.streaming.sources import Arrived, Lost, Source
 
 @dataclass
 class Tally:
-    """What has become of the frames of a source; at its end `arrived` is `used + dropped + skipped`.
+    """Counts of the frames of a source; at its end `arrived` is `used + dropped + skipped`.
 
     Attributes:
         arrived: frames that the source gave.
@@ -131,7 +131,7 @@ class SourceReader:
         return True
 
     def _drop(self) -> None:
-        """Drops the oldest frame; losses stay, for somebody has to say them."""
+        """Drops the oldest frame; losses stay, because they must be reported."""
         for i, event in enumerate(self._queue):
             if isinstance(event, Taken):
                 del self._queue[i]

@@ -15,10 +15,10 @@ from kinema.errors import KinemaError, unknown
 
 @dataclass(frozen=True)
 class SegmentRule:
-    """When an action begins and when it is over.
+    """The rule for the start and the end of an action.
 
     A segment of a class begins when its smoothed score rises to `threshold`, and it ends when the score falls below
-    `release` or another class takes over. What is shorter than `shortest` is no segment. Everything else is "no
+    `release` or another class takes over. Stretches shorter than `shortest` are not segments. Everything else is "no
     action".
 
     Attributes:
@@ -126,7 +126,7 @@ class Segmenter:
     def advance(
         self, t_start: float, t_end: float, smoothed: NDArray[np.float64], best: int, known: float
     ) -> list[Segment]:
-        """As `feed`, for scores that are smoothed already.
+        """Same as `feed`, for scores that are already smoothed.
 
         Args:
             t_start: seconds.

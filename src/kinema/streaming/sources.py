@@ -32,7 +32,7 @@ PATIENCE = 10.0  # seconds without a byte after which a connection counts as bro
 GIVE_UP = 60.0  # seconds without a frame after which a source that reconnects ends
 _BACK_OFF = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further try; the last one repeats
 _SETTLED = 1.0  # seconds for which a file in a folder has to keep its size before it counts as written
-_JUMP = 10.0  # seconds between two frames beyond which their time stamps have begun anew
+_JUMP = 10.0  # seconds between two frames beyond which their time stamps have started again
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Arrived:
 
 @dataclass(frozen=True)
 class Lost:
-    """Something that could not be read; the source goes on.
+    """Something that could not be read; the source continues.
 
     Attributes:
         reason: in a sentence.
@@ -171,11 +171,11 @@ def _decoded(container: InputContainer, patience: float = inf) -> Iterator[Timed
                 yield frame, np.ascontiguousarray(picture.rgb(frame))
                 seen = time.monotonic()
             if time.monotonic() - seen > patience:
-                raise TimeoutError(ETIMEDOUT, "it sends data, but no frame that can be decoded")
+                raise TimeoutError(ETIMEDOUT, "it sends data, but no frame can be decoded")
 
 
 def _clocked(frames: Iterator[Timed]) -> Iterator[Event]:
-    """Gives every frame a time from the first one, which goes on where time stamps are missing or begin anew."""
+    """Gives every frame a time from the first one, which goes on where time stamps are missing or start again."""
     last_stamp: float | None = None
     first, now, step = True, 0.0, 1 / 25
     for found in frames:
@@ -213,7 +213,7 @@ def _pipe(stream: IO[bytes]) -> Iterator[Timed]:
     try:
         container = av.open(stream, mode="r")
     except (av.FFmpegError, OSError) as error:
-        raise KinemaError(f"standard input: it is not a video that can be read as it comes ({error})") from error
+        raise KinemaError(f"standard input: it is not a video that can be read while it arrives ({error})") from error
     yield from _decoded(container)
 
 

@@ -1,4 +1,4 @@
-"""When which action begins and ends in a film: segments from the scores of a recognizer over time."""
+"""Start and end of each action in a film: segments from the scores of a recognizer over time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SegmentSettings:
 
 
 def stored_settings(recognizer: Recognizer) -> SegmentSettings | None:
-    """What the card says of segments; None where it says nothing.
+    """The segment settings in the card; None if it has none.
 
     Raises:
         KinemaError: a threshold outside 0 to 1, a label that the recognizer does not have, or values of another type.
@@ -59,7 +59,7 @@ def stored_settings(recognizer: Recognizer) -> SegmentSettings | None:
         rule = SegmentRule(**{key: entry[key] for key in SegmentRule().to_dict() if key in entry})
         background = entry.get("background", [])
         if not isinstance(background, list) or not all(label in recognizer.labels for label in background):
-            raise KinemaError(f"background is {background!r}: give some of the labels")
+            raise KinemaError(f"background is {background!r}: give a list of labels of the recognizer")
         sight = None
         if entry.get("mode") is not None:
             looks = {key: entry.get(key) for key in ("rate", "window", "step")}
@@ -117,7 +117,7 @@ def timeline(
     background: Sequence[str] | None = None, mode: FilmMode = "auto", rate: float | None = None,
     window: float | None = None, step: float | None = None, workers: int = 1, limits: ReadLimits | None = None,
 ) -> Timeline:  # fmt: skip
-    """Finds when which action begins and ends in a film.
+    """Finds the start and end of each action in a film.
 
     A causal network sees every frame once; any other one is shown overlapping windows. What is not given is taken from
     the card, where `kinema timeline --calibrate` has stored it, else it has the defaults of `SegmentRule` and of
@@ -132,7 +132,7 @@ def timeline(
         rate: frames per second in the modes `step` and `delayed`.
         window: seconds of a window.
         step: seconds from one window to the next.
-        workers: 0 reads in this process, any other number in one of its own.
+        workers: 0 reads in this process, any other number in a separate process.
         limits: what reading a few frames may cost.
 
     Returns:
@@ -140,7 +140,7 @@ def timeline(
 
     Raises:
         UnreadableVideo: the film cannot be read.
-        KinemaError: thresholds outside 0 to 1, a background that is no label, a mode that the network does not have.
+        KinemaError: thresholds outside 0 to 1, a background that is not a label, a mode that the network does not have.
     """
     settings = settled(
         recognizer, rule=rule, background=background, mode=mode, rate=rate, window=window, step=step

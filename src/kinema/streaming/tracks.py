@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -69,7 +69,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Sight:
-    """How a recognizer looks at a film.
+    """How a recognizer is run on a film.
 
     Attributes:
         mode: `step`, `delayed` (see `Live`) or `window`.
@@ -126,14 +126,14 @@ def choose_sight(
         _initial_state(recognizer, mode)
         rate = rate if rate is not None else recognizer.rate
         if rate is None:
-            raise KinemaError("rate is not known, since the card does not state the spacing of frames: give --rate")
+            raise KinemaError("rate is not known, because the card does not state the frame spacing: give --rate")
         return Sight(mode, 1 / Pace(rate).interval)
     if rate is not None:
         Pace(rate)
     if window is None:
         rate = rate if rate is not None else recognizer.rate
         if rate is None:
-            raise KinemaError("window is not known, since the card does not state the spacing of frames: give --window")
+            raise KinemaError("window is not known, because the card does not state the frame spacing: give --window")
         window = recognizer.spec.frames / rate
     step = window / _OVERLAP if step is None else step
     if not (0 < window < np.inf and 0 < step <= window):
@@ -142,8 +142,9 @@ def choose_sight(
 
 
 def read_track(
-    recognizer: Recognizer, video: str | Path, sight: Sight, *, workers: int = 1, limits: ReadLimits | None = None
-) -> Track:
+    recognizer: Recognizer, video: str | Path, sight: Sight, *, workers: int = 1, limits: ReadLimits | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Track:  # fmt: skip
     """The scores of a film.
 
     Parts that cannot be read are left out and named; in the mode `step` the network goes on with the next frame.
@@ -153,16 +154,21 @@ def read_track(
         video: a video file or a folder of frames.
         sight: how to look, from `choose_sight`.
         workers: 0 reads in this process, without protection from a file that crashes or hangs the decoder; any other
-            number in one of its own.
+            number in a separate process.
         limits: what reading a few frames may cost.
+        progress: called with the seconds of the film that are done; what it raises ends the work.
 
     Raises:
         UnreadableVideo: the film cannot be opened, or nothing of it can be read.
     """
-    readers = min(abs(workers), 1)
+    readers, told = min(abs(workers), 1), progress or _ignore
     if sight.mode == "window":
-        return _by_windows(recognizer, video, sight, readers, limits)
-    return _by_steps(recognizer, video, sight, readers, limits)
+        return _by_windows(recognizer, video, sight, readers, limits, told)
+    return _by_steps(recognizer, video, sight, readers, limits, told)
+
+
+def _ignore(seconds: float) -> None:
+    pass
 
 
 def _streams(recognizer: Recognizer) -> bool:
@@ -178,8 +184,9 @@ def _initial_state(recognizer: Recognizer, mode: FilmMode) -> dict[str, Tensor]:
 
 
 def _by_windows(
-    recognizer: Recognizer, video: str | Path, sight: Sight, readers: int, limits: ReadLimits | None
-) -> Track:
+    recognizer: Recognizer, video: str | Path, sight: Sight, readers: int, limits: ReadLimits | None,
+    told: Callable[[float], None],
+) -> Track:  # fmt: skip
     """Scores of a window hold half a step to each side of its middle; the outermost ones to the ends of the film."""
     assert sight.window is not None
     place = {label: i for i, label in enumerate(recognizer.labels)}
@@ -189,6 +196,7 @@ def _by_windows(
         video, window=sight.window, step=sight.step, top_k=len(place), workers=readers, limits=limits
     ):
         end = max(end, part.t_end)
+        told(end)
         if isinstance(part, FailedWindow):
             lost.append(LostPart(part.t_start, part.t_end, part.reason))
             continue
@@ -215,8 +223,9 @@ def _by_windows(
 
 @torch.inference_mode()
 def _by_steps(
-    recognizer: Recognizer, video: str | Path, sight: Sight, readers: int, limits: ReadLimits | None
-) -> Track:
+    recognizer: Recognizer, video: str | Path, sight: Sight, readers: int, limits: ReadLimits | None,
+    told: Callable[[float], None],
+) -> Track:  # fmt: skip
     assert sight.rate is not None
     model, state = recognizer.model.eval(), _initial_state(recognizer, sight.mode)
     waiting: list[float] = []  # times of frames whose scores are not known yet
@@ -246,6 +255,7 @@ def _by_steps(
                 )
                 take(logits, at)
             now = at[-1]
+            told(now)
     if waiting and sight.mode == "delayed":
         logits, _ = model.flush(state)  # type: ignore[operator]
         take(logits, [now] * logits.shape[1])

@@ -25,7 +25,7 @@ class MovingAverage(AveragedModel):
         self._begun: bool | None = None  # not known before the first step, since a checkpoint may be loaded
 
     def update_parameters(self, model: nn.Module) -> None:
-        """Takes up the present weights of the network; the first ones are copied."""
+        """Updates the average with the present weights; the first ones are copied."""
         if self._begun is None:
             self._begun = bool(self.n_averaged > 0)
         own = [t.detach() for t in chain(self.module.parameters(), self.module.buffers())]

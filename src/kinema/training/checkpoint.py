@@ -41,7 +41,7 @@ class AtomicCheckpointIO(CheckpointIO):
             replace_file(path, lambda part: part.write_bytes(buffer.getbuffer()))
         except RunError as error:
             _hash_file(path).unlink(missing_ok=True)
-            raise RunError(f"{error}; then the same command goes on from the checkpoint before") from error
+            raise RunError(f"{error}; then the same command continues from the previous checkpoint") from error
 
     def load_checkpoint(
         self,
@@ -54,7 +54,8 @@ class AtomicCheckpointIO(CheckpointIO):
             return torch.load(path, map_location=map_location or "cpu", weights_only=True)
         except Exception as error:  # the unpickler raises whatever the file leads it to
             raise KinemaError(
-                f"{path}: is whole but holds more than tensors and plain values; remove it to go on from the one before"
+                f"{path}: is intact but holds more than tensors and plain values; remove it to continue from the "
+                "previous one"
             ) from error
 
     def remove_checkpoint(self, path: str | Path) -> None:
@@ -64,7 +65,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 class Checkpoints(Checkpoint):
-    """Saves after every epoch, and within an epoch after every so many steps.
+    """Saves after every epoch, and every `every` steps within an epoch.
 
     No random state is saved: all that is random follows from seed, epoch and step.
     """
@@ -95,7 +96,7 @@ def done(path: Path) -> tuple[int, int]:
     """Reads from the name of a checkpoint how many epochs are complete, and how many steps of the next one are done."""
     match = _NAME.fullmatch(path.name)
     if match is None:
-        raise ValueError(f"{path.name} is no name of a checkpoint")
+        raise ValueError(f"{path.name} is not the name of a checkpoint")
     return int(match[1]), int(match[2] or 0)
 
 
@@ -126,11 +127,10 @@ def newest(folder: Path, say: Callable[[str], None], *, tidy: bool = True) -> Pa
             return path
         if tidy:
             path.rename(path.with_name(path.name + _ASIDE))
-        say(f"{path}: damaged (its SHA-256 is not the one it was written with), set aside as {path.name}{_ASIDE}")
+        say(f"{path}: damaged (its SHA-256 has changed), renamed to  {path.name}{_ASIDE}")
     if begun(folder):
         raise KinemaError(
-            f"{folder}: none of its checkpoints is whole; give another --out, or remove the folder to train from the "
-            "start"
+            f"{folder}: it holds no intact checkpoint; give another --out, or remove the folder to train from the start"
         )
     return None
 

@@ -123,7 +123,7 @@ class TrainConfig:
         accumulate: passes per step, whose gradients are added up. A step then learns from `batch` times `accumulate`
             clips, as it would from a batch of that size, with the memory of `batch`; only BatchNorm sees the clips of
             one pass.
-        train_split: name of the split that is learned from.
+        train_split: name of the training split.
         val_split: name of a split that is tested after every epoch, one central clip per video. Nothing is selected by
             it unless `keep` or `patience` say so.
         keep: `last`, or `best` for the epoch with the highest accuracy on `val_split`; the last one is then saved
@@ -134,7 +134,7 @@ class TrainConfig:
         optim: optimiser and schedule.
         augment: crops and flips.
         photometric: blur, colour and affine changes of training clips, on the device.
-        mixup: of pairs of clips, the parameter of the Beta distribution from which their shares are drawn; 0 is none.
+        mixup: parameter of the Beta distribution from which the mixing weights of pairs of clips are drawn; 0 is none.
         label_smoothing: share of the target that is spread over all classes.
         loss: `cross_entropy` for one label per video, `binary` (binary cross-entropy of every class, mean over classes)
             for any number of labels; `auto` takes what the data have.
@@ -237,15 +237,15 @@ class TrainConfig:
             )
         if self.multigrid.full_epochs >= self.epochs:
             raise KinemaError(
-                f"multigrid.full_epochs is {self.multigrid.full_epochs}, which leaves the cycles none of "
-                f"{self.epochs} epochs: give fewer"
+                f"multigrid.full_epochs is {self.multigrid.full_epochs}, which leaves no epoch for the "
+                f"cycles, as epochs is {self.epochs}: give fewer"
             )
         if self.gate_warmup < 0:
             raise KinemaError(f"gate_warmup is {self.gate_warmup}: give 0 or more epochs")
         for name in ("frames", "num_classes"):
             if name in self.options:
-                mend = "set clip.frames" if name == "frames" else "the labels of the data decide it"
-                raise KinemaError(f"options.{name} cannot be given: {mend}")
+                fix = "set clip.frames" if name == "frames" else "the labels of the data decide it"
+                raise KinemaError(f"options.{name} cannot be given: {fix}")
 
     def check_sets(self, why: str) -> None:
         """Refuses what several labels per video do not go with.
@@ -284,7 +284,7 @@ class TrainConfig:
         return values
 
 
-# What may differ between the command that began a run and the one that goes on with it.
+# What may differ between the command that began a run and the one that continues it.
 FREE = ("out", "workers", "limits", "device", "processes", "checkpoint_steps", "logger")
 
 

@@ -21,7 +21,7 @@ class Distil:
     """Distillation (Hinton, Vinyals and Dean, 2015).
 
     Attributes:
-        teacher: a run or recognizer with the same labels, whose scores are learned too; null is no distillation.
+        teacher: a run or recognizer with the same labels, whose scores are learned too; null for no distillation.
         weight: share of the distillation in the loss, above 0, at most 1; the cross-entropy has the rest.
         temperature: by which the logits of both are divided, above 0.
     """
@@ -34,7 +34,7 @@ class Distil:
         if self.teacher == "":
             raise KinemaError("distil.teacher is empty: name a run or recognizer, or give null")
         if not 0 < self.weight <= 1:
-            raise KinemaError(f"distil.weight is {self.weight}: give a share above 0, at most 1")
+            raise KinemaError(f"distil.weight is {self.weight}: give a share above 0 and at most 1")
         if not 0 < self.temperature < inf:
             raise KinemaError(f"distil.temperature is {self.temperature}: give a number above 0")
         for name, usual in (("weight", 0.5), ("temperature", 2.0)):
@@ -93,7 +93,7 @@ class Teacher:
         if recognizer.spec.frames != spec.frames:
             raise KinemaError(
                 f"{name}, whose clips have {recognizer.spec.frames} frames, but clip.frames is {spec.frames}: give one "
-                "with as many"
+                "with the same number"
             )
         self._model = recognizer.model.eval().requires_grad_(False)
         self._order = torch.tensor([recognizer.labels.index(label) for label in labels])

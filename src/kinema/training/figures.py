@@ -17,7 +17,7 @@ from kinema.errors import RunError
 
 @dataclass
 class StepFigures:
-    """What one step has computed, still on the device.
+    """The figures of one step, still on the device.
 
     Attributes:
         step: number of the step, from 0.

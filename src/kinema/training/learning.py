@@ -48,7 +48,7 @@ def freeze(model: VideoModel, config: TrainConfig) -> None:
         for module in _batchnorms(model):
             module.requires_grad_(False)
     if not any(p.requires_grad for p in model.parameters()):
-        raise KinemaError("optim.lr_mult freezes everything that could learn: give some part a factor above 0")
+        raise KinemaError("optim.lr_mult freezes every trainable part: give at least one part a factor above 0")
 
 
 def keep_frozen(model: VideoModel, config: TrainConfig) -> None:

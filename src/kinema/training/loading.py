@@ -1,4 +1,4 @@
-"""Batches for training: they depend on seed, epoch and step alone, so that a run can be taken up anywhere."""
+"""Batches for training: they depend on seed, epoch and step alone, so that a run can be resumed at any step."""
 
 from __future__ import annotations
 

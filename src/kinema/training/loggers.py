@@ -22,7 +22,7 @@ def logger(config: TrainConfig, out: Path) -> Logger | bool:
     if config.logger == "none":
         return False
     if config.logger == "csv":
-        # Lightning begins its file anew: a run that goes on would lose what it has written before.
+        # Lightning begins its file again: a run that continues would lose what it has written before.
         names = (f"csv-{i}" if i > 1 else "csv" for i in count(1))
         return CSVLogger(out, name="", version=next(name for name in names if not (out / name).exists()))
     if config.logger == "tensorboard":

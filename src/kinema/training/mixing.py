@@ -1,4 +1,4 @@
-"""Which clips make a batch, and what becomes of their labels: class-balanced draws, mixup, label smoothing."""
+"""Which clips make a batch, and how their labels are mixed: class-balanced draws, mixup, label smoothing."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ def phases(plan: Sequence[BatchShape]) -> list[tuple[str, int, int]]:
 
 
 def describe(steps: Steps) -> list[str]:
-    """A training in lines for a person: an epoch's shapes with their steps and clips, the sum, and the last epochs.
+    """A training as lines to print: an epoch's shapes with their steps and clips, the sum, and the last epochs.
 
     A batch that is smaller or one clip larger than the others of its shape is not told apart.
     """

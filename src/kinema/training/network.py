@@ -109,4 +109,4 @@ def _remarks(first: Begun | None, config: TrainConfig, out: Path) -> list[str]:
         if key in known and key not in (*_DECIDED, *config.options)
         and known[key].default is not None and json.loads(json.dumps(known[key].default)) != value
     ]  # fmt: skip
-    return [f"note: this run goes on with what it began with: {', '.join(found)}"] if found else []
+    return [f"note: this run keeps what it began with: {', '.join(found)}"] if found else []

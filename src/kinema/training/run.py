@@ -103,8 +103,8 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
 def _split(manifest: Manifest, config: TrainConfig, field: str) -> Manifest:
     name = getattr(config, field)
     if name not in manifest.named_splits:
-        mend = f"give one of them as {field}" + ("" if field == "train_split" else ", or null")
-        raise KinemaError(f"{field} is {name!r}, but {config.data} has {', '.join(manifest.splits) or 'none'}: {mend}")
+        fix = f"give one of them as {field}" + ("" if field == "train_split" else ", or null")
+        raise KinemaError(f"{field} is {name!r}, but {config.data} has {', '.join(manifest.splits) or 'none'}: {fix}")
     return manifest.split(name)
 
 
@@ -145,10 +145,10 @@ def _open_folder(out: Path, config: TrainConfig, learned: Manifest) -> None:
             _require_same_videos(out, config, learned, moved=changed == ["data"])
             return
         if has_begun:
-            mend = "give another --out"
+            fix = "give another --out"
             if changed == ["epochs"] and (out / "recognizer").exists():
-                mend += f", and --weights {out} to start from what it learned: its own schedule has ended"
-            raise KinemaError(f"{out}: holds another run, which differs in {', '.join(changed)}; {mend}")
+                fix += f", and --weights {out} to start from what it learned: its own schedule has ended"
+            raise KinemaError(f"{out}: holds another run, which differs in {', '.join(changed)}; {fix}")
     text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
     replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
     write_videos(out, listed(learned))
@@ -250,7 +250,7 @@ def _fit(
     last = newest(out / "checkpoints", say, tidy=here.first)
     if last:
         epoch, step = done(last)
-        say(f"going on from {last}")
+        say(f"resuming from {last}")
         # Reader processes begin to fetch before Lightning tells the epoch to the sampler, and Lightning does not skip.
         batches.go_on(epoch, step)
     try:
@@ -285,20 +285,20 @@ def _in_one_sentence(out: Path) -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise RunError(
-            f"{out}: a BatchNorm got a single value a channel, of which there is no spread: raise batch, clip.crop or "
+            f"{out}: a BatchNorm received a single value per channel, which has no variance: raise batch, clip.crop or "
             "clip.frames, and give another --out"
         ) from error
     except OSError as error:  # of a logger
         if error.errno not in FULL:
             raise
         raise RunError(
-            f"{out}: cannot be written ({reason(error)}); free space, and the same command goes on from its newest "
+            f"{out}: cannot be written ({reason(error)}); free space, and the same command continues from its newest "
             "checkpoint"
         ) from error
 
 
 def _interrupted(out: Path) -> RunError:
-    return RunError(f"{out}: interrupted; the same command goes on from its newest checkpoint")
+    return RunError(f"{out}: interrupted; the same command continues from its newest checkpoint")
 
 
 @contextmanager

@@ -29,7 +29,7 @@ class RunLog(pl.Callback):
     """Per epoch one line and one row of `metrics.csv`; a progress bar on a terminal; the ledger.
 
     Args:
-        path: of `metrics.csv`, which is written anew after every epoch. Beside it
+        path: of `metrics.csv`, which is written again after every epoch. Beside it
             `training-ledger.csv` names the videos that could not be read so far or are absent, where there are any.
         epochs: of the whole training.
         say: prints a line.
@@ -203,7 +203,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                     values[key] = None if values[key] is None else int(values[key])
                 rows.append(values)
     except (OSError, ValueError, ArithmeticError, TypeError, KeyError, csv.Error) as error:
-        raise KinemaError(f"{path}: not a table of a training any more ({error}); restore it") from error
+        raise KinemaError(f"{path}: no longer a valid table of training metrics ({error}); restore it") from error
     return rows
 
 

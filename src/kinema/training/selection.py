@@ -30,7 +30,7 @@ class Best:
 class Selection(pl.Callback):
     """Keeps the weights of the best epoch, and ends the training after `patience` epochs that are not better.
 
-    All of it is in the checkpoint, so that a run which goes on after a stop keeps and ends as it would have.
+    All of it is in the checkpoint, so that a run which continues after a stop keeps and ends as it would have.
 
     Args:
         config: its `keep` and `patience` decide.
@@ -66,12 +66,12 @@ class Selection(pl.Callback):
         return {"epoch": self.epoch, "best": None if self.best is None else vars(self.best)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up what `state_dict` gave."""
+        """Restores the values of `state_dict`."""
         self.epoch = state_dict["epoch"]
         self.best = None if state_dict["best"] is None else Best(**state_dict["best"])
 
     def card(self, config: TrainConfig, kept: str, figure: str) -> dict[str, Any] | None:
-        """What the card of a recognizer says of its choice; None where the validation split chose nothing.
+        """The card entry about the chosen epoch; None where the validation split chose nothing.
 
         Args:
             config: of the run.

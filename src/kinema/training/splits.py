@@ -78,7 +78,7 @@ class SplitsResult:
         return Coverage(*(sum(getattr(c, name) for c in found) for name in ("expected", "read", "failed", "absent")))
 
     def to_dict(self) -> dict[str, Any]:
-        """What `splits.json` holds."""
+        """The content of `splits.json`."""
         return {
             "model": self.model,
             "views": self.protocol,
@@ -104,7 +104,7 @@ def run_splits(
 ) -> SplitsResult:
     """Trains and tests on each official split; what is finished is not done again.
 
-    A split goes into `split-1` and so on below `config.out`. The same call goes on where an earlier one was stopped.
+    A split goes into `split-1` and so on below `config.out`. The same call continues where an earlier one stopped.
 
     Args:
         config: of the trainings; `data` is a catalogue with several official splits and its folder, ucf101:FOLDER.
@@ -160,7 +160,7 @@ def _source(data: str) -> Source:
     source = parse_catalogue(data)
     several = [name for name, parts in NAMES.items() if parts > 1]
     if source is None or source.name not in several:
-        named = "it is no catalogue" if source is None else f"{source.name} has one official split only"
+        named = "it is not a catalogue" if source is None else f"{source.name} has one official split only"
         forms = " or ".join(f"{name}:FOLDER" for name in several)
         raise KinemaError(f"{data}: {named}; give {forms}, or use kinema train and kinema test")
     if "/" in data.partition(":")[0]:
@@ -172,13 +172,13 @@ def _require_free(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise KinemaError(f"{out}: is a file; give a folder as --out")
     if (out / CONFIG).exists():
-        raise KinemaError(f"{out}: is the folder of one run; give another --out for those of all splits")
+        raise KinemaError(f"{out}: is the folder of a single run; give another --out for the runs of all splits")
 
 
 def _require_one_process(config: TrainConfig) -> None:
     if environment_rank(config.processes).world > 1:
         raise KinemaError(
-            f"processes: kinema splits trains in one process; train each split by itself, the first with torchrun and "
+            f"processes: kinema splits trains in one process; train each split separately, the first with torchrun and "
             f"kinema train … --data {config.data} --out {config.out}, then kinema splits tests them and gives the mean"
         )
 

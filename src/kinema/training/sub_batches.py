@@ -14,7 +14,7 @@ from kinema.errors import KinemaError
 
 
 class SubBatches:
-    """Makes every BatchNorm of a network normalise each `size` clips by themselves while it trains.
+    """Makes every BatchNorm of a network normalise every `size` clips separately while it trains.
 
     A batch of 8B clips then gives what eight batches of B clips give, one after the other: outputs, gradients and the
     running statistics, which take up group after group with the module's momentum. For up to `size` clips, in
@@ -59,7 +59,7 @@ class SubBatches:
         )
 
     def set(self, clips: int, size: int) -> None:
-        """Says how the next forward passes are divided.
+        """Sets how the next forward passes are divided.
 
         Args:
             clips: N of the next batch.

@@ -115,10 +115,10 @@ def doubts(twins: Twins, batch: int, classes: int, *, processes: int = 1) -> str
     floor = twins.beta * (classes**2 / (together - twins.centre) - classes)
     if floor <= 0:
         return None
-    mend = ", and so does twins.gather" if processes > 1 and not twins.gather else ""
+    fix = ", and so does twins.gather" if processes > 1 and not twins.gather else ""
     return (
         f"Twins Training correlates {classes} classes over only {together} clips: even where both views agree its loss "
-        f"stays above {floor:.3g}, times its weight {twins.weight * floor:.3g}; larger batches lower that{mend}"
+        f"stays above {floor:.3g}, times its weight {twins.weight * floor:.3g}; larger batches lower that{fix}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which videos a run trains on, and whether they are still the same when it goes on.
+"""Which videos a run trains on, and whether they are still the same when it resumes.
 
 A run can be resumed with its data under another path (a relative path, a symbolic link, a copy on another disk): it is
 not the path that is compared but the videos, that is the names below their common folder, labels, times and sizes of
@@ -171,7 +171,7 @@ def read_videos(folder: Path) -> Videos | None:
     except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise KinemaError(
-            f"{file}: cannot be read ({why}); restore it, or remove it to go on without comparing the videos"
+            f"{file}: cannot be read ({why}); restore it, or remove it to continue without comparing the videos"
         ) from error
 
 

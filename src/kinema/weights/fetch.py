@@ -1,4 +1,4 @@
-"""Fetches the file of a release; nothing else here reaches for the network."""
+"""Downloads the file of a release; no other module here uses the network."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _write(
             if progress is not None:
                 progress(done, total)
     if done < total:
-        raise RunError(f"{release.name}: came incomplete, {done} of {total} bytes, and is not kept; try again")
+        raise RunError(f"{release.name}: only {done} of {total} bytes arrived, so the file was not kept; try again")
     found = digest.hexdigest()
     if not found.startswith(release.sha256):
         raise RunError(

@@ -81,7 +81,7 @@ def get_release(
     Args:
         release: its name (`kinema.weights.list_releases`), or the release itself.
         out: folder for the recognizer; None saves nothing.
-        file: the release's file, where it was downloaded by hand; None fetches it.
+        file: the release's file, if it was downloaded by hand; None fetches it.
         labels: names of the outputs, or a text file with one per line; needed with `out` where the order of the
             release's own outputs is not known, or where `classes` is given.
         classes: outputs of a new classifier with random weights; None keeps the release's own.
@@ -114,7 +114,9 @@ def get_release(
         found = implied(release.model, release.options, tensors)
         model, spec = release.build(classes, found)
     except KinemaError as error:
-        raise RunError(f"{release.name}: its file is not what is known of it ({error}); nothing was saved") from error
+        raise RunError(
+            f"{release.name}: its file does not match what the catalogue says ({error}); nothing was saved"
+        ) from error
     # The remarks say how to build the network, which the release knows.
     report = replace(import_weights(model, tensors), remarks=())
     card = {

@@ -57,7 +57,7 @@ def to_hub(folder: Path, name: str, *, private: bool = False) -> str:
     """
     name = name.removeprefix(HUB)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise KinemaError(f"{name!r} is no repository of the hub: give organisation/name")
+        raise KinemaError(f"{name!r} is not a repository of the hub: give organisation/name")
     from huggingface_hub import HfApi
 
     client = HfApi()

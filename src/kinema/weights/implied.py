@@ -73,7 +73,7 @@ class Implied:
         return ClipSpec.from_dict({**model.clip_spec.to_dict(), **self.clip, **given})
 
     def lines(self, given: Mapping[str, Any]) -> list[str]:
-        """For a person: the format, and what was taken over because of it.
+        """Lines to print: the format, and the settings that follow from it.
 
         Args:
             given: the options that a person gave.

@@ -29,7 +29,7 @@ _NEW_EVERYWHERE = re.compile(r"^class_regularisation\.")
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of every name.
+    """How each name was used.
 
     Attributes:
         loaded: source name -> name in the network.
@@ -57,7 +57,7 @@ class ImportReport:
         return not (self.missing or self.unused or self.shapes)
 
     def lines(self) -> list[str]:
-        """For a person: the counts, then every name that did not go the plain way."""
+        """Lines to print: the counts, then every name that was not mapped one to one."""
         head = "taken over" if self.classifier else "new, as the numbers of classes differ or the source has none"
         lines = [f"{len(self.loaded)} tensors loaded; classifier {head}"]
         lines += [f"  {count} of them {done}" for done, count in Counter(self.converted.values()).items()]
@@ -105,15 +105,13 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError) as error:
-        raise KinemaError(
-            f"{path}: not a safetensors file, or not the whole of one ({error}); fetch or save it again"
-        ) from error
+        raise KinemaError(f"{path}: not a safetensors file, or truncated ({error}); fetch or save it again") from error
     except Exception as error:  # the unpickler raises whatever the file leads it to
         raise KinemaError(
             f"{path}: holds more than tensors, or is damaged, and is not unpickled; save its state dict as safetensors"
         ) from error
     if isinstance(found, Mapping) and "pytorch-lightning_version" in found and "tally" in found:
-        raise KinemaError(f"{path}: a checkpoint, with which a training goes on; give its run once it has finished")
+        raise KinemaError(f"{path}: is a training checkpoint; give the folder of its run once it has finished")
     for key in ("state_dict", "model_state", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
@@ -180,7 +178,7 @@ def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportRe
 
 
 def start_from(model: VideoModel, source: str | Path) -> ImportReport:
-    """Loads weights to train on from; everything but the classifier and the temporal parts must fit.
+    """Loads weights to start a training from; everything but the classifier and the temporal parts must fit.
 
     Args:
         model: takes the weights.
@@ -202,10 +200,10 @@ def start_from(model: VideoModel, source: str | Path) -> ImportReport:
             (report.unused, f"{name} has no place for", other),
             (report.shapes, "another shape has", "build the network with the same width and options"),
         ]
-        found, what, mend = next(kind for kind in kinds if kind[0])
+        found, what, fix = next(kind for kind in kinds if kind[0])
         names = "1 name" if len(found) == 1 else f"{len(found)} names"
         raise KinemaError(
-            f"{source}: does not fit {name}: {what} {found[0]}, {names} in all; {mend}; "
+            f"{source}: does not fit {name}: {what} {found[0]}, {names} in all; {fix}; "
             "`kinema weights import` lists them all"
         )
     return report

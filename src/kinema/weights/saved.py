@@ -49,7 +49,7 @@ def find_folder(source: str | Path) -> Path:
         raise KinemaError(f"{path}: this training has not finished; give its `kinema train` command again")
     for name in (CARD, WEIGHTS):
         if not (path / name).is_file():
-            raise KinemaError(f"{path}: not a recognizer, {name} is missing in it")
+            raise KinemaError(f"{path}: not a recognizer, because it lacks {name}")
     return path
 
 
@@ -58,7 +58,7 @@ def check_labels(labels: Sequence[str], outputs: int) -> None:
     if len(labels) != outputs:
         raise KinemaError(f"{len(labels)} labels for a network with {outputs} outputs: give one label per output")
     if len(set(labels)) != len(labels):
-        raise KinemaError("the labels hold a name twice: every output needs a name of its own")
+        raise KinemaError("two labels are equal: every output needs a different name")
 
 
 def save_network(
@@ -138,7 +138,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise KinemaError(
-            f"{path}: cut off, damaged or not a safetensors file ({error}); copy it again, weights are never unpickled"
+            f"{path}: cut off, damaged or not a safetensors file ({error}); copy it again (weights are never unpickled)"
         ) from error
     wanted = model.state_dict()
     missing = sorted(set(wanted) - set(tensors))

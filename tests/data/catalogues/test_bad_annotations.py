@@ -22,7 +22,7 @@ ONE_BASED = {label: str(i) for i, label in enumerate(read_labels("something_v2")
         ("ucf101", "ucfTrainTestlist/trainlist01.txt", "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi 0\n",
          "line 1: numbers ApplyEyeMakeup 0, but kinema's list of ucf101 numbers it 1"),
         ("ucf101", "ucfTrainTestlist/trainlist01.txt", "Apply/v_x.avi 1\n",
-         "line 1: 'Apply/v_x.avi' begins with no class"),
+         "line 1: 'Apply/v_x.avi' does not begin with a class"),
         ("ucf101", "ucfTrainTestlist/testlist01.txt", "", "testlist01.txt is empty"),
         ("ucf101", "ucfTrainTestlist/classInd.txt", "0 ApplyEyeMakeup\n1 HandstandPushups\n",
          "its labels start at 0, they must start at 1"),
@@ -38,11 +38,11 @@ ONE_BASED = {label: str(i) for i, label in enumerate(read_labels("something_v2")
         ("kinetics400", "annotations/train.csv", "label,youtube_id,time_start,time_end\nabseiling,a\n",
          "line 2: fewer than 4 cells"),
         ("kinetics400", "annotations/train.csv", "label,youtube_id,time_start,time_end\nabseiling,a,one,2\n",
-         "line 2: 'one' is no time in seconds"),
+         "line 2: 'one' is not a time in seconds"),
         ("kinetics400", "annotations/train.csv", "label,youtube_id,time_start,time_end\n1,a,1,2\n400,b,1,2\n",
          "its labels run from 1 to 400, but the indices of kinema's list of kinetics400 run from 0 to 399: subtract 1"),
         ("hacs", "HACS_v1.1.1/HACS_clips_v1.1.1.csv",
-         "classname,youtube_id,subset,start,end,label\nArchery,a,trainin,1,2,1\n", "the subset 'trainin' is none of"),
+         "classname,youtube_id,subset,start,end,label\nArchery,a,trainin,1,2,1\n", "the subset 'trainin' is not"),
         ("hacs", "HACS_v1.1.1/HACS_clips_v1.1.1.csv",
          "classname,youtube_id,subset,start,end,label\nArchery,a,training,1,2,-1\n", "has no row of training"),
         ("moments_in_time", "moments_categories.txt", "clapping,1\nplaying+fun,2\n",
@@ -90,7 +90,7 @@ def test_the_segments_of_hacs_in_another_form(tmp_path: Path) -> None:
 )
 def test_segments_of_hacs_that_name_no_video(tmp_path: Path, database: dict[str, object]) -> None:
     write(tmp_path / "HACS_segments_v1.1.1.json", json.dumps({"database": database}))
-    with pytest.raises(KinemaError, match=r"HACS_segments_v1.1.1.json has no segment of training or validation: fetch"):
+    with pytest.raises(KinemaError, match=r"HACS_segments_v1.1.1.json has no segment of training or validation: "):
         read_manifest(f"hacs:{tmp_path}")
 
 

@@ -252,7 +252,7 @@ def test_a_damaged_cache_is_built_anew(
         file.write_bytes(text[: len(text) * 2 // 3] if damage is None else damage)
     with caplog.at_level(logging.WARNING):
         assert examine(data, workers=0) == first
-    assert sum("built anew" in r.message for r in caplog.records) == 2  # probes and looks
+    assert sum("built again" in r.message for r in caplog.records) == 2  # probes and looks
     caplog.clear()
     assert examine(data, workers=0) == first
     assert not caplog.records

@@ -209,7 +209,7 @@ def test_nonsense_is_refused(data: Path, packed: Packed, tmp_path: Path) -> None
     with pytest.raises(KinemaError, match="no folder or CSV"):
         pack(tmp_path / "nowhere", tmp_path / "new")
     shutil.copytree(packed.out / "0000", tmp_path / "classes" / "a")
-    with pytest.raises(KinemaError, match="lies inside the data"):
+    with pytest.raises(KinemaError, match="is inside the data"):
         pack(tmp_path / "classes", tmp_path / "classes" / "packed")
 
 

@@ -37,6 +37,7 @@
     if (b.dataset.label !== undefined) action.label = b.dataset.label;
     if (b.dataset.item !== undefined) action.number = +b.dataset.item;
     if (what === 'new') action.label = b.parentElement.querySelector('input').value;
+    if (what === 'go_to') action.number = b.parentElement.querySelector('input').value - 1;
     if (what === 'edit' || what === 'correct') seek(b.closest('tr').querySelector('[data-go]').dataset.go);
     waiting.push(action);
     press('k-label-go');
@@ -60,8 +61,8 @@
     return t === document.body || t.closest('.k-label') || !/^( |Arrow.*|Enter)$/.test(e.key) && !t.closest('[role=listbox]');
   };
   document.addEventListener('keydown', e => {
-    if (e.key === 'Enter' && e.target.matches('.k-new-label')) {
-      act(e.target.parentElement.querySelector('[data-act=new]'));
+    if (e.key === 'Enter' && e.target.matches('.k-new input')) {
+      act(e.target.parentElement.querySelector('[data-act]'));
       e.target.blur();
       return;
     }

@@ -61,7 +61,7 @@ def list_catalogue(source: Source, *, check: bool = True) -> Listing:
     if not is_folder(root):
         form = f"{source.name}:FOLDER"
         raise KinemaError(
-            f"no folder {str(root)!r} for the catalogue {source.name}: write {form}, where its videos lie"
+            f"no folder {str(root)!r} for the catalogue {source.name}: write {form}, the folder of its videos"
         )
     annotation = READERS[source.name](root, source.part)
     wanted = {name for row in annotation.rows for name in (*row.names, *row.whole)}
@@ -131,7 +131,7 @@ def _gone(root: Path, annotation: Annotation, absent: list[AnnotationRow]) -> Fi
     places = " and ".join(map(str, files)) if len(files) <= 2 else f"the split files in {files[0].parent}"
     number = len({row.shown for row in absent})
     message = f"{places} name {plural(number, 'video')} that {'are' if number > 1 else 'is'} not in {root} "
-    message += f"({_first(absent)}): fetch what is missing, this data set can be had whole"
+    message += f"({_first(absent)}): fetch what is missing, this data set can be downloaded whole"
     return Finding("error", "no-file", message, tuple(dict.fromkeys(str(root / row.shown) for row in absent)))
 
 

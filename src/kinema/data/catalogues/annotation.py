@@ -178,4 +178,4 @@ def seconds(text: str, file: Path, line: int) -> float | None:
     try:
         return float(text)
     except ValueError as error:
-        raise KinemaError(f"{file} line {line}: {text!r} is no time in seconds: correct the line") from error
+        raise KinemaError(f"{file} line {line}: {text!r} is not a time in seconds: correct the line") from error

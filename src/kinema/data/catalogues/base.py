@@ -26,7 +26,7 @@ def catalogue(name: str, splits: int = 1) -> Callable[[Read], Read]:
 
     def register(read: Read) -> Read:
         if name in READERS:
-            raise KinemaError(f"there is a catalogue {name!r} already: give this one another name")
+            raise KinemaError(f"a catalogue {name!r} already exists: give this one another name")
         READERS[name], NAMES[name] = read, splits
         return read
 

@@ -95,5 +95,5 @@ def _row(
 
 def _split(subset: str, file: Path, where: str) -> str | None:
     if subset not in _SPLITS:
-        raise KinemaError(f"{file} {where}: the subset {subset!r} is none of training, validation, testing: correct it")
+        raise KinemaError(f"{file} {where}: the subset {subset!r} is not training, validation or testing: correct it")
     return _SPLITS[subset]

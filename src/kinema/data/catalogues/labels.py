@@ -113,7 +113,7 @@ def from_indices(indices: Mapping[str, int], file: Path, *, first: int = 0) -> L
     for i, name in enumerate(ordered):
         if indices[name] != first + i:
             raise KinemaError(
-                f"{file}: the label {name!r} has the number {indices[name]} where {first + i} must follow: number the "
+                f"{file}: the label {name!r} has the number {indices[name]} where {first + i} is expected: number the "
                 f"labels from {first} on without gaps"
             )
     return LabelList(tuple(clean_label(name) for name in ordered), str(file))

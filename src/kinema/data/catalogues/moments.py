@@ -38,7 +38,7 @@ def _categories(file: Path) -> LabelList:
     for line, text in read_lines(file):
         name, _, number = text.rpartition(",")
         if not name or not number.strip().isdecimal():
-            raise KinemaError(f"{file} line {line}: {text!r} is not a class and its number: fetch the file anew")
+            raise KinemaError(f"{file} line {line}: {text!r} is not a class and its number: download the file again")
         numbers[name] = int(number)
     return from_indices(numbers, file)
 

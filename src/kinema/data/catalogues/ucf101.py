@@ -38,7 +38,7 @@ def _class_numbers(file: Path) -> dict[str, int]:
     for line, text in read_lines(file):
         number, _, name = text.partition(" ")
         if not number.isdecimal() or not name.strip():
-            raise KinemaError(f"{file} line {line}: {text!r} is not a number and a class: fetch the file anew")
+            raise KinemaError(f"{file} line {line}: {text!r} is not a number and a class: download the file again")
         numbers[name.strip()] = int(number)
     return numbers
 
@@ -50,7 +50,9 @@ def _rows(file: Path, split: str, labels: LabelList, numbers: dict[str, int]) ->
         folder, slash, name = path.rpartition("/")
         label = labels.meaning(folder)
         if not slash or label is None:
-            raise KinemaError(f"{file} line {line}: {path!r} begins with no class of {labels.source}: correct it")
+            raise KinemaError(
+                f"{file} line {line}: {path!r} does not begin with a class of {labels.source}: correct it"
+            )
         if number and number.strip() != str(numbers[label]):
             raise KinemaError(
                 f"{file} line {line}: numbers {label} {number.strip()}, but {labels.source} numbers it "

@@ -83,7 +83,7 @@ def check_files(manifest: Manifest, infos: Infos, frames: int, times: Times | No
     report(
         "warning",
         "end-outside",
-        "{n} {have} a part that ends after the video: it is taken to the end of the video",
+        "{n} {have} a part that ends after the video: it is cut at the end of the video",
         [(s.path, f"end {s.end:g} s of {i.duration:.2f} s") for s, i in late],
     )
     report(

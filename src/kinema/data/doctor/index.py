@@ -1,7 +1,7 @@
 """A cache of what is known of files (length, size, hash, looks), so that a data set is examined once and not again.
 
 One file of JSON lines a data source and kind of knowledge, in `$KINEMA_CACHE` or `~/.cache/kinema`. An entry holds as
-long as the file keeps its size and time of change; whatever is wrong with a cache file, it is built anew.
+long as the file keeps its size and time of change; whatever is wrong with a cache file, it is built again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from kinema.text import parse_json
 
 log = logging.getLogger(__name__)
 
-_FORMAT = f"4 of kinema {kinema.__version__}"  # of a cache file; another one means: build anew
+_FORMAT = f"4 of kinema {kinema.__version__}"  # of a cache file; another one means: build again
 _PASSING = "passing"
 Entry = dict[str, Any]
 
@@ -190,11 +190,11 @@ def _load(file: Path) -> dict[str, Entry]:
         first, _, rest = file.read_bytes().partition(b"\n")
         head = parse_json(first)
         if head["format"] != _FORMAT or head["sha256"] != hashlib.sha256(rest).hexdigest():
-            raise ValueError("it is of another version, or not what was written")
+            raise ValueError("it has another version, or was changed")
         lines = [parse_json(line) for line in rest.splitlines()]
         return {line["path"]: {"stamp": line["stamp"], "entry": line["entry"]} for line in lines}
     except (ValueError, KeyError, TypeError, OSError) as error:
-        log.warning("the cache file %s cannot be used (%s): it is built anew", file, error)
+        log.warning("the cache file %s cannot be used (%s): it is built again", file, error)
         return {}
 
 

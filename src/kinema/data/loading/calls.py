@@ -41,7 +41,7 @@ class Calls(Generic[Result]):
 
 def call_each(
     function: Callable[[str], Result], paths: Sequence[str], failed: Callable[[str], Result], *, workers: int,
-    limits: ReadLimits | None = None,
+    limits: ReadLimits | None = None, watch: Callable[[], None] | None = None,
 ) -> list[Result]:  # fmt: skip
     """Calls a function for every path, in other processes.
 
@@ -52,13 +52,15 @@ def call_each(
             or went beyond the limits.
         workers: how many processes; 0 calls it in this one, without protection.
         limits: what one call may cost.
+        watch: called several times a second meanwhile, unless `workers` is 0; what it raises ends the processes.
 
     Returns:
         The values, in the order of the paths.
     """
     batches = [[i] for i in range(len(paths))]
     readers = min(workers, len(paths))
-    with Loader(Calls(function, paths, failed), batches, _only, readers=readers, largest=1, limits=limits) as loader:
+    calls = Calls(function, paths, failed)
+    with Loader(calls, batches, _only, readers=readers, largest=1, limits=limits, watch=watch) as loader:
         return list(loader)
 
 

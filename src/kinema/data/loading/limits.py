@@ -1,4 +1,4 @@
-"""What reading one sample may cost, and how a process keeps within it."""
+"""Limits for reading one sample, and how a process enforces them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class ReadLimits:
-    """What reading one sample may cost before it is given up as unreadable.
+    """Limits for reading one sample; a sample that exceeds one counts as unreadable.
 
     Attributes:
-        seconds: for one sample, all in all. The time that a reader waits for the network does not count.
+        seconds: total time for one sample; time spent waiting for the network does not count.
         stalled: seconds without any progress (no packet, no frame), which tells a hang from a slow file.
-        memory: GiB that a reader may allocate for a sample; kept on Linux only.
+        memory: GiB that a reader may allocate for a sample; enforced on Linux only.
     """
 
     seconds: float = 300.0

@@ -29,19 +29,20 @@ class Loader(Generic[Batch]):
 
     Args:
         data: the samples.
-        batch_sampler: the keys of each batch; iterated anew for every epoch.
+        batch_sampler: the keys of each batch; iterated again for every epoch.
         collate: makes a batch of samples. It must copy their tensors, which are views of memory that is used again.
         readers: processes that read; 0 reads in this process, where nothing protects it from a decoder that crashes.
         largest: samples of the largest batch.
         limits: of time and memory for a sample.
+        watch: called several times a second while a sample is waited for; what it raises ends the iteration.
     """
 
     def __init__(
         self, data: Readable, batch_sampler: Iterable[Sequence[Any]], collate: Callable[[list[Any]], Batch], *,
-        readers: int, largest: int, limits: ReadLimits | None = None,
+        readers: int, largest: int, limits: ReadLimits | None = None, watch: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self.data, self.batch_sampler, self.collate = data, batch_sampler, collate
-        self.readers, self.limits = readers, limits or ReadLimits()
+        self.readers, self.limits, self._watch = readers, limits or ReadLimits(), watch
         ahead = min(largest + readers, _AHEAD // max(1, data.item_bytes))
         self._slots = largest + readers + max(0, ahead)
         self._pool: ReaderPool | None = None
@@ -90,6 +91,8 @@ class Loader(Generic[Batch]):
                     yield batch
                 else:
                     pool.wait()
+                    if self._watch is not None:
+                        self._watch()
         finally:
             if self._pool is pool:  # else it is closed, and nothing is on its way
                 pool.drop([number for batch in batches for number in batch.numbers])
@@ -118,7 +121,7 @@ def _submit(pool: ReaderPool, batches: deque[_Batch], coming: Iterator[Sequence[
         if keys is None:
             return False
         if len(keys) > pool.slots:
-            raise ValueError(f"a batch of {len(keys)} samples, where the largest was said to be smaller")
+            raise ValueError(f"a batch of {len(keys)} samples is larger than the maximum that was announced")
         batches.append(_Batch(keys))
     return True
 

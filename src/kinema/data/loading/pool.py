@@ -205,9 +205,7 @@ class ReaderPool:
         try:
             process.start()
         except OSError as error:
-            raise RunError(
-                f"no process that reads videos can be started ({error.strerror}); give fewer --workers"
-            ) from error
+            raise RunError(f"no reader process can be started ({error.strerror}); give fewer --workers") from error
         theirs.close()
         self._readers[i] = _Reader(process, ours)
 
@@ -267,7 +265,7 @@ class ReaderPool:
             self._barren += 1
             if self._barren >= _BARREN:
                 self._retire(i)
-                raise RunError(f"processes that read videos end as they start ({how}); give --workers 0 or more memory")
+                raise RunError(f"reader processes end as soon as they start ({how}); give --workers 0, or free memory")
         elif reader.tasks:
             number = reader.tasks[0]
             self._deaths[number] += 1

@@ -41,7 +41,7 @@ def read_origins(folder: Path) -> Origins | None:
     try:
         root = parse_json(parameters.read_text(encoding="utf-8"))["data"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise KinemaError(f"{parameters}: does not say what was packed; {_FIX}") from error
+        raise KinemaError(f"{parameters}: does not state what was packed; {_FIX}") from error
     (_, header), *rows = read_csv_file(manifest, ("path", _COLUMN), _FIX).rows or [(1, [])]
     if not isinstance(root, str) or not {"path", _COLUMN} <= set(header):
         raise KinemaError(f"{manifest}: has no column {_COLUMN}, or {parameters} no folder of the data; {_FIX}")

@@ -80,14 +80,14 @@ def pack(
     workers: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Packed:
-    """Writes every video of a data set anew (see `reencode`), 1000 per folder, and a manifest of the same meaning.
+    """Writes every video of a data set again (see `reencode`), 1000 per folder, and a manifest of the same meaning.
 
     `OUT/manifest.csv` has the columns path, label, split, start, end and packed_from; other columns stay behind. It is
     written last. `OUT/labels.txt` keeps the order of the labels, and those without a video; `OUT/absent.csv` names the
     videos that a catalogue names and that were not there. Times are kept, so that start and end hold. Where the data
     name no split, the held-out fifth is written down, for it would be another one of other paths. A video that cannot
     be read whole is copied as it is, so that it fails or half works in the packed set as it did before, and
-    `OUT/ledger.csv` names it. The same call again goes on where the last one stopped, and takes up videos that have
+    `OUT/ledger.csv` names it. The same call again continues where the last one stopped, and takes up videos that have
     changed or come since.
 
     With `shards`, the folders become tar files in WebDataset's layout, `OUT/0000.tar` with its index
@@ -130,7 +130,7 @@ def pack(
             if error.errno not in FULL:
                 raise
             raise RunError(
-                f"{out}: cannot be written ({reason(error)}); free space, and the same command goes on"
+                f"{out}: cannot be written ({reason(error)}); free space, and the same command continues"
             ) from error
 
 
@@ -196,7 +196,9 @@ def _open_folder(out: Path, manifest: Manifest, parameters: dict[str, Any]) -> N
     source = Path(manifest.source)
     walked = source.is_dir() and not (source / "manifest.csv").is_file()
     if walked and out.resolve().is_relative_to(source.resolve()):
-        raise KinemaError(f"{out}: lies inside the data, and would count as a class of it; give a folder beside them")
+        raise KinemaError(
+            f"{out}: is inside the data and would be read as one of its classes; give a folder outside it"
+        )
     if out.exists() and not out.is_dir():
         raise KinemaError(f"{out}: is a file; give a folder")
     file = out / PARAMETERS
@@ -245,7 +247,7 @@ def _records(out: Path, sources: dict[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def _is_record(record: Any) -> bool:
-    """Whether a line of the records is one that this version wrote; a video without one is packed anew."""
+    """Whether a line of the records is one that this version wrote; a video without one is packed again."""
     if not isinstance(record, dict):
         return False
     stamp = record.get("stamp", False)
@@ -297,7 +299,7 @@ def _work(jobs: list[PackJob], workers: int) -> Iterator[tuple[PackJob, Reencode
                 yield running.pop(future), future.result()
     except BrokenProcessPool as error:
         raise RunError(
-            "a process that packs videos was killed (memory full, or a decoder crashed); the same command goes on, "
+            "a process that packs videos was killed (memory full, or a decoder crashed); the same command continues, "
             "with --workers 1 it shows at which video"
         ) from error
     finally:

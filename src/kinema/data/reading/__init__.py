@@ -31,7 +31,7 @@ Damage that is proven. A frame that depends on lost or damaged data is refused a
 What remains unseen: changed bytes that still decode (single bits, short noise), above all in HEVC, VP8 and VP9, whose
 decoders have no check; a run of zeros that ends exactly where a start code begins; whole packets that vanish from
 Matroska, from MPEG program streams and from raw streams; packets that were lost or stand in each other's place since a
-file was written anew, whose numbers are then others too; and 16 (or 32, ...) transport packets lost in a row, after
+file was written again, whose numbers are then others too; and 16 (or 32, ...) transport packets lost in a row, after
 which the continuity counter is the same again. What a frame shows that such damage has reached may depend on where
 decoding began. Strict decoding was tried on 13 kinds of file with six kinds of damage: outside MJPEG it found 6 of
 about 250 wrong frames, and refused sound ones. `tools/fuzz_videos.py` counts what is seen and what is not.

@@ -92,6 +92,7 @@ def why_truncated(path: Path) -> str | None:
         return f"the file is truncated inside its frame table (moov), of which it holds {cut.held} of {cut.size} bytes"
     if cut and b"moov" not in names:
         name = cut.name.decode("ascii", "replace")
+        name = name if name.isprintable() and name.isascii() else "a part without a name"
         return (
             f"the file is truncated: it holds {cut.held} of {cut.size} bytes of {name}, and the frame table (moov) "
             "that should follow is missing"

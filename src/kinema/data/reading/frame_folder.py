@@ -128,7 +128,9 @@ class FrameFolder:
     def _inside(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         order = np.asarray(indices, np.int64).reshape(-1)
         if len(order) and not (order.min() >= 0 and order.max() < len(self)):
-            raise IndexError(f"{self.path}: frames {order.min()} to {order.max()} were asked of {len(self)}")
+            raise IndexError(
+                f"{self.path}: frames {order.min()} to {order.max()} were requested, but there are {len(self)}"
+            )
         return order
 
     def _pictures(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:

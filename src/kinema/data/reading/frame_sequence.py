@@ -27,7 +27,7 @@ _DEPICTIONS = frozenset(  # words in the names of pictures that are made from fr
 _COLOUR = frozenset(("rgb", "color", "colour"))
 _LONG = 3  # frames of a sequence beside which a picture with a pattern of its own is left out
 
-# A time counts as one number: its last part begins anew every second or minute.
+# A time counts as one number: its last part starts again every second or minute.
 _CLOCK = re.compile(
     r"(?<!\d)(?:"
     r"\d{4}[-_.]\d\d[-_.]\d\d[-_.t ]+\d\d[-_.:h]\d\d[-_.:m]\d\d(?:[.,]\d+)?"  # 2024-01-31_12-00-59.5
@@ -174,7 +174,7 @@ def _by_kind(entries: list[_Name]) -> list[list[_Name]]:
 
 
 def _by_field(entries: list[_Name]) -> list[list[_Name]]:
-    """Names that differ in several numbers: several sequences where one of the numbers begins anew in each."""
+    """Names that differ in several numbers: several sequences where one of the numbers starts again in each."""
     fields = list(zip(*(entry.numbers for entry in entries), strict=True))
     varying = [i for i, values in enumerate(fields) if len(set(values)) > 1]
     if len(varying) < 2:

@@ -291,7 +291,7 @@ class Packets:
         except IndexError:
             return  # PyAV stumbles, behind the last packet, over streams that began within the file
         except av.FFmpegError as error:
-            raise UnreadableVideo(self.path, f"reading stopped within the file ({error.strerror})") from error
+            raise UnreadableVideo(self.path, f"reading stopped inside the file ({error.strerror})") from error
 
     def close(self) -> None:
         """Gives back the file and the memory."""

@@ -78,7 +78,7 @@ def _fits(data: bytes, size: int, sync: int) -> bool:
 def _follows(before: bytes, packet: bytes) -> bool:
     """Whether a packet's counter continues that of the one before."""
     has_payload, extended = packet[3] & 16, packet[3] & 32
-    if extended and packet[4] and packet[5] & 128:  # "the counter starts anew here"
+    if extended and packet[4] and packet[5] & 128:  # "the counter starts again here"
         return True
     return packet[3] & 15 == (before[3] + (1 if has_payload else 0)) & 15
 

@@ -56,7 +56,7 @@ class VideoReader:
         converted: frames that were turned into RGB so far.
 
     Raises:
-        UnreadableVideo: no frame can be had.
+        UnreadableVideo: no frame can be read.
     """
 
     def __init__(self, path: str | Path, *, threads: int = 1, memory: int = 64 * 2**20) -> None:
@@ -208,7 +208,7 @@ class VideoReader:
             again, and the last one counts. The array may be a view of the decoder's memory: copy what you keep.
 
         Raises:
-            UnreadableVideo: by the iterator, after the last frame that can be had: one is missing or damaged.
+            UnreadableVideo: by the iterator, after the last frame that can be read: one is missing or damaged.
             IndexError: a number lies outside [0, frames).
         """
         return self._pictures(np.unique(self._inside(indices)).tolist())
@@ -216,7 +216,9 @@ class VideoReader:
     def _inside(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         order = np.asarray(indices, np.int64).reshape(-1)
         if len(order) and not (order.min() >= 0 and order.max() < len(self)):
-            raise IndexError(f"{self.path}: frames {order.min()} to {order.max()} were asked of {len(self)}")
+            raise IndexError(
+                f"{self.path}: frames {order.min()} to {order.max()} were requested, but there are {len(self)}"
+            )
         return order
 
     def _pictures(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -267,7 +269,7 @@ class VideoReader:
     def _attempt(
         self, wanted: list[int], *, farther: bool = False
     ) -> Generator[tuple[int, VideoFrame], None, list[int]]:
-        """Yields the wanted frames that can be had this way; returns the others."""
+        """Yields the wanted frames that can be read this way; returns the others."""
         unmet = set(wanted)
         for index in wanted:
             if index in self._kept and not self._decoder.is_spoiled(self._table, index):

@@ -61,7 +61,7 @@ def test_indices(n: int, spec: ClipSpec, clips: int) -> Ticks:
         KinemaError: no clip asked for, no tick, or too few ticks while `spec.pad` is `error`.
     """
     if clips < 1:
-        raise KinemaError(f"{clips} test clips were asked for: give at least 1")
+        raise KinemaError(f"{clips} test clips were requested: give at least 1")
     return _fold(find_sampler(spec.sampler).test(_extended(n, spec), spec, clips), n, spec)
 
 
@@ -81,14 +81,14 @@ def random_indices(n: int, spec: ClipSpec, clips: int, rng: np.random.Generator)
         KinemaError: no clip asked for, no tick, or too few ticks while `spec.pad` is `error`.
     """
     if clips < 1:
-        raise KinemaError(f"{clips} test clips were asked for: give at least 1")
+        raise KinemaError(f"{clips} test clips were requested: give at least 1")
     drawn = sorted(train_indices(n, spec, rng).tolist() for _ in range(clips))
     return np.array(drawn, dtype=np.int64)
 
 
 def _extended(n: int, spec: ClipSpec) -> int:
     if n < 1:
-        raise KinemaError("the video has no frame in the part that was asked for: check its start and end")
+        raise KinemaError("the video has no frame in the requested part: check its start and end")
     need = needed_ticks(spec)
     if n < need and spec.pad == "error":
         raise KinemaError(

@@ -31,7 +31,7 @@ class Sampler:
         if not cls.name:
             raise KinemaError(f"the sampler {cls.__name__} has no name: set the attribute `name`")
         if cls.name in _SAMPLERS and type(_SAMPLERS[cls.name]).__qualname__ != cls.__qualname__:
-            raise KinemaError(f"there is a sampler {cls.name!r} already: give {cls.__name__} another name")
+            raise KinemaError(f"a sampler {cls.name!r} already exists: give {cls.__name__} another name")
         _SAMPLERS[cls.name] = cls()
 
     def ticks(self, spec: ClipSpec) -> int:

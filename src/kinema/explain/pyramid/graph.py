@@ -214,7 +214,7 @@ def _parsed(cls: type[Pyramid], text: str) -> Pyramid:
     try:
         document = parse_json(text)
     except (ValueError, TypeError) as error:
-        raise KinemaError(f"the pyramid is no JSON ({error}): give what Pyramid.to_json wrote") from None
+        raise KinemaError(f"the pyramid is not JSON ({error}): give what Pyramid.to_json wrote") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise KinemaError(f"the pyramid's field format is not {FORMAT}: give what Pyramid.to_json wrote")
 
@@ -222,7 +222,7 @@ def _parsed(cls: type[Pyramid], text: str) -> Pyramid:
         try:
             return convert(document[key])
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError):
-            raise KinemaError(f"the pyramid's field {key} is missing or damaged: write it again by to_json") from None
+            raise KinemaError(f"the pyramid's field {key} is missing or damaged: write it again with to_json") from None
 
     nodes = get("nodes", lambda rows: tuple(Node(_word(a), _whole(b), _number(c)) for a, b, c in rows))
     inside = range(len(nodes))

@@ -74,7 +74,7 @@ class LocalKernel:
         return torch.zeros_like(channels)
 
     def rows(self, channels: Tensor) -> Rows:
-        """As `Kernel.rows`.
+        """See `Kernel.rows`.
 
         Raises:
             KinemaError: the stage does not run on one input by itself, or lets no gradient through.

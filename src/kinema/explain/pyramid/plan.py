@@ -232,7 +232,7 @@ def plan_of(model: nn.Module, clip: Tensor, depth: int | str) -> Plan:
     """The plan for a network: a new one, or that of an earlier clip of the same length if nothing has changed since.
 
     Modules, their plain attributes, the shapes of their weights and the number of hooks are compared. Weights may
-    change: no plan holds any. A network in which operations with weights are layers is followed anew every time.
+    change: no plan holds any. A network in which operations with weights are layers is followed again every time.
 
     Raises:
         KinemaError: see `Plan`.

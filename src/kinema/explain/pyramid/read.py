@@ -84,7 +84,7 @@ class Reader:
             for handle in handles:
                 handle.remove()
         if not isinstance(logits, Tensor) or logits.dim() != 2:
-            raise KinemaError(f"{type(self.model).__name__} gives no logits: its forward must give a tensor N K")
+            raise KinemaError(f"{type(self.model).__name__} returns no logits: its forward must return a tensor N K")
         for number in self.layers.values():
             layer, means = self.provenance.layers[number], self.found.means.get(number)
             if means is None or len(means) != len(layer.inputs):

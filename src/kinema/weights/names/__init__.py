@@ -1,1 +1,1 @@
-"""What other releases call the tensors of a family of networks, one family a file. Names only, no tensors."""
+"""What other releases call the tensors of a family of networks, one family per file. Names only, no tensors."""

@@ -49,5 +49,5 @@ def register_names(family: type[VideoModel], names: Names) -> None:
         KinemaError: the family has its names already.
     """
     if family in FAMILIES:
-        raise KinemaError(f"{family.__name__} has its names of other releases already: register them once")
+        raise KinemaError(f"{family.__name__} already has registered names of other releases: register them once")
     FAMILIES[family] = names

@@ -1,0 +1,107 @@
+"""Jobs of visitors that can be stopped: by a button, or because the page that asked for them was closed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from kinema.errors import KinemaError
+
+Report = Callable[[float, str], None]
+
+
+class Stopped(KinemaError):
+    """The visitor has stopped a job, or has closed the page that asked for it."""
+
+
+class Job:
+    """What runs for one page. The work calls the functions of `step` often; they raise once it is stopped.
+
+    Args:
+        report: called with the share of the job that is done, 0 to 1, and what the visitor reads.
+        clock: gives seconds; another one in tests.
+    """
+
+    def __init__(self, report: Report | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._report, self._clock = report, clock
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Makes the next `check` raise; may be called from any thread."""
+        self._stopped.set()
+
+    def check(self) -> None:
+        """Raises `Stopped` where the job was stopped."""
+        if self._stopped.is_set():
+            raise Stopped("stopped: choose a video to begin again")
+
+    def step(self, what: str, start: float = 0.0, end: float = 1.0) -> Callable[[float, float], None]:
+        """A part of the job.
+
+        Args:
+            what: the part, as the visitor reads it.
+            start: share of the job at which the part begins, 0 to 1.
+            end: share at which it ends.
+
+        Returns:
+            To be called with the units done and their total. It reports how far the job is and how long the part will
+            still take, and raises `Stopped` where the job was stopped.
+        """
+        self.check()
+        began = self._clock()
+        if self._report is not None:
+            self._report(start, what)
+
+        def done(units: float, total: float) -> None:
+            self.check()
+            share = min(1.0, units / total) if total > 0 else 0.0
+            if self._report is not None and share > 0:
+                left = (self._clock() - began) * (1 - share) / share
+                self._report(start + (end - start) * share, f"{what}, about {left:.0f} s left")
+
+        return done
+
+
+class Jobs:
+    """The jobs that run, by the pages that asked for them; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, set[Job]] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._running.values()))
+
+    @contextmanager
+    def run(self, page: str, report: Report | None = None) -> Iterator[Job]:
+        """A job for as long as the block runs.
+
+        Args:
+            page: name of the page that asked for it.
+            report: see `Job`.
+        """
+        job = Job(report)
+        with self._lock:
+            self._running.setdefault(page, set()).add(job)
+        try:
+            yield job
+        finally:
+            with self._lock:
+                self._running[page].discard(job)
+                if not self._running[page]:
+                    del self._running[page]
+
+    def stop(self, page: str) -> int:
+        """Stops the jobs of a page; returns how many there were."""
+        with self._lock:
+            jobs = list(self._running.get(page, ()))
+        for job in jobs:
+            job.stop()
+        return len(jobs)
+
+    def stop_all(self) -> None:
+        """Stops the jobs of all pages, as at the end of a server."""
+        for page in list(self._running):
+            self.stop(page)
