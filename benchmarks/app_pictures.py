@@ -1,10 +1,13 @@
 """Pictures of every tab of the page, made in a real Chromium.
 
     .venv/bin/python benchmarks/app_pictures.py OUT --demo DEMO [--chromium /usr/bin/chromium] [--widths 1280 360]
+    .venv/bin/python benchmarks/app_pictures.py OUT --recognizers RUN RUN --data DATA [--docs docs/pictures]
 
-DEMO is a folder of `kinema demo`; it is made first where it is not there. The example shown is the first one of the
+DEMO is a folder of `kinema demo`; it is made first where it is not there. The pictures in docs/pictures are of the
+networks STM-18-0 and STM-18,Twins-0 of `puppets_twins.py` and their data. The example shown is the first one of the
 page. The tab Live sees Chromium's fake camera, a generated test picture, so its label means nothing. Written are
-OUT/TAB-WIDTH.png; the console prints how long the first paint took, and whether a page is wider than its screen.
+OUT/TAB-WIDTH.png, and for the documentation app-TAB.jpg of the first width; the console prints how long the first paint
+took, and whether a page is wider than its screen.
 """
 
 from __future__ import annotations
@@ -22,6 +25,10 @@ from kinema.recognizer import Recognizer
 
 PATIENCE = 300_000  # milliseconds
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+SHOWN = ("Recognise", "Why", "Compare")  # in the documentation
+TALLEST = 1600  # pixels of a picture in the documentation
+TALL = "document.documentElement.scrollHeight"
+HALFWAY = "v => { v.currentTime = v.duration / 2 }"
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN"
 
 
@@ -30,12 +37,13 @@ def fill(page: Any) -> None:
     tab(page, "Recognise")
     page.get_by_role("radio").first.check()
     page.locator(".k-chart").first.wait_for(timeout=PATIENCE)
+    page.locator("video").first.evaluate(HALFWAY)
     tab(page, "Why")
     for box in page.locator("fieldset", has_text="Recognizers, side by side").get_by_role("checkbox").all():
         box.check()
     page.get_by_role("button", name="Show why").click()
     page.locator(".k-overlay").wait_for(timeout=PATIENCE)
-    page.locator(".k-overlay").evaluate("v => { v.currentTime = v.duration / 2 }")
+    page.locator(".k-overlay").evaluate(HALFWAY)
     tab(page, "Compare")
     page.get_by_role("button", name="Compare on the video").click()
     page.get_by_text("both name the same class").wait_for(timeout=PATIENCE)
@@ -58,12 +66,20 @@ def tab(page: Any, name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--demo", required=True)
+    parser.add_argument("--demo")
+    parser.add_argument("--recognizers", nargs=2)
+    parser.add_argument("--data")
+    parser.add_argument("--docs", type=Path)
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     parser.add_argument("--widths", type=int, nargs="+", default=[1280, 360])
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    runs, data = demo_recognizers(DemoConfig(out=args.demo))
+    if args.demo:
+        runs, data = demo_recognizers(DemoConfig(out=args.demo))
+    elif args.recognizers and args.data:
+        runs, data = args.recognizers, args.data
+    else:
+        parser.error("give --demo, or --recognizers and --data")
     recognizers = {name: Recognizer.load(run) for name, run in short_names([str(run) for run in runs]).items()}
     site = make_site(recognizers, folders=short_names([str(data)]))
     with served(site) as address, sync_playwright() as driver:
@@ -85,6 +101,13 @@ def main() -> None:
                 wide = page.evaluate("document.documentElement.scrollWidth")
                 print(f"{name} at {width}: {wide} pixels wide", flush=True)
                 page.screenshot(path=args.out / f"{name.lower()}-{width}.png", full_page=True)
+                if args.docs and name in SHOWN and width == args.widths[0]:
+                    page.evaluate("scrollTo(0, 0)")
+                    first = page.get_by_text("On a labelled data set").bounding_box() if name == "Compare" else None
+                    top = first["y"] - 10 if first else 0
+                    clip = {"x": 0, "y": top, "width": width, "height": min(TALLEST, page.evaluate(TALL) - top)}
+                    file = args.docs / f"app-{name.lower()}.jpg"
+                    page.screenshot(path=file, full_page=True, clip=clip, type="jpeg", quality=80)
                 if name == "Live":
                     page.get_by_role("button", name="Stop the camera").click()
         browser.close()

@@ -134,6 +134,11 @@ def is_folder(path: str | Path) -> bool:
     return found is not None and stat.S_ISDIR(found.st_mode)
 
 
+def is_stream(text: str) -> bool:
+    """Whether a text is the address of a live stream, which is no file anywhere."""
+    return text.partition("://")[0].lower() in _STREAMS and "://" in text
+
+
 def local_path(text: str) -> str:
     """The path in what a person gives as a file or folder; `file:///a%20b.mp4` is `/a b.mp4`.
 

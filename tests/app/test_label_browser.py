@@ -172,6 +172,8 @@ def test_open_mark_label_undo_next_by_keyboard_and_train(address: str, browser: 
     status(page, "saved in segments-ann.csv")
     for name, label in (("film 0", "1"), ("film 1", "2"), ("film 2", "1")):
         status(page, name)
+        # The panel may be replaced a little before the video.
+        page.locator(f".k-label-video[aria-label='{name}.mp4']").wait_for(timeout=PATIENCE)
         page.wait_for_function("document.querySelector('.k-label-video')?.readyState > 0", timeout=PATIENCE)
         seek(page, 0.5)
         page.keyboard.press("i")

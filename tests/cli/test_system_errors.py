@@ -259,7 +259,14 @@ def test_a_folder_that_cannot_be_listed_is_named(
 
 @pytest.mark.parametrize(
     "address",
-    ["rtsp://camera:554/1", "RTMP://a/b", "http://x.org/a.mp4", "https://x.org/a?b=c", "s3://bucket/key", "gs://b/k"],
+    [
+        "rtsp://camera:554/1",
+        "RTMP://a/b",
+        "http://x.invalid/a.mp4",
+        "https://x.invalid/a?b=c",
+        "s3://bucket/key",
+        "gs://b/k",
+    ],
 )
 @pytest.mark.parametrize("command", ["predict", "test", "train", "doctor", "pack", "row"])
 def test_an_address_is_refused_with_the_true_reason(

@@ -18,12 +18,12 @@ from torch import nn
 
 from kinema.backends.torch_program import TorchProgram
 from kinema.config_file import read_yaml
+from kinema.data.addresses import fetch, list_address
 from kinema.data.manifest import read_manifest
 from kinema.data.packing.pack import pack
 from kinema.data.video import VideoReader, is_video
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.labelling import read_labels
-from kinema.labelling.addresses import fetch, list_address
 from kinema.labelling.ledger import Ledger
 from kinema.labelling.rows import Row
 from kinema.recognizer import Recognizer

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kinema.app.context import NETWORK, Context, address, guarded
+from kinema.app.context import NETWORK, Context, address, guarded, shown
 from kinema.app.markup import render
 from kinema.app.recognise import leading, lines_of, track_of
 from kinema.errors import KinemaError
@@ -63,8 +63,8 @@ def add_tab(context: Context, upload: Any) -> None:
             second = gr.Dropdown(context.names, value=context.names[1], label="Second recognizer")
         gr.Markdown("**On the video** of the tab Recognise: what both see, and where they differ.")
         ask = gr.Button("Compare on the video", variant="primary")
-        shown = gr.HTML()
-        ask.click(on_video, [upload, first, second], shown, **NETWORK)
+        parts = gr.HTML()
+        ask.click(on_video, [upload, first, second], parts, **NETWORK)
         if context.folders:
             gr.Markdown("**On a labelled data set**: both are tested on the same videos.")
             folder = gr.Dropdown(list(context.folders), value=next(iter(context.folders)), label="Data set")
@@ -106,7 +106,7 @@ def compared_on_video(upload: Upload, first: tuple[str, Recognizer], second: tup
         for (name, recognizer), track in zip((first, second), tracks, strict=True)
     ]  # fmt: skip
     return render(
-        "compared_video", name=upload.name, video=address(upload.shown), charts=charts, parts=parts, same=same,
+        "compared_video", name=upload.name, video=shown(upload.shown), charts=charts, parts=parts, same=same,
         first=first[0], second=second[0],
     )  # fmt: skip
 

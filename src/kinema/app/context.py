@@ -12,6 +12,7 @@ from typing import Any
 
 from kinema.app.examples import Examples
 from kinema.app.markup import render
+from kinema.data.video import probe
 from kinema.errors import KinemaError
 from kinema.media.jobs import Job, Jobs
 from kinema.media.limits import UploadLimits
@@ -128,6 +129,12 @@ class Context:
 def address(file: Path) -> str:
     """Where a visitor's browser finds a file of the session."""
     return f"{FILES}/{file.name}"
+
+
+def shown(file: Path) -> dict[str, Any]:
+    """What a template needs to show a video of the session: its address, and width and height in pixels."""
+    facts = probe(file)
+    return {"address": address(file), "width": facts.width, "height": facts.height}
 
 
 def guarded(work: Callable[[], Any], failed: Callable[[str], Any] = str) -> Any:

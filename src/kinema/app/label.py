@@ -221,7 +221,7 @@ def shown(text: str, folder: str | Path, name: str = "") -> str:
         return text
     for place in dict.fromkeys([str(Path(folder).resolve()), str(Path(folder).absolute()), str(folder)]):
         text = text.replace(place + os.sep, "")
-        instead = (name or Path(place).name).replace("\\", r"\\")  # no backslash is a reference
+        instead = (name or Path(place).name).replace("\\", "\\\\")
         text = re.sub(re.escape(place) + r"(?![\w-])", instead, text)
     return text
 
@@ -332,7 +332,7 @@ def panel(visit: Visit, said: str = "") -> str:
 
 
 def sort(visit: Visit, recognizer: Recognizer, progress: Any = None) -> None:
-    """Puts first the videos on which a recognizer is least sure."""
+    """Puts the videos of which a recognizer is least sure first."""
     entries = queue(recognizer, visit.desk.videos, progress=progress)
     visit.desk.arrange([entry.path for entry in entries])
     visit.sure = {
@@ -367,7 +367,7 @@ def compared(desk: LabelDesk, other: str) -> str:
     """The agreement of two people on a folder, as HTML.
 
     Raises:
-        KinemaError: one of them has labelled nothing yet, or a name is not valid.
+        KinemaError: one of them has labelled nothing yet, or the name is no name.
     """
     file = desk.table.file.with_name(table_name(other))
     found = compare_tables(desk.table.file, file)

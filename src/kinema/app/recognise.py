@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kinema.app.context import Context, address, guarded
+from kinema.app.context import Context, address, guarded, shown
 from kinema.app.markup import chart_lines, render
 from kinema.app.stopping import add_stop
 from kinema.media.jobs import Job
@@ -118,8 +118,8 @@ def recognise(recognizer: Recognizer, upload: Upload, session: Session, job: Job
     line = Timeline(upload.name, segments, track.duration, track.lost)
     stem = Path(upload.name).stem
     video = session.place(".mp4", f"{stem} with labels.mp4")
-    shown = replace(line, path=str(upload.shown))
-    write_annotated(video, shown, recognizer.labels, progress=job.step(_STEPS[2], 0.7, 1.0))
+    converted = replace(line, path=str(upload.shown))
+    write_annotated(video, converted, recognizer.labels, progress=job.step(_STEPS[2], 0.7, 1.0))
     table, document = session.place(".csv", f"{stem}.csv"), session.place(".json", f"{stem}.json")
     table.write_text(csv_text(SEGMENT_COLUMNS, line.rows()), encoding="utf-8")
     document.write_text(json.dumps(line.to_dict(), indent=2, ensure_ascii=False), encoding="utf-8")
@@ -162,9 +162,11 @@ def lines_of(
         most: number of classes.
         colours: as for `chart_lines`.
     """
-    classes = [(labels[i], [float(score) for score in track.scores[:, i]]) for i in leading(track, most)]
-    middles = [float(time) for time in (track.starts + track.ends) / 2]
-    return chart_lines(classes, middles, track.duration, colours)
+    # The outermost scores hold to the ends of what was seen.
+    rows = [0, *range(len(track.scores)), -1]
+    classes = [(labels[i], [float(track.scores[row, i]) for row in rows]) for i in leading(track, most)]
+    times = [track.starts[0], *(track.starts + track.ends) / 2, track.ends[-1]]
+    return chart_lines(classes, [float(time) for time in times], track.duration, colours)
 
 
 def leading(track: Track, most: int) -> list[int]:
@@ -190,7 +192,7 @@ def recognised(context: Context, upload: Upload, name: str, session: Session, jo
     found = recognise(recognizer, upload, session, job)
     table, document = found.tables
     return render(
-        "recognised", name=upload.name, video=address(found.video), duration=found.track.duration,
+        "recognised", name=upload.name, video=shown(found.video), duration=found.track.duration,
         segments=found.line.segments, lost=found.line.lost, csv=address(table), json=address(document),
         lines=lines_of(found.track, recognizer.labels),
     )  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kinema.app.context import NETWORK, Context, address, guarded
+from kinema.app.context import NETWORK, Context, guarded, shown
 from kinema.app.markup import render
 from kinema.errors import KinemaError
 from kinema.explain.explanation import METHODS
@@ -39,7 +39,7 @@ def add_tab(context: Context, upload: Any) -> None:
                 start=start or None, end=end or None,
             )  # fmt: skip
             return render(
-                "why", name=taken.name, source=address(taken.shown), overlay=address(file), start=start or 0.0,
+                "why", name=taken.name, source=shown(taken.shown), overlay=shown(file), start=start or 0.0,
                 facts=[told(context, chosen[0], fact) for fact in facts],
             )  # fmt: skip
 
@@ -53,8 +53,8 @@ def add_tab(context: Context, upload: Any) -> None:
             start = gr.Number(0, label="From second", minimum=0)
             end = gr.Number(0, label="To second (0: the end)", minimum=0)
         ask = gr.Button("Show why", variant="primary")
-        shown = gr.HTML()
-        ask.click(explain_upload, [upload, chosen, methods, target, start, end], shown, **NETWORK)
+        result = gr.HTML()
+        ask.click(explain_upload, [upload, chosen, methods, target, start, end], result, **NETWORK)
 
 
 def why(

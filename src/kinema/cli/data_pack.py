@@ -28,6 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="shorter side of the packed videos in pixels; smaller videos keep their size",
     )
     parser.add_argument("--gop", type=int, default=12, help="frames from one keyframe to the next")
+    parser.add_argument("--shards", action="store_true", help="write tar shards (WebDataset) in place of folders")
     parser.add_argument("--workers", type=int | None, default=None, help="processes; default: one per core")
     add_json(parser)
 
@@ -36,8 +37,9 @@ def run(args: Namespace) -> None:
     """Packs; status 1 where a video could not be read."""
     with progress_bar("packing videos") as progress:
         done = pack(
-            args.data, args.out, short_side=args.short_side, gop=args.gop, workers=args.workers, progress=progress
-        )
+            args.data, args.out, short_side=args.short_side, gop=args.gop, shards=args.shards, workers=args.workers,
+            progress=progress,
+        )  # fmt: skip
     if args.json:
         print(printable(json.dumps(done.to_dict(), indent=2, ensure_ascii=False)))
     else:

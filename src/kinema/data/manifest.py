@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kinema.data.absent import read_absent
+from kinema.data.addresses import is_address
 from kinema.data.catalogues import list_catalogue
 from kinema.data.catalogues import parse as parse_catalogue
 from kinema.data.findings import Finding
@@ -19,9 +20,21 @@ from kinema.data.label_order import Order, numbers_as_text, ordered, outputs
 from kinema.data.label_sets import SEPARATOR, label_set
 from kinema.data.labels import read_label_file
 from kinema.data.paths import nearest_name
-from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS, Notes, Sample, check_paths, clean_label, read_table, walk
+from kinema.data.shards.remote import survey_address
+from kinema.data.sources import (
+    ABSENTEES,
+    FLIP_MAP,
+    LABELS,
+    TABLE,
+    Notes,
+    Sample,
+    check_paths,
+    clean_label,
+    read_table,
+    walk,
+)
 from kinema.errors import KinemaError, unknown
-from kinema.files import local_path, reach
+from kinema.files import is_stream, local_path, reach
 from kinema.tables import read_text
 from kinema.text import parse_json, plural
 
@@ -171,10 +184,15 @@ def survey(data: str | Path, *, check: bool = True) -> Survey:
         notes = Notes(catalogue.root, list(found.findings))
         flips = _flip_map(catalogue.root, found.labels, notes) or found.flip_map
         return _survey(str(data), found.samples, found.labels, "catalogue", flips, notes, absent=found.absent)
-    source = Path(local_path(os.fspath(data)))
+    if is_address(os.fspath(data)) and not is_stream(os.fspath(data)):
+        return survey_address(os.fspath(data), _survey_path, check=check)
+    return _survey_path(Path(local_path(os.fspath(data))), check)
+
+
+def _survey_path(source: Path, check: bool) -> Survey:
     if reach(source) is None:
         raise KinemaError(f"no folder or CSV at {str(source)!r}{nearest_name(source)}: correct the path")
-    table = source / "manifest.csv" if source.is_dir() else source
+    table = source / TABLE if source.is_dir() else source
     reach(table)
     notes = Notes(table if table.is_file() else source)
     if table.is_file():
@@ -281,7 +299,7 @@ def data_root(data: str | Path) -> Path:
     if catalogue is not None:
         return catalogue.root
     path = Path(data)
-    return path if path.is_dir() else path.parent
+    return path if path.is_dir() or is_address(os.fspath(data)) else path.parent
 
 
 def data_name(data: str | Path) -> str:

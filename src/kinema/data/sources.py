@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from kinema.data.clutter import is_clutter
 from kinema.data.findings import Finding
 from kinema.data.label_sets import SEPARATOR, joined, label_set
 from kinema.data.paths import doubt, locate, nearest_name
+from kinema.data.shards.index import ShardIndex, check_shard, read_index
+from kinema.data.shards.names import split_member
 from kinema.data.split_names import TEST, TRAIN, VALIDATION
 from kinema.data.video import SUFFIXES, is_video
 from kinema.errors import KinemaError, unknown
@@ -22,6 +25,7 @@ from kinema.text import plural
 
 UNREACHABLE = "unreachable"  # code of a finding: paths of which the system does not tell whether they exist
 FLIP_MAP, LABELS, ABSENTEES = "flip_map.json", "labels.txt", "absent.csv"  # what may lie beside the videos
+TABLE = "manifest.csv"
 _SPLITS = (*TRAIN, *VALIDATION, *TEST)
 _LINE_BREAK = re.compile("\\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\\s*")  # whatever `splitlines` breaks at
 
@@ -170,9 +174,16 @@ def check_paths(samples: list[Sample], table: Path, notes: Notes) -> None:
     """Notes the paths of a CSV that do not exist; those that cannot be reached stay videos, which cannot be read."""
     absent: list[str] = []
     hidden: dict[str, str] = {}
-    for path in dict.fromkeys(s.path for s in samples):
+    paths = dict.fromkeys(s.path for s in samples)
+    sharded = {path: parts for path in paths if (parts := split_member(path))}
+    whole = check_shards(sharded, notes)
+    for path in paths:
         try:
-            if look_up(path) is None:
+            if path in sharded:
+                shard, name = sharded[path]
+                if shard in whole and name not in whole[shard].samples:
+                    absent.append(path)
+            elif look_up(path) is None:
                 absent.append(path)
         except (OSError, ValueError) as error:
             hidden[path] = reason(error)
@@ -193,6 +204,33 @@ def check_paths(samples: list[Sample], table: Path, notes: Notes) -> None:
         message = f"{table}: {len(missing)} of {len({s.path for s in samples})} paths do not exist ({named}"
         message += f"{', …' if missing[3:] else ''}){odd}: correct them, they are relative to {table.parent}"
         notes.findings.append(Finding("error", "no-file", message, missing))
+
+
+def check_shards(sharded: Mapping[str, tuple[str, str]], notes: Notes) -> dict[str, ShardIndex]:
+    """Notes the shards of which no sample can be had, and those that are cut off; returns the others' indexes.
+
+    Args:
+        sharded: path of a sample -> its shard and its name there.
+        notes: where it is noted.
+    """
+    found: dict[str, ShardIndex] = {}
+    torn = []
+    held: dict[str, list[str]] = defaultdict(list)
+    for path, (shard, _) in sharded.items():
+        held[shard].append(path)
+    for shard, paths in held.items():
+        try:
+            odd = check_shard(shard)
+            found[shard] = read_index(shard)
+        except KinemaError as error:
+            notes.findings.append(Finding("error", "shard", str(error), tuple(paths)))
+            continue
+        if odd:
+            torn.append(odd)
+    if torn:
+        more = f" (and {plural(len(torn) - 1, 'more such shard')})" if torn[1:] else ""
+        notes.findings.append(Finding("warning", "torn-shard", torn[0] + more, tuple(torn)))
+    return found
 
 
 def walk(root: Path, notes: Notes) -> list[Sample]:

@@ -12,18 +12,13 @@ from kinema.data.reading.frame_sequence import pictures
 from kinema.data.reading.info import VideoInfo, ticks
 from kinema.data.reading.video_file import VideoReader
 from kinema.data.reading.webp import AnimatedPicture, is_animated_webp
+from kinema.data.shards.names import split_member
+from kinema.data.shards.reader import open_member
+from kinema.data.suffixes import SUFFIXES
 from kinema.errors import UnreadableVideo
 from kinema.files import on_behalf_of
 
 __all__ = ["SUFFIXES", "FrameFolder", "VideoInfo", "VideoReader", "is_video", "open_video", "probe", "ticks"]
-
-# fmt: off
-SUFFIXES = frozenset((
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf",
-    ".flv", ".f4v", ".3gp", ".ogv", ".vob", ".divx", ".h264", ".264", ".hevc", ".h265", ".mjpeg", ".mjpg", ".ivf",
-    ".y4m", ".gif", ".apng", ".webp", ".avif",
-))
-# fmt: on
 
 
 def is_video(path: str | Path) -> bool:
@@ -65,7 +60,8 @@ def open_video(path: str | Path) -> VideoReader | FrameFolder:
     """A reader for a video file or a folder of frames; use it in a `with` statement.
 
     Args:
-        path: a video file, or a folder of JPEG or PNG files in the order of their names.
+        path: a video file, a sample of a shard (`SHARD.tar#NAME`), or a folder of JPEG or PNG files in the order of
+            their names.
 
     Returns:
         A reader: `len(reader)` is the number of frames, `reader.read(indices)` gives uint8 T H W 3 (RGB).
@@ -73,6 +69,8 @@ def open_video(path: str | Path) -> VideoReader | FrameFolder:
     Raises:
         UnreadableVideo: no frame can be read.
     """
+    if split_member(path) is not None:
+        return open_member(path)
     path = Path(path)
     _require_spelled(path)
     with on_behalf_of(path):

@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kinema.data.addresses import is_address
 from kinema.data.datasets import TestVideos, collate_test
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.loader import Loader
 from kinema.data.manifest import Manifest, data_root
 from kinema.data.packing.origins import read_origins
 from kinema.data.paths import relative
+from kinema.data.shards.index import find_member
 from kinema.errors import KinemaError, RunError
 from kinema.evaluation.metrics import most_frequent
 from kinema.evaluation.result import TestResult
@@ -90,7 +92,7 @@ def evaluate(
         recognizer.to(device)
     n, total, here = len(data), clips * crops, connected_rank()
     own = range(here.index, n, here.world)
-    sizes = {i: _size(Path(manifest.samples[i].path)) for i in own}
+    sizes = {i: _size(manifest.samples[i].path) for i in own}
     rows: dict[int, _VideoResult] = {}
     for read in _batches(data, own, max(1, batch // total), workers, limits):
         for failure in read["failures"]:
@@ -119,7 +121,7 @@ def evaluate(
     origins = read_origins(root)
     return TestResult(
         labels=recognizer.labels,
-        root=str(root.resolve()),
+        root=manifest.source if is_address(manifest.source) else str(root.resolve()),
         paths=paths,
         spans=tuple((sample.start, sample.end) for sample in samples),
         truth=tuple(sample.label for sample in samples),
@@ -136,9 +138,13 @@ def evaluate(
     )
 
 
-def _size(video: Path) -> int | None:
+def _size(path: str) -> int | None:
     """Bytes of a file or of all pictures in a folder: tells other videos of the same names apart without reading."""
     try:
+        member = find_member(path)
+        if member is not None:
+            return member.size
+        video = Path(path)
         parts = video.iterdir() if video.is_dir() else [video]
         return sum(part.stat().st_size for part in parts)
     except (OSError, ValueError):  # missing, or a name that no file can have

@@ -138,7 +138,7 @@ def _clock_and_stretch(reader: VideoReader | FrameFolder) -> tuple[Fraction | No
     one = Fraction(1)
     if not isinstance(reader, VideoReader):
         return None, (one, one)
-    container, stream = open_video_stream(reader.path)
+    container, stream = open_video_stream(reader.file)
     with container:
         aspect = Fraction(stream.sample_aspect_ratio or 0)
         clock = stream.time_base

@@ -1,7 +1,7 @@
-"""The INPUT as one entry per row of the table: folders, patterns, lists and addresses.
+"""The INPUT as one entry per row of the table: folders, patterns, lists, shards and addresses.
 
-`_KINDS` maps the suffix of a file that stands for many videos to what reads it: a further kind, such as shards, is one
-function there that gives entries, and a place in `reading` that opens them.
+`_KINDS` maps the suffix of a file that stands for many videos to what reads it: a further kind is one function there
+that gives entries, and a place in `reading` that opens them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kinema.data.addresses import is_address, list_address, read_bytes
 from kinema.data.paths import locate, nearest_name
+from kinema.data.shards.index import read_index
+from kinema.data.shards.names import split_member
+from kinema.data.shards.store import find_shards
 from kinema.data.video_search import find_videos
 from kinema.errors import KinemaError, unknown
 from kinema.files import local_path, reach
-from kinema.labelling.addresses import is_address, list_address, read_bytes
 from kinema.tables import read_csv_file
 from kinema.text import printable
 
@@ -65,7 +68,8 @@ def find_entries(inputs: str | Path | Iterable[str | Path]) -> list[Entry]:
 
     Args:
         inputs: a folder (searched for videos and folders of frames, at any depth), a pattern, a video, a CSV or
-            Parquet list with a column `path` and optionally `start` and `end`, an address of fsspec of any of these,
+            Parquet list with a column `path` and optionally `start` and `end`, a shard or a folder of shards as
+            `kinema data pack --shards` writes them, a sample `SHARD.tar#NAME`, an address of fsspec of any of these,
             or several of them.
 
     Raises:
@@ -94,6 +98,11 @@ def _entries(text: str) -> Iterator[Entry]:
     kind = _KINDS.get(PurePosixPath(text.partition("::")[0]).suffix.lower())
     if kind is not None and not any(c in text for c in _WILD) and (remote or not Path(text).is_dir()):
         yield from kind(text)
+    elif split_member(text) is not None:
+        yield Entry(text)
+    elif (shards := find_shards(text)) is not None:
+        for shard in shards:
+            yield from _shard(shard)
     elif remote:
         yield from map(Entry, list_address(text))
     else:
@@ -206,4 +215,12 @@ def _local(text: str) -> Iterator[Path]:
             raise KinemaError(str(error).replace(str(copy), text)) from error
 
 
-_KINDS: Mapping[str, Callable[[str], Iterator[Entry]]] = {".csv": _csv, ".parquet": _parquet}
+def _shard(text: str) -> Iterator[Entry]:
+    """The videos of a shard, those too that turn out to be damaged."""
+    names = read_index(text).samples
+    if not names:
+        raise KinemaError(f"{text}: the shard holds no sample; leave it out")
+    yield from (Entry(f"{text}#{name}") for name in names)
+
+
+_KINDS: Mapping[str, Callable[[str], Iterator[Entry]]] = {".csv": _csv, ".parquet": _parquet, ".tar": _shard}

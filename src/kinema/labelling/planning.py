@@ -13,11 +13,10 @@ from kinema.data.loading.limits import ReadLimits
 from kinema.data.windows import window_spans
 from kinema.errors import UnreadableVideo
 from kinema.files import on_behalf_of
-from kinema.labelling.addresses import is_address
 from kinema.labelling.content import stamp_of
 from kinema.labelling.inputs import Entry, numbered
 from kinema.labelling.ledger import Ledger
-from kinema.labelling.reading import digest_now, local_copy
+from kinema.labelling.reading import digest_now, is_fetched, local_copy
 
 Retry = Literal["failed", "missing"]
 Key = tuple[str, float | None, float | None, int]
@@ -86,13 +85,13 @@ def plan(
                 if entry.error == error:
                     kept.add(entry.key)
                 continue
-            if stamp is not None and not is_address(place):
+            if stamp is not None and not is_fetched(place):
                 if place not in stamps:
                     stamps[place] = _stamp(place)
                 if stamps[place] == stamp:
                     kept.add(entry.key)
                     continue
-            if digest is None and is_address(place):
+            if digest is None and is_fetched(place):
                 kept.add(entry.key)
                 continue
             suspects.setdefault(place, []).append((entry.key, digest))

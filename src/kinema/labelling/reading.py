@@ -5,15 +5,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kinema.clip_spec import ClipSpec
+from kinema.data.addresses import fetch, is_address, stamp_of_address
+from kinema.data.shards.index import find_member
+from kinema.data.shards.names import split_member
+from kinema.data.shards.reader import read_member
 from kinema.data.video import open_video
 from kinema.data.views import check_views, view_bytes, views_of
 from kinema.errors import UnreadableVideo
 from kinema.files import on_behalf_of
-from kinema.labelling.addresses import fetch, is_address, stamp_of_address
 from kinema.labelling.content import Content, content_of, stamp_of, state_of
 
 LOST = "reader"  # the stage of what took its reader down
@@ -44,9 +47,9 @@ class EntryViews:
         found: dict[str, Any] = {}
         if entry.error is not None:
             return {"stage": "list", "error": entry.error}
-        remote = is_address(entry.place)
+        remote = is_fetched(entry.place)
         stage = "fetch" if remote else "find"
-        at_origin = stamp_of_address(entry.place) if remote else None
+        at_origin = stamp_elsewhere(entry.place) if remote else None
         try:
             with local_copy(entry.place, self._scratch) as path:
                 stage = "find"
@@ -93,7 +96,7 @@ class EntryViews:
 
 def settle(entry: Any, found: dict[str, Any]) -> dict[str, Any]:
     """Adds to what stands for a lost reader the hash of the file, which is read here, where nothing decodes it."""
-    if found.get("stage") != LOST or "content_hash" in found or is_address(entry.place):
+    if found.get("stage") != LOST or "content_hash" in found or is_fetched(entry.place):
         return found
     with suppress(OSError, ValueError):
         content = content_of(entry.place)
@@ -103,16 +106,37 @@ def settle(entry: Any, found: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def local_copy(place: str, scratch: Path | None = None) -> Iterator[str]:
-    """A path on this machine, of a copy for as long as the block runs where `place` is an address.
+    """A path on this machine, of a copy for as long as the block runs where `place` is an address or in a shard.
 
     Raises:
         UnreadableVideo: it cannot be fetched.
     """
-    if not is_address(place):
+    if not is_fetched(place):
         yield place
         return
     with tempfile.TemporaryDirectory(dir=scratch, prefix="kinema-") as folder:
-        yield str(fetch(place, folder))
+        if split_member(place) is None:
+            yield str(fetch(place, folder))
+            return
+        copy = Path(folder) / f"video{PurePosixPath(place).suffix}"
+        copy.write_bytes(read_member(place))
+        yield str(copy)
+
+
+def is_fetched(place: str) -> bool:
+    """Whether a place is no file of its own on this machine: an address, or a sample of a shard."""
+    return is_address(place) or split_member(place) is not None
+
+
+def stamp_elsewhere(place: str) -> str | None:
+    """What binds the content of a place that `is_fetched`: the hash in a shard's index, or what a store says of it."""
+    if split_member(place) is None:
+        return stamp_of_address(place)
+    try:
+        member = find_member(place)
+    except UnreadableVideo:  # whoever reads it learns why
+        return None
+    return None if member is None else f"sha256 {member.sha256}"
 
 
 def digest_now(place: str, known: Mapping[str, tuple[str | None, str | None]]) -> str | None:
@@ -123,7 +147,7 @@ def digest_now(place: str, known: Mapping[str, tuple[str | None, str | None]]) -
         known: of places their stamp and hash; the stamp of an address spares fetching it where it is still the same.
     """
     stamp, digest = known.get(place, (None, None))
-    if stamp is not None and is_address(place) and stamp_of_address(place) == stamp:
+    if stamp is not None and is_fetched(place) and stamp_elsewhere(place) == stamp:
         return digest
     try:
         with local_copy(place) as path:

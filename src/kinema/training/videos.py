@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kinema.data.manifest import Manifest
+from kinema.data.shards.index import find_member
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.files import is_folder, look_up, on_behalf_of, replace_file
 from kinema.processes import loader_workers
@@ -200,6 +201,9 @@ def _draw(name: str) -> bytes:
 
 
 def _size(path: str) -> int | None:
+    member = find_member(path)
+    if member is not None:
+        return member.size
     found = look_up(path)
     if found is None:
         return None
@@ -213,6 +217,9 @@ def _pictures(folder: str) -> list[str]:
 
 
 def _digest(path: str) -> str | None:
+    member = find_member(path)
+    if member is not None:
+        return member.sha256
     if not is_folder(path):
         return None if look_up(path) is None else _hash([Path(path)], [])
     names = _pictures(path)

@@ -225,4 +225,4 @@ def test_a_killed_process_is_one_sentence(data: Path, tmp_path: Path, monkeypatc
 
 def test_the_parameters_are_written_down(packed: Packed, data: Path) -> None:
     there = json.loads((packed.out / "pack.json").read_text())
-    assert there == {"format": 1, "short_side": 48, "gop": 12, "data": str(data.parent)}
+    assert there == {"format": 1, "short_side": 48, "gop": 12, "data": str(data.parent), "shards": False}

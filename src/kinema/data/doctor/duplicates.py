@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinema.data.doctor.index import Entry, failed
+from kinema.data.shards.index import find_member
 from kinema.data.transforms import Box, cut
 from kinema.data.views import Indices, cut_views
 from kinema.errors import UnreadableVideo
@@ -373,7 +374,8 @@ def _files(path: str) -> list[Path]:
 
 def _bytes(path: str) -> int:
     with on_behalf_of(path):
-        return sum(file.stat().st_size for file in _files(path))
+        member = find_member(path)
+        return member.size if member else sum(file.stat().st_size for file in _files(path))
 
 
 def _attempt(path: str) -> str | UnreadableVideo:
@@ -385,6 +387,9 @@ def _attempt(path: str) -> str | UnreadableVideo:
 
 
 def _digest(path: str) -> str:
+    member = find_member(path)
+    if member is not None:
+        return member.sha256
     digest = hashlib.sha256()
     for file in _files(path):
         with file.open("rb") as handle:

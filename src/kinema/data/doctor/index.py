@@ -22,6 +22,9 @@ import numpy.typing as npt
 
 import kinema
 from kinema.data.loading.calls import call_each
+from kinema.data.shards.index import find_member
+from kinema.data.shards.names import split_member
+from kinema.data.shards.store import StoreError, version_of
 from kinema.data.video import VideoInfo, open_video, probe
 from kinema.errors import RunError, UnreadableVideo
 from kinema.files import cache_folder, is_folder, look_up, on_behalf_of, replace_file
@@ -148,21 +151,29 @@ def _key(path: str) -> str:
 
 
 def _stamp(path: str) -> list[int] | None:
-    """Size and time of change, of a frame folder with the number of its files; None where it cannot be reached."""
+    """What changes with a video; None where it cannot be reached.
+
+    Size and time of change, of a frame folder with the number of its files; of a sample in a shard its size, its hash
+    and what changes with the shard.
+    """
     try:
+        member, parts = find_member(path), split_member(path)
+        if member is not None and parts is not None:
+            return [member.size, int(member.sha256[:12], 16), *version_of(parts[0])]
         status = look_up(path)
         if status is None:
             return None
         size = sum(1 for _ in Path(path).iterdir()) if is_folder(path) else status.st_size
-    except (OSError, ValueError):
+    except (OSError, ValueError, StoreError):
         return None
     return [size, status.st_mtime_ns]
 
 
 def _may_exist(path: str) -> bool:
     """False only where it is known that nothing is there: a disk that is away for the moment keeps its entries."""
+    parts = split_member(path)
     try:
-        return look_up(path) is not None
+        return look_up(parts[0] if parts else path) is not None
     except (OSError, ValueError):
         return True
 

@@ -13,8 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from kinema.data.addresses import is_address
 from kinema.data.manifest import Manifest, data_root, read_manifest
 from kinema.data.packing.reencode import Reencoded, reencode
+from kinema.data.packing.shards import clear_shards, is_packed, write_shards
+from kinema.data.shards.index import find_member
 from kinema.data.sources import ABSENTEES, FLIP_MAP, LABELS
 from kinema.errors import KinemaError, RunError, UnreadableVideo
 from kinema.files import FULL, clear_parts, held, is_folder, look_up, on_behalf_of, reason, replace_file
@@ -73,6 +76,7 @@ def pack(
     *,
     short_side: int = 256,
     gop: int = 12,
+    shards: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Packed:
@@ -86,11 +90,16 @@ def pack(
     `OUT/ledger.csv` names it. The same call again continues where the last one stopped, and takes up videos that have
     changed or come since.
 
+    With `shards`, the folders become tar files in WebDataset's layout, `OUT/0000.tar` with its index
+    `OUT/0000.index.json` (see `kinema.data.shards`), and the manifest names samples, such as `0000.tar#0000017.mp4`. A
+    folder of frames that cannot be read whole has no place in a shard and is missing from it.
+
     Args:
         data: what `read_manifest` takes.
         out: a new or empty folder, or one that holds the same data set packed the same way.
         short_side: of the pictures in pixels, even; smaller ones are not enlarged.
         gop: frames from one keyframe to the next, at most.
+        shards: write tar files in place of folders.
         workers: processes; None is one per core, 1 works in this process.
         progress: called with the videos done and their number.
 
@@ -110,10 +119,13 @@ def pack(
         raise KinemaError(f"workers is {workers}: give at least 1")
     manifest, out = read_manifest(data, check=False), Path(out)
     root = data_root(manifest.source)
-    _open_folder(out, manifest, {"format": _FORMAT, "short_side": short_side, "gop": gop, "data": str(root.resolve())})
+    place = manifest.source if is_address(manifest.source) else str(root.resolve())
+    _open_folder(
+        out, manifest, {"format": _FORMAT, "short_side": short_side, "gop": gop, "data": place, "shards": shards}
+    )
     with held(out):
         try:
-            return _pack(manifest, root, out, short_side, gop, workers or cores(), progress)
+            return _pack(manifest, root, out, short_side, gop, shards, workers or cores(), progress)
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -123,13 +135,15 @@ def pack(
 
 
 def _pack(
-    manifest: Manifest, root: Path, out: Path, short_side: int, gop: int, workers: int,
+    manifest: Manifest, root: Path, out: Path, short_side: int, gop: int, shards: bool, workers: int,
     progress: Callable[[int, int], object] | None,
 ) -> Packed:  # fmt: skip
     sources = {_relative(path, root): path for path in dict.fromkeys(s.path for s in manifest.samples)}
     (out / "manifest.csv").unlink(missing_ok=True)  # until the end it would name files that are being replaced
     for folder in (out, *out.glob("[0-9]*")):
         clear_parts(folder)
+    if shards:
+        clear_shards(out)
     records = _records(out, sources)
     kept = len(records)
     todo = [
@@ -152,10 +166,15 @@ def _pack(
                 failures[job.source] = result
                 paths[name], why = _copy(job)
                 failures[job.source] += why
+                if shards and paths[name].is_dir():
+                    failures[job.source] += "; a folder of frames has no place in a shard"
             if progress is not None:
                 progress(kept + done, len(sources))
     ordered = tuple((path, failures[path]) for path in sources.values() if path in failures)
-    _finish(out, manifest, {sources[name]: path for name, path in paths.items()}, ordered, names)
+    places = {sources[name]: path for name, path in paths.items()}
+    if shards:
+        places = write_shards(out, manifest, places, names, {sources[name] for name in records})
+    _finish(out, manifest, places, ordered, names)
     return Packed(
         out, len(sources), len(todo) - len(failures), kept, ordered,
         sum((record["stamp"] or [0])[0] for record in records.values()),
@@ -188,7 +207,7 @@ def _open_folder(out: Path, manifest: Manifest, parameters: dict[str, Any]) -> N
             there = parse_json(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             there = {}
-        there = there if isinstance(there, dict) else {}
+        there = {"shards": False} | (there if isinstance(there, dict) else {})
         differ = [key for key, value in parameters.items() if there.get(key) != value]
         if differ:
             listed = " and ".join(f"{key} {there.get(key)}" for key in differ)
@@ -217,7 +236,7 @@ def _records(out: Path, sources: dict[str, str]) -> dict[str, dict[str, Any]]:
         if name in sources
         and owner[record["number"]] == name
         and _stamp(sources[name]) in (record["stamp"], None)  # what cannot be reached now need not have changed
-        and _place(out, record["number"], ".mp4").is_file()
+        and is_packed(_place(out, record["number"], ".mp4"))
     }
     kept = {record["number"] for record in good.values()}
     for number in set(owner) - kept:
@@ -247,6 +266,9 @@ def _numbers(sources: dict[str, str], records: dict[str, dict[str, Any]]) -> dic
 def _stamp(path: str) -> list[int] | None:
     """Bytes and time of change; of a folder of frames, of all of them; None where it cannot be reached."""
     try:
+        member = find_member(path)
+        if member is not None:  # a sample of a shard, which has a hash in place of a time
+            return [member.size, int(member.sha256[:12], 16)]
         with on_behalf_of(path):
             files = sorted(Path(path).iterdir()) if is_folder(path) else [Path(path)]
             found = [p.stat() for p in files if p.is_file()]

@@ -48,7 +48,8 @@ class VideoReader:
         memory: bytes that the reader may keep of packets, and again of frames.
 
     Attributes:
-        path: the file.
+        path: the file, as errors name it.
+        file: where it can be opened; another path only for a sample of a shard.
         times: float64 [frames], when each frame is shown, seconds since the first one, ascending.
         duration: seconds from the beginning of the first frame to the end of the last one.
         stored: frames that the file holds; the table of a file that is cut off lists more, up to `len(reader)`.
@@ -59,7 +60,7 @@ class VideoReader:
     """
 
     def __init__(self, path: str | Path, *, threads: int = 1, memory: int = 64 * 2**20) -> None:
-        self.path = Path(path)
+        self.path = self.file = Path(path)
         with on_behalf_of(self.path):
             self._open(threads, memory)
 

@@ -45,7 +45,7 @@ class AnimatedPicture(VideoReader):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = self.file = Path(path)
         self.converted = 0
         with on_behalf_of(self.path):
             self._size, durations = _contents(self.path)
@@ -94,7 +94,7 @@ class AnimatedPicture(VideoReader):
             beat()
             try:
                 if self._image is None:
-                    self._image = Image.open(self.path, formats=["WEBP"])
+                    self._image = Image.open(self.file, formats=["WEBP"])
                 self._image.seek(index)
                 picture = np.asarray(self._image.convert("RGB"))
             except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:

@@ -10,12 +10,12 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import fsspec
 from fsspec.core import url_to_fs
+from fsspec.registry import known_implementations
 
 from kinema.data.clutter import is_clutter
 from kinema.data.reading.progress import beat
-from kinema.data.video import SUFFIXES
+from kinema.data.suffixes import SUFFIXES
 from kinema.errors import KinemaError, UnreadableVideo
 
 _WILD = "*?["
@@ -36,7 +36,7 @@ def list_address(address: str) -> list[str]:
     Raises:
         KinemaError: an address of a kind that is not known or not installed, one that cannot be listed, or no video.
     """
-    files, path = _opened(address)
+    files, path = opened(address)
     rest = address.partition("::")
     tail = rest[1] + rest[2]
     try:
@@ -47,7 +47,7 @@ def list_address(address: str) -> list[str]:
         else:
             return [address]
     except Exception as error:  # every file system of fsspec raises errors of its own
-        raise KinemaError(f"{address}: cannot be listed ({_why(error)}); check the address and your rights") from error
+        raise KinemaError(f"{address}: cannot be listed ({why(error)}); check the address and your rights") from error
     videos = sorted(
         files.unstrip_protocol(name) + tail
         for name in found
@@ -72,7 +72,7 @@ def fetch(address: str, folder: str | Path) -> Path:
         UnreadableVideo: it is not there, or cannot be fetched.
     """
     try:
-        files, path = _opened(address)
+        files, path = opened(address)
         target = Path(folder) / f"video{PurePosixPath(path).suffix}"
         with files.open(path, "rb") as source, target.open("wb") as copy:
             while part := source.read(_CHUNK):
@@ -84,18 +84,31 @@ def fetch(address: str, folder: str | Path) -> Path:
     except FileNotFoundError as error:
         raise UnreadableVideo(address, "there is no such file: check the address") from error
     except Exception as error:
-        raise UnreadableVideo(address, f"cannot be fetched ({_why(error)})") from error
+        raise UnreadableVideo(address, f"cannot be fetched ({why(error)})") from error
 
 
 def stamp_of_address(address: str) -> str | None:
     """What the other side says of the content of a file, such as its ETag; None where it says nothing that binds it."""
     try:
-        files, path = _opened(address)
+        files, path = opened(address)
         info = files.info(path)
     except Exception:  # whoever fetches it learns why
         return None
     known = {name: info[name] for name in _BINDING if info.get(name)}
     return json.dumps({"size": info.get("size"), **known}, default=str) if known else None
+
+
+def exists(address: str) -> bool:
+    """Whether there is a file at an address.
+
+    Raises:
+        KinemaError: the address cannot be reached.
+    """
+    files, path = opened(address)
+    try:
+        return bool(files.exists(path))
+    except Exception as error:
+        raise KinemaError(f"{address}: cannot be reached ({why(error)}); check the address and your rights") from error
 
 
 def read_bytes(address: str) -> bytes:
@@ -104,24 +117,30 @@ def read_bytes(address: str) -> bytes:
     Raises:
         KinemaError: it is not there, or cannot be fetched.
     """
-    files, path = _opened(address)
+    files, path = opened(address)
     try:
         return bytes(files.cat_file(path))
     except Exception as error:
-        raise KinemaError(f"{address}: cannot be fetched ({_why(error)}); check the address and your rights") from error
+        raise KinemaError(f"{address}: cannot be fetched ({why(error)}); check the address and your rights") from error
 
 
-def _opened(address: str) -> tuple[Any, str]:
+def opened(address: str) -> tuple[Any, str]:
+    """The file system of an address and the path in it.
+
+    Raises:
+        KinemaError: an address of a kind that is not known or not installed.
+    """
     try:
         return url_to_fs(address)
     except ImportError as error:
         kind = address.partition(":")[0]
-        known = fsspec.registry.known_implementations.get(kind, {}).get("err", _why(error))
+        known = known_implementations.get(kind, {}).get("err", why(error))
         raise KinemaError(f"{address}: {kind}:// needs a package that is not installed ({known})") from error
     except Exception as error:
-        raise KinemaError(f"{address}: not an address that can be opened ({_why(error)}); correct it") from error
+        raise KinemaError(f"{address}: not an address that can be opened ({why(error)}); correct it") from error
 
 
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
+    """What a file system said, in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

@@ -1,0 +1,147 @@
+"""Opens a sample of a shard as a video: its bytes are fetched, compared with their hash, and held in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+import torch
+
+from kinema.data.reading.info import VideoInfo
+from kinema.data.reading.video_file import VideoReader
+from kinema.data.reading.webp import AnimatedPicture, is_animated_webp
+from kinema.data.shards.index import find_member
+from kinema.data.shards.names import split_member
+from kinema.data.shards.store import StoreError, read_range
+from kinema.errors import UnreadableVideo
+from kinema.files import on_behalf_of
+
+_HANDLES = "/proc/self/fd"
+
+
+def read_member(path: str | Path) -> bytes:
+    """The bytes of a sample, compared with the hash in the index.
+
+    Args:
+        path: `SHARD.tar#NAME`, a path or an address.
+
+    Raises:
+        UnreadableVideo: the sample, its shard or the index is not there, cannot be reached or is damaged.
+    """
+    parts, place = split_member(path), find_member(path)
+    if parts is None or place is None:
+        raise UnreadableVideo(path, "not the name of a sample in a shard (SHARD.tar#NAME): correct it")
+    try:
+        content = read_range(parts[0], place.offset, place.offset + place.size)
+    except StoreError as error:
+        raise UnreadableVideo(path, f"{parts[0]}: {error}") from error
+    if len(content) < place.size:
+        reason = f"the shard is truncated ({len(content)} of the sample's {place.size} bytes are there): copy it again"
+        raise UnreadableVideo(path, reason)
+    if len(content) > place.size:
+        reason = f"its server sends {len(content)} bytes where {place.size} were asked for: use one that sends ranges"
+        raise UnreadableVideo(path, reason)
+    if hashlib.sha256(content).hexdigest() != place.sha256:
+        raise UnreadableVideo(path, "its bytes have another SHA-256 than the index says: copy the shard again")
+    return content
+
+
+def open_member(path: str | Path) -> MemberReader:
+    """A reader for a sample in a shard; use it in a `with` statement. Its errors name the sample.
+
+    Args:
+        path: `SHARD.tar#NAME`, a path or an address.
+
+    Raises:
+        UnreadableVideo: the sample cannot be had, or no frame of it.
+    """
+    content = read_member(path)
+    with on_behalf_of(path):
+        file, place = _held(content, PurePosixPath(os.fspath(path)).suffix.lower())
+    try:
+        return (MemberPicture if is_animated_webp(Path(place)) else MemberReader)(path, file, place)
+    except BaseException:
+        file.close()
+        raise
+
+
+class MemberReader(VideoReader):
+    """A `VideoReader` of a sample in a shard.
+
+    Args:
+        path: `SHARD.tar#NAME`, a path or an address.
+        held: the sample's bytes; closed with the reader.
+        place: the path by which these bytes can be opened.
+
+    Raises:
+        UnreadableVideo: no frame can be had.
+    """
+
+    def __init__(self, path: str | Path, held: IO[bytes], place: str) -> None:
+        self._name, self._held_bytes = os.fspath(path), held
+        with self._naming():
+            super().__init__(place)
+        self.path = Path(path)
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except UnreadableVideo as error:
+            raise UnreadableVideo(self._name, error.reason) from error
+
+    @property
+    def info(self) -> VideoInfo:
+        """Facts about the video."""
+        with self._naming():
+            return replace(super().info, path=self._name)
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Frames by their number, as `VideoReader.read` gives them."""
+        with self._naming():
+            return super().read(indices)
+
+    def frames(self, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Frames one at a time, as `VideoReader.frames` gives them."""
+        return self._named(super().frames(indices))
+
+    def _named(self, frames: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+        with self._naming():
+            yield from frames
+
+    def close(self) -> None:
+        """Gives back the memory."""
+        super().close()
+        self._held_bytes.close()
+
+
+class MemberPicture(MemberReader, AnimatedPicture):
+    """An `AnimatedPicture` of a sample in a shard."""
+
+
+def _held(content: bytes, suffix: str) -> tuple[IO[bytes], str]:
+    """The bytes as a file that can be opened by its path, and this path; it is gone when it is closed.
+
+    In memory a file outlives no process, however that ends. It has no suffix there. FFmpeg needs none for what begins
+    like an MP4 file, and for the rest it looks at the suffix, so that the rest goes to a temporary file.
+    """
+    if content[4:8] == b"ftyp" and hasattr(os, "memfd_create") and Path(_HANDLES).is_dir():
+        file: IO[bytes] = os.fdopen(os.memfd_create("sample"), "w+b")
+        path = f"{_HANDLES}/{file.fileno()}"
+    else:
+        file = tempfile.NamedTemporaryFile(prefix="kinema-", suffix=suffix)  # noqa: SIM115 - closed by the reader
+        path = file.name
+    try:
+        file.write(content)
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file, path
