@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,8 @@ assert not missing, missing
 """
 PACKAGES = "gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
 RATE = 12
+LONGEST = 120  # seconds, after which the command is killed, so that a test fails instead of waiting for a line
+pytestmark = pytest.mark.slow  # needs packages of the system, and their server to keep time
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,8 @@ def test_the_command_outlives_three_deaths_of_the_server_and_accounts_for_all_fr
         command = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True)
         assert command.stdout is not None
         decisions = []
+        watch = threading.Timer(LONGEST, command.kill)
+        watch.start()
         try:
             for life in range(4):
                 with serving(film, port):
@@ -98,6 +103,7 @@ def test_the_command_outlives_three_deaths_of_the_server_and_accounts_for_all_fr
                         *rest, last = map(json.loads, command.stdout.read().splitlines())
                         assert command.wait(30) == 0
         finally:
+            watch.cancel()
             command.kill()
     decisions += rest
     times = [decision["time"] for decision in decisions]
