@@ -97,7 +97,7 @@ def test_remarks_say_what_was_different() -> None:
     assert compare(first, second).remarks == (
         "the videos lay in /data and in /moved: paired by their paths there, which is right only if both folders hold "
         "the same videos",
-        "B chooses among 5 labels, of which A does not know 2 (d, e)",
+        "B chooses among 5 labels, of which A lacks 2 (d, e)",
         "A and B were tested differently: views (1x1 and 10x3), frames (8 and 16)",
     )
     assert compare(first, made_test("C", TRUTH, TRUTH, document=documents[0])).remarks == ()

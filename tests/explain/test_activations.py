@@ -276,7 +276,7 @@ class Pair(nn.Module):
         (Own(), ["classifier"], "layer classifier gives a tensor of shape"),
         (Own(), ["relu.x"], "unknown layer"),
         (Odd(), ["flat"], "layer flat gives a tensor of shape"),
-        (Odd(), ["unused"], "layer unused does not run"),
+        (Odd(), ["unused"], "layer unused"),
         (Odd(), ["pair"], "layer pair gives tuple"),
         (NoMaps(), ["classifier"], "NoMaps has no feature_maps"),
         (torch.compile(Own()), ["second"], r"compiled.* give its \._orig_mod"),
