@@ -156,13 +156,20 @@ def test_training_refuses_what_it_cannot_train_on(films: Path, tmp_path: Path) -
         job.progress()
 
 
-def test_a_training_in_a_process_of_its_own(films: Path, tmp_path: Path) -> None:
-    table = SegmentTable(tmp_path / "segments.csv")
+VALUES = {"batch": 2, "workers": 0, "logger": "none", "device": "cpu"}
+
+
+def labelled(films: Path, folder: Path) -> SegmentTable:
+    """A table with one segment of each of four films, of two classes."""
+    table = SegmentTable(folder / "segments.csv")
     for i in range(4):
         table.add(Sample(str(films / f"{i}.mp4"), "right" if i % 2 else "left", None, 0.0, 1.5))
-    job = TrainingJob(tmp_path / "job")
-    values = {"batch": 2, "workers": 0, "logger": "none", "device": "cpu"}
-    job.start(table.file, recognizer=tiny_recognizer(), epochs=1, values=values)
+    return table
+
+
+def test_a_training_in_a_process_of_its_own(films: Path, tmp_path: Path) -> None:
+    table, job = labelled(films, tmp_path), TrainingJob(tmp_path / "job")
+    job.start(table.file, recognizer=tiny_recognizer(), epochs=1, values=VALUES)
     with pytest.raises(KinemaError, match="running"):
         job.start(table.file, model="tsn_r18")
     until = time.monotonic() + 300
@@ -179,19 +186,15 @@ def test_a_training_in_a_process_of_its_own(films: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_other_segments_are_another_training_which_can_be_stopped(films: Path, tmp_path: Path) -> None:
-    table = SegmentTable(tmp_path / "segments.csv")
-    for i in range(4):
-        table.add(Sample(str(films / f"{i}.mp4"), "right" if i % 2 else "left", None, 0.0, 1.5))
-    job = TrainingJob(tmp_path / "job")
-    values = {"batch": 2, "workers": 0, "logger": "none", "device": "cpu"}
+    table, job = labelled(films, tmp_path), TrainingJob(tmp_path / "job")
     runs = []
     for _ in range(2):
         table.add(Sample(str(films / "0.mp4"), "left", None, 1.5 + len(runs) / 10, None))
-        job.start(table.file, recognizer=tiny_recognizer(), epochs=500, values=values)
+        job.start(table.file, recognizer=tiny_recognizer(), epochs=500, values=VALUES)
         runs.append(job.run)
         job.stop()
     assert runs[0] != runs[1]
-    job.start(table.file, recognizer=tiny_recognizer(), epochs=500, values=values)
+    job.start(table.file, recognizer=tiny_recognizer(), epochs=500, values=VALUES)
     assert job.run == runs[1]
     job.stop()
     stopped = job.progress()

@@ -123,7 +123,7 @@ def _kept(shard: Path, name: str) -> bytes:
         return read_member(f"{shard}#{name}")
     except UnreadableVideo as error:
         raise KinemaError(
-            f"{shard}: {name} in it is damaged; remove this file, and the same command goes on"
+            f"{shard}: {name} in it is damaged; remove this file, and the same command continues"
         ) from error
 
 

@@ -13,10 +13,10 @@ from kinema.data.shards.names import index_of, split_member
 from kinema.data.shards.store import AbsentError, StoreError, read_range, size_of, version_of
 from kinema.errors import KinemaError, UnreadableVideo, near_names
 from kinema.files import replace_file
-from kinema.text import plural
+from kinema.text import parse_json, plural
 
 _FORMAT = 1
-_FIX = "copy it again, or pack the shards anew with kinema data pack --shards"
+_FIX = "copy it again, or pack the shards again with kinema data pack --shards"
 _HELD = 1024  # indexes in the memory of a process, 0.3 MB each; reading one takes 4 ms
 
 
@@ -79,7 +79,7 @@ def read_index(shard: str) -> ShardIndex:
 def _read(place: str, _version: tuple[Any, ...]) -> ShardIndex:
     content = read_range(place, 0)
     try:
-        found = json.loads(content)
+        found = parse_json(content)
         if found["format"] != _FORMAT:
             raise ValueError(f"format {found['format']!r}, and this version reads format {_FORMAT}")
         size = found["size"]
@@ -97,7 +97,7 @@ def _read(place: str, _version: tuple[Any, ...]) -> ShardIndex:
                 twice.add(name)
             samples[name] = at
         return ShardIndex(size, samples, frozenset(twice), str(found.get("facts", "")))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         why = " ".join(str(error).split())[:200]
         raise KinemaError(f"{place}: not the index of a shard ({why}): {_FIX}") from error
 

@@ -83,6 +83,6 @@ def _check_samples(root: str, paths: Sequence[str]) -> tuple[Finding, ...]:
     absent = tuple(p for p, (shard, name) in sharded.items() if shard in whole and name not in whole[shard].samples)
     if absent:
         message = f"{root}/{TABLE}: {plural(len(absent), 'sample')} of it are not in their shards (the first is "
-        message += f"{absent[0]}): correct the manifest, or pack the data anew"
+        message += f"{absent[0]}): correct the manifest, or pack the data again"
         notes.findings.append(Finding("error", "no-file", message, absent))
     return notes.all()
