@@ -81,14 +81,15 @@ class Context:
         """
         return self.sessions.find(request.cookies.get(COOKIE))
 
-    def job(self, request: Any, progress: Any) -> AbstractContextManager[Job]:
+    def job(self, request: Any, progress: Any, part: str) -> AbstractContextManager[Job]:
         """A job of the page that has sent a request, which shows how far it is.
 
         Args:
             request: `gradio.Request`.
             progress: `gradio.Progress`.
+            part: of the page, whose button stops the job; see `kinema.app.stopping.add_stop`.
         """
-        return self.jobs.run(request.session_hash or "", lambda share, what: progress(share, desc=what))
+        return self.jobs.run(request.session_hash or "", lambda share, what: progress(share, desc=what), part=part)
 
     def take(self, sent: str, request: Any, progress: Callable[[float, float], None] | None = None) -> Upload:
         """Moves what a visitor has sent into the visitor's session.
