@@ -15,6 +15,7 @@ from tiny import moving_square, tiny_data, write_video
 from kinema import ClipSpec, create_model
 from kinema.app.server import Site, make_site, served
 from kinema.data.manifest import read_manifest
+from kinema.media.jobs import Job
 from kinema.recognizer import Recognizer
 
 pytest.importorskip("gradio")
@@ -166,17 +167,24 @@ def test_a_long_video_can_be_stopped(page_of: tuple[Site, str], browser: Any, vi
     assert ended_within(site, 4)
 
 
-def test_why_and_compare_can_be_stopped(page_of: tuple[Site, str], browser: Any, tmp_path: Path) -> None:
+def test_why_and_compare_can_be_stopped(
+    page_of: tuple[Site, str], browser: Any, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site, address = page_of
-    film = np.concatenate([moving_square(np.random.default_rng(0), True, frames=60, size=160)] * 10)
-    page = opened(browser, address)
-    upload(page, write_video(tmp_path / "film.mp4", film))
+    page, check = opened(browser, address), Job.check
+    upload(page, video)
+
+    def slow(job: Job) -> None:
+        time.sleep(0.05)  # at every layer and frame, so that a tiny network is as slow as a large one
+        check(job)
+
     for tab, ask, part, sign in (
         ("Why", "Show why", "why", ".k-overlay"),
         ("Compare", "Compare on the video", "compare-video", "text=both name the same class"),
         ("Compare", "Compare on the data set", "compare-data", "text=McNemar"),
     ):
         show(page, tab)
+        monkeypatch.setattr(Job, "check", slow)
         page.get_by_role("button", name=ask).click()
         page.get_by_text("Step ").first.wait_for(timeout=PATIENCE)
         page.locator(f"#k-stop-{part}").click()
@@ -184,6 +192,7 @@ def test_why_and_compare_can_be_stopped(page_of: tuple[Site, str], browser: Any,
         page.get_by_text("Stopped").first.wait_for(timeout=PATIENCE)
         page.locator(f"#k-stop-{part}").wait_for(state="hidden", timeout=PATIENCE)
         # What was stopped can be asked again.
+        monkeypatch.setattr(Job, "check", check)
         page.get_by_role("button", name=ask).click()
         page.locator(sign).first.wait_for(timeout=PATIENCE)
         page.locator(f"#k-stop-{part}").wait_for(state="hidden", timeout=PATIENCE)

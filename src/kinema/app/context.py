@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ class Context:
         examples: videos that a visitor may choose instead of sending one.
         to_label: folders of videos that may be labelled, by the names to show.
         jobs: what runs for the open pages, and can be stopped.
+        ahead: converts the next video of the tab Label while a visitor looks at the one before.
     """
 
     recognizers: Mapping[str, Recognizer]
@@ -49,6 +51,7 @@ class Context:
     examples: Examples
     to_label: Mapping[str, str] = field(default_factory=dict)
     jobs: Jobs = field(default_factory=Jobs)
+    ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "kinema-ahead"))
 
     @property
     def names(self) -> list[str]:

@@ -108,8 +108,13 @@ def explain_video(
         RunError: the file cannot be written.
     """
     found: list[dict[str, Any]] = []
-    watch = None if written is None else lambda count: written(count, frames)
-    with Source(video, watch=watch) as film:
+    frames = 0
+
+    def drawn(count: int) -> None:
+        if written is not None:
+            written(count, frames)
+
+    with Source(video, watch=drawn) as film:
         spans = question.spans(film)
         frames = sum(len(film.between(*span)) for span in spans)
         asked, done = len(spans) * len(recognizers) * len(question.methods), 0
