@@ -186,7 +186,7 @@ def test_why_and_compare_can_be_stopped(
         show(page, tab)
         monkeypatch.setattr(Job, "check", slow)
         page.get_by_role("button", name=ask).click()
-        page.get_by_text("Step ").first.wait_for(timeout=PATIENCE)
+        page.get_by_text(" of 2: ").first.wait_for(timeout=PATIENCE)
         page.locator(f"#k-stop-{part}").click()
         assert ended_within(site, 4), part
         page.get_by_text("Stopped").first.wait_for(timeout=PATIENCE)

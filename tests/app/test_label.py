@@ -22,13 +22,12 @@ from kinema.app.label import (
     job_folder,
     open_desk,
     panel,
-    shown,
     table_name,
     trained,
-    without_folder,
 )
 from kinema.app.label_actions import Action, perform, read_actions
 from kinema.app.label_videos import LabelVideos
+from kinema.app.names import relative, without_folder
 from kinema.data.sources import Sample
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.media.jobs import Jobs
@@ -170,8 +169,8 @@ def test_no_sentence_shows_where_the_folder_lies(desk: LabelDesk, tmp_path: Path
     # A link to the folder is one more way to write it; a longer name that begins with it is another folder.
     link = tmp_path.parent / f"{tmp_path.name}-link"
     link.symlink_to(tmp_path)
-    assert shown(f"{link}/a.mp4, {tmp_path}/deep/b.mp4: no", link) == "a.mp4, deep/b.mp4: no"
-    assert shown(f"{tmp_path}er/a.mp4", tmp_path) == f"{tmp_path}er/a.mp4"
+    assert relative(f"{link}/a.mp4, {tmp_path}/deep/b.mp4: no", link) == "a.mp4, deep/b.mp4: no"
+    assert relative(f"{tmp_path}er/a.mp4", tmp_path) == f"{tmp_path}er/a.mp4"
     job = TrainingJob(job_folder(desk))
     job.folder.mkdir()
     run = job.folder / "run"

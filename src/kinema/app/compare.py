@@ -9,6 +9,7 @@ from typing import Any
 
 from kinema.app.context import Context, address, guarded, shown
 from kinema.app.markup import render
+from kinema.app.names import folder_of, relative_to_data, without_folder
 from kinema.app.recognise import leading, lines_of, track_of
 from kinema.app.stopping import add_stop, stoppable
 from kinema.errors import KinemaError
@@ -142,8 +143,16 @@ def compared_on_data(
         KinemaError: the data cannot be read, or have labels that a recognizer does not have.
         RunError: no video could be read.
     """
+    with without_folder(folder_of(data), name):
+        return _compared_on_data(name, data, (first, second), session, job)
+
+
+def _compared_on_data(
+    name: str, data: str, both: tuple[tuple[str, Recognizer], tuple[str, Recognizer]], session: Session, job: Job
+) -> str:
+    relative = relative_to_data(data, name)
     tests, remarks = [], []
-    for number, (title, recognizer) in enumerate((first, second)):
+    for number, (title, recognizer) in enumerate(both):
         step = job.step(f"Step {number + 1} of 2: testing {title}", number / 2, (number + 1) / 2)
         with stoppable([recognizer], job):
             run = run_test(recognizer, data, workers=1, progress=partial(_shown, step))
@@ -151,11 +160,13 @@ def compared_on_data(
         remarks += [f"{title}: {remark}" for remark in run.remarks]
         split = run.plan.test.split
     found = compare(*tests)
-    header, rows = disagreements(*tests)
+    remarks = list(map(relative, [*remarks, *found.remarks]))
+    header, listed = disagreements(*tests)
+    rows = [(relative(str(path)), *others) for path, *others in listed]
     table = session.place(".csv", f"{name.replace('/', '-')} differences.csv")
     table.write_text(csv_text(header, rows), encoding="utf-8")
     return render(
-        "compared_data", name=name, split=split, found=found, remarks=[*remarks, *found.remarks], rows=rows[:_LISTED],
+        "compared_data", name=name, split=split, found=found, remarks=remarks, rows=rows[:_LISTED],
         count=len(rows), csv=address(table),
     )  # fmt: skip
 

@@ -1,10 +1,7 @@
 """The tab Label: a folder of videos, one after the other, whose segments are marked with the keyboard."""
 
 # Gradio reads annotations as values, so they are not postponed in this module.
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from kinema.app.context import NETWORK, Context, address, guarded
 from kinema.app.label_actions import name_of, perform, read_actions
 from kinema.app.label_videos import LabelVideos
 from kinema.app.markup import render
+from kinema.app.names import relative, without_folder
 from kinema.errors import KinemaError
 from kinema.recognizer import Recognizer
 from kinema.report.markup import colours
@@ -197,37 +195,6 @@ def open_desk(context: Context, name: str, person: str) -> LabelDesk:
     return LabelDesk(folder, folder / table_name(person), labels=labels)
 
 
-@contextmanager
-def without_folder(folder: str | Path, name: str = "") -> Iterator[None]:
-    """Leaves the folder out of the sentences of the block, since a visitor must not see where things lie on the server.
-
-    Args:
-        folder: that the visitor labels.
-        name: of the folder, as shown; stands for the folder itself.
-    """
-    try:
-        yield
-    except KinemaError as error:
-        raise KinemaError(shown(str(error), folder, name)) from error
-
-
-def shown(text: str, folder: str | Path, name: str = "") -> str:
-    """A sentence with paths relative to a folder.
-
-    Args:
-        text: the sentence.
-        folder: that the visitor labels; a text is left as it is where this is empty.
-        name: what stands for the folder itself; default: its own name.
-    """
-    if not str(folder):
-        return text
-    for place in dict.fromkeys([str(Path(folder).resolve()), str(Path(folder).absolute()), str(folder)]):
-        text = text.replace(place + os.sep, "")
-        instead = (name or Path(place).name).replace("\\", "\\\\")
-        text = re.sub(re.escape(place) + r"(?![\w-])", instead, text)
-    return text
-
-
 def table_name(person: str) -> str:
     """The file that holds the segments of a person, such as `segments-ann.csv`.
 
@@ -325,7 +292,7 @@ def compared(desk: LabelDesk, other: str) -> str:
     """
     file = desk.table.file.with_name(table_name(other))
     found = compare_tables(desk.table.file, file)
-    names = {video: shown(video.path, desk.folder) for video in found.videos}
+    names = {video: relative(video.path, desk.folder) for video in found.videos}
     counted = sum(video.error is None for video in found.videos)
     return render(
         "label_agreement", first=desk.table.file.name, second=file.name, found=found, names=names, counted=counted
@@ -337,5 +304,5 @@ def trained(job: TrainingJob) -> str:
     progress = job.progress()
     if progress is None:
         return ""
-    message = shown(progress.message, job.folder.parent)
+    message = relative(progress.message, job.folder.parent)
     return render("label_training", progress=progress, message=message, folder=job.folder.name)
