@@ -41,6 +41,7 @@ class Context:
         to_label: folders of videos that may be labelled, by the names to show.
         jobs: what runs for the open pages, and can be stopped.
         ahead: converts the next video of the tab Label while a visitor looks at the one before.
+        about: a sentence on what the recognizers know, for the page; empty where there is nothing to say.
     """
 
     recognizers: Mapping[str, Recognizer]
@@ -52,6 +53,7 @@ class Context:
     to_label: Mapping[str, str] = field(default_factory=dict)
     jobs: Jobs = field(default_factory=Jobs)
     ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "kinema-ahead"))
+    about: str = ""
 
     @property
     def names(self) -> list[str]:

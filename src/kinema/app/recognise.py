@@ -85,6 +85,8 @@ def add_tab(context: Context, upload: Any) -> None:
         return guarded(work)
 
     with gr.Tab("Recognise"):
+        if context.about:
+            gr.HTML(render("note", text=context.about))
         name = gr.Dropdown(context.names, value=context.names[0], label="Recognizer")
         sent = gr.File(label="Video", file_count="single", height=170)
         gr.Markdown(_invitation(context.limits))

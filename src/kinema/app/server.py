@@ -64,7 +64,7 @@ class Site:
 def make_site(
     recognizers: dict[str, Recognizer], *, limits: UploadLimits | None = None, folders: Mapping[str, str] | None = None,
     to_label: Mapping[str, str] | None = None,
-    auth: Sequence[tuple[str, str]] = (), keep: float = 60.0,
+    auth: Sequence[tuple[str, str]] = (), keep: float = 60.0, about: str = "",
 ) -> Site:  # fmt: skip
     """Builds the page and the routes beside it.
 
@@ -78,6 +78,7 @@ def make_site(
         to_label: folders of videos that the tab Label may show and write segments into, by the names to show.
         auth: names and passwords; everybody is let in where there are none.
         keep: seconds for which the files of a visitor stay after the last page is closed.
+        about: a sentence on what the recognizers know, for the page.
 
     Raises:
         KinemaError: Gradio is not installed or too old.
@@ -142,6 +143,7 @@ def make_site(
         folders or {},
         Examples(folders or {}, root / "examples"),
         to_label or {},
+        about=about,
     )
     add_routes(app, context, Cameras())
     page = build(context)
