@@ -163,9 +163,10 @@ HEAD = """# Effect of each method on puppets
 
 This page compares networks with and without each method of the five texts, with the same clips, epochs, batch size and
 schedule and three seeds. The data set is puppets, which is generated (`kinema data puppets`): 16 actions in 8 pairs
-that differ only in the direction of time. Clips are small, networks are narrow, and each training takes minutes. The page
-shows whether a method learns, and whether its effect is larger than chance on this task. The effect on Kinetics may be
-different.
+that differ only in the direction of time. Clips are small, networks are narrow, and each training takes minutes.
+
+The page shows whether a method learns, and whether its effect is larger than chance on this task. The effect on
+Kinetics may be different.
 
 - **without**, **with**: top-1 on `test` per seed, in per cent.
 - **difference on test**: mean top-1 with the method minus that without, in points, and a 95 % interval from a paired
