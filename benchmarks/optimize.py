@@ -1,4 +1,4 @@
-"""What `Recognizer.optimize` buys: eager float32 against what it chooses, side by side, on this machine.
+"""Speed-up by `Recognizer.optimize` on this machine: eager float32 against the chosen backend.
 
     .venv/bin/python benchmarks/optimize.py [NETWORK ...] [--budget 300] [--threads N] [--steps 20] [--int8]
 
