@@ -163,8 +163,8 @@ OPTIONS = {"num_classes": 3, "width": 0.125, "frames": 4, "dropout": 0.3}
         ({"architecture": {"name": "stm_r18", "options": OPTIONS | {"blocks": 7}}}, "unknown value of blocks '7'"),
         ({"labels": "abc"}, "'labels' must be a list of names"),
         ({"labels": {"a": 0, "b": 1, "c": 2}}, "'labels' must be a list of names"),
-        ({"labels": ["a", "b", 3]}, "'labels' must hold a string for every output"),
-        ({"labels": ["a", "b", ""]}, "'labels' must hold a string for every output"),
+        ({"labels": ["a", "b", 3]}, "'labels' must contain one string per output"),
+        ({"labels": ["a", "b", ""]}, "'labels' must contain one string per output"),
         ({"labels": ["a", "b"]}, "2 labels for a network with 3 outputs"),
         ({"labels": ["a", "b", "b"]}, "a label occurs twice"),
         ({"clip": [8]}, "'clip' must be an object"),
@@ -216,7 +216,7 @@ def test_a_card_that_is_no_object(recognizer: Recognizer, tmp_path: Path) -> Non
     folder = recognizer.save(tmp_path / "r")
     for text in ("[]", "3", "null", '"card"'):
         (folder / "card.json").write_text(text)
-        with pytest.raises(KinemaError, match=r"card\.json: not a card, which is an object"):
+        with pytest.raises(KinemaError, match=r"card\.json: not a card"):
             Recognizer.load(folder)
     (folder / "card.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(KinemaError, match=r"card\.json: not a readable card .*copy both files"):

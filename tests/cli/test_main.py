@@ -229,7 +229,7 @@ def test_a_finished_run_cannot_be_stretched_but_trained_on_from(
     recipe.write_text(yaml.safe_dump({**RECIPE, "data": str(tiny)}))
     assert run(capsys, "train", str(recipe), "--out", first)[0] == 0
     sentence = refused(capsys, "train", str(recipe), "--out", first, "--epochs", "2")
-    mend = f"differs in epochs; give another --out, and --weights {first} to start from what it learned"
+    mend = f"differs in epochs; give another --out, and --weights {first} to start from its weights"
     assert mend in sentence
     assert "--weights" not in refused(capsys, "train", str(recipe), "--out", first, "--epochs", "2", "--seed", "2")
     assert run(capsys, "train", str(recipe), "--out", second, "--weights", first)[0] == 0

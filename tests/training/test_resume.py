@@ -156,7 +156,10 @@ CHANGES: list[tuple[Change, str]] = [
     (replaced, "train go left 1.mp4 has another size"),
     (same_size, "train go left 2.mp4 has other content"),
     (one_less, "train go left 3.mp4 is missing"),
-    (edit("train go left 4.mp4,go left", "train go left 4.mp4,go right"), "train go left 4.mp4 is labelled 'go right'"),
+    (
+        edit("train go left 4.mp4,go left", "train go left 4.mp4,go right"),
+        "train go left 4.mp4 has the label 'go right'",
+    ),
     (no_flips, "the flip map differs"),
 ]
 
