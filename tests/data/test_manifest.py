@@ -151,7 +151,7 @@ def test_folder_errors(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "is empty")
     refused(touch(tmp_path / "flat", "a.mp4", "b.mp4") / "", "2 files but no class folders")
-    refused(touch(tmp_path / "text", "walk/a.txt", "run/b.txt") / "", "holds no video")
+    refused(touch(tmp_path / "text", "walk/a.txt", "run/b.txt") / "", "contains no video")
     refused(
         touch(tmp_path / "deep", "fold1/walk/a.mp4", "fold2/walk/b.mp4") / "", "folders with videos inside", "train"
     )
@@ -224,8 +224,8 @@ def test_flip_map_is_symmetric_and_checked(tmp_path: Path) -> None:
         ('{"step left": "step rigt"}', "did you mean 'step right'"),
         ('{"step left": "step right", "step right": "step right"}', "swaps 'step right' with"),
         ("{", "is not JSON"),
-        ('["step left"]', "not one object"),
-        ('{"step left": 3}', "not one object"),
+        ('["step left"]', "not a JSON object"),
+        ('{"step left": 3}', "not a JSON object"),
     ):
         flips.write_text(text)
         refused(file, "flip_map.json", part)
@@ -265,7 +265,7 @@ def test_a_table_of_what_is_absent(tmp_path: Path) -> None:
         (b"path,split\n,train\n", "absent.csv: not a path and its split: ',train'"),
         (b"path,split\n17,train,7\n", "absent.csv: not a path and its split: '17,train,7'"),
         (b"path,split\n\xff,train\n", "absent.csv is not UTF-8 (byte 11)"),
-        (b"split,path\nval,b.mp4\n", "b.mp4 is absent from the split 'val' and listed as there: remove the row"),
+        (b"split,path\nval,b.mp4\n", "b.mp4 is listed as absent but is in the split 'val': remove the row"),
     ):
         absent.write_bytes(text)
         refused(file, part)
@@ -277,7 +277,7 @@ def test_a_split_of_which_nothing_is_there_is_known(tmp_path: Path) -> None:
     file = table(tmp_path, "path,label,split\na.mp4,walk,train\nb.mp4,sit,train\n", "a.mp4", "b.mp4")
     (tmp_path / "absent.csv").write_text("path,split\n17,val\n4,val\n")
     manifest = read_manifest(file)
-    with pytest.raises(KinemaError, match="of its split 'val' 2 videos should be there and none is: fetch some"):
+    with pytest.raises(KinemaError, match="its split 'val' should have 2 videos, but none exists"):
         manifest.split("val")
     with pytest.raises(KinemaError, match="no split 'test': it has train"):
         manifest.split("test")
@@ -306,7 +306,7 @@ def test_trainable_needs_two_labels(tmp_path: Path) -> None:
     samples = (Sample("a", "x", "train"), Sample("b", "y", "test"))
     manifest = Manifest("data.csv", samples, ("x", "y"))
     require_trainable(manifest)
-    with pytest.raises(KinemaError, match=r"one class only \('x'\)"):
+    with pytest.raises(KinemaError, match=r"only one class \('x'\)"):
         require_trainable(manifest.split("train"))
     with pytest.raises(KinemaError, match="no video to train on"):
         require_trainable(Manifest("data.csv", (), ()))

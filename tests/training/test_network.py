@@ -66,9 +66,7 @@ def test_it_goes_on_with_the_options_that_it_began_with(
     assert weights(run).keys() == weights(whole).keys()
     assert all(torch.equal(tensor, weights(whole)[name]) for name, tensor in weights(run).items())
     assert Recognizer.load(run).model.architecture == Recognizer.load(whole).model.architecture
-    assert f"keeps the options that it began with: {option}={before!r} (the default is now {value!r})" in "\n".join(
-        lines
-    )
+    assert f"options that it began with: {option}={before!r} (the default is now {value!r})" in "\n".join(lines)
     other = train(config(tiny, tmp_path / "other"), say=str)  # what begins now has the new default
     assert not all(torch.equal(tensor, weights(whole)[name]) for name, tensor in weights(other).items())
 

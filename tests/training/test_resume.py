@@ -158,7 +158,7 @@ CHANGES: list[tuple[Change, str]] = [
     (one_less, "train go left 3.mp4 is missing"),
     (
         edit("train go left 4.mp4,go left", "train go left 4.mp4,go right"),
-        "train go left 4.mp4 has the label 'go right'",
+        "go left 4.mp4 has the label 'go right'",
     ),
     (no_flips, "the flip map differs"),
 ]

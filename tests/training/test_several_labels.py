@@ -146,7 +146,7 @@ def test_one_label_per_video_of_the_same_clips(run: Path, squares: Path, tmp_pat
     single = train(config(data, tmp_path / "single"), say=str)
     assert not Recognizer.load(single).multi_label
     assert run_test(single, data, workers=0).result.metrics.top1 > 0.7
-    with pytest.raises(KinemaError, match=r"has several labels per video .*but this recognizer names one"):
+    with pytest.raises(KinemaError, match=r"has several labels per video .*but this recognizer predicts one"):
         run_test(single, squares, workers=0, out=tmp_path / "x")
     ones = [(path, label, split) for path, label, split in rows if label in ("go left", "go right")]
     write(data, ones)

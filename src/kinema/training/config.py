@@ -38,7 +38,7 @@ class Optim:
         momentum: momentum of SGD; for AdamW it is beta1, the decay of the mean of the gradients.
         beta2: decay of the mean of the squared gradients; AdamW only.
         nesterov: use Nesterov momentum; SGD only.
-        weight_decay: weight decay of all parameters; without `decay_bias_norm` only of those with two or more dimensions.
+        weight_decay: weight decay of all parameters, or without `decay_bias_norm` of those with two or more dimensions.
         decay_bias_norm: also apply the weight decay to parameters with one dimension: biases, and the weights of
             normalisation layers.
         schedule: `step` multiplies by `gamma` at each milestone, `cosine` falls to zero at the end, `constant` stays.

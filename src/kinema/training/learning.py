@@ -85,7 +85,7 @@ def check_gates(model: VideoModel, config: TrainConfig) -> None:
         )
     if model.trunk_product:
         raise KinemaError(
-            f"gate_warmup is {config.gate_warmup}, but options.fusion mul at the end of every block makes open "
+            f"gate_warmup is {config.gate_warmup}, but options.fusion is mul at the end of every block, where open "
             "gates multiply all features by states near 0: set options.fusion to residual, or gate_warmup to 0"
         )
 

@@ -302,7 +302,7 @@ def test_real_fights() -> None:
 def test_real_fights_that_one_camera_took_are_found_where_the_folders_alone_decide() -> None:
     report = examine(REAL / "fights")
     (scenes,) = (f for f in report.findings if f.code == "same-scene")
-    assert scenes.message.startswith("26 of 60 videos outside of train show a scene that another split shows too")
+    assert scenes.message.startswith("26 of 60 videos outside train show a scene that another split also shows")
     with (REAL / "fights" / "split.csv").open(newline="") as file:
         source = {Path(row["path"]).name: row["source"] for row in csv.DictReader(file)}
     for line in scenes.paths:

@@ -192,7 +192,7 @@ def test_nonsense_is_refused(data: Path, packed: Packed, tmp_path: Path) -> None
     for options, sentence in (
         ({"short_side": 255}, "even number"),
         ({"short_side": 0}, "even number"),
-        ({"gop": 0}, "at least 1 frame"),
+        ({"gop": 0}, "at least 1"),
         ({"workers": 0}, "at least 1"),
     ):
         with pytest.raises(KinemaError, match=sentence):
