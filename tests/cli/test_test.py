@@ -165,7 +165,7 @@ def test_the_split_is_test_then_val_then_asked_for(saved: Path, here: Path, caps
     assert run(capsys, saved, "--data", table)[1].startswith(f"{saved} on {table}, split val\n")
     table.write_text("path,label,split\na.mp4,sit,one\nb.mp4,jump,two\n", encoding="utf-8")
     assert sentence(capsys, saved, "--data", table).endswith(
-        "has no split test or val: name one with --split: one, two, all"
+        "has no split test or val: give one with --split: one, two, all"
     )
     assert "unknown split of" in sentence(capsys, saved, "--data", table, "--split", "ones")
     status, out, _ = run(capsys, saved, "--data", table, "--split", "all")

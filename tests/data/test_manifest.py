@@ -77,8 +77,8 @@ def test_csv_errors_name_line_and_mend(tmp_path: Path) -> None:
         "path,label\n,x\n": ["line 2", "the path is empty"],
         "path,label\na,b.mp4,x\n": ["line 2", "3 fields under 2 columns", "quote"],
         "path,label\na.mp4\n": ["line 2", "1 field under 2 columns"],
-        "path,label,start,end\na.mp4,x,2,2\n": ["line 2", "start 2 is not before end 2"],
-        "path,label,start\na.mp4,x,-1\n": ["line 2", "start is '-1'", "from 0 on"],
+        "path,label,start,end\na.mp4,x,2,2\n": ["line 2", "start 2 must be before end 2"],
+        "path,label,start\na.mp4,x,-1\n": ["line 2", "start is '-1'", "at least 0"],
         "path,label,end\na.mp4,x,soon\n": ["line 2", "end is 'soon'"],
         "path,label,end\na.mp4,x,nan\n": ["line 2", "end is 'nan'"],
         "path,label\na.mp4,x\na.mp4,x\n": ["line 3", "repeats line 2"],
@@ -239,7 +239,7 @@ def test_a_file_of_labels_gives_their_order(tmp_path: Path) -> None:
     for text, part in (
         ("walk\ncaf\u00e8\n", "unknown label of the data 'caf\u00e9': did you mean 'caf\u00e8'?"),
         ("walk\ncaf\u00e9\nwalk\n", "names 'walk' 2 times"),
-        ("\n", "names no label"),
+        ("\n", "contains no label"),
     ):
         labels.write_text(text, encoding="utf-8")
         refused(file, "labels.txt", part)
@@ -295,7 +295,7 @@ def test_the_folder_of_the_disk_itself_is_no_class(tmp_path: Path) -> None:
 
 def test_splits_that_differ_in_capitals_are_refused(tmp_path: Path) -> None:
     file = table(tmp_path, "path,label,split\na.mp4,walk,train\nb.mp4,sit,Train\n", "a.mp4", "b.mp4")
-    refused(file, "the splits 'Train' and 'train' differ in capitals alone: write them alike")
+    refused(file, "the splits 'Train' and 'train' differ only in capitals")
 
 
 def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def label_remarks(trained: Collection[str], tested: Mapping[str, Collection[str]
         tested: split -> the labels of its videos.
 
     Returns:
-        At most two sentences: on labels that are tested but never trained, and on those that are trained but not tested.
+        At most two sentences: on labels that are tested but not trained, and on those that are trained but not tested.
     """
     untrained: dict[str, list[str]] = defaultdict(list)
     for split, labels in tested.items():

@@ -115,7 +115,7 @@ class Manifest:
         return replace(self, samples=samples, absent={k: v for k, v in self.absent.items() if k == name})
 
     def part(self, name: str) -> Manifest:
-        """Returns what a test covers: a split, or everything for `all` if no split is called so. Raises like `split`."""
+        """Returns what a test covers: a split, or everything for `all` if no split is called so; raises as `split`."""
         return self if name == "all" and "all" not in self.splits else self.split(name)
 
 

@@ -237,8 +237,8 @@ class TrainConfig:
             )
         if self.multigrid.full_epochs >= self.epochs:
             raise KinemaError(
-                f"multigrid.full_epochs is {self.multigrid.full_epochs}, but epochs is {self.epochs}, which "
-                f"leaves no epoch for the cycles: give a smaller number"
+                f"multigrid.full_epochs is {self.multigrid.full_epochs}, which leaves no epoch for the "
+                f"cycles because epochs is {self.epochs}: give a smaller number"
             )
         if self.gate_warmup < 0:
             raise KinemaError(f"gate_warmup is {self.gate_warmup}: give 0 or more epochs")
