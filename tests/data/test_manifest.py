@@ -150,7 +150,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 def test_folder_errors(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "is empty")
-    refused(touch(tmp_path / "flat", "a.mp4", "b.mp4") / "", "2 files but no class folders")
+    refused(touch(tmp_path / "flat", "a.mp4", "b.mp4") / "", "2 files without class folders")
     refused(touch(tmp_path / "text", "walk/a.txt", "run/b.txt") / "", "contains no video")
     refused(
         touch(tmp_path / "deep", "fold1/walk/a.mp4", "fold2/walk/b.mp4") / "", "folders with videos inside", "train"

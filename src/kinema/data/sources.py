@@ -321,7 +321,7 @@ def _nothing(root: Path, folders: list[Path], loose: list[Path], notes: Notes) -
     if not folders and not loose:
         return f"{root} is empty: put one folder of videos per class into it"
     if not folders:
-        return f"{root} contains {plural(len(loose), 'file')} but no class folders: make a folder per class, or write a CSV"
+        return f"{root} contains {plural(len(loose), 'file')} without class folders: make one per class, or write a CSV"
     return f"{root} contains no video in {plural(len(folders), 'folder')}: put the videos of each class into its folder"
 
 

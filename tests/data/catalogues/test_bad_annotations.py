@@ -50,7 +50,7 @@ ONE_BASED = {label: str(i) for i, label in enumerate(read_labels("something_v2")
         ("moments_in_time", "moments_categories.txt", "clapping 0\n",
          "line 1: 'clapping 0' is not a class and its number"),
         ("moments_in_time", "validationSet.csv", "clapping/a.mp4\n", "line 1: fewer than 2 cells"),
-        ("something_v1", "something-something-v1-train.csv", "1,Holding something\n", "fewer than 2 cells (separator ';')"),
+        ("something_v1", "something-something-v1-train.csv", "1,Holding something\n", "fewer than 2 cells"),
         ("something_v1", "something-something-v1-train.csv", "1;174\n2;1\n", "go from 1 to 174"),
         ("something_v2", "labels/something-something-v2-train.json", "[", "is not JSON"),
         ("something_v2", "labels/something-something-v2-train.json", '[{"name": 1}]', "has no list of entries"),
