@@ -171,7 +171,7 @@ OPTIONS = {"num_classes": 3, "width": 0.125, "frames": 4, "dropout": 0.3}
         ({"clip": {"frames": "8"}}, "clip.frames is '8'"),
         ({"clip": {"mean": "grey"}}, "clip.mean is 'grey'"),
         ({"clip": {"mean": None}}, "clip.mean is None"),
-        ({"clip": {"test_crop": "large"}}, "describes no network"),
+        ({"clip": {"test_crop": "large"}}, "does not describe a network"),
     ],
 )
 def test_a_damaged_card_is_named_with_the_mend(

@@ -262,7 +262,7 @@ def test_weights_import_reports_and_saves(capsys: pytest.CaptureFixture[str], tm
     status, out, _ = run(capsys, *words, "--labels", str(tmp_path / "labels.txt"), "--out", str(tmp_path / "r"))
     assert status == 0
     assert "classifier taken over" in out
-    assert "new, left as built: layer1.0.conv1.cstm.t.weight" in out
+    assert "new, with initial values: layer1.0.conv1.cstm.t.weight" in out
     loaded = Recognizer.load(tmp_path / "r")
     assert loaded.labels == ("fall", "stand")
     assert torch.equal(loaded.model.stem.conv.weight, source.stem.conv.weight)

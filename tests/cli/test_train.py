@@ -159,11 +159,11 @@ def test_weights_of_a_run_that_is_not_there_or_not_finished(
 ) -> None:
     words = ("--model", "stm_r18", "--data", str(tiny), "--out", str(tmp_path / "out"), "--weights")
     found = said(capsys, *words, str(tmp_path / "srtg_hacs"))
-    assert found.startswith(f"{tmp_path / 'srtg_hacs'}: there is no such file of weights, nor such a run")
+    assert found.startswith(f"{tmp_path / 'srtg_hacs'}: there is no such file of weights and no such run")
     assert "did you mean 'imagenet'; check" in said(capsys, *words, "imagnet")
     torch.save({"pytorch-lightning_version": "2", "tally": [], "state_dict": {}}, tmp_path / "a.ckpt")
     assert "a.ckpt: is a training checkpoint" in said(capsys, *words, str(tmp_path / "a.ckpt"))
     (tmp_path / "srtg_hacs" / "checkpoints").mkdir(parents=True)
-    assert "holds no model.safetensors; if it is a run, let its training finish" in said(
+    assert "contains no model.safetensors; if it is a run, finish its training" in said(
         capsys, *words, str(tmp_path / "srtg_hacs")
     )

@@ -438,7 +438,7 @@ def test_weights_of_the_backbones_releases_load_into_it() -> None:
     assert torch.equal(model.classifier.weight, head)  # though the file's classifier would fit
     assert torch.equal(model.backbone.layer3[0].conv1.weight, release["layer3.0.conv1.weight"])
     assert all(name.startswith("cidc.") for name in report.new)
-    assert any("left out, this network has its own: fc.weight, fc.bias" in line for line in report.lines())
+    assert any("left out because this network has its own: fc.weight, fc.bias" in line for line in report.lines())
     del release["layer2.0.conv1.weight"]
     release["nowhere"] = torch.zeros(1)
     report = import_weights(small(), release)

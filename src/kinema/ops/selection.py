@@ -61,7 +61,7 @@ def select_frames(x: Clips, keep: Count) -> tuple[Tensor, Tensor]:
     n, c, t, h, w = x.shape
     if keep > t - 2:
         raise KinemaError(
-            f"select_frames: keep is {keep} of {t} frames, but only T - 2 frames have two neighbours; give longer clips "
+            f"select_frames: keep is {keep} of {t} frames, but only T - 2 have two neighbours; give longer clips "
             "or keep fewer frames"
         )
     with torch.no_grad():

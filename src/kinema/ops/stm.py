@@ -203,7 +203,7 @@ class CMM(nn.Module):
         return torch.cat([edge, difference] if self.causal else [difference, edge], 2)
 
     def _motion_of_stream(self, f: Tensor, moved: Tensor, stream: Stream) -> Tensor:
-        """For a chunk: each frame's difference from the previous one; without `causal` it belongs to the previous one."""
+        """Each frame's difference from the previous one; without `causal` it belongs to the earlier one."""
         difference = stream.previous(self, f) - moved
         if self.causal:
             return stream.masked(difference, ahead=-1)
