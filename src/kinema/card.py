@@ -198,7 +198,7 @@ def _check(values: Any, path: Path) -> None:
         raise KinemaError(f"{path}: the key 'format' is missing; {HOW_TO_FIX}")
     for key, kind in (("name", str), ("options", dict)):
         if not isinstance(values["architecture"].get(key), kind):
-            raise KinemaError(f"{path}: 'architecture' must hold the network's name and its options; {HOW_TO_FIX}")
+            raise KinemaError(f"{path}: 'architecture' must contain the network's name and its options; {HOW_TO_FIX}")
     if not all(isinstance(label, str) and label for label in values["labels"]):
         raise KinemaError(f"{path}: 'labels' must contain one string per output; {HOW_TO_FIX}")
     wrong = misshapen(values, _MORE)

@@ -301,7 +301,7 @@ class Recognizer:
         """Recognises a long video window by window; each result is available as soon as its window has been read.
 
         A window that cannot be read gives a `FailedWindow`, and the next ones follow. If the file is cut off, one
-        `FailedWindow` at the end stands for all that is missing. The same happens to the rest of a video if several
+        `FailedWindow` at the end covers all missing windows. The same happens to the rest of a video if several
         windows in a row crash or hang their reader.
 
         Args:

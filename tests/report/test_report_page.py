@@ -213,7 +213,7 @@ def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path)
         ("recognizer/card.json", card(clip=3), "card.json: 'clip' must be an object"),
         ("recognizer/card.json", card(training=3), "card.json: the value of 'training'"),
         ("recognizer/card.json", card(training={"coverage": {"read": 3}}), "'training.coverage.expected'"),
-        ("recognizer/card.json", card(architecture={"options": {}}), "'architecture' must hold the network's name"),
+        ("recognizer/card.json", card(architecture={"options": {}}), "'architecture' must contain the network's name"),
         ("recognizer/card.json", card(format=3), "'format' is 3"),
         ("training-ledger.csv", "video,reason\na,b\n", "training-ledger.csv: not a training ledger .* restore"),
         ("training-ledger.csv", "path,error\na\n", "not a training ledger"),

@@ -104,7 +104,7 @@ def windows(
     """Reads a long video of any length once and yields the centre clip of every window.
 
     A window whose frames cannot be read is yielded with the reason, and reading continues after the damage. If the file
-    is cut off, one last window with the reason stands for everything that is missing. Full frames are dropped after
+    is cut off, one last window with the reason covers everything that is missing. Full frames are dropped after
     cutting; only the clips that overlap are in memory.
 
     Args:

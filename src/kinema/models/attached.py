@@ -124,11 +124,11 @@ class Attached(VideoModel):
         return kept
 
     def pathways(self, name: str, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Those of the stages of the backbone."""
+        """Returns the pathways of a stage of the backbone; other stages have a single map."""
         return self.backbone.pathways(name, x) if name in self.backbone.feature_maps else x
 
     def pathway_names(self, name: str) -> tuple[str, ...]:
-        """Those of the stages of the backbone."""
+        """Returns the names of the pathways of a stage of the backbone; empty for other stages."""
         return self.backbone.pathway_names(name) if name in self.backbone.feature_maps else ()
 
     def start(self) -> None:

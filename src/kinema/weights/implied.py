@@ -29,7 +29,7 @@ _FREE = ("frames", "width", "dropout")  # options in a card of this library that
 
 @dataclass(frozen=True)
 class Implied:
-    """What a file implies for one network.
+    """Options and clip fields that a file implies for one network.
 
     Attributes:
         format: project whose names the file has; "" if no format is recognised.

@@ -29,7 +29,7 @@ _NEW_EVERYWHERE = re.compile(r"^class_regularisation\.")
 
 @dataclass(frozen=True)
 class ImportReport:
-    """How each name was used.
+    """Report on how each name was used.
 
     Attributes:
         loaded: source name -> name in the network.
