@@ -213,7 +213,7 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Path, capsys: pytest.Cap
         warnings.simplefilter("default")
         assert main(["predict", str(folder), str(video)]) == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "card.json" in line]
-    assert line.startswith(f"kinema: note: {folder / 'card.json'}: is of format 1 and does not state dropout=0.5")
+    assert line.startswith(f"kinema: note: {folder / 'card.json'}: has format 1 and does not state dropout=0.5")
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_an_srtg_network_is_loaded_as_it_was_saved_though_defaults_have_changed(
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     card["architecture"]["options"] = {**size, **given}
     (folder / "card.json").write_text(json.dumps({**card, "format": 1}), encoding="utf-8")
-    with torch.no_grad(), pytest.warns(KinemaWarning, match="is of format 1"):
+    with torch.no_grad(), pytest.warns(KinemaWarning, match="has format 1"):
         assert torch.equal(Recognizer.load(folder).model(clip), old.model(clip))
 
 

@@ -60,7 +60,7 @@ class ClipSpec:
             if getattr(self, name) not in get_args(kind):
                 raise unknown(f"clip.{name}", str(getattr(self, name)), get_args(kind))
         if self.crop > self.short_side:
-            raise KinemaError(f"clip.crop is {self.crop} but clip.short_side is {self.short_side}: the crop must fit")
+            raise KinemaError(f"clip.crop is {self.crop} but clip.short_side is {self.short_side}: it must fit inside")
         if self.test_crop is not None and not 1 <= self.test_crop <= self.short_side:
             raise KinemaError(
                 f"clip.test_crop is {self.test_crop}: give 1 to {self.short_side}, which is clip.short_side, or null "

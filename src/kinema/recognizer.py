@@ -273,7 +273,7 @@ class Recognizer:
             KinemaError: the views are not possible, or the batch is below 1.
         """
         if batch < 1 or workers < -1:
-            raise KinemaError(f"batch {batch}, workers {workers}: give a batch of at least 1 and at least -1 workers")
+            raise KinemaError(f"batch {batch}, workers {workers}: give a batch of 1 or more, and workers of -1 or more")
         requests = (Request(str(video)) for video in videos)
         return self._predict(
             RequestedViews(self.spec, *parse_views(views)), requests, top_k, loader_workers(workers), batch, limits

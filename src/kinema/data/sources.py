@@ -121,7 +121,7 @@ def read_table(table: Path, notes: Notes, *, may_be_empty: bool = False) -> list
             )
             notes.row("two-labels", line, message, sample.path)
         else:
-            message = f"{sample.path} is in split {sample.split!r} but in {other.split!r} in line {first}: keep one"
+            message = f"{sample.path} is in split {sample.split!r} but in {other.split!r} in line {first}: keep one row"
             notes.row("two-splits", line, message, sample.path)
     spelt: dict[str, str] = {}
     for name in sorted({s.split for s in samples if s.split is not None}):

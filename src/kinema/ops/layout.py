@@ -14,7 +14,7 @@ def check_clips(x: Tensor, channels: int = 3) -> Tensor:
         raise KinemaError(f"a network takes clips of shape N {channels} T H W, but this has shape {tuple(x.shape)}")
     if x.shape[1] != channels:
         raise KinemaError(
-            f"a network takes clips with {channels} channels at position 1 (N C T H W), but this has {x.shape[1]}: "
+            f"a network takes clips with {channels} channels at position 1 (N C T H W), but this has {x.shape[1]}, in "
             f"shape {tuple(x.shape)}"
         )
     return x

@@ -100,7 +100,7 @@ class Optim:
                 raise KinemaError(f"optim.beta2 is {self.beta2}, but sgd has no beta2: set optim.name to adamw")
             return
         if self.momentum >= 1:
-            raise KinemaError(f"optim.momentum is {self.momentum}: it is beta1 of adamw, give less than 1")
+            raise KinemaError(f"optim.momentum is {self.momentum}: adamw uses it as beta1, so give less than 1")
         if self.nesterov:
             raise KinemaError("optim.nesterov is true, but adamw has no Nesterov momentum: set optim.name to sgd")
 

@@ -32,7 +32,7 @@ class Distil:
 
     def __post_init__(self) -> None:
         if self.teacher == "":
-            raise KinemaError("distil.teacher is empty: name a run or recognizer, or give null")
+            raise KinemaError("distil.teacher is empty: give a run or recognizer, or null")
         if not 0 < self.weight <= 1:
             raise KinemaError(f"distil.weight is {self.weight}: give a number above 0 and at most 1")
         if not 0 < self.temperature < inf:

@@ -340,7 +340,7 @@ def _save(
     if module.failures or module.val_failures:
         say(
             f"{failed} training and {len(module.val_failures)} validation videos could not be read; "
-            f"{out / LEDGER} names them"
+            f"{out / LEDGER} lists them"
         )
         if failed >= expected:
             raise RunError(

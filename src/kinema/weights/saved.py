@@ -118,7 +118,7 @@ def load_network(folder: Path) -> tuple[VideoModel, tuple[str, ...], ClipSpec, d
     if added:
         named = ", ".join(f"{key.removeprefix('options.')}={value!r}" for key, value in added.items())
         warnings.warn(
-            f"{folder / CARD}: is of format {card.format} and does not state {named}; these are the values that "
+            f"{folder / CARD}: has format {card.format} and does not state {named}; these are the values that "
             f"Kinema {__version__} uses, and Recognizer.load({str(folder)!r}).save({str(folder)!r}) "
             "stores them",
             KinemaWarning,

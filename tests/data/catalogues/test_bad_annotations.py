@@ -53,7 +53,7 @@ ONE_BASED = {label: str(i) for i, label in enumerate(read_labels("something_v2")
         ("something_v1", "something-something-v1-train.csv", "1,Holding something\n", "fewer than 2 cells"),
         ("something_v1", "something-something-v1-train.csv", "1;174\n2;1\n", "go from 1 to 174"),
         ("something_v2", "labels/something-something-v2-train.json", "[", "is not JSON"),
-        ("something_v2", "labels/something-something-v2-train.json", '[{"name": 1}]', "has no list of entries"),
+        ("something_v2", "labels/something-something-v2-train.json", '[{"name": 1}]', "is not a list of entries"),
         ("something_v2", "labels/something-something-v2-train.json", json.dumps([{**V2[0], "template": "Hold it"}]),
          "line 1: unknown label 'Hold it'"),
         ("something_v2", "labels/something-something-v2-train.json", "{}", "lists no video"),

@@ -77,7 +77,7 @@ class LabelList:
                 f"{other!r}: write names everywhere"
             )
         near = unknown("label", text, self.names)
-        raise KinemaError(f"{file} line {found[text]}: {near} (the labels are in {self.source}; correct one)")
+        raise KinemaError(f"{file} line {found[text]}: {near} (compare {self.source} and correct one of them)")
 
     def _check_indices(self, indices: Iterable[int], file: Path) -> None:
         low, high, last = min(indices), max(indices), len(self.names) - 1

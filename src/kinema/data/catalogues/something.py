@@ -65,7 +65,7 @@ def read_v2(root: Path, part: int) -> Annotation:
         try:
             table = [(i, str(entry["id"]), _bare(_template(entry))) for i, entry in enumerate(entries, 1)]
         except (KeyError, TypeError, AttributeError) as error:
-            raise KinemaError(f"{file} has no list of entries with id and template ({error!r}): fetch it") from error
+            raise KinemaError(f"{file} is not a list of entries with id and template ({error!r}): fetch it") from error
         meant = labels.meanings(first_lines((i, text) for i, _, text in table), file)
         rows += [AnnotationRow(meant[text], split, name, (name,), "") for _, name, text in table]
     return Annotation(tuple(files.values()), rows, labels, complete=False)

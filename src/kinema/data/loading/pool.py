@@ -271,7 +271,9 @@ class ReaderPool:
             self._deaths[number] += 1
             if self._deaths[number] >= ATTEMPTS:
                 reader.tasks.popleft()
-                self._give_up(number, f"the process that read it {how}, {ATTEMPTS} times: the file may be malicious")
+                self._give_up(
+                    number, f"the process that read it {how}, {ATTEMPTS} times: the file may be damaged or malicious"
+                )
         self._retire(i)
 
     def _retire(self, i: int) -> None:
