@@ -345,7 +345,8 @@ def hold_out(samples: Sequence[Sample], root: Path, *, by_class: bool = True) ->
     """Assigns every sample to the split `train` or `test`, by video, so that no video is in both.
 
     Per class, the fifth of the videos whose relative paths have the smallest hashes is held out (at least one, if there
-    are two or more): the same files give the same split on every machine. Without `by_class`, a fifth of all videos is.
+    are two or more): the same files give the same split on every machine. Without `by_class`, a fifth of all videos is
+    held out.
     """
     by_label: dict[str, set[str]] = defaultdict(set)
     for sample in samples:

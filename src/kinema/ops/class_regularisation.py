@@ -59,7 +59,7 @@ class ClassRegularisation(nn.Module):
         return x * self.gains(x, classifier_weight).to(x.dtype)[:, :, None, None, None]
 
     def gains(self, x: Tensor, classifier_weight: Tensor) -> Tensor:
-        """Computes the factor of every channel, N C in float32 or wider; N C T H W and K C' as for `forward`."""
+        """Computes the factor of every channel: features N C T H W and weights K C' -> N C in float32 or wider."""
         # In float32 or wider: differences between channels are small compared with their size.
         wide = wide_dtype(x, classifier_weight, self.weight)
         with full_precision(x):
