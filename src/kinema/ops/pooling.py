@@ -191,7 +191,7 @@ def _blocks(x: Tensor, kernel: Kernel) -> Iterator[tuple[Index, Index, Kernel]]:
 
 
 def _spans(size: int, kernel: int, most: int) -> list[tuple[slice, slice, int]]:
-    """Splits one dimension: whole windows, at most `most` of them at a time, then the one that exceeds it."""
+    """Splits one dimension: whole windows, at most `most` of them at a time, then a window that exceeds the size."""
     whole = size // kernel
     ends = [(i, min(i + most, whole)) for i in range(0, whole, most)]
     spans = [(slice(a * kernel, b * kernel), slice(a, b), kernel) for a, b in ends]

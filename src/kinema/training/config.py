@@ -158,7 +158,8 @@ class TrainConfig:
             torchrun, its number of processes is used instead.
         deterministic: use only kernels that give the same bits every time; an exact resume on a GPU needs it.
         checkpoint_steps: number of steps between checkpoints within an epoch; there is also one after every epoch.
-        logger: `tensorboard`, `csv`, `wandb` (offline unless WANDB_MODE is set) or `none`; metrics.csv exists always.
+        logger: `tensorboard`, `csv`, `wandb` (offline unless WANDB_MODE is set) or `none`. metrics.csv is written with
+            each of them.
     """
 
     model: str

@@ -127,7 +127,7 @@ def check_files(manifest: Manifest, infos: Infos, frames: int, times: Times | No
 
 
 def _check_splits(manifest: Manifest) -> list[Finding]:
-    """Checks splits: a label that is tested must be trained; a label in one split only makes its metrics wrong."""
+    """Checks splits: a tested label must be trained; a label in a single split makes its metrics wrong."""
     splits = manifest.splits
     if len(splits) < 2:
         return []
@@ -203,7 +203,7 @@ def _frames(sample: Sample, info: VideoInfo, times: Times) -> int:
         return info.frames
     if info.path in times:
         return len(part_frames(times[info.path], sample.start, sample.end, info.duration))
-    # The same rule as for frames of equal length, without listing all of them: count the midpoints inside the part.
+    # The same rule for frames of equal length, without listing all of them: count the midpoints inside the part.
     start = max(sample.start or 0.0, 0.0)
     end = info.duration if sample.end is None else min(sample.end, info.duration)
     if end <= start:

@@ -123,14 +123,14 @@ def pictures_of(read: Callable[[Callable[[int], Indices]], Tensor]) -> NDArray[n
 
 
 def _pictures(read: Callable[[Callable[[int], Indices]], Tensor], begin: float, end: float) -> NDArray[np.uint8]:
-    """Returns indices between two parts of the length, 0 to 1."""
+    """Returns evenly spaced small grey pictures between two parts of the length, 0 to 1."""
     frames = read(lambda n: (np.linspace(begin, end, FRAMES) * (n - 1)).round().astype(np.int64))
     small = cut(frames, Box(0, 0, frames.shape[1], frames.shape[2]), SIDE, flip=False)
     return np.tensordot(small.numpy(), [0.299, 0.587, 0.114], 1).round().astype(np.uint8)
 
 
 def _scene(pictures: NDArray[np.uint8]) -> tuple[int, int]:
-    """Returns the first and last pictures that show the scene, without flat pictures and titles at the ends."""
+    """Returns the indices of the first and last picture of the scene, without flat pictures and titles at the ends."""
     frames = _frames(pictures[None].astype(np.float32))
     shown = np.flatnonzero(frames.shown[0])
     if len(shown) < 2:

@@ -142,7 +142,7 @@ def _held(shard: Path) -> Mapping[str, Place]:
 
 
 def _output(rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...]) -> int | None:
-    """Returns the class for WebDataset's `.cls`, if all rows of the video have the same one."""
+    """Returns the index of the class for WebDataset's `.cls`, if all rows of the video have the same one."""
     found = {row["label"] for row in rows}
     return labels.index(found.pop()) if len(found) == 1 and labels else None
 
@@ -161,7 +161,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _header(name: str, size: int) -> tarfile.TarInfo:
-    """Removes times and users, so that the same videos give the same bytes."""
+    """Makes a header without times and users, so that the same videos give the same bytes."""
     header = tarfile.TarInfo(name)
     header.size, header.mode = size, 0o644
     return header
