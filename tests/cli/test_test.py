@@ -179,7 +179,7 @@ def test_a_split_that_kinema_chose_is_announced(saved: Path, here: Path, capsys:
     status, out, err = run(capsys, saved, "--data", "d")
     assert status == 0
     assert "1 expected / 1 read / 0 failed" in out
-    assert err.startswith("note: d names no split")
+    assert err.startswith("note: d has no splits")
 
 
 def test_views_are_explained_and_nothing_is_tested(

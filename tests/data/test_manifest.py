@@ -82,7 +82,7 @@ def test_csv_errors_name_line_and_mend(tmp_path: Path) -> None:
         "path,label,end\na.mp4,x,soon\n": ["line 2", "end is 'soon'"],
         "path,label,end\na.mp4,x,nan\n": ["line 2", "end is 'nan'"],
         "path,label\na.mp4,x\na.mp4,x\n": ["line 3", "repeats line 2"],
-        "path,label\na.mp4,x\na.mp4,y\n": ["line 3", "'y' but line 2 says 'x'"],
+        "path,label\na.mp4,x\na.mp4,y\n": ["line 3", "the label 'y' but 'x' in line 2"],
         "path,label,split\na.mp4,x,train\na.mp4,x,test\n": ["line 3", "'test' but line 2 says 'train'"],
         "path,label,split\na.mp4,x,train\nb.mp4,x,\n": ["1 row without a split"],
     }
@@ -104,8 +104,8 @@ def test_survey_lists_every_fault(tmp_path: Path) -> None:
     found = survey(table(tmp_path, text, "a.mp4", "b.mp4"))
     assert {f.code for f in found.findings} == {"duplicate-row", "empty-label", "no-file"}
     assert [Path(s.path).name for s in found.manifest.samples] == ["a.mp4", "gone.mp4", "b.mp4"]
-    refused(tmp_path / "data.csv", "and 2 more kinds of error", "kinema data doctor")
-    refused(table(tmp_path, "path,label\nb.mp4,\ngone.mp4,y\n", "b.mp4"), "and 1 more kind of error: run kinema")
+    refused(tmp_path / "data.csv", "and 2 other kinds of error", "kinema data doctor")
+    refused(table(tmp_path, "path,label\nb.mp4,\ngone.mp4,y\n", "b.mp4"), "and 1 other kind of error: run kinema")
 
 
 def test_other_encodings_and_files_are_refused(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_file_of_labels_gives_their_order(tmp_path: Path) -> None:
     assert read_manifest(file).labels == ("walk", "stand", "caf\u00e9")
     for text, part in (
         ("walk\ncaf\u00e8\n", "unknown label of the data 'caf\u00e9': did you mean 'caf\u00e8'?"),
-        ("walk\ncaf\u00e9\nwalk\n", "names 'walk' 2 times"),
+        ("walk\ncaf\u00e9\nwalk\n", "lists 'walk' 2 times"),
         ("\n", "contains no label"),
     ):
         labels.write_text(text, encoding="utf-8")
@@ -259,8 +259,8 @@ def test_a_table_of_what_is_absent(tmp_path: Path) -> None:
     absent.write_text("path,split\n")
     assert read_manifest(file).absent == {}
     for text, part in (
-        (b"path\n17\n", "absent.csv does not have the columns path and split alone"),
-        (b"a\0b\n1\n", "absent.csv does not have the columns path and split alone"),
+        (b"path\n17\n", "absent.csv must have the columns path and split"),
+        (b"a\0b\n1\n", "absent.csv must have the columns path and split"),
         (b"path,split\n17\n", "absent.csv: not a path and its split: '17'"),
         (b"path,split\n,train\n", "absent.csv: not a path and its split: ',train'"),
         (b"path,split\n17,train,7\n", "absent.csv: not a path and its split: '17,train,7'"),
@@ -279,7 +279,7 @@ def test_a_split_of_which_nothing_is_there_is_known(tmp_path: Path) -> None:
     manifest = read_manifest(file)
     with pytest.raises(KinemaError, match="its split 'val' should have 2 videos, but none exists"):
         manifest.split("val")
-    with pytest.raises(KinemaError, match="no split 'test': it has train"):
+    with pytest.raises(KinemaError, match="no split 'test': its splits are train"):
         manifest.split("test")
     assert (manifest.splits, manifest.named_splits) == (("train",), ("train", "val"))
     assert manifest.part("all") is manifest

@@ -41,7 +41,7 @@ def label_remarks(trained: Collection[str], tested: Mapping[str, Collection[str]
     missing = [(split, labels) for split, labels in missing if labels]
     if missing:
         named = [f"{split!r} has no video of {name_labels(tuple(labels))}" for split, labels in missing]
-        found.append(f"note: {'; '.join(named)}: its metrics say nothing about them")
+        found.append(f"note: {'; '.join(named)}: its metrics say nothing about these labels")
     return found
 
 

@@ -53,7 +53,7 @@ def test_videos_that_are_gone(name: str, tmp_path: Path) -> None:
         Path(first.path).unlink()
     found = survey(data)
     if name in ("ucf101", "hmdb51"):
-        with pytest.raises(KinemaError, match=r"list 1 video that is not in .*\(.*\): download the missing"):
+        with pytest.raises(KinemaError, match=r"list 1 video that is not in .*\(.*\): download what is missing"):
             read_manifest(data)
         (error,) = (f for f in found.findings if f.severity == "error")
         assert error.code == "no-file"

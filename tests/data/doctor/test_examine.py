@@ -217,7 +217,7 @@ def test_report_for_programs_and_people(tmp_path: Path) -> None:
     page = out.getvalue()
     assert "bad [19].mp4" in page
     assert "bad [20].mp4" not in page
-    assert f"and 2 more: kinema data doctor {data} --json names all" in page
+    assert f"and 2 more: kinema data doctor {data} --json lists all" in page
     assert "Outputs by name: 0 is 'run', 1 is 'walk'." in page
     assert "1 error, 0 warnings" in page
     assert "22 of 34 files cannot be read" in page

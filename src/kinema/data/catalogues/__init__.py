@@ -129,7 +129,7 @@ def _gone(root: Path, annotation: Annotation, absent: list[AnnotationRow]) -> Fi
     places = " and ".join(map(str, files)) if len(files) <= 2 else f"the split files in {files[0].parent}"
     number = len({row.shown for row in absent})
     message = f"{places} list {plural(number, 'video')} that {'are' if number > 1 else 'is'} not in {root} "
-    message += f"({_first(absent)}): download the missing ones, this data set is available completely"
+    message += f"({_first(absent)}): download what is missing, this data set is available completely"
     return Finding("error", "no-file", message, tuple(dict.fromkeys(str(root / row.shown) for row in absent)))
 
 
@@ -150,7 +150,7 @@ def _remarks(
     empty = set(labels.names) - {sample.label for sample in samples}
     if empty:
         message = f"{len(empty)} of the {len(labels.names)} classes have no video"
-        message += ": their outputs remain, but are never correct"
+        message += ": such outputs remain but are never correct"
         found.append(Finding("warning", "empty-classes", message, tuple(n for n in labels.names if n in empty)))
     if twice:
         name, paths = next(iter(twice.items()))

@@ -62,7 +62,7 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
     copies, lost = identical(infos, workers)
     broken |= lost
     if broken:
-        message = f"{len(broken)} of {plural(len(files), 'file')} cannot be read: replace or remove them"
+        message = f"{len(broken)} of {plural(len(files), 'file')} cannot be read: replace or remove"
         lines = tuple(f"{path}: {reason}" for path, reason in sorted(broken.items()))
         findings.append(Finding("error", "unreadable", message, lines))
     infos = {path: info for path, info in infos.items() if path not in broken}
