@@ -234,7 +234,7 @@ def test_a_damaged_configuration_is_one_sentence(text: str, tiny: Path, tmp_path
 
 def test_a_crop_that_does_not_fit_is_told_before_anything_is_read(tiny: Path, tmp_path: Path) -> None:
     given = config(tiny, tmp_path / "run", workers=2, augment=Augment(scale="jitter", jitter=(16, 20)))
-    with pytest.raises(KinemaError, match=r"^augment\.jitter begins at 16, below clip\.crop 32: raise it$"):
+    with pytest.raises(KinemaError, match=r"^augment\.jitter starts at 16, below clip\.crop 32: raise it$"):
         train(given, say=str)
 
 

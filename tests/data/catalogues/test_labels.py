@@ -64,7 +64,7 @@ def test_numbered_labels() -> None:
         ({"a": 1, "b": 2}, 0, "its labels start at 1 but must start at 0"),
         ({"a": 0, "b": 1}, 1, "its labels start at 0 but must start at 1"),
         ({"a": 0, "b": 2}, 0, "'b' has the number 2 instead of 1"),
-        ({"a": 0, "b": 0}, 0, "'b' has the number 0 where 1 is expected"),
+        ({"a": 0, "b": 0}, 0, "'b' has the number 0 instead of 1"),
         ({}, 0, "is empty"),
     ]:
         with pytest.raises(KinemaError, match=sentence):
