@@ -48,7 +48,7 @@ def test_csv_with_all_columns(tmp_path: Path) -> None:
     test = manifest.split("test")
     assert [s.label for s in test.samples] == ["1"]
     assert test.labels == manifest.labels  # the numbers of the labels do not depend on the split
-    with pytest.raises(KinemaError, match="no split 'dev': it has train, val, test"):
+    with pytest.raises(KinemaError, match="no split 'dev': its splits are train, val, test"):
         manifest.split("dev")
 
 
@@ -83,7 +83,7 @@ def test_csv_errors_name_line_and_mend(tmp_path: Path) -> None:
         "path,label,end\na.mp4,x,nan\n": ["line 2", "end is 'nan'"],
         "path,label\na.mp4,x\na.mp4,x\n": ["line 3", "repeats line 2"],
         "path,label\na.mp4,x\na.mp4,y\n": ["line 3", "the label 'y' but 'x' in line 2"],
-        "path,label,split\na.mp4,x,train\na.mp4,x,test\n": ["line 3", "'test' but line 2 says 'train'"],
+        "path,label,split\na.mp4,x,train\na.mp4,x,test\n": ["line 3", "split 'test' but in 'train' in line 2"],
         "path,label,split\na.mp4,x,train\nb.mp4,x,\n": ["1 row without a split"],
     }
     for text, parts in cases.items():
@@ -171,7 +171,7 @@ def test_what_is_ignored_is_said(tmp_path: Path) -> None:
     assert {Path(p).name for p in ignored.paths} == {"notes.txt", "readme.md"}
     remarks = " ".join(read_manifest(tmp_path).remarks)
     assert "split.csv" in remarks
-    assert "2 things" in remarks
+    assert "2 items" in remarks
     assert "none" in remarks
 
 
@@ -261,7 +261,7 @@ def test_a_table_of_what_is_absent(tmp_path: Path) -> None:
     for text, part in (
         (b"path\n17\n", "absent.csv must have the columns path and split"),
         (b"a\0b\n1\n", "absent.csv must have the columns path and split"),
-        (b"path,split\n17\n", "absent.csv: not a path and its split: '17'"),
+        (b"path,split\n17\n", "absent.csv: the row '17' is not a path and its split"),
         (b"path,split\n,train\n", "absent.csv: not a path and its split: ',train'"),
         (b"path,split\n17,train,7\n", "absent.csv: not a path and its split: '17,train,7'"),
         (b"path,split\n\xff,train\n", "absent.csv is not UTF-8 (byte 11)"),
