@@ -60,10 +60,10 @@ def test_every_figure_stands_beside_its_coverage(
     assert "95 % interval" in found["top-1"]
     assert "5 unreadable counted as wrong" in found["top-1"]
     assert found["top-3"].startswith("54.5%")
-    assert "says nothing" in found["top-3"]
-    assert found["mean class"].endswith("mean recall of all 3 classes")
+    assert "3 labels" in found["top-3"]
+    assert found["mean class"].endswith("all 3 classes")
     assert found["majority"].startswith(
-        "36.4%  always naming 'run, fast' (always naming 'sit', the most frequent label"
+        "36.4%  always predicting 'run, fast' (always predicting 'sit', the most frequent label"
     )
     assert found["majority"].endswith("in training: 36.4%)")
     assert found["views"].startswith("3x3 = 9 per video; all differ for 5 of 6 read, for 1 some coincide")
@@ -106,7 +106,7 @@ def test_only_the_first_failures_are_printed(saved: Path, here: Path, capsys: py
     status, out, _ = run(capsys, saved, "--data", "d", "--split", "all")
     assert status == 0
     assert sum(line.startswith("unreadable: ") for line in out.splitlines()) == 20
-    assert "… and 4 more, see test-rec-all/ledger.csv" in out
+    assert "… and 4 more; see test-rec-all/ledger.csv" in out
 
 
 def test_nothing_readable_is_a_failed_run(saved: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""A film with its segments: the label of the moment under the picture, and a bar of the whole film."""
+"""A video with its segments: the label of the moment under the picture, and a bar of the whole video."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ _WHITE, _GREY = (245, 245, 245), (150, 150, 158)
 def write_annotated(
     file: Path, found: Timeline, labels: Sequence[str], *, progress: Callable[[float, float], None] | None = None
 ) -> None:
-    """Writes a film with its segments as H.264 in MP4, every frame at its own time.
+    """Writes a video with its segments as H.264 in MP4, every frame at its own time.
 
     Under the picture stand the label and the score of the segment of that moment, or "no action", and a bar of the
-    whole film with its segments, one colour per label, and the parts that could not be read in dark red. A frame that
+    whole video with its segments, one colour per label, and the parts that could not be read in dark red. A frame that
     cannot be read shows the one before it.
 
     Args:
         file: replaced in one step where it exists.
-        found: of a film that could be read.
+        found: of a video that could be read.
         labels: of the recognizer; their order gives the colours.
-        progress: called with the seconds of the film that are written and its duration; what it raises ends the work.
+        progress: called with the seconds of the video that are written and its duration; what it raises ends the work.
 
     Raises:
-        KinemaError: the film could not be read.
-        UnreadableVideo: the film cannot be opened any more.
+        KinemaError: the video could not be read.
+        UnreadableVideo: the video cannot be opened any more.
         RunError: the file cannot be written.
     """
     if found.duration is None:
-        raise KinemaError(f"{found.path}: there is nothing to show, since the film cannot be read ({found.error})")
+        raise KinemaError(f"{found.path}: there is nothing to show, since the video cannot be read ({found.error})")
     with open_video(found.path) as reader:
         count = len(reader)
         steps = np.arange(count)
@@ -85,7 +85,7 @@ def _frames(reader: VideoReader | FrameFolder) -> Iterator[Pixels]:
 
 
 class _Board:
-    """Draws the strip under the pictures of one film."""
+    """Draws the strip under the pictures of one video."""
 
     def __init__(self, found: Timeline, labels: Sequence[str], width: int, height: int) -> None:
         self._found, self._duration = found, max(found.duration or 0.0, 1e-6)

@@ -1,4 +1,4 @@
-"""Thresholds of segments, set on labelled films; and a test of segments on others."""
+"""Thresholds of segments, set on labelled videos; and a test of segments on others."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _LAGS = (0.0, 0.25, 0.5, 0.75)  # times the same, in the mode step; the scores o
 
 @dataclass(frozen=True)
 class WatchedFilm:
-    """A labelled film with the scores that a recognizer gave it.
+    """A labelled video with the scores that a recognizer gave it.
 
     Attributes:
-        path: of the film.
+        path: of the video.
         truth: the actions that it shows.
         track: its scores, or None.
         error: why there are none, without the path, or None.
@@ -49,7 +49,7 @@ def calibration_split(manifest: Manifest, asked: str | None = None) -> str:
     """The split on which thresholds are set.
 
     Args:
-        manifest: labelled films.
+        manifest: labelled videos.
         asked: name of a split, or `all`; None takes the validation split, or everything where no split is named.
 
     Raises:
@@ -72,10 +72,10 @@ def calibration_split(manifest: Manifest, asked: str | None = None) -> str:
 def labelled_films(
     manifest: Manifest, labels: Sequence[str], background: Sequence[str] = ()
 ) -> dict[str, tuple[TrueSegment, ...]]:
-    """The actions that each film shows, in the order of time.
+    """The actions that each video shows, in the order of time.
 
     Args:
-        manifest: samples with `start` and `end`; one without stands for the whole film.
+        manifest: samples with `start` and `end`; one without stands for the whole video.
         labels: of the recognizer.
         background: labels that stand for "no action"; their samples are not actions.
 
@@ -99,7 +99,7 @@ def watch_films(
     recognizer: Recognizer, films: Mapping[str, tuple[TrueSegment, ...]], sight: Sight, *, workers: int = 1,
     limits: ReadLimits | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> list[WatchedFilm]:  # fmt: skip
-    """The scores of labelled films.
+    """The scores of labelled videos.
 
     Args:
         recognizer: what recognises.
@@ -107,10 +107,10 @@ def watch_films(
         sight: how to look at them.
         workers: as for `timeline`.
         limits: as for `timeline`.
-        progress: called with the films done and their total.
+        progress: called with the videos done and their total.
 
     Returns:
-        One entry per film: its scores over time, or why it could not be read.
+        One entry per video: its scores over time, or why it could not be read.
     """
     watched = []
     for done, (path, truth) in enumerate(films.items(), 1):
@@ -127,7 +127,7 @@ def watch_films(
 
 
 def measure_films(watched: Sequence[WatchedFilm], labels: Sequence[str], settings: SegmentSettings) -> SegmentMetrics:
-    """Measures the segments that the settings give on labelled films.
+    """Measures the segments that the settings give on labelled videos.
 
     Args:
         watched: from `watch_films`.
@@ -138,7 +138,7 @@ def measure_films(watched: Sequence[WatchedFilm], labels: Sequence[str], setting
         mAP, precision, recall, F1, delay and false alarms.
 
     Raises:
-        KinemaError: the films show no action.
+        KinemaError: the videos show no action.
     """
     films = [
         Film(film.truth, (), None) if film.track is None
@@ -156,10 +156,10 @@ def calibrate(
 
     All rules of a grid are tried, whose times follow from the lengths of the actions. Of rules with the same F1 the one
     with the higher mean average precision at 0.5 is taken, then the one with the higher threshold. The result fits the
-    films on which it was set, and may fit others less well: measure it on others.
+    videos on which it was set, and may fit others less well: measure it on others.
 
     Args:
-        watched: labelled films with their scores; those that could not be read play no part.
+        watched: labelled videos with their scores; those that could not be read play no part.
         labels: of the recognizer.
         sight: with which they were watched.
         background: labels that stand for "no action".
@@ -171,12 +171,12 @@ def calibrate(
         Settings that a card can hold; `set_on` says on what they were set and what they reach there.
 
     Raises:
-        KinemaError: the films that could be read show no action.
+        KinemaError: the videos that could be read show no action.
     """
     films = [(film, film.track) for film in watched if film.track is not None]
     actions = [a for film, _ in films for a in film.truth]
     if not actions:
-        raise KinemaError(f"{source or 'the films'}: no film that can be read shows an action: add labelled films")
+        raise KinemaError(f"{source or 'the videos'}: no video that can be read shows an action: add labelled videos")
     lengths = [a.t_end - a.t_start for a in actions]
     short, usual = float(np.quantile(lengths, 0.1)), float(np.median(lengths))
     rules = list(product(_SMOOTHING, _THRESHOLDS, _RELEASES, _SHORTEST))

@@ -1,4 +1,4 @@
-"""Where two recognizers see different actions in the same film."""
+"""Where two recognizers see different actions in the same video."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kinema.streaming.tracks import Track
 
 @dataclass(frozen=True)
 class Differing:
-    """A part of a film for which two recognizers name different classes.
+    """A part of a video for which two recognizers name different classes.
 
     Attributes:
         t_start: seconds.
@@ -30,15 +30,15 @@ class Differing:
 def differing_parts(
     first: Track, first_labels: Sequence[str], second: Track, second_labels: Sequence[str]
 ) -> tuple[list[Differing], float]:
-    """The parts of a film in which the classes with the highest scores differ.
+    """The parts of a video in which the classes with the highest scores differ.
 
     Classes are compared by name, so two recognizers with different labels can be compared. A part that neither could
     read is in none of the figures.
 
     Args:
-        first: scores of the first recognizer over the film.
+        first: scores of the first recognizer over the video.
         first_labels: of its columns.
-        second: scores of the second recognizer over the same film; its rows may lie at other times.
+        second: scores of the second recognizer over the same video; its rows may lie at other times.
         second_labels: of its columns.
 
     Returns:

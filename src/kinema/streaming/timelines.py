@@ -1,4 +1,4 @@
-"""Start and end of each action in a film: segments from the scores of a recognizer over time."""
+"""Start and end of each action in a video: segments from the scores of a recognizer over time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SegmentSettings:
     Attributes:
         rule: when a segment begins and when it is over.
         background: labels that stand for "no action".
-        sight: how the recognizer looked at the films on which the rule was set; None where nobody has set it.
+        sight: how the recognizer looked at the videos on which the rule was set; None where nobody has set it.
         set_on: on what the rule was set and what it reached there, plain values; empty where nobody has set it.
     """
 
@@ -76,14 +76,14 @@ def stored_settings(recognizer: Recognizer) -> SegmentSettings | None:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The segments of a film.
+    """The segments of a video.
 
     Attributes:
-        path: of the film.
+        path: of the video.
         segments: in the order of time.
-        duration: seconds of the film; None where it cannot be read.
+        duration: seconds of the video; None where it cannot be read.
         lost: parts of it that could not be read.
-        error: why the whole film could not be read, without the path, or None.
+        error: why the whole video could not be read, without the path, or None.
     """
 
     path: str
@@ -106,7 +106,7 @@ class Timeline:
         """The cells of `SEGMENT_COLUMNS`, one row per segment, times to a millisecond.
 
         Args:
-            path: to write instead of the film's own.
+            path: to write instead of the video's own.
         """
         name = self.path if path is None else path
         return [[name, s.label, f"{s.t_start:.3f}", f"{s.t_end:.3f}"] for s in self.segments]
@@ -117,7 +117,7 @@ def timeline(
     background: Sequence[str] | None = None, mode: FilmMode = "auto", rate: float | None = None,
     window: float | None = None, step: float | None = None, workers: int = 1, limits: ReadLimits | None = None,
 ) -> Timeline:  # fmt: skip
-    """Finds the start and end of each action in a film.
+    """Finds the start and end of each action in a video.
 
     A causal network sees every frame once; any other one is shown overlapping windows. What is not given is taken from
     the card, where `kinema timeline --calibrate` has stored it, else it has the defaults of `SegmentRule` and of
@@ -139,7 +139,7 @@ def timeline(
         The segments, and the parts that could not be read.
 
     Raises:
-        UnreadableVideo: the film cannot be read.
+        UnreadableVideo: the video cannot be read.
         KinemaError: thresholds outside 0 to 1, a background that is not a label, a mode that the network does not have.
     """
     settings = settled(
@@ -154,7 +154,7 @@ def settled(
     recognizer: Recognizer, *, rule: SegmentRule | None = None, background: Sequence[str] | None = None,
     mode: FilmMode = "auto", rate: float | None = None, window: float | None = None, step: float | None = None,
 ) -> SegmentSettings:  # fmt: skip
-    """The settings with which films are looked at: what is given, else what the card says, else the defaults.
+    """The settings with which videos are looked at: what is given, else what the card says, else the defaults.
 
     Args:
         recognizer: with its card.
@@ -179,7 +179,7 @@ def settled(
         sight,
         there.set_on if rule is None else {},
     )
-    Segmenter(recognizer.labels, chosen.rule, chosen.background)  # refuses an unknown label before a film is read
+    Segmenter(recognizer.labels, chosen.rule, chosen.background)  # refuses an unknown label before a video is read
     return chosen
 
 
@@ -187,7 +187,7 @@ def timelines(
     recognizer: Recognizer, videos: Sequence[str | Path], settings: SegmentSettings, *, workers: int = 1,
     limits: ReadLimits | None = None,
 ) -> Iterator[Timeline]:  # fmt: skip
-    """The timelines of many films; one that cannot be read has no segments and says why.
+    """The timelines of many videos; one that cannot be read has no segments and says why.
 
     Args:
         recognizer: what recognises.
@@ -197,7 +197,7 @@ def timelines(
         limits: as for `timeline`.
 
     Yields:
-        A timeline per film, in order.
+        A timeline per video, in order.
     """
     assert settings.sight is not None
     for video in videos:
@@ -213,7 +213,7 @@ def find_segments(track: Track, labels: Sequence[str], settings: SegmentSettings
     """The segments in scores over time.
 
     Args:
-        track: of a film.
+        track: of a video.
         labels: K names, in the order of the scores.
         settings: the rule and the background.
     """

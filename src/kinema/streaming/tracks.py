@@ -1,4 +1,4 @@
-"""The scores of a whole film over time: frame by frame where the network streams, else window by window."""
+"""The scores of a whole video over time: frame by frame where the network streams, else window by window."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from kinema.streaming.live import Pace
 FilmMode = Literal["auto", "step", "delayed", "window"]
 _CHUNK = 16  # frames in one pass of a network that streams
 _OVERLAP = 4  # windows that show every moment, where nobody gives the step
-_HELD = 2.0  # a frame stands for at most so many times its usual share of the film, where the next ones are missing
-_LOST = 3  # chunks in a row that crash or hang their reader: then the rest of the film is given up
+_HELD = 2.0  # a frame stands for at most so many times its usual share of the video, where the next ones are missing
+_LOST = 3  # chunks in a row that crash or hang their reader: then the rest of the video is given up
 
 
 @dataclass(frozen=True)
 class LostPart:
-    """A part of a film that could not be read.
+    """A part of a video that could not be read.
 
     Attributes:
         t_start: seconds from the first frame.
@@ -55,7 +55,7 @@ class Track:
         ends: float64 [n], seconds.
         known: float64 [n], seconds at which everything had been seen that the scores are made from.
         scores: float64 [n, K]; each row sums to 1 unless the recognizer is `multi_label`.
-        duration: seconds of the film.
+        duration: seconds of the video.
         lost: the parts that could not be read, in the order of time.
     """
 
@@ -69,7 +69,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Sight:
-    """How a recognizer is run on a film.
+    """How a recognizer is run on a video.
 
     Attributes:
         mode: `step`, `delayed` (see `Live`) or `window`.
@@ -94,7 +94,7 @@ def choose_sight(
     recognizer: Recognizer, *, mode: FilmMode = "auto", rate: float | None = None, window: float | None = None,
     step: float | None = None,
 ) -> Sight:  # fmt: skip
-    """How to look at films: `step` where the network is causal, else sliding windows.
+    """Chooses how a recognizer is run on videos: `step` if the network is causal, else sliding windows.
 
     Args:
         recognizer: its card states the spacing of frames in training, from which the defaults come.
@@ -145,7 +145,7 @@ def read_track(
     recognizer: Recognizer, video: str | Path, sight: Sight, *, workers: int = 1, limits: ReadLimits | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Track:  # fmt: skip
-    """The scores of a film.
+    """The scores of a video.
 
     Parts that cannot be read are left out and named; in the mode `step` the network goes on with the next frame.
 
@@ -156,10 +156,10 @@ def read_track(
         workers: 0 reads in this process, without protection from a file that crashes or hangs the decoder; any other
             number in a separate process.
         limits: what reading a few frames may cost.
-        progress: called with the seconds of the film that are done; what it raises ends the work.
+        progress: called with the seconds of the video that are done; what it raises ends the work.
 
     Raises:
-        UnreadableVideo: the film cannot be opened, or nothing of it can be read.
+        UnreadableVideo: the video cannot be opened, or nothing of it can be read.
     """
     readers, told = min(abs(workers), 1), progress or _ignore
     if sight.mode == "window":
@@ -187,7 +187,7 @@ def _by_windows(
     recognizer: Recognizer, video: str | Path, sight: Sight, readers: int, limits: ReadLimits | None,
     told: Callable[[float], None],
 ) -> Track:  # fmt: skip
-    """Scores of a window hold half a step to each side of its middle; the outermost ones to the ends of the film."""
+    """Scores of a window hold half a step to each side of its middle; the outermost ones to the ends of the video."""
     assert sight.window is not None
     place = {label: i for i, label in enumerate(recognizer.labels)}
     rows, spans, lost = [], [], []
@@ -276,7 +276,7 @@ def _chunks(
 def _sound(
     loader: Loader[dict[str, Any]], video: str | Path, chunk: float, lost: list[LostPart]
 ) -> Iterator[dict[str, Any]]:
-    """The chunks that were read, of so many seconds, until the film ends; what is lost goes into the list."""
+    """The chunks that were read, of so many seconds, until the video ends; what is lost goes into the list."""
     broken, end = 0, 0.0
     for number, found in enumerate(loader):
         if not found:
@@ -297,10 +297,10 @@ def _sound(
 
 
 class _Chunks:
-    """The frames of a film that a stream would take, a few at a time, cut for a network; a data set for a `Loader`.
+    """The frames of a video that a stream would use, a few at a time, cropped for a network; a data set for `Loader`.
 
-    A sample is a dict with `frames`, uint8 `n S S 3`, their `times`, the `duration` of the film, the `end` of the chunk
-    and the `lost` parts in it; nothing behind the last frame.
+    A sample is a dict with `frames`, uint8 `n S S 3`, their `times`, the `duration` of the video, the `end` of the
+    chunk and the `lost` parts in it. There is no sample after the last frame.
     """
 
     def __init__(self, video: str | Path, spec: ClipSpec, rate: float) -> None:
@@ -348,11 +348,11 @@ class _Chunks:
         return _CHUNK * view_bytes(self._spec, 1, 1) // self._spec.frames
 
     def path(self, key: int) -> str:
-        """The film."""
+        """The video."""
         return self._video
 
     def failure(self, key: int, reason: str) -> dict[str, Any]:
-        """What stands for a chunk whose reading ended unexpectedly, or for a film that cannot be opened."""
+        """What stands for a chunk whose reading ended unexpectedly, or for a video that cannot be opened."""
         return {"error": reason}
 
 
