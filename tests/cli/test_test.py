@@ -123,7 +123,7 @@ def test_a_run_folder_keeps_its_tests(data: Path, tmp_path: Path, capsys: pytest
     assert run(capsys, folder, "--data", data)[0] == 0  # the same test again replaces its own files
     before = (folder / "test-test" / "metrics.json").read_bytes()
     message = sentence(capsys, folder, "--data", data, "--views", "2x1")
-    assert message.endswith("holds a test with other views (1x1 there); give another --out, or --overwrite")
+    assert message.endswith("contains a test with other views (1x1 there); give another --out, or --overwrite")
     assert (folder / "test-test" / "metrics.json").read_bytes() == before
     assert run(capsys, folder, "--data", data, "--views", "2x1", "--overwrite")[0] == 0
     assert json.loads((folder / "test-test" / "metrics.json").read_text("utf-8"))["test"]["views"] == "2x1"
@@ -136,7 +136,7 @@ def test_a_test_of_training_videos_says_so(
     trained.card["training"] = {"config": {"data": str(data), "train_split": "test"}}
     trained.save(here / "trained")
     _, _, err = run(capsys, "trained", "--data", data)
-    assert err.startswith("note: split test holds videos that this recognizer was trained on")
+    assert err.startswith("note: split test contains training videos of this recognizer")
     assert run(capsys, saved, "--data", data)[2] == ""
 
 

@@ -118,7 +118,7 @@ def test_whatever_surrounds_it() -> None:
             torch.testing.assert_close(grad_cam(model, x, 1, layer="first"), expected)
     with torch.inference_mode():
         made_inside = Own()
-    with pytest.raises(KinemaError, match=r"Own was made in torch\.inference_mode"):
+    with pytest.raises(KinemaError, match=r"Own .* torch\.inference_mode"):
         grad_cam(made_inside, x, 1)
     half = grad_cam(Own().bfloat16(), x, 1, layer="first")
     torch.testing.assert_close(half, expected, atol=0.1, rtol=0)

@@ -41,7 +41,7 @@ class Agreement:
         if self.error > allowed:
             return f"a logit differs by {self.error:.2g} standard deviations, more than {allowed:g} for {precision}"
         if self.changed:
-            return f"the top-1 label of {self.changed} of {self.clips} clips changes"
+            return f"it changes the top-1 label of {self.changed} of {self.clips} clips"
         return None
 
 

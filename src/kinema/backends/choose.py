@@ -85,9 +85,11 @@ def choose(
     if not (isinstance(budget, int | float) and budget > 0 and math.isfinite(budget)):
         raise KinemaError(f"budget is {budget!r}: give seconds above 0")
     if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= len(clips):
-        raise KinemaError(f"batch is {batch!r}: give a number from 1 to {len(clips)}, the clips to check on")
+        raise KinemaError(f"batch is {batch!r}: give a number from 1 to {len(clips)}, the number of clips to check on")
     if len(clips) < 2:
-        raise KinemaError(f"clips of shape {tuple(clips.shape)}: give at least 2, so that two batches can be compared")
+        raise KinemaError(
+            f"clips of shape {tuple(clips.shape)}: give at least 2 clips, so that two batches can be compared"
+        )
     with in_evaluation(network):
         probe = _Probe(network, clips, batch, time.perf_counter(), float(budget))
         asked = {"int8": int8, "backends": sorted(backends) if backends is not None else None}
@@ -228,7 +230,7 @@ class _Probe:
             if enough or theirs[0] > _HOPELESS * ours[0]:
                 break
         speed = median(mine / other for mine, other in zip(ours, theirs, strict=True))
-        trial = Trial(name, "slower", 1000 * median(theirs), speed, found.error, "another one is faster")
+        trial = Trial(name, "slower", 1000 * median(theirs), speed, found.error, "another backend is faster")
         if speed < _GAIN:
             says = f"{1 / speed:.1f} times as slow as the network" if speed < 1 / _GAIN else "not faster"
             trial = replace(trial, reason=says)

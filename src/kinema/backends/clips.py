@@ -38,7 +38,7 @@ def clips_to_check(spec: ClipSpec, videos: Sequence[str | Path], least: int) -> 
     with Loader(RequestedViews(spec, 1, 1), requests, alone, readers=SINGLE_VIDEO_READERS, largest=1) as loader:
         for found in loader:
             if isinstance(found, UnreadableVideo):
-                remarks.append(f"{found}; it is not among the clips that backends are checked on")
+                remarks.append(f"{found}; it is not used to check backends")
             else:
                 clips.append(found["views"][0])
     read, missing = len(clips), max(0, max(2, least) - len(clips))

@@ -114,9 +114,11 @@ class Description:
         if not isinstance(values, Mapping) or not all(key in values for key in _SHAPE):
             raise KinemaError(f"{path}: its description is incomplete; {again}")
         if (wrong := misshapen(values, _SHAPE)) is not None:
-            raise KinemaError(f"{path}: {wrong!r} in its description is not what an export holds there; {again}")
+            raise KinemaError(f"{path}: {wrong!r} in its description is not a value that kinema export writes; {again}")
         if values["format"] > FORMAT:
-            raise KinemaError(f"{path}: a newer Kinema exported it (format {values['format']}): update Kinema")
+            raise KinemaError(
+                f"{path}: it was exported by a newer version of Kinema (format {values['format']}): update Kinema"
+            )
         try:
             ports = {key: Port(**_tuple(values[key])) for key in ("input", "output")}
             state = tuple(StatePort(**_tuple(entry)) for entry in values["initial_state"])

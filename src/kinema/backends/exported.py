@@ -43,7 +43,7 @@ def open_export(source: str | Path) -> ExportedNetwork:
         raise KinemaError(f"{path}: {reason}")
     text = form.metadata(path).get(KEY)
     if text is None:
-        raise KinemaError(f"{path}: holds no labels and no clip specification; give a file that kinema export wrote")
+        raise KinemaError(f"{path}: contains no labels and no clip specification; give a file written by kinema export")
     description = Description.from_text(text, path)
     check_labels(description.labels, description.output.shape[-1] or 0)
     return ExportedNetwork(path, description, form)
@@ -80,7 +80,7 @@ class ExportedNetwork(VideoModel):
         """
         if self.description.initial_state:
             raise KinemaError(
-                f"{self.path}: takes the frames of a stream, so it cannot classify clips: use kinema stream, or "
+                f"{self.path}: its input is the frames of a stream, so it cannot classify clips: use kinema stream, or "
                 "export the recognizer without --streaming"
             )
         self._check(x)
@@ -96,8 +96,8 @@ class ExportedNetwork(VideoModel):
         """
         ports = self.description.initial_state
         if not ports or delayed:
-            what = "has no delayed mode" if ports else "takes whole clips, not the frames of a stream"
-            raise KinemaError(f"{self.path}: {what}; export a causal network with --streaming, or take --mode window")
+            what = "has no delayed mode" if ports else "its input is whole clips, not single frames of a stream"
+            raise KinemaError(f"{self.path}: {what}; export a causal network with --streaming, or give --mode window")
         return {
             port.name: torch.zeros(batch, *(int(n or 1) for n in port.shape[1:]), dtype=getattr(torch, port.dtype))
             for port in ports
@@ -126,7 +126,7 @@ class ExportedNetwork(VideoModel):
             raise KinemaError(
                 f"{self.path}: takes {port.dtype} of the shape {shape} with {length}, not "
                 f"{str(x.dtype).removeprefix('torch.')} {' '.join(map(str, x.shape))}; export the recognizer for that "
-                "size, or give clips of this one"
+                "size, or give clips of the expected size"
             )
 
     @property
@@ -166,6 +166,6 @@ class ExportedNetwork(VideoModel):
 
     def _refuse(self, what: str) -> NoReturn:
         raise KinemaError(
-            f"{self.path}: an exported file holds the finished computation only and {what}; give the recognizer folder "
-            "from which it was exported"
+            f"{self.path}: an exported file contains only the computation of scores and {what}; give the recognizer "
+            "folder from which it was exported"
         )

@@ -115,7 +115,9 @@ def _read(path: Path) -> Any:
     require_readable(path)
     weights = path.with_suffix(".bin")
     if not weights.is_file():
-        raise KinemaError(f"{path}: {weights.name}, which holds the weights, is missing beside it; copy both files")
+        raise KinemaError(
+            f"{path}: {weights.name}, the file of its weights, is missing in the same folder; copy both files"
+        )
     try:
         return openvino.Core().read_model(path, weights)
     except Exception as error:

@@ -33,7 +33,7 @@ class Packed(Folded):
         """
         folded = super().prepared(network, example)
         if not pack(folded):
-            raise KinemaError("it has no 2-D convolution whose kernel could be packed")
+            raise KinemaError("it has no 2-D convolution whose kernel can be packed")
         return folded
 
 

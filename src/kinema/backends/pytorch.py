@@ -77,7 +77,7 @@ class Compiled(Folded):
         """Why nothing can be compiled here; None where a C++ compiler is found."""
         if any(map(shutil.which, ("g++", "clang++", "c++"))):
             return self.unfit()
-        return "no C++ compiler is found: install g++, for example with apt install g++"
+        return "no C++ compiler was found: install g++, for example with apt install g++"
 
     def unfit(self) -> str | None:
         """Why the processor is not made for it."""
@@ -95,7 +95,7 @@ class Compiled(Folded):
             with torch.no_grad():
                 graph = torch.export.export(folded.to(dtype), (clip,), strict=False).module()
         except Exception as error:  # the tracer raises what the network or its own passes raise
-            raise KinemaError(f"torch.export says {first_line(error)}") from error
+            raise KinemaError(f"torch.export failed: {first_line(error)}") from error
         program = torch.compile(graph, dynamic=False)
 
         def run(clips: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class Compiled(Folded):
         try:
             run(example[:1])
         except Exception as error:  # the compiler raises whatever its passes raise
-            raise KinemaError(f"torch.compile says {first_line(error)}") from error
+            raise KinemaError(f"torch.compile failed: {first_line(error)}") from error
         return run
 
 
@@ -131,7 +131,7 @@ class Graphs(Folded):
 
     def available(self) -> str | None:
         """Why there are no CUDA graphs here; None where there is a GPU."""
-        return None if torch.cuda.is_available() else "no CUDA device is found"
+        return None if torch.cuda.is_available() else "no CUDA device was found"
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
         """Graphs of the folded network; see `Backend.build`."""
@@ -164,7 +164,7 @@ def no_bfloat16_units() -> str | None:
     """Why bfloat16 would be slow on this processor; None where it has units for it, or where that is not known."""
     flags = cpu_flags()
     if flags and not flags & set(_BFLOAT16_UNITS):
-        return f"this CPU ({platform.machine()}) has no bfloat16 units, such as avx512_bf16 or amx_bf16"
+        return f"this CPU ({platform.machine()}) has no bfloat16 instructions, such as avx512_bf16 or amx_bf16"
     return None
 
 
@@ -196,8 +196,8 @@ def require_bfloat16(network: nn.Module, device: torch.device) -> None:
     """
     why = no_bfloat16_units() if device.type == "cpu" else None
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        why = "this GPU has no bfloat16 units"
+        why = "this GPU does not support bfloat16"
     if isinstance(network, ExportedNetwork):
-        why = f"{network.path} is an exported file, which keeps its own precision"
+        why = f"{network.path} is an exported file, whose precision is fixed"
     if why is not None:
         raise KinemaError(f"precision is bf16, but {why}: use 32")

@@ -46,7 +46,7 @@ class Int8(OpenVino):
             KinemaError: no calibration clips, a package is missing, or the network cannot be converted.
         """
         if self.available() is None and len(calibration) == 0:
-            raise KinemaError(f"the backend {self.name}: calibration is empty; give clips that set the ranges")
+            raise KinemaError(f"the backend {self.name}: calibration is empty; give clips to calibrate the ranges")
         return super().build(network, example, calibration)
 
     def run_onnx(self, path: Path, calibration: Sequence[Tensor]) -> Run:

@@ -83,7 +83,7 @@ def store_choice(report: Report, asked: dict[str, Any]) -> None:
     try:
         replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
     except RunError as error:
-        warnings.warn(f"{error}; the choice is not kept for later runs", KinemaWarning, stacklevel=2)
+        warnings.warn(f"{error}; the choice is not stored for later runs", KinemaWarning, stacklevel=2)
 
 
 def _ignored(path: Path, why: str) -> None:

@@ -122,7 +122,7 @@ def _refuse_pickles(path: Path, names: Sequence[str]) -> None:
     for name in names:
         if len(folders) > 1 or names.count(name) > 1 or not _MEMBER.fullmatch(name.partition("/")[2]):
             raise KinemaError(
-                f"{path}: holds {name!r}, which Kinema does not write and PyTorch might run; export the recognizer "
+                f"{path}: contains {name!r}, which Kinema does not write and PyTorch might run; export the recognizer "
                 "again with kinema export"
             )
     with zipfile.ZipFile(path) as archive:
@@ -141,7 +141,7 @@ def _refuse_pickles(path: Path, names: Sequence[str]) -> None:
 
 def _pickled(path: Path) -> KinemaError:
     return KinemaError(
-        f"{path}: holds pickled objects, which could run any code; export the recognizer again with kinema export"
+        f"{path}: contains pickled objects, which could run any code; export the recognizer again with kinema export"
     )
 
 

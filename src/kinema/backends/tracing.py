@@ -73,7 +73,9 @@ def trace(
     except KinemaError:
         raise
     except Exception as error:  # the tracer raises what the network or its own passes raise
-        raise KinemaError(f"{name_of(network)} cannot be exported: torch.export says {first_line(error)}") from error
+        raise KinemaError(
+            f"{name_of(network)} cannot be exported: torch.export failed with {first_line(error)}"
+        ) from error
     shape = clips_of(program).shape
     return Traced(program, tuple(inputs), tuple(outputs), _size(shape[0]) is None, _limits(program, shape[time_axis]))
 

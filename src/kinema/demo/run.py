@@ -75,8 +75,8 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
             raise KinemaError(f"{split} is {getattr(config, split)}: the demo uses this split, so give at least 1")
     out = Path(config.out)
     say(
-        "1. Generating clips: an articulated figure performs actions, among them five pairs that are each other "
-        "reversed"
+        "1. Generating clips: an articulated figure performs actions, including five pairs in which each action is "
+        "the other one reversed"
     )
     data = generate(out / "puppets", seed=config.seed, train=config.train, test=config.test, speed=config.speed)
     manifest = read_manifest(data)
@@ -103,10 +103,8 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
         _protocol(config, recognizer.spec, manifest), {**environment(), **versions()}, ratio,
     )  # fmt: skip
     write_page(story, out / "index.html")
-    say(f"   for more: kinema compare {out / second.name} {out / first.name}")
-    say(
-        f"7. {time.perf_counter() - began:.0f} s in all; the page with curves, confusion and cost: {out / 'index.html'}"
-    )
+    say(f"   for details: kinema compare {out / second.name} {out / first.name}")
+    say(f"7. {time.perf_counter() - began:.0f} s in total; page with curves, confusion and cost: {out / 'index.html'}")
     return out / "index.html"
 
 
@@ -153,7 +151,7 @@ def _contest(
         f"mean class {m.mean_class:.1%}, {m.coverage}, {VIEWS[0]}x{VIEWS[1]} views"
     )
     say(
-        f"   direction inside the reversal pairs: {pairs.overall:.1%} of {pairs.videos} videos; "
+        f"   direction in the reversal pairs: {pairs.overall:.1%} of {pairs.videos} videos; "
         f"split speed: top-1 {results['speed'].metrics.top1:.1%}"
     )
     classes, options = len(test.labels), {"width": config.width}
@@ -200,7 +198,7 @@ def _protocol(config: DemoConfig, spec: ClipSpec, manifest: Manifest) -> dict[st
     return {
         "data": f"{config.train} training, {config.test} test and {config.speed} speed clips of each of "
         f"{len(manifest.labels)} actions, generated from seed {config.seed}",
-        "clip": f"{spec.frames} frames, one of each of {spec.frames} equal parts, {spec.crop}x{spec.crop} pixels",
+        "clip": f"{spec.frames} frames, one from each of {spec.frames} equal parts, {spec.crop}x{spec.crop} pixels",
         "training": f"{given.epochs} epochs, batch {given.batch}, SGD with learning rate {given.optim.lr} and momentum "
         f"{given.optim.momentum}, {given.optim.schedule} schedule, both networks alike; the last weights are tested",
         "test": f"{VIEWS[0]} clips x {VIEWS[1]} crop, softmax scores averaged",

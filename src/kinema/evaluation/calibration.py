@@ -86,7 +86,7 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = BINS, 
         raise KinemaError(f"bins is {bins}: give at least 1")
     # A softmax in float32 can exceed 1 in its last digits.
     if not ((said >= 0) & (said <= 1 + 1e-5)).all():
-        raise KinemaError("confidence holds a value outside 0 to 1: give softmax scores or sigmoids")
+        raise KinemaError("confidence contains a value outside 0 to 1: give softmax or sigmoid scores")
     place = np.clip(np.ceil(said * bins).astype(np.int64) - 1, 0, bins - 1)
     number = np.bincount(place, minlength=bins)
     sums, hits = np.bincount(place, said, bins), np.bincount(place, right, bins)

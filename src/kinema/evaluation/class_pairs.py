@@ -69,7 +69,7 @@ def parse_pairs(words: Sequence[str], tests: Sequence[Tested]) -> list[tuple[str
             raise KinemaError(f"--pairs {word}: {unknown('label', stranger, known)}")
         if len(fitting) > 1:
             raise KinemaError(
-                f"--pairs {word}: can be divided in {len(fitting)} ways, because labels contain a {SEPARATOR}"
+                f"--pairs {word}: can be split in {len(fitting)} ways, as labels contain {SEPARATOR}: rename them"
             )
         if fitting[0][0] == fitting[0][1]:
             raise KinemaError(f"--pairs {word}: names one label twice; give two different ones")

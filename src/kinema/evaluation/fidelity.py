@@ -15,7 +15,7 @@ PLACES = {
     "stm-1": "STM, table 1 (Something-Something)",
     "stm-2": "STM, table 2 (Kinetics-400)",
     "stm-4": "STM, table 4 (complexity)",
-    "stm-10": "STM, table 10 (kinds of convolution)",
+    "stm-10": "STM, table 10 (types of convolution)",
     "stm-text": "STM, section 3.4 (what STM adds to ResNet-50)",
     "srtg": "SRTG and thesis, tables 4.2 to 4.4, 5.5 and 6.2",
     "srtg-4": "SRTG, table 4 (transfer)",

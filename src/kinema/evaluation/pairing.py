@@ -33,15 +33,15 @@ def shared_rows(first: Tested, second: Tested) -> list[tuple[int, int]]:
         i, j = differ[0]
         raise KinemaError(
             f"{first.result.paths[i]}: is {first.result.truth[i]!r} in {first.file} and {second.result.truth[j]!r} in "
-            f"{second.file} (so are {len(differ)} of {len(rows)} videos); test both with the same labels"
+            f"{second.file} ({len(differ)} of {len(rows)} videos differ in label); test both with the same labels"
         )
     known, differ = other_sizes(first, second, rows)
     if 2 * len(differ) > known:
         i, j = differ[0]
         raise KinemaError(
             f"{first.result.paths[i]}: has {plural(first.result.sizes[i] or 0, 'byte')} in {first.file} and "
-            f"{second.result.sizes[j]} in {second.file} (so have {len(differ)} of {known} videos): these are other "
-            "videos of the same names; test both on the same data"
+            f"{second.result.sizes[j]} in {second.file} ({len(differ)} of {known} videos differ in size): these are "
+            "different videos with the same names; test both on the same data"
         )
     return rows
 
@@ -71,18 +71,18 @@ def about_roots(first: Tested, second: Tested) -> list[str]:
     packed = [t.name for t, other in ((first, second), (second, first)) if _by_origin(t, other)]
     if not packed:
         return [
-            f"the videos lay in {a.root} and in {b.root}: paired by their paths there, which is right only if both "
-            "folders hold the same videos"
+            f"the videos were in {a.root} and in {b.root}: they are paired by their paths inside these folders, "
+            "which is correct only if both contain the same videos"
         ]
     found = [
-        f"{' and '.join(packed)} was tested on packed videos, paired with the videos that they were packed from: a "
-        "difference may come from the smaller pictures as well"
+        f"{' and '.join(packed)} was tested on packed videos, which are paired with their originals: a difference "
+        "may also come from the smaller frames"
     ]
     sources = [_source(first, second), _source(second, first)]
     if sources[0] != sources[1]:
         found.append(
-            f"those lay in {sources[0]} when they were packed, and in {sources[1]} otherwise: paired by their paths "
-            "there, which is right only if both folders hold the same videos"
+            f"the originals were in {sources[0]} when they were packed, and in {sources[1]} in the other test: they "
+            "are paired by their paths inside these folders, which is correct only if both contain the same videos"
         )
     return found
 
@@ -101,5 +101,5 @@ def _places(test: Tested, by_origin: bool) -> dict[Key, int]:
     paths = test.result.packed_from if by_origin else test.result.paths
     for i, (path, span) in enumerate(zip(paths, test.result.spans, strict=True)):
         if places.setdefault((path, *span), i) != i:
-            raise KinemaError(f"{test.file}: lists {path!r} twice; test again on data that name it once")
+            raise KinemaError(f"{test.file}: lists {path!r} twice; test again on data that list it once")
     return places

@@ -65,7 +65,7 @@ def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str
         KinemaError: the result does not know its views.
     """
     if result.views is None:
-        raise KinemaError("this result was read from scores.parquet alone, without its views: read it with open_test")
+        raise KinemaError("this result was read from scores.parquet only, without its views: read it with open_test")
     spec, clips, seed = recognizer.spec, plural(result.views.clips, "clip"), result.views.random_clips
     chosen = described(recognizer.card, test.data, test.split)
     places = "at fixed places" if seed is None else f"drawn as in training with seed {seed}"
@@ -113,7 +113,9 @@ def require_free(out: Path, test: Test, *, overwrite: bool = False) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         old = None
     if old is None:
-        raise KinemaError(f"{out}: {held[0]} there is not of a finished test; give another --out, or --overwrite")
+        raise KinemaError(
+            f"{out}: contains {held[0]}, which is not from a finished test; give another --out, or --overwrite"
+        )
     there = old if isinstance(old, dict) else {}
     if isinstance(there.get("data"), str):
         there = {**there, "data": data_place(there["data"])}  # an earlier version wrote it otherwise
@@ -122,7 +124,7 @@ def require_free(out: Path, test: Test, *, overwrite: bool = False) -> None:
     ]
     if changed:
         differs = " and ".join(changed)
-        raise KinemaError(f"{out}: holds a test with {differs}; give another --out, or --overwrite")
+        raise KinemaError(f"{out}: contains a test with {differs}; give another --out, or --overwrite")
 
 
 def write_results(out: Path, result: TestResult, recognizer: Recognizer, test: Test) -> None:

@@ -83,7 +83,7 @@ def evaluate(
     if batch < 1 or workers < -1:
         raise KinemaError(f"batch {batch}, workers {workers}: give a batch of at least 1, and 0 or more workers or -1")
     if not manifest.samples:
-        raise KinemaError(f"{manifest.source} holds no video to test on: name another split")
+        raise KinemaError(f"{manifest.source} contains no video to test on: give another split")
     several = recognizer.multi_label
     data = TestVideos(
         manifest, recognizer.labels, recognizer.spec, clips, crops, random_clips=random_clips, multi_label=several

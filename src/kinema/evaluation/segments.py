@@ -168,7 +168,7 @@ def measure_segments(
     Source: ActivityNet challenge 2016 (detection), Caba Heilbron et al., CVPR 2015.
     """
     if not any(film.truth for film in films):
-        raise KinemaError("the films show no action: give films with at least one labelled segment")
+        raise KinemaError("the videos contain no action: give videos with at least one labelled segment")
     if not all(0 < overlap <= 1 for overlap in overlaps):
         raise KinemaError(f"overlaps are {list(overlaps)}: give numbers above 0 and at most 1")
     draws = _draws(len(films), resamples, seed)

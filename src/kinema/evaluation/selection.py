@@ -53,7 +53,7 @@ def require_other_split(chosen: Mapping[str, Any] | None, data: str, split: str,
     if chosen is not None and chosen["tested_on_it"] and not force:
         of_all = ", which is part of 'all'," if split == "all" else ""
         raise KinemaError(
-            f"{data}: the split {chosen.get('split')!r}{of_all} selected epoch {chosen.get('epoch')} of this "
-            "recognizer, so its figures would be too high: name another one with --split, or give --force to have "
-            "them marked"
+            f"{data}: the split {chosen.get('split')!r}{of_all} was used to select epoch {chosen.get('epoch')} of this "
+            "recognizer, so its figures would be too high: give another --split, or give --force, which marks the "
+            "result"
         )

@@ -91,7 +91,9 @@ def share_interval(right: int, videos: int, *, level: float = LEVEL) -> tuple[fl
         KinemaError: no video, more right ones than videos, or a level outside (0, 1).
     """
     if videos < 1 or not 0 <= right <= videos:
-        raise KinemaError(f"right {right}, videos {videos}: give at least 1 video, and from 0 to all of them right")
+        raise KinemaError(
+            f"right {right}, videos {videos}: give at least 1 video, and a number of right ones from 0 to all"
+        )
     _check_level(level)
     low, high = scipy.stats.binomtest(right, videos).proportion_ci(level, "wilson")
     return float(low), float(high)
@@ -183,7 +185,7 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
     """
     a, b = _pair(correct_a, correct_b)
     if not np.isin(np.concatenate([a, b]), (0, 1)).all():
-        raise KinemaError("McNemar's test needs a right or wrong (1 or 0) for every video")
+        raise KinemaError("McNemar's test needs a 1 (right) or 0 (wrong) for every video")
     first, second = a == 1, b == 1
     only_a, only_b = int((first & ~second).sum()), int((~first & second).sum())
     table = ((int((first & second).sum()), only_b), (only_a, int((~first & ~second).sum())))
@@ -247,7 +249,7 @@ def pair_credits(
     """
     for label in true_labels:
         if label not in pair:
-            raise KinemaError(f"the label {label!r} is not one of the pair {' / '.join(pair)}: leave its videos out")
+            raise KinemaError(f"the label {label!r} is not in the pair {' / '.join(pair)}: leave its videos out")
     return _credits(true_labels, scores, labels, _members([pair], labels))[1]
 
 
@@ -259,7 +261,7 @@ def _members(pairs: Sequence[tuple[str, str]], labels: Sequence[str]) -> dict[st
             if name not in labels:
                 raise unknown("label of a pair", name, labels)
             if name in member or name == other:
-                raise KinemaError(f"the label {name!r} stands in two pairs: give every label one partner")
+                raise KinemaError(f"the label {name!r} is in two pairs: give every label one partner")
             member[name] = (k, other)
     return member
 

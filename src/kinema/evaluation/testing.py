@@ -246,7 +246,7 @@ def _folder(test: Test, out: str | Path | None) -> Path | None:
 def _trained_on(recognizer: Recognizer, data: str, split: str) -> list[str]:
     """A warning where the card says that the tested videos were trained on."""
     if _is_of(recognizer, data) and split in ("all", _config(recognizer).get("train_split")):
-        return [f"split {split} holds videos that this recognizer was trained on: the figures say little about others"]
+        return [f"split {split} contains training videos of this recognizer: the figures say little about other videos"]
     return []
 
 

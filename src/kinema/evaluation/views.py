@@ -89,11 +89,13 @@ class ViewSummary:
                 )
                 if count
             ]
-            text += f", for {self.coinciding} some coincide ({', '.join(whys)}; at worst {self.fewest_distinct} differ)"
+            text += (
+                f", for {self.coinciding} some are equal ({', '.join(whys)}; at least {self.fewest_distinct} differ)"
+            )
         if self.random_clips is not None:
             text += f"; clips drawn with seed {self.random_clips}"
         if self.repeated_frames:
-            text += f"; the clips of {self.repeated_frames} repeat frames (shorter than a clip, or a frame held long)"
+            text += f"; the clips of {self.repeated_frames} repeat frames (shorter than a clip, or with a long frame)"
         return text
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,7 +136,9 @@ def explain(manifest: Manifest, spec: ClipSpec, clips: int, crops: int, *, rando
                 return _picture(item["keys"], spec, reader.info)
         except UnreadableVideo:
             continue
-    raise RunError(f"{manifest.source}: no video could be read, so there are no views to show; run kinema data doctor")
+    raise RunError(
+        f"{manifest.source}: no video could be read, so there are no views to show; check them with kinema data doctor"
+    )
 
 
 def _picture(keys: Sequence[ViewKey], spec: ClipSpec, info: VideoInfo) -> str:
@@ -163,7 +167,10 @@ def _picture(keys: Sequence[ViewKey], spec: ClipSpec, info: VideoInfo) -> str:
     coinciding = len(keys) - len(set(keys))
     if coinciding:
         verb = "repeats" if coinciding == 1 else "repeat"
-        lines += ["", f"{coinciding} of the {len(keys)} views {verb} another one: the video has no more to show."]
+        lines += [
+            "",
+            f"{coinciding} of the {len(keys)} views {verb} another one: the video is too short or too small for more.",
+        ]
     return "\n".join(lines)
 
 

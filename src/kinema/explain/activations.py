@@ -90,7 +90,7 @@ def record_inputs(model: nn.Module, clip: Tensor, modules: Mapping[str, nn.Modul
             handle.remove()
     for name in modules:
         if name not in found:
-            raise KinemaError(f"layer {name!r} is not run when the network sees a clip: choose another layer")
+            raise KinemaError(f"layer {name!r} does not run when the network classifies a clip: choose another layer")
     return {name: found[name] for name in modules}
 
 
@@ -171,7 +171,7 @@ def one_clip(model: nn.Module, clip: Tensor) -> Tensor:
     """
     x = network_input(model, clip)
     if len(x) != 1:
-        raise KinemaError(f"clip holds {len(x)} clips: explain one at a time, 3 T H W")
+        raise KinemaError(f"clip contains {len(x)} clips: give one clip at a time, 3 T H W")
     return x
 
 
@@ -188,7 +188,7 @@ def check_logits(model: nn.Module, logits: object, clips: int) -> None:
     """
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != clips:
         what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"type {type(logits).__name__}"
-        raise KinemaError(f"{type(model).__name__} gives an output of {what}: its forward must give logits N K")
+        raise KinemaError(f"{type(model).__name__} returns {what}: its forward must return logits N K")
 
 
 @contextmanager
@@ -215,8 +215,8 @@ def _find(model: nn.Module, layers: Sequence[str]) -> list[Layer]:
 def _run(model: nn.Module, clips: Tensor, layers: list[Layer], grad: bool) -> tuple[Tensor, dict[nn.Module, Tensor]]:
     """Logits and the whole output of every module that was asked for."""
     if grad and any(p.is_inference() for p in model.parameters()):
-        raise KinemaError(f"{type(model).__name__} was made in torch.inference_mode, where nothing has gradients: "
-                          "make or load it outside")  # fmt: skip
+        raise KinemaError(f"{type(model).__name__} was created in torch.inference_mode, which disables gradients: "
+                          "create or load it outside")  # fmt: skip
     if grad:  # a leaf, for networks without trainable weights; a copy of it may be overwritten
         x = clips.clone().requires_grad_().clone()
     else:
@@ -271,7 +271,7 @@ def _check_map(layer: Layer, output: Any, clips: int) -> None:
         raise KinemaError(f"layer {layer.name} is never called as a module: choose another layer")
     if not isinstance(output, Tensor) or output.dim() != 5 or len(output) != clips:
         what = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise KinemaError(f"layer {layer.name} gives {what}, not a map N C T H W: choose another layer")
+        raise KinemaError(f"layer {layer.name} returns {what}, not a map N C T H W: choose another layer")
 
 
 def _hooks_run(model: nn.Module) -> AbstractContextManager[Any]:
@@ -291,15 +291,15 @@ def _refuse_reentrant_checkpoints(model: nn.Module, logits: Tensor) -> None:
             continue
         if node.name() == "CheckpointFunctionBackward":
             raise KinemaError(
-                f"{type(model).__name__} checkpoints with use_reentrant=True, and layers before or within have no "
-                "gradients: set use_reentrant=False, or do not checkpoint in evaluation"
+                f"{type(model).__name__} uses checkpoints with use_reentrant=True, and layers before or inside "
+                "them have no gradients: set use_reentrant=False, or do not checkpoint in evaluation"
             )
         seen.add(node)
         waiting += [parent for parent, _ in node.next_functions]
 
 
 def _no_gradient(layer: Layer) -> KinemaError:
-    return KinemaError(f"no gradient reaches layer {layer.name}: the network detaches what follows it; choose another")
+    return KinemaError(f"no gradient reaches layer {layer.name}: the network detaches its output; choose another")
 
 
 def _random_state(device: torch.device) -> list[Tensor]:

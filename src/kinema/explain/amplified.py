@@ -66,8 +66,8 @@ def amplified_kernels(model: nn.Module, clip: Tensor, target: int, *, count: int
     }
     if not stages:
         raise KinemaError(
-            f"{type(model).__name__} has no Class Regularisation: build the network with class_regularisation, one "
-            "strength per stage"
+            f"{type(model).__name__} has no Class Regularisation: build the network with class_regularisation, "
+            "a list of one strength per stage"
         )
     classifier = model.get_submodule("classifier")
     assert isinstance(classifier, nn.Linear)

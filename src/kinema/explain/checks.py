@@ -96,14 +96,16 @@ def check(
         KinemaError: fewer than 8 videos are asked for or could be read, or a network of one class.
     """
     if recognizer.model.num_classes < 2:
-        raise KinemaError("the recognizer knows one class only: deletion and insertion need at least 2")
+        raise KinemaError(
+            "the recognizer has only one class, but deletion and insertion need at least 2: give another recognizer"
+        )
     if clips < FEWEST:
-        raise KinemaError(f"--clips {clips}: a check needs at least {FEWEST}")
+        raise KinemaError(f"--clips {clips}: give at least {FEWEST}")
     read = read_clips(recognizer, data, clips=clips, split=split, readers=readers, seed=seed)
     if len(read.clips) < FEWEST:
         raise KinemaError(
-            f"{data}: {len(read.clips)} videos could be read, {len(read.failures)} could not: a check needs at least "
-            f"{FEWEST}, give more data or a larger --clips"
+            f"{data}: {len(read.clips)} videos could be read, {len(read.failures)} could not, but a check needs at "
+            f"least {FEWEST}: give more data or a larger --clips"
         )
     model, place = recognizer.model.eval(), recognizer.device
     inputs = read.clips.to(place)
@@ -150,7 +152,7 @@ def named_methods(
     def map_of(name: str, model: nn.Module, clip: Tensor, target: int, at: str | None) -> tuple[Tensor, str | None]:
         found = explain(model, clip, method=name, target=target, layer=at)
         if len(found) != 1 or found[0].map is None:
-            raise KinemaError(f"--method {name}: gives no single map that could be checked; leave it out")
+            raise KinemaError(f"--method {name}: does not return a single map, so it cannot be checked; leave it out")
         return found[0].map, found[0].layer
 
     def method(name: str, at: str | None) -> MapOf:

@@ -44,7 +44,7 @@ def scores_of(model: nn.Module, logits: Tensor) -> Tensor:
     scores = logits.detach().cpu().double().softmax(1)
     if not scores.isfinite().all():
         raise KinemaError(
-            f"{type(model).__name__} gives logits that are not finite: check the clip, or explain with float32 weights"
+            f"{type(model).__name__} returns logits that are not finite: check the clip, or use float32 weights"
         )
     return scores
 
@@ -107,7 +107,7 @@ def require_class_weights(model: nn.Module, layer: str) -> None:
     if names:
         offer = f"choose from {', '.join(names)}, or use gradcam, which needs none"
     elif isinstance(model, LSTMHead):
-        offer = "its classifier reads the state of an LSTM beside the features; use gradcam"
+        offer = "its classifier also reads the state of an LSTM; use gradcam"
     else:
         offer = "its classifier does not read the channels of its last stage; use gradcam, which needs none"
     raise KinemaError(f"layer {layer} has no class weights: {offer}")
@@ -126,7 +126,7 @@ def weigh(model: nn.Module, layer: str, recorded: Tensor, target: int) -> Weight
         KinemaError: values that are not finite, or channels that are not the inputs of the classifier.
     """
     if not recorded.isfinite().all():
-        raise KinemaError(f"layer {layer} holds values that are not finite: explain with float32 weights")
+        raise KinemaError(f"layer {layer} has values that are not finite: explain with float32 weights")
     stage = _stage_of(model, layer)
     kind, head, wide = _kind(model, stage), getattr(model, "head", None), wide_dtype(recorded)
     # In training, the BatchNorm of a head and spectral norms of weights would note that they were used.

@@ -99,7 +99,7 @@ def open_rates_by_class(
         with in_evaluation(model), torch.no_grad():
             for clip, target in zip(clips, targets, strict=True):
                 if not 0 <= target < classes:
-                    raise KinemaError(f"targets holds {target}: give classes from 0 to {classes - 1}")
+                    raise KinemaError(f"targets contains {target}: give classes from 0 to {classes - 1}")
                 model(one_clip(model, clip))
                 seen[target] += 1
                 for row, module in enumerate(gates.values()):
@@ -108,7 +108,7 @@ def open_rates_by_class(
     except ValueError as error:
         if isinstance(error, KinemaError):
             raise
-        raise KinemaError(f"targets holds {len(targets)} classes: give one for each clip") from error
+        raise KinemaError(f"targets contains {len(targets)} classes: give one per clip") from error
     finally:
         for name, module in gates.items():
             module.open_rate = before[name]
@@ -119,7 +119,6 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
     layers = of_kind(model, SqueezeRecursion)
     if not layers:
         raise KinemaError(
-            f"{type(model).__name__} has no Squeeze and Recursion: cycle consistency exists for networks such as "
-            "srtg_r3d_50"
+            f"{type(model).__name__} has no Squeeze and Recursion: give a network that has it, such as srtg_r3d_50"
         )
     return layers

@@ -85,7 +85,7 @@ class Explanation:
             KinemaError: the method gives no map.
         """
         if self.map is None or self.pixels is None:
-            raise KinemaError(f"{self.method} gives no map over the clip: use its result or save it as .json")
+            raise KinemaError(f"{self.method} does not return a map over the clip: use its result, or save it as .json")
         return overlay(self.pixels, self.map)
 
     def save(self, path: str | Path) -> None:
@@ -182,7 +182,7 @@ def _choice(target: object, labels: Sequence[str] | None, classes: int) -> Calla
         return lambda logits: logits[0].float().topk(count).indices.tolist()
     if isinstance(target, str):
         if labels is None:
-            raise KinemaError(f"target is {target!r}: a network without labels takes top, top3 or an index")
+            raise KinemaError(f"target is {target!r}: for a network without labels give top, top3 or an index")
         if target not in labels:
             raise unknown("class", target, labels)
         target = labels.index(target)
@@ -203,7 +203,7 @@ def _clip(
     if not isinstance(video, str | Path):
         raise KinemaError(f"video has type {type(video).__name__}: give a path, or a clip as a tensor 3 T H W")
     if spec is None:
-        raise KinemaError(f"{video}: the network does not say how clips are cut; give a clip 3 T H W, or a Recognizer")
+        raise KinemaError(f"{video}: the network has no clip specification; give a clip 3 T H W, or a Recognizer")
     with Source(video) as film:
         clip, place = film.clip(spec, start=start, end=end)
     return clip, _pictures(clip, spec), str(video), place

@@ -137,7 +137,7 @@ def faithfulness(
     shape = (len(clips), *clips.shape[2:])
     for name in (RANDOM, CENTRE):
         if name in named:
-            raise KinemaError(f"maps holds {name!r}, the name of a control: give the method another name")
+            raise KinemaError(f"maps contains {name!r}, the name of a control: give the method another name")
     for values in named.values():
         check_inputs(clips, targets, values)
     named |= {RANDOM: random_maps(shape, seed), CENTRE: centre_maps(shape)}

@@ -106,9 +106,7 @@ def motion_views(model: nn.Module, clip: Tensor, layer: str | None = None) -> Mo
     order = [name for name, _ in model.named_modules()]
     places.sort(key=order.index)
     if not places:
-        raise KinemaError(
-            f"{type(model).__name__} holds no CSTM and no CMM: these views need an STM network, such as stm_r50"
-        )
+        raise KinemaError(f"{type(model).__name__} has no CSTM and no CMM: give an STM network, such as stm_r50")
     chosen = places[0] if layer is None else _place(layer)
     if chosen not in places:
         raise unknown("layer", str(layer), places)

@@ -67,7 +67,7 @@ def grad_cam_of(name: str, maps: Tensor, gradients: Tensor, size: Size) -> Tenso
         KinemaError: values that are not finite.
     """
     if not (maps.isfinite().all() and gradients.isfinite().all()):
-        raise KinemaError(f"layer {name} holds values that are not finite: explain with float32 weights")
+        raise KinemaError(f"layer {name} has values that are not finite: explain with float32 weights")
     found = enlarge(raw_grad_cam(maps, gradients), size).clamp_min(0)
     highest = found.amax()
     return (found / torch.where(highest > 0, highest, 1.0)).float().cpu()

@@ -38,7 +38,7 @@ def spline_matrix(n: int, wanted: int) -> Tensor:
         KinemaError: a number below 1.
     """
     if n < 1 or wanted < 1:
-        raise KinemaError(f"spline_matrix: from {n} to {wanted} values; give at least 1 of each")
+        raise KinemaError(f"spline_matrix: n is {n} and wanted is {wanted}; give at least 1 for each")
     at = torch.linspace(0, n - 1, wanted, dtype=torch.float64) if wanted > 1 else torch.zeros(1, dtype=torch.float64)
     first = at.floor().clamp(0, max(0, n - 1)).long()
     t = at - first

@@ -42,8 +42,8 @@ def stage_names(model: nn.Module) -> tuple[str, ...]:
     names = getattr(model, "feature_maps", None)
     if isinstance(names, str) or not isinstance(names, Sequence) or not names:
         raise KinemaError(
-            f"{type(model).__name__} has no feature_maps: set it to the names of its stages, in order, each a "
-            "sub-module that gives N C T H W"
+            f"{type(model).__name__} has no feature_maps: set it to the names of its stages in order; each must be a "
+            "sub-module that returns N C T H W"
         )
     for name in names:
         if _submodule(model, str(name)) is None:
@@ -123,7 +123,7 @@ def _refuse_wrappers(model: nn.Module) -> None:
     if isinstance(inner, nn.Module) and not hasattr(model, "feature_maps"):  # DataParallel, AveragedModel and others
         raise KinemaError(f"the network is wrapped in {type(model).__name__}: give its .module")
     if hasattr(model, "_orig_mod"):
-        raise KinemaError("the network is compiled, and hooks do not run in it: give its ._orig_mod")
+        raise KinemaError("the network is compiled, so hooks do not run in it: give its ._orig_mod")
 
 
 def _pathways(model: nn.Module, stage: str) -> tuple[str, ...]:

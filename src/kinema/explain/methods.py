@@ -118,7 +118,7 @@ def read_layers(text: str | None, methods: Sequence[str]) -> Layers:
             raise KinemaError(
                 f"--layer {text}: {part.strip()!r} is not a METHOD=LAYER pair; give one layer for all methods, or "
                 "METHOD=LAYER pairs "
-                "with commas"
+                "separated by commas"
             )
         if method not in methods:
             raise unknown(f"method in --layer {text}", method, methods)

@@ -65,7 +65,7 @@ def overlay(pixels: Pixels, evidence: Tensor) -> Pixels:
     """
     planes = checked(evidence)
     if len(planes) != len(pixels):
-        raise KinemaError(f"a map of {len(planes)} frames does not fit a clip of {len(pixels)}: give both the same T")
+        raise KinemaError(f"the map has {len(planes)} frames, but the clip {len(pixels)}: give both the same T")
     height, width = pixels.shape[1:3]
     return np.stack([blend(p, scaled(m, width, height)) for p, m in zip(pixels, planes, strict=True)])
 
@@ -80,7 +80,7 @@ def checked(evidence: Tensor) -> Plane:
     if planes.ndim != 3 or not planes.size:
         raise KinemaError(f"the map has the shape {planes.shape}: give T H W")
     if not np.isfinite(planes).all():
-        raise KinemaError("the map holds values that are not finite: explain with float32 weights")
+        raise KinemaError("the map has values that are not finite: explain with float32 weights")
     return planes
 
 
@@ -117,9 +117,13 @@ class Timeline:
     def __init__(self, evidence: Tensor, frames: Sequence[int], film: Film, span: tuple[float, float]) -> None:
         planes = checked(evidence)
         if len(frames) != len(planes):
-            raise KinemaError(f"{film.name}: a map of {len(planes)} frames does not fit a clip of {len(frames)}")
+            raise KinemaError(
+                f"{film.name}: the map has {len(planes)} frames, but the clip {len(frames)}: give a map of this clip"
+            )
         if not 0 <= min(frames) <= max(frames) < len(film):
-            raise KinemaError(f"{film.name}: the clip shows frame {max(frames)}, but the video has {len(film)}")
+            raise KinemaError(
+                f"{film.name}: it has {len(film)} frames, but the clip shows frame {max(frames)}: give its video"
+            )
         known, where = np.unique(np.asarray(frames), return_inverse=True)
         sums = np.zeros((len(known), *planes.shape[1:]), np.float32)
         np.add.at(sums, where, planes)

@@ -133,7 +133,7 @@ def arrange(shown: tuple[int, int], panels: int, lines: int, largest: tuple[int,
         if best is None or (scale, -shape) > (best[0], -best[1]):
             best = (scale, shape, layout)
     if best is None:
-        raise KinemaError(f"{panels} pictures do not fit side by side: ask for fewer of --method and --class at once")
+        raise KinemaError(f"{panels} pictures do not fit side by side: give fewer --method or --class values")
     return best[2]
 
 

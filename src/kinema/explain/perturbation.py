@@ -136,7 +136,7 @@ def check_inputs(clips: Tensor, targets: Sequence[int], maps: Tensor) -> None:
             f"maps has shape {tuple(maps.shape)}: give N T H W of the clips, {(len(clips), *clips.shape[2:])}"
         )
     if not maps.isfinite().all():
-        raise KinemaError("maps holds values that are not finite: give maps of finite values")
+        raise KinemaError("maps contains values that are not finite: give finite values")
     if len(targets) != len(clips) or min(targets) < 0:
         raise KinemaError(f"targets is {list(targets)}: give the index of a class for each of the {len(clips)} clips")
 

@@ -60,7 +60,7 @@ def mass_on_mask(maps: Tensor, masks: Tensor) -> Tensor:
     """
     check_masks(maps, masks)
     if (maps < 0).any():
-        raise KinemaError("maps holds values below 0: give maps with values of at least 0")
+        raise KinemaError("maps contains values below 0: give values of at least 0")
     flat = maps.flatten(1).double()
     flat = torch.where(flat.sum(1, keepdim=True) > 0, flat, 1.0)
     share = (flat * masks.flatten(1)).sum(1) / flat.sum(1)

@@ -42,7 +42,7 @@ def cascade(model: nn.Module, clips: Tensor, *, seed: int = 0, batch: int = 8) -
     if not stages or not isinstance(getattr(model, CLASSIFIER, None), nn.Module):
         raise KinemaError(
             f"{type(model).__name__}: randomising from the top down needs feature_maps, the names of the stages in "
-            "order, and classifier; give the network both"
+            "order, and classifier: add both attributes to the network"
         )
     twin = copy.deepcopy(model).eval()
     draw = torch.Generator().manual_seed(seed)

@@ -61,7 +61,7 @@ def sanity(
         KinemaError: as `cascade`, or another class that is the same.
     """
     if len(targets) != len(clips) or len(others) != len(clips) or any(map(int.__eq__, targets, others)):
-        raise KinemaError("others holds the class that is explained: give another class for each clip")
+        raise KinemaError("others contains the explained class itself: give another class for each clip")
     plain = {name: _maps(of, model, clips, targets) for name, of in methods.items()}
     other = {name: _compared(plain[name], _maps(of, model, clips, others)) for name, of in methods.items()}
     random: dict[str, dict[str, Figure]] = {name: {} for name in methods}

@@ -68,7 +68,7 @@ class Verdict:
         """The verdict as one sentence."""
         if self.passed:
             return f"passed on {self.clips} clips of {self.data}"
-        return f"not to be believed here: {'; '.join(self.reasons)} ({self.clips} clips of {self.data})"
+        return f"not to be trusted here: {'; '.join(self.reasons)} ({self.clips} clips of {self.data})"
 
 
 def judge(method: str, layer: str | None, row: Row, sanity: Sanity, *, clips: int, data: str, network: str) -> Verdict:
@@ -95,9 +95,9 @@ def judge(method: str, layer: str | None, row: Row, sanity: Sanity, *, clips: in
     untrained = sanity.untrained.mean
     reasons = []
     if row.over_random.low <= 0:
-        reasons.append("explains no more than a random map")
+        reasons.append("is no better than a random map")
     if row.over_centre.low <= 0:
-        reasons.append("explains no more than a spot in the centre")
+        reasons.append("is no better than a spot in the centre")
     if untrained >= MOST_UNTRAINED:
         reasons.append(f"hardly depends on the weights (rank correlation {untrained:.2f})")
     return Verdict(
@@ -144,7 +144,7 @@ def require_own_card(source: str | Path) -> Path:
     """
     if str(source).startswith(HUB):
         raise KinemaError(
-            f"{source}: verdicts are written into the card, and a card on the hub cannot be changed; save the "
+            f"{source}: verdicts are written to the card, but a card on the hub cannot be changed; save the "
             "recognizer to a folder first"
         )
     return find_folder(source) / CARD

@@ -90,7 +90,9 @@ def save(
             write_explanations(path, film, [(0.0, film.duration)], lambda span: panels)
         return
     if pixels is None:
-        raise KinemaError(f"{path}: there is nothing to draw on; give the video with the place of the clip, or pixels")
+        raise KinemaError(
+            f"{path}: there are no frames to draw on; give the video with the place of the clip, or pixels"
+        )
     clip = ClipFilm(pixels)
     whole = Place(tuple(range(len(clip))), (0, 0, clip.width, clip.height), (0.0, clip.duration))
     panels = [Panel(explanation, whole) for explanation in explanations]
@@ -107,7 +109,7 @@ def _noted(panels_of: PanelsOf) -> PanelsOf:
         if lacking and not said:
             said.add(lacking)
             warnings.warn(
-                f"no installed font has the letters {lacking}: boxes stand in their place; install a font for their "
+                f"no installed font has the letters {lacking}, so they are drawn as boxes; install a font for their "
                 "script, such as one of the Noto family",
                 KinemaWarning,
                 stacklevel=2,

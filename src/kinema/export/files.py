@@ -95,11 +95,13 @@ def export(
         raise unknown("format", to, FORMATS)
     form, path = FORMATS[to], _place(Path(out), FORMATS[to])
     if state_rank not in (4, 5):
-        raise KinemaError(f"state_rank is {state_rank}: give 4, or 5 for the state as the network has it")
+        raise KinemaError(f"state_rank is {state_rank}: give 4, or 5 for the shape that the network uses")
     if state_rank != 5 and not streaming:
-        raise KinemaError(f"state_rank is {state_rank}, but a file for clips has no state: add streaming, or remove it")
+        raise KinemaError(
+            f"state_rank is {state_rank}, but an export for clips has no state: add streaming, or remove state_rank"
+        )
     if isinstance(recognizer.model, ExportedNetwork):
-        raise KinemaError(f"{recognizer.model.path}: is an exported file itself; give the recognizer folder")
+        raise KinemaError(f"{recognizer.model.path}: is already an exported file; give the recognizer folder")
     if lacking := form.available():
         raise KinemaError(f"export to {to}: {lacking}")
     network = recognizer.to("cpu").model
@@ -119,7 +121,9 @@ def _place(out: Path, form: Format) -> Path:
     if out.suffix.lower() != form.suffix:
         raise KinemaError(f"{out}: a file of the format {form.name} ends in {form.suffix}; rename it")
     if (beside := Path(f"{out}.json")).is_dir():
-        raise KinemaError(f"{beside}: is a folder, where the description of {out.name} would be; rename one of them")
+        raise KinemaError(
+            f"{beside}: is a folder, but the description of {out.name} is written to this name; rename one of them"
+        )
     return out
 
 
@@ -226,8 +230,8 @@ def _written(job: _Job, part: Path, path: Path) -> Exported:
     traced = job.trace()
     if not traced.batch:
         raise KinemaError(
-            f"{path}: {job.model.architecture['name']} can be traced for one number of clips only, so that no file was "
-            f"written; export it to another format than {job.form.name}"
+            f"{path}: {job.model.architecture['name']} can be traced only for a fixed number of clips, so no file was "
+            f"written; choose a format other than {job.form.name}"
         )
     description = job.description(traced)
     text = json.dumps(description.to_dict(), ensure_ascii=False)

@@ -86,7 +86,7 @@ class Step(nn.Module):
             elif torch.equal(value, after[name]):
                 self.constants[name] = value[:1]
             else:
-                raise KinemaError(f"the state {name!r} does not begin with zeros, so this network cannot be exported")
+                raise KinemaError(f"the state {name!r} does not start at zero, so this network cannot be exported")
 
     def zeros(self, batch: int) -> list[Tensor]:
         """The state before the first frame, as the file takes it."""

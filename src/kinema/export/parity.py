@@ -55,20 +55,22 @@ def compare(network: Compute, run: Run, inputs: Sequence[Tensor], batch: int, fr
         found = run(inputs)
     except Exception as error:  # runtimes raise errors of their own
         why = " ".join(str(error).split())[:200]
-        raise RunError(f"{what}: cannot be run with {sizes} ({why}), so it was not kept; {_HOW}") from error
+        raise RunError(
+            f"{what}: the exported file does not run with {sizes} ({why}), so it was not kept; {_HOW}"
+        ) from error
     worst = Agreement(batch, frames, 0.0, TOLERANCE)
     for a, b in zip(wanted, found, strict=True):
         if a.shape != b.shape:
             raise RunError(
-                f"{what}: gives the shape {tuple(b.shape)} for {sizes} where the network gives {tuple(a.shape)}, so "
-                f"that it was not kept; {_HOW}"
+                f"{what}: the exported file returns the shape {tuple(b.shape)} for {sizes}, but the network "
+                f"{tuple(a.shape)}, so it was not kept; {_HOW}"
             )
         difference = float((a.double() - b.double()).abs().max())
         tolerance = TOLERANCE * max(1.0, float(a.double().abs().max()))
         if not difference <= tolerance:  # also what is not a number
             raise RunError(
-                f"{what}: differs from the network by {difference:.2g} for {sizes}, where {tolerance:.2g} is allowed, "
-                f"so it was not kept; {_HOW}"
+                f"{what}: the exported file differs from the network by {difference:.2g} for {sizes}, more than the "
+                f"allowed {tolerance:.2g}, so it was not kept; {_HOW}"
             )
         if difference >= worst.difference:
             worst = Agreement(batch, frames, difference, tolerance)

@@ -72,5 +72,5 @@ def _cell(true: str, column: str, count: int, videos: int) -> dict[str, str] | N
         "fill": f"rgb({red},{green},{blue})",
         "ink": "#fff" if share > 0.5 else "#1f2937",
         "text": f"{100 * share:.0f}" if share >= 0.005 else "·",
-        "tip": f"{true}: {count} of {videos} said to be {column}",
+        "tip": f"{true}: {count} of {videos} predicted as {column}",
     }

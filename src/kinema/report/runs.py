@@ -68,7 +68,7 @@ def open_runs(places: Sequence[str | Path]) -> list[Run]:
     resolved = [Path(place).resolve() for place in places]
     for place, path in zip(places, resolved, strict=True):
         if resolved.count(path) > 1:
-            raise KinemaError(f"{place}: is named twice; name every run once")
+            raise KinemaError(f"{place}: is given twice; give every run once")
     return [_open(Path(place), name) for place, name in zip(places, distinct_names(places), strict=True)]
 
 
@@ -82,7 +82,9 @@ def _open(place: Path, name: str) -> Run:
         folder = place
         test = None
         if not any((place / mark).exists() for mark in (CONFIG, "recognizer")) and not _tests(place):
-            raise KinemaError(f"{place}: neither a run nor a test; give the folder of a kinema train or a kinema test")
+            raise KinemaError(
+                f"{place}: neither a run nor a test; give a folder written by kinema train or kinema test"
+            )
         if _tests(place):
             find_scores(place)  # several: asks which
             test = open_test(place, name)
@@ -111,17 +113,19 @@ def _missing(
 ) -> tuple[str, ...]:
     found = []
     if folder is None:
-        found.append(f"{name}: no curves, for {place} is a test without its run folder; name the run folder as well")
+        found.append(
+            f"{name}: no curves, because {place} is a test without its run folder; give the run folder as well"
+        )
     elif not history:
         found.append(
-            f"{name}: no curves, for {folder} holds no metrics.csv with a finished epoch; kinema train makes it"
+            f"{name}: no curves, because {folder} contains no metrics.csv with a finished epoch; kinema train writes it"
         )
     if folder is not None and not card:
-        found.append(f"{name}: the training has not finished; its kinema train command, given again, continues it")
+        found.append(f"{name}: the training has not finished; repeat its kinema train command to continue it")
     if test is None and folder is not None:
         found.append(f"{name}: not tested, so there are no accuracies; test it with: {how_to_test(folder)}")
     elif test is not None and not test.document:
-        found.append(f"{name}: no protocol, for no metrics.json lies beside {test.file}; test again")
+        found.append(f"{name}: no protocol, because there is no metrics.json beside {test.file}; test again")
     return tuple(found)
 
 

@@ -24,15 +24,16 @@ def mistakes_and_hits(found: Sequence[Explained]) -> Markup:
     if not found:
         return Markup("")
     return joined(parts) + note(
-        "Scores above a strip are those of the test, over all its views; the one in the strip is that of the central "
-        "clip, which is what is explained. Of a mistake the upper row shows the evidence for what the network said, "
-        "the lower row that for what is right. Blue: little evidence, yellow: much. White frame: what the network saw."
+        "The score above a strip is that of the test, averaged over all its views; the score in the strip is that of "
+        "the central clip, which is the explained one. For a mistake, the upper row shows the evidence for the "
+        "predicted class, the lower row for the true class. Blue: little evidence; yellow: much. White frame: the "
+        "network's input."
     )
 
 
 def _strip(strip: Strip) -> Markup:
     said = f"{strip.said}, {100 * strip.score:.0f} %"
-    answer = f"says {said}" if strip.said == strip.truth else f"says {said}; it is {strip.truth}"
+    answer = f"predicted: {said}" if strip.said == strip.truth else f"predicted: {said}; true: {strip.truth}"
     return part("strip", strip.video, answer, None if strip.picture is None else encoded(strip.picture), strip.error)
 
 
@@ -54,16 +55,16 @@ def faithfulness_table(found: Sequence[Explained]) -> Markup:
     drawn = table(head, rows, numeric=False) if rows else Markup("")
     if rows:
         drawn += note(
-            "At least: the lower end of the 95 % interval; a method passes where both are above 0 and its map changes "
+            "At least: the lower end of the 95 % interval. A method passes if both are above 0 and its map changes "
             "when the weights are randomised. Same untrained, same for another class: rank correlation of the maps."
         )
     return drawn + joined(
-        note(f"{name}: no method was checked; kinema explain RUN --check DATA does it.") for name in unchecked
+        note(f"{name}: no method was checked; run kinema explain RUN --check DATA.") for name in unchecked
     )
 
 
 def _judged(verdict: Verdict) -> str:
-    return "passed" if verdict.passed else "not to be believed: " + "; ".join(verdict.reasons)
+    return "passed" if verdict.passed else "not to be trusted: " + "; ".join(verdict.reasons)
 
 
 def frames_of_classes(frames: Mapping[str, bytes], metrics: Mapping[str, Metrics]) -> Markup:

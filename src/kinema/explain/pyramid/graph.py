@@ -148,8 +148,8 @@ class Pyramid:
         held = [self.maps[number].float() for number in numbers if number in self.maps]
         if numbers and not held:
             raise KinemaError(
-                f"no map of {what} is held: it has none over space and time, or the pyramid was read from JSON written "
-                "without maps=True"
+                f"there is no map of {what}: it has none over space and time, or the pyramid was read from JSON; write "
+                "the JSON with maps=True"
             )
         total = torch.zeros(self.size)
         for shape in {one.shape for one in held}:  # branches may differ in size
@@ -214,9 +214,9 @@ def _parsed(cls: type[Pyramid], text: str) -> Pyramid:
     try:
         document = parse_json(text)
     except (ValueError, TypeError) as error:
-        raise KinemaError(f"the pyramid is not JSON ({error}): give what Pyramid.to_json wrote") from None
+        raise KinemaError(f"the pyramid is not JSON ({error}): give the text from Pyramid.to_json") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise KinemaError(f"the pyramid's field format is not {FORMAT}: give what Pyramid.to_json wrote")
+        raise KinemaError(f"the pyramid's field format is not {FORMAT}: give the text from Pyramid.to_json")
 
     def get(key: str, convert: Any) -> Any:
         try:

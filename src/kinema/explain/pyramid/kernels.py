@@ -86,7 +86,7 @@ class LocalKernel:
                 found = [torch.autograd.grad(means[c], x, retain_graph=True)[0] for c in channels.tolist()]
         except (TypeError, RuntimeError) as error:
             raise KinemaError(
-                f"stage {self._name} cannot be walked back by its gradient ({type(error).__name__}): choose a smaller "
+                f"stage {self._name} cannot be traced back by its gradient ({type(error).__name__}): choose a smaller "
                 "depth"
             ) from error
         rows = torch.stack([one.transpose(0, 1).flatten(1).sum(1) for one in found])

@@ -217,7 +217,7 @@ class Plan:
                 break
             depth *= 2
         if not here:
-            raise KinemaError(f"depth is {name!r}: no layer of that module leads to the classifier; name another")
+            raise KinemaError(f"depth is {name!r}: no layer of this module leads to the classifier; give another one")
         return max(here) + 1
 
     def _carrier(self, column: Column) -> int | None:

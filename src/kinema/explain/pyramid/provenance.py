@@ -99,12 +99,12 @@ def trace(model: nn.Module, clip: Tensor) -> Provenance:
         break
     if found.classifier < 0:
         raise KinemaError(
-            f"the classifier of {type(model).__name__} does not run as a module: its forward must call self.classifier"
+            f"the classifier of {type(model).__name__} is not called as a module: its forward must call self.classifier"
         )
     if not found.layers[found.classifier].inputs.any():
         reason = f", because {', '.join(found.lost)} mixes channels" if found.lost else ""
         raise KinemaError(
-            f"the inputs of the classifier of {type(model).__name__} cannot be followed back to a layer{reason}: use "
+            f"the inputs of the classifier of {type(model).__name__} cannot be traced back to a layer{reason}: use "
             "the method gradcam"
         )
     return found

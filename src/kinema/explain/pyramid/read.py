@@ -89,8 +89,8 @@ class Reader:
             layer, means = self.provenance.layers[number], self.found.means.get(number)
             if means is None or len(means) != len(layer.inputs):
                 raise KinemaError(
-                    f"layer {layer.name} reads something else in the clip than in a smaller one: a pyramid cannot "
-                    "follow a network that takes another way for each size; use the method gradcam"
+                    f"layer {layer.name} has other inputs for this clip than for a smaller one: a pyramid cannot trace "
+                    "a network whose computation depends on the size; use the method gradcam"
                 )
         self.found.logits = logits
         return self.found
