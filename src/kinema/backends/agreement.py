@@ -32,7 +32,7 @@ class Agreement:
     doubt: float
 
     def objection(self, precision: str) -> str | None:
-        """Why such logits are wrong for a precision, a key of `TOLERANCE`; None where they are not."""
+        """Why such logits are wrong for a precision, a key of `TOLERANCE`; None if they are not."""
         allowed = TOLERANCE[precision]
         if not self.error < float("inf"):
             return "its logits are not finite, or of another shape"

@@ -34,7 +34,7 @@ _GAIN = 1.05  # times as fast as the network that a backend has to be
 
 @dataclass(frozen=True)
 class Choice:
-    """A runner, None where the network itself is the fastest, and how it came to be chosen."""
+    """A runner, None if the network itself is the fastest, and how it came to be chosen."""
 
     runner: Runner | None
     report: Report
@@ -252,7 +252,7 @@ class _Probe:
         return runner, agreement(self.expected, torch.cat(parts))
 
     def _fault(self, backend: Backend) -> str | None:
-        """Why the library behind a backend is not to be trusted with 3-D convolutions; None where it is."""
+        """Why the library behind a backend is not to be trusted with 3-D convolutions; None if it is."""
         try:
             faults = convolution_faults(backend, self.clips.device.type)
         except Exception as error:  # as in `_build`

@@ -31,7 +31,7 @@ class Port:
     Attributes:
         name: in the file.
         dtype: `float32`, `uint8` or `int64`.
-        shape: sizes; None where any size may be given.
+        shape: sizes; None if any size may be given.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Description:
         preprocessing: whether the file takes pixels (uint8 RGB) and normalises them itself.
         input: the clips, or the frames of streams.
         output: the logits, N K; of a stream N t K, one row per frame.
-        frames: fewest and most frames that the input may have; the latter is None where there is no limit.
+        frames: fewest and most frames that the input may have; the latter is None if there is no limit.
         initial_state: the further inputs of a network that is exported for streams; empty for clips.
         more: further entries of the recognizer's card.
     """

@@ -20,7 +20,7 @@ SUFFIXES = tuple(form.suffix for form in FORMATS.values())
 
 
 def is_export(source: str | Path) -> bool:
-    """Whether a path has the ending of an exported file and is no folder."""
+    """Returns True if a path has the ending of an exported file and is no folder."""
     path = Path(source)
     return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
@@ -150,7 +150,7 @@ class ExportedNetwork(VideoModel):
         """Evaluation only.
 
         Raises:
-            KinemaError: training is asked for.
+            KinemaError: training is requested.
         """
         if mode:
             self._refuse("cannot be trained")

@@ -35,11 +35,11 @@ class Onnx:
     suffix = ".onnx"
 
     def available(self) -> str | None:
-        """Why networks cannot be converted here, with the pip command; None where they can."""
+        """Why networks cannot be converted here, with the pip command; None if they can."""
         return missing("onnx", "onnxscript", "onnxruntime")
 
     def readable(self) -> str | None:
-        """Why files cannot be run here, with the pip command; None where they can."""
+        """Why files cannot be run here, with the pip command; None if they can."""
         return missing("onnxruntime")
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:

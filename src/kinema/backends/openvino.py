@@ -36,11 +36,11 @@ class OpenVino(Onnx):
     hint = "f32"
 
     def available(self) -> str | None:
-        """Why networks cannot be converted here, with the pip command; None where they can."""
+        """Why networks cannot be converted here, with the pip command; None if they can."""
         return missing("onnx", "onnxscript", "onnxruntime", "openvino")
 
     def readable(self) -> str | None:
-        """Why files cannot be run here, with the pip command; None where they can."""
+        """Why files cannot be run here, with the pip command; None if they can."""
         return missing("openvino")
 
     def run_onnx(self, path: Path, calibration: Sequence[Tensor]) -> Run:

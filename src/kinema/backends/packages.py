@@ -12,7 +12,7 @@ def missing(*packages: str) -> str | None:
         *packages: names as they are imported.
 
     Returns:
-        Part of a sentence, or None where all can be imported.
+        Part of a sentence, or None if all can be imported.
     """
     absent = []
     for name in packages:

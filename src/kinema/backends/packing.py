@@ -22,7 +22,7 @@ class Packed(Folded):
     devices: tuple[str, ...] = ("cpu",)
 
     def available(self) -> str | None:
-        """Why it cannot be used here; None where it can."""
+        """Why it cannot be used here; None if it can."""
         return no_packing()
 
     def prepared(self, network: nn.Module, example: Tensor) -> nn.Module:

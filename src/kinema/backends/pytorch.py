@@ -54,7 +54,7 @@ class Bfloat16(Folded):
     devices = ("cpu", "cuda")
 
     def available(self) -> str | None:
-        """Why bfloat16 would be slow here; None where the processor has units for it."""
+        """Why bfloat16 would be slow here; None if the processor has units for it."""
         return None if torch.cuda.is_available() else no_bfloat16_units()
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
@@ -74,7 +74,7 @@ class Compiled(Folded):
     narrow = False
 
     def available(self) -> str | None:
-        """Why nothing can be compiled here; None where a C++ compiler is found."""
+        """Why nothing can be compiled here; None if a C++ compiler is found."""
         if any(map(shutil.which, ("g++", "clang++", "c++"))):
             return self.unfit()
         return "no C++ compiler was found: install g++, for example with apt install g++"
@@ -130,7 +130,7 @@ class Graphs(Folded):
     narrow = False
 
     def available(self) -> str | None:
-        """Why there are no CUDA graphs here; None where there is a GPU."""
+        """Why there are no CUDA graphs here; None if there is a GPU."""
         return None if torch.cuda.is_available() else "no CUDA device was found"
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
@@ -161,7 +161,7 @@ class Bfloat16Graphs(Graphs):
 
 
 def no_bfloat16_units() -> str | None:
-    """Why bfloat16 would be slow on this processor; None where it has units for it, or where that is not known."""
+    """Why bfloat16 would be slow on this processor; None if it has units for it, or where that is not known."""
     flags = cpu_flags()
     if flags and not flags & set(_BFLOAT16_UNITS):
         return f"this CPU ({platform.machine()}) has no bfloat16 instructions, such as avx512_bf16 or amx_bf16"

@@ -83,7 +83,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 
 def _kind(cell: nn.Module) -> str:
-    """The operator of ONNX for a layer; empty where there is none."""
+    """The operator of ONNX for a layer; empty if there is none."""
     if not isinstance(cell, nn.RNNBase) or isinstance(cell, PeepholeLSTM) or not _plain(cell):
         return ""
     kind = {nn.LSTM: "LSTM", nn.GRU: "GRU", nn.RNN: "RNN"}

@@ -25,7 +25,7 @@ class OpenVinoBfloat16(OpenVino):
     hint = "bf16"
 
     def available(self) -> str | None:
-        """Why it cannot be used, or would be slow; None where it is worth a try."""
+        """Why it cannot be used, or would be slow; None if it is worth a try."""
         return super().available() or no_bfloat16_units()
 
 

@@ -18,7 +18,7 @@ class Trial:
     Attributes:
         name: of the backend; `eager` is the network itself.
         verdict: what became of it.
-        ms: median milliseconds of a batch, or None where it was not timed.
+        ms: median milliseconds of a batch, or None if it was not timed.
         speed: how many times as fast as the network itself, from runs that took turns; or None.
         error: largest difference of a logit, in standard deviations of the network's logits; or None.
         reason: why it was not chosen.
@@ -60,7 +60,7 @@ class Report:
         return next(trial for trial in self.trials if trial.name == self.chosen)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self)
 
     @classmethod

@@ -28,7 +28,7 @@ class Traced:
         inputs: names, the clips or frames first.
         outputs: names, the logits first.
         batch: whether any number of clips may be given at once.
-        frames: fewest and most frames that may be given, the latter None where there is no limit; both are the traced
+        frames: fewest and most frames that may be given, the latter None if there is no limit; both are the traced
             length where it is fixed.
     """
 

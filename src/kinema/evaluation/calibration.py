@@ -60,7 +60,7 @@ class Calibration:
     bins: tuple[Bin, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self)
 
 
@@ -121,7 +121,7 @@ def calibration(result: TestResult, *, bins: int = BINS) -> Calibration | None:
         bins: how many intervals divide 0 to 1.
 
     Returns:
-        None where no video could be read.
+        None if no video could be read.
     """
     read = np.array([error is None for error in result.errors], dtype=bool)
     if not read.any():

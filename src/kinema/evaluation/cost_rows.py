@@ -23,7 +23,7 @@ class CostRow:
         views: clips times crops of every video, by which the operations of a test are multiplied.
         params_ratio: parameters over those of the baseline; None without a baseline.
         macs_ratio: MACs over those of the baseline.
-        latency: None where nothing was timed.
+        latency: None if nothing was timed.
         latency_ratio: for each pass, the time over that of the baseline.
     """
 
@@ -37,7 +37,7 @@ class CostRow:
     latency_ratio: Mapping[str, Ratio] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; what was not asked for is left out."""
+        """Plain values; what was not requested is left out."""
         total = {"views": self.views, "macs_of_views": self.views * self.cost.macs,
                  "flops_of_views": self.views * self.cost.flops}  # fmt: skip
         found: dict[str, Any] = {"model": self.model, "classes": self.classes, **self.cost.to_dict(), **total}

@@ -81,7 +81,7 @@ class Latency:
         clips_per_s: clips of all timed runs over their time.
         peak_mib: on a GPU, memory allocated at the most; on a CPU, by how much the passes raised the peak resident size
             of their process over what it was with the network and the clip loaded.
-        training: None where no backward pass was measured.
+        training: None if no backward pass was measured.
     """
 
     batch: int

@@ -73,7 +73,7 @@ class ClassResult:
         label: its name.
         videos: of the test that show it.
         failed: those of them that could not be read.
-        recall: share of its videos that were recognised, 0 to 1; None where the test has none.
+        recall: share of its videos that were recognised, 0 to 1; None if the test has none.
         predicted: what the readable ones were taken for, label -> videos, most frequent first: a row of the confusion
             matrix without its zeros.
     """
@@ -97,7 +97,7 @@ class Metrics:
         mean_class: mean recall of the classes that occur in the test.
         classes_tested: how many of them there are.
         majority: of the test set.
-        train_majority: always naming the most frequent label of the training set; None where it is not known.
+        train_majority: always naming the most frequent label of the training set; None if it is not known.
         coverage: the videos behind these figures.
         per_class: one entry a label, in the order of the recognizer.
     """
@@ -114,7 +114,7 @@ class Metrics:
     per_class: tuple[ClassResult, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self) | {"interval": {"method": "wilson", "level": LEVEL}}
 
     @classmethod

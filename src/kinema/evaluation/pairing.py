@@ -88,7 +88,7 @@ def about_roots(first: Tested, second: Tested) -> list[str]:
 
 
 def _by_origin(test: Tested, other: Tested) -> bool:
-    """Whether the videos of a test stand for those that they were packed from, when it is paired with another."""
+    """Returns True if the videos of a test are paired with another test by their originals before packing."""
     return bool(test.result.packed_from) and test.result.root != other.result.root
 
 

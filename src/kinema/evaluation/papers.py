@@ -30,17 +30,17 @@ class PaperRow:
     Attributes:
         table: name of the table, as `kinema cost --paper` takes it.
         row: what the paper calls it.
-        model: the network here; empty where it is another one, which Kinema does not have.
+        model: the network here; empty if it is another one, which Kinema does not have.
         options: of `create_model`.
         classes: outputs.
         frames: T.
         size: height and width in pixels.
         paper_params: millions, or None; with a `base`, per cent above its own.
-        params: ours, None where there is no network here.
+        params: ours, None if there is no network here.
         paper_operations: thousands of millions in `unit`, or None; with a `base`, per cent above its own.
         operations: ours, in the same unit.
         unit: in which the paper counts, as far as its rows show.
-        why: why a row cannot be reached or needs a reading; empty where it is plain.
+        why: why a row cannot be reached or needs a reading; empty if it is plain.
         base: `model` and `options` of the network that this one is compared with; None for numbers of the network
             itself.
     """
@@ -77,7 +77,7 @@ class PaperRow:
 
     @property
     def network(self) -> str:
-        """The network with its options, in words; empty where there is none here."""
+        """The network with its options, in words; empty if there is none here."""
         if not self.model:
             return ""
         own = _named(self.model, self.options)

@@ -66,8 +66,8 @@ def evaluate(
             name; None takes clips at fixed places.
         workers: processes that read videos; 0 reads in this one, without protection from a decoder that crashes or
             hangs, -1 is one per core, at most 16.
-        batch: views in one pass of the network.
-        limits: what reading one video may cost before it is given up as unreadable.
+        batch: views per forward pass.
+        limits: limits for reading one video before it is given up as unreadable.
         device: where the network goes; None leaves it where it is.
         train_labels: label of every training video, for the figure of always naming the most frequent one.
         progress: called after every few videos with the videos that this process has done and shall do.

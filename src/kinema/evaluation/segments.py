@@ -65,7 +65,7 @@ class Film:
     Attributes:
         truth: the actions that it shows.
         found: the segments that were found in it; none where it could not be read.
-        duration: seconds; None where it could not be read, and then it counts for no hour.
+        duration: seconds; None if it could not be read, and then it counts for no hour.
     """
 
     truth: tuple[TrueSegment, ...]
@@ -78,8 +78,8 @@ class Figure:
     """A value with its 95 % bootstrap interval over films.
 
     Attributes:
-        value: None where it is not defined, such as a delay where nothing was found.
-        low: lower end; None where there are fewer than two films.
+        value: None if it is not defined, such as a delay where nothing was found.
+        low: lower end; None if there are fewer than two films.
         high: upper end.
     """
 
@@ -88,7 +88,7 @@ class Figure:
     high: float | None = None
 
     def to_dict(self) -> dict[str, float | None]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
@@ -128,7 +128,7 @@ class SegmentMetrics:
     read: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return {
             "map": {f"{overlap:g}": figure.to_dict() for overlap, figure in self.map.items()},
             "per_class": dict(self.per_class),
@@ -276,7 +276,7 @@ def _mean_precision(
 def _precision(
     found: list[tuple[float, int, bool]], weights: NDArray[np.float64], actions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Average precision of a class in every row of weights of films; NaN where it has no action there."""
+    """Average precision of a class in every row of weights of films; NaN if it has no action there."""
     if not found:
         return np.where(actions > 0, 0.0, np.nan)
     ordered = sorted(found, key=lambda f: -f[0])

@@ -20,7 +20,7 @@ def described(card: Mapping[str, Any], data: str, split: str) -> dict[str, Any] 
 
     Returns:
         What the training wrote (`kept`, `epoch`, `split`, …) and `tested_on_it`, whether the test is on the split that
-        chose; None where no split chose anything.
+        chose; None if no split chose anything.
     """
     training = card.get("training")
     chosen = training.get(SELECTION) if isinstance(training, Mapping) else None
@@ -34,7 +34,7 @@ def described(card: Mapping[str, Any], data: str, split: str) -> dict[str, Any] 
 
 
 def sentence(chosen: object) -> str | None:
-    """Which epoch of a training was tested, in words; None where there was no choice."""
+    """Which epoch of a training was tested, in words; None if there was no choice."""
     if not isinstance(chosen, Mapping):
         return None
     how = "the best" if chosen.get("kept") == "best" else "the last"

@@ -36,7 +36,7 @@ class TestPlan:
         data: the whole data set.
         part: the videos of the split.
         views: clips and crops of each video.
-        random_clips: the seed that clips are drawn with; None where they lie at fixed places.
+        random_clips: the seed that clips are drawn with; None if they lie at fixed places.
     """
 
     __test__ = False  # pytest would collect a class of this name
@@ -64,7 +64,7 @@ class TestPlan:
 
     @property
     def train_labels(self) -> list[str] | None:
-        """Label of every training video; None where there is none, or where training videos are tested as well."""
+        """Label of every training video; None if there is none, or where training videos are tested as well."""
         split = self.test.split
         if split == "all":
             return None
@@ -79,7 +79,7 @@ class TestRun:
         plan: what was tested on what.
         result: what was found, figures included.
         remarks: what to know before the figures are believed (see `TestPlan.remarks`).
-        out: the folder of `metrics.json`, `scores.parquet` and `ledger.csv`; None where nothing was written.
+        out: the folder of `metrics.json`, `scores.parquet` and `ledger.csv`; None if nothing was written.
     """
 
     __test__ = False  # pytest would collect a class of this name
@@ -177,8 +177,8 @@ def run_test(
         out: folder for `metrics.json`, `scores.parquet` and `ledger.csv`; None is `default_out`.
         overwrite: replace the files of another test in `out`.
         workers: processes that read videos; 0 reads in this one, -1 is one per core, at most 16.
-        batch: views in one pass of the network.
-        limits: what reading one video may cost before it is given up as unreadable.
+        batch: views per forward pass.
+        limits: limits for reading one video before it is given up as unreadable.
         device: where the network goes; None is the CPU, or where a `Recognizer` is already.
         precision: `32` or `bf16` (see `Recognizer.in_precision`); None leaves it as it is.
         force: test on the split that selected the epoch of the recognizer as well; the result is then marked.
@@ -256,7 +256,7 @@ def _config(recognizer: Recognizer) -> dict[str, Any]:
 
 
 def _is_of(recognizer: Recognizer, data: str) -> bool:
-    """Whether a recognizer was trained on these data."""
+    """Returns True if a recognizer was trained on these data."""
     config = _config(recognizer)
     return "data" in config and data_place(config["data"]) == data_place(data)
 

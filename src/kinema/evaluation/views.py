@@ -60,7 +60,7 @@ class ViewSummary:
         same_crops: videos with no room to move the crop along the longer side.
         repeated_frames: videos in which a clip shows one frame more than once: shorter than a clip, which was completed
             as `ClipSpec.pad` says, or of variable frame rate with a frame held for long.
-        random_clips: the seed that clips were drawn with; None where they lie at fixed places.
+        random_clips: the seed that clips were drawn with; None if they lie at fixed places.
     """
 
     clips: int
@@ -99,7 +99,7 @@ class ViewSummary:
         return text
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `random_clips` only where clips were drawn."""
+        """Returns plain values for JSON; `random_clips` only where clips were drawn."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 

@@ -189,7 +189,7 @@ class _Job:
         return self.network.parts if isinstance(self.network, Step) else ()
 
     def _unrolled(self) -> bool:
-        """Whether a recurrent layer is taken apart step by step, which fixes the length."""
+        """Returns True if a recurrent layer is taken apart step by step, which fixes the length."""
         with self._cells():
             cells = [module.cell for module in self.model.modules() if isinstance(module, Recurrent)]
             return any(isinstance(cell, nn.RNNBase) for cell in cells)

@@ -81,7 +81,7 @@ def features(
         recognizer: whose features.
         manifest: the videos; their labels must be the recognizer's.
         workers: processes that read videos, as for a test.
-        batch: clips in one pass of the network.
+        batch: clips per forward pass.
         progress: called with the videos done and their number.
 
     Returns:

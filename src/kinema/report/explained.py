@@ -35,7 +35,7 @@ class Strip:
         truth: what it shows.
         said: what the network said in the test.
         score: softmax score of `said` in the test, 0 to 1.
-        picture: JPEG; None where the video could not be read.
+        picture: JPEG; None if the video could not be read.
         error: why it could not be read, else None.
     """
 
@@ -57,7 +57,7 @@ class Explained:
         layer: that it looks at.
         mistakes: the most confident first.
         hits: the most confident first.
-        verdicts: what the card says of methods on this network, by method and layer; empty where nothing was checked.
+        verdicts: what the card says of methods on this network, by method and layer; empty if nothing was checked.
     """
 
     name: str

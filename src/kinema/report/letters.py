@@ -54,7 +54,7 @@ class Letters:
 
 
 def needs_note(labels: Iterable[str]) -> bool:
-    """Whether a label has letters that the font of the figures lacks, and for which the browser takes another."""
+    """Returns True if a label has letters that the font of the figures lacks; the browser then uses another font."""
     return any(not _has(letter) for label in labels for letter in _clean(label) if not _invisible(letter))
 
 

@@ -97,7 +97,7 @@ def by_run(names: Sequence[str], facts: Mapping[str, Sequence[Any]], *, mark: bo
 
     Args:
         names: of the runs.
-        facts: name -> one value per run, None where it is not known.
+        facts: name -> one value per run, None if it is not known.
         mark: set off the lines in which the runs differ.
     """
     lines = [

@@ -23,11 +23,11 @@ class Run:
 
     Attributes:
         name: short, different from that of every other run it stands beside.
-        folder: of the training, None where only a test is known.
+        folder: of the training, None if only a test is known.
         config: its `config.yaml`; {} where there is none.
         history: the rows of its `metrics.csv`.
         card: of its recognizer; {} where there is none.
-        test: None where it has not been tested.
+        test: None if it has not been tested.
         unread: path and reason of every training video that could not be read.
         missing: a sentence for everything that a report would show and cannot, with the command that makes it.
     """
@@ -43,7 +43,7 @@ class Run:
 
     @property
     def architecture(self) -> Mapping[str, Any] | None:
-        """Name and options of the network; None where neither a recognizer nor a test tells."""
+        """Name and options of the network; None if neither a recognizer nor a test tells."""
         found = self.card.get("architecture") or (self.test.document.get("architecture") if self.test else None)
         return found if isinstance(found, Mapping) else None
 
