@@ -15,7 +15,7 @@ _TOLERANCE = 16  # the default tolerance is the shorter side divided by this
 
 
 def default_tolerance(height: int, width: int) -> int:
-    """Returns the largest distance of a hit from the mask: 1/16 of the shorter side (15 of 240 pixels in the source)."""
+    """Returns the largest distance of a hit from the mask: 1/16 of the shorter side (15 of 240 pixels in the paper)."""
     return min(height, width) // _TOLERANCE
 
 
