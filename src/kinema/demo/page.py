@@ -1,4 +1,4 @@
-"""The demo's page: one HTML file that needs nothing beside it."""
+"""The page of the demo: a single HTML file without external files."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from kinema.report.markup import by_run, colours, environment, grid, image, tabl
 
 @dataclass(frozen=True)
 class Contestant:
-    """One network of the demo and all that was measured of it.
+    """One network of the demo with its results.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         history: the rows of its `metrics.csv`.
         test: result on the split `test`.
         speed: result on the split `speed`.
-        pairs: direction accuracy inside the reversal pairs of `test`.
-        cost: counts.
+        pairs: direction accuracy in the reversal pairs of `test`.
+        cost: parameters and MACs.
         latency: timings.
-        seconds: of training.
+        seconds: duration of the training.
     """
 
     name: str
@@ -47,20 +47,20 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Story:
-    """Everything the page tells.
+    """The content of the page.
 
     Attributes:
         contestants: the networks, the proposed one first.
         difference: accuracy of the first minus that of the second on `test`.
-        mcnemar: the test of whether they differ.
+        mcnemar: McNemar's test of this difference.
         sheet: contact sheet of the data, PNG.
-        strip: the frames that the predicted clip is made of, PNG.
-        prediction: of the first network on one file.
-        file: that file, as it is named on the page.
+        strip: the frames of the predicted clip, PNG.
+        prediction: prediction of the first network for one file.
+        file: name of that file on the page.
         truth: its label.
-        protocol: names and values of what was fixed.
+        protocol: names and values of the settings.
         environment: machine and versions.
-        ratio: time of the first network over that of the second.
+        ratio: time of the first network divided by that of the second.
     """
 
     contestants: Sequence[Contestant]
@@ -82,7 +82,7 @@ def write_page(story: Story, path: Path) -> None:
 
 
 def render(story: Story) -> str:
-    """The page as text."""
+    """Returns the page as HTML."""
     first, second = story.contestants
     inks = colours([c.name for c in story.contestants])
     histories = {c.name: c.history for c in story.contestants}

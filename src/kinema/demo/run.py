@@ -1,4 +1,4 @@
-"""`run_demo`: clips are generated, two networks learn and are tested, one file is recognised, a page is written."""
+"""`run_demo`: generates clips, trains and tests two networks, recognises one file and writes a page."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ TURNS = 30
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """The size of the demo; the default ends within minutes on two cores.
+    """The size of the demo; the default takes minutes on two cores.
 
     Attributes:
         out: folder for all output; complete parts are reused.
         seed: seed of the clips and the trainings.
-        train: training clips of every class.
-        test: test clips of every class.
-        speed: clips of every class in the split `speed`.
-        epochs: of each training.
-        width: multiplies the channels of both networks.
+        train: training clips per class.
+        test: test clips per class.
+        speed: clips per class in the split `speed`.
+        epochs: epochs of each training.
+        width: factor for the number of channels of both networks.
     """
 
     out: str = "demo"
@@ -57,17 +57,17 @@ class DemoConfig:
 
 
 def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
-    """Runs the whole story.
+    """Runs the whole demo.
 
     Args:
         config: its size.
-        say: receives lines for a person.
+        say: called with each line of output.
 
     Returns:
         The page, `OUT/index.html`.
 
     Raises:
-        KinemaError: no clips of a split that is tested on, or a folder that holds something else.
+        KinemaError: a tested split has no clips, or the folder contains something else.
     """
     began = time.perf_counter()
     for split in ("test", "speed"):
@@ -109,11 +109,11 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
 
 
 def demo_recognizers(config: DemoConfig, *, say: Callable[[str], None] = print) -> tuple[list[Path], Path]:
-    """The two trained networks of the demo, and its generated data; what is not there yet is made.
+    """Returns the two trained networks of the demo and its generated data; missing parts are created.
 
     Args:
         config: as for `run_demo`.
-        say: receives lines for a person while it is made.
+        say: called with each line of output.
 
     Returns:
         The run folders and the data set.
@@ -122,7 +122,7 @@ def demo_recognizers(config: DemoConfig, *, say: Callable[[str], None] = print) 
         KinemaError: as for `run_demo`.
     """
     out = Path(config.out)
-    if not (out / "index.html").is_file():  # the last file that is written
+    if not (out / "index.html").is_file():  # the file that is written last
         run_demo(config, say=say)
     return [out / name for name in NETWORKS], out / "puppets"
 
@@ -186,7 +186,7 @@ def _training(name: str, data: Path, out: Path, config: DemoConfig) -> TrainConf
 
 
 def _strip(video: str, spec: ClipSpec, path: Path) -> Path:
-    """The frames of the central clip side by side."""
+    """Returns the frames of the central clip side by side."""
     (clip,) = read_views(video, spec).pixels
     row = torch.cat(list(clip), 1).numpy()
     Image.fromarray(row).save(path)

@@ -1,4 +1,4 @@
-"""The page `docs/fidelity.md`: every structural number of the papers beside what is counted here."""
+"""The page `docs/fidelity.md`: every structural number of the papers and its counterpart here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from itertools import groupby
 from kinema.evaluation.papers import PaperRow
 
 COMMAND = "benchmarks/fidelity.py"
-CLOSE = 0.02  # a count that is no further off is called reached
+CLOSE = 0.02  # largest relative difference of a count that is called reached
 
-# Where each table stands, in the order of the page.
+# The source of each table, in the order of the page.
 PLACES = {
     "stm-1": "STM, table 1 (Something-Something)",
     "stm-2": "STM, table 2 (Kinetics-400)",
@@ -48,10 +48,10 @@ counts.
 
 
 def page(rows: Sequence[PaperRow]) -> str:
-    """The whole page, in Markdown.
+    """Returns the whole page, in Markdown.
 
     Args:
-        rows: of all tables, as `paper_rows("all")` gives them.
+        rows: rows of all tables, from `paper_rows("all")`.
     """
     found = {table: list(group) for table, group in groupby(rows, lambda row: row.table)}
     sections = [section(table, found[table]) for table in PLACES if table in found]
@@ -59,7 +59,7 @@ def page(rows: Sequence[PaperRow]) -> str:
 
 
 def summary(rows: Sequence[PaperRow]) -> str:
-    """How many numbers there are, and how many are reached."""
+    """Returns a sentence with the number of figures, and how many are reached."""
     offs = [off for row in rows for off in (row.params_off, row.operations_off) if off is not None]
     close = sum(abs(off) <= CLOSE for off in offs)
     printed = sum(n is not None for row in rows for n in (row.paper_params, row.paper_operations))
@@ -71,11 +71,11 @@ def summary(rows: Sequence[PaperRow]) -> str:
 
 
 def section(table: str, rows: Sequence[PaperRow]) -> str:
-    """One table with its title.
+    """Returns one table with its title.
 
     Args:
-        table: name, as `kinema cost --paper` takes it.
-        rows: of that table.
+        table: its name for `kinema cost --paper`.
+        rows: rows of that table.
     """
     lines = [
         f"## {PLACES[table]}",

@@ -1,4 +1,4 @@
-"""Which rows of two tests are of the same video: by path, start and end, through packing where one was packed."""
+"""Pairing of the rows of two tests by path, start and end; packed videos are paired by their originals."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Key = tuple[str, float | None, float | None]  # path, start and end of a video
 
 
 def shared_rows(first: Tested, second: Tested) -> list[tuple[int, int]]:
-    """For every video that both tests hold, its rows in the two, in the order of the first.
+    """Returns the rows of every video that is in both tests, in the order of the first.
 
-    A packed video is the same as the one that it was packed from, and as another packed copy of that one.
+    A packed video is the same as its original, and as any other packed copy of it.
 
     Raises:
-        KinemaError: there is none, a test lists one twice, the tests name different true labels, or most of the videos
-            are other files.
+        KinemaError: there is no common video, a test lists a video twice, the true labels differ, or most of the videos
+            are different files.
     """
     there, here = _places(second, _by_origin(second, first)), _places(first, _by_origin(first, second))
     rows = [(i, there[key]) for key, i in here.items() if key in there]
@@ -47,14 +47,15 @@ def shared_rows(first: Tested, second: Tested) -> list[tuple[int, int]]:
 
 
 def other_sizes(first: Tested, second: Tested, rows: Sequence[tuple[int, int]]) -> tuple[int, list[tuple[int, int]]]:
-    """How many videos have a size in both tests, and the rows of those whose sizes differ.
+    """Returns the number of videos with a known size in both tests, and the rows of those whose sizes differ.
 
-    A packed file has another size than its source, so where the two were paired through packing no size is compared.
+    A packed file has another size than its original, so sizes are not compared if videos were paired by their
+    originals.
 
     Args:
         first: one test.
-        second: the other.
-        rows: as `shared_rows` gives them.
+        second: the other test.
+        rows: rows from `shared_rows`.
     """
     if _by_origin(first, second) or _by_origin(second, first):
         return 0, []
@@ -64,7 +65,7 @@ def other_sizes(first: Tested, second: Tested, rows: Sequence[tuple[int, int]]) 
 
 
 def about_roots(first: Tested, second: Tested) -> list[str]:
-    """What to know of the folders in which the videos of two tests lay, in sentences; nothing where it is one."""
+    """Returns remarks about the folders of the videos of two tests; none if it is the same folder."""
     a, b = first.result, second.result
     if a.root == b.root:
         return []

@@ -1,4 +1,4 @@
-"""The sections of a page that show pictures of videos: mistakes and hits with their maps, and frames of classes."""
+"""The sections of a page with pictures of videos: mistakes and hits with their maps, and frames of classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kinema.report.markup import encoded, joined, note, part, subtitle, table
 
 
 def mistakes_and_hits(found: Sequence[Explained]) -> Markup:
-    """Per run its most confident mistakes and hits, each a strip of frames under the map of a class."""
+    """Renders the most confident mistakes and hits of each run as strips of frames with the map of a class."""
     parts = []
     for one in found:
         layer = f" at {one.layer}" if one.layer else ""
@@ -38,7 +38,7 @@ def _strip(strip: Strip) -> Markup:
 
 
 def faithfulness_table(found: Sequence[Explained]) -> Markup:
-    """What the cards say of how far the methods can be believed on each network."""
+    """Renders the verdicts of the cards on the methods for each network."""
     rows = [
         (
             one.name, v.method, v.layer or "", f"{v.gain:.3f}", f"{v.over_random:+.3f}", f"{v.over_centre:+.3f}",
@@ -68,7 +68,7 @@ def _judged(verdict: Verdict) -> str:
 
 
 def frames_of_classes(frames: Mapping[str, bytes], metrics: Mapping[str, Metrics]) -> Markup:
-    """One frame per class with its recall in each run, after thesis figure 6.5.
+    """Renders one frame per class with its recall in each run, as in figure 6.5 of the thesis.
 
     Args:
         frames: class -> JPEG.
