@@ -66,7 +66,7 @@ def test_every_figure_stands_beside_its_coverage(
         "36.4%  always predicting 'run, fast' (always predicting 'sit', the most frequent label"
     )
     assert found["majority"].endswith("in training: 36.4%)")
-    assert found["views"].startswith("3x3 = 9 per video; all differ for 5 of 6 read, for 1 some coincide")
+    assert found["views"].startswith("3x3 = 9 per video; all differ for 5 of 6 read, for 1 some are equal")
     assert found["protocol"].startswith("4 frames (segments), crop 32 of short side 36, softmax scores averaged")
     folder = here / "test-rec-test"
     assert found["files"] == "test-rec-test: metrics.json, scores.parquet, ledger.csv"

@@ -152,7 +152,7 @@ class WithoutGradients(Own):
         (Own(), {"target": 0, "layer": "classifier"}, "layer classifier gives"),
         (Detached(), {"target": 0, "layer": "first"}, "no gradient reaches layer first"),
         (WithoutGradients(), {"target": 0}, "no gradient reaches layer second"),
-        (Own(), {"target": 0, "clip": torch.zeros(2, 3, 4, 8, 8)}, "clip holds 2 clips"),
+        (Own(), {"target": 0, "clip": torch.zeros(2, 3, 4, 8, 8)}, "clip contains 2 clips"),
         (Own(), {"target": 0, "clip": torch.full((3, 4, 8, 8), float("nan"))}, "not finite"),
     ],
 )

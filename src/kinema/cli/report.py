@@ -18,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--features", action="store_true", help="also run the recognizers on their tests and draw a "
                         "t-SNE of their features")  # fmt: skip
     parser.add_argument("--explain", type=int, default=0, help="number of the most confident mistakes and hits of each "
-                        "run to show with saliency tubes, together with example frames of classes")  # fmt: skip
+                        "run to show with evidence maps, together with example frames of classes")  # fmt: skip
     parser.add_argument("--data", type=str | None, default=None, help="the tested data, for --features and "
                         "--explain; default: the path that the test recorded")  # fmt: skip
     parser.add_argument("--groups", type=str, nargs="+", default=[], help="groups of runs whose means are "

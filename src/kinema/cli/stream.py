@@ -41,8 +41,8 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "end, instead of one per decision; the thresholds come from the card")  # fmt: skip
     parser.add_argument("--realtime", action="store_true", help="read a file at its playback speed, like a camera")
     parser.add_argument("--seconds", type=float | None, default=None, help="stop after this many seconds of the source")
-    parser.add_argument("--give-up", type=float, default=60.0, help="seconds without a frame after which an address "
-                        "is given up")  # fmt: skip
+    parser.add_argument("--give-up", type=float, default=60.0, help="seconds without a frame after which a stream "
+                        "from an address ends with an error")  # fmt: skip
     parser.add_argument("--idle", type=float | None, default=None, help="seconds without a new file after which a "
                         "folder is considered complete; default: never")  # fmt: skip
     parser.add_argument("--queue", type=int, default=8, help="frames that may wait for the network; older frames "

@@ -36,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--split", type=str | None, default=None, help="split of --data, or of --calibrate without "
                         "--data; default: test to measure, val to calibrate")  # fmt: skip
     parser.add_argument("--threshold", type=float | None, default=None, help="score from 0 to 1 at which a segment "
-                        "begins; default for this and the next options: the value in the card")  # fmt: skip
+                        "begins; default from --threshold to --background: the values in the card")  # fmt: skip
     parser.add_argument("--release", type=float | None, default=None, help="score below which a segment ends, at most "
                         "--threshold")  # fmt: skip
     parser.add_argument("--shortest", type=float | None, default=None, help="minimum length of a segment in seconds")
@@ -57,7 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--csv", action="store_true", help="print CSV with path,label,start,end, which kinema train reads"
     )
     parser.add_argument("--video", type=str | None, default=None, help="also write the video with its segments drawn "
-                        "in: a file, or a folder for several videos")  # fmt: skip
+                        "into it: a file, or a folder for several videos")  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="1: read videos in another process; 0: in this one, "
                         "without protection from files that crash or hang")  # fmt: skip
     parser.add_class_arguments(ReadLimits, "limits")

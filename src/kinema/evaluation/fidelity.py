@@ -32,18 +32,18 @@ PLACES = {
 
 HEAD = f"""# Fidelity to the papers
 
-What the texts print about the structure of networks, and what the networks here have. Counted, not measured: the same
-numbers come from `kinema cost --paper all`. Written by `{COMMAND}`; a test compares this page with the
-counts.
+The structural numbers of networks in the papers, and those of the networks here. They are counted, not measured:
+`kinema cost --paper all` prints the same numbers. This page is written by `{COMMAND}`; a test compares it with
+the counts.
 
-- **Parameters** in millions. **Operations** in thousands of millions of the unit beside them: `MAC` is a
-  multiply-accumulate, `FLOP` is 2 x MAC, `MAC+BN` adds 2 for each number that a BatchNorm gives out. The papers call
-  all three FLOPs; the unit is the one that the rows of a table agree with. Convolutions and matrix products count,
-  activations, pooling and sums do not.
-- Where a network stands over another one, both columns are per cent above that one, and differences are in points.
-- **Reading** is how a row has to be understood so that it fits, or why no reading reaches it. A name in the column
-  "here" can be given to `kinema cost` as it stands, its options by `--options`.
-- A row without a network here is of another network that the paper cites.
+- **Parameters** are in millions. **Operations** are in units of 10^9 of the given unit: `MAC` is a
+  multiply-accumulate, `FLOP` is 2 x MAC, and `MAC+BN` adds 2 for each output value of a BatchNorm. The papers call
+  all three FLOPs; the unit is the one that agrees with the rows of a table. Convolutions and matrix products are
+  counted; activations, pooling and sums are not.
+- In a row "A over B", both columns are the increase over B in per cent, and differences are in points.
+- **Reading** is the interpretation with which a row agrees, or the reason why no interpretation agrees. A name in the
+  column "here" can be given to `kinema cost`, with its options by `--options`.
+- A row without a network here is about another network that the paper cites.
 """
 
 
@@ -65,7 +65,7 @@ def summary(rows: Sequence[PaperRow]) -> str:
     printed = sum(n is not None for row in rows for n in (row.paper_params, row.paper_operations))
     there = len(offs)
     return (
-        f"{printed} numbers are printed; {there} are of networks that are here. Of these {close} are within "
+        f"The papers print {printed} numbers; {there} are of networks that exist here. Of these {close} are within "
         f"{CLOSE:.0%}, {sum(abs(off) <= 0.05 for off in offs)} within 5%.\n"
     )
 
