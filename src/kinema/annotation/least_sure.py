@@ -58,9 +58,9 @@ def queue(
         recognizer: the recognizer.
         videos: video files or folders of frames.
         cache: folder of stored scores; default: a folder in Kinema's cache (`$KINEMA_CACHE`).
-    workers: processes that read, as for `Recognizer.predict_many`.
-    limits: limits for reading one video.
-    progress: called with the number of finished videos and their total.
+        workers: processes that read, as for `Recognizer.predict_many`.
+        limits: limits for reading one video.
+        progress: called with the number of finished videos and their total.
 
     Returns:
         One entry per video.

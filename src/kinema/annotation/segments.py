@@ -67,7 +67,7 @@ class SegmentTable:
 
         Raises:
             KinemaError: as `read`; or a row cannot be stored in a table; or a column would be lost. The file is then
-                    unchanged.
+                unchanged.
             RunError: the file cannot be written.
         """
         with in_turn(self.file):

@@ -172,7 +172,7 @@ class TrainingJob:
             return None
         recipe = read_yaml(file)
         if not isinstance(recipe.get("epochs"), int) or not isinstance(recipe.get("out"), str):
-            raise KinemaError(f"{file}: it has no epochs or no out; start the training again")
+            raise KinemaError(f"{file}: epochs or out is missing; start the training again")
         return recipe
 
     def _last_line(self) -> str:

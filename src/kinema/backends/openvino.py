@@ -53,7 +53,7 @@ class OpenVino(Onnx):
         Args:
             traced: the program.
             path: a name that ends in `.xml`; its folder exists.
-        metadata: texts that are stored in the XML file.
+            metadata: texts that are stored in the XML file.
 
         Returns:
             The written files, the XML file last.

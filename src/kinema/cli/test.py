@@ -136,7 +136,7 @@ def _figures_of_sets(result: TestResult) -> dict[str, str]:
     facts = {
         "mAP": f"{m.mean_ap:6.1%}  95 % interval {low:.1%} to {high:.1%} (bootstrap over videos{_unread(result)})",
         "classes": f"        {_classes(m.classes_tested, k)}; a random order has an mAP of about {m.chance:.1%}",
-        "hit@1": f"{m.hit1:6.1%}  of the videos have the label with their highest score",
+        "hit@1": f"{m.hit1:6.1%}  of the videos have the highest score for one of their labels",
     }
     known = sorted((c.average_precision, c) for c in m.per_class if c.average_precision is not None)
     shown = known if len(known) <= SHOWN else [*known[: SHOWN // 2], *known[-SHOWN // 2 :]]

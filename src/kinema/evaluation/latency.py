@@ -181,7 +181,7 @@ def measure(
         repeats: number of timed rounds, after `WARM_UP` others.
         backward: also time a training step: forward pass in training mode and backward pass, without the optimiser.
         device: device of the networks.
-    memory: also measure peak memory; else `peaks` is 0.
+        memory: also measure peak memory; else `peaks` is 0.
 
     Raises:
         KinemaError: a network cannot be built, or the batch gives BatchNorm a single value per channel.

@@ -135,7 +135,7 @@ def write_results(out: Path, result: TestResult, recognizer: Recognizer, test: T
 
     Raises:
         KinemaError: the result has no views.
-            RunError: the disk is full or the folder cannot be written.
+        RunError: the disk is full or the folder cannot be written.
     """
     table = _table(result)
     ledger = [*result.failures, *((name, ABSENT) for name in result.absent)]

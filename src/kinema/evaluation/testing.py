@@ -173,18 +173,18 @@ def run_test(
         split: name of a split, or `all`; None is `test`, else `val` (see `kinema.data.splits.split_to_test`).
         views: `CLIPSxCROPS`, such as `10x3`, or the two numbers.
         random_clips: a seed: the clips of each video are random, as in training (STM, section 4.2), instead of at fixed
-                positions; the same seed gives the same clips.
+            positions; the same seed gives the same clips.
         out: folder for `metrics.json`, `scores.parquet` and `ledger.csv`; None is `default_out`.
         overwrite: replace the files of another test in `out`.
         workers: processes that read videos; 0 reads in this one, -1 is one per core, at most 16.
         batch: views per forward pass.
         limits: limits for reading one video before it is given up as unreadable.
         device: device of the network; None is the CPU, or the current device of a `Recognizer`.
-    precision: `32` or `bf16` (see `Recognizer.in_precision`); None leaves it unchanged.
-    force: test even on the split that selected the recognizer's epoch; the result is then marked.
-    prepare: called with the plan before the first video is read; may change how its recognizer computes.
-    say: called with every remark before the first video is read.
-    progress: called with a title; returns a context to which finished and expected videos are reported.
+        precision: `32` or `bf16` (see `Recognizer.in_precision`); None leaves it unchanged.
+        force: test even on the split that selected the recognizer's epoch; the result is then marked.
+        prepare: called with the plan before the first video is read; may change how its recognizer computes.
+        say: called with every remark before the first video is read.
+        progress: called with a title; returns a context to which finished and expected videos are reported.
 
     Returns:
         The result with its figures, the remarks, and the output folder.

@@ -43,7 +43,7 @@ def record(model: nn.Module, clip: Tensor, layers: Sequence[str], *, grad: bool 
 
     Raises:
         KinemaError: a layer does not exist, does not run or returns no map N C T H W; the network has no
-                `feature_maps`; the clip has another shape.
+            `feature_maps`; the clip has another shape.
     """
     found = _find(model, layers)
     clips = network_input(model, clip)
@@ -62,7 +62,7 @@ def record_inputs(model: nn.Module, clip: Tensor, modules: Mapping[str, nn.Modul
 
     Returns:
         Name -> first input and output of its last call, in the order of `modules`. They are copied, because a later
-    module may overwrite them. For a tuple of tensors the first is returned, for any other object an empty tensor.
+        module may overwrite them. For a tuple of tensors the first is returned, for any other object an empty tensor.
 
     Raises:
         KinemaError: a module does not run.

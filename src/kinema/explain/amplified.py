@@ -48,12 +48,12 @@ def amplified_kernels(model: nn.Module, clip: Tensor, target: int, *, count: int
     Args:
         model: a network with Class Regularisation (`class_regularisation`).
         clip: 3 T H W or 1 3 T H W.
-        target: the class whose score is followed.
+        target: the class whose score is measured.
         count: kernels per stage, and kernels that each leads to.
 
     Returns:
         `count` per stage, the largest gain first, in the order of the network. For equal gains, the kernel with the
-    larger mean activation comes first.
+        larger mean activation comes first.
 
     Raises:
         KinemaError: the network has no Class Regularisation, or the class does not exist.

@@ -129,10 +129,10 @@ def explain(
         method: one of `METHODS`: `tube`, `cam`, `gradcam`, `frames`, `attention`, `features`, …
         target: `top`, `top3`, a name or an index of a class.
         layer: see `find_layer`; None is the default of the method. A method that needs no layer ignores it.
-    start: start of the part of the video to explain, in seconds from the first frame.
-    end: end of this part, in seconds.
-    **options: options of the method: `threshold` of tube and cam; `baseline`, `samples`, `seed` and `batch` of
-        frames; `count` of features.
+        start: start of the part of the video to explain, in seconds from the first frame.
+        end: end of this part, in seconds.
+        **options: options of the method: `threshold` of tube and cam; `baseline`, `samples`, `seed` and `batch` of
+            frames; `count` of features.
 
     Returns:
         One explanation per class, the most probable first for `top3`; several if the method returns several maps.

@@ -68,7 +68,7 @@ def strongest_channels(model: nn.Module, clip: Tensor, layer: str, count: int = 
         clip: 3 T H W or 1 3 T H W.
         layer: name of a module that returns N C T H W, such as one of `feature_maps`; with the prefix `slow.` or
             `fast.` in a network with two pathways.
-    count: largest number of channels.
+        count: largest number of channels.
 
     Returns:
         The channels by variance, the largest first.

@@ -49,7 +49,7 @@ def frame_values(
 
     Raises:
         KinemaError: the class or baseline does not exist, there are several clips, a number is out of range, or the
-                output of the network is not N K logits.
+            output of the network is not N K logits.
     """
     target = check_target(model, target)
     if not isinstance(samples, int) or isinstance(samples, bool) or samples < 4 or samples % 2:

@@ -72,8 +72,8 @@ def exposed_layers(model: nn.Module) -> tuple[str, ...]:
 
     Returns:
         `feature_maps`; in a network with two pathways `slow.STAGE` and `fast.STAGE` for each stage that has both. The
-    name of any other sub-module that returns one map N C T H W is valid too, including the joined stage of two
-    pathways.
+        name of any other sub-module that returns one map N C T H W is valid too, including the joined stage of two
+        pathways.
 
     Raises:
         KinemaError: there is no `feature_maps`, or a name in it is not a sub-module.

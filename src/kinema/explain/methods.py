@@ -103,8 +103,8 @@ def read_layers(text: str | None, methods: Sequence[str]) -> Layers:
 
     Args:
         text: `layer3` for all methods, or pairs separated by commas: `tube=layer4,gradcam=layer3`. A method without a
-        pair uses its default.
-    methods: the requested methods.
+            pair uses its default.
+        methods: the requested methods.
 
     Raises:
         KinemaError: a pair names a method that is not requested, a method is named twice, or a name is missing.

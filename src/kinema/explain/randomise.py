@@ -33,9 +33,9 @@ def cascade(model: nn.Module, clips: Tensor, *, seed: int = 0, batch: int = 8) -
 
     Yields:
         The name of the part that was randomised last, and the network so far, in evaluation mode. The parts are
-    `classifier`, `head` if there are modules between the last stage and the classifier, the stages from the last to
-    the first, and `stem` for the modules before them. It is always the same network object: use it before the next
-    step.
+        `classifier`, `head` if there are modules between the last stage and the classifier, the stages from the last to
+        the first, and `stem` for the modules before them. It is always the same network object: use it before the next
+        step.
 
     Raises:
         KinemaError: the network has no stages or no classifier.

@@ -1,4 +1,4 @@
-"""Pictures of views: rows of tiles with titles, and the returns between two sequences of frames."""
+"""Pictures of views: rows of tiles with titles, and the cycles between two sequences of frames."""
 
 from __future__ import annotations
 

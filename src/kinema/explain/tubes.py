@@ -36,8 +36,8 @@ def saliency_tubes(
         target: index of the class.
         layer: a stage; None is the last one, see `class_features`.
         threshold: tau. The weights of the class are scaled to [0, 1] over the channels, and channels below tau are
-                removed. 0 keeps all; above 1 none is left and the result is 0 everywhere. The thesis states neither a
-                value nor whether tau applies to weights or to activations.
+            removed. 0 keeps all; above 1 none is left and the result is 0 everywhere. The thesis states neither a
+            value nor whether tau applies to weights or to activations.
         style: `tube` or `cam`.
 
     Returns:

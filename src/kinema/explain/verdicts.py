@@ -129,7 +129,7 @@ def store(source: str | Path, verdicts: Mapping[str, Verdict]) -> Path:
 
     Raises:
         KinemaError: the recognizer is on the hub, or does not exist.
-            RunError: the card cannot be written.
+        RunError: the card cannot be written.
     """
     card = require_own_card(source)
     add_to_card(card, VERDICTS, {name: asdict(verdict) for name, verdict in verdicts.items()})

@@ -331,6 +331,6 @@ def _sizes(resources: dict[str, float], readers: int, networks: int) -> tuple[in
         readers = max(1, cores - networks)
     if readers + networks > max(cores, 2):
         raise KinemaError(
-            f"--workers {readers} --networks {networks}: the cluster has {cores} cores; give fewer of both"
+            f"--workers {readers} --networks {networks}: the cluster has {cores} cores; give smaller numbers"
         )
     return readers, networks, gpus >= networks > 0

@@ -70,7 +70,7 @@ def find_entries(inputs: str | Path | Iterable[str | Path]) -> list[Entry]:
         inputs: a folder (searched for videos and folders of frames, at any depth), a pattern, a video, a CSV or
             Parquet list with a column `path` and optionally `start` and `end`, a shard or a folder of shards as
             `kinema data pack --shards` writes them, a sample `SHARD.tar#NAME`, an fsspec address of any of these,
-        or several of them.
+            or several of them.
 
     Raises:
         KinemaError: it does not exist, contains no video, or is not a list with a column `path`.

@@ -88,20 +88,21 @@ def label(
         inputs: folder, pattern, CSV or Parquet list, address, or several of them (see `inputs.find_entries`).
         output: folder of the table.
         views: clips and crops (1 or 3) per input as `10x3` or (10, 3), over which scores are averaged.
-    window: length of a window in seconds; there is then a row for every window of a long video.
-    step: seconds from the start of a window to the start of the next; None is `window`.
-    top_k: number of labels per row.
-    features: also write the input of the classifier.
-    retry: label rows without a label again: `failed` all of them, `missing` those whose file was not found or
-        could not be fetched.
-    workers: processes that read; -1 is one per core, at most 16; 0 reads in this one. On a cluster, their total.
-    batch: views per forward pass.
-    limits: limits for reading one input.
-    device: device of the network, if `recognizer` is a path.
-    cluster: `local` or the address of a Ray cluster; None is this machine without Ray.
-    networks: processes on a cluster that run the network; -1 is one per GPU, or half the number of cores without a GPU.
-    part_rows: rows of a full Parquet part.
-    report: called during the run with the progress.
+        window: length of a window in seconds; there is then a row for every window of a long video.
+        step: seconds from the start of a window to the start of the next; None is `window`.
+        top_k: number of labels per row.
+        features: also write the input of the classifier.
+        retry: label rows without a label again: `failed` all of them, `missing` those whose file was not found or
+            could not be fetched.
+        workers: processes that read; -1 is one per core, at most 16; 0 reads in this one. On a cluster, their total.
+        batch: views per forward pass.
+        limits: limits for reading one input.
+        device: device of the network, if `recognizer` is a path.
+        cluster: `local` or the address of a Ray cluster; None is this machine without Ray.
+        networks: processes on a cluster that run the network; -1 is one per GPU, or half the number of cores without a
+            GPU.
+        part_rows: rows of a full Parquet part.
+        report: called during the run with the progress.
 
     Returns:
         The number of inputs, the number of failures and their stages.

@@ -57,10 +57,10 @@ def convert(
         source: a file that `check_file` has accepted.
         target: the MP4 file; replaced in one step.
         limits: limits of its duration and frame size.
-    name: the visitor's name of the file, for messages.
-    reading: limits of decoding; default: 3 seconds per second of `limits.seconds`, at least 60.
-    progress: called several times per second with the number of finished frames and their total, 0 while it is not
-        known; an exception that it raises ends the decoder.
+        name: the visitor's name of the file, for messages.
+        reading: limits of decoding; default: 3 seconds per second of `limits.seconds`, at least 60.
+        progress: called several times per second with the number of finished frames and their total, 0 while it is not
+            known; an exception that it raises ends the decoder.
 
     Raises:
         UnreadableVideo: no frame can be decoded, or the video exceeds a limit.

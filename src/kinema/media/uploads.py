@@ -41,10 +41,10 @@ def take(
 
     Args:
         sent: path at which the server stored it; the file is moved.
-    session: session of the visitor.
-    limits: limits of uploads.
-    name: the visitor's name of the file.
-    progress: progress of the conversion, see `convert`.
+        session: session of the visitor.
+        limits: limits of uploads.
+        name: the visitor's name of the file.
+        progress: progress of the conversion, see `convert`.
 
     Raises:
         UnreadableVideo: the upload is refused, or no frame can be decoded.

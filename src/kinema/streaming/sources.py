@@ -84,7 +84,7 @@ def open_source(text: str, *, realtime: bool = False, give_up: float = GIVE_UP, 
         text: a camera (`0`, `camera:0`, `/dev/video0`), an address (`rtsp://…`, `http://…`, `udp://…`), a video file,
             `-` for standard input, or a folder into which video files are written.
         realtime: reads a file at its playback speed, like a camera; no effect on other sources.
-        give_up: seconds without a frame after which an address is given up.
+        give_up: seconds without a frame after which an address ends with an error.
         idle: seconds without a new file after which a folder is considered complete; None waits forever.
 
     Returns:

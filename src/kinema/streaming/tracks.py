@@ -155,7 +155,7 @@ def read_track(
         workers: 0 reads in this process, without protection from a file that crashes or hangs the decoder; any other
             number in a separate process.
         limits: limits for reading a few frames.
-    progress: called with the finished seconds of the video; an exception that it raises ends the work.
+        progress: called with the finished seconds of the video; an exception that it raises ends the work.
 
     Raises:
         UnreadableVideo: the video cannot be opened, or no part of it can be read.

@@ -186,9 +186,9 @@ class Plan:
 
     Attributes:
         columns: columns of the network.
-    near: the columns within reach, closest first.
-    readers: numbers of the layers on the paths.
-    carriers: column -> number of the last map of its channels that a module other than a layer returned, or None.
+        near: the columns within reach, closest first.
+        readers: numbers of the layers on the paths.
+        carriers: column -> number of the last map of its channels that a module other than a layer returned, or None.
 
     Raises:
         KinemaError: the network cannot be followed, or depth names a module without layers.
