@@ -20,9 +20,9 @@ BACKENDS: dict[str, str] = {
     "graphs": "kinema.backends.pytorch:Graphs",
     "graphs+bfloat16": "kinema.backends.pytorch:Bfloat16Graphs",
     "openvino+bfloat16": "kinema.backends.reduced:OpenVinoBfloat16",
+    "compile+bfloat16": "kinema.backends.pytorch:Bfloat16Compiled",
     "openvino": "kinema.backends.openvino:OpenVino",
     "compile": "kinema.backends.pytorch:Compiled",
-    "compile+bfloat16": "kinema.backends.pytorch:Bfloat16Compiled",
     "onnx": "kinema.backends.onnx:Onnx",
     "int8": "kinema.backends.reduced:Int8",
 }
