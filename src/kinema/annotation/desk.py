@@ -311,7 +311,7 @@ class LabelDesk:
         self._position = next((i for i, video in enumerate(self._videos) if video not in done), 0)
 
     def suggest(self, segments: Iterable[Segment]) -> None:
-        """Suggests segments of the open video to accept or correct; they replace earlier suggestions for it.
+        """Offers segments of the open video to accept or correct; earlier offers for it are forgotten.
 
         Args:
             segments: such as those of `kinema.streaming.timeline`.

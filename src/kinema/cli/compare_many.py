@@ -62,7 +62,7 @@ def _print_groups(grouped: Grouped) -> None:
         ("group", "runs", "top-1", "± over runs", "95 % interval over seeds", "mean class", "members"),
         [(g.name, len(g.members), f"{g.top1:.1%}", percent(g.spread), _interval(g.interval),
           f"{g.mean_class:.1%}", ", ".join(g.members)) for g in grouped.groups],
-        caption="±: sample standard deviation. The interval is Student's; with fewer than 5 runs it is wide.",
+        caption="±: sample standard deviation. The interval is Student's; of fewer than 5 runs it is wide.",
     )  # fmt: skip
     if not grouped.differences:
         return

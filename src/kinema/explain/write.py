@@ -100,7 +100,7 @@ def save(
 
 
 def _noted(panels_of: PanelsOf) -> PanelsOf:
-    """Warns once about letters that cannot be drawn."""
+    """Says once which letters cannot be drawn."""
     said: set[str] = set()
 
     def noted(span: Span) -> Sequence[Panel]:
@@ -109,7 +109,7 @@ def _noted(panels_of: PanelsOf) -> PanelsOf:
         if lacking and not said:
             said.add(lacking)
             warnings.warn(
-                f"no installed font has the letters {lacking}, so they are drawn as boxes; install a font for their "
+                f"no installed font has the letters {lacking}: boxes stand in their place; install a font for their "
                 "script, such as one of the Noto family",
                 KinemaWarning,
                 stacklevel=2,

@@ -35,7 +35,7 @@ class Job:
     def check(self) -> None:
         """Raises `Stopped` if the job was stopped."""
         if self._stopped.is_set():
-            raise Stopped("stopped: choose a video to start again")
+            raise Stopped("stopped: choose a video to begin again")
 
     def step(self, what: str, start: float = 0.0, end: float = 1.0) -> Callable[[float, float], None]:
         """Begins a part of the job.
@@ -76,10 +76,10 @@ class Jobs:
 
     @contextmanager
     def run(self, page: str, report: Report | None = None) -> Iterator[Job]:
-        """Runs a `with` block as a job.
+        """A job for as long as the block runs.
 
         Args:
-            page: name of the page that requested it.
+            page: name of the page that asked for it.
             report: see `Job`.
         """
         job = Job(report)
@@ -94,7 +94,7 @@ class Jobs:
                     del self._running[page]
 
     def stop(self, page: str) -> int:
-        """Stops the jobs of a page; returns their number."""
+        """Stops the jobs of a page; returns how many there were."""
         with self._lock:
             jobs = list(self._running.get(page, ()))
         for job in jobs:

@@ -19,8 +19,8 @@ from matplotlib.ft2font import FT2Font
 from kinema.text import printable
 
 NOTE = (
-    "Labels are drawn with the fonts of the browser. If letters appear as boxes, install a font for their script, "
-    "such as one of the Noto family."
+    "Labels are drawn with the fonts of the browser: where boxes stand instead of letters, install a font for their "
+    "script, such as those of the Noto family."
 )
 _MOST = 24  # em of a label in a figure
 _WIDE, _EMOJI, _NARROW = "—", "—.", "n"  # 1, 1.3 and 0.6 em

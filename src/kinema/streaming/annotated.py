@@ -47,7 +47,7 @@ def write_annotated(
         RunError: the file cannot be written.
     """
     if found.duration is None:
-        raise KinemaError(f"{found.path}: there is nothing to show, because the video cannot be read ({found.error})")
+        raise KinemaError(f"{found.path}: there is nothing to show, since the film cannot be read ({found.error})")
     with open_video(found.path) as reader:
         count = len(reader)
         steps = np.arange(count)
