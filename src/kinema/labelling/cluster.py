@@ -1,8 +1,8 @@
 """Labelling on a Ray cluster, which only carries groups of inputs to readers and views to networks.
 
-The rows are made by the same code as on one machine. If the process or node of a group is lost, the group is
-assigned again. If a group is lost repeatedly, its inputs are assigned one by one. An input that ends three more
-processes gets a row with this error.
+What a row says is decided by the same code as on one machine. A group whose process or node is lost is given out again;
+a group that is lost again and again is given out input by input, and an input on which three more processes end gets a
+row that says so.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ log = logging.getLogger(__name__)
 
 _CONNECT = 45.0  # seconds; after 60 s without an answer Ray would end the whole process
 _KNOCK = 10.0  # seconds
-_START = 300.0  # seconds for processes to start on a busy cluster and import their modules
+_START = 300.0  # seconds for processes to start on a busy cluster and import what they need
 _ATTEMPTS = 3
-_DEPTH = 2  # groups in flight per process
+_DEPTH = 2  # groups per process that are on their way
 
 
 class Reader:
@@ -170,7 +170,7 @@ class _Pool:
 
     @property
     def room(self) -> int:
-        """The largest number of groups in flight."""
+        """How many groups may be on their way."""
         live = [len(processes) for processes in self._live.values()]
         return _DEPTH * sum(live) if all(live) else 0
 
@@ -245,11 +245,11 @@ def _rows(
                 pool.release(*processes)
                 pool.suspect(*processes)
                 losses.update(group)
-                for entry in group:  # one by one, so that a harmful input does not affect the others
+                for entry in group:  # one by one, so that one of them cannot take the others along
                     if losses[entry] < _ATTEMPTS:
                         again.append([entry])
                     else:
-                        why = f"the cluster process that handled it ended {_ATTEMPTS} times: it may crash its reader"
+                        why = f"the processes of the cluster that had it ended {_ATTEMPTS} times: it may be harmful"
                         yield failed_row(entry, card_hash, "cluster", why)
                 continue
             if group:
