@@ -22,23 +22,25 @@ from kinema.evaluation.tested import open_tests
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The tests and how much to print."""
-    for name, what in (("run_a", "the one to compare with"), ("run_b", "the one that is asked about")):
+    """Adds the tests and the amount of output."""
+    for name, what in (("run_a", "the baseline"), ("run_b", "the test to compare with it")):
         parser.add_argument(name, type=str, help=f"{what}: a run folder, a test folder or a scores.parquet")
-    parser.add_argument("more", type=str, nargs="*", default=[], help="further tests: then every "
-                        "two are compared")  # fmt: skip
-    parser.add_argument("--pairs", type=str, nargs="+", default=[], help="pairs of classes to look at by themselves, "
-                        "each as 'A/B': how often the true one of the two has the higher score")  # fmt: skip
+    parser.add_argument("more", type=str, nargs="*", default=[], help="further tests; all pairs of tests "
+                        "are then compared")  # fmt: skip
+    parser.add_argument("--pairs", type=str, nargs="+", default=[], help="pairs of classes to compare separately, "
+                        "each as 'A/B': how often the true class of the two has the higher score")  # fmt: skip
     parser.add_argument("--groups", type=str, nargs="+", default=[], help="groups of runs whose means are "
-                        "compared, each as NAME=PATTERN of names of runs, such as 'stm=stm_s*'; default: runs that "
-                        "differ in the seed alone")  # fmt: skip
-    parser.add_argument("--top", type=int, default=10, help="classes gained, classes lost and hardest pairs to print")
+                        "compared, each as NAME=PATTERN, where PATTERN matches names of runs, such as 'stm=stm_s*'; "
+                        "default: runs that differ only in the seed")  # fmt: skip
+    parser.add_argument(
+        "--top", type=int, default=10, help="number of gained classes, lost classes and hardest pairs to print"
+    )
     parser.add_argument("--out", type=str | None, default=None, help="folder for comparison.json and disagreements.csv")
     add_json(parser)
 
 
 def run(args: Namespace) -> None:
-    """Compares, prints, writes."""
+    """Compares the tests, prints the result and writes the files."""
     if args.top < 1:
         raise KinemaError(f"--top {args.top}: give at least 1")
     tests = open_tests([args.run_a, args.run_b, *args.more])
@@ -71,7 +73,7 @@ def run(args: Namespace) -> None:
 def _print(found: Comparison, top: int) -> None:
     a, b, d, m = found.first, found.second, found.difference, found.mcnemar
     print(f"{b.name} against {a.name}, {found.videos} videos that both were tested on")
-    for remark in found.remarks:  # before the figures, which they may take the ground from
+    for remark in found.remarks:  # before the figures, because a remark may limit what they mean
         print(f"note: {remark}")
     print_table(("", "top-1", "95 % interval", "mean class", "ECE", "coverage of these videos", "of the whole test"),
                 [_row(a), _row(b)])  # fmt: skip
@@ -80,7 +82,7 @@ def _print(found: Comparison, top: int) -> None:
         "(paired bootstrap over videos)"
     )
     print(f"McNemar     statistic {m.statistic:.3f} with Edwards' correction, p = {m.p:.2g}; exact binomial p = "
-          f"{m.p_exact:.2g}" + ("; go by the latter, the disagreements are few" if m.few else ""))  # fmt: skip
+          f"{m.p_exact:.2g}" + ("; use the exact p, as there are few disagreements" if m.few else ""))  # fmt: skip
     (both, only_b), (only_a, neither) = m.table
     print_table(("", f"{a.name} right", f"{a.name} wrong"),
                 [(f"{b.name} right", both, only_b), (f"{b.name} wrong", only_a, neither)])  # fmt: skip
@@ -95,7 +97,7 @@ def _print(found: Comparison, top: int) -> None:
         print_table(("class", "videos", a.name, b.name, "points", f"only {b.name}", f"only {a.name}"),
                     [_class_row(c) for c in classes])  # fmt: skip
     if found.pairs:
-        print("Hardest pairs: videos of either class taken for the other" + (
+        print("Hardest pairs: videos of either class that were classified as the other" + (
             f", the first {top} of {len(found.pairs)}" if len(found.pairs) > top else ""))  # fmt: skip
         print_table(("classes", "videos", a.name, b.name),
                     [(" / ".join(p.labels), p.videos, p.first, p.second) for p in found.pairs[:top]])  # fmt: skip

@@ -1,4 +1,4 @@
-"""What `kinema compare` prints of more than two tests."""
+"""Output of `kinema compare` for more than two tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARKS = {"better": "+", "worse": "-", "no difference shown": "", "not compared"
 
 
 def print_many(found: ManyComparison) -> None:
-    """All of it as tables."""
+    """Prints the comparison as tables."""
     print(f"{len(found.runs)} tests, compared in pairs")
     for remark in found.remarks:
         print(f"note: {remark}")
@@ -32,10 +32,10 @@ def print_many(found: ManyComparison) -> None:
 
 
 def print_pairs(pairs: Sequence[PairComparison]) -> None:
-    """The pairs of classes that were asked for; nothing without any."""
+    """Prints the requested pairs of classes; nothing if there are none."""
     if not pairs:
         return
-    print("Pairs of classes: of the two labels, how often the true one has the higher score")
+    print("Pairs of classes: how often the true class of the two has the higher score")
     print_table(
         ("pair", "videos", "first", "", "second", "", "points", "95 % interval", "sign test, p"),
         [_pair_row(p) for p in pairs],
@@ -43,7 +43,7 @@ def print_pairs(pairs: Sequence[PairComparison]) -> None:
 
 
 def percent(share: float | None) -> str:
-    """With one decimal; a dash for what is not known."""
+    """Formats percentage points with one decimal; an unknown value is a dash."""
     return "–" if share is None else f"{share:.1%}"
 
 
@@ -87,7 +87,7 @@ def _print_grid(grid: McNemarGrid) -> None:
         ("", *grid.names),
         [(row, *(_cell(grid.cell(row, column)) for column in grid.names)) for row in grid.names],
         caption=f"+ better, - worse at the level {ALPHA} for all {plural(_compared(grid), 'comparison')} together; "
-        "without a mark no difference is shown",
+        "no mark: no significant difference",
     )
     for cell in grid.cells:
         if cell.refused is not None:

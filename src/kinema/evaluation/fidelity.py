@@ -1,4 +1,4 @@
-"""The page `docs/fidelity.md`: every structural number of the papers beside what is counted here."""
+"""The page `docs/fidelity.md`: every structural number of the papers and its counterpart here."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from itertools import groupby
 from kinema.evaluation.papers import PaperRow
 
 COMMAND = "benchmarks/fidelity.py"
-CLOSE = 0.02  # a count that is no further off is called reached
+CLOSE = 0.02  # largest relative difference of a count that is called reached
 
-# Where each table stands, in the order of the page.
+# The source of each table, in the order of the page.
 PLACES = {
     "stm-1": "STM, table 1 (Something-Something)",
     "stm-2": "STM, table 2 (Kinetics-400)",
     "stm-4": "STM, table 4 (complexity)",
-    "stm-10": "STM, table 10 (kinds of convolution)",
+    "stm-10": "STM, table 10 (types of convolution)",
     "stm-text": "STM, section 3.4 (what STM adds to ResNet-50)",
     "srtg": "SRTG and thesis, tables 4.2 to 4.4, 5.5 and 6.2",
     "srtg-4": "SRTG, table 4 (transfer)",
@@ -32,26 +32,26 @@ PLACES = {
 
 HEAD = f"""# Fidelity to the papers
 
-What the texts print about the structure of networks, and what the networks here have. Counted, not measured: the same
-numbers come from `kinema cost --paper all`. Written by `{COMMAND}`; a test compares this page with the
-counts.
+The structural numbers of networks in the papers, and those of the networks here. They are counted, not measured:
+`kinema cost --paper all` prints the same numbers. This page is written by `{COMMAND}`; a test compares it with
+the counts.
 
-- **Parameters** in millions. **Operations** in thousands of millions of the unit beside them: `MAC` is a
-  multiply-accumulate, `FLOP` is 2 x MAC, `MAC+BN` adds 2 for each number that a BatchNorm gives out. The papers call
-  all three FLOPs; the unit is the one that the rows of a table agree with. Convolutions and matrix products count,
-  activations, pooling and sums do not.
-- Where a network stands over another one, both columns are per cent above that one, and differences are in points.
-- **Reading** is how a row has to be understood so that it fits, or why no reading reaches it. A name in the column
-  "here" can be given to `kinema cost` as it stands, its options by `--options`.
-- A row without a network here is of another network that the paper cites.
+- **Parameters** are in millions. **Operations** are in units of 10^9 of the given unit: `MAC` is a
+  multiply-accumulate, `FLOP` is 2 x MAC, and `MAC+BN` adds 2 for each output value of a BatchNorm. The papers call
+  all three FLOPs; the unit is the one that agrees with the rows of a table. Convolutions and matrix products are
+  counted; activations, pooling and sums are not.
+- In a row "A over B", both columns are the increase over B in per cent, and differences are in points.
+- **Reading** is the interpretation with which a row agrees, or the reason why no interpretation agrees. A name in the
+  column "here" can be given to `kinema cost`, with its options by `--options`.
+- A row without a network here is about another network that the paper cites.
 """
 
 
 def page(rows: Sequence[PaperRow]) -> str:
-    """The whole page, in Markdown.
+    """Returns the whole page, in Markdown.
 
     Args:
-        rows: of all tables, as `paper_rows("all")` gives them.
+        rows: rows of all tables, from `paper_rows("all")`.
     """
     found = {table: list(group) for table, group in groupby(rows, lambda row: row.table)}
     sections = [section(table, found[table]) for table in PLACES if table in found]
@@ -59,23 +59,23 @@ def page(rows: Sequence[PaperRow]) -> str:
 
 
 def summary(rows: Sequence[PaperRow]) -> str:
-    """How many numbers there are, and how many are reached."""
+    """Returns a sentence with the number of figures, and how many are reached."""
     offs = [off for row in rows for off in (row.params_off, row.operations_off) if off is not None]
     close = sum(abs(off) <= CLOSE for off in offs)
     printed = sum(n is not None for row in rows for n in (row.paper_params, row.paper_operations))
     there = len(offs)
     return (
-        f"{printed} numbers are printed; {there} are of networks that are here. Of these {close} are within "
+        f"The papers print {printed} numbers; {there} are of networks that exist here. Of these {close} are within "
         f"{CLOSE:.0%}, {sum(abs(off) <= 0.05 for off in offs)} within 5%.\n"
     )
 
 
 def section(table: str, rows: Sequence[PaperRow]) -> str:
-    """One table with its title.
+    """Returns one table with its title.
 
     Args:
-        table: name, as `kinema cost --paper` takes it.
-        rows: of that table.
+        table: its name for `kinema cost --paper`.
+        rows: rows of that table.
     """
     lines = [
         f"## {PLACES[table]}",
