@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from kinema.evaluation.calibration import Calibration
 from kinema.report.letters import Letters
 from kinema.report.markup import COLOURS, part
+from kinema.training.module import VAL_MAP
 
 CLASS_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#6b7280", "#a3a30f",
                  "#17becf")  # fmt: skip
@@ -48,13 +49,23 @@ def loss_curves(histories: Mapping[str, History], colours: Mapping[str, str]) ->
 
 
 @_own_style
-def top1_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> Markup:
+def top1_curves(histories: Mapping[str, History], colours: Mapping[str, str], what: str = "top-1") -> Markup:
     """Top-1 on the training clips and, dashed, on the validation videos where there are any."""
     validated = any(row.get("val_top1") is not None for rows in histories.values() for row in rows)
-    axes = _axes(2.6, "top-1, %: training clips" + (", dashed: validation videos" if validated else ""))
+    axes = _axes(2.6, f"{what}, %: training clips" + (", dashed: validation videos" if validated else ""))
     for i, (name, rows) in enumerate(histories.items()):
         _line(axes, rows, "train_top1", 100, color=colours[name], marker=_mark(i))
         _line(axes, rows, "val_top1", 100, color=colours[name], marker=_mark(i), linestyle="--")
+    axes.set_ylim(0, 102)
+    return _svg(axes)
+
+
+@_own_style
+def map_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> Markup:
+    """Mean average precision on the validation videos, of trainings with several labels per video."""
+    axes = _axes(2.6, "mAP, %: validation videos")
+    for i, (name, rows) in enumerate(histories.items()):
+        _line(axes, rows, VAL_MAP, 100, color=colours[name], marker=_mark(i), linestyle="--")
     axes.set_ylim(0, 102)
     return _svg(axes)
 
@@ -103,9 +114,14 @@ def bars(
 
 
 @_own_style
-def gains(points: Mapping[str, float]) -> Markup:
-    """Differences of recall in points, to the right in green where a class gained, to the left in red where it lost."""
-    axes, letters = _axes(len(points) * 0.21 + 0.45, "change of recall, points"), Letters()
+def gains(points: Mapping[str, float], what: str = "recall") -> Markup:
+    """Differences in points, to the right in green where a class gained, to the left in red where it lost.
+
+    Args:
+        points: label -> difference.
+        what: differs.
+    """
+    axes, letters = _axes(len(points) * 0.21 + 0.45, f"change of {what}, points"), Letters()
     values = list(points.values())
     drawn = axes.barh(range(len(values)), values, 0.72, color=["#059669" if v > 0 else "#dc2626" for v in values])
     axes.bar_label(drawn, labels=[_short(v, "+") for v in values], fontsize=8.5, color=INK, padding=2)
@@ -163,19 +179,21 @@ def scatter(title: str, points: NDArray[np.floating[Any]], truth: Sequence[str],
 
 @_own_style
 def trade_off(
-    cost: str, costs: Mapping[str, float], top1: Mapping[str, tuple[float, float, float]], colours: Mapping[str, str]
-) -> Markup:
-    """Top-1 over a cost, one point with its interval per run.
+    cost: str, costs: Mapping[str, float], shares: Mapping[str, tuple[float, float, float]],
+    colours: Mapping[str, str], what: str = "top-1",
+) -> Markup:  # fmt: skip
+    """Accuracy over a cost, one point with its interval per run.
 
     Args:
         cost: what it is, in which unit.
         costs: run -> cost, above 0; the axis is logarithmic.
-        top1: run -> top-1 and the ends of its interval, 0 to 1.
+        shares: run -> accuracy and the ends of its interval, 0 to 1.
         colours: run -> colour.
+        what: the accuracy is: top-1 or mAP.
     """
-    axes, letters = _axes(2.9, f"top-1, % over {cost}"), Letters()
+    axes, letters = _axes(2.9, f"{what}, % over {cost}"), Letters()
     for i, (name, value) in enumerate(costs.items()):
-        share, low, high = top1[name]
+        share, low, high = shares[name]
         axes.errorbar(
             [value], [100 * share], [[100 * max(0.0, share - low)], [100 * max(0.0, high - share)]],
             fmt=_mark(i), color=colours[name], markersize=6, linewidth=1.2, label=letters(name),
