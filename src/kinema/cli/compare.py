@@ -90,9 +90,10 @@ def _run_sets(tests: Sequence[Tested], args: Namespace) -> None:
         print_json(many.to_dict()) if args.json else print_many_sets(many, args.top)
         files = COMPARISON
     else:
-        found = compare_sets(*tests)
+        first, second = tests
+        found = compare_sets(first, second)
         if args.out is not None:
-            write_comparison(args.out, *tests, found)
+            write_comparison(args.out, first, second, found)
         print_json(comparison_document(found)) if args.json else print_sets(found, args.top)
         files = f"{COMPARISON}, {DISAGREEMENTS}"
     if args.out is not None and not args.json:

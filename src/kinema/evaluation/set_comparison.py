@@ -167,7 +167,7 @@ def _side(test: Tested, rows: Sequence[int], shared: SharedSets, place: int) -> 
     whole = test.result.scores[list(rows)]
     read = ~np.isnan(whole).any(1)
     best = [test.result.labels[k] for k in whole[read].argmax(1)]
-    cells = [label_set(test.result.truth[i]) for i, there in zip(rows, read, strict=True) if there]
+    cells = [label_set(test.result.truth[rows[k]]) for k in np.flatnonzero(read).tolist()]
     hits = sum(label in cell for label, cell in zip(best, cells, strict=True))
     return SetSide(
         test.name, str(test.file), found.mean_ap, found.mean_ap_interval, hits / len(rows), found.coverage,

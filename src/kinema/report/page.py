@@ -118,15 +118,17 @@ def render(
 def _tile(run: Run, m: Metrics | MultiLabelMetrics | None) -> tuple[str, str, list[str]]:
     if m is None:
         return run.name, "–", ["not tested"]
-    several = isinstance(m, MultiLabelMetrics)
-    figure, (low, high) = (m.mean_ap, m.mean_ap_interval) if several else (m.top1, m.top1_interval)
+    if isinstance(m, MultiLabelMetrics):
+        what, figure, (low, high) = "mAP", m.mean_ap, m.mean_ap_interval
+    else:
+        what, figure, (low, high) = "top-1", m.top1, m.top1_interval
     test = tested_as(run)
     known = [
         " ".join(map(str, (data_name(str(test["data"])), test["split"]))) if "data" in test and "split" in test else "",
         f"{test['views']} views" if "views" in test else "",
     ]
     return run.name, f"{100 * figure:.1f} %", [
-        f"{'mAP' if several else 'top-1'}, 95 % interval {100 * low:.1f} to {100 * high:.1f}",
+        f"{what}, 95 % interval {100 * low:.1f} to {100 * high:.1f}",
         str(m.coverage), ", ".join(filter(None, known)),
     ]  # fmt: skip
 
