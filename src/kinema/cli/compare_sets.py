@@ -10,6 +10,11 @@ from kinema.evaluation.set_comparison import ClassPrecisionGain, SetComparison, 
 from kinema.evaluation.set_many import ManySets
 from kinema.text import plural
 
+_HIGH = (
+    "Bootstrap interval over videos; with a few videos per class the mAP is higher than that of a large test, and the "
+    "interval can lie below it."
+)
+
 
 def print_sets(found: SetComparison, top: int) -> None:
     """Two tests as tables.
@@ -24,7 +29,7 @@ def print_sets(found: SetComparison, top: int) -> None:
         print(f"note: {remark}")
     print_table(
         ("", "mAP", "95 % interval", "hit@1", "coverage of these videos", "of the whole test"), [_side(a), _side(b)],
-        caption=f"mAP: the mean over {_classes(found.classes)}{_left_out(found.without_positives)}",
+        caption=f"mAP: the mean over {_classes(found.classes)}{_left_out(found.without_positives)}. {_HIGH}",
     )  # fmt: skip
     print(
         f"difference  {100 * d.difference:+.1f} points of mAP, 95 % interval {100 * d.low:+.1f} to "
@@ -55,7 +60,7 @@ def print_many_sets(found: ManySets, top: int) -> None:
         ("", "mAP", "95 % interval", "classes", "hit@1", "coverage"),
         [(r.name, f"{r.mean_ap:.1%}", interval(r.interval), f"{r.classes} of {r.labels}", f"{r.hit1:.1%}",
           str(r.coverage)) for r in found.runs],
-        caption="Classes: those that occur in the test; the mAP is their mean. Bootstrap interval over videos.",
+        caption="Classes: those that occur in the test; the mAP is their mean. " + _HIGH,
     )  # fmt: skip
     if found.grouped is not None:
         print("Groups: means over runs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -13,6 +14,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from kinema.evaluation.calibration import Calibration
@@ -27,6 +29,8 @@ History = Sequence[Mapping[str, Any]]  # the rows of a `metrics.csv`
 
 _WIDTH = 4.8  # inches of 96 pixels
 _RASTER = 1500  # points from which on a scatter is a picture inside the SVG
+_BESIDE = 7  # points between two marks of the same cost
+_CLOSE = 0.03  # of the width of an axis: marks that lie closer hide each other
 _MARKED = 40  # epochs up to which each has its mark
 # A person's own settings, such as a Chinese font for all figures, have not the letters that `Letters` counts on.
 _own_style = matplotlib.rc_context(
@@ -192,12 +196,19 @@ def trade_off(
         what: the accuracy is: top-1 or mAP.
     """
     axes, letters = _axes(2.9, f"{what}, % over {cost}"), Letters()
+    places, figure = _clusters(list(costs.values())), axes.get_figure(root=True)
+    assert figure is not None
     for i, (name, value) in enumerate(costs.items()):
         share, low, high = shares[name]
-        axes.errorbar(
+        # Runs of one network cost the same: they stand beside each other, or their intervals would hide one another.
+        place = places[:i].count(places[i]) - (places.count(places[i]) - 1) / 2
+        beside = ScaledTranslation(place * _BESIDE / 72, 0, figure.dpi_scale_trans)
+        drawn = axes.errorbar(
             [value], [100 * share], [[100 * max(0.0, share - low)], [100 * max(0.0, high - share)]],
             fmt=_mark(i), color=colours[name], markersize=6, linewidth=1.2, label=letters(name),
         )  # fmt: skip
+        for artist in drawn.get_children():
+            artist.set_transform(artist.get_transform() + beside)
     axes.set_xscale("log")
     few = max(costs.values()) < 4 * min(costs.values())  # then powers of ten give no label, or one
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if few else (1.0, 2.0, 5.0)))
@@ -247,6 +258,16 @@ def _axes(height: float, title: str = "") -> Axes:
     axes.set_axisbelow(True)
     axes.set_title(title, fontsize=9.5, color=INK, loc="left")
     return axes
+
+
+def _clusters(costs: Sequence[float]) -> list[int]:
+    """The number of the cluster of each cost: those whose marks would lie on each other on a logarithmic axis."""
+    order = sorted(range(len(costs)), key=lambda i: costs[i])
+    wide = _CLOSE * math.log(costs[order[-1]] / costs[order[0]])
+    found = [0] * len(costs)
+    for before, i in pairwise(order):
+        found[i] = found[before] + (math.log(costs[i] / costs[before]) > wide)
+    return found
 
 
 def _legend_below(axes: Axes, runs: int) -> None:

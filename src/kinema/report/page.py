@@ -259,15 +259,13 @@ def _calibration(tested: Mapping[str, Tested], inks: Mapping[str, str]) -> Marku
         "predictions": [one.predictions for one in ones],
     }
     drawn = grid((figures.reliability(name, one, inks[name]) for name, one in known.items()), small=True)
-    several = any(test.result.multi_label for test in tested.values())
-    confidence = "the score of the predicted label"
-    if several:
-        confidence = "its score, and every label of every video is one prediction"
+    what = f"Predictions in {BINS} bins of their confidence, which is the score of the predicted label"
+    if any(test.result.multi_label for test in tested.values()):
+        what = f"Every label of every video is a prediction with its score as confidence, in {BINS} bins"
     small = (
-        f"Predictions in {BINS} bins of their confidence, which is {confidence}: the share that is "
-        "right, with Wilson's 95 % interval. Below the dashed line the scores are too high. The expected calibration "
-        "error is the mean distance of the bins from that line, weighted by their predictions. Unreadable videos are "
-        "left out."
+        f"{what}: the share that is right, with Wilson's 95 % interval. Below the dashed line the scores are too high. "
+        "The expected calibration error is the mean distance of the bins from that line, weighted by their "
+        "predictions. Unreadable videos are left out."
     )
     return joined([drawn, by_run(list(known), facts), note(small)])
 
@@ -276,15 +274,18 @@ def _training(runs: Sequence[Run], inks: Mapping[str, str]) -> Markup:
     histories = {run.name: run.history for run in runs}
     if not any(histories.values()):
         return Markup("")
-    curves = [figures.loss_curves, figures.top1_curves, figures.rate_curves]
+    several = any(run.card.get("multi_label") for run in runs)
+    hits = "highest score is a true label" if several else "top-1"
+    drawings = [figures.loss_curves(histories, inks), figures.top1_curves(histories, inks, hits)]
     if any(row.get(VAL_MAP) is not None for rows in histories.values() for row in rows):
-        curves.insert(2, figures.map_curves)
+        drawings.append(figures.map_curves(histories, inks))
+    drawings.append(figures.rate_curves(histories, inks))
     facts: dict[str, list[Any]] = {
         "epochs": [len(rows) or None for rows in histories.values()],
         "time, s": [f"{sum(row['seconds'] or 0 for row in rows):.0f}" if rows else None for rows in histories.values()],
         "waiting for data, %": [f"{100 * _waited(rows):.1f}" if rows else None for rows in histories.values()],
     }
-    drawn = grid((draw(histories, inks) for draw in curves), small=True)
+    drawn = grid(drawings, small=True)
     return drawn + joined(map(note, about_curves(runs))) + by_run(list(histories), facts)
 
 

@@ -39,7 +39,7 @@ def accuracy(runs: Sequence[Run], metrics: Mapping[str, MultiLabelMetrics]) -> M
         "classes that occur": [m and f"{m.classes_tested} of {len(m.per_class)}" for m in ms],
         "mAP of a random order, %": [m and f"{100 * m.chance:.1f}" for m in ms],
         "highest score is a true label, %": [m and f"{100 * m.hit1:.1f}" for m in ms],
-        f"precision from {THRESHOLD:g} on, %": [c and _percent(c.precision) for c in cut],
+        f"precision from {THRESHOLD:g} on, %": [c and (_percent(c.precision) or "no label predicted") for c in cut],
         f"recall from {THRESHOLD:g} on, %": [c and _percent(c.recall) for c in cut],
         f"F1 from {THRESHOLD:g} on, %": [c and _percent(c.f1) for c in cut],
         "all labels right, %": [c and _percent(c.exact) for c in cut],
@@ -51,8 +51,9 @@ def accuracy(runs: Sequence[Run], metrics: Mapping[str, MultiLabelMetrics]) -> M
     }
     return by_run([run.name for run in runs], facts) + note(
         "A video that could not be read is never retrieved, and its labels count as missed. The mAP is the mean over "
-        "the classes that occur in the test; its interval is a bootstrap over videos. Precision, recall and F1 are of "
-        f"all labels together: a label is predicted where its score is at least {THRESHOLD:g}."
+        "the classes that occur in the test; its interval is a bootstrap over videos. With a few videos per class the "
+        "mAP is higher than that of a large test; the interval corrects for it, and can lie below the mAP. Precision, "
+        f"recall and F1 are of all labels together: a label is predicted where its score is at least {THRESHOLD:g}."
         + (" Absent: more videos that the annotation names; they are left out of every figure." if absent else "")
     )
 
@@ -132,7 +133,8 @@ def _table(test: Tested, m: MultiLabelMetrics, shown: Sequence[str]) -> Markup:
         if label in counts
     ]  # fmt: skip
     head = ("class", "videos", "unreadable", "AP, %", "predicted", "precision, %", "recall, %")
-    return subtitle(test.name) + table(head, rows)
+    kept = [i for i, name in enumerate(head) if name != "unreadable" or any(row[i] for row in rows)]
+    return subtitle(test.name) + table([head[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
 def _changes(c: SetComparison) -> Markup:

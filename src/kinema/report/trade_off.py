@@ -84,15 +84,20 @@ def trade_off(
     if len(known) < 2:
         return Markup("")
     points = {name: _figure(m) for name, m, _, _ in known}
-    what, kind = (
-        ("mAP", "bootstrap over videos") if isinstance(known[0][1], MultiLabelMetrics) else ("top-1", "Wilson's")
-    )
+    several = isinstance(known[0][1], MultiLabelMetrics)
+    what, kind = ("mAP", "bootstrap over videos") if several else ("top-1", "Wilson's")
+    unit, by = ("G", 1e9) if max(c.macs for _, _, c, _ in known) >= 1e9 else ("M", 1e6)
     drawn = [
-        figures.trade_off("MACs of a view, G", {name: c.macs / 1e9 for name, _, c, _ in known}, points, inks, what),
+        figures.trade_off(
+            f"MACs of a view, {unit}", {name: c.macs / by for name, _, c, _ in known}, points, inks, what
+        ),
         figures.trade_off("parameters, M", {name: c.params / 1e6 for name, _, c, _ in known}, points, inks, what),
     ]
     timed = {name: time.p50_ms for name, _, _, time in known if time is not None}
-    small = f"Bars: 95 % interval ({kind}); the axis of the cost is logarithmic."
+    small = (
+        f"Vertical lines: 95 % interval ({kind}); the axis of the cost is logarithmic, and runs of nearly the same "
+        "cost stand beside each other."
+    )
     if timed:
         drawn.append(figures.trade_off("median time of a clip, ms", timed, points, inks, what))
         place = environment()
