@@ -79,7 +79,7 @@ def mean_ap_differences(
         rows = np.atleast_2d(drawn)
         places = rows + n * np.arange(len(rows))[:, None]
         weights = np.bincount(places.ravel(), minlength=rows.size).reshape(len(rows), n).astype(np.float64)
-        found = matrix @ np.stack([_mean_aps(truth[:, occurring], s[:, occurring], weights) for s in scores])
+        found = matrix @ np.stack([mean_aps(truth[:, occurring], s[:, occurring], weights) for s in scores])
         return found if drawn.ndim > 1 else found[:, 0]
 
     differences = statistic(np.arange(n), -1)
@@ -99,10 +99,19 @@ def mean_ap_differences(
     ]
 
 
-def _mean_aps(
+def mean_aps(
     truth: NDArray[np.bool_], scores: NDArray[np.floating], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The mAP per row of weights, over the classes that occur there; 0 where none does."""
+    """The mAP for each of several weightings of the videos, over the classes that occur in it.
+
+    Args:
+        truth: bool N K.
+        scores: N K; a row of NaN is a video that could not be read.
+        weights: R N, how often each video counts.
+
+    Returns:
+        float64 R, 0 to 1; 0 where no class occurs.
+    """
     sums, counts = np.zeros(len(weights)), np.zeros(len(weights))
     for k in range(truth.shape[1]):
         found = weighted_average_precisions(truth[:, k], scores[:, k], weights)
