@@ -323,7 +323,10 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     if failed:
         over.set()
         why = " ".join(str(failed[0]).split())[:300] or type(failed[0]).__name__
-        raise RunError(f"--cluster {address}: no cluster can be reached ({why}); check the address") from failed[0]
+        raise RunError(
+            f"--cluster {address}: no cluster can be reached ({why}); check the address, and "
+            "RAY_AUTH_MODE and the token if the cluster has one"
+        ) from failed[0]
     try:
         yield
     finally:
