@@ -1,6 +1,6 @@
 """Explain a prediction: write the video with the evidence for the best class drawn over it.
 
-    python examples/explain_video.py RECOGNIZER VIDEO OUT.mp4
+python examples/explain_video.py RECOGNIZER VIDEO OUT.mp4
 """
 
 from __future__ import annotations
