@@ -7,8 +7,8 @@ clips; otherwise the two highest of 400 logits are nearly equal. Each pass takes
 table lists the backends that were tried. The chosen backend and eager are then measured again, interleaved with square
 matrix products in float32 and bfloat16, median [quartiles]. "share" is the rate of the network's multiply-accumulates
 over that of the matrix product in the same precision. "bound" is the speed-up over eager of a network that reaches the
-full rate of the bfloat16 product. The cache is not used. Required on a CPU with bfloat16 units: `stm_r50` 2.5, `r3d_50`,
-`slowfast_50`, `cidc_i3d_50` 1.8, `mtnet_m`, `x3d_m` 1.4; without such units 1.3.
+full rate of the bfloat16 product. The cache is not used. Required speed-up on a CPU with bfloat16 units: 2.5 for
+`stm_r50`, 1.8 for `r3d_50`, `slowfast_50` and `cidc_i3d_50`, 1.4 for `mtnet_m` and `x3d_m`; without such units 1.3.
 """
 
 from __future__ import annotations
