@@ -165,7 +165,7 @@ def test_the_split_is_test_then_val_then_asked_for(saved: Path, here: Path, caps
     assert run(capsys, saved, "--data", table)[1].startswith(f"{saved} on {table}, split val\n")
     table.write_text("path,label,split\na.mp4,sit,one\nb.mp4,jump,two\n", encoding="utf-8")
     assert sentence(capsys, saved, "--data", table).endswith(
-        "has no split test or val: name one with --split: one, two, all"
+        "has no split test or val: give one with --split: one, two, all"
     )
     assert "unknown split of" in sentence(capsys, saved, "--data", table, "--split", "ones")
     status, out, _ = run(capsys, saved, "--data", table, "--split", "all")
@@ -179,7 +179,7 @@ def test_a_split_that_kinema_chose_is_announced(saved: Path, here: Path, capsys:
     status, out, err = run(capsys, saved, "--data", "d")
     assert status == 0
     assert "1 expected / 1 read / 0 failed" in out
-    assert err.startswith("note: d names no split")
+    assert err.startswith("note: d has no splits")
 
 
 def test_views_are_explained_and_nothing_is_tested(

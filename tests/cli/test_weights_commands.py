@@ -161,7 +161,7 @@ def test_a_pickle_with_code_does_not_run_and_is_not_kept(
     status, _, err = run(capsys, "weights", "get", "small")
     assert status == 1
     assert "is not unpickled" in err
-    assert "what was fetched is deleted" in err
+    assert "the fetched file was deleted" in err
     assert err.count("\n") == 1
     assert not (tmp_path / "ran").exists()
     assert fetched(tmp_path) == []
@@ -184,7 +184,7 @@ def test_a_wrong_hash_and_no_network_are_one_sentence_each(
     monkeypatch.setattr(module, "releases", lambda: (wrong,))
     status, out, err = run(capsys, "weights", "get", "small")
     assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "not the published 0123abcd" in err
+    assert "instead of the published 0123abcd" in err
     lost = replace(only(), address=f"http://127.0.0.1:{closed_port()}/small.pth")
     monkeypatch.setattr(module, "releases", lambda: (lost,))
     status, out, err = run(capsys, "weights", "get", "small")

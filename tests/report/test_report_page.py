@@ -201,7 +201,7 @@ def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path)
         make_report(runs, tmp_path)
     for file, content, sentence in (
         ("config.yaml", "a: [", "not YAML"),
-        ("config.yaml", "- 1", "holds no fields"),
+        ("config.yaml", "- 1", "has no fields"),
         ("config.yaml", "a: \xff", "config.yaml: not UTF-8 .byte 3.; restore it"),
         ("config.yaml", "a: 2020-13-45", "not YAML"),
         ("metrics.csv", "epoch,step\n1,x\n", "not a table of training curves"),
@@ -211,9 +211,9 @@ def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path)
         ("metrics.csv", f"{HEAD}\n1,1,1,1,1,1,1,1,1,1\n", "not a table of training curves"),
         ("recognizer/card.json", "{", "not a readable card"),
         ("recognizer/card.json", card(clip=3), "card.json: 'clip' must be an object"),
-        ("recognizer/card.json", card(training=3), "'training' is not what a card holds there"),
-        ("recognizer/card.json", card(training={"coverage": {"read": 3}}), "'training.coverage.expected' is not what"),
-        ("recognizer/card.json", card(architecture={"options": {}}), "'architecture' must hold the network's name"),
+        ("recognizer/card.json", card(training=3), "card.json: the value of 'training'"),
+        ("recognizer/card.json", card(training={"coverage": {"read": 3}}), "'training.coverage.expected'"),
+        ("recognizer/card.json", card(architecture={"options": {}}), "'architecture' must contain the network's name"),
         ("recognizer/card.json", card(format=3), "'format' is 3"),
         ("training-ledger.csv", "video,reason\na,b\n", "training-ledger.csv: not a training ledger .* restore"),
         ("training-ledger.csv", "path,error\na\n", "not a training ledger"),

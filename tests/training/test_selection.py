@@ -123,7 +123,7 @@ def test_the_split_that_selected_is_no_test(
     [
         ({"keep": "best"}, "keep is best, which needs val_split"),
         ({"patience": 3}, "patience is 3, which needs val_split"),
-        ({"keep": "best", "val_split": "train"}, "val_split 'train' is the split that is trained on"),
+        ({"keep": "best", "val_split": "train"}, "val_split 'train' is also the training split"),
         ({"patience": -1}, "patience is -1: give 0 or more"),
         ({"keep": "all"}, "keep 'all'.*best"),
     ],

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jsonargparse import ArgumentParser, Namespace
 
 from kinema.cli.arguments import add_json
 from kinema.cli.compare_many import percent, print_many, print_pairs
+from kinema.cli.compare_sets import print_many_sets, print_sets
 from kinema.cli.output import print_json, print_table
 from kinema.errors import KinemaError
 from kinema.evaluation.class_pairs import compare_pairs, parse_pairs
@@ -18,7 +21,9 @@ from kinema.evaluation.comparison_files import (
     write_many,
 )
 from kinema.evaluation.many import compare_many
-from kinema.evaluation.tested import open_tests
+from kinema.evaluation.set_comparison import compare_sets
+from kinema.evaluation.set_many import compare_many_sets
+from kinema.evaluation.tested import Tested, open_tests
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -44,6 +49,9 @@ def run(args: Namespace) -> None:
     if args.top < 1:
         raise KinemaError(f"--top {args.top}: give at least 1")
     tests = open_tests([args.run_a, args.run_b, *args.more])
+    if tests[0].result.multi_label:
+        _run_sets(tests, args)
+        return
     pairs = parse_pairs(args.pairs, tests)
     if args.more or args.groups:
         many = compare_many(tests, groups=args.groups, pairs=pairs)
@@ -68,6 +76,30 @@ def run(args: Namespace) -> None:
     print_pairs(looked_at)
     if args.out is not None:
         print(f"files: {args.out}: {COMPARISON}, {DISAGREEMENTS}")
+
+
+def _run_sets(tests: Sequence[Tested], args: Namespace) -> None:
+    """The same of tests of several labels per video."""
+    if args.pairs:
+        raise KinemaError(
+            f"--pairs {args.pairs[0]}: asks which of two labels a video has, and {tests[0].file} is of a test with "
+            "several labels per video; leave --pairs out"
+        )
+    if args.more or args.groups:
+        many = compare_many_sets(tests, groups=args.groups)
+        if args.out is not None:
+            write_many(args.out, many)
+        print_json(many.to_dict()) if args.json else print_many_sets(many, args.top)
+        files = COMPARISON
+    else:
+        first, second = tests
+        found = compare_sets(first, second)
+        if args.out is not None:
+            write_comparison(args.out, first, second, found)
+        print_json(comparison_document(found)) if args.json else print_sets(found, args.top)
+        files = f"{COMPARISON}, {DISAGREEMENTS}"
+    if args.out is not None and not args.json:
+        print(f"files: {args.out}: {files}")
 
 
 def _print(found: Comparison, top: int) -> None:

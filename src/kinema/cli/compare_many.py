@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from kinema.cli.output import print_table
 from kinema.evaluation.class_pairs import PairComparison
-from kinema.evaluation.grid import ALPHA, GridCell, McNemarGrid
-from kinema.evaluation.groups import Grouped
+from kinema.evaluation.grid import ALPHA, GridCell, PairGrid
+from kinema.evaluation.groups import GroupDifference, Grouped
 from kinema.evaluation.many import ManyComparison
 from kinema.text import plural
 
+ABOUT_GROUPS = "±: sample standard deviation. The interval is Student's; of fewer than 5 runs it is wide."
 _MARKS = {"better": "+", "worse": "-", "no difference shown": "", "not compared": ""}
 
 
@@ -27,7 +28,7 @@ def print_many(found: ManyComparison) -> None:
     )  # fmt: skip
     if found.grouped is not None:
         _print_groups(found.grouped)
-    _print_grid(found.grid)
+    print_grid("McNemar: points of the row over the column, and p (exact, corrected by Holm's method)", found.grid)
     print_pairs(found.pairs)
 
 
@@ -60,14 +61,17 @@ def _print_groups(grouped: Grouped) -> None:
     print("Groups: means over runs")
     print_table(
         ("group", "runs", "top-1", "± over runs", "95 % interval over seeds", "mean class", "members"),
-        [(g.name, len(g.members), f"{g.top1:.1%}", percent(g.spread), _interval(g.interval),
+        [(g.name, len(g.members), f"{g.top1:.1%}", percent(g.spread), interval(g.interval),
           f"{g.mean_class:.1%}", ", ".join(g.members)) for g in grouped.groups],
-        caption="±: sample standard deviation. The interval is Student's; of fewer than 5 runs it is wide.",
+        caption=ABOUT_GROUPS,
     )  # fmt: skip
-    if not grouped.differences:
-        return
+    print_differences(grouped.differences)
+
+
+def print_differences(differences: Sequence[GroupDifference]) -> None:
+    """Each later group against the first; nothing where there is one group."""
     rows = []
-    for d in grouped.differences:
+    for d in differences:
         if d.difference is None:
             print(f"not compared: {d.second} with {d.first}: {d.refused}")
             continue
@@ -81,8 +85,14 @@ def _print_groups(grouped: Grouped) -> None:
         )  # fmt: skip
 
 
-def _print_grid(grid: McNemarGrid) -> None:
-    print("McNemar: points of the row over the column, and p (exact, corrected by Holm's method)")
+def print_grid(title: str, grid: PairGrid) -> None:
+    """Every two tests as a square table, and why some could not be compared.
+
+    Args:
+        title: what the cells hold.
+        grid: the tests.
+    """
+    print(title)
     print_table(
         ("", *grid.names),
         [(row, *(_cell(grid.cell(row, column)) for column in grid.names)) for row in grid.names],
@@ -94,7 +104,7 @@ def _print_grid(grid: McNemarGrid) -> None:
             print(f"not compared: {cell.first} and {cell.second}: {cell.refused}")
 
 
-def _compared(grid: McNemarGrid) -> int:
+def _compared(grid: PairGrid) -> int:
     return sum(cell.p is not None for cell in grid.cells)
 
 
@@ -106,8 +116,9 @@ def _cell(cell: GridCell | None) -> str:
     return f"{100 * cell.difference:+.1f} (p {cell.p_holm:.2g}) {_MARKS[cell.verdict]}".rstrip()
 
 
-def _interval(interval: tuple[float, float] | None) -> str:
-    return "–" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}"
+def interval(found: tuple[float, float] | None) -> str:
+    """In per cent; a dash for what is not known."""
+    return "–" if found is None else f"{found[0]:.1%} to {found[1]:.1%}"
 
 
 def _points(interval: tuple[float, float] | None) -> str:

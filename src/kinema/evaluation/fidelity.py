@@ -1,4 +1,4 @@
-"""The page `docs/fidelity.md`: every structural number of the papers and its counterpart here."""
+"""The page `docs/fidelity.md`: every structural number of the papers beside what is counted here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from itertools import groupby
 from kinema.evaluation.papers import PaperRow
 
 COMMAND = "benchmarks/fidelity.py"
-CLOSE = 0.02  # largest relative difference of a count that is called reached
+CLOSE = 0.02  # a count that is no further off is called reached
 
-# The source of each table, in the order of the page.
+# Where each table stands, in the order of the page.
 PLACES = {
     "stm-1": "STM, table 1 (Something-Something)",
     "stm-2": "STM, table 2 (Kinetics-400)",
@@ -32,26 +32,27 @@ PLACES = {
 
 HEAD = f"""# Fidelity to the papers
 
-The structural numbers of networks in the papers, and those of the networks here. They are counted, not measured:
-`kinema cost --paper all` prints the same numbers. This page is written by `{COMMAND}`; a test compares it with
-the counts.
+This page compares the numbers of parameters and operations that the texts print with those of the networks in Kinema.
+They are counted, not measured; `kinema cost --paper all` prints the same numbers. `{COMMAND}` writes this page, and
+a test compares it with the counts.
 
-- **Parameters** are in millions. **Operations** are in units of 10^9 of the given unit: `MAC` is a
-  multiply-accumulate, `FLOP` is 2 x MAC, and `MAC+BN` adds 2 for each output value of a BatchNorm. The papers call
-  all three FLOPs; the unit is the one that agrees with the rows of a table. Convolutions and matrix products are
-  counted; activations, pooling and sums are not.
-- In a row "A over B", both columns are the increase over B in per cent, and differences are in points.
-- **Reading** is the interpretation with which a row agrees, or the reason why no interpretation agrees. A name in the
-  column "here" can be given to `kinema cost`, with its options by `--options`.
-- A row without a network here is about another network that the paper cites.
+- **params** are in millions.
+- **operations** are in units of 10^9 of the **unit** given: a `MAC` is a multiply-accumulate and equals two `FLOP`;
+  `MAC+BN` adds 2 for each output of a BatchNorm. The papers call all three FLOPs; the unit given is the one that the
+  rows of a table agree with. Convolutions and matrix products are counted; activations, pooling and sums are not.
+- **ours** is the count of Kinema, and **off** its difference from the paper. If a row compares a network with a base
+  network, as in `srtg_r3d_34 over r3d_34`, both counts are increases over the base in per cent; **off** is in points.
+- **here** is the name of the network. It can be passed to `kinema cost`, and its options to `--options`.
+- **reading** is how a row must be interpreted so that the numbers agree, or why no interpretation makes them agree.
+- A row without a network describes another network that the paper cites.
 """
 
 
 def page(rows: Sequence[PaperRow]) -> str:
-    """Returns the whole page, in Markdown.
+    """The whole page, in Markdown.
 
     Args:
-        rows: rows of all tables, from `paper_rows("all")`.
+        rows: of all tables, as `paper_rows("all")` gives them.
     """
     found = {table: list(group) for table, group in groupby(rows, lambda row: row.table)}
     sections = [section(table, found[table]) for table in PLACES if table in found]
@@ -59,23 +60,23 @@ def page(rows: Sequence[PaperRow]) -> str:
 
 
 def summary(rows: Sequence[PaperRow]) -> str:
-    """Returns a sentence with the number of figures, and how many are reached."""
+    """How many numbers there are, and how many are reached."""
     offs = [off for row in rows for off in (row.params_off, row.operations_off) if off is not None]
     close = sum(abs(off) <= CLOSE for off in offs)
     printed = sum(n is not None for row in rows for n in (row.paper_params, row.paper_operations))
     there = len(offs)
     return (
-        f"The papers print {printed} numbers; {there} are of networks that exist here. Of these {close} are within "
+        f"The texts print {printed} numbers. Kinema has the networks of {there} of them: {close} agree within "
         f"{CLOSE:.0%}, {sum(abs(off) <= 0.05 for off in offs)} within 5%.\n"
     )
 
 
 def section(table: str, rows: Sequence[PaperRow]) -> str:
-    """Returns one table with its title.
+    """One table with its title.
 
     Args:
-        table: its name for `kinema cost --paper`.
-        rows: rows of that table.
+        table: name, as `kinema cost --paper` takes it.
+        rows: of that table.
     """
     lines = [
         f"## {PLACES[table]}",

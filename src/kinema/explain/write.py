@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
@@ -13,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kinema.data.lettering import missing
+from kinema.data.lettering import warn_of_missing
 from kinema.data.video_writer import GIF_WIDTH, gif_times, write_gif, write_mp4
-from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
+from kinema.errors import KinemaError, UnreadableVideo
 from kinema.explain.panel import Board, Layout, Panel, arrange
 from kinema.explain.sheet import contact_sheet, write_png, write_svg
 from kinema.explain.source import ClipFilm, Film, Pixels, Place, Source
@@ -101,19 +100,13 @@ def save(
 
 def _noted(panels_of: PanelsOf) -> PanelsOf:
     """Says once which letters cannot be drawn."""
-    said: set[str] = set()
+    said = False
 
     def noted(span: Span) -> Sequence[Panel]:
+        nonlocal said
         panels = panels_of(span)
-        lacking = missing(str(panel.explanation.label) for panel in panels)
-        if lacking and not said:
-            said.add(lacking)
-            warnings.warn(
-                f"no installed font has the letters {lacking}: boxes stand in their place; install a font for their "
-                "script, such as one of the Noto family",
-                KinemaWarning,
-                stacklevel=2,
-            )
+        if not said:
+            said = bool(warn_of_missing(str(panel.explanation.label) for panel in panels))
         return panels
 
     return noted

@@ -1,8 +1,9 @@
 """Labelling on a Ray cluster, which only carries groups of inputs to readers and views to networks.
 
-What a row says is decided by the same code as on one machine. A group whose process or node is lost is given out again;
-a group that is lost again and again is given out input by input, and an input on which three more processes end gets a
-row that says so.
+What a row says is decided by the same code as on one machine. A group whose process or node is lost is given out again.
+A group that is lost twice is given out input by input, and an input that is lost three more times gets a row that says
+so. Only few of these inputs are on their way at a time: one that ends its process would take the others along, and they
+would be given up too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,9 @@ log = logging.getLogger(__name__)
 _CONNECT = 45.0  # seconds; after 60 s without an answer Ray would end the whole process
 _KNOCK = 10.0  # seconds
 _START = 300.0  # seconds for processes to start on a busy cluster and import what they need
-_ATTEMPTS = 3
+_WHOLE = 2  # losses of a group before its inputs are given out one by one
+_ATTEMPTS = 3  # losses of an input by itself
+_SUSPECTS = 32  # groups that may be on their way for each one that may hold an input by itself
 _DEPTH = 2  # groups per process that are on their way
 
 
@@ -159,7 +163,8 @@ class _Pool:
         self._live: dict[str, list[Any]] = {"reader": [], "network": []}
         self._asked: dict[Any, tuple[str, Any]] = {}  # reference of an answer -> process
         self._loads: Counter[Any] = Counter()
-        for kind, count in (("reader", readers), ("network", networks)):
+        self._wanted = {"reader": readers, "network": networks}
+        for kind, count in self._wanted.items():
             for _ in range(count):
                 self._ask(kind, self._start[kind]())
 
@@ -170,9 +175,13 @@ class _Pool:
 
     @property
     def room(self) -> int:
-        """How many groups may be on their way."""
-        live = [len(processes) for processes in self._live.values()]
-        return _DEPTH * sum(live) if all(live) else 0
+        """How many groups may be on their way.
+
+        In proportion to the kind of process of which the fewest answer, or the first network that answers would be
+        given the work of all.
+        """
+        share = min(len(self._live[kind]) / count for kind, count in self._wanted.items())
+        return ceil(_DEPTH * sum(self._wanted.values()) * share)
 
     def submit(self, group: Sequence[Entry]) -> tuple[Any, Any, Any]:
         """Assigns a group to the reader and the network with the least work; returns the reference of its rows."""
@@ -208,18 +217,27 @@ def _rows(
     ray: Any, pool: _Pool, coming: Iterator[Entry], together: int, patience: float, card_hash: str
 ) -> Iterator[Row]:
     again: deque[list[Entry]] = deque()
+    apart: deque[Entry] = deque()  # of groups that were lost twice; few at a time, as one may take the others along
     losses: Counter[Entry] = Counter()
+    suspects: set[Any] = set()  # references of groups of one of `apart`
     running: dict[Any, tuple[list[Entry], Any, Any]] = {}
     heard = time.monotonic()
     exhausted = False
     while True:
-        while len(running) < pool.room and not (exhausted and not again):
-            group = again.popleft() if again else list(islice(coming, together))
-            exhausted = exhausted or not group
-            if group:
-                reference, *processes = pool.submit(group)
-                running[reference] = (group, *processes)
-        if exhausted and not again and not running:
+        while len(running) < (room := pool.room):
+            suspected = bool(apart) and len(suspects) < max(1, room // _SUSPECTS)
+            if suspected:
+                group = [apart.popleft()]
+            else:
+                group = again.popleft() if again else list(islice(coming, together))
+            if not group:
+                exhausted = True
+                break
+            reference, *processes = pool.submit(group)
+            running[reference] = (group, *processes)
+            if suspected:
+                suspects.add(reference)
+        if exhausted and not (again or apart or running):
             return
         done, _ = ray.wait([*running, *pool.answers], num_returns=1, timeout=min(5.0, patience))
         if not done and time.monotonic() - heard > patience:
@@ -230,6 +248,8 @@ def _rows(
         for reference in done:
             heard = time.monotonic()
             group, *processes = running.pop(reference, ([],))
+            suspected = reference in suspects
+            suspects.discard(reference)
             try:
                 found = ray.get(reference)
             except ray.exceptions.RayError as error:
@@ -245,12 +265,14 @@ def _rows(
                 pool.release(*processes)
                 pool.suspect(*processes)
                 losses.update(group)
-                for entry in group:  # one by one, so that one of them cannot take the others along
-                    if losses[entry] < _ATTEMPTS:
-                        again.append([entry])
-                    else:
-                        why = f"the processes of the cluster that had it ended {_ATTEMPTS} times: it may be harmful"
-                        yield failed_row(entry, card_hash, "cluster", why)
+                if not suspected and losses[group[0]] < _WHOLE:
+                    again.append(group)
+                elif not suspected or losses[group[0]] < _WHOLE + _ATTEMPTS:
+                    apart.extend(group)
+                else:
+                    ended = losses[group[0]]
+                    why = f"the processes of the cluster that had it ended {ended} times: it may be harmful"
+                    yield failed_row(group[0], card_hash, "cluster", why)
                 continue
             if group:
                 pool.release(*processes)
@@ -301,7 +323,10 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     if failed:
         over.set()
         why = " ".join(str(failed[0]).split())[:300] or type(failed[0]).__name__
-        raise RunError(f"--cluster {address}: no cluster can be reached ({why}); check the address") from failed[0]
+        raise RunError(
+            f"--cluster {address}: no cluster can be reached ({why}); check the address, and "
+            "RAY_AUTH_MODE and the token if the cluster has one"
+        ) from failed[0]
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from kinema.text import printable
 
 NOTE = (
     "Labels are drawn with the fonts of the browser: where boxes stand instead of letters, install a font for their "
-    "script, such as those of the Noto family."
+    "script, such as Noto Sans CJK for Chinese, Japanese and Korean."
 )
 _MOST = 24  # em of a label in a figure
 _WIDE, _EMOJI, _NARROW = "—", "—.", "n"  # 1, 1.3 and 0.6 em

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from kinema.data.lettering import Colour, fitted, line_height, write
+from kinema.data.lettering import Colour, fitted, line_height, missing, warn_of_missing, write
 from kinema.data.video import FrameFolder, VideoReader, open_video
 from kinema.data.video_writer import Pixels, write_mp4
 from kinema.errors import KinemaError, UnreadableVideo
@@ -45,9 +45,13 @@ def write_annotated(
         KinemaError: the video could not be read.
         UnreadableVideo: the video can no longer be opened.
         RunError: the file cannot be written.
+
+    Warns:
+        KinemaWarning: no installed font has the letters of a label that is shown.
     """
     if found.duration is None:
         raise KinemaError(f"{found.path}: there is nothing to show, since the film cannot be read ({found.error})")
+    warn_of_missing(segment.label for segment in found.segments)
     with open_video(found.path) as reader:
         count = len(reader)
         steps = np.arange(count)
@@ -90,6 +94,12 @@ class _Board:
     def __init__(self, found: Timeline, labels: Sequence[str], width: int, height: int) -> None:
         self._found, self._duration = found, max(found.duration or 0.0, 1e-6)
         self._colours = {label: _colour(i) for i, label in enumerate(labels)}
+        # The number of a class says what boxes stand for.
+        self._names = {
+            label: f"{label} (class {i})" if missing([label]) else label
+            for i, label in enumerate(labels)
+            if any(segment.label == label for segment in found.segments)
+        }
         factor = max(1, -(-_NARROWEST // width))
         self._width, self._height = width * factor, height * factor
         self._text = max(14, self._width // 28)
@@ -112,7 +122,7 @@ class _Board:
             write(image, at, "no action", self._text, _GREY)
         else:
             score = f"  {now.score:.2f}"
-            label = fitted(now.label, self._text, max(self._text, room - self._text * len(score) // 2))
+            label = fitted(self._names[now.label], self._text, max(self._text, room - self._text * len(score) // 2))
             write(image, at, label + score, self._text, self._colours[now.label])
         x = self._place(time)
         top = self._bar_top - 3
