@@ -193,7 +193,7 @@ def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path)
     for places, sentence in (
         ([tmp_path / "nowhere"], "no such run or test"),
         ([tmp_path / "empty"], "neither a run nor a test"),
-        ([runs[0], runs[0]], "named twice"),
+        ([runs[0], runs[0]], "given twice"),
     ):
         with pytest.raises(KinemaError, match=sentence):
             make_report(places, tmp_path / "report.html")
