@@ -125,7 +125,7 @@ def test_version_and_groups(capsys: pytest.CaptureFixture[str]) -> None:
         (["cost", "stm_r50", "--latency", "--batch", "0"], "--batch 0"),
         (["cost", "stm_r50", "--latency", "--batch", "1,many"], "--batch"),
         (["cost", "stm_r50", "--latency", "--repeats", "0"], "--repeats 0"),
-        (["cost", "stm_r50", "--backward"], "add --latency"),
+        (["cost", "stm_r50", "--backward"], "--latency"),
         (["cost", "stm_r50", "--relative-to", "tsn_r05"], "did you mean 'tsn_r50'"),
         (["cost", "stm_r50", "--views", "10x2"], "10x2"),
         (["cost", "--paper", "x3d", "--relative-to", "x3d_s"], "--relative-to"),

@@ -37,7 +37,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ({"optim": {"lr": "many"}}, "optim.lr takes a number, not 'many'"),
         ({"batch": 1.5}, "batch takes a whole number, not '1.5'"),
         ({"strict": "perhaps"}, "strict takes true or false, not 'perhaps'"),
-        ({"weights": 3}, "weights takes a text or null, not '3'"),
+        ({"weights": 3}, "weights takes a string or null, not '3'"),
         ({"clip": 3}, "clip takes names with values, {name: value}, not '3'"),
         ({"augment": {"jitter": 32}}, "augment.jitter takes 2 whole numbers such as 256, 320, not '32'"),
         ({"optim": {"milestones": [1, "b"]}}, "optim.milestones takes whole numbers such as 30, 40, 60, not 'b'"),

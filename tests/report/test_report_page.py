@@ -149,7 +149,7 @@ def test_a_test_alone_has_no_curves_but_all_else(runs: list[Path], tmp_path: Pat
     (tmp_path / "elsewhere" / "metrics.json").write_text(metrics)
     (shown,) = make_report([tmp_path / "elsewhere"], tmp_path / "report.html")
     assert shown.folder is None
-    assert "name the run folder" in shown.missing[0]
+    assert "give the run folder" in shown.missing[0]
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert cells(text, "network") == ["tsm_r18"]
     assert "<h2>Training" not in text
@@ -177,7 +177,7 @@ def test_runs_that_cannot_be_compared_stand_beside_each_other(runs: list[Path], 
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Not compared: tiny.mp4: is &#39;sit&#39;" in text
     assert cells(text, "videos compared") == ["11"]
-    remark = text.index("paired by their paths there")
+    remark = text.index("paired by their paths")
     assert text.index("<h2>Comparison") < remark < text.index("videos compared")  # before the figures
     assert text.index("<h2>Comparison") < text.index("Not compared: tiny") < text.index("videos compared")
     assert text.count("<p class=caution>") == 2 + 2  # and the two pairs that the grid of all pairs leaves out

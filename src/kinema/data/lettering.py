@@ -7,18 +7,21 @@ fonts are searched. A letter that is in no font is drawn as a box.
 from __future__ import annotations
 
 import unicodedata
+import warnings
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from kinema.errors import KinemaWarning
 from kinema.text import printable
 
 Colour = tuple[int, int, int]
 
 _JOINED = ("Mn", "Me", "Cf")  # categories of marks that belong to the preceding letter
 _UNUSABLE = "last resort"  # draws a box for every letter of Unicode
+_NAMED = 24  # letters that a warning lists
 _PROBE = 16  # size in pixels at which a font must open; fonts of colour bitmaps do not
 
 
@@ -32,6 +35,32 @@ def missing(texts: Iterable[str]) -> str:
     """Returns the letters, each once and sorted, that no installed font has."""
     letters = {letter for text in texts for letter in clean(text)}
     return "".join(sorted(x for x in letters if not _has(_default(), x) and not _mark(x) and _other(x) is None))
+
+
+def warn_of_missing(texts: Iterable[str]) -> str:
+    """Warns in one sentence of the letters for which no font is installed, and says which font to install.
+
+    Args:
+        texts: that will be drawn.
+
+    Returns:
+        Those letters; empty where there are none, and then nothing is said.
+
+    Warns:
+        KinemaWarning: there are some.
+    """
+    lacking = missing(texts)
+    if lacking:
+        shown = lacking if len(lacking) <= _NAMED else f"{lacking[:_NAMED]}…"
+        wide = any(unicodedata.east_asian_width(letter) in "WF" for letter in lacking)
+        font = "Noto Sans CJK (fonts-noto-cjk on Debian and Ubuntu)" if wide else "one of the Noto family"
+        warnings.warn(
+            f"no installed font has the letters {shown}: boxes stand in their place; install a font for their script, "
+            f"such as {font}",
+            KinemaWarning,
+            stacklevel=3,
+        )
+    return lacking
 
 
 def width_of(text: str, size: int) -> int:
@@ -146,11 +175,28 @@ def _has(path: str, letter: str) -> bool:
 @cache
 def _other(letter: str) -> str | None:
     """Returns the first installed font that has a letter."""
-    from matplotlib.font_manager import fontManager
+    return next((path for path in _installed() if _has(path, letter)), None)
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """Returns the files of all fonts, upright ones of usual weight first.
+
+    Matplotlib keeps its list of fonts in a file for all later programs, so one that was installed since is not in it.
+    """
+    from matplotlib.font_manager import findSystemFonts, fontManager, ttfFontProperty
+    from matplotlib.ft2font import FT2Font
 
     fonts = [font for font in fontManager.ttflist if _UNUSABLE not in font.name.lower()]
+    known = {font.fname for font in fontManager.ttflist}
+    for path in sorted({str(Path(found)) for found in findSystemFonts()} - known):
+        try:
+            font = ttfFontProperty(FT2Font(path))
+        except (OSError, RuntimeError, ValueError):  # damaged, or a font of pictures
+            continue
+        fonts += [font] if _UNUSABLE not in font.name.lower() else []
     plain = sorted(fonts, key=lambda font: (font.style != "normal", abs(_weight(font.weight) - 400), font.fname))
-    return next((font.fname for font in plain if _has(font.fname, letter)), None)
+    return tuple(dict.fromkeys(str(font.fname) for font in plain))
 
 
 def _weight(weight: int | str) -> int:

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from kinema.errors import KinemaError, RunError
 from kinema.files import replace_file
+from kinema.processes import all_gather_object
 from kinema.training.multigrid import Steps
 
 KEPT = 2
@@ -68,10 +69,30 @@ class Checkpoints(Checkpoint):
     """Saves a checkpoint after every epoch, and every `every` steps within an epoch.
 
     No random state is saved: all random numbers follow from seed, epoch and step.
+
+    Args:
+        folder: the checkpoints of the run.
+        every: steps.
+        steps: of every epoch.
+        start: the checkpoint from which this process continues; None where it begins.
     """
 
-    def __init__(self, folder: Path, every: int, steps: Steps) -> None:
-        self.folder, self.every, self.steps = folder, every, steps
+    def __init__(self, folder: Path, every: int, steps: Steps, start: Path | None = None) -> None:
+        self.folder, self.every, self.steps, self.start = folder, every, steps, start
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Compares the checkpoints from which the processes continue; machines may see different folders.
+
+        Raises:
+            KinemaError: they differ, so that the processes would train different weights.
+        """
+        starts = all_gather_object(None if self.start is None else self.start.name)
+        for rank, name in enumerate(starts):
+            if name != starts[0]:
+                raise KinemaError(
+                    f"{self.folder}: process 0 continues from {starts[0] or 'no checkpoint'}, but process {rank} from "
+                    f"{name or 'no checkpoint'}; give all machines the same run folder, on a disk that they share"
+                )
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -228,6 +228,7 @@ def _fit(
         say(f"note: {doubt}{more}")
     _quiet()
     selection = Selection(config)
+    last = newest(out / "checkpoints", say, tidy=here.first)
     trainer = pl.Trainer(
         accelerator=accelerator,
         **_devices(config, here),
@@ -238,7 +239,7 @@ def _fit(
         callbacks=[
             selection,
             RunLog(out / "metrics.csv", config.epochs, say, absent),
-            Checkpoints(out / "checkpoints", config.checkpoint_steps, batches.steps),
+            Checkpoints(out / "checkpoints", config.checkpoint_steps, batches.steps, last),
         ],
         logger=logger(config, out),
         plugins=[AtomicCheckpointIO()],
@@ -247,7 +248,6 @@ def _fit(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    last = newest(out / "checkpoints", say, tidy=here.first)
     if last:
         epoch, step = done(last)
         say(f"resuming from {last}")
