@@ -127,7 +127,7 @@ def test_a_file_that_comes_back_different_is_refused(tmp_path: Path, monkeypatch
         write_video(part, frames=39, form="mp4")
 
     monkeypatch.setattr("kinema.data.packing.reencode._encode", one_short)
-    with pytest.raises(UnreadableVideo, match="of its 40 frames came back"):
+    with pytest.raises(UnreadableVideo, match="of its 40 frames are the same"):
         reencode(source, tmp_path / "packed.mp4")
     assert (tmp_path / "packed.mp4").read_bytes() == before
 
