@@ -4,9 +4,11 @@
 
 Fresh weights are trained for a few steps, at half of the network's size, to tell the generated check clips apart: else
 the first two of 400 classes are all but tied. One clip of the network's own size per pass. The table says what was
-tried; the last line of a network is measured again, in turns, median [quartiles]. Nothing is read from or written to
-the cache. Required on a CPU with bfloat16 units: `stm_r50` 2.5, `r3d_50`, `slowfast_50`, `cidc_i3d_50` 1.8, `mtnet_m`,
-`x3d_m` 1.4; without such units 1.3.
+tried. The chosen backend and eager are then measured again, interleaved with square matrix products in float32 and
+bfloat16, median [quartiles]. "share" is the network's multiply-accumulates per second over those of the matrix product
+in its precision; "bound" is the speed over eager that a network would have which reached the whole bfloat16 product.
+Nothing is read from or written to the cache. Required on a CPU with bfloat16 units: `stm_r50` 2.5, `r3d_50`,
+`slowfast_50`, `cidc_i3d_50` 1.8, `mtnet_m`, `x3d_m` 1.4; without such units 1.3.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +30,13 @@ from kinema.backends.clips import generated_clips
 from kinema.backends.report import COLUMNS
 from kinema.cli.output import print_table
 from kinema.data.transforms import to_input
-from kinema.evaluation.cost import environment
+from kinema.evaluation.cost import count, environment
 from kinema.models import VideoModel, create_model
 from kinema.recognizer import Recognizer
 
 NETWORKS = {"stm_r50": 2.5, "r3d_50": 1.8, "slowfast_50": 1.8, "cidc_i3d_50": 1.8, "mtnet_m": 1.4, "x3d_m": 1.4}
 CLASSES = 400
+PRODUCT = 1024  # rows and columns of the matrices
 UNITS = r"\b(?:avx2|avx512f|avx512_bf16|avx512_vnni|amx_bf16|amx_int8|asimd|bf16)\b"
 
 
@@ -67,16 +71,26 @@ def measure(name: str, args: argparse.Namespace) -> None:
     print_table(COLUMNS, report.rows())
     clip = generated_clips(model.clip_spec, 1)
     plain = Recognizer(model, recognizer.labels, recognizer.spec)
-    ratios = []
-    for _ in range(args.rounds):
-        began = time.perf_counter()
-        plain.scores(clip)
-        middle = time.perf_counter()
-        recognizer.scores(clip)
-        ratios.append((middle - began) / (time.perf_counter() - middle))
-    low, mid, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    wide = torch.randn(PRODUCT, PRODUCT)
+    narrow = wide.bfloat16()
+    parts = (lambda: plain.scores(clip), lambda: recognizer.scores(clip), lambda: wide @ wide, lambda: narrow @ narrow)
+    rounds = np.array([[seconds(part) for part in parts] for _ in range(args.rounds)])
+    low, mid, high = np.quantile(rounds[:, 0] / rounds[:, 1], [0.25, 0.5, 0.75])
     goal = f", required {NETWORKS[name]:g}" if name in NETWORKS else ""
-    print(f"{name}: {report.chosen} {mid:.2f} [{low:.2f}, {high:.2f}] times as fast as eager{goal}", flush=True)
+    print(f"{name}: {report.chosen} {mid:.2f} [{low:.2f}, {high:.2f}] times as fast as eager{goal}")
+    eager, fast, single, half = np.median(rounds, 0)
+    rate = count(name, num_classes=CLASSES).macs / PRODUCT**3  # in matrix products
+    shares = [f"eager {rate * single / eager:.0%} of {PRODUCT**3 / single / 1e9:.0f} GMAC/s in float32"]
+    if "bfloat16" in report.chosen:
+        shares.append(f"{report.chosen} {rate * half / fast:.0%} of {PRODUCT**3 / half / 1e9:.0f} GMAC/s in bfloat16")
+    print(f"  share: {', '.join(shares)}; bound in bfloat16: {eager / (rate * half):.2f}", flush=True)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Of one call."""
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
 
 
 def learn(model: VideoModel, clips: Tensor, steps: int) -> None:

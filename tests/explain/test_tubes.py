@@ -260,7 +260,7 @@ class NoClassifier(Own):
             "layer first has no class weights: choose from second, or use gradcam",
         ),
         (Own(), {"target": 0, "layer": "scond"}, "did you mean 'second'"),
-        (Own(), {"target": 0, "clip": torch.zeros(2, 3, 4, 8, 8)}, "clip holds 2 clips"),
+        (Own(), {"target": 0, "clip": torch.zeros(2, 3, 4, 8, 8)}, "clip contains 2 clips"),
         (Own(), {"target": 0, "clip": torch.full((3, 4, 8, 8), float("inf"))}, "layer second holds .* not finite"),
         (Hidden(), {"target": 0}, "layer second has 8 channels, but the classifier has 5 inputs: use gradcam"),
         (NoClassifier(), {"target": 0}, "NoClassifier has a classifier of type Sequential"),

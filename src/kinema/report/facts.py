@@ -10,6 +10,7 @@ from markupsafe import Markup
 from kinema.evaluation.cost import Cost
 from kinema.evaluation.latency import Latency
 from kinema.evaluation.metrics import Coverage, Metrics
+from kinema.evaluation.multi_label import MultiLabelMetrics
 from kinema.evaluation.selection import sentence
 from kinema.report.markup import by_run, joined, note, table
 from kinema.report.runs import Run
@@ -57,7 +58,7 @@ def _views(run: Run) -> int | None:
     return int(views["clips"]) * int(views["crops"])
 
 
-def coverage(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> Markup:
+def coverage(runs: Sequence[Run], metrics: Mapping[str, Metrics | MultiLabelMetrics]) -> Markup:
     """How many videos were read, in training and test, and why the others were not.
 
     Args:
