@@ -1,4 +1,4 @@
-"""Which packets of a file are damaged, as far as its container can tell."""
+"""Finds the damaged packets of a file, as far as its container shows them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from kinema.data.reading.pyav import canonical_name, open_input
 from kinema.data.reading.transport import Loss, first_loss
 
 _CHUNK = re.compile(rb"[0-9]{2}(?:d[bc]|wb|tx|pc|sb)|ix[0-9]{2}|JUNK|idx1")
-_UNPARSED = ("mov", "matroska")  # containers whose packets are frames already
+_UNPARSED = ("mov", "matroska")  # containers whose packets are already frames
 
 
 @dataclass
 class Damage:
-    """What is lost of a stream.
+    """The lost parts of a stream.
 
     Attributes:
         packets: ascending serials of damaged packets.
-        gaps: ascending serials of intact packets after which something is lost.
-        lengths: bytes that belong to a packet, for packets that hold a part of a later, lost one behind them.
+        gaps: ascending serials of intact packets after which data are lost.
+        lengths: bytes that belong to a packet, for packets that are followed by a part of a later, lost packet.
     """
 
     packets: list[int] = field(default_factory=list)
@@ -35,25 +35,25 @@ class Damage:
     lengths: dict[int, int] = field(default_factory=dict)
 
     def add(self, serial: int) -> None:
-        """Notes a damaged packet."""
+        """Records a damaged packet."""
         if not self.has(serial):
             insort(self.packets, serial)
 
     def has(self, serial: int) -> bool:
-        """Whether a packet is damaged."""
+        """True if a packet is damaged."""
         return bool(self.within(serial, serial))
 
     def within(self, first: int, last: int) -> list[int]:
-        """The damaged packets from `first` to `last`, both included."""
+        """Returns the damaged packets from `first` to `last`, inclusive."""
         return self.packets[bisect_left(self.packets, first) : bisect_right(self.packets, last)]
 
     def breaks(self, first: int, last: int) -> bool:
-        """Whether something is lost between packet `first` and packet `last`."""
+        """True if data are lost between packet `first` and packet `last`."""
         at = bisect_left(self.gaps, first)
         return at < len(self.gaps) and self.gaps[at] < last
 
     def copy(self, without: Container[int] = ()) -> Damage:
-        """A copy to which more can be added, less some packets."""
+        """Returns a copy to which more can be added, without some packets."""
         packets = [serial for serial in self.packets if serial not in without]
         return Damage(packets, list(self.gaps), dict(self.lengths))
 
@@ -61,18 +61,18 @@ class Damage:
 def locate(path: Path, stream: VideoStream, places: Sequence[int], sizes: Sequence[int], flagged: list[int]) -> Damage:
     """Finds the packets to which the damage belongs that a container reports.
 
-    FFmpeg cuts the units of some containers into frames with a parser. The parser gives frame N - 1 when it is fed the
-    beginning of frame N, and FFmpeg puts on frame N - 1 the flag of what it just fed, or drops the flag if the parser
-    gives nothing. Therefore the file is demuxed once more without the parser, and damage is assigned by the places in
-    the file. Transport streams, which are the ones that report losses, are always demuxed twice (0.18 s beside 0.49 s
-    for 150 MB), other containers only if a packet is flagged.
+    FFmpeg cuts the units of some containers into frames with a parser. The parser returns frame N - 1 when it receives
+    the beginning of frame N. FFmpeg puts the flag of the data it has just passed in on frame N - 1, or drops the flag
+    if the parser returns nothing. Therefore the file is demuxed again without the parser, and damage is assigned by
+    positions in the file. Transport streams, which are the ones that report losses, are always demuxed twice (0.18 s
+    in addition to 0.49 s for 150 MB), other containers only if a packet is flagged.
 
     Args:
         path: the file.
         stream: the opened stream.
-        places: per packet, where in the file the unit begins in which the packet begins.
-        sizes: per packet, bytes.
-        flagged: ascending serials of packets that FFmpeg calls corrupt.
+        places: per packet, the position in the file of the unit in which the packet begins.
+        sizes: per packet, its size in bytes.
+        flagged: ascending serials of packets that FFmpeg reports as corrupt.
 
     Raises:
         OSError: the file cannot be read.
@@ -98,7 +98,7 @@ def locate(path: Path, stream: VideoStream, places: Sequence[int], sizes: Sequen
 
 
 def _torn_chunks(path: Path, places: Sequence[int], sizes: Sequence[int]) -> list[int]:
-    """The packets of an AVI file between which and the next one the file does not consist of chunks."""
+    """Finds the packets of an AVI file that are followed by data that do not consist of chunks."""
     torn: list[int] = []
     with path.open("rb") as file:
         for serial, (place, size, following) in enumerate(zip(places, sizes, places[1:], strict=False)):
@@ -120,7 +120,7 @@ def _torn_chunks(path: Path, places: Sequence[int], sizes: Sequence[int]) -> lis
 
 @dataclass(frozen=True)
 class _Unit:
-    """What a container stores as one piece; `aligned` if it begins with a frame."""
+    """A piece as stored by a container; `aligned` if it begins with a frame."""
 
     place: int
     corrupt: bool
@@ -139,12 +139,12 @@ def _units(path: Path, stream: VideoStream) -> list[_Unit]:
                     aligned = begins_frame(codec, bytes(memoryview(packet)[:64]))
                     units.append(_Unit(place, packet.is_corrupt, aligned))
         except (av.FFmpegError, IndexError):
-            pass  # what was demuxed before is known, and the first pass met the same
+            pass  # the units before it are known, and the first pass had the same error
     return units
 
 
 def _assign(damage: Damage, unit: _Unit, begun: range, sizes: Sequence[int], loss: Loss | None) -> None:
-    """Notes the damage of one unit, in which the packets `begun` begin."""
+    """Records the damage of one unit, in which the packets `begun` begin."""
     before = begun.start - 1
     if not loss or not loss.complete:
         for serial in begun:

@@ -1,4 +1,4 @@
-"""What the header of a stream says about interlacing."""
+"""Reads from the header of a stream whether it may be interlaced."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _WITH_CHROMA = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 13
 
 
 def is_progressive(codec: str, header: bytes | None) -> bool:
-    """Whether a stream's header excludes interlaced pictures.
+    """True if a stream's header excludes interlaced pictures.
 
     Args:
         codec: FFmpeg's canonical name.
-        header: what FFmpeg calls extradata; None or an unknown form counts as "not excluded".
+        header: FFmpeg's extradata; None or an unknown form counts as "not excluded".
     """
     if codec == "h264" and header:
         units = list(_parameter_sets(header))
@@ -26,7 +26,7 @@ def is_progressive(codec: str, header: bytes | None) -> bool:
 
 
 def _parameter_sets(header: bytes) -> Iterator[bytes]:
-    """The sequence parameter sets of H.264, from an MP4's `avcC` or from a stream with start codes."""
+    """Returns the sequence parameter sets of H.264, from an MP4's `avcC` or from a stream with start codes."""
     if header[0] == 1:
         at = 6
         for _ in range(header[5] & 31 if len(header) > 5 else 0):
@@ -40,7 +40,7 @@ def _parameter_sets(header: bytes) -> Iterator[bytes]:
 
 
 def _frames_only(unit: bytes) -> bool:
-    """The flag `frame_mbs_only_flag` of an H.264 sequence parameter set (ISO 14496-10, 7.3.2.1.1)."""
+    """Returns the flag `frame_mbs_only_flag` of an H.264 sequence parameter set (ISO 14496-10, 7.3.2.1.1)."""
     try:
         return _read_frames_only(_Bits(unit[1:].replace(b"\x00\x00\x03", b"\x00\x00")))
     except IndexError:
@@ -89,7 +89,7 @@ def _skip_scaling(bits: _Bits, size: int) -> None:
 
 
 class _Bits:
-    """Reads bits from the front; IndexError behind the end."""
+    """Reads bits from the front; raises IndexError after the end."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
