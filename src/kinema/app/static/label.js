@@ -25,6 +25,12 @@
     const said = document.querySelector('.k-refused'), key = b.dataset.key === ' ' ? 'space' : b.dataset.key;
     if (said) said.textContent = `The video is still opening: ${key ? `key ${key}` : b.textContent.trim()} was not used. Press again when it is shown.`;
   };
+  const drawNow = () => {
+    const bar = document.querySelector('.k-bar'), v = video();
+    if (!bar || !v) return;
+    const now = bar.querySelector('.k-now'), x = 960 * v.currentTime / +bar.dataset.length;
+    now.setAttribute('x1', x); now.setAttribute('x2', x);
+  };
   window.kinemaActions = () => JSON.stringify(waiting.splice(0));
   // The answer of an event reaches the document a little later than its callback.
   window.kinemaFocus = () => {
@@ -32,6 +38,7 @@
     setTimeout(showOpening);
     setTimeout(() => { if (flight === moving) moving = 0; showOpening(); }, LATE);
     setTimeout(() => {
+      drawNow();
       // The panel was replaced: whoever moves by keyboard goes on where they were.
       if (focused && document.activeElement === document.body) {
         const again = document.querySelector(focused);
@@ -115,10 +122,7 @@
   for (const kind of ['loadedmetadata', 'error']) document.addEventListener(kind, e => {
     if (e.target.matches && e.target.matches('.k-label-video')) showOpening();
   }, true);
-  document.addEventListener('timeupdate', e => {
-    const bar = e.target.matches && e.target.matches('.k-label-video') && document.querySelector('.k-bar');
-    if (!bar) return;
-    const now = bar.querySelector('.k-now'), x = 960 * e.target.currentTime / +bar.dataset.length;
-    now.setAttribute('x1', x); now.setAttribute('x2', x);
+  for (const kind of ['timeupdate', 'seeking']) document.addEventListener(kind, e => {
+    if (e.target.matches && e.target.matches('.k-label-video')) drawNow();
   }, true);
 })();
