@@ -264,7 +264,7 @@ def test_a_port_in_use_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("words", "named"),
-    [([], "RECOGNIZER"), (["absent"], "absent"), (["absent", "--limit-seconds", "0"], "--limit-seconds"),
+    [(["absent"], "absent"), (["absent", "--limit-seconds", "0"], "--limit-seconds"),
      (["absent", "--auth", "me"], "--auth"), (["absent", "--data", "no/folder"], "no/folder")],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(words: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the RECOGNIZERs, the address, the accounts and the limits of uploads."""
     parser.add_argument("recognizers", nargs="*", type=str, default=[], help="run folders, recognizer folders or "
-                        "hf-hub:org/name")  # fmt: skip
+                        "hf-hub:org/name; default: a small one that comes with the page")  # fmt: skip
     parser.add_argument("--data", type=list[str], default=[], help="data sets that the tab Data may show, separated by "
                         "commas")  # fmt: skip
     parser.add_argument("--label", type=list[str], default=[], help="folders of videos that the tab Label may show and "
@@ -44,11 +44,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Serves the page until it is interrupted."""
     began = time.perf_counter()
-    if not args.recognizers and args.demo is None:
-        raise KinemaError(
-            "RECOGNIZER is missing: give a run folder, or --demo demo, which first trains two small networks on "
-            "generated clips (about five minutes on two cores)"
-        )
     limits = UploadLimits(args.limit_megabytes, args.limit_seconds, args.limit_megapixels, args.limit_queue)
     auth = [_account(text, number) for number, text in enumerate(args.auth, 1)]
     from kinema.app.packages import require_packages
@@ -57,6 +52,7 @@ def run(args: Namespace) -> int:
     from kinema.annotation.desk import require_folder
     from kinema.app.names import short_names
     from kinema.app.server import bind, make_site, serve
+    from kinema.app.shipped import NAME, shipped_recognizer
     from kinema.data.manifest import read_manifest
     from kinema.data.video_search import find_videos
     from kinema.recognizer import Recognizer
@@ -78,6 +74,8 @@ def run(args: Namespace) -> int:
         where = device(args.device)
         names = short_names(list(dict.fromkeys(args.recognizers)))
         recognizers = {name: Recognizer.load(path, where) for name, path in names.items()}
+        if not recognizers:
+            recognizers[NAME], about = shipped_recognizer(where)
         folders = short_names(list(dict.fromkeys(args.data)))
         to_label = short_names(list(dict.fromkeys(args.label)))
         site = make_site(recognizers, limits=limits, folders=folders, to_label=to_label, auth=auth, about=about)
