@@ -86,7 +86,7 @@ def h264_starts_clean(data: bytes, extradata: bytes | None) -> bool:
 
 def _h264_units(data: bytes, extradata: bytes | None) -> Iterator[bytes]:
     """The NAL units of a packet, stored with lengths (MP4, Matroska) or with start codes (transport streams)."""
-    width = _length_width("h264", extradata)
+    width = length_width("h264", extradata)
     if width:
         at = 0
         while at + width < len(data):
@@ -161,7 +161,7 @@ def is_torn(codec: str, data: bytes, extradata: bytes | None) -> bool:
         return not _jpeg_has_picture(data)
     if codec not in _WITH_START_CODES:
         return codec in _WITHOUT_ZEROS and _ZEROS in data
-    width = _length_width(codec, extradata)
+    width = length_width(codec, extradata)
     if not width:
         return _FORBIDDEN.search(data) is not None
     at = 0
@@ -195,7 +195,7 @@ def _jpeg_has_picture(data: bytes) -> bool:
     return False
 
 
-def _length_width(codec: str, extradata: bytes | None) -> int:
+def length_width(codec: str, extradata: bytes | None) -> int:
     """Bytes of the length in front of each unit in MP4 and Matroska; 0 for start codes."""
     if not extradata or extradata[0] != 1:
         return 0

@@ -39,6 +39,11 @@ class Damage:
         if not self.has(serial):
             insort(self.packets, serial)
 
+    def part(self, serial: int) -> None:
+        """Notes that something is lost after a packet."""
+        if not self.breaks(serial, serial + 1):
+            insort(self.gaps, serial)
+
     def has(self, serial: int) -> bool:
         """Whether a packet is damaged."""
         return bool(self.within(serial, serial))
