@@ -13,7 +13,7 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
-from kinema.data.reading.bitstream import frames_in, h264_starts_clean, is_b_vop, needs_first_packet
+from kinema.data.reading.bitstream import frames_in, is_b_vop, needs_first_packet, starts_clean
 from kinema.data.reading.boxes import is_truncated, why_truncated
 from kinema.data.reading.container import open_video_stream
 from kinema.data.reading.damage import Damage, locate
@@ -33,6 +33,7 @@ KNOWN_CODECS = frozenset((
 ))
 # fmt: on
 _LOOKS_INSIDE = frozenset(("vp8", "vp9", "mpeg4"))  # what a packet shows is known from each packet's own bytes only
+_KEYS_DIFFER = frozenset(("h264", "av1"))  # decoding may not start at each packet that a container calls a key
 # Codecs of which decoders show what stands before the first keyframe, drawn from nothing. (H.264 leaves it away.)
 _SHOWN_WITHOUT_START = frozenset(("hevc", "mpeg1video", "mpeg2video", "mpeg4"))
 _HEAD = 4096  # bytes of a packet: enough to hold all that stands before the picture itself
@@ -116,24 +117,26 @@ class Packets:
         self.pts, self.dts, self.clean = table.pts, table.dts, table.keys
         self.hidden = np.zeros(len(table.pts), bool)
         self._identities = list(zip(table.pts.tolist(), table.dts.tolist(), table.sizes.tolist(), strict=True))
-        if self.codec == "h264":
+        if self.codec in _KEYS_DIFFER:
             extradata = self.decoder.extradata
             with self.path.open("rb") as file:
                 for serial in np.flatnonzero(table.keys).tolist():
                     file.seek(int(table.places[serial]))
                     head = file.read(min(_HEAD, int(table.sizes[serial])))
-                    self.clean[serial] = h264_starts_clean(head, extradata)
+                    self.clean[serial] = starts_clean(self.codec, head, extradata)
                     if serial == 0:
                         self.primer = needs_first_packet(self.codec, head)
         return True
 
     def scan(self) -> None:
         """Takes the packets from a demuxing pass."""
-        is_known, is_h264, looks_inside = self.certain, self.codec == "h264", self.codec in _LOOKS_INSIDE
+        is_known, keys_differ = self.certain, self.codec in _KEYS_DIFFER
+        looks_inside = self.codec in _LOOKS_INSIDE
         extradata = self.decoder.extradata
         identities, clean, hidden = list[Identity](), list[bool](), list[bool]()
         places, flagged = list[int](), list[int]()
         empty = total = 0
+        anchor = NO_STAMP
         if self.codec == "mpeg4":
             self.reorder = 0  # its header speaks of frames held back even where none are
         if self.listed:
@@ -152,14 +155,19 @@ class Packets:
             if looks_inside:
                 data = bytes(packet)
                 shown = frames_in(self.codec, data)
-                if self.codec == "mpeg4" and is_b_vop(data):
-                    self.reorder = 1
+                if self.codec == "mpeg4":
+                    if is_b_vop(data):
+                        self.reorder = 1
+                        # A B frame is shown before the last frame that is none, or the stamps are wrong.
+                        self.certain = self.certain and (packet.pts is None or packet.pts < anchor)
+                    elif packet.pts is not None:
+                        anchor = packet.pts
                 self.certain = self.certain and shown in (0, 1)
                 hidden.append(shown == 0 or packet.is_discard)
             else:
                 hidden.append(packet.is_discard)
             key = is_known and packet.is_keyframe
-            clean.append(h264_starts_clean(_head(packet), extradata) if key and is_h264 else key)
+            clean.append(starts_clean(self.codec, _head(packet), extradata) if key and keys_differ else key)
             if not identities:
                 self.primer = needs_first_packet(self.codec, _head(packet))
             identities.append((packet.pts, packet.dts, size))
