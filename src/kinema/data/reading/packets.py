@@ -16,7 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 from kinema.data.reading.bitstream import frames_in, is_b_vop, needs_first_packet, starts_clean
 from kinema.data.reading.boxes import is_truncated, why_truncated
 from kinema.data.reading.container import open_video_stream
-from kinema.data.reading.damage import Damage, locate
+from kinema.data.reading.damage import HEAD, Damage, locate
 from kinema.data.reading.progress import beat
 from kinema.data.reading.pyav import canonical_name, index_entries, progressive, reorder_depth
 from kinema.data.reading.sample_table import read_sample_table
@@ -134,7 +134,7 @@ class Packets:
         looks_inside = self.codec in _LOOKS_INSIDE
         extradata = self.decoder.extradata
         identities, clean, hidden = list[Identity](), list[bool](), list[bool]()
-        places, flagged = list[int](), list[int]()
+        places, flagged, heads = list[int](), list[int](), list[bytes]()
         empty = total = 0
         anchor = NO_STAMP
         if self.codec == "mpeg4":
@@ -152,6 +152,7 @@ class Packets:
                 flagged.append(len(clean))
             # FFmpeg places only the first frame that begins in a unit of the container.
             places.append(packet.pos if packet.pos is not None else places[-1] if places else -1)
+            heads.append(bytes(memoryview(packet)[:HEAD]))
             if looks_inside:
                 data = bytes(packet)
                 shown = frames_in(self.codec, data)
@@ -184,7 +185,7 @@ class Packets:
             reason = f"{reason}, because {missing}" if missing else reason
             raise UnreadableVideo(self.path, f"{reason}: copy, download or record it again")
         self.missing = max(0, self._declared() - empty - len(clean))
-        self.damage = locate(self.path, self._stream, places, [size for _, _, size in identities], flagged)
+        self.damage = locate(self.path, self._stream, places, [size for _, _, size in identities], flagged, heads)
         self._identities = identities
         vars(self).pop("_places", None)
         self.pts = np.array([NO_STAMP if pts is None else pts for pts, _, _ in identities], np.int64)
