@@ -23,6 +23,8 @@ Damage that is proven. A frame that depends on lost or damaged data is refused a
   stand one packet too early in transport streams, or are dropped.
 - `bitstream.is_torn` finds bytes that no encoder writes, such as a run of zeros within a picture. FFmpeg conceals
   these, and for HEVC and VP9 it mostly says nothing.
+- `picture_numbers` follows the numbers that an H.264 encoder gives its reference pictures (`frame_num`). A reference that
+  was lost, repeated or exchanged shows there, in any container; FFmpeg conceals it.
 - `decoder` notes what FFmpeg reports itself (errors, and frames flagged as corrupt), and a keyframe that does not come
   out though later frames do. It holds back each frame until all frames that were decoded before it have come out.
 - MJPEG is decoded strictly (`err_detect=explode`): of a damaged picture FFmpeg else shows the rest as it lay in memory,
@@ -30,8 +32,8 @@ Damage that is proven. A frame that depends on lost or damaged data is refused a
 
 What remains unseen: changed bytes that still decode (single bits, short noise), above all in HEVC, VP8 and VP9, whose
 decoders have no check; a run of zeros that ends exactly where a start code begins; whole packets that vanish from
-Matroska, from MPEG program streams and from raw streams; packets that were lost or stand in each other's place since a
-file was written again, whose numbers are then others too; and 16 (or 32, ...) transport packets lost in a row, after
+Matroska, from MPEG program streams and from raw streams, or stand in each other's place since a file was written again,
+except the reference pictures of H.264; B frames of H.264 that no other frame needs, lost or exchanged; and 16 (or 32, ...) transport packets lost in a row, after
 which the continuity counter is the same again. What a frame shows that such damage has reached may depend on where
 decoding began. Strict decoding was tried on 13 kinds of file with six kinds of damage: outside MJPEG it found 6 of
 about 250 wrong frames, and refused sound ones. `tools/fuzz_videos.py` counts what is seen and what is not.
