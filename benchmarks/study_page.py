@@ -1,10 +1,10 @@
-"""Writes `docs/study.md` from the run folders of the studies on puppets: every method with and without.
+"""Writes `docs/study.md` from the run folders of the studies on puppets: results with and without each method.
 
     .venv/bin/python benchmarks/study_page.py RUNS > docs/study.md
 
 RUNS holds the folders `3d`, `stm`, `cidc`, `twins` and `multigrid`, the OUT of `puppets_3d.py`, `puppets_stm.py`,
-`puppets_cidc.py`, `puppets_twins.py` and `puppets_multigrid.py`. Nothing is trained or tested here. A pair of which a
-run is missing is left out, and the page says so.
+`puppets_cidc.py`, `puppets_twins.py` and `puppets_multigrid.py`. Nothing is trained or tested here. A pair with a
+missing run is left out, and the page names it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SEEDS, LEVEL, RESAMPLES = 3, 0.95, 10_000
 
 @dataclass(frozen=True)
 class Pair:
-    """A method and what it is compared with; `study` is a folder of RUNS, the others are titles of contestants."""
+    """A method and its baseline; `study` is a folder of RUNS, `without` and `with_it` are titles of contestants."""
 
     method: str
     study: str
@@ -60,7 +60,7 @@ SCRIPTS = {"3d": "puppets_3d.py", "stm": "puppets_stm.py", "cidc": "puppets_cidc
 
 @dataclass(frozen=True)
 class Found:
-    """What one pair gave: per seed and video whether it was right, on `test` and `speed`, and inside reversal pairs."""
+    """Results of one pair: correct predictions per seed and video on `test` and `speed`, accuracy in reversal pairs."""
 
     pair: Pair
     right: dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]  # split -> without, with: seeds x videos
@@ -69,7 +69,7 @@ class Found:
 
     @property
     def difference(self) -> tuple[float, float, float]:
-        """Of the accuracy on `test`, with minus without, and its interval from seeds and videos drawn anew."""
+        """Accuracy on `test` with minus without, and its bootstrap interval over seeds and videos."""
         a, b = self.right["test"]
         gain = b.astype(float) - a
         rng = np.random.default_rng(0)
@@ -83,13 +83,13 @@ class Found:
 
     @property
     def p(self) -> float:
-        """McNemar's exact p of `test`, the disagreements of all seeds together."""
+        """McNemar's exact p on `test`, from the disagreements of all seeds together."""
         a, b = self.right["test"]
         return mcnemar(a.ravel(), b.ravel()).p_exact
 
 
 def read(runs: Path, pair: Pair, seeds: int = SEEDS) -> Found | None:
-    """The tests of a pair, or None where one of them is missing."""
+    """Reads the tests of a pair; None if one of them is missing."""
     sides = [
         [{split: folder(runs / pair.study, title, seed) / f"test-{split}" for split in ("test", "speed")}
          for seed in range(seeds)]
@@ -114,7 +114,7 @@ def _inside(test: Tested) -> float:
 
 
 def holm(p: list[float]) -> list[float]:
-    """Holm's correction: p values that may be read as if there were one test."""
+    """Returns p values with Holm's correction, which can be read as if there were one test."""
     order, worst, found = np.argsort(p), 0.0, [0.0] * len(p)
     for rank, i in enumerate(order):
         worst = max(worst, min(1.0, (len(p) - rank) * p[i]))
@@ -123,7 +123,7 @@ def holm(p: list[float]) -> list[float]:
 
 
 def verdict(low: float, high: float, p: float) -> str:
-    """One word or two: both the interval and the corrected p have to agree that there is a difference."""
+    """Returns the verdict; "helps" and "hurts" need both the interval and the corrected p to show a difference."""
     if p < 1 - LEVEL and low > 0:
         return "helps"
     if p < 1 - LEVEL and high < 0:
@@ -132,7 +132,7 @@ def verdict(low: float, high: float, p: float) -> str:
 
 
 def page(found: list[Found], missing: list[Pair]) -> str:
-    """The whole document."""
+    """Returns the whole document."""
     corrected = holm([f.p for f in found])
     lines = [HEAD, "| method | without: seeds | with: seeds | difference on test | pairs | speed | Holm p | here |",
              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
@@ -159,21 +159,23 @@ def _p(p: float) -> str:
     return f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
 
 
-HEAD = """# What each method gives on puppets
+HEAD = """# Effect of each method on puppets
 
-Every method of the five texts stands here with and without: the same clips, epochs, batch and schedule, three seeds.
-The data are puppets, the generated data set (`kinema data puppets`): 16 actions in 8 pairs that differ only in the
-direction of time, small clips, narrow networks, a budget of minutes. What a method does here it need not do on
-Kinetics; the page shows whether it learns, and whether its effect is larger than chance on this task.
+This page compares networks with and without each method of the five texts, with the same clips, epochs, batch size and
+schedule and three seeds. The data set is puppets, which is generated (`kinema data puppets`): 16 actions in 8 pairs
+that differ only in the direction of time. Clips are small, networks are narrow, and each training takes minutes.
 
-- **difference on test**: top-1 with minus without, in points, and a 95 % interval from a paired bootstrap that draws
-  seeds and videos again. With three seeds the interval is rough.
-- **pairs**: accuracy of choosing between an action and its reversal; 50 is chance. **speed**: top-1 on actions slower
-  and faster than any in training.
-- **Holm p**: McNemar's exact test on the disagreements of all three seeds together, corrected by Holm for the number of
-  lines. Seeds share their videos, so these p values are somewhat too small; a line counts as a difference only where
-  the interval excludes 0 as well.
-- **here**: "helps" or "hurts" where both agree, else "nothing shown".
+The page shows whether a method learns, and whether its effect is larger than chance on this task. The effect on
+Kinetics may be different.
+
+- **without**, **with**: top-1 on `test` per seed, in per cent.
+- **difference on test**: mean top-1 with the method minus that without, in points, and a 95 % interval from a paired
+  bootstrap that resamples seeds and videos. With three seeds the interval is rough.
+- **pairs**: accuracy of choosing between an action and its reversal; 50 is chance.
+- **speed**: top-1 on actions slower and faster than any in training.
+- **Holm p**: p value of McNemar's exact test on the disagreements of all three seeds together, with Holm's correction
+  for the number of rows. Seeds share their videos, so these p values are somewhat too small.
+- **here**: "helps" or "hurts" if the p value is below 0.05 and the interval excludes 0, otherwise "nothing shown".
 
 The scripts and their settings are `benchmarks/puppets_3d.py`, `puppets_stm.py`, `puppets_cidc.py`, `puppets_twins.py`
 and `puppets_multigrid.py`; `benchmarks/study_page.py` writes this page from their run folders.

@@ -26,9 +26,9 @@ from kinema.errors import KinemaError
         (b"a: " + b"[" * 3000, "not YAML"),
         (b"a: \xff\n", "not UTF-8 (byte 3)"),
         ("a: 1\n".encode("utf-16"), "not UTF-8"),
-        (b"- a\n", "holds no fields"),
-        (b"", "holds no fields"),
-        (b"just text", "holds no fields"),
+        (b"- a\n", "has no fields"),
+        (b"", "has no fields"),
+        (b"just text", "has no fields"),
     ],
 )
 def test_a_damaged_file_is_one_sentence_with_its_name_and_the_fix(tmp_path: Path, data: bytes, told: str) -> None:

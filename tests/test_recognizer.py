@@ -114,7 +114,7 @@ def test_an_srtg_network_is_loaded_as_it_was_saved_though_defaults_have_changed(
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     card["architecture"]["options"] = {**size, **given}
     (folder / "card.json").write_text(json.dumps({**card, "format": 1}), encoding="utf-8")
-    with torch.no_grad(), pytest.warns(KinemaWarning, match="is of format 1"):
+    with torch.no_grad(), pytest.warns(KinemaWarning, match="has format 1"):
         assert torch.equal(Recognizer.load(folder).model(clip), old.model(clip))
 
 
@@ -154,24 +154,24 @@ OPTIONS = {"num_classes": 3, "width": 0.125, "frames": 4, "dropout": 0.3}
     ("changes", "what"),
     [
         ({"architecture": "stm_r18"}, "'architecture' must be an object with the network's name and options"),
-        ({"architecture": {"name": "stm_r18"}}, "must hold the network's name and its options"),
-        ({"architecture": {"options": OPTIONS}}, "must hold the network's name and its options"),
-        ({"architecture": {"name": 3, "options": {}}}, "must hold the network's name and its options"),
-        ({"architecture": {"name": "stm_r18", "options": [3]}}, "must hold the network's name and its options"),
+        ({"architecture": {"name": "stm_r18"}}, "must contain the network's name and its options"),
+        ({"architecture": {"options": OPTIONS}}, "must contain the network's name and its options"),
+        ({"architecture": {"name": 3, "options": {}}}, "must contain the network's name and its options"),
+        ({"architecture": {"name": "stm_r18", "options": [3]}}, "must contain the network's name and its options"),
         ({"architecture": {"name": "stm_r18", "options": OPTIONS | {"width": "wide"}}}, "width is 'wide'"),
         ({"architecture": {"name": "stm_r18", "options": OPTIONS | {"dropout": "much"}}}, "dropout is 'much'"),
         ({"architecture": {"name": "stm_r18", "options": OPTIONS | {"blocks": 7}}}, "unknown value of blocks '7'"),
         ({"labels": "abc"}, "'labels' must be a list of names"),
         ({"labels": {"a": 0, "b": 1, "c": 2}}, "'labels' must be a list of names"),
-        ({"labels": ["a", "b", 3]}, "'labels' must hold a string for every output"),
-        ({"labels": ["a", "b", ""]}, "'labels' must hold a string for every output"),
+        ({"labels": ["a", "b", 3]}, "'labels' must contain one string per output"),
+        ({"labels": ["a", "b", ""]}, "'labels' must contain one string per output"),
         ({"labels": ["a", "b"]}, "2 labels for a network with 3 outputs"),
         ({"labels": ["a", "b", "b"]}, "a label occurs twice"),
         ({"clip": [8]}, "'clip' must be an object"),
         ({"clip": {"frames": "8"}}, "clip.frames is '8'"),
         ({"clip": {"mean": "grey"}}, "clip.mean is 'grey'"),
         ({"clip": {"mean": None}}, "clip.mean is None"),
-        ({"clip": {"test_crop": "large"}}, "describes no network"),
+        ({"clip": {"test_crop": "large"}}, "does not describe a network"),
     ],
 )
 def test_a_damaged_card_is_named_with_the_mend(
@@ -216,7 +216,7 @@ def test_a_card_that_is_no_object(recognizer: Recognizer, tmp_path: Path) -> Non
     folder = recognizer.save(tmp_path / "r")
     for text in ("[]", "3", "null", '"card"'):
         (folder / "card.json").write_text(text)
-        with pytest.raises(KinemaError, match=r"card\.json: not a card, which is an object"):
+        with pytest.raises(KinemaError, match=r"card\.json: not a card"):
             Recognizer.load(folder)
     (folder / "card.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(KinemaError, match=r"card\.json: not a readable card .*copy both files"):

@@ -37,9 +37,9 @@ _HOMES = {
     "read_clip": "kinema.data.views",
 }
 
-# Imported when `pretrained=` is first used; it hands its resolver to `kinema.models.registry`, which knows no release.
+# Imported when `pretrained=` is first used; registers a resolver with `kinema.models.registry`, which knows no release.
 RESOLVER = "kinema.weights.pretrained"
-# Imported when a `ClipSpec` is made, whose sampler it knows.
+# Imported when a `ClipSpec` is created, to check the name of its sampler.
 SAMPLERS = "kinema.data.samplers"
 
 

@@ -1,7 +1,7 @@
-"""`card.json`: everything about a recognizer but its weights. One reader, one writer and one validation for all.
+"""`card.json`: everything about a recognizer except its weights. The only reader, writer and validation of cards.
 
-Format 2 holds the resolved options of the network: every option with its value, defaults included, so that a later
-change of a default cannot change a recognizer that has been saved. Format 1 held only the options that were given.
+Format 2 holds the resolved options of the network: every option with its value, including defaults. A later change of
+a default therefore cannot change a saved recognizer. Format 1 held only the options that were given.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from kinema.files import replace_file
 from kinema.text import parse_json
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
-LAST = "recognizer-last"  # in a run folder: the recognizer of the last epoch, where `recognizer` is that of the best
-SELECTION = "selection"  # under `training` in a card: which epoch was kept, and by what
+LAST = "recognizer-last"  # in a run folder: the recognizer of the last epoch; `recognizer` is that of the best epoch
+SELECTION = "selection"  # under `training` in a card: which epoch was kept, and by which criterion
 FORMAT = 2
 HOW_TO_FIX = "copy both files from where they were saved, or save the recognizer again"
 
-Schema = Mapping[str, "type | Schema"]  # key -> type of its value, or what that must hold as an object
+Schema = Mapping[str, "type | Schema"]  # key -> type of its value, or the schema of that value if it is an object
 
-# What a card must hold, and as what.
+# Required keys: their types and descriptions.
 _ENTRIES = {
     "architecture": (dict, "an object with the network's name and options"),
     "labels": (list, "a list of names, one per output"),
@@ -37,7 +37,7 @@ _ENTRIES = {
 }
 _RESERVED = ("format", *_ENTRIES)
 _COUNTS = {"expected": int, "read": int, "failed": int}
-# What a card may hold besides; keys that are not listed here are kept as they are.
+# Optional keys with a known type; keys that are not listed here are kept as they are.
 _MORE: Schema = {
     "versions": {}, "metrics": {}, "weights": {}, "training": {}, "verdicts": {}, "segments": {}, "multi_label": bool,
 }  # fmt: skip
@@ -46,12 +46,12 @@ _INSIDE: Mapping[str, Schema] = {"training": {"config": {}, "coverage": _COUNTS}
 
 @dataclass(frozen=True)
 class Card:
-    """What a card says.
+    """The contents of a card.
 
     Attributes:
-        format: as it was read.
-        name: of the network.
-        options: of `create_model`; in format 1 only those that were given.
+        format: the format number that was read.
+        name: name of the network.
+        options: options of `create_model`; in format 1 only those that were given.
         labels: one name per output, in the order of the outputs.
         clip: fields of the `ClipSpec`.
         more: further entries (`training`, `metrics`, `weights`, `versions`, …), plain values.
@@ -74,7 +74,7 @@ def read_card(path: Path) -> Card:
     """Reads and checks a card.
 
     Raises:
-        KinemaError: it is unreadable, lacks a key, holds something else than a card, or is of a newer format.
+        KinemaError: the file is unreadable, lacks a key, is not a card, or has a newer format.
     """
     try:
         values = parse_json(path.read_text(encoding="utf-8"))
@@ -91,17 +91,17 @@ def read_card(path: Path) -> Card:
 def write_card(
     path: Path, *, architecture: Mapping[str, Any], labels: Sequence[str], spec: ClipSpec, more: Mapping[str, Any]
 ) -> None:
-    """Writes a card of format 2; a file that exists is replaced in one step.
+    """Writes a card of format 2. An existing file is replaced in one step.
 
     Args:
-        path: of the card.
+        path: path of the card.
         architecture: name and resolved options of the network.
         labels: one name per output.
         spec: how clips are made.
-        more: further entries, plain values; `versions` is added where it is missing.
+        more: further entries, plain values; `versions` is added if it is missing.
 
     Raises:
-        KinemaError: an entry of `more` has the name of one of the others, or is not what a card holds there.
+        KinemaError: a key of `more` is a field of the card itself, or an entry has the wrong type.
         RunError: the file cannot be written.
     """
     for key in more:
@@ -121,15 +121,15 @@ def write_card(
 
 
 def add_to_card(path: Path, key: str, entries: Mapping[str, Any]) -> None:
-    """Adds entries under one key of a card that exists and leaves everything else as it is, the format included.
+    """Adds entries under one key of an existing card. Everything else stays as it is, including the format.
 
     Args:
         path: of the card.
-        key: of an object among the further entries, such as `verdicts`; it is made where there is none.
-        entries: replace those of the same names.
+        key: key of an object among the further entries, such as `verdicts`; it is created if it is missing.
+        entries: the entries; they replace existing ones of the same names.
 
     Raises:
-        KinemaError: no readable card, a key that the card itself has, or entries that JSON cannot hold.
+        KinemaError: the card is not readable, the key is a field of the card itself, or JSON cannot hold the entries.
         RunError: the file cannot be written.
     """
     if key in _RESERVED:
@@ -143,22 +143,22 @@ def add_to_card(path: Path, key: str, entries: Mapping[str, Any]) -> None:
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
-    """Checks the values of a card and writes them; a file that exists is replaced in one step."""
+    """Checks the values of a card and writes them. An existing file is replaced in one step."""
     try:
         text = json.dumps(values, indent=2)
     except (TypeError, ValueError) as error:
-        raise KinemaError(f"{path}: a value of the card is not JSON ({error}); give plain values") from error
+        raise KinemaError(f"{path}: a value of the card is not valid JSON ({error}); use plain values") from error
     _check(json.loads(text), path)
     replace_file(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
 
 def completed(options: Mapping[str, Any], resolved: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The options that a card does not state, with the values that the network was built with.
+    """Returns the options that a card does not state, with the values that the network was built with.
 
     Args:
-        options: of the card.
-        resolved: of the network that was built from them.
-        prefix: of the names, for options inside an option.
+        options: options of the card.
+        resolved: resolved options of the network that was built from them.
+        prefix: prefix of the names, for options inside an option.
 
     Returns:
         Dotted name -> value.
@@ -174,7 +174,7 @@ def completed(options: Mapping[str, Any], resolved: Mapping[str, Any], prefix: s
 
 
 def versions() -> dict[str, str]:
-    """The software that made a result, as it is written beside it."""
+    """Returns the versions of the software that made a result; they are written beside the result."""
     return {
         "kinema": __version__,
         "torch": torch.__version__,
@@ -184,9 +184,9 @@ def versions() -> dict[str, str]:
 
 
 def _check(values: Any, path: Path) -> None:
-    """Raises `KinemaError` where `values` is not a card that this version can read."""
+    """Raises `KinemaError` if `values` is not a card that this version can read."""
     if not isinstance(values, dict):
-        raise KinemaError(f"{path}: not a card, which is an object with keys; {HOW_TO_FIX}")
+        raise KinemaError(f"{path}: not a card (a JSON object with keys); {HOW_TO_FIX}")
     if "format" in values:
         _check_format(values["format"], path)
     for key, (kind, what) in _ENTRIES.items():
@@ -198,15 +198,15 @@ def _check(values: Any, path: Path) -> None:
         raise KinemaError(f"{path}: the key 'format' is missing; {HOW_TO_FIX}")
     for key, kind in (("name", str), ("options", dict)):
         if not isinstance(values["architecture"].get(key), kind):
-            raise KinemaError(f"{path}: 'architecture' must hold the network's name and its options; {HOW_TO_FIX}")
+            raise KinemaError(f"{path}: 'architecture' must contain the network's name and its options; {HOW_TO_FIX}")
     if not all(isinstance(label, str) and label for label in values["labels"]):
-        raise KinemaError(f"{path}: 'labels' must hold a string for every output; {HOW_TO_FIX}")
+        raise KinemaError(f"{path}: 'labels' must contain one string per output; {HOW_TO_FIX}")
     wrong = misshapen(values, _MORE)
     for key, shape in _INSIDE.items():
         if wrong is None and (inner := misshapen(values.get(key) or {}, shape)):
             wrong = f"{key}.{inner}"
     if wrong is not None:
-        raise KinemaError(f"{path}: {wrong!r} is not what a card holds there; {HOW_TO_FIX}")
+        raise KinemaError(f"{path}: the value of {wrong!r} has the wrong type; {HOW_TO_FIX}")
 
 
 def _check_format(number: Any, path: Path) -> None:
@@ -214,17 +214,17 @@ def _check_format(number: Any, path: Path) -> None:
         raise KinemaError(f"{path}: 'format' is {number!r}, but must be an integer from 1 to {FORMAT}; {HOW_TO_FIX}")
     if number > FORMAT:
         raise KinemaError(
-            f"{path}: 'format' is {number}, which a newer Kinema wrote; this version {__version__} reads formats up to "
+            f"{path}: 'format' is {number}, from a newer Kinema; this version ({__version__}) reads formats up to "
             f"{FORMAT}: update Kinema"
         )
 
 
 def misshapen(values: Mapping[str, Any], shape: Schema) -> str | None:
-    """The first key, with dots, that is there and does not hold what it must; None where all is well.
+    """Returns the first key (dotted) whose value does not have the required type; None if all values have it.
 
     Args:
-        values: of a JSON file; its outermost keys may be missing, for older files have fewer.
-        shape: what the keys must hold, all keys of an inner object included.
+        values: contents of a JSON file. Outermost keys may be missing, because older files have fewer.
+        shape: required types; all keys of an inner object are required.
     """
     for key, kind in shape.items():
         if key not in values:

@@ -1,4 +1,4 @@
-"""`ClipSpec`: the one preprocessing object that training, testing, prediction, export and the pages all read."""
+"""`ClipSpec`: the one preprocessing specification, used by training, testing, prediction, export and the web pages."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Colour = Literal["rgb", "bgr"]
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """How a video becomes the clip that a network sees.
+    """Specification of how a video becomes the clip that a network sees.
 
     Attributes:
-        frames: T, the frames of a clip.
-        stride: frames of the video from one frame of the clip to the next (samplers `dense` and `normal`).
+        frames: T, the number of frames of a clip.
+        stride: distance between consecutive frames of the clip, in frames of the video (samplers `dense` and `normal`).
         sampler: name of a `kinema.data.samplers.Sampler`. `segments` cuts the video into T equal parts and takes one
-            frame of each (TSN); `dense` takes T frames `stride` apart from a uniformly random start; `normal` likewise
-            from a start drawn from a normal distribution with mean L/4 and deviation L/6 on [0, L/2] (thesis, figure
-            5.6); `normal_uniform` draws the other frames uniformly from all that follow that start (same figure). A
-            class of your own adds its name.
-        short_side: the side, in pixels, to which the shorter side of a frame is scaled before a crop is cut.
+            frame of each (TSN). `dense` takes T frames, `stride` apart, from a uniformly random start. `normal` does
+            the same from a start drawn from a normal distribution with mean L/4 and standard deviation L/6 on
+            [0, L/2] (thesis, figure 5.6). `normal_uniform` draws such a start and then the other frames uniformly
+            from all frames after it (same figure). A sampler that you register yourself adds its name.
+        short_side: length, in pixels, to which the shorter side of a frame is scaled before a crop is cut.
         crop: height and width, in pixels, of the clip.
-        test_crop: side of the square that testing cuts from the scaled frame; None is `crop`.
-        test_size: height and width, in pixels, to which a test crop is resized; None is `crop`.
-        pad: what completes a clip when the video is too short: `loop` starts again from its first frame, `last`
-            repeats its last frame, `error` refuses the video.
-        mean: per channel, of pixels in 0 to 1, in the order of `colour`.
-        std: per channel, of pixels in 0 to 1, in the order of `colour`.
+        test_crop: side of the square that testing cuts from the scaled frame; None means `crop`.
+        test_size: height and width, in pixels, to which a test crop is resized; None means `crop`.
+        pad: how a clip is completed if the video is too short: `loop` starts again from its first frame, `last`
+            repeats its last frame, `error` rejects the video.
+        mean: mean per channel, for pixel values from 0 to 1, in the order of `colour`.
+        std: standard deviation per channel, for pixel values from 0 to 1, in the order of `colour`.
         colour: order of the channels.
     """
 
@@ -55,12 +55,12 @@ class ClipSpec:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise KinemaError(f"clip.{name} is {value!r}: give an integer of at least 1")
-        import_module(kinema.SAMPLERS).find_sampler(self.sampler)  # the ground imports no room by itself
+        import_module(kinema.SAMPLERS).find_sampler(self.sampler)  # a base module imports no subpackage at load time
         for name, kind in (("pad", Pad), ("colour", Colour)):
             if getattr(self, name) not in get_args(kind):
                 raise unknown(f"clip.{name}", str(getattr(self, name)), get_args(kind))
         if self.crop > self.short_side:
-            raise KinemaError(f"clip.crop is {self.crop} but clip.short_side is {self.short_side}: the crop must fit")
+            raise KinemaError(f"clip.crop is {self.crop} but clip.short_side is {self.short_side}: it must fit inside")
         if self.test_crop is not None and not 1 <= self.test_crop <= self.short_side:
             raise KinemaError(
                 f"clip.test_crop is {self.test_crop}: give 1 to {self.short_side}, which is clip.short_side, or null "
@@ -81,16 +81,16 @@ class ClipSpec:
 
     @property
     def tested(self) -> int:
-        """Height and width, in pixels, of the clips that a network sees in testing and prediction."""
+        """Height and width, in pixels, of the clips that a network sees during testing and prediction."""
         return self.crop if self.test_size is None else self.test_size
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they are written to `card.json`."""
+        """Returns plain values, as they are written to `card.json`."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ClipSpec:
-        """The inverse of `to_dict`; a key that no field has raises `KinemaError`."""
+        """Inverse of `to_dict`; a key that is not a field raises `KinemaError`."""
         known = [f.name for f in fields(cls)]
         for key in values:
             if key not in known:
@@ -98,5 +98,5 @@ class ClipSpec:
         return cls(**values)
 
     def replace(self, **changes: Any) -> ClipSpec:
-        """A copy with some fields changed."""
+        """Returns a copy with some fields changed."""
         return replace(self, **changes)

@@ -1,4 +1,4 @@
-"""The configuration in a run folder, and every other YAML file of fields: one reader for all."""
+"""Reads the configuration in a run folder, and every other YAML file of fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFIG = "config.yaml"
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that is given twice in one mapping: YAML itself silently keeps the last one."""
+    """Rejects a key that is given twice in one mapping; YAML itself silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -27,14 +27,14 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def read_yaml(file: Path, fix: str = "correct it or give another file") -> dict[str, Any]:
-    """The fields in a YAML file.
+    """Reads the fields of a YAML file.
 
     Args:
-        file: in UTF-8, with or without a byte order mark.
-        fix: what to do about a file that is not usable, for the message.
+        file: a file in UTF-8, with or without a byte order mark.
+        fix: how to fix an unusable file, for the message.
 
     Raises:
-        KinemaError: a file that cannot be read, is not UTF-8, is not YAML, holds no fields, holds a part that contains
+        KinemaError: the file cannot be read, is not UTF-8, is not YAML, has no fields, contains a part that includes
             itself, or gives a key twice.
     """
     try:
@@ -46,25 +46,25 @@ def read_yaml(file: Path, fix: str = "correct it or give another file") -> dict[
         raise KinemaError(f"{file}: not YAML{line} ({error.problem}); {fix}") from error
     except OSError as error:
         raise KinemaError(f"{file}: cannot be read ({error.strerror}); {fix}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an impossible date
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an invalid date
         raise KinemaError(f"{file}: not YAML ({' '.join(str(error).split())}); {fix}") from error
     if not isinstance(found, dict):
-        raise KinemaError(f"{file}: holds no fields (one `name: value` per line); {fix}")
+        raise KinemaError(f"{file}: has no fields (one `name: value` per line); {fix}")
     try:
         json.dumps(found, default=str)
     except TypeError as error:
         raise KinemaError(f"{file}: the name of a field is not plain text ({error}); {fix}") from error
     except (RecursionError, ValueError) as error:
-        raise KinemaError(f"{file}: a part contains itself (an alias, *name, within its anchor); {fix}") from error
+        raise KinemaError(f"{file}: a part contains itself (an alias *name inside its own anchor); {fix}") from error
     return found
 
 
 def read_run_config(run: Path, fix: str = "restore it") -> dict[str, Any] | None:
-    """The configuration of a training, from its run folder; None where the folder holds none.
+    """Reads the configuration of a training from its run folder; None if the folder has no configuration.
 
     Args:
         run: the run folder.
-        fix: what to do about a damaged file, for the message.
+        fix: how to fix a damaged file, for the message.
 
     Raises:
         KinemaError: the file is damaged.

@@ -1,4 +1,4 @@
-"""What a person did wrong, in one sentence: every error that a user can cause derives from `KinemaError`."""
+"""Errors that a user can cause. All derive from `KinemaError`; each message is one sentence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 from pathlib import Path
 
-OFFERED, LISTED = 3, 12  # names that an error offers, or lists where none is near
+OFFERED, LISTED = 3, 12  # names that an error suggests; names that it lists if no name is similar
 
 
 class KinemaError(ValueError):
@@ -17,13 +17,13 @@ class KinemaError(ValueError):
 
 
 class RunError(KinemaError):
-    """A run that started well and failed (loss not finite, disk full, coverage below what was asked)."""
+    """A run that started well and then failed (loss not finite, disk full, coverage below the requested value)."""
 
     exit_status = 1
 
 
 class KinemaWarning(UserWarning):
-    """Something that a person should know although the work goes on; one sentence, as for an error."""
+    """Something that the user should know although the work continues; one sentence, as for an error."""
 
 
 class UnreadableVideo(KinemaError):
@@ -31,7 +31,7 @@ class UnreadableVideo(KinemaError):
 
     Attributes:
         path: the file or frame folder.
-        reason: why, without the path.
+        reason: why it is unreadable, without the path.
     """
 
     def __init__(self, path: str | Path, reason: str) -> None:
@@ -40,17 +40,17 @@ class UnreadableVideo(KinemaError):
         super().__init__(f"{path}: {reason}")
 
     def __reduce__(self) -> tuple[type[UnreadableVideo], tuple[str, str]]:
-        return type(self), (self.path, self.reason)  # crosses the process border of a loader worker
+        return type(self), (self.path, self.reason)  # must survive pickling by a loader worker
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, list_all: bool = False) -> KinemaError:
-    """The error for a name that does not exist: offers those that are really near, else lists some that exist.
+    """Builds the error for an unknown name: it suggests similar names, or lists some names that exist.
 
     Args:
-        kind: what the name is of, such as `model`.
-        name: as it was given.
+        kind: the kind of thing that the name stands for, such as `model`.
+        name: the name that was given.
         known: the names that exist.
-        list_all: list every name that exists, also beside an offer.
+        list_all: list every existing name, even if there are suggestions.
     """
     known = sorted(known)
     listed = ", ".join(known if list_all else known[:LISTED])
@@ -64,24 +64,24 @@ def unknown(kind: str, name: str, known: Iterable[str], *, list_all: bool = Fals
 
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
-    """Up to three names that a person may have meant, the most alike first; none where none is really near.
+    """Returns up to three names that the user may have meant, most similar first; empty if no name is similar enough.
 
     Args:
-        name: as it was given.
+        name: the name that was given.
         known: the names that exist.
     """
     near = sorted(((_likeness(name, other), other) for other in known if _near(name, other)), reverse=True)
-    # Beside a slip of one letter a long name that merely holds the word is no offer.
+    # If the best match differs by a single typing error, a long name that merely contains the word is no suggestion.
     return [other for likeness, other in near[:OFFERED] if likeness > near[0][0] - 0.15 or near[0][0] < 0.85]
 
 
 def nearest_first(name: str, known: Iterable[str]) -> list[str]:
-    """Known names, those most like `name` first; names that are equally like it stay in their order."""
+    """Sorts the known names by similarity to `name`, most similar first; ties keep their order."""
     return sorted(known, key=lambda other: -_likeness(name, other))
 
 
 def _near(name: str, other: str) -> bool:
-    """A slip of the keyboard, another ending, or a part that is left out; labels of other actions are none of these."""
+    """True for a typing error, another ending or a missing part; false for labels of other actions."""
     likeness = _likeness(name, other)
     short, long = sorted((name.casefold(), other.casefold()), key=len)
     if len(short) < 3:

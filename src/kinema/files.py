@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, never half of one, and folders that one process writes into."""
+"""Replaces files in one step (a file is never half written), and locks folders so that one process writes at a time."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from urllib.parse import unquote, urlsplit
 from kinema.errors import KinemaError, RunError, UnreadableVideo
 
 LOCK = ".lock"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk says
-_TURNS: dict[str, threading.Lock] = {}  # locks of files do not keep threads of one process apart
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # error numbers of a full disk
+_TURNS: dict[str, threading.Lock] = {}  # file locks do not exclude threads of the same process
 _TURNS_LOCK = threading.Lock()
 _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR)
-# The system's own words do not tell a person what to do.
+# The system's own messages do not tell the user how to fix the problem.
 _ADVICE = {
-    errno.EACCES: "give this user the rights to it and to the folders above it",
-    errno.EPERM: "give this user the rights to it and to the folders above it",
-    errno.ENAMETOOLONG: "rename it, a file system usually allows 255 bytes for a name",
+    errno.EACCES: "give this user permission for it and for the folders above it",
+    errno.EPERM: "give this user permission for it and for the folders above it",
+    errno.ENAMETOOLONG: "shorten its name; most file systems allow 255 bytes",
     errno.EIO: "check the disk or the network connection",
     errno.ESTALE: "mount the network disk again",
-    errno.ELOOP: "correct the links, which lead in a circle",
+    errno.ELOOP: "correct the symbolic links, which form a loop",
 }
 _STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "tcp", "mms")
-_CAUGHT_IN = "Original Traceback"  # a loader of PyTorch packs the error of a worker process into the text of a new one
+_CAUGHT_IN = "Original Traceback"  # PyTorch's loader embeds the error of a worker process in the text of a new error
 
 
 def reason(error: OSError | ValueError) -> str:
-    """Why the system refused a file, without the name of the file, never empty.
+    """Returns why the system rejected a file: never empty, and without the file's name.
 
     Args:
-        error: what a call to the file system raised; a `ValueError` is a name that no file can have, with a NUL byte
-            or with characters that cannot be encoded.
+        error: an error raised by a call to the file system. A `ValueError` means a name that no file can have, with a
+            NUL byte or with characters that cannot be encoded.
     """
     if not isinstance(error, OSError):
         return f"no file can have this name ({error}): correct it"
@@ -54,11 +54,11 @@ def reason(error: OSError | ValueError) -> str:
 
 
 def describe(error: OSError, task: str) -> str:
-    """One sentence about an error of the system: the file if it is known, else what was being done, and the reason.
+    """Describes a system error in one sentence: the file if it is known, else the task, and the reason.
 
     Args:
-        error: what was raised.
-        task: what was being done, such as `kinema train`.
+        error: the error that was raised.
+        task: what the program was doing, such as `kinema train`.
     """
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else task
     text = f"{name}: {reason(error)}"
@@ -67,14 +67,14 @@ def describe(error: OSError, task: str) -> str:
 
 @contextmanager
 def on_behalf_of(video: str | Path) -> Iterator[None]:
-    """Turns what the system says while one video is looked at into `UnreadableVideo`, so that it costs that video only.
+    """Turns a system error raised while one video is read into `UnreadableVideo`, so that it costs only that video.
 
     Args:
         video: the file or the folder of frames.
 
     Raises:
-        UnreadableVideo: the system refused (permissions, a disk that fails), or no file can have this name.
-        MemoryError: there was not enough memory, for which the video need not be the cause.
+        UnreadableVideo: the system reported an error (permissions, a failing disk), or no file can have this name.
+        MemoryError: there was not enough memory; the video need not be the cause.
     """
     try:
         yield
@@ -96,17 +96,17 @@ def _impossible(path: str) -> bool:
 
 
 def look_up(path: str | Path) -> os.stat_result | None:
-    """What the file system knows of a path, or None where nothing is there.
+    """Returns the file status of a path, or None if nothing exists there.
 
-    `Path.exists` and `Path.is_dir` are no substitute: depending on the version of Python they raise or answer False
-    where a file is there and cannot be reached.
+    `Path.exists` and `Path.is_dir` cannot replace it: depending on the version of Python, they raise or return False
+    for a file that exists but cannot be reached.
 
     Raises:
-        OSError: the path cannot be reached (permissions, a name that is too long, a disk that fails).
+        OSError: the path cannot be reached (permissions, a name that is too long, a failing disk).
         ValueError: no file can have this name.
     """
     try:
-        return os.stat(path)  # noqa: PTH116 - Path("a ") and Path("a//b") would be other texts
+        return os.stat(path)  # noqa: PTH116 - Path would normalise "a//b"
     except OSError as error:
         if error.errno in _NOTHING_THERE:
             return None
@@ -114,10 +114,10 @@ def look_up(path: str | Path) -> os.stat_result | None:
 
 
 def reach(path: str | Path) -> os.stat_result | None:
-    """As `look_up`, for a path that a person gives as a whole data set or result.
+    """Same as `look_up`, for the path of a whole data set or result that the user gave.
 
     Raises:
-        KinemaError: the path cannot be reached, with the reason.
+        KinemaError: the path cannot be reached; the message gives the reason.
     """
     try:
         return look_up(path)
@@ -126,7 +126,7 @@ def reach(path: str | Path) -> os.stat_result | None:
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a folder is there; False also where the path cannot be reached: whoever opens it learns why."""
+    """True if the folder exists. Also False if the path cannot be reached: opening it later reports the reason."""
     try:
         found = look_up(path)
     except (OSError, ValueError):
@@ -135,12 +135,12 @@ def is_folder(path: str | Path) -> bool:
 
 
 def is_stream(text: str) -> bool:
-    """Whether a text is the address of a live stream, which is no file anywhere."""
+    """True if a text is the address of a live stream, which is not a file."""
     return text.partition("://")[0].lower() in _STREAMS and "://" in text
 
 
 def local_path(text: str) -> str:
-    """The path in what a person gives as a file or folder; `file:///a%20b.mp4` is `/a b.mp4`.
+    """Returns the path of a file or folder that the user gave; `file:///a%20b.mp4` becomes `/a b.mp4`.
 
     Raises:
         KinemaError: the address of a stream or of a file on another machine, which Kinema does not read.
@@ -152,24 +152,24 @@ def local_path(text: str) -> str:
     if kind == "file":
         return unquote(urlsplit(text).path)
     if kind in _STREAMS:
-        what = "is the address of a stream, and Kinema reads files (streams will come with kinema stream): record it to"
+        what = "is the address of a stream, but Kinema reads files here: record it to"
     else:
-        what = "is an address, and Kinema reads files on this machine: download it to"
+        what = "is an address, but Kinema reads files on this machine: download it to"
     raise KinemaError(f"{text} {what} a file and give its path")
 
 
 def cache_folder() -> Path:
-    """Where Kinema keeps what it can make or fetch again: `$KINEMA_CACHE`, else `kinema` in the user's cache folder."""
+    """Returns the folder for what can be made or fetched again: `$KINEMA_CACHE`, else `kinema` in the user's cache."""
     if named := os.environ.get("KINEMA_CACHE"):
         return Path(named).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kinema"
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a temporary file beside `path`, then puts it in its place in one step.
+    """Calls `write` with a temporary file beside `path`, then renames that file to `path` in one step.
 
     Raises:
-        RunError: it cannot be written (disk full, no permission); what stood at `path` is as it was.
+        RunError: the file cannot be written (disk full, no permission); an existing file at `path` is unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     part = Path(name)
     try:
         write(part)
-        with part.open("r+b") as file:  # Windows flushes only what may be written
+        with part.open("r+b") as file:  # Windows flushes only files that are open for writing
             os.fsync(file.fileno())
         part.chmod(0o644)
         part.replace(path)
@@ -197,22 +197,22 @@ def _unwritable(path: Path, error: OSError) -> RunError:
 
 
 def require_readable(path: Path) -> None:
-    """Raises Python's own `OSError` where a file cannot be opened, before a library says something else of it."""
+    """Raises Python's own `OSError` if a file cannot be opened, before a library raises a less clear error."""
     with path.open("rb"):
         pass
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keeps other processes that ask for the same out of a folder, until this block or this process ends, `kill -9`
-    included.
+    """Locks a folder against other processes that call this, until the block or the process ends, even by `kill -9`.
 
-    The folder is made where there is none, and an empty file `.lock` stays in it. Where the system or the file system
-    has no locks, nobody is kept out.
+    The folder is created if it is missing, and an empty file `.lock` stays in it. If the system or the file system has
+    no locks, no process is kept out.
+
 
     Raises:
-        KinemaError: another process holds it.
-        RunError: the folder cannot be written.
+        KinemaError: another process holds the lock.
+        RunError: the folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -221,27 +221,27 @@ def held(folder: Path) -> Iterator[None]:
         raise _unwritable(folder, error) from error
     with file:
         if not _lock(file):
-            raise KinemaError(f"{folder}: another process is writing into it; wait for its end, or give another --out")
+            raise KinemaError(f"{folder}: another process is writing into it; wait for it, or give another --out")
         yield
 
 
 @contextmanager
 def in_turn(path: Path, *, patience: float = 20.0) -> Iterator[None]:
-    """Lets threads and processes that change the same file do so one after another, so that none loses the other's.
+    """Lets threads and processes change the same file one after another, so that no change is lost.
 
-    An empty file `.NAME.lock` stays beside it. Where the system or the file system has no locks, only the threads of
-    one process take turns.
+    An empty file `.NAME.lock` stays beside it. If the system or the file system has no locks, this excludes only
+    threads of the same process.
 
     Args:
-        path: the file; its folder is made where there is none.
-        patience: seconds to wait for the others.
+        path: the file; its folder is created if it is missing.
+        patience: seconds to wait for other writers.
 
     Raises:
-        KinemaError: others were writing for longer than that.
-        RunError: the folder cannot be written.
+        KinemaError: others were writing for longer than `patience`.
+        RunError: the folder cannot be written to.
     """
     busy = KinemaError(
-        f"{path}: another program has been writing it for {patience:g} s; close that program and try again"
+        f"{path}: another program has been writing to it for {patience:g} s; close that program and try again"
     )
     until = time.monotonic() + patience
     with _TURNS_LOCK:
@@ -265,12 +265,12 @@ def in_turn(path: Path, *, patience: float = 20.0) -> Iterator[None]:
 
 
 def _lock(file: IO[str]) -> bool:
-    """Whether an open file is now locked for this process, or cannot be; False where another process has it."""
+    """Locks an open file for this process; also True if it cannot be locked, False if another process has the lock."""
     if sys.platform != "win32":
         import fcntl
 
         try:
-            # Not flock: that lock would live on in reader processes, which outlast a killed parent by seconds.
+            # Not flock: reader processes would keep such a lock for seconds after a killed parent.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             return False
@@ -280,7 +280,7 @@ def _lock(file: IO[str]) -> bool:
 
 
 def clear_parts(folder: Path) -> None:
-    """Removes what processes that were killed had begun to write with `replace_file`; for who has it `held`."""
+    """Removes temporary files of killed processes that were in `replace_file`; call it while the folder is `held`."""
     for part in folder.glob(".*.part"):
         with suppress(OSError):
             part.unlink()

@@ -1,4 +1,4 @@
-"""Public names of a package that are imported when they are first used, so that importing the package costs nothing."""
+"""Imports the public names of a package when they are first used, so that importing the package is fast."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package (PEP 562).
+    """Makes the `__getattr__` of a package (PEP 562).
 
     Args:
-        package: its name.
-        homes: public name -> the module that defines it. A name must not be that of a module of the package: once
+        package: name of the package.
+        homes: public name -> the module that defines it. A name must not equal the name of a module of the package:
             imported, the module would hide it.
 
     Returns:
-        A function that imports the module of a name and returns what it defines; it raises `AttributeError` for a name
+        A function that imports the module of a name and returns the object; it raises `AttributeError` for a name
         that is not in `homes`.
     """
 

@@ -1,4 +1,4 @@
-"""What a recognizer says of a video, or of a part of one."""
+"""The result of recognising a video, or a part of one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a recognizer says of one stretch of a video.
+    """The result for one part of a video.
 
     Attributes:
         label: the most probable label.
-        score: its score, 0 to 1: softmax, or sigmoid where a video may have several labels.
+        score: its score, from 0 to 1: softmax, or sigmoid if a video may have several labels.
         top_k: pairs of label and score, best first.
         t_start: seconds from the first frame.
         t_end: seconds from the first frame.
-        labels: where a video may have several labels, those whose score reaches the threshold, best first; else None.
+        labels: if a video may have several labels, those whose score reaches the threshold, best first; else None.
     """
 
     label: str
@@ -33,7 +33,7 @@ class Prediction:
     def of(
         cls, names: Sequence[str], scores: Tensor, top_k: int, t_start: float, t_end: float, least: float | None = None
     ) -> Prediction:
-        """The prediction that scores stand for.
+        """Builds the prediction from scores.
 
         Args:
             names: K labels, in the order of the outputs.
@@ -41,7 +41,7 @@ class Prediction:
             top_k: how many labels to rank, at least one and at most K.
             t_start: seconds.
             t_end: seconds.
-            least: where a video may have several labels, the score from which one is predicted; else None.
+            least: the lowest score at which a label is predicted, if a video may have several labels; else None.
         """
         best = scores.topk(min(max(1, top_k), len(names)))
         ranked = tuple((names[i], float(s)) for s, i in zip(best.values, best.indices.tolist(), strict=True))
@@ -51,7 +51,7 @@ class Prediction:
         return cls(ranked[0][0], ranked[0][1], ranked, t_start, t_end, labels)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; without `labels` where there is one label per video."""
+        """Returns plain values for JSON; without `labels` if there is one label per video."""
         values = asdict(self)
         return values if self.labels is not None else {k: v for k, v in values.items() if k != "labels"}
 
@@ -61,7 +61,7 @@ class FailedWindow:
     """A window of a long video that could not be recognised.
 
     Attributes:
-        reason: why, without the path.
+        reason: why the window failed, without the path.
         t_start: seconds from the first frame.
         t_end: seconds from the first frame.
     """

@@ -1,4 +1,4 @@
-"""Processes that train or test together, how they share the cores with those that read videos, and the processor."""
+"""Distributed processes, how they share the cores with reader processes, and the name and features of the CPU."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ import torch.distributed as dist
 
 from kinema.errors import RunError
 
-MOST_READERS = 16  # for one process that computes: more have nothing to do beside one network, and cost memory
+MOST_READERS = 16  # per computing process: more readers would be idle beside one network, and cost memory
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
 class Rank:
-    """Which process of how many.
+    """Rank of this process, and the number of processes.
 
     Attributes:
-        index: from 0.
+        index: rank, from 0.
         world: number of processes.
     """
 
@@ -36,19 +36,19 @@ class Rank:
 
     @property
     def first(self) -> bool:
-        """The one process that writes and speaks."""
+        """True for the one process that writes files and prints."""
         return self.index == 0
 
     def device(self, name: str) -> str:
-        """The device that is this process's own where it shares a machine: `cuda` becomes `cuda:1` for the second."""
+        """Returns the device for this process on a shared machine: `cuda` becomes `cuda:1` for the second process."""
         return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if name == "cuda" and self.world > 1 else name
 
 
 def environment_rank(processes: int = 1) -> Rank:
-    """Where this process stands, from the variables that torchrun and Lightning set.
+    """Returns the rank of this process, from the variables that torchrun and Lightning set.
 
     Args:
-        processes: how many are going to be started when nothing has started any yet; this one is then the first.
+        processes: how many processes will be started, if none has been started yet; this one is then the first.
     """
     world = int(os.environ.get("WORLD_SIZE", processes))
     return Rank(int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))), world)
@@ -56,10 +56,10 @@ def environment_rank(processes: int = 1) -> Rank:
 
 @contextmanager
 def connected() -> Iterator[Rank]:
-    """Connects the processes that torchrun has started, each of which is in this block; one alone is by itself."""
+    """Connects the processes that torchrun has started, for the duration of the block; a single process stays alone."""
     here = environment_rank()
     if here.world > 1:
-        # One that is done waits for the slowest at the end; half an hour, the default, may be too little for that.
+        # A process that is done waits for the slowest one; the default limit of half an hour may be too short.
         dist.init_process_group("gloo", timeout=timedelta(days=7))
     try:
         with together():
@@ -71,10 +71,10 @@ def connected() -> Iterator[Rank]:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Says in one sentence that another process has ended, for which this one would wait.
+    """Explains in one sentence that another process, for which this one would wait, has ended.
 
     Raises:
-        RunError: so it is; what that process said itself tells why.
+        RunError: another process ended; the error of that process tells why.
     """
     try:
         yield
@@ -87,12 +87,12 @@ def together() -> Iterator[None]:
 
 
 def connected_rank() -> Rank:
-    """The place of this process among those that are connected."""
+    """Returns the rank of this process among the connected ones."""
     return Rank(dist.get_rank(), dist.get_world_size()) if is_distributed() else Rank()
 
 
 def all_reduce_sum(value: float) -> float:
-    """The sum of a number over all processes."""
+    """Returns the sum of a number over all processes."""
     if not is_distributed():
         return value
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -102,7 +102,7 @@ def all_reduce_sum(value: float) -> float:
 
 
 def all_gather_object(value: Any) -> list[Any]:
-    """What each process holds, in the order of their ranks."""
+    """Returns the value of each process, in the order of their ranks."""
     if not is_distributed():
         return [value]
     found: list[Any] = [None] * dist.get_world_size()
@@ -111,12 +111,12 @@ def all_gather_object(value: Any) -> list[Any]:
 
 
 def is_distributed() -> bool:
-    """Whether processes are connected."""
+    """True if processes are connected."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def cores() -> int:
-    """Cores that this process may use: by its affinity, and by the quota of its container."""
+    """Returns the number of cores that this process may use, by its affinity and by its container's quota."""
     if hasattr(os, "sched_getaffinity"):
         allowed = len(os.sched_getaffinity(0))
     else:
@@ -125,7 +125,7 @@ def cores() -> int:
 
 
 def _quota() -> int:
-    """Cores that the container's CPU quota (cgroup v2, then v1) amounts to, rounded up; many where there is none."""
+    """Returns the container's CPU quota (cgroup v2, then v1) in cores, rounded up; a large number if there is none."""
     for file, period in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
             words = (_CGROUP / file).read_text().split()
@@ -140,12 +140,12 @@ def _quota() -> int:
 
 
 def loader_workers(asked: int, processes: int = 1) -> int:
-    """Processes that read videos for one process that computes.
+    """Returns the number of reader processes for one computing process.
 
     Args:
-        asked: how many, or -1 for a share of the cores: all of them, divided by the processes that compute on this
+        asked: the number, or -1 for a share of the cores: all cores divided by the processes that compute on this
             machine, at most `MOST_READERS`.
-        processes: that compute here, where torchrun has not started them and said how many they are.
+        processes: computing processes on this machine, if torchrun has not started them and set their number.
     """
     if asked >= 0:
         return asked
@@ -154,10 +154,10 @@ def loader_workers(asked: int, processes: int = 1) -> int:
 
 @contextmanager
 def room_for_readers(workers: int) -> Iterator[None]:
-    """Leaves one core to the reading processes while a network computes.
+    """Leaves one core to the reader processes while a network computes.
 
-    The threads of a network wait for each other many times a step. Where one of them has to share its core, all of them
-    stand still: on two loaded cores two threads were several times slower than one.
+    The threads of a network wait for each other many times per step. If one of them has to share its core, all of them
+    wait: on two loaded cores, two threads were several times slower than one.
     """
     before = torch.get_num_threads()
     if workers > 0:
@@ -170,7 +170,7 @@ def room_for_readers(workers: int) -> Iterator[None]:
 
 @contextmanager
 def denormals_as_zero() -> Iterator[None]:
-    """Numbers too small for the normal format count as zero: they slow training on a CPU several times."""
+    """Treats denormal numbers as zero: they slow down training on a CPU several times."""
     tiny = torch.tensor([1e-40])
     was_on = bool(tiny.mul(1.0).eq(0).item())
     torch.set_flush_denormal(True)
@@ -181,12 +181,12 @@ def denormals_as_zero() -> Iterator[None]:
 
 
 def cpu_name() -> str:
-    """The processor as Linux names it, elsewhere as Python does."""
+    """Returns the name of the CPU as Linux reports it, elsewhere as Python does."""
     return _cpuinfo(r"model name") or platform.processor() or platform.machine()
 
 
 def cpu_flags() -> frozenset[str]:
-    """What the processor can do, such as `avx2`, as Linux says of the first core; empty where that is not known."""
+    """Returns the features of the CPU, such as `avx2`, from Linux's entry for the first core; empty if unknown."""
     return frozenset(_cpuinfo(r"(?:flags|Features)").split())
 
 

@@ -11,13 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class ProgressBar:
-    """A bar on stderr with the time left, which can be taken away and shown again.
+    """A progress bar on stderr with the remaining time, which can be hidden and shown again.
 
-    What is printed meanwhile still goes to stdout: rich would send it to stderr and break it at the terminal's width.
+    Text printed meanwhile still goes to stdout: rich would send it to stderr and wrap it at the terminal's width.
 
     Args:
-        what: the work, shown before the bar.
-        unit: of the counts, such as `steps`.
+        what: name of the work, shown before the bar.
+        unit: unit of the counts, such as `steps`.
     """
 
     def __init__(self, what: str, unit: str = "") -> None:
@@ -34,30 +34,30 @@ class ProgressBar:
         Args:
             done: units finished so far.
             total: units in all.
-            note: further words, shown behind the time left.
+            note: further text, shown after the remaining time.
         """
         self._bar.update(self._task, completed=done, total=total, note=f", {note}" if note else "")
 
     def show(self) -> None:
-        """Shows the bar, with the state that it has."""
+        """Shows the bar in its current state."""
         self._bar.start()
 
     def hide(self) -> None:
-        """Takes the bar off the terminal; `show` brings it back."""
+        """Removes the bar from the terminal; `show` brings it back."""
         self._bar.stop()
 
 
 def on_terminal() -> bool:
-    """Whether a person watches stderr, where a bar is drawn."""
+    """True if stderr, where a bar is drawn, is a terminal."""
     return sys.stderr.isatty()
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar for as long as the block runs; None where stderr is not a terminal.
+    """Shows a bar while the block runs; yields None if stderr is not a terminal.
 
     Args:
-        what: the work, shown before the bar.
+        what: name of the work, shown before the bar.
 
     Yields:
         A function of (done, total) that moves the bar.

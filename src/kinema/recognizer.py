@@ -1,4 +1,4 @@
-"""`Recognizer`: the trained thing, network + preprocessing + labels, as one folder on disk.
+"""`Recognizer`: a trained network with its preprocessing and labels, stored as one folder on disk.
 
 `model.safetensors` holds the weights, `card.json` everything else (see `kinema.card`). Weights are never unpickled.
 """
@@ -34,7 +34,7 @@ from kinema.weights.saved import check_labels, find_folder, load_network, save_n
 
 __all__ = ["CARD", "WEIGHTS", "FailedWindow", "Prediction", "Recognizer", "versions"]
 
-_LOST = 3  # windows in a row that crash or hang their reader: then the rest of the video is given up
+_LOST = 3  # windows in a row that crash or hang their reader, after which the rest of the video is given up
 
 
 @dataclass
@@ -46,9 +46,9 @@ class Recognizer:
         labels: K names, in the order of the outputs.
         spec: how a video becomes a clip.
         card: further entries of `card.json` (`training`, `metrics`, …), plain values.
-        threshold: where a video may have several labels, the score from which one is predicted.
-        precision: of `scores`: `32`, or `bf16` for autocast to bfloat16; see `in_precision`.
-        report: what `optimize` tried and chose; None before.
+        threshold: the lowest score at which a label is predicted, if a video may have several labels.
+        precision: precision of `scores`: `32`, or `bf16` for autocast to bfloat16; see `in_precision`.
+        report: what `optimize` tried and chose; None before it is called.
     """
 
     model: VideoModel
@@ -66,27 +66,27 @@ class Recognizer:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))  # an exported file has none
 
     @property
     def rate(self) -> float | None:
-        """Frames per second at which the clips of its training were taken, as far as its card tells."""
+        """Frame rate, in frames per second, of the clips used in training; None if the card does not tell."""
         training = self.card.get("training")
         seconds = training.get("frame_seconds") if isinstance(training, dict) else None
         return 1 / seconds if isinstance(seconds, int | float) and seconds > 0 else None
 
     @property
     def multi_label(self) -> bool:
-        """Whether a video may have several labels: scores are then sigmoids, each by itself."""
+        """True if a video may have several labels; each score is then a sigmoid of its own logit."""
         return bool(self.card.get("multi_label"))
 
     def to_scores(self, logits: Tensor) -> Tensor:
-        """Scores in float32, 0 to 1, of logits `... K`: their softmax, or sigmoids where it is `multi_label`."""
+        """Turns logits `... K` into float32 scores from 0 to 1: softmax, or sigmoids if it is `multi_label`."""
         return logits.float().sigmoid() if self.multi_label else logits.float().softmax(-1)
 
     def to(self, device: str | torch.device) -> Recognizer:
-        """Moves the network, which ends an `optimize` for another device; returns itself."""
+        """Moves the network and returns itself; ends an `optimize` that was done for another device."""
         if torch.device(device) != self.device:
             self.report = self._runner = None
         self.model.to(device)
@@ -96,23 +96,23 @@ class Recognizer:
         self, device: str | torch.device = "cpu", budget: float = 30.0, *, videos: Sequence[str | Path] = (),
         batch: int = 1, int8: bool = False, store: bool = True,
     ) -> Recognizer:  # fmt: skip
-        """Makes `scores`, and so all that predicts or tests, as fast as it can be with the same answers.
+        """Makes `scores`, and so all prediction and testing, as fast as possible with the same answers.
 
-        `model` stays as it is: embeddings, explanations and `step` are its own. Call it again after new weights.
+        `model` itself is unchanged: embeddings, explanations and `step` still use it. Call again after loading weights.
 
         Args:
-            device: where the network goes.
-            budget: seconds after which nothing further is tried; what has begun is finished.
-            videos: some of those to recognise, on which top-1 labels are compared; else on drifting textures.
-            batch: clips in one pass, as they will be given.
+            device: device of the network.
+            budget: seconds after which no further option is tried; an option that has begun is finished.
+            videos: some of the videos to recognise; top-1 labels are compared on them, or else on moving textures.
+            batch: clips per pass that will be given later.
             int8: also try int8 quantisation.
-            store: keep the choice in the cache folder, or take one that is there and still right.
+            store: store the choice in the cache folder, or use a stored one that is still valid.
 
         Returns:
-            Itself; `report` says what was tried, what was slower and what was wrong.
+            Itself; `report` says which options were tried, which were slower and which gave wrong answers.
 
         Raises:
-            KinemaError: a budget or batch outside its domain, or an exported file.
+            KinemaError: the budget or batch is out of range, or the recognizer is an exported file.
             RunError: the network's logits are not finite.
         """
         from kinema.backends.choose import choose_for
@@ -128,13 +128,13 @@ class Recognizer:
         return self
 
     def in_precision(self, precision: str) -> Recognizer:
-        """Computes scores in that precision from now on; returns itself.
+        """Computes scores in the given precision from now on; returns itself.
 
         Args:
             precision: `32`, or `bf16`: convolutions and matrix products in bfloat16, sums and scores in float32.
 
         Raises:
-            KinemaError: another precision, an exported file, or a device without units for it.
+            KinemaError: the precision is unknown or not supported by the device, or this is an exported file.
         """
         from kinema.backends.pytorch import require_bfloat16
 
@@ -142,12 +142,12 @@ class Recognizer:
             require_bfloat16(self.model, self.device)
         elif precision != "32":
             raise unknown("precision", precision, ("32", "bf16"))
-        self.report = self._runner = None  # `optimize` keeps the answers of another precision
+        self.report = self._runner = None  # `optimize` was done for another precision
         self.precision = precision
         return self
 
     def _logits(self, x: Tensor) -> Tensor:
-        """Logits N K of clips N 3 T H W, by the way that `optimize` chose if it did."""
+        """Returns logits N K of clips N 3 T H W, computed in the way that `optimize` chose, if it was called."""
         if self._runner is not None:
             return self._runner(x)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -156,11 +156,11 @@ class Recognizer:
 
     @torch.inference_mode()
     def scores(self, clips: Tensor, *, batch: int = 8) -> Tensor:
-        """Scores of clips (see `to_scores`).
+        """Computes scores of clips (see `to_scores`).
 
         Args:
             clips: uint8 N T H W 3, as the transforms cut them, on any device.
-            batch: clips in one pass of the network.
+            batch: clips per pass of the network.
 
         Returns:
             float32 N K on the CPU; every row sums to 1 unless it is `multi_label`.
@@ -169,16 +169,16 @@ class Recognizer:
         return torch.cat([self.to_scores(self._logits(self.to_input(chunk))).cpu() for chunk in clips.split(batch)])
 
     def to_input(self, clips: Tensor) -> Tensor:
-        """What the network takes of clips uint8 N T H W 3: float32 N 3 T H W, or the clips where it `takes_pixels`."""
+        """Turns clips uint8 N T H W 3 into network input: float32 N 3 T H W, or the same clips if it `takes_pixels`."""
         clips = clips.to(self.device)
         return clips if self.model.takes_pixels else to_input(clips, self.spec)
 
     def average(self, views: Tensor, *, batch: int = 8) -> Tensor:
-        """Scores of videos, averaged over their views.
+        """Computes scores of videos, averaged over their views.
 
         Args:
             views: uint8 N V T H W 3, on any device.
-            batch: views in one pass of the network.
+            batch: views per pass of the network.
 
         Returns:
             float32 N K on the CPU.
@@ -191,24 +191,24 @@ class Recognizer:
     ) -> Prediction:  # fmt: skip
         """Recognises one video, or the part of it between two times.
 
-        On Linux the video is read by a separate process, so that a file that crashes or hangs the decoder, or takes
-        too much memory, raises an error. Elsewhere such a process takes seconds to start, and the video is read here:
-        use `predict_many` for files that you do not trust.
+        On Linux a separate process reads the video, so that a file that crashes the decoder, hangs it or takes too
+        much memory raises an error. On other systems starting such a process takes seconds, so this process reads the
+        video: use `predict_many` for files that you do not trust.
 
         Args:
             video: a file or a folder of frames.
-            views: clips and crops (1 or 3) as `10x3` or (10, 3), over which scores are averaged, as in a test.
-            top_k: how many labels to name.
+            views: clips and crops (1 or 3) as `10x3` or (10, 3); scores are averaged over them, as in a test.
+            top_k: number of labels to return.
             start: seconds from the first frame.
             end: seconds from the first frame.
 
         Returns:
-            The prediction, with the stretch that the clips stand for: the whole part with the sampler `segments`, else
-            from the first frame to the end of the last one.
+            The prediction, with the interval that the clips represent: the whole part for the sampler `segments`, else
+            from the first frame of the clips to the end of the last one.
 
         Raises:
             UnreadableVideo: no clip can be read from the file.
-            KinemaError: views that cannot be cut.
+            KinemaError: the views are not possible.
         """
         data = RequestedViews(self.spec, *parse_views(views))
         request = Request(str(video), start, end)
@@ -222,21 +222,21 @@ class Recognizer:
         self, video: str | Path, *, views: Protocol = "1x1", start: float | None = None, end: float | None = None,
         batch: int = 8,
     ) -> Tensor:  # fmt: skip
-        """What the classifier is given for one video, or for the part of it between two times.
+        """Returns the input of the classifier for one video, or for the part of it between two times.
 
         Args:
-            video: a file or a folder of frames, read as by `predict`.
-            views: clips and crops (1 or 3) as `10x3` or (10, 3), over which embeddings are averaged.
+            video: a file or a folder of frames, read as in `predict`.
+            views: clips and crops (1 or 3) as `10x3` or (10, 3); embeddings are averaged over them.
             start: seconds from the first frame.
             end: seconds from the first frame.
-            batch: views in one pass of the network.
+            batch: views per pass of the network.
 
         Returns:
             float32 F on the CPU; F is `model.num_features`.
 
         Raises:
             UnreadableVideo: no clip can be read from the file.
-            KinemaError: views that cannot be cut.
+            KinemaError: the views are not possible.
         """
         data = RequestedViews(self.spec, *parse_views(views))
         with Loader(
@@ -256,24 +256,24 @@ class Recognizer:
         self, videos: Iterable[str | Path], *, views: Protocol = "1x1", top_k: int = 5, workers: int = -1,
         batch: int = 8, limits: ReadLimits | None = None,
     ) -> Iterator[Prediction | UnreadableVideo]:  # fmt: skip
-        """Recognises many videos, which other processes read while the network computes.
+        """Recognises many videos; other processes read them while the network computes.
 
         Args:
-            videos: files or folders of frames; may be an iterator, which is followed as far as needed.
-            views: clips and crops (1 or 3) of each as `10x3` or (10, 3), over which scores are averaged, as in a test.
-            top_k: how many labels to name.
-            workers: processes that read; -1 is one per core, at most 16, and 0 reads in this one.
-            batch: views in one pass of the network.
-            limits: what reading one video may cost before it is given up as unreadable.
+            videos: files or folders of frames; an iterator is read only as far as needed.
+            views: clips and crops (1 or 3) of each as `10x3` or (10, 3); scores are averaged over them, as in a test.
+            top_k: number of labels to return.
+            workers: reader processes; -1 is one per core, at most 16, and 0 reads in this process.
+            batch: views per pass of the network.
+            limits: time and memory that one video may take before it counts as unreadable.
 
         Yields:
-            For every video, in order, its `Prediction`, or the `UnreadableVideo` that says why there is none.
+            Per video, in order, its `Prediction`, or the `UnreadableVideo` that says why there is none.
 
         Raises:
-            KinemaError: views that cannot be cut, or a batch below 1.
+            KinemaError: the views are not possible, or the batch is below 1.
         """
         if batch < 1 or workers < -1:
-            raise KinemaError(f"batch {batch}, workers {workers}: give a batch of at least 1, and workers from -1 on")
+            raise KinemaError(f"batch {batch}, workers {workers}: give a batch of 1 or more, and workers of -1 or more")
         requests = (Request(str(video)) for video in videos)
         return self._predict(
             RequestedViews(self.spec, *parse_views(views)), requests, top_k, loader_workers(workers), batch, limits
@@ -298,28 +298,28 @@ class Recognizer:
         self, video: str | Path, *, window: float, step: float | None = None, top_k: int = 5, first: int = 0,
         workers: int = 1, limits: ReadLimits | None = None,
     ) -> Iterator[Prediction | FailedWindow]:  # fmt: skip
-        """Recognises a long video window by window, each as soon as it has been read.
+        """Recognises a long video window by window; each result is available as soon as its window has been read.
 
-        A window that cannot be read is given as a `FailedWindow`, and the next ones follow. Of a file that is cut off,
-        all that is missing is one `FailedWindow` at the end; so is what follows when one window after another crashes
-        or hangs its reader.
+        A window that cannot be read gives a `FailedWindow`, and the next ones follow. If the file is cut off, one
+        `FailedWindow` at the end covers all missing windows. The same happens to the rest of a video if several
+        windows in a row crash or hang their reader.
 
         Args:
             video: a file or a folder of frames.
-            window: seconds of a window; the last one ends with the video.
-            step: seconds from the start of one window to the start of the next, at most `window`; None is `window`.
-            top_k: how many labels to name.
-            first: number of the window to begin with, counted from 0.
+            window: length of a window, in seconds; the last one ends with the video.
+            step: seconds from the start of one window to the start of the next, at most `window`; None means `window`.
+            top_k: number of labels to return.
+            first: number of the first window, counted from 0.
             workers: 0 reads in this process, without protection from a file that crashes or hangs the decoder; any
-                other number in a separate process.
-            limits: what reading one window may cost before it is given up as unreadable.
+                other number reads in a separate process.
+            limits: time and memory that one window may take before it counts as unreadable.
 
         Yields:
-            A `Prediction` or `FailedWindow` for every window, in the order of time.
+            A `Prediction` or `FailedWindow` per window, in order of time.
 
         Raises:
-            UnreadableVideo: the file cannot be opened, or is as a whole too short for a clip.
-            KinemaError: a window or step that is not positive, or a step longer than the window.
+            UnreadableVideo: the file cannot be opened, or the whole video is too short for a clip.
+            KinemaError: the window or step is not positive, or the step is longer than the window.
         """
         data = WindowReader(video, self.spec, window, window if step is None else step)
         return self._predict_windows(data, first, top_k, readers=min(abs(workers), 1), limits=limits)
@@ -328,7 +328,7 @@ class Recognizer:
         self, data: WindowReader, first: int, top_k: int, readers: int, limits: ReadLimits | None
     ) -> Iterator[Prediction | FailedWindow]:
         numbers = ([number] for number in count(first))
-        lost = 0  # windows in a row that took their reader down
+        lost = 0  # windows in a row that crashed or hung their reader
         with Loader(data, numbers, alone, readers=readers, largest=1, limits=limits) as loader:
             for number, found in enumerate(loader, first):
                 if "clip" in found:
@@ -352,21 +352,21 @@ class Recognizer:
         return Prediction.of(self.labels, scores, top_k, t_start, t_end, least)
 
     def save(self, folder: str | Path) -> Path:
-        """Writes the folder; a file that exists is replaced only once its successor is whole on the disk."""
+        """Writes the folder; an existing file is replaced only after the new one is completely on disk."""
         return save_network(Path(folder), self.model, self.labels, self.spec, self.card)
 
     def push_to_hub(self, name: str, *, private: bool = False) -> str:
-        """Saves it as a repository on the Hugging Face hub, from where `load("hf-hub:NAME")` brings it.
+        """Uploads it as a repository to the Hugging Face hub, from where `load("hf-hub:NAME")` loads it.
 
         Args:
-            name: `organisation/name`; the repository is made where there is none.
-            private: whether a new repository is private.
+            name: `organisation/name`; the repository is created if it is missing.
+            private: make a new repository private.
 
         Returns:
             The address of the commit.
 
         Raises:
-            KinemaError: not such a name.
+            KinemaError: the name has another form.
             RunError: no network, or the hub refuses (log in with `hf auth login`).
         """
         with TemporaryDirectory() as folder:
@@ -377,16 +377,16 @@ class Recognizer:
         """Reads a recognizer.
 
         Args:
-            source: a recognizer folder, a run folder that holds `recognizer/`, one of the two files of a recognizer
-                folder, `hf-hub:organisation/name`, or a file of `kinema export`, which classifies and streams only.
-            device: where the network goes; an exported file stays on the CPU.
+            source: a recognizer folder, a run folder that contains `recognizer/`, one of the two files of a recognizer
+                folder, `hf-hub:organisation/name`, or a file of `kinema export` (for prediction and streams only).
+            device: device of the network; an exported file stays on the CPU.
 
         Raises:
-            KinemaError: it does not exist, one of its files is damaged, or the two do not fit each other.
+            KinemaError: the source does not exist, one of its files is damaged, or the two files do not fit together.
 
         Warns:
-            KinemaWarning: the card does not state every option of the network, as one of format 1; the defaults of this
-                version are taken.
+            KinemaWarning: the card does not state every option of the network (as in format 1), so that the defaults of
+                this version are used.
         """
         if is_export(source):
             network = open_export(source)
@@ -395,6 +395,6 @@ class Recognizer:
 
 
 def _stacked(items: list[Any]) -> tuple[list[Any], Tensor | None]:
-    """The samples of a batch, and the views of those that could be read, in memory of their own."""
+    """Separates the samples of a batch from the views of the readable ones; the views get their own memory."""
     views = [item["views"] for item in items if isinstance(item, dict)]
     return items, torch.stack(views) if views else None

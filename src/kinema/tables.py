@@ -1,4 +1,4 @@
-"""Tables as text: reading what people write (UTF-8 or UTF-16, commas or semicolons, empty lines), and writing CSV."""
+"""Text tables: reads CSV as people write it (UTF-8 or UTF-16, commas or semicolons, empty lines), and writes CSV."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kinema.errors import KinemaError
 from kinema.files import replace_file
 from kinema.text import printable
 
-_DELIMITERS = ",;\t|"  # the later ones where programs follow the language of the system, or a tabulator was chosen
+_DELIMITERS = ",;\t|"  # semicolon: spreadsheets in some languages; tab and bar: chosen by hand
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -27,8 +27,8 @@ class Table:
     """A CSV without its empty lines and columns.
 
     Attributes:
-        delimiter: what stands between its cells.
-        rows: the header first, each with the number of its last line in the file.
+        delimiter: separator of its cells.
+        rows: the rows, header first, each with the number of its last line in the file.
     """
 
     delimiter: str
@@ -36,17 +36,17 @@ class Table:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table as CSV: commas, line feeds, cells quoted where needed, None as an empty cell.
+    """Formats a table as CSV: commas, line feeds, cells quoted if needed, None as an empty cell.
 
     Args:
         header: names of the columns; empty for rows without a header.
         rows: one cell per column.
 
     Returns:
-        Text that UTF-8 can hold (see `kinema.text.printable`).
+        Text that UTF-8 can encode (see `kinema.text.printable`).
     """
     lines = _Lines()
-    # Characters of the line end are quoted where they stand in a cell: with "\n" here, "\r" would not be.
+    # The writer quotes cells that contain characters of its line end: "\r\n" quotes both, "\n" would leave "\r" bare.
     writer = csv.writer(lines, lineterminator="\r\n")
     if header:
         writer.writerow(header)
@@ -55,7 +55,7 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 class _Lines:
-    """Takes one line at a time from a writer of CSV and ends it with a line feed."""
+    """Takes one line at a time from a CSV writer and ends it with a line feed."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -68,22 +68,22 @@ def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     """Writes a table as a CSV file in UTF-8, in one step (see `kinema.files.replace_file`).
 
     Args:
-        file: replaced where it exists; its folder is made where there is none.
+        file: the file to write; its folder is created if it is missing.
         header: names of the columns.
         rows: one cell per column.
 
     Raises:
-        RunError: the file cannot be written; what stood there is as it was.
+        RunError: the file cannot be written; an existing file is unchanged.
     """
     data = csv_text(header, rows).encode("utf-8")
     replace_file(file, lambda part: part.write_bytes(data))
 
 
 def read_text(file: Path) -> str:
-    """The text of a file in UTF-8 or UTF-16, with or without a byte order mark.
+    """Reads the text of a file in UTF-8 or UTF-16, with or without a byte order mark.
 
     Raises:
-        KinemaError: another encoding, or a file that cannot be read.
+        KinemaError: the file has another encoding or cannot be read.
     """
     try:
         data = file.read_bytes()
@@ -98,7 +98,7 @@ def read_text(file: Path) -> str:
 
 
 def _unmarked(data: bytes) -> str:
-    """UTF-16 of mostly Latin letters has a zero in every other byte, which no text in UTF-8 has."""
+    """Guesses UTF-16 without a mark: mostly Latin letters have a zero in every other byte, which UTF-8 never has."""
     head = data[:1000]
     pairs = max(1, len(head) // 2)
     if len(head) >= 8 and head[1::2].count(0) > 0.7 * pairs:
@@ -109,19 +109,19 @@ def _unmarked(data: bytes) -> str:
 
 
 def read_csv_file(file: Path, columns: Iterable[str], fix: str) -> Table:
-    """Reads a CSV whose first line names its columns.
+    """Reads a CSV file whose first line names its columns.
 
-    The cells may be separated by commas, semicolons, tabulators or bars: by whatever makes the wanted columns appear in
-    the first line, or by what a line such as `sep=;` above it says. Lines and last columns that are empty, which
+    Cells may be separated by commas, semicolons, tabs or vertical bars: by whichever makes the wanted columns appear in
+    the first line, or by the one in a line such as `sep=;` above it. Empty lines and empty last columns, which
     spreadsheets leave behind, are dropped.
 
     Args:
         file: the CSV.
-        columns: names that its first line should hold.
-        fix: what to do where the file is no CSV, for the message.
+        columns: names that the first line should contain.
+        fix: how to fix a file that is not a CSV, for the message.
 
     Raises:
-        KinemaError: another encoding, a quote that is never closed, or something else that is not a CSV.
+        KinemaError: the encoding is another one, a quote is never closed, or the file is not a CSV for another reason.
     """
     text = read_text(file)
     said = re.match(r"sep=(.)[^\S\r\n]*(\r\n|\r|\n)", text, re.IGNORECASE)
@@ -157,7 +157,7 @@ def _parsed(file: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]
         if "unexpected end of data" in str(error):
             line = rows[-1][0] + 1 if rows else 1
             raise KinemaError(f"{file} line {line}: a quote is opened and never closed: correct the line") from error
-        # Text after a closing quote is what spreadsheets read too.
+        # Spreadsheets also accept text after a closing quote.
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         rows = [(reader.line_num, row) for row in reader]
     return rows

@@ -1,4 +1,4 @@
-"""Text for people: file names that any terminal can show, and numbers of things; and text of others: JSON."""
+"""Formats text for messages, and parses JSON of unknown origin."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 
 
 def plural(number: int, noun: str) -> str:
-    """`1 video`, `2 videos`."""
+    """Formats a number with its noun: `1 video`, `2 videos`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def printable(text: str) -> str:
-    r"""The text as UTF-8 can hold it: a byte of a file name that is not UTF-8 becomes `\udce9`, in JSON too."""
+    r"""Returns the text as UTF-8 can encode it: a file name's byte that is not UTF-8 becomes `\udce9`, also in JSON."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says, on one line."""
+    """Returns the message of a library's error on one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = (lines or [type(error).__name__])[0].rstrip(".:")
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def parse_json(text: str | bytes) -> Any:
-    """As `json.loads`, for text that may come from anywhere: whatever is wrong with it raises `ValueError`.
+    """Same as `json.loads`, for untrusted text: every kind of invalid text raises `ValueError`.
 
-    `json.loads` raises `RecursionError` for brackets that are nested some thousand deep, which is no `ValueError`.
+    `json.loads` itself raises `RecursionError`, which is not a `ValueError`, for some thousand nested brackets.
     """
     try:
         return json.loads(text)
@@ -37,14 +37,14 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def matching_names(names: Iterable[str], pattern: str) -> list[str]:
-    """The names of networks that match a shell pattern (`stm_*`), sorted.
+    """Returns the names of networks that match a shell pattern (`stm_*`), sorted.
 
-    Without a wildcard, those with a part that begins so: `stm` is not in `lstm_head`, `50` is in `r3d_50`. Where no
-    part does, those that contain it.
+    A pattern without wildcards matches names with a part that begins with it: `stm` does not match `lstm_head`, `50`
+    matches `r3d_50`. If no name has such a part, it matches the names that contain it.
 
     Args:
-        names: to choose from.
-        pattern: of names.
+        names: names to choose from.
+        pattern: shell pattern.
     """
     if any(c in pattern for c in "*?["):
         return sorted(name for name in names if fnmatchcase(name, pattern))

@@ -182,7 +182,7 @@ def test_bad_input(tmp_path: Path) -> None:
         desk.pick("fall")
     # Somebody else removes the row: undo says so and nothing else changes.
     SegmentTable(desk.table.file).remove(Sample(desk.video, "walk"))
-    with pytest.raises(KinemaError, match="somebody else"):
+    with pytest.raises(KinemaError, match="another person"):
         desk.undo()
     desk.refresh()
     assert desk.rows == ()

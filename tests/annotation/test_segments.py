@@ -43,7 +43,7 @@ def test_what_is_written_is_read(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("path,label,start,end\na.mp4,walk,3,2\n", "line 2: start 3 is not before end 2"),
+        ("path,label,start,end\na.mp4,walk,3,2\n", "line 2: start 3 must be before end 2"),
         ("path,label,start,end\na.mp4,walk,1,2\nb.mp4,walk,soon,2\n", "line 3: start is 'soon'"),
         ("path,label,start\na.mp4,walk,1\n\nb.mp4,walk,-1\n", "line 4: start is '-1'"),
         ("path,label\na.mp4,walk\na.mp4,fall\n", "line 3: .*walk"),

@@ -181,7 +181,7 @@ def test_what_is_known_of_a_method_stands_under_its_overlay(recognizer: Recogniz
     fact = {"label": "a", "score": 0.5, "method": "cam", "layer": "x"}
     assert "not checked" in told(context, "tiny", fact)["checked"]
     entry = {
-        "method": "cam", "layer": "x", "reasons": ["explains no more than a random map"], "gain": 0.0,
+        "method": "cam", "layer": "x", "reasons": ["is no better than a random map"], "gain": 0.0,
         "over_random": -0.1, "over_centre": 0.1, "untrained": 0.0, "other_class": 0.0, "clips": 9, "data": "d",
         "network": fingerprint(recognizer.model),
     }  # fmt: skip

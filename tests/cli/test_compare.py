@@ -100,7 +100,7 @@ def test_report_writes_the_page_and_says_what_is_missing(
 
 def test_report_refuses_in_one_sentence(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "neither a run nor a test" in sentence(capsys, "report", tmp_path)
-    assert "--data is for --features" in sentence(capsys, "report", runs[0], "--data", "x")
+    assert "--data applies to --features" in sentence(capsys, "report", runs[0], "--data", "x")
     assert "--workers -2" in sentence(capsys, "report", runs[0], "--workers", -2)
     page = tmp_path / "page.html"
     words = ("report", runs[0], "--features", "--workers", 0, "--out", page)

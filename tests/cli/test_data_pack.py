@@ -73,7 +73,7 @@ def test_bad_input_is_one_sentence(data: Path, tmp_path: Path, capsys: pytest.Ca
         ((data, data / "out"), "is inside the data"),
         ((tmp_path / "dat", tmp_path / "out"), "did you mean"),
         ((data, tmp_path / "out", "--short-side", 7), "even number"),
-        ((data, tmp_path / "out", "--gop", 0), "at least 1 frame"),
+        ((data, tmp_path / "out", "--gop", 0), "at least 1"),
     ):
         status, out, err = run(capsys, *words)
         assert (status, out, err.count("\n")) == (2, "", 1), err

@@ -47,7 +47,7 @@ def test_tables_and_verdicts(puppets: Path, tmp_path: Path, capsys: pytest.Captu
     recognizer = small(LABELS).save(tmp_path / "recognizer")
     assert check(recognizer, puppets, "--method", "cam,edges") == 0
     printed = capsys.readouterr().out
-    for word in ("cam", "edges", "random", "centre", "pointing", "layer4", "other", "kept in"):
+    for word in ("cam", "edges", "random", "centre", "pointing", "layer4", "other", "stored in"):
         assert word in printed
     verdicts = read_card(recognizer / CARD).more["verdicts"]
     assert verdicts.keys() == {"cam", "edges"} and verdicts["cam"]["layer"] == "layer4"

@@ -125,7 +125,7 @@ def test_version_and_groups(capsys: pytest.CaptureFixture[str]) -> None:
         (["cost", "stm_r50", "--latency", "--batch", "0"], "--batch 0"),
         (["cost", "stm_r50", "--latency", "--batch", "1,many"], "--batch"),
         (["cost", "stm_r50", "--latency", "--repeats", "0"], "--repeats 0"),
-        (["cost", "stm_r50", "--backward"], "add --latency"),
+        (["cost", "stm_r50", "--backward"], "--latency"),
         (["cost", "stm_r50", "--relative-to", "tsn_r05"], "did you mean 'tsn_r50'"),
         (["cost", "stm_r50", "--views", "10x2"], "10x2"),
         (["cost", "--paper", "x3d", "--relative-to", "x3d_s"], "--relative-to"),
@@ -229,7 +229,7 @@ def test_a_finished_run_cannot_be_stretched_but_trained_on_from(
     recipe.write_text(yaml.safe_dump({**RECIPE, "data": str(tiny)}))
     assert run(capsys, "train", str(recipe), "--out", first)[0] == 0
     sentence = refused(capsys, "train", str(recipe), "--out", first, "--epochs", "2")
-    mend = f"differs in epochs; give another --out, and --weights {first} to start from what it learned"
+    mend = f"differs in epochs; give another --out, and --weights {first} to start from its weights"
     assert mend in sentence
     assert "--weights" not in refused(capsys, "train", str(recipe), "--out", first, "--epochs", "2", "--seed", "2")
     assert run(capsys, "train", str(recipe), "--out", second, "--weights", first)[0] == 0
@@ -262,7 +262,7 @@ def test_weights_import_reports_and_saves(capsys: pytest.CaptureFixture[str], tm
     status, out, _ = run(capsys, *words, "--labels", str(tmp_path / "labels.txt"), "--out", str(tmp_path / "r"))
     assert status == 0
     assert "classifier taken over" in out
-    assert "new, left as built: layer1.0.conv1.cstm.t.weight" in out
+    assert "new, with initial values: layer1.0.conv1.cstm.t.weight" in out
     loaded = Recognizer.load(tmp_path / "r")
     assert loaded.labels == ("fall", "stand")
     assert torch.equal(loaded.model.stem.conv.weight, source.stem.conv.weight)

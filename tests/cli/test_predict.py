@@ -91,7 +91,7 @@ def test_a_picture_is_no_video(saved: Path, tmp_path: Path, capsys: pytest.Captu
     status, out, err = run(capsys, saved, picture, "--csv")
     assert status == 1
     assert out.splitlines()[1].startswith(f"{picture},,,")
-    assert f"unreadable: {picture}: it is a single picture, not a video: give the folder that holds all" in err
+    assert f"unreadable: {picture}: it is a single picture, not a video: give the folder that contains all" in err
 
 
 def test_windows_cover_a_long_video_with_their_times(

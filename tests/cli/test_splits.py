@@ -107,8 +107,8 @@ def test_three_trainings_three_tests_and_the_mean(
 @pytest.mark.parametrize(
     ("source", "more", "sentence"),
     [
-        ("ucf101/2:ucf", (), "names one official split; write ucf101:ucf"),
-        ("kinetics400:ucf", (), "kinetics400 has one official split only"),
+        ("ucf101/2:ucf", (), "names one official split; give ucf101:ucf"),
+        ("kinetics400:ucf", (), "kinetics400 has only one official split"),
         ("ucf", (), "it is not a catalogue"),
         ("ucf101:nowhere", (), "nowhere"),
         ("ucf102:ucf", (), "'ucf101'"),

@@ -60,13 +60,13 @@ def test_every_figure_stands_beside_its_coverage(
     assert "95 % interval" in found["top-1"]
     assert "5 unreadable counted as wrong" in found["top-1"]
     assert found["top-3"].startswith("54.5%")
-    assert "says nothing" in found["top-3"]
-    assert found["mean class"].endswith("mean recall of all 3 classes")
+    assert "3 labels" in found["top-3"]
+    assert found["mean class"].endswith("all 3 classes")
     assert found["majority"].startswith(
-        "36.4%  always naming 'run, fast' (always naming 'sit', the most frequent label"
+        "36.4%  always predicting 'run, fast' (always predicting 'sit', the most frequent label"
     )
     assert found["majority"].endswith("in training: 36.4%)")
-    assert found["views"].startswith("3x3 = 9 per video; all differ for 5 of 6 read, for 1 some coincide")
+    assert found["views"].startswith("3x3 = 9 per video; all differ for 5 of 6 read, for 1 some are equal")
     assert found["protocol"].startswith("4 frames (segments), crop 32 of short side 36, softmax scores averaged")
     folder = here / "test-rec-test"
     assert found["files"] == "test-rec-test: metrics.json, scores.parquet, ledger.csv"
@@ -106,7 +106,7 @@ def test_only_the_first_failures_are_printed(saved: Path, here: Path, capsys: py
     status, out, _ = run(capsys, saved, "--data", "d", "--split", "all")
     assert status == 0
     assert sum(line.startswith("unreadable: ") for line in out.splitlines()) == 20
-    assert "… and 4 more, see test-rec-all/ledger.csv" in out
+    assert "… and 4 more; see test-rec-all/ledger.csv" in out
 
 
 def test_nothing_readable_is_a_failed_run(saved: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +123,7 @@ def test_a_run_folder_keeps_its_tests(data: Path, tmp_path: Path, capsys: pytest
     assert run(capsys, folder, "--data", data)[0] == 0  # the same test again replaces its own files
     before = (folder / "test-test" / "metrics.json").read_bytes()
     message = sentence(capsys, folder, "--data", data, "--views", "2x1")
-    assert message.endswith("holds a test with other views (1x1 there); give another --out, or --overwrite")
+    assert message.endswith("contains a test with other views (1x1 there); give another --out, or --overwrite")
     assert (folder / "test-test" / "metrics.json").read_bytes() == before
     assert run(capsys, folder, "--data", data, "--views", "2x1", "--overwrite")[0] == 0
     assert json.loads((folder / "test-test" / "metrics.json").read_text("utf-8"))["test"]["views"] == "2x1"
@@ -136,7 +136,7 @@ def test_a_test_of_training_videos_says_so(
     trained.card["training"] = {"config": {"data": str(data), "train_split": "test"}}
     trained.save(here / "trained")
     _, _, err = run(capsys, "trained", "--data", data)
-    assert err.startswith("note: split test holds videos that this recognizer was trained on")
+    assert err.startswith("note: split test contains training videos of this recognizer")
     assert run(capsys, saved, "--data", data)[2] == ""
 
 
@@ -165,7 +165,7 @@ def test_the_split_is_test_then_val_then_asked_for(saved: Path, here: Path, caps
     assert run(capsys, saved, "--data", table)[1].startswith(f"{saved} on {table}, split val\n")
     table.write_text("path,label,split\na.mp4,sit,one\nb.mp4,jump,two\n", encoding="utf-8")
     assert sentence(capsys, saved, "--data", table).endswith(
-        "has no split test or val: name one with --split: one, two, all"
+        "has no split test or val: give one with --split: one, two, all"
     )
     assert "unknown split of" in sentence(capsys, saved, "--data", table, "--split", "ones")
     status, out, _ = run(capsys, saved, "--data", table, "--split", "all")
@@ -179,7 +179,7 @@ def test_a_split_that_kinema_chose_is_announced(saved: Path, here: Path, capsys:
     status, out, err = run(capsys, saved, "--data", "d")
     assert status == 0
     assert "1 expected / 1 read / 0 failed" in out
-    assert err.startswith("note: d names no split")
+    assert err.startswith("note: d has no splits")
 
 
 def test_views_are_explained_and_nothing_is_tested(
@@ -227,4 +227,4 @@ def test_bad_input_is_one_sentence(saved: Path, data: Path, here: Path, capsys: 
     (here / "out").mkdir()
     (here / "out" / "ledger.csv").write_text("path,error\n", "utf-8")
     message = sentence(capsys, saved, "--data", data, "--out", "out")
-    assert message == "out: ledger.csv there is not of a finished test; give another --out, or --overwrite"
+    assert message == "out: contains ledger.csv, which is not from a finished test; give another --out, or --overwrite"

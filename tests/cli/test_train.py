@@ -37,7 +37,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ({"optim": {"lr": "many"}}, "optim.lr takes a number, not 'many'"),
         ({"batch": 1.5}, "batch takes a whole number, not '1.5'"),
         ({"strict": "perhaps"}, "strict takes true or false, not 'perhaps'"),
-        ({"weights": 3}, "weights takes a text or null, not '3'"),
+        ({"weights": 3}, "weights takes a string or null, not '3'"),
         ({"clip": 3}, "clip takes names with values, {name: value}, not '3'"),
         ({"augment": {"jitter": 32}}, "augment.jitter takes 2 whole numbers such as 256, 320, not '32'"),
         ({"optim": {"milestones": [1, "b"]}}, "optim.milestones takes whole numbers such as 30, 40, 60, not 'b'"),
@@ -64,8 +64,8 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ({"augment": {"flip": nan}}, "augment.flip is nan: give a probability"),
         ({"photometric": {"clips": nan}}, "photometric.clips is nan"),
         ({"seed": 2**64}, "seed is 18446744073709551616: give 0 or more, and less than 2^63"),
-        ({"optim": {"milestones": [-1]}}, "optim.milestones are [-1]: give epochs from 1 on"),
-        ({"weights": ""}, "weights is empty: name some, or give null"),
+        ({"optim": {"milestones": [-1]}}, "optim.milestones are [-1]: give epochs"),
+        ({"weights": ""}, "weights is empty: name the weights, or give null"),
         ({"seed": None}, "seed has no value: remove the line"),
         ({"optim": {"lr": None}}, "optim.lr has no value: remove the line"),
         ({"model": None}, "model must be given"),
@@ -83,10 +83,10 @@ def test_a_mistake_in_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     ("text", "sentence"),
     [
         ("model: [a\nb: c\n", "not YAML in line 2 ("),
-        ("notes: &a [*a]\n", "a part contains itself (an alias, *name, within its anchor)"),
-        ("- a\n- b\n", "holds no fields (one"),
-        ("just text", "holds no fields"),
-        ("", "holds no fields"),
+        ("notes: &a [*a]\n", "a part contains itself (an alias *name"),
+        ("- a\n- b\n", "has no fields (one"),
+        ("just text", "has no fields"),
+        ("", "has no fields"),
         ("model: tsn_r18\noptim:\n  lr: 1\n  momentum: 0.9\n  lr: 2\n", "not YAML in line 5 (lr is given twice)"),
     ],
 )
@@ -159,11 +159,11 @@ def test_weights_of_a_run_that_is_not_there_or_not_finished(
 ) -> None:
     words = ("--model", "stm_r18", "--data", str(tiny), "--out", str(tmp_path / "out"), "--weights")
     found = said(capsys, *words, str(tmp_path / "srtg_hacs"))
-    assert found.startswith(f"{tmp_path / 'srtg_hacs'}: there is no such file of weights, nor such a run")
+    assert found.startswith(f"{tmp_path / 'srtg_hacs'}: there is no such file of weights and no such run")
     assert "did you mean 'imagenet'; check" in said(capsys, *words, "imagnet")
     torch.save({"pytorch-lightning_version": "2", "tally": [], "state_dict": {}}, tmp_path / "a.ckpt")
     assert "a.ckpt: is a training checkpoint" in said(capsys, *words, str(tmp_path / "a.ckpt"))
     (tmp_path / "srtg_hacs" / "checkpoints").mkdir(parents=True)
-    assert "holds no model.safetensors; if it is a run, let its training finish" in said(
+    assert "contains no model.safetensors; if it is a run, finish its training" in said(
         capsys, *words, str(tmp_path / "srtg_hacs")
     )

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from kinema.data import lettering
-from kinema.data.lettering import fitted, missing, width_of, wrapped, write
+from kinema.data.lettering import fitted, missing, warn_of_missing, width_of, wrapped, write
+from kinema.errors import KinemaWarning
 
 
 def drawn(text: str, size: int = 20) -> np.ndarray:
@@ -74,3 +77,37 @@ def test_control_characters_and_broken_names_do_no_harm() -> None:
     assert lettering.clean("a\nb\tc") == "a b c"
     assert lettering.clean("a\x00b\udce9") == "a\ufffdb\\udce9"
     assert drawn("a\nb\x07\udce9").max() > 200
+
+
+def test_a_font_that_was_installed_since_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Matplotlib's own list is of the time at which it was first imported on the machine."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    own = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    new, broken = tmp_path / "new.ttf", tmp_path / "broken.ttf"
+    new.write_bytes((own / "STIXGeneral.ttf").read_bytes())
+    broken.write_bytes(b"no font")
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(broken), str(new)])
+    lettering._installed.cache_clear()
+    try:
+        assert lettering._installed() == (str(new),)
+        assert lettering._other.__wrapped__("a") == str(new)
+        assert lettering._other.__wrapped__("跳") is None
+    finally:
+        lettering._installed.cache_clear()
+
+
+@pytest.mark.parametrize(("text", "font"), [("跳 jump", "Noto Sans CJK"), ("ᎠᎡ", "Noto")])
+def test_one_warning_names_the_letters_and_a_font(text: str, font: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lettering, "_other", lambda letter: None)
+    with pytest.warns(KinemaWarning, match=text[0]) as caught:
+        assert warn_of_missing([text, text]) == missing([text])
+    assert len(caught) == 1
+    assert font in str(caught[0].message)
+    assert warn_of_missing(["jump"]) == ""
+    many = "".join(chr(0x4E00 + i) for i in range(300))
+    with pytest.warns(KinemaWarning) as caught:
+        warn_of_missing([many])
+    assert len(str(caught[0].message)) < 250

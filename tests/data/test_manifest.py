@@ -48,7 +48,7 @@ def test_csv_with_all_columns(tmp_path: Path) -> None:
     test = manifest.split("test")
     assert [s.label for s in test.samples] == ["1"]
     assert test.labels == manifest.labels  # the numbers of the labels do not depend on the split
-    with pytest.raises(KinemaError, match="no split 'dev': it has train, val, test"):
+    with pytest.raises(KinemaError, match="no split 'dev': its splits are train, val, test"):
         manifest.split("dev")
 
 
@@ -77,13 +77,13 @@ def test_csv_errors_name_line_and_mend(tmp_path: Path) -> None:
         "path,label\n,x\n": ["line 2", "the path is empty"],
         "path,label\na,b.mp4,x\n": ["line 2", "3 fields under 2 columns", "quote"],
         "path,label\na.mp4\n": ["line 2", "1 field under 2 columns"],
-        "path,label,start,end\na.mp4,x,2,2\n": ["line 2", "start 2 is not before end 2"],
-        "path,label,start\na.mp4,x,-1\n": ["line 2", "start is '-1'", "from 0 on"],
+        "path,label,start,end\na.mp4,x,2,2\n": ["line 2", "start 2 must be before end 2"],
+        "path,label,start\na.mp4,x,-1\n": ["line 2", "start is '-1'", "at least 0"],
         "path,label,end\na.mp4,x,soon\n": ["line 2", "end is 'soon'"],
         "path,label,end\na.mp4,x,nan\n": ["line 2", "end is 'nan'"],
         "path,label\na.mp4,x\na.mp4,x\n": ["line 3", "repeats line 2"],
-        "path,label\na.mp4,x\na.mp4,y\n": ["line 3", "'y' but line 2 says 'x'"],
-        "path,label,split\na.mp4,x,train\na.mp4,x,test\n": ["line 3", "'test' but line 2 says 'train'"],
+        "path,label\na.mp4,x\na.mp4,y\n": ["line 3", "the label 'y' but 'x' in line 2"],
+        "path,label,split\na.mp4,x,train\na.mp4,x,test\n": ["line 3", "split 'test' but in 'train' in line 2"],
         "path,label,split\na.mp4,x,train\nb.mp4,x,\n": ["1 row without a split"],
     }
     for text, parts in cases.items():
@@ -104,8 +104,8 @@ def test_survey_lists_every_fault(tmp_path: Path) -> None:
     found = survey(table(tmp_path, text, "a.mp4", "b.mp4"))
     assert {f.code for f in found.findings} == {"duplicate-row", "empty-label", "no-file"}
     assert [Path(s.path).name for s in found.manifest.samples] == ["a.mp4", "gone.mp4", "b.mp4"]
-    refused(tmp_path / "data.csv", "and 2 more kinds of error", "kinema data doctor")
-    refused(table(tmp_path, "path,label\nb.mp4,\ngone.mp4,y\n", "b.mp4"), "and 1 more kind of error: run kinema")
+    refused(tmp_path / "data.csv", "and 2 other kinds of error", "kinema data doctor")
+    refused(table(tmp_path, "path,label\nb.mp4,\ngone.mp4,y\n", "b.mp4"), "and 1 other kind of error: run kinema")
 
 
 def test_other_encodings_and_files_are_refused(tmp_path: Path) -> None:
@@ -150,8 +150,8 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 def test_folder_errors(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "is empty")
-    refused(touch(tmp_path / "flat", "a.mp4", "b.mp4") / "", "2 files but no class folders")
-    refused(touch(tmp_path / "text", "walk/a.txt", "run/b.txt") / "", "holds no video")
+    refused(touch(tmp_path / "flat", "a.mp4", "b.mp4") / "", "2 files without class folders")
+    refused(touch(tmp_path / "text", "walk/a.txt", "run/b.txt") / "", "contains no video")
     refused(
         touch(tmp_path / "deep", "fold1/walk/a.mp4", "fold2/walk/b.mp4") / "", "folders with videos inside", "train"
     )
@@ -171,7 +171,7 @@ def test_what_is_ignored_is_said(tmp_path: Path) -> None:
     assert {Path(p).name for p in ignored.paths} == {"notes.txt", "readme.md"}
     remarks = " ".join(read_manifest(tmp_path).remarks)
     assert "split.csv" in remarks
-    assert "2 things" in remarks
+    assert "2 items" in remarks
     assert "none" in remarks
 
 
@@ -224,8 +224,8 @@ def test_flip_map_is_symmetric_and_checked(tmp_path: Path) -> None:
         ('{"step left": "step rigt"}', "did you mean 'step right'"),
         ('{"step left": "step right", "step right": "step right"}', "swaps 'step right' with"),
         ("{", "is not JSON"),
-        ('["step left"]', "not one object"),
-        ('{"step left": 3}', "not one object"),
+        ('["step left"]', "not a JSON object"),
+        ('{"step left": 3}', "not a JSON object"),
     ):
         flips.write_text(text)
         refused(file, "flip_map.json", part)
@@ -238,8 +238,8 @@ def test_a_file_of_labels_gives_their_order(tmp_path: Path) -> None:
     assert read_manifest(file).labels == ("walk", "stand", "caf\u00e9")
     for text, part in (
         ("walk\ncaf\u00e8\n", "unknown label of the data 'caf\u00e9': did you mean 'caf\u00e8'?"),
-        ("walk\ncaf\u00e9\nwalk\n", "names 'walk' 2 times"),
-        ("\n", "names no label"),
+        ("walk\ncaf\u00e9\nwalk\n", "lists 'walk' 2 times"),
+        ("\n", "contains no label"),
     ):
         labels.write_text(text, encoding="utf-8")
         refused(file, "labels.txt", part)
@@ -259,13 +259,13 @@ def test_a_table_of_what_is_absent(tmp_path: Path) -> None:
     absent.write_text("path,split\n")
     assert read_manifest(file).absent == {}
     for text, part in (
-        (b"path\n17\n", "absent.csv does not have the columns path and split alone"),
-        (b"a\0b\n1\n", "absent.csv does not have the columns path and split alone"),
-        (b"path,split\n17\n", "absent.csv: not a path and its split: '17'"),
-        (b"path,split\n,train\n", "absent.csv: not a path and its split: ',train'"),
-        (b"path,split\n17,train,7\n", "absent.csv: not a path and its split: '17,train,7'"),
+        (b"path\n17\n", "absent.csv must have the columns path and split"),
+        (b"a\0b\n1\n", "absent.csv must have the columns path and split"),
+        (b"path,split\n17\n", "absent.csv: the row '17' is not a path and its split"),
+        (b"path,split\n,train\n", "absent.csv: the row ',train' is not a path and its split"),
+        (b"path,split\n17,train,7\n", "absent.csv: the row '17,train,7' is not a path and its split"),
         (b"path,split\n\xff,train\n", "absent.csv is not UTF-8 (byte 11)"),
-        (b"split,path\nval,b.mp4\n", "b.mp4 is absent from the split 'val' and listed as there: remove the row"),
+        (b"split,path\nval,b.mp4\n", "b.mp4 is listed as absent but is in the split 'val': remove the row"),
     ):
         absent.write_bytes(text)
         refused(file, part)
@@ -277,9 +277,9 @@ def test_a_split_of_which_nothing_is_there_is_known(tmp_path: Path) -> None:
     file = table(tmp_path, "path,label,split\na.mp4,walk,train\nb.mp4,sit,train\n", "a.mp4", "b.mp4")
     (tmp_path / "absent.csv").write_text("path,split\n17,val\n4,val\n")
     manifest = read_manifest(file)
-    with pytest.raises(KinemaError, match="of its split 'val' 2 videos should be there and none is: fetch some"):
+    with pytest.raises(KinemaError, match="its split 'val' should have 2 videos, but none exists"):
         manifest.split("val")
-    with pytest.raises(KinemaError, match="no split 'test': it has train"):
+    with pytest.raises(KinemaError, match="no split 'test': its splits are train"):
         manifest.split("test")
     assert (manifest.splits, manifest.named_splits) == (("train",), ("train", "val"))
     assert manifest.part("all") is manifest
@@ -295,7 +295,7 @@ def test_the_folder_of_the_disk_itself_is_no_class(tmp_path: Path) -> None:
 
 def test_splits_that_differ_in_capitals_are_refused(tmp_path: Path) -> None:
     file = table(tmp_path, "path,label,split\na.mp4,walk,train\nb.mp4,sit,Train\n", "a.mp4", "b.mp4")
-    refused(file, "the splits 'Train' and 'train' differ in capitals alone: write them alike")
+    refused(file, "the splits 'Train' and 'train' differ only in capitals")
 
 
 def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_trainable_needs_two_labels(tmp_path: Path) -> None:
     samples = (Sample("a", "x", "train"), Sample("b", "y", "test"))
     manifest = Manifest("data.csv", samples, ("x", "y"))
     require_trainable(manifest)
-    with pytest.raises(KinemaError, match=r"one class only \('x'\)"):
+    with pytest.raises(KinemaError, match=r"only one class \('x'\)"):
         require_trainable(manifest.split("train"))
     with pytest.raises(KinemaError, match="no video to train on"):
         require_trainable(Manifest("data.csv", (), ()))

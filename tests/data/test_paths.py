@@ -54,7 +54,7 @@ def test_a_path_means_the_file_that_exists(
     [
         ("gone.mp4 ", "spaces"),
         ("sub/ gone.mp4", "spaces"),
-        ("C:\\videos\\gone.mp4", "a path of Windows"),
+        ("C:\\videos\\gone.mp4", "a Windows path"),
         ("sub\\gone.mp4", "with \\"),
         ("a.mp3", "did you mean"),
     ],

@@ -174,7 +174,7 @@ def test_bad_settings_name_the_field() -> None:
         Augment(flip=2)
     with pytest.raises(KinemaError, match=r"augment\.jitter is \(320, 256\)"):
         Augment(jitter=(320, 256))
-    with pytest.raises(KinemaError, match=r"begins at 200, below clip\.crop 224"):
+    with pytest.raises(KinemaError, match=r"starts at 200, below clip\.crop 224"):
         random_box(300, 300, SPEC, Augment("jitter", jitter=(200, 300)), np.random.default_rng(0))
     with pytest.raises(KinemaError, match="2 crops"):
         view_boxes(300, 300, SPEC, 2)

@@ -24,7 +24,7 @@ def test_the_whole_story_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert "tsn_r18" in printed
     # Every clip of a pair has its exact reversal in the test: whatever TSN has learned, it is right in half of them.
-    inside = re.findall(r"direction inside the reversal pairs: ([\d.]+)% of 10 videos", printed)
+    inside = re.findall(r"direction in the reversal pairs: ([\d.]+)% of 10 videos", printed)
     assert len(inside) == 2
     assert inside[1] == "50.0"
     page = (out / "index.html").read_text(encoding="utf-8")
@@ -32,9 +32,9 @@ def test_the_whole_story_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixt
     assert page.count("data:image/png;base64,") == 2  # sheet and strip
     assert page.count("<table class=confusion>") == 2
     assert not re.search(r"""(src|href)=['"]https?:""", page)
-    for word in ("expected / read / failed", "16 / 16 / 0", "McNemar", "MACs of a clip", "torch"):
+    for word in ("expected / read / failed", "16 / 16 / 0", "McNemar", "MACs per clip", "torch"):
         assert word in page
-    assert re.search(r"stm_r18 takes [\d.]+ times as long as tsn_r18 where the two take turns", page)
+    assert re.search(r"stm_r18 takes [\d.]+ times as long as tsn_r18", page)
     assert (out / "stm_r18" / "recognizer" / "card.json").is_file()
     assert main(["compare", str(out / "tsn_r18"), str(out / "stm_r18")]) == 0
     assert "16 videos that both were tested on" in capsys.readouterr().out

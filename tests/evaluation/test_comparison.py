@@ -95,8 +95,8 @@ def test_remarks_say_what_was_different() -> None:
     first = made_test("A", TRUTH, TRUTH, document=documents[0])
     second = made_test("B", TRUTH, TRUTH, labels=("a", "b", "c", "d", "e"), root="/moved", document=documents[1])
     assert compare(first, second).remarks == (
-        "the videos lay in /data and in /moved: paired by their paths there, which is right only if both folders hold "
-        "the same videos",
+        "the videos were in /data and in /moved: they are paired by their paths inside these folders, which is correct "
+        "only if both contain the same videos",
         "B chooses among 5 labels, of which A lacks 2 (d, e)",
         "A and B were tested differently: views (1x1 and 10x3), frames (8 and 16)",
     )
@@ -128,12 +128,12 @@ def test_other_videos_of_the_same_names_are_told_by_their_sizes() -> None:
     first = made_test("A", TRUTH, FIRST, sizes=sizes)
     copied = compare(first, made_test("B", TRUTH, SECOND, sizes=sizes, root="/copy"))
     assert (copied.videos, len(copied.remarks)) == (8, 3)
-    assert "the videos lay in /data and in /copy" in copied.remarks[2]
+    assert "the videos were in /data and in /copy" in copied.remarks[2]
     with pytest.raises(KinemaError) as caught:
         compare(first, made_test("B", TRUTH, SECOND, sizes=[None, 1, *sizes[2:4], 2, 3, 4, 5]))
     assert str(caught.value) == (
-        "1.mp4: has 1001 bytes in /runs/A/test-test/scores.parquet and 1 in /runs/B/test-test/scores.parquet (so have "
-        "5 of 7 videos): these are other videos of the same names; test both on the same data"
+        "1.mp4: has 1001 bytes in /runs/A/test-test/scores.parquet and 1 in /runs/B/test-test/scores.parquet (5 of 7 "
+        "videos differ in size): these are different videos with the same names; test both on the same data"
     )
     mended = compare(first, made_test("B", TRUTH, SECOND, sizes=[1, *sizes[1:]]))
     assert mended.videos == 8
@@ -151,7 +151,7 @@ def test_what_cannot_be_compared_is_refused_in_one_sentence() -> None:
         KinemaError, match=r"share no video \(first ones: '0.mp4' and 'x'\); test both on the same data"
     ):
         compare(first, made_test("B", ["a"], ["a"], paths=["x"]))
-    with pytest.raises(KinemaError, match=r"1\.mp4: is 'a' in .* and 'b' in .* \(so are 2 of 8 videos\)"):
+    with pytest.raises(KinemaError, match=r"1\.mp4: is 'a' in .* and 'b' in .* \(2 of 8 videos differ"):
         compare(first, made_test("B", ["a", "b", "b", *TRUTH[3:]], SECOND))
     with pytest.raises(KinemaError, match="lists 'x' twice"):
         compare(first, made_test("B", ["a", "a"], ["a", "a"], paths=["x", "x"]))

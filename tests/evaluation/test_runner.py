@@ -131,7 +131,7 @@ def test_whether_the_views_differ_is_stated(result: TestResult) -> None:
     v = result.views
     assert v is not None
     assert (v.all_distinct, v.coinciding, v.same_clips, v.same_crops, v.repeated_frames) == (5, 1, 1, 0, 1)
-    assert str(v).startswith("3x3 = 9 per video; all differ for 5 of 6 read, for 1 some coincide")
+    assert str(v).startswith("3x3 = 9 per video; all differ for 5 of 6 read, for 1 some are equal")
 
 
 def test_a_video_is_opened_once_for_all_its_views(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:

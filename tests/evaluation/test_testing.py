@@ -83,7 +83,7 @@ def test_remarks_come_before_the_first_video_is_read(data: Path, saved: Path) ->
         yield lambda done, expected: events.append(f"{done} of {expected}")
 
     run = run_test(trained, data, say=events.append, progress=progress, workers=0)
-    assert events[0].startswith("note: split test holds videos that this recognizer was trained on")
+    assert events[0].startswith("note: split test contains training videos of this recognizer")
     assert events[1].startswith("warning: 1 label without a training video ('jump' in test)")
     assert events[2] == "testing videos"
     assert events[-1] == "11 of 11"
@@ -130,7 +130,7 @@ def test_bad_arguments_are_named_and_nothing_is_written(
 def test_another_test_is_not_overwritten(saved: Path, data: Path) -> None:
     run_test(saved, data, out="out", workers=0)
     before = Path("out/metrics.json").read_bytes()
-    with pytest.raises(KinemaError, match=r"out: holds a test with other views \(1x1 there\)"):
+    with pytest.raises(KinemaError, match=r"out: contains a test with other views \(1x1 there\)"):
         run_test(saved, data, views="2x1", out="out", workers=0)
     assert Path("out/metrics.json").read_bytes() == before
     assert run_test(saved, data, views="2x1", out="out", overwrite=True, workers=0).plan.views == (2, 1)
@@ -154,7 +154,7 @@ def test_clips_are_drawn_by_a_seed(
     assert "seed 7" in values["protocol"]["sampler"]
     assert "seed 7" in values["protocol"]["randomness"]
     assert str(open_test("drawn", "drawn").result.views) == str(drawn.result.views)
-    with pytest.raises(KinemaError, match="drawn: holds a test with other views"):
+    with pytest.raises(KinemaError, match="drawn: contains a test with other views"):
         run_test(saved, data, views="3x1", out="drawn", workers=0)
     with pytest.raises(KinemaError, match="random_clips is -1"):
         plan_test(saved, data, random_clips=-1)

@@ -67,10 +67,10 @@ def test_summary_states_why_views_coincide() -> None:
     assert (summary.all_distinct, summary.coinciding, summary.fewest_distinct) == (2, 2, 2)
     assert (summary.same_clips, summary.same_crops, summary.repeated_frames) == (1, 1, 1)
     text = str(summary)
-    assert text.startswith("2x3 = 6 per video; all differ for 2 of 4 read, for 2 some coincide")
+    assert text.startswith("2x3 = 6 per video; all differ for 2 of 4 read, for 2 some are equal")
     assert "1 with too few frames for 2 different clips" in text
     assert "1 with no room to move the crop" in text
-    assert "at worst 2 differ" in text
+    assert "at least 2 differ" in text
     assert str(summarise([whole], 2, 3)) == "2x3 = 6 per video; all differ for 1 of 1 read"
     assert str(summarise([ViewProof(1, 1, 1, 1, False)], 1, 1)) == "1x1: the centre crop of the centre clip"
 

@@ -157,7 +157,7 @@ def test_a_network_of_the_zoo_takes_videos(recognizer: Recognizer, video: Path) 
 
 def test_the_verdict_of_the_card(recognizer: Recognizer) -> None:
     verdict = Verdict(
-        "tube", "layer4", ("explains no more than a random map",), 0.0, -0.1, -0.1, 0.2, 0.3, 24, "puppets",
+        "tube", "layer4", ("is no better than a random map",), 0.0, -0.1, -0.1, 0.2, 0.3, 24, "puppets",
         fingerprint(recognizer.model),
     )  # fmt: skip
     card = {VERDICTS: {"tube": {**vars(verdict), "reasons": list(verdict.reasons)}}}
@@ -203,7 +203,7 @@ class Bare(nn.Module):
         ({"target": -1}, "target is -1"),
         ({"target": 1.0}, "target is 1.0"),
         ({"target": None}, "target is None"),
-        ({"method": "gradcam", "layer": "layer3.0"}, "layer layer3.0 gives a tensor of shape"),
+        ({"method": "gradcam", "layer": "layer3.0"}, "layer layer3.0 returns a tensor of shape"),
         ({"layer": "layer44"}, "unknown layer 'layer44': did you mean"),
         ({"treshold": 0.5}, "unknown option of cam 'treshold': did you mean 'threshold'"),
         ({"method": "gradcam", "threshold": 0.5}, "threshold: gradcam takes no options"),
@@ -211,11 +211,11 @@ class Bare(nn.Module):
         ({"video": "nowhere.mp4"}, "nowhere.mp4"),
         ({"video": 7}, "video has type int"),
         ({"video": clip(4), "start": 1.0}, "start and end apply to a video"),
-        ({"video": torch.zeros(2, 3, 4, 33, 33)}, "clip holds 2 clips"),
+        ({"video": torch.zeros(2, 3, 4, 33, 33)}, "clip contains 2 clips"),
         ({"video": torch.zeros(3, 4, 33, 33, dtype=torch.uint8)}, "clip has dtype torch.uint8"),
         ({"video": torch.zeros(4, 33, 33)}, "clip has shape"),
         ({"subject": Bare()}, "Bare has no classifier"),
-        ({"subject": Own(), "video": "x.mp4"}, "x.mp4: the network does not say how clips are cut"),
+        ({"subject": Own(), "video": "x.mp4"}, "x.mp4: the network has no clip specification"),
         ({"subject": Own(), "target": "wave"}, "a network without labels"),
         ({"subject": "recognizer/"}, "cannot explain a str"),
     ],
@@ -228,6 +228,6 @@ def test_what_is_refused(recognizer: Recognizer, given: dict[str, Any], sentence
 
 def test_what_has_no_map_has_no_overlay(recognizer: Recognizer) -> None:
     (found,) = explain(recognizer, clip(4))
-    with pytest.raises(KinemaError, match="cam gives no map"):
+    with pytest.raises(KinemaError, match="cam does not return a map"):
         replace(found, map=None).overlay()
     assert len(repr(found)) < 300

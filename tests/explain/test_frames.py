@@ -127,7 +127,7 @@ def test_halves_and_contexts() -> None:
         ({"target": 0, "samples": 5}, "samples is 5: give an even number"),
         ({"target": 0, "samples": 2}, "samples is 2"),
         ({"target": 0, "batch": 0}, "batch is 0"),
-        ({"target": 0, "clip": torch.zeros(2, 3, 4, 8, 8)}, "clip holds 2 clips"),
+        ({"target": 0, "clip": torch.zeros(2, 3, 4, 8, 8)}, "clip contains 2 clips"),
     ],
 )
 def test_what_is_refused(arguments: dict[str, Any], sentence: str) -> None:

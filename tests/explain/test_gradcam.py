@@ -118,7 +118,7 @@ def test_whatever_surrounds_it() -> None:
             torch.testing.assert_close(grad_cam(model, x, 1, layer="first"), expected)
     with torch.inference_mode():
         made_inside = Own()
-    with pytest.raises(KinemaError, match=r"Own was made in torch\.inference_mode"):
+    with pytest.raises(KinemaError, match=r"Own .* torch\.inference_mode"):
         grad_cam(made_inside, x, 1)
     half = grad_cam(Own().bfloat16(), x, 1, layer="first")
     torch.testing.assert_close(half, expected, atol=0.1, rtol=0)
@@ -149,10 +149,10 @@ class WithoutGradients(Own):
     [
         (Own(), {"target": 9}, "target is 9"),
         (Own(), {"target": 0, "layer": "frist"}, "did you mean 'first'"),
-        (Own(), {"target": 0, "layer": "classifier"}, "layer classifier gives"),
+        (Own(), {"target": 0, "layer": "classifier"}, "layer classifier returns"),
         (Detached(), {"target": 0, "layer": "first"}, "no gradient reaches layer first"),
         (WithoutGradients(), {"target": 0}, "no gradient reaches layer second"),
-        (Own(), {"target": 0, "clip": torch.zeros(2, 3, 4, 8, 8)}, "clip holds 2 clips"),
+        (Own(), {"target": 0, "clip": torch.zeros(2, 3, 4, 8, 8)}, "clip contains 2 clips"),
         (Own(), {"target": 0, "clip": torch.full((3, 4, 8, 8), float("nan"))}, "not finite"),
     ],
 )

@@ -160,7 +160,7 @@ class Masked(Own):
 def test_outputs_that_are_no_logits(kind: type[Own]) -> None:
     for function in FUNCTIONS:
         model = kind()
-        with left_as_it_was(model), pytest.raises(KinemaError, match=f"{kind.__name__} gives an output of"):
+        with left_as_it_was(model), pytest.raises(KinemaError, match=f"{kind.__name__} returns "):
             function(model, clip(3), 1)
 
 

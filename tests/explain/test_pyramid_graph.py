@@ -142,7 +142,7 @@ def test_the_drawing_is_one_file_that_any_reader_of_xml_takes(label: str | None)
 
 
 def test_a_warning_is_written_whole_inside_the_drawing() -> None:
-    plain, svg = made().svg(), made().svg(warning="not to be believed here: explains no more than a <random> map " * 3)
+    plain, svg = made().svg(), made().svg(warning="not to be trusted here: is no better than a <random> map " * 3)
     lines = [one for one in tags(svg, "text") if one.get("fill") == "#a04000"]
     assert " ".join(one.text or "" for one in lines).count("<random>") == 3 and len(lines) > 1
     (root, before) = (ET.fromstring(text) for text in (svg, plain))

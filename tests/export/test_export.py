@@ -110,7 +110,7 @@ def test_the_state_goes_round(exported: Path) -> None:
         found, theirs = loaded.step(chunk, theirs)
         assert torch.allclose(found, wanted, atol=1e-5)
     assert theirs["seen"].tolist() == [7, 7]
-    with pytest.raises(KinemaError, match=r"step\.onnx: takes the frames of a stream.*kinema stream"):
+    with pytest.raises(KinemaError, match=r"step\.onnx: .*kinema stream"):
         loaded(frames)
     assert Live(Recognizer.load(exported / "step.onnx"), rate=5).mode == "step"
 
@@ -125,7 +125,7 @@ class Wrong(Clip):
 @pytest.mark.parametrize("to", ["onnx", "torch"])
 def test_a_file_that_differs_is_not_kept(tmp_path: Path, to: str) -> None:
     out = tmp_path / f"x{FORMATS[to].suffix}"
-    with pytest.raises(RunError, match=rf"{out.name}: differs from the network by .*1 clip of 4 frames.*not kept"):
+    with pytest.raises(RunError, match=rf"{out.name}: .*differs from the network by .*1 clip of 4 frames.*not kept"):
         export(recognizer(Wrong()), to, out)
     assert list(tmp_path.iterdir()) == []
 
@@ -205,7 +205,7 @@ def test_another_programs_file(tmp_path: Path) -> None:
     for form in FORMATS.values():
         if form.name != "openvino":  # traced without the cells for ONNX, which is slower
             form.write(traced, tmp_path / f"x{form.suffix}", {})
-            with pytest.raises(KinemaError, match=rf"x\{form.suffix}: holds no labels"):
+            with pytest.raises(KinemaError, match=rf"x\{form.suffix}: contains no labels"):
                 Recognizer.load(tmp_path / f"x{form.suffix}")
 
 
@@ -218,7 +218,7 @@ def test_a_program_with_pickles_is_refused(exported: Path, tmp_path: Path) -> No
             if name.endswith("_weights_config.json"):
                 data = data.replace(b'"use_pickle": false', b'"use_pickle": true', 1)
             changed.writestr(name, data)
-    with pytest.raises(KinemaError, match=r"x\.pt2: holds pickled objects"):
+    with pytest.raises(KinemaError, match=r"x\.pt2: contains pickled objects"):
         Recognizer.load(tmp_path / "x.pt2")
 
 

@@ -67,9 +67,9 @@ def test_visitors_have_states_of_their_own(visitors: tuple[Session, Session]) ->
     for i in range(4):
         cameras.feed(visitors[1], two, jpeg(7 + i), i / 2)
     cameras.begin(visitors[0], network)
-    with pytest.raises(KinemaError, match="no longer watched"):
+    with pytest.raises(KinemaError, match="no longer open"):
         cameras.feed(visitors[0], one, jpeg(0), 1.0)
-    with pytest.raises(KinemaError, match="no longer watched"):
+    with pytest.raises(KinemaError, match="no longer open"):
         cameras.feed(visitors[0], two, jpeg(0), 1.0)
     again = cameras.begin(visitors[0], network)["key"]
     assert cameras.feed(visitors[0], again, jpeg(0), 0.0)["score"] == pytest.approx(alone, abs=1e-6)

@@ -438,7 +438,7 @@ def test_weights_of_the_backbones_releases_load_into_it() -> None:
     assert torch.equal(model.classifier.weight, head)  # though the file's classifier would fit
     assert torch.equal(model.backbone.layer3[0].conv1.weight, release["layer3.0.conv1.weight"])
     assert all(name.startswith("cidc.") for name in report.new)
-    assert any("left out, this network has its own: fc.weight, fc.bias" in line for line in report.lines())
+    assert any("left out because this network has its own: fc.weight, fc.bias" in line for line in report.lines())
     del release["layer2.0.conv1.weight"]
     release["nowhere"] = torch.zeros(1)
     report = import_weights(small(), release)
@@ -487,12 +487,15 @@ def test_a_whole_network_loads_with_its_head() -> None:
         ({"fusion": "t"}, "unknown value of fusion 't'"),
         ({"head": "pooled"}, "unknown value of head 'pooled': did you mean 'pool'?"),
         ({"backbone_options": {"depth": 5}}, "unknown option of tsn_r18 'depth'"),
-        ({"backbone_options": {"width": 1}}, "backbone_options holds width: give it as an option of the network"),
-        ({"backbone_options": {"dropout": 0.1}}, "backbone_options holds dropout: give it as an option of the network"),
+        ({"backbone_options": {"width": 1}}, "backbone_options contains width: give it as an option of the network"),
+        (
+            {"backbone_options": {"dropout": 0.1}},
+            "backbone_options contains dropout: give it as an option of the network",
+        ),
         ({"backbone_options": ["mode"]}, "backbone_options is ['mode']"),
         ({"backbone": 50}, "backbone is 50"),
         ({"freeze_backbone": "yes"}, "freeze_backbone is 'yes': give "),
-        ({"backbone_options": {"class_regularisation": (1,)}}, "backbone_options holds class_regularisation"),
+        ({"backbone_options": {"class_regularisation": (1,)}}, "backbone_options contains class_regularisation"),
     ],
 )
 def test_bad_options_are_one_sentence(options: dict[str, object], says: str) -> None:

@@ -160,7 +160,7 @@ def test_weights_of_the_backbone_load_beside_class_regularisation() -> None:
         ("attention_head", {"layers": True}, "layers is True: give "),
         ("lstm_head", {"hidden": 1.5}, "hidden is 1.5: give "),
         ("lstm_head", {"backbone": "lstm_head"}, "the backbone lstm_head itself has a backbone"),
-        ("lstm_head", {"backbone_options": {"frames": 4}}, "backbone_options holds frames: give it as an option"),
+        ("lstm_head", {"backbone_options": {"frames": 4}}, "backbone_options contains frames: give it as an option"),
     ],
 )
 def test_bad_options_are_one_sentence(name: str, options: dict[str, object], says: str) -> None:

@@ -230,8 +230,8 @@ def test_the_two_releases_are_told_apart() -> None:
     release = Release(device="meta")
     with torch.device("meta"):
         with_norm, without = (create_model("x3d_m", shortcut_norm=norm) for norm in (True, False))
-    assert "built with shortcut_norm=True" in remarks(without, release.slowfast())[0]
-    assert "built with shortcut_norm=False" in remarks(with_norm, release)[0]
+    assert "a network with shortcut_norm=True" in remarks(without, release.slowfast())[0]
+    assert "a network with shortcut_norm=False" in remarks(with_norm, release)[0]
     assert candidates("module.layer1.0.conv_a.weight") == ["layer1.0.conv_a.weight"]
     assert candidates("s4.pathway0_res10.branch2.c_bn.bias") == ["layer3.10.norm_c.bias"]
 

@@ -273,7 +273,7 @@ def test_parameters() -> None:
 
 
 def test_another_number_of_steps_is_one_sentence() -> None:
-    with pytest.raises(KinemaError, match=r"for 8 steps got 5: give clips of the length .* \(clip\.frames\)$"):
+    with pytest.raises(KinemaError, match=r"for 8 steps received 5: give clips of the length .* \(clip\.frames\)$"):
         conv()(clip(t=5))
 
 

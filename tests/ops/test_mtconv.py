@@ -202,7 +202,7 @@ def test_half_precision_is_finite_on_large_activations(dtype: torch.dtype) -> No
 def test_few_channels_in_are_enough_for_the_text_split() -> None:
     x = clip(c=3).float()
     assert MTConv(3, 24, 3, delta=1 / 4)(x).shape == (2, 24, 8, 8, 6)
-    with pytest.raises(KinemaError, match="no channel of 3"):
+    with pytest.raises(KinemaError, match="none of 3 channels"):
         MTConv(3, 24, 3, delta=1 / 4, split="octave")
 
 
@@ -226,7 +226,7 @@ def test_one_number_stands_for_three() -> None:
         ({"delta": 0}, "delta is 0; give a number above 0"),
         ({"delta": 1.5}, "at most 1"),
         ({"delta": "7/8"}, "above 0 and at most 1"),
-        ({"delta": 0.01}, "no channel of 24"),
+        ({"delta": 0.01}, "none of 24 channels"),
         ({"split": "octal"}, "split is 'octal'; choose from 'octave', "),
         ({"pooling": "avg"}, "pooling is 'avg'; choose from 'average', "),
         ({"groups": 4}, "groups is 4, which is not a divisor of the 21 channels"),

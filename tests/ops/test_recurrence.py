@@ -453,7 +453,7 @@ def test_bad_options(options: dict[str, object], says: str) -> None:
 
 
 def test_bad_sequences() -> None:
-    with pytest.raises(KinemaError, match=r"b has shape \(1, 2, 4\); give that of a, \(1, 2, 3\)"):
+    with pytest.raises(KinemaError, match=r"b has shape \(1, 2, 4\); give the shape of a, \(1, 2, 3\)"):
         cycle_consistent(torch.zeros(1, 2, 3), torch.zeros(1, 2, 4))
     with pytest.raises(KinemaError, match="temperature is -1"):
         soft_nearest(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3), temperature=-1)

@@ -260,7 +260,7 @@ def test_a_box_shows_the_faces_towards_the_camera(mirror: bool) -> None:
 
 def test_refuses_a_folder_that_holds_something_else(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(KinemaError, match="holds other files"):
+    with pytest.raises(KinemaError, match="contains other files"):
         generate(tmp_path, **SMALL, workers=1)
     assert contents(tmp_path) == {"thesis.tex": b"precious"}
     with pytest.raises(KinemaError, match="is a file"):

@@ -18,7 +18,7 @@ def test_shares_by_hand() -> None:
     assert rows(html) == [["75", "25", "", ""], ["", "50", "", "50"], ["100", "", "", ""]]
     assert re.findall(r"<th><span>(.*?)</span>", html) == ["a", "b", "c &lt;i&gt;", "unreadable"]
     assert "<caption>run &amp; co</caption>" in html
-    assert 'title="a: 1 of 4 said to be b"' in html
+    assert 'title="a: 1 of 4 predicted as b"' in html
 
 
 def test_right_is_blue_and_wrong_is_orange() -> None:

@@ -148,6 +148,19 @@ def test_costs_that_differ_little_have_labels_on_their_axis() -> None:
         assert len(numbers) >= 2, costs
 
 
+@pytest.mark.parametrize("costs", [[44.2, 44.2, 44.2, 44.8, 44.8, 300.0], [5.0] * 6, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+def test_runs_of_the_same_cost_stand_beside_each_other(costs: list[float]) -> None:
+    names = [str(i) for i in range(6)]
+    drawn = figures.trade_off(
+        "ms", dict(zip(names, costs, strict=True)), dict.fromkeys(names, (0.6, 0.5, 0.7)), markup.colours(names)
+    )
+    marks = re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)" style="fill: (#\w+)', drawn)
+    marks = [(float(x), float(y)) for x, y, ink in marks if ink in markup.COLOURS][:6]
+    assert len({round(x) for x, _ in marks}) == 6
+    assert len({y for _, y in marks}) == 1
+    assert ">60" in drawn.replace(">60.0", ">60")  # on the axis beside them
+
+
 def test_values_are_escaped_and_figures_are_not() -> None:
     assert markup.note("<b>") == "<p class=note>&lt;b&gt;</p>"
     assert "&lt;i&gt;" in markup.table(["<i>"], [["x"]])

@@ -112,7 +112,7 @@ def test_cost_is_that_of_the_network_as_it_was_tested(text: str) -> None:
     expected = count("tsm_r18", num_classes=3, frames=4, size=32, options={"width": 0.0625})
     assert cells(text, "parameters") == [f"{expected.params / 1e6:.3f} M"] * 2
     assert cells(text, "clip") == ["4 x 32 x 32"] * 2
-    assert cells(text, "MACs of a video") == [f"{2 * expected.macs / 1e6:.1f} M"] * 2
+    assert cells(text, "MACs per video") == [f"{2 * expected.macs / 1e6:.1f} M"] * 2
 
 
 def test_the_ledger_names_every_unreadable_video(text: str) -> None:
@@ -149,7 +149,7 @@ def test_a_test_alone_has_no_curves_but_all_else(runs: list[Path], tmp_path: Pat
     (tmp_path / "elsewhere" / "metrics.json").write_text(metrics)
     (shown,) = make_report([tmp_path / "elsewhere"], tmp_path / "report.html")
     assert shown.folder is None
-    assert "name the run folder" in shown.missing[0]
+    assert "give the run folder" in shown.missing[0]
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert cells(text, "network") == ["tsm_r18"]
     assert "<h2>Training" not in text
@@ -177,7 +177,7 @@ def test_runs_that_cannot_be_compared_stand_beside_each_other(runs: list[Path], 
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Not compared: tiny.mp4: is &#39;sit&#39;" in text
     assert cells(text, "videos compared") == ["11"]
-    remark = text.index("paired by their paths there")
+    remark = text.index("paired by their paths")
     assert text.index("<h2>Comparison") < remark < text.index("videos compared")  # before the figures
     assert text.index("<h2>Comparison") < text.index("Not compared: tiny") < text.index("videos compared")
     assert text.count("<p class=caution>") == 2 + 2  # and the two pairs that the grid of all pairs leaves out
@@ -193,7 +193,7 @@ def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path)
     for places, sentence in (
         ([tmp_path / "nowhere"], "no such run or test"),
         ([tmp_path / "empty"], "neither a run nor a test"),
-        ([runs[0], runs[0]], "named twice"),
+        ([runs[0], runs[0]], "given twice"),
     ):
         with pytest.raises(KinemaError, match=sentence):
             make_report(places, tmp_path / "report.html")
@@ -201,7 +201,7 @@ def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path)
         make_report(runs, tmp_path)
     for file, content, sentence in (
         ("config.yaml", "a: [", "not YAML"),
-        ("config.yaml", "- 1", "holds no fields"),
+        ("config.yaml", "- 1", "has no fields"),
         ("config.yaml", "a: \xff", "config.yaml: not UTF-8 .byte 3.; restore it"),
         ("config.yaml", "a: 2020-13-45", "not YAML"),
         ("metrics.csv", "epoch,step\n1,x\n", "not a table of training curves"),
@@ -211,9 +211,9 @@ def test_bad_input_is_one_sentence(runs: list[Path], tmp_path: Path, data: Path)
         ("metrics.csv", f"{HEAD}\n1,1,1,1,1,1,1,1,1,1\n", "not a table of training curves"),
         ("recognizer/card.json", "{", "not a readable card"),
         ("recognizer/card.json", card(clip=3), "card.json: 'clip' must be an object"),
-        ("recognizer/card.json", card(training=3), "'training' is not what a card holds there"),
-        ("recognizer/card.json", card(training={"coverage": {"read": 3}}), "'training.coverage.expected' is not what"),
-        ("recognizer/card.json", card(architecture={"options": {}}), "'architecture' must hold the network's name"),
+        ("recognizer/card.json", card(training=3), "card.json: the value of 'training'"),
+        ("recognizer/card.json", card(training={"coverage": {"read": 3}}), "'training.coverage.expected'"),
+        ("recognizer/card.json", card(architecture={"options": {}}), "'architecture' must contain the network's name"),
         ("recognizer/card.json", card(format=3), "'format' is 3"),
         ("training-ledger.csv", "video,reason\na,b\n", "training-ledger.csv: not a training ledger .* restore"),
         ("training-ledger.csv", "path,error\na\n", "not a training ledger"),
@@ -261,9 +261,9 @@ def test_what_curves_of_unlike_trainings_need_is_said(data: Path, tmp_path: Path
         (folder / "config.yaml").write_text(yaml.safe_dump(config | fields))
     said = " ".join(about_curves(open_runs(folders)))
     assert "of the split val; nothing is chosen" in said
-    assert "do not compare: mixed with mixup, Twins; grid with multigrid." in said
+    assert "mixed with mixup, Twins; grid with multigrid." in said
     assert "With mixup a training clip" in said
-    assert "up to 8 times the rate" in said
+    assert "up to 8 times" in said
     assert about_curves(open_runs([made_run(tmp_path / "alone", data, tested=False)])) == []
 
 

@@ -10,8 +10,8 @@ import pytest
 from data.timed_videos import damage, write_timed
 
 from kinema.data.video import open_video
-from kinema.errors import KinemaError, RunError
-from kinema.streaming import Segment, Timeline
+from kinema.errors import KinemaError, KinemaWarning, RunError
+from kinema.streaming import Segment, Timeline, annotated
 from kinema.streaming.annotated import write_annotated
 from kinema.streaming.tracks import LostPart
 
@@ -64,3 +64,22 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"out\.mp4"):
         write_annotated(tmp_path / "file" / "out.mp4", Timeline(str(film), SEGMENTS, 4.0), LABELS)
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_letters_without_a_font_are_said_and_the_class_is_numbered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kinema.data.lettering._other", lambda letter: None)
+    film = write_timed(tmp_path / "film.mp4", EDGES[:11])
+    names = ("wave", "步行", "跳")
+    found = Timeline(str(film), (Segment("步行", 0.0, 1.0, 0.9, 0.2),), 1.0)
+    drawn: list[str] = []
+    write = annotated.write
+    monkeypatch.setattr(
+        annotated, "write", lambda image, at, text, *more: (drawn.append(text), write(image, at, text, *more))
+    )
+    with pytest.warns(KinemaWarning, match="[步行]") as caught:
+        write_annotated(tmp_path / "out.mp4", found, names)
+    assert len(caught) == 1
+    assert "跳" not in str(caught[0].message)  # it is not shown
+    assert any("(class 1)" in text for text in drawn)

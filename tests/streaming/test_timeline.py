@@ -142,7 +142,7 @@ def test_the_command_prints_a_line_per_film(
     out, err = capsys.readouterr()
     assert out.count("a film.mp4") == len(found.segments)
     assert "unreadable" in out
-    assert "1 of 2 films" in err
+    assert "1 of 2 videos" in err
 
 
 def test_the_csv_is_data_that_training_reads(

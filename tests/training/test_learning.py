@@ -162,7 +162,7 @@ def test_the_maps_of_class_regularisation_are_features_and_a_part() -> None:
         (config(trainable="class_regularisation"), r"options\.class_regularisation"),
         (
             config(trainable="classifier", optim=Optim(lr_mult={"stem": 0.5})),
-            r"optim\.lr_mult\.stem has no effect where trainable",
+            r"optim\.lr_mult\.stem has no effect if trainable",
         ),
     ],
 )

@@ -81,11 +81,11 @@ def test_biases_and_norms_can_be_left_out_of_the_decay() -> None:
     [
         ({"name": "adam"}, r"optim\.name 'adam'.*adamw"),
         ({"name": "AdamW"}, r"optim\.name 'AdamW'"),
-        ({"name": "adamw", "nesterov": True}, r"optim\.nesterov is true, which adamw does not have"),
+        ({"name": "adamw", "nesterov": True}, r"optim\.nesterov is true, but adamw"),
         ({"name": "adamw", "momentum": 1.0}, r"optim\.momentum is 1\.0"),
         ({"name": "adamw", "beta2": 1.0}, r"optim\.beta2 is 1\.0"),
         ({"name": "adamw", "beta2": float("nan")}, r"optim\.beta2 is nan"),
-        ({"beta2": 0.99}, r"optim\.beta2 is 0\.99, which sgd does not have"),
+        ({"beta2": 0.99}, r"optim\.beta2 is 0\.99, but sgd"),
     ],
 )
 def test_what_an_optimiser_cannot_take_is_refused(fields: dict, sentence: str) -> None:

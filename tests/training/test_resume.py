@@ -153,10 +153,13 @@ def no_flips(data: Path) -> None:
 
 
 CHANGES: list[tuple[Change, str]] = [
-    (replaced, "train go left 1.mp4 has another size"),
+    (replaced, "train go left 1.mp4 has the size"),
     (same_size, "train go left 2.mp4 has other content"),
     (one_less, "train go left 3.mp4 is missing"),
-    (edit("train go left 4.mp4,go left", "train go left 4.mp4,go right"), "train go left 4.mp4 is labelled 'go right'"),
+    (
+        edit("train go left 4.mp4,go left", "train go left 4.mp4,go right"),
+        "go left 4.mp4 has the label 'go right'",
+    ),
     (no_flips, "the flip map differs"),
 ]
 
@@ -185,7 +188,7 @@ def test_a_finished_run_is_not_another_data_sets(home: Path, half: Path) -> None
     assert train(config(half.parent / "data", home / "whole"), say=lines.append) == home / "whole"
     assert "finished" in lines[-1]
     replaced(half.parent / "data")
-    with pytest.raises(KinemaError, match=r"train go left 1\.mp4 has another size"):
+    with pytest.raises(KinemaError, match=r"train go left 1\.mp4 has the size"):
         train(config(half.parent / "data", home / "whole"), say=str)
 
 
@@ -237,7 +240,7 @@ def test_the_list_of_videos_is_read_as_it_was_written(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4, 3), 9, np.uint8)).save(folder / "2.png")
     assert difference(found, listed(read_manifest(tmp_path))) == "b/sequence has other content"
     (folder / "1.png").unlink()
-    assert "b/sequence has another size" in str(difference(found, listed(read_manifest(tmp_path))))
+    assert "b/sequence has the size" in str(difference(found, listed(read_manifest(tmp_path))))
 
 
 def test_large_files_are_compared_in_parts_and_many_by_a_sample(

@@ -104,7 +104,7 @@ def test_the_split_that_selected_is_no_test(
     (data / "manifest.csv").write_text(text.replace("1.mp4,go left,test", "1.mp4,go left,val"), encoding="utf-8")
     run = str(train(config(data, tmp_path / "run", val_split="val", epochs=3), say=str))
     for split in ("val", "all"):
-        with pytest.raises(KinemaError, match=r"the split 'val'.*selected epoch 2.*--split.*--force"):
+        with pytest.raises(KinemaError, match=r"the split 'val'.*select epoch 2.*--split.*--force"):
             run_test(run, data, split=split, workers=0)
     last = run_test(f"{run}/recognizer-last", data, split="val", workers=0)
     assert (last.to_dict()["selection"]["tested_on_it"], last.out) == (False, tmp_path / "run" / "test-val-last")
@@ -123,7 +123,7 @@ def test_the_split_that_selected_is_no_test(
     [
         ({"keep": "best"}, "keep is best, which needs val_split"),
         ({"patience": 3}, "patience is 3, which needs val_split"),
-        ({"keep": "best", "val_split": "train"}, "val_split 'train' is the split that is trained on"),
+        ({"keep": "best", "val_split": "train"}, "val_split 'train' is also the training split"),
         ({"patience": -1}, "patience is -1: give 0 or more"),
         ({"keep": "all"}, "keep 'all'.*best"),
     ],

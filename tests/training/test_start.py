@@ -104,19 +104,19 @@ def test_what_the_weights_do_not_have_is_said(tmp_path: Path) -> None:
     said = start(network(), TrainConfig("stm_r18", "data", weights=str(tmp_path)), LABELS)
     assert said[0].endswith("its classifier is taken over (the same labels)")
     new = len(network().state_dict()) - len(plain.state_dict())
-    assert said[1].startswith(f"{new} tensors that these weights do not have stay as built, the first is layer1.0.")
+    assert said[1].startswith(f"not in these weights, so with initial values: {new} tensors, the first is layer1.0.")
     assert len(start(plain, TrainConfig("tsn_r18", "data", weights=str(tmp_path)), LABELS)) == 1
 
 
 def test_a_new_classifier_that_would_never_learn_is_refused(source: Path, tmp_path: Path) -> None:
     assert torch.equal(started(source, LABELS, "class_regularisation").classifier.weight, network().classifier.weight)
-    sentence = "run: its classifier is not one of the labels of my data, and does not learn .*: give weights"
+    sentence = "run: its classifier is not for the labels of my data, .*class_regularisation: give weights"
     for labels in (("eat", "run", "walk"), ("run", "walk")):
         with pytest.raises(KinemaError, match=sentence):
             started(source, labels, "class_regularisation")
     kept = {k: v.contiguous() for k, v in network().state_dict().items() if "classifier" not in k}
     save_file(kept, tmp_path / "run.safetensors")
-    with pytest.raises(KinemaError, match="does not learn"):
+    with pytest.raises(KinemaError, match="is not trained when trainable is class_regularisation"):
         started(tmp_path / "run.safetensors", LABELS, "class_regularisation")
 
 

@@ -165,7 +165,7 @@ def test_an_interrupted_run_says_so(tiny: Path, tmp_path: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Training, "training_step", stop)
-    with pytest.raises(RunError, match="interrupted; the same command continues"):
+    with pytest.raises(RunError, match="interrupted; run the same command again"):
         train(config(tiny, tmp_path / "run"), say=str)
 
 
@@ -203,7 +203,7 @@ def test_where_all_checkpoints_are_damaged_nothing_begins_anew(tiny: Path, tmp_p
     for _ in range(2):  # the second time all have been set aside
         with pytest.raises(KinemaError, match="no intact checkpoint; give another --out"):
             train(config(tiny, run, val_split="test"), say=str)
-    with pytest.raises(KinemaError, match="holds another run, which differs in seed"):
+    with pytest.raises(KinemaError, match="contains another run, which differs in seed"):
         train(config(tiny, run, val_split="test", seed=1), say=str)
 
 
@@ -228,13 +228,13 @@ def test_the_metrics_are_whole_whatever_became_of_their_file(tiny: Path, tmp_pat
 def test_a_damaged_configuration_is_one_sentence(text: str, tiny: Path, tmp_path: Path, whole: Path) -> None:
     shutil.copytree(whole, tmp_path / "run")
     (tmp_path / "run" / "config.yaml").write_text(text)
-    with pytest.raises(KinemaError, match=r"config\.yaml: holds no fields.*; restore it|differs in .*optim"):
+    with pytest.raises(KinemaError, match=r"config\.yaml: has no fields.*; restore it|differs in .*optim"):
         train(config(tiny, tmp_path / "run", val_split="test"), say=str)
 
 
 def test_a_crop_that_does_not_fit_is_told_before_anything_is_read(tiny: Path, tmp_path: Path) -> None:
     given = config(tiny, tmp_path / "run", workers=2, augment=Augment(scale="jitter", jitter=(16, 20)))
-    with pytest.raises(KinemaError, match=r"^augment\.jitter begins at 16, below clip\.crop 32: raise it$"):
+    with pytest.raises(KinemaError, match=r"^augment\.jitter starts at 16, below clip\.crop 32: raise it$"):
         train(given, say=str)
 
 

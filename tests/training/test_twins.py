@@ -106,7 +106,7 @@ def test_doubts_name_the_floor_that_views_in_agreement_reach() -> None:
     said = doubts(Twins(weight=0.01), 8, 174)
     assert said is not None
     assert "174 classes over only 8 clips" in said
-    assert "above 14.1, times its weight 0.141" in said
+    assert "above 14.1 (0.141 after its weight)" in said
     # Two classes a clip, orthogonal: no batch of 3 can do better with 6 classes.
     y = torch.eye(3, dtype=torch.float64).repeat(1, 2)
     assert twins_loss(y, y, beta=0.5).item() == pytest.approx(0.5 * (6**2 / 3 - 6), rel=1e-9)
@@ -123,8 +123,8 @@ def test_doubts_follow_what_each_process_correlates() -> None:
     assert doubts(gathered, 8, 174, processes=2) == doubts(alone, 8, 174)
     for given, batch, processes, sentence in (
         (alone, 1, 1, "batch is 1: .* give at least 2$"),
-        (alone, 2, 2, "batch is 2, which gives each of 2 processes 1: .* at least 4, or set twins.gather$"),
-        (gathered, 1, 2, "batch is 1, which gives each of 2 processes 1: .* at least 2$"),
+        (alone, 2, 2, "batch is 2, so that each of 2 processes has 1: .* at least 4, or set twins.gather$"),
+        (gathered, 1, 2, "batch is 1, so that each of 2 processes has 1: .* at least 2$"),
     ):
         with pytest.raises(KinemaError, match=sentence):
             doubts(given, batch, 174, processes=processes)

@@ -56,13 +56,13 @@ def test_a_file_is_fetched_once_and_checked_each_time(cache: Path, web: Web) -> 
     assert web.asked == ["/w.pth"]
     assert web.agents == {f"kinema/{__version__}"}
     path.write_bytes(b"damaged since")
-    with pytest.raises(KinemaError, match=rf"{path}: its SHA-256 begins with .* published with {sha256[:8]}; delete"):
+    with pytest.raises(KinemaError, match=rf"{path}: its SHA-256 starts with .* is {sha256[:8]}; delete"):
         fetch(wanted)
 
 
 def test_a_wrong_hash_keeps_nothing(cache: Path, web: Web) -> None:
     with pytest.raises(
-        RunError, match=r"127.0.0.1 sent has a SHA-256 that begins with .*, not the published 0123abcd, and"
+        RunError, match=r"SHA-256 of the file from 127.0.0.1 starts with .* instead of the published 0123abcd"
     ):
         fetch(release(web, sha256="0123abcd"))
     assert left(cache) == []
@@ -113,7 +113,7 @@ def test_what_cannot_be_fetched_says_how_it_is_had(cache: Path, monkeypatch: pyt
         fetch(find_release("efficientnet-lite0"))
     by_hand = find_release("3dresnets-r3d50-k")
     with pytest.raises(
-        KinemaError, match=r"download r3d50_K_200ep.pth by hand from what https://github.com/ken.* --file"
+        KinemaError, match=r"download r3d50_K_200ep.pth by hand from the links on https://github.com/ken.* --file"
     ):
         fetch(by_hand)
 

@@ -290,7 +290,7 @@ def test_what_a_file_does_not_tell_is_said_and_can_be_set(tmp_path: Path, capsys
     words = save(tmp_path, slowfast.Two("pytorchvideo", True).state(), 7)
     words = (*words, "--model", "slowfast_50", "--options.width", "0.25")
     _, out, _ = run(capsys, *words)
-    assert "note: the file does not tell alpha; alpha=4 is what the published files of PyTorchVideo have" in out
+    assert "note: the file does not state alpha; alpha=4 is used as in the published files of PyTorchVideo" in out
     _, out, _ = run(capsys, *words, "--options.alpha", "8")
     assert "note" not in out
     assert Recognizer.load(tmp_path / "r").model.architecture["options"]["alpha"] == 8

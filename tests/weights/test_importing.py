@@ -112,7 +112,7 @@ def test_another_number_of_classes_leaves_a_new_classifier(tmp_path: Path) -> No
     report = start_from(model, tmp_path / "w.safetensors")
     assert not report.classifier
     assert torch.equal(model.classifier.weight, before)
-    assert "new, as the numbers of classes differ" in report.lines()[0]
+    assert "new, because the numbers of classes differ" in report.lines()[0]
 
 
 def test_nothing_is_left_out_in_silence(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Labelling of videos: tables of segments, what to label next, how far two people agree, and training from it."""
+"""Labelling of videos: tables of segments, the order of videos, agreement of two annotators, and training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far two people agree about the same videos: Cohen's kappa over time."""
+"""Agreement of two annotators on the same videos: Cohen's kappa over time."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from kinema.data.video import open_video
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.processes import cores
 
-Category = frozenset[str]  # the labels that hold at one moment; empty is "no label"
+Category = frozenset[str]  # the labels at one moment; empty means "no label"
 Confusion = Mapping[tuple[Category, Category], float]
 
 
 @dataclass(frozen=True)
 class VideoAgreement:
-    """Two people on one video.
+    """Agreement of two annotators on one video.
 
     Attributes:
-        path: of the video.
-        seconds: how long it is; None where it cannot be read.
-        agreed: seconds in which both say the same; None where it cannot be read.
-        error: why it is not counted, or None.
+        path: path of the video.
+        seconds: its duration; None if it cannot be read.
+        agreed: seconds in which both give the same labels; None if it cannot be read.
+        error: the reason why it is not counted, or None.
     """
 
     path: str
@@ -42,16 +42,16 @@ class VideoAgreement:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two people on the same videos.
+    """Agreement of two annotators on a set of videos.
 
     Attributes:
-        kappa: Cohen's kappa over time: 1 is full agreement, 0 what chance would give. None where it is not defined:
-            nothing was compared, or both say the same one thing all the time.
-        observed: share of the time in which both say the same; None where nothing was compared.
-        expected: share of the time in which they would by chance; None where nothing was compared.
-        seconds: that were compared.
-        labels: label -> kappa of "this label or not", None where it is not defined.
-        videos: one entry per video, the ones that are not counted included.
+        kappa: Cohen's kappa over time: 1 is full agreement, 0 is agreement by chance. None if it is not defined:
+            nothing was compared, or both give one and the same label all the time.
+        observed: share of the time in which both agree; None if nothing was compared.
+        expected: share of the time in which they would agree by chance; None if nothing was compared.
+        seconds: seconds that were compared.
+        labels: label -> kappa of "this label or not", None if it is not defined.
+        videos: one entry per video, including videos that are not counted.
     """
 
     kappa: float | None
@@ -62,7 +62,7 @@ class Agreement:
     videos: tuple[VideoAgreement, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self)
 
 
@@ -70,32 +70,32 @@ def compare_tables(
     first: str | Path, second: str | Path, *, videos: Iterable[str | Path] | None = None,
     background: Sequence[str] = (), workers: int | None = None, limits: ReadLimits | None = None,
 ) -> Agreement:  # fmt: skip
-    """Compares the segments that two people have marked in the same videos.
+    """Compares the segments that two annotators have marked in the same videos.
 
-    At each moment, a person has said a set of labels, which may be empty; kappa (Cohen, A coefficient of agreement for
-    nominal scales, 1960) is computed with these sets as categories and time in place of the number of items. It is
+    At each moment, an annotator gives a set of labels, which may be empty. Kappa (Cohen, A coefficient of agreement for
+    nominal scales, 1960) is computed with these sets as categories and with time instead of the number of items. It is
     exact: time is not divided into steps.
 
     Args:
-        first: the table of one person, see `SegmentTable`.
-        second: the table of the other one.
-        videos: that both have looked through. A video without a row is then one in which a person saw nothing. Default:
+        first: the table of one annotator, see `SegmentTable`.
+        second: the table of the other annotator.
+        videos: the videos that both have reviewed. A video without a row then counts as "no label" throughout. Default:
             the videos that have rows in both tables; the others are listed with the reason and not counted.
-        background: labels that stand for "no action" and are the same as no label.
-        workers: processes that look up how long the videos are; default: one per core, at most 4. 0 uses this one.
-        limits: what looking at one video may cost.
+        background: labels that mean "no action" and count as no label.
+        workers: processes that read the durations of the videos; default: one per core, at most 4. 0 uses this one.
+        limits: limits for reading one video.
 
     Returns:
-        The agreement of all videos that can be read, and one entry per video.
+        The agreement over all videos that can be read, and one entry per video.
 
     Raises:
-        KinemaError: a table that is damaged or not there.
+        KinemaError: a table is damaged or missing.
     """
     tables = []
     for file in (first, second):
         table = SegmentTable(file)
         if not table.file.exists():
-            raise KinemaError(f"{file}: no such table of segments; check the path")
+            raise KinemaError(f"{file}: there is no such table of segments; check the path")
         tables.append(_by_video(table.read()))
     mine, theirs = tables
     if videos is None:
@@ -110,7 +110,9 @@ def compare_tables(
     total: dict[tuple[Category, Category], float] = defaultdict(float)
     for path in wanted:
         if path in alone:
-            entries.append(VideoAgreement(path, None, None, f"{Path(alone[path]).name} has no row of it: not compared"))
+            entries.append(
+                VideoAgreement(path, None, None, f"{Path(alone[path]).name} has no row for it: not compared")
+            )
         elif isinstance(length := lengths[path], str):
             entries.append(VideoAgreement(path, None, None, length))
         else:
@@ -126,13 +128,13 @@ def compare_tables(
 def confusion(
     first: Iterable[Sample], second: Iterable[Sample], seconds: float, *, background: Sequence[str] = ()
 ) -> dict[tuple[Category, Category], float]:
-    """Seconds for each pair of label sets that two people gave one video.
+    """Returns the seconds for each pair of label sets that two annotators gave one video.
 
     Args:
-        first: the segments of one person; what reaches beyond the end of the video is cut.
-        second: those of the other one.
-        seconds: how long the video is.
-        background: labels that are the same as no label.
+        first: the segments of one annotator; they are cut at the end of the video.
+        second: the segments of the other annotator.
+        seconds: duration of the video.
+        background: labels that count as no label.
 
     Returns:
         (labels of the first, labels of the second) -> seconds.
@@ -147,14 +149,14 @@ def confusion(
 
 
 def cohen_kappa(confusion: Confusion) -> tuple[float | None, float | None, float | None]:
-    """Cohen's kappa of a table of confusion.
+    """Returns Cohen's kappa of a confusion table.
 
     Args:
-        confusion: (what one says, what the other says) -> seconds.
+        confusion: (labels of one annotator, labels of the other) -> seconds.
 
     Returns:
-        Kappa, the observed and the expected share of agreement. Kappa is None where the expected share is 1; all
-        are None where the table is empty.
+        Kappa, the observed and the expected share of agreement. Kappa is None if the expected share is 1; all three
+        are None if the table is empty.
     """
     total = sum(confusion.values())
     if total <= 0:
@@ -174,7 +176,7 @@ def cohen_kappa(confusion: Confusion) -> tuple[float | None, float | None, float
 def durations(
     videos: Sequence[str], *, workers: int | None = None, limits: ReadLimits | None = None
 ) -> dict[str, float | str]:
-    """How long videos are, looked up by other processes.
+    """Returns the durations of videos, read by other processes.
 
     Args:
         videos: paths.
@@ -182,7 +184,7 @@ def durations(
         limits: as for `compare_tables`.
 
     Returns:
-        Path -> seconds, or a sentence where it cannot be read.
+        Path -> seconds, or an error message if the video cannot be read.
     """
     paths = list(dict.fromkeys(videos))
     if not paths:
@@ -208,7 +210,7 @@ def _as_it_is(reason: str) -> float | str:
 def _by_video(rows: Iterable[Sample]) -> dict[str, list[Sample]]:
     found: dict[str, list[Sample]] = defaultdict(list)
     for row in rows:
-        found[os.path.realpath(row.path)].append(row)  # one person may have come by a link
+        found[os.path.realpath(row.path)].append(row)  # one annotator may have opened the video by a link
     return dict(found)
 
 
@@ -218,7 +220,7 @@ def _span(row: Sample, seconds: float, background: Sequence[str]) -> tuple[float
 
 
 def _about(total: Confusion, label: str) -> dict[tuple[Category, Category], float]:
-    """The confusion of "this label or not"."""
+    """Returns the confusion table of "this label or not"."""
     found: dict[tuple[Category, Category], float] = defaultdict(float)
     only = frozenset((label,))
     for (a, b), seconds in total.items():

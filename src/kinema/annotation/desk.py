@@ -1,4 +1,4 @@
-"""The state behind the tab Label: a folder of videos, one of them open, marks of a segment, segments on the disk."""
+"""The state of the tab Label: a folder of videos, the open video, the marks of a segment, and the stored segments."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Marks:
-    """What has been marked of the next segment.
+    """The marks of the next segment.
 
     Attributes:
         start: seconds from the first frame; None is the beginning of the video.
         end: seconds from the first frame; None is the end of the video.
-        editing: the row that the next label replaces; None where it adds one.
+        editing: the row that the next label replaces; None if it adds a row.
     """
 
     start: float | None = None
@@ -45,7 +45,7 @@ class Marks:
 
 @dataclass(frozen=True)
 class _Step:
-    """How to take one step back: what to do with the table, and what the person saw before."""
+    """One step that can be undone: the change of the table to revert, and the state of the page before it."""
 
     back: Callable[[], tuple[Sample, ...]] | None
     video: str
@@ -55,18 +55,19 @@ class _Step:
 class LabelDesk:
     """Labels the videos of a folder, one after the other.
 
-    Every action that changes a segment changes the file at once. A label without marks is one for the whole video; with
-    one mark, it reaches to the beginning or the end. Actions that cannot be done raise a `KinemaError` and change
-    nothing.
+    Every action that changes a segment updates the file immediately. A label without marks applies to the whole video;
+    with one mark, it extends to the beginning or the end. An action that is not possible raises a `KinemaError` and
+    changes nothing.
 
     Args:
         folder: searched for videos and folders of frames, at any depth.
-        table: the CSV of the segments; default: `segments.csv` in the folder. Its rows stay, those of other videos too.
-        labels: to choose from, in the order of their keys. `labels.txt` beside the table replaces them.
-        videos: those of the folder, in another order; default: by name.
+        table: the CSV of the segments; default: `segments.csv` in the folder. Its rows are kept, even those of other
+            videos.
+        labels: the labels to choose from, in the order of their keys. `labels.txt` beside the table replaces them.
+        videos: the videos of the folder in another order; default: by name.
 
     Raises:
-        KinemaError: no video in the folder, or a table that is damaged.
+        KinemaError: the folder contains no video, or the table is damaged.
     """
 
     def __init__(
@@ -90,12 +91,12 @@ class LabelDesk:
 
     @property
     def rows(self) -> tuple[Sample, ...]:
-        """All rows of the table, as they were after the last action."""
+        """All rows of the table after the last action."""
         return self._rows
 
     @property
     def videos(self) -> tuple[str, ...]:
-        """The videos, in the order in which they are shown."""
+        """The videos, in display order."""
         return self._videos
 
     @property
@@ -115,41 +116,41 @@ class LabelDesk:
 
     @property
     def segments(self) -> tuple[Sample, ...]:
-        """The rows of the open video, in the order of time."""
+        """The rows of the open video, in temporal order."""
         mine = [row for row in self._rows if row.path == self.video]
         return tuple(sorted(mine, key=lambda row: (row.start or 0.0, math.inf if row.end is None else row.end)))
 
     @property
     def done(self) -> int:
-        """How many of the videos have a row."""
+        """The number of videos that have a row."""
         return len({row.path for row in self._rows}.intersection(self._videos))
 
     @property
     def steps(self) -> int:
-        """How many steps can be undone."""
+        """The number of steps that can be undone."""
         return len(self._steps)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels to choose from: those of `labels.txt`, or else those given, added, and found in the table."""
+        """The labels to choose from: those in `labels.txt`, else those given, added, and found in the table."""
         if self._fixed is not None:
             return self._fixed
         return tuple(dict.fromkeys([*self._given, *self._added, *(row.label for row in self._rows)]))
 
     @property
     def keys(self) -> dict[str, str]:
-        """Key -> label, for as many labels as there are keys; the other ones have none."""
+        """Key -> label. If there are more labels than keys, the last labels have no key."""
         return dict(zip(KEYS, self.labels, strict=False))
 
     @property
     def suggestions(self) -> tuple[Segment, ...]:
-        """The suggestions for the open video that have no row with that label and these times yet."""
+        """The suggestions for the open video, without those whose label and times are in the table already."""
         there = {(row.label, row.start, row.end) for row in self.segments}
         found = self._found.get(self.video, ())
         return tuple(s for s in found if (s.label, round(s.t_start, 3), round(s.t_end, 3)) not in there)
 
     def mark_start(self, time: float) -> None:
-        """Marks where the next segment begins; an end that is not after it is forgotten.
+        """Marks the start of the next segment; an end mark that is not after it is removed.
 
         Args:
             time: seconds from the first frame.
@@ -159,7 +160,7 @@ class LabelDesk:
         self._mark(replace(self._marks, start=time, end=None if end is not None and end <= time else end))
 
     def mark_end(self, time: float) -> None:
-        """Marks where the next segment ends.
+        """Marks the end of the next segment.
 
         Args:
             time: seconds from the first frame.
@@ -171,13 +172,13 @@ class LabelDesk:
         start = self._marks.start or 0.0
         if time <= start:
             raise KinemaError(
-                f"{Path(self.video).name}: the end at {time:g} s is not after the start at {start:g} s: mark it later, "
-                "or mark the start again"
+                f"{Path(self.video).name}: the end at {time:g} s is not after the start at {start:g} s: mark a later "
+                "end, or mark the start again"
             )
         self._mark(replace(self._marks, end=time))
 
     def pick(self, label: str) -> None:
-        """Saves what is marked as a segment of a label, or gives the row that is being edited this label and times.
+        """Saves the marked part as a segment with a label, or updates the label and times of the row being edited.
 
         Args:
             label: one of `labels`, or a key of `keys`.
@@ -193,10 +194,10 @@ class LabelDesk:
         self._save(row, marks.editing)
 
     def accept(self, number: int) -> None:
-        """Saves a suggestion as it is.
+        """Saves a suggestion unchanged.
 
         Args:
-            number: among `suggestions`, from 0.
+            number: index in `suggestions`, from 0.
         """
         found = _one(self.suggestions, number, "suggestion")
         if found.label not in self.labels:
@@ -205,19 +206,19 @@ class LabelDesk:
         self._save(Sample(self.video, found.label, self._split(), start, end), None)
 
     def correct(self, number: int) -> None:
-        """Takes the times of a suggestion as marks, so that they can be changed before a label is picked.
+        """Copies the times of a suggestion to the marks, so that they can be changed before a label is picked.
 
         Args:
-            number: among `suggestions`, from 0.
+            number: index in `suggestions`, from 0.
         """
         found = _one(self.suggestions, number, "suggestion")
         self._mark(Marks(round(found.t_start, 3), round(found.t_end, 3)))
 
     def edit(self, number: int) -> None:
-        """Takes the times of a segment as marks; the label that is picked next replaces the segment.
+        """Copies the times of a segment to the marks; the next label picked replaces the segment.
 
         Args:
-            number: among `segments`, from 0.
+            number: index in `segments`, from 0.
         """
         row = _one(self.segments, number, "segment")
         self._mark(Marks(row.start, row.end, row))
@@ -226,7 +227,7 @@ class LabelDesk:
         """Removes a segment.
 
         Args:
-            number: among `segments`, from 0.
+            number: index in `segments`, from 0.
         """
         row = _one(self.segments, number, "segment")
         at, before = self._rows.index(row), self._marks
@@ -236,18 +237,20 @@ class LabelDesk:
             self._marks = Marks()
 
     def clear_marks(self) -> None:
-        """Forgets the marks."""
+        """Clears the marks."""
         if self._marks != Marks():
             self._mark(Marks())
 
     def undo(self) -> None:
-        """Takes the last step back, and opens the video that it was done in.
+        """Undoes the last step, and opens the video in which it was made.
 
         Raises:
-            KinemaError: there is none, or somebody else has changed that row.
+            KinemaError: there is no step to undo, or the row has been changed by another person or program.
         """
         if not self._steps:
-            raise KinemaError(f"{self.table.file.name}: there is nothing to undo since it was opened")
+            raise KinemaError(
+                f"{self.table.file.name}: no change was made since it was opened, so there is nothing to undo"
+            )
         step = self._steps[-1]
         self._rows = self._rows if step.back is None else step.back()
         self._steps.pop()
@@ -286,21 +289,21 @@ class LabelDesk:
         """Adds a label to choose from.
 
         Raises:
-            KinemaError: it is empty, holds a semicolon, or `labels.txt` does not have it.
+            KinemaError: it is empty, contains a semicolon, or is not in `labels.txt`.
         """
         label = clean_label(label)
         if not label or ";" in label:
             raise KinemaError(f"label {label!r}: give a name without semicolons")
         if self._fixed is not None and label not in self._fixed:
-            raise KinemaError(f"label {label!r}: {self.table.file.parent / LABELS} does not have it; add a line there")
+            raise KinemaError(f"label {label!r}: it is not in {self.table.file.parent / LABELS}; add a line there")
         if label not in self.labels:
             self._added.append(label)
 
     def arrange(self, videos: Sequence[str]) -> None:
-        """Changes the order of the videos and opens the first of them that has no row.
+        """Changes the order of the videos and opens the first video that has no row.
 
         Args:
-            videos: paths, such as those of `queue`; videos that are not among them come last.
+            videos: paths in the new order, such as those of `queue`; videos that are not listed come last.
         """
         self.clear_marks()
         self._videos = _reordered(self._videos, videos)
@@ -316,7 +319,7 @@ class LabelDesk:
         self._found[self.video] = tuple(segments)
 
     def refresh(self) -> None:
-        """Reads what others have written into the table since the last action.
+        """Reads the table again, with the changes of other people and programs since the last action.
 
         Raises:
             KinemaError: the table is damaged.
@@ -352,7 +355,7 @@ class LabelDesk:
         return round(float(time), 3)
 
     def _split(self) -> str | None:
-        """The split of a new row: that of the video's other rows, since a video must not be in two splits."""
+        """Returns the split of a new row: that of the video's other rows, because a video must not be in two splits."""
         mine = next((row.split for row in self._rows if row.path == self.video and row.split), None)
         return mine or ("train" if any(row.split for row in self._rows) else None)
 
@@ -362,10 +365,10 @@ class LabelDesk:
 
 
 def require_folder(folder: str | Path) -> Path:
-    """The path of a folder.
+    """Returns the path of a folder.
 
     Raises:
-        KinemaError: there is none at this path.
+        KinemaError: there is no folder at this path.
     """
     if not is_folder(folder):
         raise KinemaError(f"{folder}: there is no such folder; give a folder with videos")
@@ -379,12 +382,12 @@ def _one(items: Sequence[Item], number: int, what: str) -> Item:
 
 
 def _reordered(videos: Sequence[str], wanted: Iterable[str]) -> tuple[str, ...]:
-    """All videos, those that are wanted first and in that order."""
+    """Returns all videos, the listed ones first and in that order."""
     there = {os.path.realpath(video): video for video in videos} | {video: video for video in videos}
     first: list[str] = []
     for path in wanted:
         found = there.get(path) or there.get(os.path.realpath(path))
         if found is None:
-            raise KinemaError(f"{path}: it is not one of the {plural(len(videos), 'video')} of the folder")
+            raise KinemaError(f"{path}: it is not one of the {plural(len(videos), 'video')} in the folder")
         first.append(found)
     return tuple(dict.fromkeys([*first, *videos]))

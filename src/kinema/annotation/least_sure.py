@@ -1,4 +1,4 @@
-"""Which videos to label next: those on which a recognizer is least sure."""
+"""The order in which to label videos: those on which a recognizer is least certain come first."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Queued:
     """A video in the queue.
 
     Attributes:
-        path: of the video.
-        margin: how sure the recognizer is, 0 to 1: the highest score less the second highest; where a video may have
-            several labels, the smallest distance of a score from the threshold. None where it cannot be read.
-        label: that has the highest score; None where it cannot be read.
-        error: why it cannot be read, or None.
+        path: path of the video.
+        margin: certainty of the recognizer, 0 to 1: the highest score minus the second highest; for a multi-label
+            recognizer, the smallest distance of a score from the threshold. None if the video cannot be read.
+        label: the label with the highest score; None if the video cannot be read.
+        error: the reason why the video cannot be read, or None.
     """
 
     path: str
@@ -41,7 +41,7 @@ class Queued:
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self)
 
 
@@ -49,21 +49,21 @@ def queue(
     recognizer: Recognizer, videos: Iterable[str | Path], *, cache: Path | None = None, workers: int = -1,
     limits: ReadLimits | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> list[Queued]:  # fmt: skip
-    """Sorts videos by how sure a recognizer is of them, the least sure first and those it cannot read last.
+    """Sorts videos by the certainty of a recognizer: the least certain first, unreadable videos last.
 
-    This is margin sampling (Scheffer, Decomain and Wrobel, 2001). Scores are stored, so that another start computes
-    only what is new: a video counts as known while its size and its time of change stay as they were.
+    This is margin sampling (Scheffer, Decomain and Wrobel, 2001). Scores are stored, so that a later call computes only
+    new ones: the scores of a video are reused if its size and modification time are unchanged.
 
     Args:
-        recognizer: what recognises.
+        recognizer: the recognizer.
         videos: video files or folders of frames.
         cache: folder of stored scores; default: a folder in Kinema's cache (`$KINEMA_CACHE`).
         workers: processes that read, as for `Recognizer.predict_many`.
-        limits: what reading one video may cost.
-        progress: called with the number of videos done and of all videos.
+        limits: limits for reading one video.
+        progress: called with the number of finished videos and their total.
 
     Returns:
-        An entry for every video.
+        One entry per video.
     """
     paths = [str(video) for video in videos]
     folder = cache_folder() / "annotation" if cache is None else cache
@@ -99,7 +99,7 @@ def _entry(path: str, found: Prediction | UnreadableVideo, recognizer: Recognize
 
 
 def identity(recognizer: Recognizer) -> str:
-    """A name that differs for recognizers that may give other scores: by weights, labels, clips and threshold.
+    """Returns a key of what the scores depend on: weights, labels, clips and threshold of the recognizer.
 
     Returns:
         24 hexadecimal digits.
@@ -113,10 +113,10 @@ def identity(recognizer: Recognizer) -> str:
 
 
 def _mark(path: str) -> list[int] | None:
-    """Size and time of change; None where the system does not tell: such a video is looked at again."""
+    """Returns size and modification time; None if the system does not provide them. Such a video is read again."""
     try:
         member = find_member(path)
-        if member is not None:  # a sample of a shard has a hash in place of a time
+        if member is not None:  # a sample of a shard has a hash instead of a time
             return [member.size, int(member.sha256[:12], 16)]
         found = look_up(path)
     except (OSError, ValueError):
@@ -125,7 +125,7 @@ def _mark(path: str) -> list[int] | None:
 
 
 def _read(store: Path) -> dict[str, Any]:
-    """What is stored; nothing where it is damaged, since it can be computed again."""
+    """Returns the stored scores; none if the file is damaged, because they can be computed again."""
     try:
         found = parse_json(store.read_text(encoding="utf-8"))
         wanted = {"mark", "margin", "label", "error"}

@@ -1,4 +1,4 @@
-"""Tables of labelled segments: a CSV that people and programs change, several at a time, and that training reads."""
+"""Tables of labelled segments: a CSV that several people and programs may change at once, and that training reads."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ COLUMNS = ("path", "label", "split", "start", "end")
 class SegmentTable:
     """A CSV with the columns `path,label,split,start,end`, as `kinema train --data` reads it.
 
-    Every change reads the file, changes it and replaces it in one step, while other threads and processes that do the
-    same wait. Rows that others have written, or that were edited by hand, are therefore kept.
+    Every change reads the file, modifies it and replaces it in one step, while other threads and processes that change
+    it wait. Rows that others have written, or that were edited by hand, are therefore kept.
 
     Args:
         file: the CSV; it need not exist yet. Its paths are relative to its folder.
@@ -30,17 +30,17 @@ class SegmentTable:
         file: absolute path of the CSV.
 
     Raises:
-        KinemaError: it is not named `*.csv`.
+        KinemaError: the name does not end in `.csv`.
     """
 
     def __init__(self, file: str | Path) -> None:
-        # The folder without links: the paths of rows are compared with those of videos.
+        # Links in the folder's path are resolved, because the paths of rows are compared with those of videos.
         self.file = Path(file).parent.resolve() / Path(file).name
         if self.file.suffix.lower() != ".csv":
             raise KinemaError(f"{file}: segments are kept in a CSV; give a name that ends in .csv")
 
     def read(self) -> tuple[Sample, ...]:
-        """The rows, in the order of the file, with absolute paths; none where there is no file.
+        """Returns the rows in the order of the file, with absolute paths; no rows if there is no file.
 
         Raises:
             KinemaError: the file cannot be read, or a row is damaged; the message names the line.
@@ -57,17 +57,17 @@ class SegmentTable:
         return tuple(rows)
 
     def change(self, edit: Callable[[list[Sample]], Sequence[Sample]]) -> tuple[Sample, ...]:
-        """Replaces the rows by what a function makes of them.
+        """Replaces the rows by the result of a function.
 
         Args:
-            edit: from the rows as they are in the file now to the new ones.
+            edit: maps the rows currently in the file to the new rows.
 
         Returns:
             The new rows.
 
         Raises:
-            KinemaError: as `read`; or a row that no table can hold; or a column that would be lost. The file is then as
-                it was.
+            KinemaError: as `read`; or a row cannot be stored in a table; or a column would be lost. The file is then
+                unchanged.
             RunError: the file cannot be written.
         """
         with in_turn(self.file):
@@ -86,14 +86,14 @@ class SegmentTable:
         """Adds a row.
 
         Args:
-            row: with an absolute path, or one that is relative to the folder of the table.
-            at: number of the row before which it is put, from 0; None is the end.
+            row: its path is absolute, or relative to the folder of the table.
+            at: index of the row before which it is inserted, from 0; None is the end.
 
         Returns:
             All rows.
 
         Raises:
-            KinemaError: as `change`; or the same part of the video has a row already.
+            KinemaError: as `change`; or this part of the video has a row already.
         """
         row = tidy(row, self.file.parent)
 
@@ -122,7 +122,7 @@ class SegmentTable:
         return self.change(edit)
 
     def replace(self, row: Sample, other: Sample) -> tuple[Sample, ...]:
-        """Puts another row in the place of one, and returns all.
+        """Replaces a row by another one, and returns all rows.
 
         Raises:
             KinemaError: as `change`; or there is no such row any more.
@@ -138,33 +138,34 @@ class SegmentTable:
     def _find(self, rows: list[Sample], row: Sample) -> int:
         if row not in rows:
             raise KinemaError(
-                f"{self.file}: it has no row {row.label!r} for {describe(row)} any more: somebody else has changed it"
+                f"{self.file}: it has no row {row.label!r} for {describe(row)} any more: "
+                "another person or program has changed it; load the table again"
             )
         return rows.index(row)
 
     def _require_no_other_column(self) -> None:
-        """A column that others have added would be lost with the next change."""
+        """Raises `KinemaError` for an additional column, which the next change would lose."""
         if not self.file.exists():
             return
         header = read_csv_file(self.file, ("path", "label"), "restore it").rows[0][1]
         for name in header:
             if name.strip() not in COLUMNS:
                 raise KinemaError(
-                    f"{self.file} line 1: its column {name.strip()!r} would be lost, since segments have the columns "
-                    f"{','.join(COLUMNS)}: remove it, or label into another file"
+                    f"{self.file} line 1: its column {name.strip()!r} would be lost, because a table of segments has "
+                    f"the columns {','.join(COLUMNS)}: remove it, or use another file"
                 )
 
 
 def tidy(row: Sample, root: Path) -> Sample:
-    """A row as it is read back from a file: with an absolute path and a clean label.
+    """Returns a row as it would be read back from a file: with an absolute path and a normalised label.
 
     Args:
-        row: that somebody wants to write.
-        root: folder that its path is relative to.
+        row: the row to write.
+        root: the folder to which its path is relative.
 
     Raises:
-        KinemaError: an empty label, a time that is none or is before the first frame, or an end that is not after the
-            start.
+        KinemaError: an empty label, a time that is not a number or is before the first frame, or an end that is not
+            after the start.
     """
     name = Path(row.path).name
     label = clean_label(row.label)
@@ -183,7 +184,7 @@ def tidy(row: Sample, root: Path) -> Sample:
 
 
 def describe(row: Sample) -> str:
-    """The part of the video that a row is about, such as `walk.mp4 from 1.5 to 2 s`."""
+    """Describes the part of the video that a row labels, such as `walk.mp4 from 1.5 to 2 s`."""
     name = Path(row.path).name
     if row.start is None and row.end is None:
         return f"{name}, the whole video,"
@@ -198,7 +199,7 @@ def _checked(rows: Sequence[Sample], file: Path) -> tuple[Sample, ...]:
             row.path.encode("utf-8")
         except UnicodeEncodeError as error:
             raise KinemaError(
-                f"{file}: the name {row.path!r} is not UTF-8 and a CSV cannot hold it: rename the video"
+                f"{file}: the name {row.path!r} is not UTF-8 and cannot be written to a CSV: rename the video"
             ) from error
         if not relative(row.path, file.parent).strip():
             raise KinemaError(f"{file}: a video named {Path(row.path).name!r} has a blank name in the CSV: rename it")
@@ -210,7 +211,7 @@ def _checked(rows: Sequence[Sample], file: Path) -> tuple[Sample, ...]:
 
 
 def _seconds(value: float | None) -> str:
-    """To a millisecond, or all digits where somebody has written more."""
+    """Formats a time to the millisecond, or with all digits if the file has more."""
     if value is None:
         return ""
     return f"{value:.3f}" if round(value, 3) == value else repr(value)

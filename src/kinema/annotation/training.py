@@ -1,4 +1,4 @@
-"""A training from labelled segments in a separate process, whose progress is read from its files."""
+"""A training on labelled segments in a separate process, whose progress is read from its files."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from kinema.files import replace_file
 from kinema.recognizer import Recognizer
 from kinema.training.run_log import read_metrics
 
-_DECIDED = ("num_classes", "frames")  # options of a network that the labels and the clip decide
-_PATIENCE = 15.0  # seconds for a training to end by itself after it was told to
+_DECIDED = ("num_classes", "frames")  # options of a network that follow from the labels and the clip
+_PATIENCE = 15.0  # seconds that a training has to end by itself after a request to stop
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Progress:
 
     Attributes:
         state: `running`, `finished`, `stopped` or `failed`.
-        epoch: epochs that are done.
-        epochs: of the whole training.
-        metrics: the last row of `metrics.csv`; empty before the first epoch is done.
-        seconds_left: for the epochs to come, from those that are done; None before the first one.
-        message: the last line that the training has said; where it failed, why.
+        epoch: number of finished epochs.
+        epochs: number of epochs of the whole training.
+        metrics: the last row of `metrics.csv`; empty before the end of the first epoch.
+        seconds_left: estimate for the remaining epochs; None before the end of the first epoch.
+        message: the last line of output; after a failure, the reason.
     """
 
     state: str
@@ -48,25 +48,25 @@ class Progress:
     message: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self)
 
 
 class TrainingJob:
     """A training in a separate process; `kinema train FOLDER/recipe.yaml` is the same on the command line.
 
-    The folder holds `recipe.yaml`, `log.txt` and the run, in a folder `run-KEY` whose name depends on the segments and
-    on the configuration: where nothing has changed, starting again resumes exactly, and what has changed is trained
-    again. A recognizer to go on from is kept in `start-KEY`. The training is stopped when this process ends.
+    The folder contains `recipe.yaml`, `log.txt` and the run in a folder `run-KEY`, where KEY depends on the segments
+    and the configuration: if nothing has changed, a new start resumes exactly; otherwise the training starts anew. A
+    recognizer to start from is stored in `start-KEY`. The training is stopped when this process ends.
 
     Args:
-        folder: of this training; made where there is none.
+        folder: folder of this training; created if it does not exist.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).absolute()
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked = False  # to stop
+        self._asked = False  # whether a stop was requested
 
     def start(
         self, table: str | Path, *, model: str | None = None, recognizer: Recognizer | None = None, epochs: int = 10,
@@ -75,22 +75,22 @@ class TrainingJob:
         """Starts the training, or resumes one that was stopped.
 
         Args:
-            table: of the segments.
+            table: the labelled segments.
             model: name of a network to train from scratch.
-            recognizer: what to go on from, in place of `model`: its network, clips and weights.
-            epochs: of the whole training.
+            recognizer: a recognizer to start from instead of `model`, with its network, clips and weights.
+            epochs: number of epochs of the whole training.
             values: further fields of `TrainConfig`, plain values.
 
         Raises:
-            KinemaError: it is running; or the table cannot be trained on: no segment, one label only, damage.
+            KinemaError: it is running already; or the table has no segment, has only one label, or is damaged.
             RunError: the folder cannot be written.
         """
         if self.running:
-            raise KinemaError(f"{self.folder}: this training is running; wait for its end, or stop it")
+            raise KinemaError(f"{self.folder}: this training is running already; wait until it ends, or stop it")
         if (model is None) == (recognizer is None):
-            raise KinemaError(f"model is {model!r}: give either the name of a network or a recognizer to go on from")
+            raise KinemaError(f"model is {model!r}: give either the name of a network or a recognizer to start from")
         if epochs < 1:
-            raise KinemaError(f"epochs is {epochs}: give a number from 1 on")
+            raise KinemaError(f"epochs is {epochs}: give at least 1")
         require_trainable(read_manifest(table))
         recipe: dict[str, Any] = {"data": str(Path(table).absolute()), "epochs": epochs}
         if recognizer is None:
@@ -103,7 +103,7 @@ class TrainingJob:
             recipe["weights"] = str(start if (start / CARD).is_file() else recognizer.save(start))
         recipe |= dict(values or {})
         key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode() + Path(table).read_bytes()).hexdigest()[:8]
-        text = json.dumps(recipe | {"out": str(self.folder / f"run-{key}")}, indent=2) + "\n"  # JSON is YAML
+        text = json.dumps(recipe | {"out": str(self.folder / f"run-{key}")}, indent=2) + "\n"  # JSON is valid YAML
         replace_file(self.folder / "recipe.yaml", lambda part: part.write_text(text, encoding="utf-8"))
         with (self.folder / "log.txt").open("wb") as log:
             self._process = subprocess.Popen(
@@ -115,7 +115,7 @@ class TrainingJob:
 
     @property
     def run(self) -> Path | None:
-        """The run folder of the last start; None where nothing was ever started.
+        """The run folder of the last start; None if no training was ever started.
 
         Raises:
             KinemaError: `recipe.yaml` is damaged.
@@ -125,11 +125,11 @@ class TrainingJob:
 
     @property
     def running(self) -> bool:
-        """Whether the process that was started here is alive."""
+        """True if the process started by this object is alive."""
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """Stops the training, which can be started again; does nothing where it is not running."""
+        """Stops the training, which can be resumed later; does nothing if it is not running."""
         atexit.unregister(self.stop)
         if self._process is None or not self.running:
             return
@@ -143,7 +143,7 @@ class TrainingJob:
             self._process.wait()
 
     def progress(self) -> Progress | None:
-        """How far it is, from what lies in the folder; None where nothing was ever started in it.
+        """Returns the progress, read from the files in the folder; None if no training was ever started in it.
 
         Raises:
             KinemaError: a file of the training is damaged.
@@ -172,7 +172,7 @@ class TrainingJob:
             return None
         recipe = read_yaml(file)
         if not isinstance(recipe.get("epochs"), int) or not isinstance(recipe.get("out"), str):
-            raise KinemaError(f"{file}: it has no epochs or no out; start the training again")
+            raise KinemaError(f"{file}: epochs or out is missing; start the training again")
         return recipe
 
     def _last_line(self) -> str:

@@ -1,4 +1,4 @@
-"""Whether another way to run a network gives the same logits."""
+"""Comparison of a backend's logits with those of the network."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Largest difference of a logit, in standard deviations of the network's logits over the classes, and share by which all
-# logits may be too large or too small. Those of bfloat16 were set on the networks of `benchmarks/optimize.py`.
+# Largest difference of a logit, in standard deviations of the network's logits over the classes, and largest relative
+# error of their scale. The values for bfloat16 were set on the networks of `benchmarks/optimize.py`.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.2, "int8": 0.5}
 SCALE = {"float32": 1e-3, "bfloat16": 0.02, "int8": 0.05}
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near logits are to those of the network.
+    """Agreement of logits with those of the network.
 
     Attributes:
-        changed: clips whose top-1 label is another one.
-        clips: that were compared.
+        changed: number of clips whose top-1 label differs.
+        clips: number of compared clips.
         error: the largest difference, in standard deviations of the network's logits over the classes.
-        scale: slope of the logits over those of the network; 1 where neither is larger.
+        scale: slope of the logits over those of the network; 1 if they have the same scale.
         doubt: standard error of `scale`.
     """
 
@@ -32,7 +32,7 @@ class Agreement:
     doubt: float
 
     def objection(self, precision: str) -> str | None:
-        """Why such logits are wrong for a precision, a key of `TOLERANCE`; None where they are not."""
+        """Returns why the logits are wrong for a precision, a key of `TOLERANCE`; None if they agree."""
         allowed = TOLERANCE[precision]
         if not self.error < float("inf"):
             return "its logits are not finite, or of another shape"
@@ -41,7 +41,7 @@ class Agreement:
         if self.error > allowed:
             return f"a logit differs by {self.error:.2g} standard deviations, more than {allowed:g} for {precision}"
         if self.changed:
-            return f"the top-1 label of {self.changed} of {self.clips} clips changes"
+            return f"it changes the top-1 label of {self.changed} of {self.clips} clips"
         return None
 
 
@@ -61,7 +61,7 @@ def agreement(expected: Tensor, found: Tensor) -> Agreement:
         slope = float((a * b).sum()) / power if power else 1.0
         left = float(((b - slope * a) ** 2).sum())
         doubt = (left / power / a.numel()) ** 0.5 if power else 0.0
-        # Where all logits of a clip are the same, their size is the measure.
+        # If all logits of a clip are equal, their magnitude is the unit.
         error = float((wanted - got).abs().max()) / (spread or float(wanted.abs().max()) or 1.0)
     else:
         error, slope, doubt = 0.0, 1.0, 0.0

@@ -1,4 +1,4 @@
-"""What every backend offers, and where to find each by its name."""
+"""The interface of backends, and their registry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kinema.errors import unknown
 
 Runner = Callable[[Tensor], Tensor]  # clips N 3 T H W float32 -> float32 logits N K
 
-# Name -> module and class, imported when it is first asked for; the order in which they are tried.
+# Name -> module and class, imported on first use; in the order in which they are tried.
 BACKENDS: dict[str, str] = {
     "folded": "kinema.backends.pytorch:Folded",
     "packed": "kinema.backends.packing:Packed",
@@ -20,9 +20,9 @@ BACKENDS: dict[str, str] = {
     "graphs": "kinema.backends.pytorch:Graphs",
     "graphs+bfloat16": "kinema.backends.pytorch:Bfloat16Graphs",
     "openvino+bfloat16": "kinema.backends.reduced:OpenVinoBfloat16",
+    "compile+bfloat16": "kinema.backends.pytorch:Bfloat16Compiled",
     "openvino": "kinema.backends.openvino:OpenVino",
     "compile": "kinema.backends.pytorch:Compiled",
-    "compile+bfloat16": "kinema.backends.pytorch:Bfloat16Compiled",
     "onnx": "kinema.backends.onnx:Onnx",
     "int8": "kinema.backends.reduced:Int8",
 }
@@ -33,25 +33,25 @@ class Backend(Protocol):
     """A way to run a network.
 
     Attributes:
-        name: as in `BACKENDS`.
+        name: its name in `BACKENDS`.
     """
 
     name: str
 
     def available(self) -> str | None:
-        """Why it cannot be used here, as part of a sentence that names the pip command; None where it can."""
+        """Returns why it cannot be used here, as part of a sentence with the pip command; None if it can."""
         ...
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
-        """Prepares a network, which stays as it is.
+        """Prepares a network, which is left unchanged.
 
         Args:
-            network: in evaluation mode.
-            example: clips N 3 T H W float32, as the runner will be given them.
-            calibration: such clips, from which the ranges of whole numbers are taken; for backends that need them.
+            network: the network, in evaluation mode.
+            example: clips N 3 T H W float32, of the shape that the runner will get.
+            calibration: such clips, to calibrate the ranges of integers; for backends that need them.
 
         Returns:
-            What runs the network.
+            A function that runs the network.
 
         Raises:
             KinemaError: a package is missing, or the network cannot be converted.
@@ -60,18 +60,18 @@ class Backend(Protocol):
 
 
 def precision_of(backend: Backend) -> str:
-    """One of `PRECISIONS`: the `precision` of a backend, `float32` where it states none."""
+    """Returns the `precision` of a backend, one of `PRECISIONS`; `float32` by default."""
     found = getattr(backend, "precision", PRECISIONS[0])
     return found if found in PRECISIONS else PRECISIONS[0]
 
 
 def devices_of(backend: Backend) -> tuple[str, ...]:
-    """Types of the devices that a backend runs on: its `devices`, the CPU alone where it states none."""
+    """Returns the types of devices that a backend runs on: its `devices`, by default only the CPU."""
     return tuple(getattr(backend, "devices", ("cpu",)))
 
 
 def find_backend(name: str) -> Backend:
-    """The backend of a name.
+    """Returns the backend with a name.
 
     Raises:
         KinemaError: there is no such backend.

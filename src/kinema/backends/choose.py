@@ -1,4 +1,4 @@
-"""The fastest way to run a network with the same answers, by timed runs and a numerical check."""
+"""Choice of the fastest way to run a network with the same results, by timed runs and a numerical check."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from kinema.errors import KinemaError, RunError
 from kinema.models.modes import in_evaluation
 from kinema.text import first_line
 
-_ROUNDS = 5  # pairs of runs, of the network and of the backend
-_HOPELESS = 2.0  # times as slow as the network in the first pair: no further pairs
-_SHARE = 0.1  # of the budget that timing one backend may take, after two pairs
-_GAIN = 1.05  # times as fast as the network that a backend has to be
+_ROUNDS = 5  # pairs of runs, one of the network and one of the backend
+_HOPELESS = 2.0  # a backend this many times slower than the network in the first pair is timed no further
+_SHARE = 0.1  # share of the budget for timing one backend, after two pairs
+_GAIN = 1.05  # smallest speed-up over the network for a backend to be chosen
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A runner, None where the network itself is the fastest, and how it came to be chosen."""
+    """A runner, or None if the network itself is the fastest, and the report of the choice."""
 
     runner: Runner | None
     report: Report
@@ -62,32 +62,34 @@ def choose(
     backends: Mapping[str, Backend] | None = None,
     store: bool = True,
 ) -> Choice:
-    """Tries backends and keeps the fastest one whose logits agree with the network's.
+    """Tries backends and returns the fastest one whose logits agree with the network's.
 
-    Every backend runs on all clips, at two sizes of the batch. Those that agree are timed in turns with the network.
-    The fastest has to pass a check of 3-D convolutions as well; else the next one takes its place.
+    Every backend runs on all clips, with two batch sizes. Backends that agree are timed in runs interleaved with the
+    network's. The fastest must also pass a check of 3-D convolutions; otherwise the next fastest is checked.
 
     Args:
-        network: of any mode; it stays as it is.
-        clips: N 3 T H W float32, N of at least 2, on the network's device; on these the top-1 label may not change.
-        batch: clips of a timed run, at most N.
-        budget: seconds after which no further backend is begun; one that has begun is finished.
-        int8: also try whole numbers of 8 bits, whose ranges are taken from the clips.
-        described: what the clips are, for the report.
-        remarks: for the report.
+        network: in any mode; it is left unchanged.
+        clips: N 3 T H W float32, N at least 2, on the network's device; their top-1 labels must not change.
+        batch: clips per timed run, at most N.
+        budget: seconds after which no further backend is tried; the current one is completed.
+        int8: also try 8-bit integers, whose ranges are calibrated on the clips.
+        described: description of the clips, for the report.
+        remarks: remarks for the report.
         backends: name -> backend; None is all of `BACKENDS`.
         store: read and keep the choice in the cache folder.
 
     Raises:
-        KinemaError: a budget, a batch or clips outside their domain.
+        KinemaError: an invalid budget, batch or shape of the clips.
         RunError: the network's logits are not finite.
     """
     if not (isinstance(budget, int | float) and budget > 0 and math.isfinite(budget)):
         raise KinemaError(f"budget is {budget!r}: give seconds above 0")
     if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= len(clips):
-        raise KinemaError(f"batch is {batch!r}: give a number from 1 to {len(clips)}, the clips to check on")
+        raise KinemaError(f"batch is {batch!r}: give a number from 1 to {len(clips)}, the number of clips to check on")
     if len(clips) < 2:
-        raise KinemaError(f"clips of shape {tuple(clips.shape)}: give at least 2, so that two batches can be compared")
+        raise KinemaError(
+            f"clips of shape {tuple(clips.shape)}: give at least 2 clips, so that two batches can be compared"
+        )
     with in_evaluation(network):
         probe = _Probe(network, clips, batch, time.perf_counter(), float(budget))
         asked = {"int8": int8, "backends": sorted(backends) if backends is not None else None}
@@ -113,15 +115,15 @@ def choose_for(
     batch: int = 1,
     **options: Any,
 ) -> Choice:
-    """As `choose`, on clips of videos, with a runner that leaves clips of another shape to the network.
+    """Does the same as `choose`, on clips of videos; the runner passes clips of other shapes to the network.
 
     Args:
-        network: as in `choose`; no exported file.
-        spec: how clips are cut.
-        to_input: from pixels N T H W 3 to what the network takes.
+        network: as in `choose`; not an exported file.
+        spec: clip specification.
+        to_input: converts pixels N T H W 3 to the network's input.
         videos: see `clips_to_check`.
         batch: as in `choose`, without its upper limit.
-        **options: of `choose`.
+        **options: further arguments of `choose`.
 
     Raises:
         KinemaError: as in `choose`, or an exported file.
@@ -147,7 +149,7 @@ def choose_for(
 def _candidates(
     backends: Mapping[str, Backend] | None, int8: bool, device: str
 ) -> list[tuple[str, Callable[[], Backend]]]:
-    """Name and maker of every backend that may be asked for."""
+    """Returns name and constructor of every requested backend."""
     if backends is not None:
         return [(name, partial(_same, backend)) for name, backend in backends.items()]
     names = [name for name in BACKENDS if int8 or name != "int8"]
@@ -169,7 +171,7 @@ class _Probe:
         self.own = self._time(network)
 
     def all(self, candidates: Sequence[tuple[str, Callable[[], Backend]]]) -> tuple[Runner | None, list[Trial]]:
-        """Tries all, and gives the runner of the chosen one with what became of each."""
+        """Tries all backends; returns the runner of the chosen one and the trials."""
         trials = [Trial(REFERENCE, "reference", 1000 * self.own, 1.0, 0.0)]
         right: list[_Right] = []
         for name, make in candidates:
@@ -193,7 +195,7 @@ class _Probe:
         return None, trials
 
     def again(self, earlier: Report, backends: Mapping[str, Backend] | None) -> Choice | None:
-        """The stored choice where it still agrees with the network, whose weights may be others; else None."""
+        """Returns the stored choice if it still agrees with the network, whose weights may have changed; else None."""
         if earlier.chosen == REFERENCE:
             return Choice(None, replace(earlier, stored=True))
         if earlier.chosen not in (BACKENDS if backends is None else backends):
@@ -228,19 +230,19 @@ class _Probe:
             if enough or theirs[0] > _HOPELESS * ours[0]:
                 break
         speed = median(mine / other for mine, other in zip(ours, theirs, strict=True))
-        trial = Trial(name, "slower", 1000 * median(theirs), speed, found.error, "another one is faster")
+        trial = Trial(name, "slower", 1000 * median(theirs), speed, found.error, "another backend is faster")
         if speed < _GAIN:
             says = f"{1 / speed:.1f} times as slow as the network" if speed < 1 / _GAIN else "not faster"
             trial = replace(trial, reason=says)
         return _Right(backend, runner, trial)
 
     def _build(self, name: str, backend: Backend) -> tuple[Runner, Agreement] | Trial:
-        """A runner that agrees with the network, or what is wrong with it."""
+        """Returns a runner that agrees with the network, or a trial that says what is wrong."""
         try:
             runner = backend.build(self.network, self.clips, list(self.clips.split(1)))
             parts = [self._logits(runner, part) for part in self.clips.split(self.batch)]
-            other = self._logits(runner, self.clips[: 2 if self.batch == 1 else 1])  # and at another batch
-        except Exception as error:  # a backend is other people's code, and none of its failures may end the run
+            other = self._logits(runner, self.clips[: 2 if self.batch == 1 else 1])  # also with another batch size
+        except Exception as error:  # a backend is third-party code, whose failures must not end the run
             return Trial(name, "failed", reason=first_line(error))
         precision = precision_of(backend)
         for found, expected in ((torch.cat(parts), self.expected), (other, self.expected[: len(other)])):
@@ -250,7 +252,7 @@ class _Probe:
         return runner, agreement(self.expected, torch.cat(parts))
 
     def _fault(self, backend: Backend) -> str | None:
-        """Why the library behind a backend is not to be trusted with 3-D convolutions; None where it is."""
+        """Returns why the library of a backend cannot be trusted with 3-D convolutions; None if it can."""
         try:
             faults = convolution_faults(backend, self.clips.device.type)
         except Exception as error:  # as in `_build`
@@ -277,7 +279,7 @@ def _wait(clips: Tensor) -> None:
 
 
 def _library(backend: Backend) -> str:
-    """The package that computes, with its version."""
+    """Returns the package that computes, with its version."""
     name = backend.name.split("+")[0]
     package = {"openvino": "openvino", "onnx": "onnxruntime", "int8": "openvino"}.get(name, "torch")
     inside = ""

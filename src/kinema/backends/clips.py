@@ -1,4 +1,4 @@
-"""Clips to check a network on: of a person's videos, or generated ones."""
+"""Clips on which backends are checked: from the user's videos, or generated."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from kinema.errors import UnreadableVideo
 from kinema.text import plural
 
 GENERATED = 4
-_VIDEOS = 4  # are read at most
+_VIDEOS = 4  # most videos that are read
 
 
 def clips_to_check(spec: ClipSpec, videos: Sequence[str | Path], least: int) -> tuple[Tensor, str, tuple[str, ...]]:
-    """The middle clips of some videos; generated ones take the place of those that are missing.
+    """Returns the centre clips of some videos, filled up with generated clips.
 
     Args:
-        spec: how to cut clips.
-        videos: files or folders of frames; from a long list those at equal distances are taken.
-        least: clips that are needed; 2 at least.
+        spec: clip specification.
+        videos: files or folders of frames; a long list is sampled evenly.
+        least: smallest number of clips, at least 2.
 
     Returns:
-        uint8 N T H W 3 N as needed or more, what they are, and a sentence for each video that was not read.
+        uint8 N T H W 3 with at least `least` clips, their description, and a sentence for each unreadable video.
     """
     chosen = list(islice(videos, 0, None, max(1, len(videos) // _VIDEOS)))[:_VIDEOS]
     clips: list[Tensor] = []
@@ -38,7 +38,7 @@ def clips_to_check(spec: ClipSpec, videos: Sequence[str | Path], least: int) -> 
     with Loader(RequestedViews(spec, 1, 1), requests, alone, readers=SINGLE_VIDEO_READERS, largest=1) as loader:
         for found in loader:
             if isinstance(found, UnreadableVideo):
-                remarks.append(f"{found}; it is not among the clips that backends are checked on")
+                remarks.append(f"{found}; it is not used to check backends")
             else:
                 clips.append(found["views"][0])
     read, missing = len(clips), max(0, max(2, least) - len(clips))
@@ -51,10 +51,10 @@ def clips_to_check(spec: ClipSpec, videos: Sequence[str | Path], least: int) -> 
 
 
 def generated_clips(spec: ClipSpec, count: int = GENERATED) -> Tensor:
-    """Coloured textures of several scales that drift, each its own way; the same ones in every call.
+    """Generates coloured textures of several scales that drift in different directions; the same in every call.
 
     Args:
-        spec: gives frames and size.
+        spec: clip specification, with number and size of frames.
         count: N.
 
     Returns:

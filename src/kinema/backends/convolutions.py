@@ -1,6 +1,6 @@
-"""A self-check: the 3-D convolutions of a library against a slow reference in float64.
+"""A self-check that compares the 3-D convolutions of a library with a slow reference in float64.
 
-Releases of libraries have computed some of them wrong, for single kernels, numbers of channels or precisions.
+Some releases of libraries computed them incorrectly for certain kernels, numbers of channels or precisions.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from kinema.backends.base import Backend, precision_of
 
-_CHANNELS, _SHAPE = 24, (2, 3, 4, 9, 9)  # channels no multiple of a vector of 16
-# Largest difference as a share of the largest value, per precision.
+_CHANNELS, _SHAPE = 24, (2, 3, 4, 9, 9)  # not a multiple of 16, the size of a vector
+# Largest difference relative to the largest value, per precision.
 _ALLOWED = {"float32": 1e-4, "bfloat16": 0.03, "int8": 0.1}
 # Kernel, stride, groups.
 _CASES = (
@@ -30,7 +30,7 @@ _CASES = (
 
 
 class _Convolutions(nn.Module):
-    """Clips N 3 T H W -> the outputs of all cases, one after the other, N K."""
+    """Returns the concatenated outputs of all cases; N 3 T H W -> N K."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,11 +57,11 @@ class _Convolutions(nn.Module):
 
 
 def convolution_faults(backend: Backend, device: str = "cpu") -> list[str]:
-    """The 3-D convolutions that a backend computes incorrectly, such as `kernel 3x3x3, stride 1x1x1, 24 groups`.
+    """Returns the 3-D convolutions that a backend gets wrong, such as `kernel 3x3x3, stride 1x1x1, 24 groups`.
 
     Args:
-        backend: to check.
-        device: where its runner works.
+        backend: the backend to check.
+        device: device of its runner.
 
     Raises:
         KinemaError: the backend cannot run them at all.
@@ -85,12 +85,12 @@ def convolution_faults(backend: Backend, device: str = "cpu") -> list[str]:
 
 
 def slow_convolution(x: Tensor, weight: Tensor, stride: tuple[int, int, int], groups: int) -> Tensor:
-    """A 3-D convolution padded by half a kernel, as a sum of products over the places of the kernel.
+    """Computes a 3-D convolution padded by half a kernel, as a sum of products over the positions of the kernel.
 
     Args:
         x: N C T H W.
         weight: C' C/groups K K K.
-        stride: of time, height and width.
+        stride: strides of time, height and width.
         groups: divides C and C'.
     """
     kernel = weight.shape[2:]

@@ -1,6 +1,6 @@
 """The description of an exported file: labels, clips, inputs, outputs and the state of a stream.
 
-The same text stands in the metadata of the file and, for programs in other languages, in `FILE.json` beside it.
+The same text is stored in the metadata of the file and, for programs in other languages, in `FILE.json` beside it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError
 from kinema.text import parse_json
 
-KEY = "kinema"  # of the metadata
+KEY = "kinema"  # key of the metadata
 FORMAT = 1
 _SHAPE: Schema = {
     "format": int, "to": str, "architecture": {"name": str, "options": {}}, "labels": list, "clip": {},
@@ -29,9 +29,9 @@ class Port:
     """An input or output.
 
     Attributes:
-        name: in the file.
+        name: its name in the file.
         dtype: `float32`, `uint8` or `int64`.
-        shape: sizes; None where any size may be given.
+        shape: sizes; None if any size may be given.
     """
 
     name: str
@@ -44,7 +44,7 @@ class StatePort:
     """A part of the state of a stream, which is all zeros before the first frame.
 
     Attributes:
-        name: in the network.
+        name: its name in the network.
         input: name of the input in the file.
         output: name of the output in the file, which is the input of the next call.
         dtype: `float32` or `int64`.
@@ -60,19 +60,19 @@ class StatePort:
 
 @dataclass(frozen=True)
 class Description:
-    """What an exported file holds.
+    """The description of an exported file.
 
     Attributes:
         to: the format, `onnx`, `openvino` or `torch`.
         architecture: name and options of the network.
         labels: one per output.
-        clip: how clips are made.
-        preprocessing: whether the file takes pixels (uint8 RGB) and normalises them itself.
+        clip: clip specification.
+        preprocessing: whether the input is pixels (uint8 RGB), which the file normalises itself.
         input: the clips, or the frames of streams.
-        output: the logits, N K; of a stream N t K, one row per frame.
-        frames: fewest and most frames that the input may have; the latter is None where there is no limit.
-        initial_state: the further inputs of a network that is exported for streams; empty for clips.
-        more: further entries of the recognizer's card.
+        output: the logits, N K; for a stream N t K, one row per frame.
+        frames: smallest and largest number of frames of the input; the latter is None if there is no limit.
+        initial_state: additional inputs of a network that is exported for streams; empty for clips.
+        more: additional entries of the recognizer's card.
     """
 
     to: str
@@ -88,23 +88,23 @@ class Description:
 
     @property
     def time_axis(self) -> int:
-        """The dimension of the input that is time."""
+        """The time dimension of the input."""
         return 1 if self.preprocessing else 2
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, with the number of the format."""
+        """Returns plain values, with the version of the format."""
         return {"format": FORMAT, **asdict(self), "clip": self.clip.to_dict()}
 
     @classmethod
     def from_text(cls, text: str, path: Path) -> Description:
-        """The inverse of `to_dict`, from JSON.
+        """Reads the JSON of `to_dict`.
 
         Args:
             text: JSON.
-            path: of the file in which it stands.
+            path: the file that contains it, for messages.
 
         Raises:
-            KinemaError: it is no such description, or of a newer format.
+            KinemaError: it is not such a description, or has a newer format.
         """
         again = "export the recognizer again with kinema export"
         try:
@@ -114,9 +114,11 @@ class Description:
         if not isinstance(values, Mapping) or not all(key in values for key in _SHAPE):
             raise KinemaError(f"{path}: its description is incomplete; {again}")
         if (wrong := misshapen(values, _SHAPE)) is not None:
-            raise KinemaError(f"{path}: {wrong!r} in its description is not what an export holds there; {again}")
+            raise KinemaError(f"{path}: {wrong!r} in its description is not a value that kinema export writes; {again}")
         if values["format"] > FORMAT:
-            raise KinemaError(f"{path}: a newer Kinema exported it (format {values['format']}): update Kinema")
+            raise KinemaError(
+                f"{path}: it was exported by a newer version of Kinema (format {values['format']}): update Kinema"
+            )
         try:
             ports = {key: Port(**_tuple(values[key])) for key in ("input", "output")}
             state = tuple(StatePort(**_tuple(entry)) for entry in values["initial_state"])
@@ -126,7 +128,7 @@ class Description:
                 ClipSpec.from_dict(values["clip"]), values["preprocessing"], **ports,
                 frames=(int(low), None if high is None else int(high)), initial_state=state, more=dict(values["more"]),
             )  # fmt: skip
-        except (TypeError, ValueError, KeyError) as error:  # a KinemaError of the clip is a ValueError
+        except (TypeError, ValueError, KeyError) as error:  # the KinemaError of an invalid clip is a ValueError
             raise KinemaError(f"{path}: its description is damaged ({error}); {again}") from error
 
 

@@ -1,4 +1,4 @@
-"""A network that is a file of `kinema export`: it classifies clips or streams, and can do nothing else."""
+"""A network loaded from a file of `kinema export`: it only classifies clips or streams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUFFIXES = tuple(form.suffix for form in FORMATS.values())
 
 
 def is_export(source: str | Path) -> bool:
-    """Whether a path has the ending of an exported file and is no folder."""
+    """Returns True if a path has the suffix of an exported file and is not a folder."""
     path = Path(source)
     return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
@@ -29,10 +29,10 @@ def open_export(source: str | Path) -> ExportedNetwork:
     """Opens a file of `kinema export`.
 
     Args:
-        source: ends in `.onnx`, `.xml` (its `.bin` beside it) or `.pt2`.
+        source: a path that ends in `.onnx`, `.xml` (with its `.bin` beside it) or `.pt2`.
 
     Raises:
-        KinemaError: there is no such file, it is damaged, Kinema did not export it, or the package that runs it is
+        KinemaError: there is no such file, it is damaged, Kinema did not export it, or the package to run it is
             missing.
     """
     path = Path(source)
@@ -43,7 +43,7 @@ def open_export(source: str | Path) -> ExportedNetwork:
         raise KinemaError(f"{path}: {reason}")
     text = form.metadata(path).get(KEY)
     if text is None:
-        raise KinemaError(f"{path}: holds no labels and no clip specification; give a file that kinema export wrote")
+        raise KinemaError(f"{path}: contains no labels and no clip specification; give a file written by kinema export")
     description = Description.from_text(text, path)
     check_labels(description.labels, description.output.shape[-1] or 0)
     return ExportedNetwork(path, description, form)
@@ -53,9 +53,9 @@ class ExportedNetwork(VideoModel):
     """Runs a file on the CPU.
 
     Args:
-        path: of the file.
-        description: what it holds.
-        form: runs it.
+        path: path of the file.
+        description: its description.
+        form: its format, which runs it.
     """
 
     def __init__(self, path: Path, description: Description, form: Format) -> None:
@@ -69,18 +69,18 @@ class ExportedNetwork(VideoModel):
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """The number of classes, K."""
         return len(self.description.labels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Clips N 3 T H W, or pixels uint8 N T H W 3 where the file takes them -> logits N K.
+        """Computes logits N K for clips N 3 T H W, or for pixels uint8 N T H W 3 if that is the input of the file.
 
         Raises:
-            KinemaError: another shape than the file takes, or a file for streams.
+            KinemaError: the file does not support the shape, or is for streams.
         """
         if self.description.initial_state:
             raise KinemaError(
-                f"{self.path}: takes the frames of a stream, so it cannot classify clips: use kinema stream, or "
+                f"{self.path}: its input is the frames of a stream, so it cannot classify clips: use kinema stream, or "
                 "export the recognizer without --streaming"
             )
         self._check(x)
@@ -89,29 +89,29 @@ class ExportedNetwork(VideoModel):
     def initial_state(
         self, batch: int, *, size: int | tuple[int, int] | None = None, delayed: bool = False
     ) -> dict[str, Tensor]:
-        """Zeros; see `VideoModel.initial_state`.
+        """Returns zeros; see `VideoModel.initial_state`.
 
         Raises:
-            KinemaError: the file holds no stream, or `delayed`.
+            KinemaError: the file is not for streams, or `delayed` is set.
         """
         ports = self.description.initial_state
         if not ports or delayed:
-            what = "has no delayed mode" if ports else "takes whole clips, not the frames of a stream"
-            raise KinemaError(f"{self.path}: {what}; export a causal network with --streaming, or take --mode window")
+            what = "has no delayed mode" if ports else "its input is whole clips, not single frames of a stream"
+            raise KinemaError(f"{self.path}: {what}; export a causal network with --streaming, or give --mode window")
         return {
             port.name: torch.zeros(batch, *(int(n or 1) for n in port.shape[1:]), dtype=getattr(torch, port.dtype))
             for port in ports
         }
 
     def step(self, frames: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Frames N 3 t H W, or pixels uint8 N t H W 3 -> logits N t K and the state after them.
+        """Computes logits N t K and the next state for frames N 3 t H W, or pixels uint8 N t H W 3.
 
         Raises:
-            KinemaError: another shape than the file takes, or a file for clips.
+            KinemaError: the file does not support the shape, or is for clips.
         """
         ports = self.description.initial_state
         if not ports:
-            self.initial_state(len(frames))  # says why
+            self.initial_state(len(frames))  # raises with the reason
         self._check(frames)
         logits, *after = self._run([frames, *(state[port.name] for port in ports)])
         return logits, {port.name: value for port, value in zip(ports, after, strict=True)}
@@ -126,12 +126,12 @@ class ExportedNetwork(VideoModel):
             raise KinemaError(
                 f"{self.path}: takes {port.dtype} of the shape {shape} with {length}, not "
                 f"{str(x.dtype).removeprefix('torch.')} {' '.join(map(str, x.shape))}; export the recognizer for that "
-                "size, or give clips of this one"
+                "size, or give clips of the expected size"
             )
 
     @property
     def classifier(self) -> Any:  # type: ignore[override]
-        """Not there: explanations read it.
+        """Not available; explanations need it.
 
         Raises:
             KinemaError: always.
@@ -139,7 +139,7 @@ class ExportedNetwork(VideoModel):
         self._refuse("cannot be explained")
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Not there: embeddings need it.
+        """Not available; embeddings need it.
 
         Raises:
             KinemaError: always.
@@ -147,17 +147,17 @@ class ExportedNetwork(VideoModel):
         self._refuse("gives no embeddings")
 
     def train(self, mode: bool = True) -> ExportedNetwork:
-        """Evaluation only.
+        """Accepts only evaluation mode.
 
         Raises:
-            KinemaError: training is asked for.
+            KinemaError: training is requested.
         """
         if mode:
             self._refuse("cannot be trained")
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Not there: saving needs it.
+        """Not available; saving needs it.
 
         Raises:
             KinemaError: always.
@@ -166,6 +166,6 @@ class ExportedNetwork(VideoModel):
 
     def _refuse(self, what: str) -> NoReturn:
         raise KinemaError(
-            f"{self.path}: an exported file holds the finished computation only and {what}; give the recognizer folder "
-            "from which it was exported"
+            f"{self.path}: an exported file contains only the computation of scores and {what}; give the recognizer "
+            "folder from which it was exported"
         )

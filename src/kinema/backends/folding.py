@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolutions before it, found by watching the network run once."""
+"""Folding of BatchNorm into the preceding convolutions, which are found by running the network once."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _READS = ("__get__", "size", "dim", "stride", "is_contiguous", "numel", "element
 
 
 class _Uses(TorchFunctionMode):
-    """Counts how many operations take each watched tensor; module calls are told to it by hooks."""
+    """Counts the operations that read each watched tensor; hooks report the calls of modules."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.watched: dict[int, Tensor] = {}  # kept alive, so that an id stands for one tensor
+        self.watched: dict[int, Tensor] = {}  # kept alive, so that ids stay unique
         self.uses: Counter[int] = Counter()
 
     def __torch_function__(
@@ -38,17 +38,17 @@ class _Uses(TorchFunctionMode):
 
 
 def fold_batchnorm(network: nn.Module, example: Tensor) -> tuple[nn.Module, int]:
-    """A copy of a network in which every BatchNorm that directly follows a convolution has become a part of it.
+    """Returns a copy of a network in which every BatchNorm that directly follows a convolution is merged into it.
 
-    The network runs once on `example`. A BatchNorm is folded where each of its inputs is the output of one convolution
-    that nothing else reads. Others, such as those before a convolution, stay.
+    The network runs once on `example`. A BatchNorm is folded if its input is always the output of one convolution and
+    nothing else reads this output. Others, such as those before a convolution, are kept.
 
     Args:
-        network: in any mode; the copy is for evaluation only. Dropout and the like stay in it, without effect.
+        network: in any mode; the copy is for evaluation only. Layers such as dropout are kept, without effect.
         example: clips N 3 T H W.
 
     Returns:
-        The copy, in evaluation mode, and how many BatchNorms were folded.
+        The copy, in evaluation mode, and the number of folded BatchNorms.
     """
     folded = copy.deepcopy(network).eval()
     pairs = _pairs(folded, example)
@@ -60,13 +60,13 @@ def fold_batchnorm(network: nn.Module, example: Tensor) -> tuple[nn.Module, int]
 
 
 def _pairs(network: nn.Module, example: Tensor) -> dict[str, tuple[_Convolution, _BatchNorm]]:
-    """The name of each BatchNorm that can be folded -> the convolution and itself."""
+    """Returns name of each BatchNorm that can be folded -> its convolution and itself."""
     names: dict[nn.Module, list[str]] = {}
     for name, module in network.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
     uses = _Uses()
     made: dict[int, nn.Module] = {}  # id of an output -> the convolution
-    sources: dict[nn.Module, int] = {}  # BatchNorm -> id of its input, where a convolution made it
+    sources: dict[nn.Module, int] = {}  # BatchNorm -> id of its input, if a convolution computed it
     calls: Counter[nn.Module] = Counter()
 
     def convolved(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
@@ -101,7 +101,7 @@ def _pairs(network: nn.Module, example: Tensor) -> dict[str, tuple[_Convolution,
 
 
 def _fold(conv: _Convolution, norm: _BatchNorm) -> None:
-    """Puts scale and shift into the convolution, computed in float64."""
+    """Merges scale and shift into the convolution, computed in float64."""
     assert norm.running_mean is not None and norm.running_var is not None
     mean, variance = norm.running_mean.double(), norm.running_var.double()
     scale = (variance + norm.eps).rsqrt()

@@ -1,4 +1,4 @@
-"""The formats of exported files, by their names."""
+"""The formats of exported files, by name."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ class Format(Protocol):
     """Writes and runs files of one format.
 
     Attributes:
-        name: as `kinema export --to` takes it.
-        suffix: of its files.
+        name: its name for `kinema export --to`.
+        suffix: suffix of its files.
     """
 
     name: str
     suffix: str
 
     def available(self) -> str | None:
-        """Why such files cannot be written here, with the command that installs what is missing."""
+        """Returns why such files cannot be written, with the command that installs missing packages; else None."""
 
     def readable(self) -> str | None:
-        """Why such files cannot be run here, with the command that installs what is missing."""
+        """Returns why such files cannot be run, with the command that installs missing packages; else None."""
 
     def write(self, traced: Traced, path: Path, metadata: dict[str, str]) -> list[Path]:
-        """Writes a program and its metadata; gives the files, the one that is named last."""
+        """Writes a program and its metadata; returns the files, with `path` last."""
 
     def metadata(self, path: Path) -> dict[str, str]:
-        """The texts that a file holds."""
+        """Returns the metadata of a file."""
 
     def open(self, path: Path) -> Run:
-        """A function that runs a file."""
+        """Returns a function that runs a file."""
 
 
 FORMATS: Mapping[str, Format] = {form.name: form for form in (Onnx(), OpenVino(), TorchProgram())}

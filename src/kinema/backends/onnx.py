@@ -27,33 +27,33 @@ class Onnx:
     """Converts networks to ONNX and runs such files with ONNX Runtime.
 
     Attributes:
-        name: of the backend, and of the format of `kinema export`.
-        suffix: of its files.
+        name: name of the backend, and of the format of `kinema export`.
+        suffix: suffix of its files.
     """
 
     name = "onnx"
     suffix = ".onnx"
 
     def available(self) -> str | None:
-        """Why networks cannot be converted here, with the pip command; None where they can."""
+        """Returns why networks cannot be converted, with the pip command; None if they can."""
         return missing("onnx", "onnxscript", "onnxruntime")
 
     def readable(self) -> str | None:
-        """Why files cannot be run here, with the pip command; None where they can."""
+        """Returns why files cannot be run, with the pip command; None if they can."""
         return missing("onnxruntime")
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
-        """Converts a network to ONNX and prepares what runs it; see `Backend.build`.
+        """Converts a network to ONNX and prepares its runner; see `Backend.build`.
 
         Returns:
-            From clips to logits, as the network, for any number of clips of this length and size.
+            A function from clips to logits, like the network, for any number of clips of this length and size.
 
         Raises:
             KinemaError: a package is missing, or the network cannot be converted.
         """
         if reason := self.available():
             raise KinemaError(f"the backend {self.name}: {reason}")
-        clips = example if len(example) > 1 else example.repeat(2, 1, 1, 1, 1)  # one would fix the batch
+        clips = example if len(example) > 1 else example.repeat(2, 1, 1, 1, 1)  # a single clip would fix the batch size
         with onnx_cells(network):
             traced = trace(network, clips, fixed_length=True)
         with TemporaryDirectory() as folder:
@@ -63,14 +63,14 @@ class Onnx:
         return lambda clips: run([clips])[0]
 
     def run_onnx(self, path: Path, calibration: Sequence[Tensor]) -> Run:
-        """A function that runs an ONNX file, which is not needed afterwards.
+        """Returns a function that runs an ONNX file; the file is not needed afterwards.
 
         Args:
-            path: of the file.
-            calibration: clips that set ranges, for those who need them.
+            path: path of the file.
+            calibration: clips to calibrate ranges, for subclasses that need them.
 
         Raises:
-            KinemaError: it is no ONNX file, or cannot be converted further.
+            KinemaError: it is not an ONNX file, or cannot be converted further.
         """
         return self.open(path)
 
@@ -79,11 +79,11 @@ class Onnx:
 
         Args:
             traced: the program.
-            path: ends in `.onnx`; its folder exists.
-            metadata: texts that the file holds as `metadata_props`.
+            path: a name that ends in `.onnx`; its folder exists.
+            metadata: texts that are stored as `metadata_props`.
 
         Returns:
-            The files that were written.
+            The written files.
 
         Raises:
             KinemaError: PyTorch cannot convert one of its operations.
@@ -92,18 +92,18 @@ class Onnx:
         return [path]
 
     def metadata(self, path: Path) -> dict[str, str]:
-        """The texts that a file holds.
+        """Returns the metadata of a file.
 
         Raises:
-            KinemaError: it is no ONNX file.
+            KinemaError: it is not an ONNX file.
         """
         return dict(_session(path).get_modelmeta().custom_metadata_map)
 
     def open(self, path: Path) -> Run:
-        """A function that runs a file: the inputs in their order -> the outputs in their order.
+        """Returns a function that runs a file: the inputs in order -> the outputs in order.
 
         Raises:
-            KinemaError: it is no ONNX file.
+            KinemaError: it is not an ONNX file.
         """
         session = _session(path)
         names = [port.name for port in session.get_inputs()]
@@ -120,8 +120,8 @@ def write_onnx(traced: Traced, path: Path, metadata: Mapping[str, str] = Mapping
 
     Args:
         traced: the program.
-        path: ends in `.onnx`; its folder exists.
-        metadata: texts that the file holds as `metadata_props`.
+        path: a name that ends in `.onnx`; its folder exists.
+        metadata: texts that are stored as `metadata_props`.
 
     Raises:
         KinemaError: PyTorch cannot convert one of its operations.
@@ -132,7 +132,7 @@ def write_onnx(traced: Traced, path: Path, metadata: Mapping[str, str] = Mapping
                 traced.program, dynamo=True, input_names=list(traced.inputs), output_names=list(traced.outputs),
                 custom_translation_table=translations(), verbose=False,
             )  # fmt: skip
-    except Exception as error:  # the exporter wraps whatever its passes raise
+    except Exception as error:  # the exporter wraps all errors of its passes
         raise KinemaError(f"{path}: the network cannot be converted to ONNX ({_cause(error)})") from error
     assert converted is not None
     converted.model.metadata_props.update(metadata)
@@ -160,7 +160,7 @@ def _array(value: Tensor) -> np.ndarray[Any, Any]:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost error: the outer ones only say that the export failed."""
+    """Returns the innermost error; the outer ones only say that the export failed."""
     while error.__cause__ is not None:
         error = error.__cause__
     return first_line(error)

@@ -17,18 +17,18 @@ from kinema.errors import KinemaError
 from kinema.files import require_readable
 from kinema.text import first_line
 
-_SECTION = "kinema"  # of the runtime information in the XML file
+_SECTION = "kinema"  # key of the runtime information in the XML file
 
 
 class OpenVino(Onnx):
-    """Converts networks to OpenVINO, by way of ONNX, and runs such files.
+    """Converts networks to OpenVINO through ONNX, and runs such files.
 
-    Some CPUs have bfloat16 units, which OpenVINO then uses by itself; here it is told to compute in float32.
+    On CPUs with bfloat16 instructions OpenVINO uses bfloat16 by default; here it is set to float32.
 
     Attributes:
-        name: of the backend, and of the format of `kinema export`.
-        suffix: of its files; the weights lie beside it in a file that ends in `.bin`.
-        hint: the precision that OpenVINO is told to compute in.
+        name: name of the backend, and of the format of `kinema export`.
+        suffix: suffix of its files; the weights are in a file with the suffix `.bin` beside it.
+        hint: the precision that is set in OpenVINO.
     """
 
     name = "openvino"
@@ -36,15 +36,15 @@ class OpenVino(Onnx):
     hint = "f32"
 
     def available(self) -> str | None:
-        """Why networks cannot be converted here, with the pip command; None where they can."""
+        """Returns why networks cannot be converted, with the pip command; None if they can."""
         return missing("onnx", "onnxscript", "onnxruntime", "openvino")
 
     def readable(self) -> str | None:
-        """Why files cannot be run here, with the pip command; None where they can."""
+        """Returns why files cannot be run, with the pip command; None if they can."""
         return missing("openvino")
 
     def run_onnx(self, path: Path, calibration: Sequence[Tensor]) -> Run:
-        """As `Onnx.run_onnx`, with OpenVINO in the precision `hint`."""
+        """Does the same as `Onnx.run_onnx`, with OpenVINO in the precision `hint`."""
         return compiled(read_onnx(path), self.hint)
 
     def write(self, traced: Traced, path: Path, metadata: dict[str, str]) -> list[Path]:
@@ -52,11 +52,11 @@ class OpenVino(Onnx):
 
         Args:
             traced: the program.
-            path: ends in `.xml`; its folder exists.
-            metadata: texts that the XML file holds.
+            path: a name that ends in `.xml`; its folder exists.
+            metadata: texts that are stored in the XML file.
 
         Returns:
-            The files that were written, the XML file last.
+            The written files, the XML file last.
 
         Raises:
             KinemaError: PyTorch or OpenVINO cannot convert one of its operations.
@@ -73,10 +73,10 @@ class OpenVino(Onnx):
         return [path.with_suffix(".bin"), path]
 
     def metadata(self, path: Path) -> dict[str, str]:
-        """The texts that a file holds.
+        """Returns the metadata of a file.
 
         Raises:
-            KinemaError: it is no OpenVINO file, or the one with the weights is missing.
+            KinemaError: it is not an OpenVINO file, or the file with the weights is missing.
         """
         model = _read(path)
         if not model.has_rt_info([_SECTION]):
@@ -85,16 +85,16 @@ class OpenVino(Onnx):
         return {key: str(value) for key, value in found.items()}
 
     def open(self, path: Path) -> Run:
-        """A function that runs a file: the inputs in their order -> the outputs in their order.
+        """Returns a function that runs a file: the inputs in order -> the outputs in order.
 
         Raises:
-            KinemaError: it is no OpenVINO file, or the one with the weights is missing.
+            KinemaError: it is not an OpenVINO file, or the file with the weights is missing.
         """
         return compiled(_read(path))
 
 
 def read_onnx(path: Path) -> Any:
-    """The model of an ONNX file.
+    """Reads an ONNX file as an OpenVINO model.
 
     Raises:
         KinemaError: OpenVINO cannot convert it.
@@ -104,7 +104,7 @@ def read_onnx(path: Path) -> Any:
     try:
         with quiet():
             model = openvino.convert_model(path)
-    except Exception as error:  # its front end has no common base class for errors
+    except Exception as error:  # the errors of its front end have no common base class
         raise KinemaError(f"the network cannot be converted to OpenVINO ({first_line(error)})") from error
     return model
 
@@ -115,7 +115,9 @@ def _read(path: Path) -> Any:
     require_readable(path)
     weights = path.with_suffix(".bin")
     if not weights.is_file():
-        raise KinemaError(f"{path}: {weights.name}, which holds the weights, is missing beside it; copy both files")
+        raise KinemaError(
+            f"{path}: {weights.name}, the file of its weights, is missing in the same folder; copy both files"
+        )
     try:
         return openvino.Core().read_model(path, weights)
     except Exception as error:
@@ -125,7 +127,7 @@ def _read(path: Path) -> Any:
 
 
 def compiled(model: Any, hint: str = "f32") -> Run:
-    """A function that runs a model in the precision `hint`, `f32` or `bf16`."""
+    """Returns a function that runs a model in the precision `hint`, `f32` or `bf16`."""
     import openvino
 
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}

@@ -1,4 +1,4 @@
-"""Whether the packages that a backend stands on are installed."""
+"""Check for the packages that a backend needs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from importlib import import_module
 
 
 def missing(*packages: str) -> str | None:
-    """Why a backend cannot be used: the packages that cannot be imported, and the command that installs them.
+    """Returns why a backend cannot be used: the packages that cannot be imported, and the command that installs them.
 
     Args:
-        *packages: names as they are imported.
+        *packages: import names.
 
     Returns:
-        Part of a sentence, or None where all can be imported.
+        Part of a sentence, or None if all can be imported.
     """
     absent = []
     for name in packages:

@@ -1,4 +1,4 @@
-"""Networks whose 2-D kernels are laid out once: see `kinema.ops.packing`."""
+"""Networks whose 2-D kernels are packed once; see `kinema.ops.packing`."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from kinema.ops.packing import PackedKernel, no_packing, packs
 
 
 class Packed(Folded):
-    """`Folded`, with the kernels of 2-D convolutions laid out once."""
+    """`Folded` with packed kernels of 2-D convolutions."""
 
     name = "packed"
     devices: tuple[str, ...] = ("cpu",)
 
     def available(self) -> str | None:
-        """Why it cannot be used here; None where it can."""
+        """Returns why it cannot be used here; None if it can."""
         return no_packing()
 
     def prepared(self, network: nn.Module, example: Tensor) -> nn.Module:
-        """The folded copy with packed kernels.
+        """Returns the folded copy with packed kernels.
 
         Raises:
             KinemaError: the network has no 2-D convolution.
         """
         folded = super().prepared(network, example)
         if not pack(folded):
-            raise KinemaError("it has no 2-D convolution whose kernel could be packed")
+            raise KinemaError("it has no 2-D convolution whose kernel can be packed")
         return folded
 
 
 def pack(network: nn.Module) -> int:
-    """Makes every `Conv2d` that can compute results from a packed kernel; gives their number."""
+    """Packs the kernel of every `Conv2d` that supports it; returns their number."""
     convolutions = [part for part in network.modules() if isinstance(part, Conv2d) and packs(part)]
     for conv in convolutions:
         conv.packed = PackedKernel(conv)
@@ -47,18 +47,18 @@ def pack(network: nn.Module) -> int:
 
 @torch.inference_mode()
 def for_steps(model: VideoModel, size: int, *, delayed: bool = False) -> VideoModel:
-    """The network to go through a stream with, frame by frame: on a CPU a folded and packed copy, else itself.
+    """Returns the network for streams, frame by frame: on a CPU a folded and packed copy, else the network itself.
 
-    The copy is compared with the network on a few frames. Where it cannot be made or is not right, the network itself
-    is given. States of the two are not the same.
+    The copy is compared with the network on a few frames. If it cannot be made or is not correct, the network itself is
+    returned. The states of the two networks are not interchangeable.
 
     Args:
-        model: in evaluation mode; it stays as it is.
-        size: of a frame, S x S pixels.
+        model: in evaluation mode; it is left unchanged.
+        size: S for frames of S x S pixels.
         delayed: as in `VideoModel.initial_state`.
 
     Raises:
-        KinemaError: the network does not stream; its message names the ways out.
+        KinemaError: the network cannot stream; the message names the alternatives.
     """
     state = model.initial_state(1, size=size, delayed=delayed)
     some = next(model.parameters(), None)

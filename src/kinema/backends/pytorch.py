@@ -1,6 +1,6 @@
-"""PyTorch's own ways to run a network: folded, in bfloat16, compiled, and as CUDA graphs.
+"""Backends of PyTorch itself: folded, in bfloat16, compiled, and CUDA graphs.
 
-All of them begin with BatchNorm folded into the convolutions and kernels in channels-last memory.
+All of them fold BatchNorm into the convolutions and use the channels-last memory format for kernels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kinema.ops.layout import channels_last
 from kinema.processes import cpu_flags
 from kinema.text import first_line
 
-_BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # flags of x86 and of ARM
+_BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # CPU flags of x86 and ARM
 
 
 class Folded:
@@ -32,15 +32,15 @@ class Folded:
     devices: tuple[str, ...] = ("cpu", "cuda", "mps")
 
     def available(self) -> str | None:
-        """None: PyTorch is always there."""
+        """Returns None, because PyTorch is always available."""
         return None
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
-        """A copy of the network without the BatchNorms that can be folded; see `Backend.build`."""
+        """Returns a copy of the network without the BatchNorms that can be folded; see `Backend.build`."""
         return self.prepared(network, example)
 
     def prepared(self, network: nn.Module, example: Tensor) -> nn.Module:
-        """The folded copy, its kernels in channels-last memory."""
+        """Returns the folded copy, with kernels in the channels-last memory format."""
         folded, _ = fold_batchnorm(network, example[:1])
         channels_last(folded)
         return folded
@@ -54,16 +54,16 @@ class Bfloat16(Folded):
     devices = ("cpu", "cuda")
 
     def available(self) -> str | None:
-        """Why bfloat16 would be slow here; None where the processor has units for it."""
+        """Returns why bfloat16 would be slow here; None if the processor supports it."""
         return None if torch.cuda.is_available() else no_bfloat16_units()
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
-        """A copy of the network in bfloat16; see `Backend.build`."""
+        """Returns a copy of the network in bfloat16; see `Backend.build`."""
         return _narrow(self.prepared(network, example))
 
 
 class Compiled(Folded):
-    """`torch.compile` with frozen weights, one clip at a time, so that one program serves every batch.
+    """`torch.compile` with frozen weights, one clip at a time, so that one program works for every batch size.
 
     Attributes:
         narrow: compute in bfloat16.
@@ -74,39 +74,39 @@ class Compiled(Folded):
     narrow = False
 
     def available(self) -> str | None:
-        """Why nothing can be compiled here; None where a C++ compiler is found."""
+        """Returns why nothing can be compiled here; None if there is a C++ compiler."""
         if any(map(shutil.which, ("g++", "clang++", "c++"))):
             return self.unfit()
-        return "no C++ compiler is found: install g++, for example with apt install g++"
+        return "no C++ compiler was found: install g++, for example with apt install g++"
 
     def unfit(self) -> str | None:
-        """Why the processor is not made for it."""
+        """Returns why it would be slow on this processor; None if not."""
         return None
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
-        """A program for clips of the example's shape; see `Backend.build`."""
+        """Returns a program for clips of the example's shape; see `Backend.build`."""
         import torch._inductor.config as inductor
 
         folded = self.prepared(network, example)
         dtype = torch.bfloat16 if self.narrow else torch.float32
         clip = example[:1].to(dtype)
         try:
-            # One graph first: where the compiler cannot follow, it would compile every module by itself.
+            # Export one graph first: where the compiler cannot trace, it would compile every module separately.
             with torch.no_grad():
                 graph = torch.export.export(folded.to(dtype), (clip,), strict=False).module()
-        except Exception as error:  # the tracer raises what the network or its own passes raise
-            raise KinemaError(f"torch.export says {first_line(error)}") from error
+        except Exception as error:  # the tracer passes on all errors of the network and of its own passes
+            raise KinemaError(f"torch.export failed: {first_line(error)}") from error
         program = torch.compile(graph, dynamic=False)
 
         def run(clips: Tensor) -> Tensor:
-            # Weights become constants of the program, laid out as its convolutions want them.
+            # Weights become constants of the program, in the layout that its convolutions need.
             with inductor.patch(freezing=True), torch.inference_mode(False), torch.no_grad():
                 return torch.cat([program(clip.to(dtype)).float() for clip in clips.clone().split(1)])
 
         try:
             run(example[:1])
-        except Exception as error:  # the compiler raises whatever its passes raise
-            raise KinemaError(f"torch.compile says {first_line(error)}") from error
+        except Exception as error:  # the compiler passes on all errors of its passes
+            raise KinemaError(f"torch.compile failed: {first_line(error)}") from error
         return run
 
 
@@ -118,23 +118,23 @@ class Bfloat16Compiled(Compiled):
     narrow = True
 
     def unfit(self) -> str | None:
-        """Why bfloat16 would be slow here."""
+        """Returns why bfloat16 would be slow here; None if not."""
         return no_bfloat16_units()
 
 
 class Graphs(Folded):
-    """CUDA graphs: all kernels of a pass start with one call; one graph per number of clips."""
+    """CUDA graphs: one call starts all kernels of a forward pass; one graph per number of clips."""
 
     name = "graphs"
     devices = ("cuda",)
     narrow = False
 
     def available(self) -> str | None:
-        """Why there are no CUDA graphs here; None where there is a GPU."""
-        return None if torch.cuda.is_available() else "no CUDA device is found"
+        """Returns why there are no CUDA graphs here; None if there is a GPU."""
+        return None if torch.cuda.is_available() else "no CUDA device was found"
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
-        """Graphs of the folded network; see `Backend.build`."""
+        """Returns graphs of the folded network; see `Backend.build`."""
         folded = self.prepared(network, example)
         run = _narrow(folded) if self.narrow else folded
         graphs: dict[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
@@ -161,10 +161,10 @@ class Bfloat16Graphs(Graphs):
 
 
 def no_bfloat16_units() -> str | None:
-    """Why bfloat16 would be slow on this processor; None where it has units for it, or where that is not known."""
+    """Returns why bfloat16 would be slow on this processor; None if it has instructions for it or this is not known."""
     flags = cpu_flags()
     if flags and not flags & set(_BFLOAT16_UNITS):
-        return f"this CPU ({platform.machine()}) has no bfloat16 units, such as avx512_bf16 or amx_bf16"
+        return f"this CPU ({platform.machine()}) has no bfloat16 instructions, such as avx512_bf16 or amx_bf16"
     return None
 
 
@@ -174,11 +174,11 @@ def _narrow(network: nn.Module) -> Runner:
 
 
 def _captured(run: Runner, clips: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-    """A graph, where its input lies and where its output."""
+    """Returns a graph with its input and output tensors."""
     source = clips.clone()
     beside = torch.cuda.Stream()
     beside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(beside):  # libraries choose their kernels in the first passes, which no graph may hold
+    with torch.cuda.stream(beside):  # libraries choose their kernels in the first passes, which must not be recorded
         for _ in range(3):
             run(source)
     torch.cuda.current_stream().wait_stream(beside)
@@ -189,15 +189,15 @@ def _captured(run: Runner, clips: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor,
 
 
 def require_bfloat16(network: nn.Module, device: torch.device) -> None:
-    """Refuses bfloat16 where it would be slow or without effect.
+    """Rejects bfloat16 if it would be slow or have no effect.
 
     Raises:
-        KinemaError: so it is; the message says why.
+        KinemaError: bfloat16 is not useful here; the message gives the reason.
     """
     why = no_bfloat16_units() if device.type == "cpu" else None
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        why = "this GPU has no bfloat16 units"
+        why = "this GPU does not support bfloat16"
     if isinstance(network, ExportedNetwork):
-        why = f"{network.path} is an exported file, which keeps its own precision"
+        why = f"{network.path} is an exported file, whose precision is fixed"
     if why is not None:
         raise KinemaError(f"precision is bf16, but {why}: use 32")

@@ -1,7 +1,7 @@
-"""Recurrent layers as ONNX has them, for any number of frames.
+"""Recurrent layers for ONNX, for any number of frames.
 
-`torch.export` takes a recurrent layer apart step by step, which fixes the number of frames. While a network is traced
-for ONNX, its layers are therefore replaced by one operator that the converter turns into LSTM, GRU or RNN.
+`torch.export` unrolls a recurrent layer, which fixes the number of frames. While a network is traced for ONNX, its
+recurrent layers are therefore replaced by one operator that the converter turns into LSTM, GRU or RNN.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kinema.ops.recurrence import PeepholeLSTM, Recurrent
 
-# PyTorch's order of the gates (i f g o; r z n; one) in that of ONNX (i o f c; z r h; one).
+# PyTorch's order of the gates (i f g o; r z n; one) -> ONNX's order (i o f c; z r h; one).
 _ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
 
 
@@ -31,7 +31,7 @@ def _shape(x: Tensor, w: Tensor, r: Tensor, b: Tensor, kind: str) -> Tensor:
 
 
 class OnnxCell(nn.Module):
-    """A stack of recurrent layers whose every layer is one operator of ONNX."""
+    """A stack of recurrent layers, each of which is one operator of ONNX."""
 
     def __init__(self, cell: nn.RNNBase) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class OnnxCell(nn.Module):
             self.register_parameter(f"b{i}", nn.Parameter(torch.cat(biases)[None], requires_grad=False))
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """T N C -> T N H, and nothing in place of the last state."""
+        """Returns T N H for T N C, and None instead of the last state."""
         for i in range(self.layers):
             x = onnx_recurrent(x, *(getattr(self, f"{name}{i}") for name in "wrb"), self.kind)
         return x, None
@@ -52,7 +52,7 @@ class OnnxCell(nn.Module):
 
 @contextmanager
 def onnx_cells(network: nn.Module) -> Iterator[None]:
-    """Replaces the recurrent layers in the block, except those with peepholes, which few ONNX runtimes have."""
+    """Replaces recurrent layers inside the `with` block, except those with peepholes, which few runtimes support."""
     there = [m for m in network.modules() if isinstance(m, Recurrent) and _kind(m.cell)]
     cells = [recurrent.cell for recurrent in there]
     try:
@@ -65,14 +65,14 @@ def onnx_cells(network: nn.Module) -> Iterator[None]:
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """What the converter to ONNX needs to know of the operator."""
+    """Returns the translation of the operator for the converter to ONNX."""
     from onnxscript import opset18 as op
 
     def translate(x: Any, w: Any, r: Any, b: Any, kind: str) -> Any:
         hidden = int(r.shape[2])
         if kind == "LSTM":
             states, _, _ = op.LSTM(x, w, r, b, hidden_size=hidden)
-        elif kind == "GRU":  # PyTorch multiplies by the reset gate after the product with the state
+        elif kind == "GRU":  # PyTorch applies the reset gate after the product with the state
             states, _ = op.GRU(x, w, r, b, hidden_size=hidden, linear_before_reset=1)
         else:
             states, _ = op.RNN(x, w, r, b, hidden_size=hidden)
@@ -83,7 +83,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 
 def _kind(cell: nn.Module) -> str:
-    """The operator of ONNX for a layer; empty where there is none."""
+    """Returns the operator of ONNX for a layer; empty if there is none."""
     if not isinstance(cell, nn.RNNBase) or isinstance(cell, PeepholeLSTM) or not _plain(cell):
         return ""
     kind = {nn.LSTM: "LSTM", nn.GRU: "GRU", nn.RNN: "RNN"}

@@ -1,4 +1,4 @@
-"""What `Recognizer.optimize` tried: plain data that is printed, stored and read again."""
+"""The report of `Recognizer.optimize`: plain data that is printed, stored and read again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Verdict = Literal["reference", "chosen", "slower", "wrong", "absent", "failed", 
 
 @dataclass(frozen=True)
 class Trial:
-    """One way to run the network.
+    """The trial of one backend.
 
     Attributes:
-        name: of the backend; `eager` is the network itself.
-        verdict: what became of it.
-        ms: median milliseconds of a batch, or None where it was not timed.
-        speed: how many times as fast as the network itself, from runs that took turns; or None.
+        name: name of the backend; `eager` is the network itself.
+        verdict: outcome of the trial.
+        ms: median milliseconds per batch, or None if it was not timed.
+        speed: speed relative to the network itself, from interleaved runs; or None.
         error: largest difference of a logit, in standard deviations of the network's logits; or None.
         reason: why it was not chosen.
     """
@@ -34,16 +34,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Report:
-    """What was tried, and what was chosen.
+    """All trials, and the chosen backend.
 
     Attributes:
-        chosen: the name of the fastest way that is right.
-        trials: all of them, the network itself first.
-        place: what the choice holds for: network, shape, device, machine and versions.
-        clips: on which top-1 labels were compared.
-        seconds: that the choice took.
-        stored: whether timings are of an earlier run, and only the logits were checked again.
-        remarks: sentences on what a person should know besides.
+        chosen: name of the fastest correct backend.
+        trials: all trials, the network itself first.
+        place: conditions of the choice: network, shape, device, machine and versions.
+        clips: description of the clips whose top-1 labels were compared.
+        seconds: duration of the choice.
+        stored: whether the timings are from an earlier run, so that only the logits were checked again.
+        remarks: further sentences for the user.
     """
 
     chosen: str
@@ -56,19 +56,19 @@ class Report:
 
     @property
     def trial(self) -> Trial:
-        """The one that was chosen."""
+        """The trial of the chosen backend."""
         return next(trial for trial in self.trials if trial.name == self.chosen)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Report:
-        """Reads what `to_dict` gave.
+        """Reads the result of `to_dict`.
 
         Raises:
-            TypeError, KeyError, StopIteration: it did not.
+            TypeError, KeyError, StopIteration: it is not such a result.
         """
         trials = tuple(Trial(**trial) for trial in values["trials"])
         found = replace(cls(**{**values, "trials": trials}), remarks=tuple(values["remarks"]))
@@ -77,7 +77,7 @@ class Report:
         return found
 
     def rows(self) -> list[list[str]]:
-        """Cells of a table: backend, verdict, milliseconds, speed, error, reason."""
+        """Returns the cells of a table: backend, verdict, milliseconds, speed, error, reason."""
         return [
             [
                 trial.name,
@@ -91,7 +91,7 @@ class Report:
         ]
 
     def sentence(self) -> str:
-        """What was chosen, where and on what."""
+        """Returns a sentence with the chosen backend and the conditions of the choice."""
         place, trial = self.place, self.trial
         speed = "" if trial.speed is None else f", {trial.speed:.2f} times as fast as eager PyTorch"
         shape = " x ".join(map(str, place["shape"]))

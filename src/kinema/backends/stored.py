@@ -26,11 +26,11 @@ _PACKAGES = ("kinema", "torch", "onnx", "onnxruntime", "onnxscript", "openvino")
 
 
 def place_of(network: nn.Module, example: Tensor) -> dict[str, Any]:
-    """What a choice holds for: another value of any of these needs another one.
+    """Returns the conditions of a choice; if any of them changes, a new choice is needed.
 
     Args:
-        network: its `architecture` is taken, else its class and the shapes of its weights.
-        example: clips as they will be given.
+        network: its `architecture` is used, else its class and the shapes of its weights.
+        example: clips of the shape that will be used.
     """
     architecture = getattr(network, "architecture", None)
     made = {"name": type(network).__name__, "weights": [list(p.shape) for p in network.parameters()]}
@@ -48,14 +48,14 @@ def place_of(network: nn.Module, example: Tensor) -> dict[str, Any]:
 
 
 def read_choice(place: dict[str, Any], asked: dict[str, Any]) -> Report | None:
-    """The choice of an earlier run, or None.
+    """Reads the choice of an earlier run, or None.
 
     Args:
-        place: what it has to hold for.
-        asked: what the person asked for beside it.
+        place: its conditions.
+        asked: further options of the request.
 
     Warns:
-        KinemaWarning: there is a file that cannot be read; it is then as if there were none.
+        KinemaWarning: there is a file that cannot be read; it is ignored.
     """
     path = _path(place, asked)
     try:
@@ -77,13 +77,13 @@ def read_choice(place: dict[str, Any], asked: dict[str, Any]) -> Report | None:
 
 
 def store_choice(report: Report, asked: dict[str, Any]) -> None:
-    """Keeps a choice for later runs; where the folder cannot be written, a warning says so."""
+    """Stores a choice for later runs; warns if the folder cannot be written."""
     path = _path(report.place, asked)
     text = json.dumps({"format": _FORMAT, "asked": asked, "report": report.to_dict()}, indent=1)
     try:
         replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
     except RunError as error:
-        warnings.warn(f"{error}; the choice is not kept for later runs", KinemaWarning, stacklevel=2)
+        warnings.warn(f"{error}; the choice is not stored for later runs", KinemaWarning, stacklevel=2)
 
 
 def _ignored(path: Path, why: str) -> None:
@@ -98,14 +98,14 @@ def _path(place: dict[str, Any], asked: dict[str, Any]) -> Path:
 
 
 def version_of(package: str) -> str | None:
-    """The version of an installed package, or None."""
+    """Returns the version of an installed package, or None."""
     with suppress(PackageNotFoundError):
         return version(package)
     return None
 
 
 def _processor(device: torch.device) -> str:
-    """The name of the GPU, or of the CPU with the units that matter for speed."""
+    """Returns the name of the GPU, or of the CPU with the flags that affect speed."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     flags = cpu_flags() & _UNITS

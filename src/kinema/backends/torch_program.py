@@ -18,9 +18,9 @@ from kinema.files import require_readable
 from kinema.text import first_line, parse_json
 
 _KEY = "kinema.json"
-# What `write` puts into an archive, below the folder that has the name of the file. `torch.export.load` takes more:
-# compiled libraries, which it opens, and the pickles of PyTorch 2.7, which it unpickles. It finds some members whatever
-# the case of their letters, and of two of one name another one than `zipfile`.
+# The members that `write` puts into an archive, below a folder named like the file. `torch.export.load` accepts more:
+# compiled libraries, which it loads, and the pickles of PyTorch 2.7, which it unpickles. It ignores the case of some
+# names, and of two members with the same name it reads another one than `zipfile`.
 _MEMBER = re.compile(
     r"archive_format|archive_version|version|byteorder|\.data/[a-z_]+|\.format_version|\.storage_alignment"
     r"|models/model\.json|extra/[\w.]+|data/sample_inputs/model\.pt"
@@ -29,11 +29,11 @@ _MEMBER = re.compile(
 
 
 class TorchProgram:
-    """Writes and runs `.pt2` files; weights lie in them as plain bytes.
+    """Writes and runs `.pt2` files, which contain weights as plain bytes.
 
     Attributes:
-        name: of the format of `kinema export`.
-        suffix: of its files.
+        name: name of the format of `kinema export`.
+        suffix: suffix of its files.
     """
 
     name = "torch"
@@ -48,15 +48,15 @@ class TorchProgram:
         return None
 
     def write(self, traced: Traced, path: Path, metadata: dict[str, str]) -> list[Path]:
-        """Writes a program as a file without anything pickled in it.
+        """Writes a program as a file without pickled objects.
 
         Args:
             traced: the program.
-            path: ends in `.pt2`; its folder exists.
-            metadata: texts that the file holds.
+            path: a name that ends in `.pt2`; its folder exists.
+            metadata: texts that are stored in the file.
 
         Returns:
-            The files that were written.
+            The written files.
         """
         traced.program.example_inputs = None  # PyTorch would pickle them
         with quiet():
@@ -64,10 +64,10 @@ class TorchProgram:
         return [path]
 
     def metadata(self, path: Path) -> dict[str, str]:
-        """The texts that a file holds.
+        """Returns the metadata of a file.
 
         Raises:
-            KinemaError: it is no such file.
+            KinemaError: it is not such a file.
         """
         members = _members(path)
         name = next((name for name in members if name.endswith(f"/extra/{_KEY}")), None)
@@ -80,10 +80,10 @@ class TorchProgram:
             raise _damaged(path, error) from error
 
     def open(self, path: Path) -> Run:
-        """A function that runs a file: the inputs in their order -> the outputs in their order.
+        """Returns a function that runs a file: the inputs in order -> the outputs in order.
 
         Raises:
-            KinemaError: it is no such file, or one with pickled objects, which could run any code.
+            KinemaError: it is not such a file, or contains pickled objects, which could run any code.
         """
         _refuse_pickles(path, _members(path))
         try:
@@ -117,12 +117,12 @@ def _members(path: Path) -> list[str]:
 
 
 def _refuse_pickles(path: Path, names: Sequence[str]) -> None:
-    """Raises where `torch.export.load` would unpickle something, or open a library."""
+    """Raises an error if `torch.export.load` would unpickle an object or load a library."""
     folders = {name.partition("/")[0] for name in names}
     for name in names:
         if len(folders) > 1 or names.count(name) > 1 or not _MEMBER.fullmatch(name.partition("/")[2]):
             raise KinemaError(
-                f"{path}: holds {name!r}, which Kinema does not write and PyTorch might run; export the recognizer "
+                f"{path}: contains {name!r}, which Kinema does not write and PyTorch might run; export the recognizer "
                 "again with kinema export"
             )
     with zipfile.ZipFile(path) as archive:
@@ -141,7 +141,7 @@ def _refuse_pickles(path: Path, names: Sequence[str]) -> None:
 
 def _pickled(path: Path) -> KinemaError:
     return KinemaError(
-        f"{path}: holds pickled objects, which could run any code; export the recognizer again with kinema export"
+        f"{path}: contains pickled objects, which could run any code; export the recognizer again with kinema export"
     )
 
 

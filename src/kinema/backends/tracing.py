@@ -1,4 +1,4 @@
-"""A network as a `torch.export` program whose batch and time may vary, the form from which all files are made."""
+"""Tracing of a network to a `torch.export` program with variable batch and time, from which all files are made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kinema.errors import KinemaError
 from kinema.models.modes import in_evaluation
 from kinema.text import first_line
 
-_NO_LIMIT = 2**31  # what a program allows beyond this is as good as unlimited
+_NO_LIMIT = 2**31  # a larger limit of a program counts as unlimited
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Traced:
     """A program and the names of its inputs and outputs.
 
     Attributes:
-        program: in inference, on the CPU.
-        inputs: names, the clips or frames first.
-        outputs: names, the logits first.
-        batch: whether any number of clips may be given at once.
-        frames: fewest and most frames that may be given, the latter None where there is no limit; both are the traced
-            length where it is fixed.
+        program: the program for inference, on the CPU.
+        inputs: names of the inputs, the clips or frames first.
+        outputs: names of the outputs, the logits first.
+        batch: whether the number of clips may vary.
+        frames: smallest and largest number of frames, the latter None if there is no limit; for a fixed length, both
+            are the traced length.
     """
 
     program: ExportedProgram
@@ -49,17 +49,17 @@ def trace(
     time_axis: int = 2,
     fixed_length: bool = False,
 ) -> Traced:
-    """Traces a network; a dimension that it can only compute at the traced size stays at that size.
+    """Traces a network; a dimension that works only with the traced size is fixed.
 
     Args:
-        network: takes the clips, and after them the list of state tensors where there are any; gives the logits, and
-            after them as many state tensors.
-        clips: at least 2 of them, of at least 2 frames: a dimension of size 1 would be fixed.
+        network: takes the clips, and a list of state tensors if there are any; returns the logits, and as many state
+            tensors.
+        clips: at least 2 clips of at least 2 frames, because a dimension of size 1 would be fixed.
         state: tensors whose first dimension is the batch.
         inputs: a name for the clips and for each state tensor.
         outputs: a name for the logits and for each state tensor.
-        time_axis: dimension of `clips` that is time.
-        fixed_length: keep the traced length even where others could be computed.
+        time_axis: time dimension of `clips`.
+        fixed_length: fix the traced length even if others are possible.
 
     Raises:
         KinemaError: PyTorch cannot trace the network.
@@ -72,14 +72,16 @@ def trace(
             program = torch.export.export(network, arguments, dynamic_shapes=shapes, strict=False)
     except KinemaError:
         raise
-    except Exception as error:  # the tracer raises what the network or its own passes raise
-        raise KinemaError(f"{name_of(network)} cannot be exported: torch.export says {first_line(error)}") from error
+    except Exception as error:  # the tracer passes on all errors of the network and of its own passes
+        raise KinemaError(
+            f"{name_of(network)} cannot be exported: torch.export failed with {first_line(error)}"
+        ) from error
     shape = clips_of(program).shape
     return Traced(program, tuple(inputs), tuple(outputs), _size(shape[0]) is None, _limits(program, shape[time_axis]))
 
 
 def clips_of(program: ExportedProgram) -> Tensor:
-    """The first input of a program, as it was traced."""
+    """Returns the first input of a program, as traced."""
     first = program.graph_signature.user_inputs[0]
     node = next(node for node in program.graph.nodes if node.op == "placeholder" and node.name == first)
     value: Tensor = node.meta["val"]
@@ -87,7 +89,7 @@ def clips_of(program: ExportedProgram) -> Tensor:
 
 
 def _size(size: int | torch.SymInt) -> int | None:
-    """A size that is fixed; None for one that may vary."""
+    """Returns a fixed size; None for a variable one."""
     return size if isinstance(size, int) else size.node.maybe_as_int()
 
 
@@ -99,19 +101,19 @@ def _limits(program: ExportedProgram, frames: int | torch.SymInt) -> tuple[int, 
     if allowed is None:
         return 1, None
     lower, upper = int(allowed.lower), allowed.upper
-    # 2 is what the tracer takes for granted of every size that may vary; it does not hold one against a file.
+    # The tracer assumes at least 2 for every variable size, but the written file also works with 1.
     return 1 if lower <= 2 else lower, int(upper) if upper < _NO_LIMIT else None
 
 
 def name_of(network: nn.Module) -> str:
-    """The registered name of a network, else that of its class."""
+    """Returns the registered name of a network, else the name of its class."""
     architecture = getattr(network, "architecture", None)
     return str(architecture["name"]) if isinstance(architecture, dict) else type(network).__name__
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warnings and log lines of exporters, which speak to those who write exporters."""
+    """Suppresses the warnings and log lines of exporters, which address developers of exporters."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

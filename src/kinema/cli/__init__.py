@@ -1,6 +1,6 @@
 """The command line: `kinema COMMAND`. Each command is a module with `add_arguments(parser)` and `run(args)`.
 
-Only the module of the command that was asked for is imported, so that `kinema --help` answers at once.
+Only the module of the requested command is imported, so that `kinema --help` answers at once.
 """
 
 from __future__ import annotations
@@ -23,33 +23,36 @@ if TYPE_CHECKING:
     from kinema.cli.arguments import CommandParser
 
 _WAIT = 5  # seconds
-# What a person types -> (module, one line of help). Two words are a group and its command.
+# The words of a command -> (module, one line of help). Two words are a group and its command.
 COMMANDS = {
-    "demo": ("demo", "the whole workflow on generated clips, offline, on a CPU"),
-    "models": ("models", "every network: paper, frames, size, parameters, MACs"),
-    "cost": ("cost", "parameters, MACs and FLOPs of networks; with --latency also their speed on this machine"),
+    "demo": ("demo", "run the whole workflow on generated clips, offline, on a CPU"),
+    "models": ("models", "list the networks: paper, frames, size, parameters, MACs"),
+    "cost": ("cost", "count parameters, MACs and FLOPs of networks; with --latency also time them on this machine"),
     "data puppets": ("data_puppets", "generate the built-in synthetic data set"),
-    "data doctor": ("data_doctor", "check labels, splits, leaks and odd files, before training"),
+    "data doctor": ("data_doctor", "check labels, splits, leaks and unusual files before training"),
     "data pack": (
         "data_pack",
-        "re-encode videos smaller, for fast decoding, with a ledger of the unreadable ones",
+        "re-encode videos at a smaller size for fast decoding; list the unreadable ones",
     ),
     "recipes": ("recipes", "list the papers' training recipes: network, data, accuracy in the paper"),
-    "train": ("train", "train a network; the same command again continues where it stopped"),
-    "splits": ("splits", "train and test on every official split of a data set, and their mean"),
-    "test": ("test", "test a recognizer: accuracies with coverage, scores of every video"),
-    "compare": ("compare", "compare tests video by video: McNemar, intervals, gains per class, means over seeds"),
+    "train": ("train", "train a network; repeat the command to resume an interrupted training"),
+    "splits": ("splits", "train and test on every official split of a data set, and print the mean"),
+    "test": ("test", "test a recognizer: accuracy, coverage and the scores of every video"),
+    "compare": (
+        "compare",
+        "compare tests video by video: McNemar's test, intervals, gains per class, means over seeds",
+    ),
     "report": ("report", "show runs on one page: curves, confusion, classes, comparison, calibration, cost, coverage"),
-    "predict": ("predict", "recognise files, folders and globs"),
+    "predict": ("predict", "recognise actions in files, folders and glob patterns"),
     "explain": ("explain", "show where and when a network saw the evidence for a class: MP4, GIF, PNG, SVG, JSON"),
-    "stream": ("stream", "recognise a camera, an address or a file while it arrives, one line per decision"),
-    "label": ("label", "label very many videos into a Parquet table, one machine or a Ray cluster; resumable"),
+    "stream": ("stream", "recognise actions in a camera, an address or a file as frames arrive, one line per decision"),
+    "label": ("label", "label many videos into a Parquet table, on one machine or a Ray cluster; resumable"),
     "timeline": ("timeline", "find the actions in long videos: segments with start and end"),
     "export": ("export", "export a recognizer for other programs: ONNX, OpenVINO or torch.export, with a parity check"),
-    "app": ("app", "the web page: recognise uploads, see why, check a data set; on this machine"),
-    "weights list": ("weights_list", "public releases for the networks here: data, accuracy, licence, address"),
-    "weights get": ("weights_get", "fetch a release, check every name and shape, save a recognizer"),
-    "weights import": ("weights_import", "load others' weights into a network, with a report of every name"),
+    "app": ("app", "serve a web page on this machine: recognise uploads, see why, check a data set"),
+    "weights list": ("weights_list", "list public releases of weights: data, accuracy, licence, address"),
+    "weights get": ("weights_get", "download a release, check every name and shape, save a recognizer"),
+    "weights import": ("weights_import", "load a weights file from elsewhere into a network, and report every name"),
 }
 
 
@@ -57,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        argv: the words after `kinema`; None takes them from the process.
+        argv: the arguments after `kinema`; None uses those of the process.
 
     Returns:
         The exit status: 0, 2 for bad input, 1 for a failed run, 130 when interrupted.
@@ -73,15 +76,15 @@ def main(argv: list[str] | None = None) -> int:
         if debug:
             raise
         if os.environ.get("RANK", "0") != "0":
-            # What all processes of torchrun find wrong, the first one says, and torchrun then ends the others.
+            # All processes of torchrun find the same mistake: the first one prints it, and torchrun ends the others.
             time.sleep(_WAIT)
         _complain(str(error))
         return error.exit_status
     except BrokenPipeError:
-        # The reader of a pipe (`| head`) has gone; Python would complain once more while closing stdout.
+        # The reader of the pipe (`| head`) has closed it. Python would report the error again when it closes stdout.
         sys.stderr.close()
         return 0
-    except OSError as error:  # of whatever file or folder, wherever it was opened
+    except OSError as error:  # any file or folder, wherever it was opened
         if debug:
             raise
         _complain(describe(error, " ".join(["kinema", *_command(words)])))
@@ -92,20 +95,20 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _print_any_name() -> None:
-    """A file name that is not UTF-8, or a sign that the terminal lacks, is printed as an escape such as `\\udce9`."""
+    """Prints characters that stdout and stderr cannot encode as escapes such as `\\udce9`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _command(words: list[str]) -> list[str]:
-    """The words at the beginning that name a command."""
+    """Returns the leading words that name a command."""
     return next((words[:n] for n in (2, 1) if " ".join(words[:n]) in COMMANDS), [])
 
 
 @contextmanager
 def _notes() -> Iterator[None]:
-    """Prints a `KinemaWarning` as one line on stderr, without the place in the source that Python adds."""
+    """Prints a `KinemaWarning` as one line on stderr, without the source location that Python adds."""
     plain = warnings.showwarning
 
     def show(
@@ -152,13 +155,13 @@ def _dispatch(words: list[str]) -> int:
     if hasattr(module, "rewrite"):
         rest = module.rewrite(rest)
     args = parse(parser, rest)
-    if args is None:  # help was asked for and has been printed
+    if args is None:  # the help text was requested and has been printed
         return 0
     return int(module.run(args) or 0)
 
 
 def build_parser(name: str) -> CommandParser:
-    """The parser of one command, a key of `COMMANDS`, as the documentation shows its help."""
+    """Returns the parser of one command, a key of `COMMANDS`. The documentation prints its help."""
     from kinema.cli.arguments import CommandParser
 
     module_name, about = COMMANDS[name]
@@ -179,4 +182,6 @@ def _line(name: str) -> str:
 def _overview() -> str:
     lines = [f"Kinema {__version__}: recognise human actions in video, and show why.", "", "Commands:"]
     lines += [_line(name) for name in COMMANDS]
-    return "\n".join([*lines, "", "`kinema COMMAND --help` explains one; `--debug` shows the traceback of an error."])
+    return "\n".join(
+        [*lines, "", "`kinema COMMAND --help` explains a command; `--debug` shows the traceback of an error."]
+    )

@@ -14,7 +14,7 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """RECOGNIZERs, where to listen, who may come, and what uploads may cost."""
+    """Adds the RECOGNIZERs, the address, the accounts and the limits of uploads."""
     parser.add_argument("recognizers", nargs="*", type=str, default=[], help="run folders, recognizer folders or "
                         "hf-hub:org/name")  # fmt: skip
     parser.add_argument("--data", type=list[str], default=[], help="data sets that the tab Data may show, separated by "
@@ -23,20 +23,22 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "write segments into, separated by commas")  # fmt: skip
     parser.add_argument("--demo", type=str | None, default=None, help="folder of kinema demo: its two recognizers and "
                         "its clips; created first if missing, which takes minutes")  # fmt: skip
-    parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other "
-                        "machines in")  # fmt: skip
-    parser.add_argument("--port", type=int, default=7860, help="port of the address; 0: any free one")
-    parser.add_argument("--auth", type=list[str], default=[], help="NAME:PASSWORD of each person who may log in, "
-                        "separated by commas; default: everybody, without a password")  # fmt: skip
+    parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0 allows access "
+                        "from other machines")  # fmt: skip
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on; 0: any free port")
+    parser.add_argument("--auth", type=list[str], default=[], help="NAME:PASSWORD of each account that may log in, "
+                        "separated by commas; default: anyone, without a password")  # fmt: skip
     parser.add_argument("--limit-megabytes", type=float, default=500.0, help="largest upload, in megabytes")
     parser.add_argument("--limit-seconds", type=float, default=600.0, help="longest video, in seconds")
-    parser.add_argument("--limit-megapixels", type=float, default=9.0, help="largest picture of a video, in megapixels")
+    parser.add_argument(
+        "--limit-megapixels", type=float, default=9.0, help="largest frame size of a video, in megapixels"
+    )
     parser.add_argument("--limit-queue", type=int, default=64, help="jobs that may wait at the same time")
     add_device(parser)
 
 
 def run(args: Namespace) -> int:
-    """Serves the page until it is told to end."""
+    """Serves the page until it is interrupted."""
     began = time.perf_counter()
     if not args.recognizers and args.demo is None:
         raise KinemaError(
@@ -78,9 +80,9 @@ def run(args: Namespace) -> int:
         raise
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    print(f"http://{shown}:{port} is ready after {time.perf_counter() - began:.1f} s; Ctrl-C ends it", flush=True)
+    print(f"http://{shown}:{port} is ready after {time.perf_counter() - began:.1f} s; press Ctrl-C to stop", flush=True)
     if host not in _LOCAL and not auth:
-        print("anyone who can reach this address can use the page: --auth NAME:PASSWORD asks for a password")
+        print("anyone who can reach this address can use the page; set a password with --auth NAME:PASSWORD")
     serve(site, listening)
     return 0
 

@@ -1,4 +1,4 @@
-"""What the commands share in reading their arguments."""
+"""Parsing of arguments, shared by all commands."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Declared:
     """An argument of a command.
 
     Attributes:
-        options: how it is written, such as `--optim.lr`; none where it stands by its place.
-        hint: the type that it takes; None for a group of fields and for what has no type.
-        default: its value where it is not given.
+        options: its names, such as `--optim.lr`; empty for a positional argument.
+        hint: its type; None for a group of fields and for an argument without a type.
+        default: its value if it is not given.
     """
 
     options: tuple[str, ...]
@@ -32,10 +32,10 @@ class Declared:
 
 
 class CommandParser(ArgumentParser):
-    """A parser that remembers what was declared, so that a message can say what an argument takes.
+    """A parser that keeps what was declared, so that an error message can say what an argument takes.
 
     Attributes:
-        declared: name of the field -> what was declared of it.
+        declared: name of the field -> its declaration.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -43,16 +43,16 @@ class CommandParser(ArgumentParser):
         super().__init__(*args, **kwargs)
 
     def add_argument(self, *args: Any, **kwargs: Any) -> Action:
-        """As `ArgumentParser.add_argument`."""
+        """Adds an argument, as `ArgumentParser.add_argument` does."""
         action: Action = super().add_argument(*args, **kwargs)
-        declared = getattr(self, "declared", None)  # groups share this method, and have none
+        declared = getattr(self, "declared", None)  # argument groups share this method, but have no `declared`
         if declared is not None:
             hint = kwargs.get("type")
             declared[action.dest] = Declared(tuple(action.option_strings), hint, action.default)
         return action
 
     def add_class_arguments(self, theclass: type, nested_key: str | None = None, **kwargs: Any) -> list[str]:
-        """As `ArgumentParser.add_class_arguments`, of a dataclass."""
+        """Adds the fields of a dataclass, as `ArgumentParser.add_class_arguments` does."""
         added: list[str] = super().add_class_arguments(theclass, nested_key, **kwargs)
         if nested_key:
             self.declared[nested_key] = Declared((f"--{nested_key}",), None, None)
@@ -61,7 +61,7 @@ class CommandParser(ArgumentParser):
 
 
 def _declared(kind: Any, prefix: str) -> dict[str, Declared]:
-    """The fields of a dataclass and of those within it, as they are written on the command line."""
+    """Yields the fields of a dataclass and of nested dataclasses, with their names on the command line."""
     found: dict[str, Declared] = {}
     hints = get_type_hints(kind)
     for field in fields(kind):
@@ -76,17 +76,17 @@ def _declared(kind: Any, prefix: str) -> dict[str, Declared]:
 
 
 def parse(parser: CommandParser, words: list[str], *, file: Path | None = None) -> Namespace | None:
-    """Parses the words of a command; None when its help was asked for and has been printed.
+    """Parses the arguments of a command; returns None if its help was requested and has been printed.
 
     A list may be written `32,40` or `32 40` as well as `[32,40]`.
 
     Args:
-        parser: of the command.
-        words: after its name.
-        file: that mistakes stand in, where they cannot be in the words.
+        parser: the parser of the command.
+        words: the arguments after its name.
+        file: the file that contains any mistake, if the words cannot.
 
     Raises:
-        KinemaError: bad arguments, in one sentence, with the nearest known option where one is unknown.
+        KinemaError: bad arguments, in one sentence; for an unknown option with the nearest known one.
     """
     try:
         return parser.parse_args(_with_lists(parser, words))
@@ -101,12 +101,12 @@ def parse(parser: CommandParser, words: list[str], *, file: Path | None = None) 
 
 
 def _sentence(parser: CommandParser, message: str, dash: str) -> str:
-    """The parser's message as a person would say it.
+    """Rewrites an error message of the parser in plain words.
 
     Args:
-        parser: knows the options and what they take.
-        message: of jsonargparse or argparse.
-        dash: stands before the name of a field: `--`, or nothing where it stands in a file.
+        parser: the parser, which knows the options and their types.
+        message: the message of jsonargparse or argparse.
+        dash: the prefix of a field's name: `--`, or empty if the field is in a file.
     """
     actions = {name: one for name, one in parser.declared.items() if one.options}
     options = [o for one in actions.values() for o in one.options if o.startswith("--")]
@@ -115,7 +115,7 @@ def _sentence(parser: CommandParser, message: str, dash: str) -> str:
         word = found.group(1).split()[0].split("=")[0]
         group, dot, field = word.rpartition(".")
         inside = [o.removeprefix(f"{group}.") for o in options if dot and o.startswith(f"{group}.")]
-        if inside:  # the group is right: none of the other options is meant
+        if inside:  # the group exists, so suggest only options of this group
             near = [o for o in inside if o.startswith(field)] or near_names(field, inside)
             offer = f": did you mean {group}.{near[0]}?" if near else f"; choose from {', '.join(sorted(inside))}"
             return f"unknown argument {word}{offer}"
@@ -143,13 +143,15 @@ def _sentence(parser: CommandParser, message: str, dash: str) -> str:
     found = re.match(r"Parser key \"([\w.]+)\":\s*(.*)", message, re.S)
     if found and found[1] in actions:
         value = re.search(r"(?:Got|Given) value: *(.+)\Z", found[2], re.S)
-        name = actions[found[1]].options[-1] if dash else found[1]  # --random-clips, where the key has a _
+        name = (
+            actions[found[1]].options[-1] if dash else found[1]
+        )  # the option is --random-clips, but the key is random_clips
         return _refused(name, actions[found[1]], value[1].strip() if value else None)
     return " ".join(message.split())
 
 
 def _inside(actions: Mapping[str, Declared], name: str) -> list[str]:
-    """The option of a clip or a network that is written with its group before it."""
+    """Returns the options with their group, such as `--clip.stride`, that a field without its group may mean."""
     found = []
     if "clip" in actions and name in {field.name for field in fields(ClipSpec)}:
         found.append(f"--clip.{name}")
@@ -162,24 +164,26 @@ def _inside(actions: Mapping[str, Declared], name: str) -> list[str]:
 
 
 def _refused(name: str, action: Declared, value: str | None) -> str:
-    """Why a value is not taken; None where the parser does not tell it."""
+    """Returns the message for a rejected value; the value is None if the parser does not report it."""
     hint = action.hint
     choices = [str(choice) for choice in get_args(hint)] if get_origin(hint) is Literal else []
     if value is None or (value in choices and not name.startswith("--")):
-        return f"{name} takes {_wanted(action)}" + (f": write {value} in quotes, as it is a text" if value else "")
+        return f"{name} takes {_wanted(action)}" + (
+            f": write {value} in quotes, because it is a string" if value else ""
+        )
     if choices:
         return str(unknown(name, value, choices))
     wanted = _wanted(action)
     if not name.startswith("--"):
-        wanted = re.sub(r",(?! )", ", ", wanted)  # as a list is written in YAML
+        wanted = re.sub(r",(?! )", ", ", wanted)  # as YAML writes a list
     return f"{name} takes {wanted}, not {value!r}"
 
 
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 
 
 def _wanted(action: Declared | None) -> str:
-    """What a field takes, in words."""
+    """Describes the values that a field takes."""
     hint = action.hint if action is not None else None
     parts = [part for part in get_args(hint) if part is not type(None)]
     if get_origin(hint) in (tuple, list):
@@ -192,12 +196,12 @@ def _wanted(action: Declared | None) -> str:
     if get_origin(hint) is dict:
         return "names with numbers, {name: 0.1}" if float in parts else "names with values, {name: value}"
     if len(parts) == 1:
-        return f"{_KINDS.get(parts[0], 'a text')} or null"
-    return "its fields, each by itself" if hint is None else _KINDS.get(hint, "a text")
+        return f"{_KINDS.get(parts[0], 'a string')} or null"
+    return "its fields, given one by one" if hint is None else _KINDS.get(hint, "a string")
 
 
 def _with_lists(parser: CommandParser, words: list[str]) -> list[str]:
-    """`--x 32,40` and `--x 32 40` become `--x [32,40]` where x takes a list."""
+    """Rewrites `--x 32,40` and `--x 32 40` as `--x [32,40]` if x takes a list."""
     lists = {
         option for one in parser.declared.values() if get_origin(one.hint) in (tuple, list) for option in one.options
     }
@@ -218,23 +222,23 @@ def _with_lists(parser: CommandParser, words: list[str]) -> list[str]:
 
 
 def add_json(parser: ArgumentParser) -> None:
-    """`--json`: the same as the table, for programs."""
+    """Adds `--json`: the content of the table, for programs."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def add_device(parser: ArgumentParser) -> None:
-    """`--device`: where networks run."""
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    """Adds `--device`: the device that runs the networks."""
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
 
 
 def add_precision(parser: ArgumentParser) -> None:
-    """`--precision`: of what a recognizer computes."""
-    parser.add_argument("--precision", type=Literal["32", "bf16"], default="32", help="bf16: convolutions and matrix "
-                        "products in bfloat16, on devices with units for it")  # fmt: skip
+    """Adds `--precision`: the numeric precision of a recognizer."""
+    parser.add_argument("--precision", type=Literal["32", "bf16"], default="32", help="32: float32; bf16: convolutions "
+                        "and matrix products in bfloat16, on devices that support it")  # fmt: skip
 
 
 def device(name: str) -> str:
-    """The device that a name asks for; `auto` is the accelerator if there is one."""
+    """Returns the device of a name; `auto` is the accelerator if there is one."""
     import torch
 
     if name == "auto":
@@ -250,19 +254,19 @@ def device(name: str) -> str:
 
 
 def add_reading(parser: ArgumentParser) -> None:
-    """`--workers` and `--limits.…`: how videos are read."""
+    """Adds `--workers` and `--limits.…`, which control how videos are read."""
     parser.add_argument("--workers", type=int, default=-1, help="processes that read videos; -1: one per core, at most "
-                        "16; 0: none, without protection from files that crash or hang")  # fmt: skip
+                        "16; 0: read in this process, without protection from files that crash or hang")  # fmt: skip
     parser.add_class_arguments(ReadLimits, "limits")
 
 
 def read_limits(args: Namespace) -> ReadLimits:
-    """The `ReadLimits` that the arguments hold."""
+    """Returns the `ReadLimits` given by the arguments."""
     return ReadLimits(**args.limits.as_dict())
 
 
 def check_reading(args: Namespace) -> None:
-    """Refuses a number of readers, limits or a batch that cannot be."""
+    """Raises `KinemaError` for an invalid number of readers, limit or batch size."""
     read_limits(args)
     if args.workers < -1:
         raise KinemaError(f"--workers {args.workers}: give 0 or more, or -1 for one per core")
@@ -271,13 +275,13 @@ def check_reading(args: Namespace) -> None:
 
 
 def add_recognizer(parser: ArgumentParser) -> None:
-    """The positional RECOGNIZER."""
+    """Adds the positional RECOGNIZER."""
     parser.add_argument("recognizer", type=str, help="a run folder, a recognizer folder, hf-hub:org/name or, "
-                        "to classify and to stream, a file of kinema export")  # fmt: skip
+                        "for commands that only classify or stream, a file written by kinema export")  # fmt: skip
 
 
 def existing(path: str | Path, what: str) -> Path:
-    """The path, which must exist."""
+    """Returns the path, which must exist."""
     if not Path(path).exists():
         raise KinemaError(f"{path}: there is no such {what}; check the path")
     return Path(path)

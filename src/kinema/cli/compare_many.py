@@ -1,4 +1,4 @@
-"""What `kinema compare` prints of more than two tests."""
+"""Output of `kinema compare` for more than two tests."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from kinema.cli.output import print_table
 from kinema.evaluation.class_pairs import PairComparison
-from kinema.evaluation.grid import ALPHA, GridCell, McNemarGrid
-from kinema.evaluation.groups import Grouped
+from kinema.evaluation.grid import ALPHA, GridCell, PairGrid
+from kinema.evaluation.groups import GroupDifference, Grouped
 from kinema.evaluation.many import ManyComparison
 from kinema.text import plural
 
+ABOUT_GROUPS = "±: sample standard deviation. The interval is Student's; of fewer than 5 runs it is wide."
 _MARKS = {"better": "+", "worse": "-", "no difference shown": "", "not compared": ""}
 
 
 def print_many(found: ManyComparison) -> None:
-    """All of it as tables."""
+    """Prints the comparison as tables."""
     print(f"{len(found.runs)} tests, compared in pairs")
     for remark in found.remarks:
         print(f"note: {remark}")
@@ -27,15 +28,15 @@ def print_many(found: ManyComparison) -> None:
     )  # fmt: skip
     if found.grouped is not None:
         _print_groups(found.grouped)
-    _print_grid(found.grid)
+    print_grid("McNemar: points of the row over the column, and p (exact, corrected by Holm's method)", found.grid)
     print_pairs(found.pairs)
 
 
 def print_pairs(pairs: Sequence[PairComparison]) -> None:
-    """The pairs of classes that were asked for; nothing without any."""
+    """Prints the requested pairs of classes; nothing if there are none."""
     if not pairs:
         return
-    print("Pairs of classes: of the two labels, how often the true one has the higher score")
+    print("Pairs of classes: how often the true class of the two has the higher score")
     print_table(
         ("pair", "videos", "first", "", "second", "", "points", "95 % interval", "sign test, p"),
         [_pair_row(p) for p in pairs],
@@ -43,7 +44,7 @@ def print_pairs(pairs: Sequence[PairComparison]) -> None:
 
 
 def percent(share: float | None) -> str:
-    """With one decimal; a dash for what is not known."""
+    """Formats percentage points with one decimal; an unknown value is a dash."""
     return "–" if share is None else f"{share:.1%}"
 
 
@@ -60,14 +61,17 @@ def _print_groups(grouped: Grouped) -> None:
     print("Groups: means over runs")
     print_table(
         ("group", "runs", "top-1", "± over runs", "95 % interval over seeds", "mean class", "members"),
-        [(g.name, len(g.members), f"{g.top1:.1%}", percent(g.spread), _interval(g.interval),
+        [(g.name, len(g.members), f"{g.top1:.1%}", percent(g.spread), interval(g.interval),
           f"{g.mean_class:.1%}", ", ".join(g.members)) for g in grouped.groups],
-        caption="±: sample standard deviation. The interval is Student's; of fewer than 5 runs it is wide.",
+        caption=ABOUT_GROUPS,
     )  # fmt: skip
-    if not grouped.differences:
-        return
+    print_differences(grouped.differences)
+
+
+def print_differences(differences: Sequence[GroupDifference]) -> None:
+    """Each later group against the first; nothing where there is one group."""
     rows = []
-    for d in grouped.differences:
+    for d in differences:
         if d.difference is None:
             print(f"not compared: {d.second} with {d.first}: {d.refused}")
             continue
@@ -81,20 +85,26 @@ def _print_groups(grouped: Grouped) -> None:
         )  # fmt: skip
 
 
-def _print_grid(grid: McNemarGrid) -> None:
-    print("McNemar: points of the row over the column, and p (exact, corrected by Holm's method)")
+def print_grid(title: str, grid: PairGrid) -> None:
+    """Every two tests as a square table, and why some could not be compared.
+
+    Args:
+        title: what the cells hold.
+        grid: the tests.
+    """
+    print(title)
     print_table(
         ("", *grid.names),
         [(row, *(_cell(grid.cell(row, column)) for column in grid.names)) for row in grid.names],
         caption=f"+ better, - worse at the level {ALPHA} for all {plural(_compared(grid), 'comparison')} together; "
-        "without a mark no difference is shown",
+        "no mark: no significant difference",
     )
     for cell in grid.cells:
         if cell.refused is not None:
             print(f"not compared: {cell.first} and {cell.second}: {cell.refused}")
 
 
-def _compared(grid: McNemarGrid) -> int:
+def _compared(grid: PairGrid) -> int:
     return sum(cell.p is not None for cell in grid.cells)
 
 
@@ -106,8 +116,9 @@ def _cell(cell: GridCell | None) -> str:
     return f"{100 * cell.difference:+.1f} (p {cell.p_holm:.2g}) {_MARKS[cell.verdict]}".rstrip()
 
 
-def _interval(interval: tuple[float, float] | None) -> str:
-    return "–" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}"
+def interval(found: tuple[float, float] | None) -> str:
+    """In per cent; a dash for what is not known."""
+    return "–" if found is None else f"{found[0]:.1%} to {found[1]:.1%}"
 
 
 def _points(interval: tuple[float, float] | None) -> str:

@@ -19,13 +19,13 @@ from kinema.evaluation.papers import PaperRow, paper_rows, tables
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """MODEL... and the input."""
+    """Adds MODEL... and the size of the input."""
     parser.add_argument("models", nargs="*", type=str, help="names of networks, see kinema models")
     parser.add_argument(
         "--paper",
         type=str,
         default=None,
-        help=f"instead of models, compare a paper's table with our counts: {', '.join(tables())}, all",
+        help=f"compare the table of a paper with our counts, instead of naming models: {', '.join(tables())} or all",
     )
     parser.add_argument("--classes", type=int, default=400, help="outputs of the classifier")
     parser.add_argument("--frames", type=int, default=None, help="frames per clip; default: the network's own")
@@ -39,20 +39,22 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--views",
         type=str,
         default="1x1",
-        help="CLIPSxCROPS of every video in a test, such as 10x3: also prints the operations times the views",
+        help="CLIPSxCROPS per video in a test, such as 10x3: also print the operations for all views",
     )
     parser.add_argument(
-        "--latency", action="store_true", help="also time the networks, interleaved: quartiles, throughput, peak memory"
+        "--latency",
+        action="store_true",
+        help="also time the networks in interleaved rounds: quartiles, throughput, peak memory",
     )
     parser.add_argument(
-        "--backward", action="store_true", help="with --latency also a training step: forward and backward pass"
+        "--backward", action="store_true", help="with --latency, also time a training step: forward and backward pass"
     )
     parser.add_argument(
         "--batch", type=tuple[int, ...], default=(1,), help="batch sizes for --latency, such as 1 or 1,32"
     )
     parser.add_argument("--repeats", type=int, default=20, help="timed rounds for --latency")
     parser.add_argument(
-        "--relative-to", type=str | None, default=None, help="name of a model: also print each figure relative to it"
+        "--relative-to", type=str | None, default=None, help="name of a model: also print each time relative to it"
     )
     add_device(parser)
     add_json(parser)
@@ -72,7 +74,7 @@ def _models(args: Namespace) -> None:
     if args.classes < 1:
         raise KinemaError(f"--classes {args.classes}: give at least 1")
     if args.backward and not args.latency:
-        raise KinemaError("--backward is timed with --latency: add --latency")
+        raise KinemaError("--backward needs --latency: add it")
     timed = Timed(args.batch, args.repeats, args.backward, device(args.device) if args.latency else "cpu")
     options = dict(args.options)
     rows = cost_rows(
@@ -116,7 +118,7 @@ def _print_counts(rows: Sequence[CostRow], options: dict[str, Any]) -> None:
 
 
 def _print_times(rows: Sequence[CostRow], args: Namespace) -> None:
-    """One line per network and pass."""
+    """Prints one row per network and pass."""
     table = []
     for row in rows:
         found = row.latency
@@ -143,17 +145,17 @@ def _print_times(rows: Sequence[CostRow], args: Namespace) -> None:
     )
     if args.backward:
         caption += (
-            " forward: inference mode; training forward and backward: a training step without the optimiser, whose "
-            "peak memory stands beside backward."
+            " forward: inference mode. training forward and backward: a training step without the optimiser; the row "
+            "backward gives its peak memory."
         )
     if args.relative_to is not None:
         columns += ["x", "quartiles of x"]
-        caption += f" x: the time over that of {args.relative_to} in the same round."
+        caption += f" x: the time divided by that of {args.relative_to} in the same round."
     print_table(columns, table, caption=caption)
 
 
 def _peak(name: str, found: Latency) -> str:
-    """The peak of inference beside its pass, that of a training step beside the backward pass, where it ends."""
+    """Returns the peak memory of inference, or of a training step in the row of its backward pass."""
     if name == "forward":
         return f"{found.peak_mib:.0f}"
     return f"{found.training.peak_mib:.0f}" if name == "backward" and found.training is not None else ""
@@ -161,10 +163,10 @@ def _peak(name: str, found: Latency) -> str:
 
 def _paper(args: Namespace) -> None:
     if args.models:
-        raise KinemaError("--paper takes its models from the table: give either models or --paper")
+        raise KinemaError("--paper takes the models from its table: give either models or --paper")
     for name in ("latency", "backward", "relative_to"):
         if args[name]:
-            raise KinemaError(f"--{name.replace('_', '-')} is for models, not for --paper: name the models instead")
+            raise KinemaError(f"--{name.replace('_', '-')} applies to models, not to --paper: name the models instead")
     rows = paper_rows(args.paper)
     if args.json:
         print_json([row.to_dict() for row in rows])
@@ -182,21 +184,21 @@ def _paper(args: Namespace) -> None:
             notes=[_note(r) for r in found],
         )  # fmt: skip
     print_text(
-        "params: the paper's, in millions; ops: the paper's, in thousands of millions of the unit that is named under "
-        "the row. MAC: multiply-accumulates; FLOP: 2 x MAC; MAC+BN: MAC + 2 for each number that a BatchNorm gives "
-        "out. Classes as the paper's data set has them unless noted. Where a network stands over another one, both "
-        "columns are per cent above that one, and the difference is in points."
+        "params: the paper's, in millions. ops: the paper's, in units of 10^9 of the operation named under the row. "
+        "MAC: multiply-accumulates; FLOP: 2 x MAC; MAC+BN: MAC + 2 per output value of a BatchNorm. The number of "
+        "classes is that of the paper's data set unless noted. For a row `A over B`, both columns are the increase in "
+        "per cent over B, and the difference is in points."
     )
 
 
 def _note(row: PaperRow) -> str:
-    """The network with its options, the unit, and why it is off."""
+    """Returns the network with its options, the unit, and the reason for a difference."""
     unit = f"% {row.unit}" if row.base is not None and row.unit else row.unit
     return ": ".join(filter(None, [", ".join(filter(None, [row.network, unit])), row.why]))
 
 
 def _figure(value: float | None) -> str:
-    """As the paper prints it."""
+    """Formats a figure as the paper prints it."""
     return "" if value is None else f"{value:g}"
 
 

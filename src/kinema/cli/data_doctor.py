@@ -11,20 +11,20 @@ from kinema.errors import KinemaError
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """DATA and how deep to look."""
+    """Adds DATA and the depth of the check."""
     parser.add_argument("data", type=str, help="a folder with one sub-folder per class, a CSV, or CATALOGUE:FOLDER")
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="decode no frames; partly damaged and near-duplicate files are then not found",
+        help="decode no frames; this cannot find partly damaged or near-duplicate files",
     )
-    parser.add_argument("--frames", type=int, default=8, help="frames that a clip needs; shorter videos are listed")
+    parser.add_argument("--frames", type=int, default=8, help="frames per clip; videos with fewer frames are listed")
     parser.add_argument("--workers", type=int, default=-1, help="processes; -1: one per core, at most 16")
     add_json(parser)
 
 
 def run(args: Namespace) -> int:
-    """Prints the report; status 1 where there are errors."""
+    """Prints the report; returns 1 if it contains errors."""
     if args.frames < 1:
         raise KinemaError(f"--frames {args.frames}: give at least 1")
     if args.workers < -1:

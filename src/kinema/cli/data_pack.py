@@ -14,13 +14,13 @@ from kinema.errors import RunError
 from kinema.progress import progress_bar
 from kinema.text import printable
 
-SHOWN = 20  # failed files that a person sees; the ledger holds all
+SHOWN = 20  # failed files that are printed; the ledger contains all
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """DATA, OUT and how the videos are written."""
+    """Adds DATA, OUT and the form of the written videos."""
     parser.add_argument("data", type=str, help="a folder with one sub-folder per class, a CSV, or CATALOGUE:FOLDER")
-    parser.add_argument("out", type=str, help="a new or empty folder, or one in which packing was interrupted")
+    parser.add_argument("out", type=str, help="a new or empty folder, or one whose packing was interrupted")
     parser.add_argument(
         "--short-side",
         type=int,
@@ -28,13 +28,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="shorter side of the packed videos in pixels; smaller videos keep their size",
     )
     parser.add_argument("--gop", type=int, default=12, help="frames from one keyframe to the next")
-    parser.add_argument("--shards", action="store_true", help="write tar shards (WebDataset) in place of folders")
+    parser.add_argument("--shards", action="store_true", help="write tar shards (WebDataset) instead of folders")
     parser.add_argument("--workers", type=int | None, default=None, help="processes; default: one per core")
     add_json(parser)
 
 
 def run(args: Namespace) -> None:
-    """Packs; status 1 where a video could not be read."""
+    """Packs the videos; returns 1 if a video could not be read."""
     with progress_bar("packing videos") as progress:
         done = pack(
             args.data, args.out, short_side=args.short_side, gop=args.gop, shards=args.shards, workers=args.workers,
@@ -58,7 +58,7 @@ def run(args: Namespace) -> None:
         for path, reason in done.failures[:SHOWN]:
             print(printable(f"unreadable: {path}: {reason}"))
         if len(done.failures) > SHOWN:
-            print(f"… and {len(done.failures) - SHOWN} more, see {done.out / LEDGER}")
+            print(f"… and {len(done.failures) - SHOWN} more; see {done.out / LEDGER}")
     if done.failures:
         raise RunError(
             f"{len(done.failures)} of {done.videos} videos could not be read; those that exist were copied "

@@ -9,7 +9,7 @@ from kinema.demo.run import DemoConfig, run_demo
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Every field of `DemoConfig`."""
+    """Adds every field of `DemoConfig`."""
     parser.add_class_arguments(DemoConfig, as_group=False)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """RECOGNIZER, the videos, what to explain and where to write it."""
+    """Adds RECOGNIZER, the videos, what to explain and the output."""
     add_recognizer(parser)
     parser.add_argument("videos", nargs="*", type=str, help="video files, folders (searched for videos and folders of "
                         "frames, at any depth) or quoted patterns such as 'clips/**/*.mp4'")  # fmt: skip
@@ -31,25 +31,31 @@ def add_arguments(parser: ArgumentParser) -> None:
                         ".json, or a folder for one file per video")  # fmt: skip
     parser.add_argument("--format", type=str | None, default=None, help="format of the files in a folder: mp4 (the "
                         "default), gif, png, svg or json")  # fmt: skip
-    parser.add_argument("--method", type=str, default=DEFAULT_METHOD, help="one or several with commas, shown side by "
-                        "side: tube, cam, gradcam, pyramid, attention, frames, features")  # fmt: skip
-    parser.add_argument("--class", type=str, default="top", help="top, top3, or the name of a class")
+    parser.add_argument("--method", type=str, default=DEFAULT_METHOD, help="one or more methods, separated by commas "
+                        "and shown side by side: tube, cam, gradcam, pyramid, attention, frames, features")  # fmt: skip
+    parser.add_argument("--class", type=str, default="top", help="class to explain: top, top3, or the name of a class")
     parser.add_argument("--layer", type=str | None, default=None, help="layer of the network for all methods, or pairs "
                         "such as tube=layer4,gradcam=layer3; default: chosen by the method")  # fmt: skip
     parser.add_argument("--beside", type=str | None, default=None, help="a second recognizer, shown beside the first")
-    parser.add_argument("--start", type=float | None, default=None, help="seconds: explain and show from here on")
-    parser.add_argument("--end", type=float | None, default=None, help="seconds: explain and show up to here")
-    parser.add_argument("--window", type=float | None, default=None, help="seconds: explain a long video window by "
-                        "window")  # fmt: skip
-    parser.add_argument("--check", type=str | None, default=None, help="data: measure how far the methods can be "
-                        "believed on this network, and keep the verdicts in its card")  # fmt: skip
-    parser.add_argument("--clips", type=int, default=32, help="videos that --check uses, drawn evenly over the classes")
+    parser.add_argument(
+        "--start", type=float | None, default=None, help="explain and show the video from this time on, in seconds"
+    )
+    parser.add_argument(
+        "--end", type=float | None, default=None, help="explain and show the video up to this time, in seconds"
+    )
+    parser.add_argument("--window", type=float | None, default=None, help="explain a long video in windows of this "
+                        "many seconds")  # fmt: skip
+    parser.add_argument("--check", type=str | None, default=None, help="data set: measure how far the methods can be "
+                        "trusted on this network, and store the verdicts in its card")  # fmt: skip
+    parser.add_argument(
+        "--clips", type=int, default=32, help="number of videos for --check, sampled evenly over the classes"
+    )
     add_device(parser)
     add_json(parser)
 
 
 def run(args: Namespace) -> int:
-    """Writes a file per video and prints a row per explanation, or checks methods; 1 where a video was unreadable."""
+    """Writes a file per video and prints a row per explanation, or checks methods; 1 if a video was unreadable."""
     from kinema.explain.explanation import METHODS
     from kinema.explain.files import Question, explain_videos, places
     from kinema.explain.methods import read_layers
@@ -91,7 +97,7 @@ def run(args: Namespace) -> int:
 
 
 def _target(text: str, recognizers: list[Recognizer]) -> str | int:
-    """A class by its name, or by its number where no class has this name."""
+    """Returns a class given by its name, or by its number if no class has this name."""
     if text in ("top", "top3"):
         return text
     number = int(text) if text.isascii() and text.isdigit() else None
@@ -102,7 +108,7 @@ def _target(text: str, recognizers: list[Recognizer]) -> str | int:
 
 
 def _print_lines(answer: Answer) -> None:
-    """One line of JSON per explanation, or one that says why there is none."""
+    """Prints one line of JSON per explanation, or one with the reason why there is none."""
     head: dict[str, Any] = {"path": answer.video, "file": None if answer.file is None else str(answer.file)}
     for line in answer.facts or [{}]:
         text = json.dumps({**head, **line, "error": answer.error}, ensure_ascii=False)

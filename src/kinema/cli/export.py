@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """RECOGNIZER, the format and the form of the input."""
+    """Adds RECOGNIZER, the format and the form of the input."""
     add_recognizer(parser)
     parser.add_argument("--to", type=str, required=True, help="onnx, openvino or torch (a torch.export program)")
     parser.add_argument("--out", type=str, required=True, help="ends in .onnx, .xml (weights in .bin) or .pt2; the "
                         "description goes to FILE.json")  # fmt: skip
-    parser.add_argument("--preprocessing", action="store_true", help="the file takes pixels, uint8 N T H W 3, cut and "
-                        "resized, and normalises them; default: normalised float32 N 3 T H W")  # fmt: skip
-    parser.add_argument("--streaming", action="store_true", help="one step of streams, with the state as inputs and "
-                        "outputs")  # fmt: skip
+    parser.add_argument("--preprocessing", action="store_true", help="export with the normalisation: the input is "
+                        "cropped, resized pixels, uint8 N T H W 3; default: normalised float32, N 3 T H W")  # fmt: skip
+    parser.add_argument("--streaming", action="store_true", help="export one step of a stream, with the state as "
+                        "inputs and outputs")  # fmt: skip
     parser.add_argument("--state-rank", type=int, default=5, help="number of dimensions of each state tensor: 5 or 4")
-    parser.add_argument("--fixed-length", action="store_true", help="keep the recognizer's number of frames, even if "
-                        "the network takes others")  # fmt: skip
+    parser.add_argument("--fixed-length", action="store_true", help="fix the number of frames to the recognizer's, "
+                        "even if the network accepts others")  # fmt: skip
     add_json(parser)
 
 
 def run(args: Namespace) -> None:
-    """Writes and checks the file, and prints what it takes and gives."""
+    """Writes and checks the file, and prints its inputs and outputs."""
     from kinema.export.files import export
     from kinema.recognizer import Recognizer
 

@@ -17,38 +17,43 @@ from kinema.text import plural, printable
 if TYPE_CHECKING:
     from kinema.labelling.run import Labelled, Progress
 
-_LINES = 30.0  # seconds between lines of progress where no bar can be drawn
+_LINES = 30.0  # seconds between lines of progress if no bar can be drawn
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """RECOGNIZER, INPUT, OUTPUT and how to go about it."""
+    """Adds RECOGNIZER, INPUT, OUTPUT and the options of a run."""
     add_recognizer(parser)
     parser.add_argument("input", type=str, help="a folder (searched at any depth), a quoted pattern, a video, a CSV or "
-                        "Parquet list with a column path and optionally start and end (seconds), or an address of "
-                        "fsspec of any of these, such as s3://bucket/clips")  # fmt: skip
-    parser.add_argument("output", type=str, help="folder of the table: Parquet parts and manifest.json; the same "
-                        "command again continues where it stopped")  # fmt: skip
-    parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video, whose scores are "
-                        "averaged as in a test; crops are 1 or 3")  # fmt: skip
-    parser.add_argument("--window", type=float | None, default=None, help="seconds: one row per window of a long video")
+                        "Parquet list with a column path and optionally start and end (seconds), or an fsspec address "
+                        "of any of these, such as s3://bucket/clips")  # fmt: skip
+    parser.add_argument("output", type=str, help="folder of the table: Parquet parts and manifest.json; repeat "
+                        "the command to resume an interrupted run")  # fmt: skip
+    parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS per video, whose scores are "
+                        "averaged as in a test; CROPS is 1 or 3")  # fmt: skip
+    parser.add_argument(
+        "--window",
+        type=float | None,
+        default=None,
+        help="seconds per window; writes one row per window of a long video",
+    )
     parser.add_argument("--step", type=float | None, default=None, help="seconds between windows; default: --window")
-    parser.add_argument("--top-k", type=int, default=5, help="labels of every row, best first")
-    parser.add_argument("--features", action="store_true", help="also write what the classifier is given")
-    parser.add_argument("--retry", type=Literal["failed", "missing"] | None, default=None, help="try again what has no "
-                        "label: all of it, or what was not found or could not be fetched")  # fmt: skip
+    parser.add_argument("--top-k", type=int, default=5, help="number of labels per row, best first")
+    parser.add_argument("--features", action="store_true", help="also write the features, the input of the classifier")
+    parser.add_argument("--retry", type=Literal["failed", "missing"] | None, default=None, help="retry inputs without "
+                        "a label. failed: all of them; missing: those not found or not fetched")  # fmt: skip
     add_reading(parser)
-    parser.add_argument("--batch", type=int, default=8, help="views in every pass of the network")
+    parser.add_argument("--batch", type=int, default=8, help="views per forward pass")
     add_device(parser)
-    parser.add_argument("--cluster", type=str | None, default=None, help="local or the address of a Ray cluster "
-                        "(extra cluster); --workers are then its readers")  # fmt: skip
-    parser.add_argument("--networks", type=int, default=-1, help="processes with a network on the cluster; -1: one per "
-                        "GPU, or half of the cores")  # fmt: skip
-    parser.add_argument("--part-rows", type=int, default=PART_ROWS, help="rows of a full Parquet part")
+    parser.add_argument("--cluster", type=str | None, default=None, help="`local` or the address of a Ray cluster "
+                        "(extra: cluster); --workers then counts its reader processes")  # fmt: skip
+    parser.add_argument("--networks", type=int, default=-1, help="processes on the cluster that run the network; -1: "
+                        "one per GPU, or half the number of cores without a GPU")  # fmt: skip
+    parser.add_argument("--part-rows", type=int, default=PART_ROWS, help="rows per Parquet part")
     add_json(parser)
 
 
 def run(args: Namespace) -> int:
-    """Labels, and prints what was done; 0 once the table is complete, unreadable videos included."""
+    """Labels the inputs and prints a summary; returns 0 once the table is complete, even with unreadable videos."""
     check_reading(args)
     where = device(args.device)
     from kinema.labelling.run import label
@@ -71,7 +76,7 @@ def run(args: Namespace) -> int:
 
 
 class _Shown:
-    """Progress on stderr: a bar on a terminal, else a line now and then."""
+    """Reports progress on stderr: a bar on a terminal, else a line at intervals."""
 
     def __init__(self) -> None:
         self._bar: ProgressBar | None = None
@@ -112,7 +117,7 @@ def _print(done: Labelled) -> None:
         + (f"; {done.before} were done before" if done.before else ""),
     }
     if done.others:
-        facts["others"] = f"{plural(done.others, 'row')} of earlier inputs, which this INPUT does not name, are kept"
+        facts["others"] = f"{plural(done.others, 'row')} of earlier inputs that are not in this INPUT are kept"
     if done.lost:
         facts["damage"] = f"{plural(done.lost, 'row')} of missing or damaged parts were labelled again"
     print_facts(facts)

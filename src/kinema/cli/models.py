@@ -16,15 +16,15 @@ from kinema.text import matching_names
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """PATTERN and the input that the counts are for."""
+    """Adds PATTERN and the options of the counts."""
     parser.add_argument("pattern", nargs="?", type=str, default="*", help="part of a name, or a shell pattern")
     parser.add_argument("--classes", type=int, default=CLASSES, help="outputs of the classifier")
-    parser.add_argument("--options", action="store_true", help="explain the options of one network and its clips")
+    parser.add_argument("--options", action="store_true", help="explain the options of one network and of its clips")
     add_json(parser)
 
 
 def run(args: Namespace) -> None:
-    """Prints the zoo, or the options of one network."""
+    """Prints the table of models, or the options of one network."""
     if args.classes < 1:
         raise KinemaError(f"--classes {args.classes}: give at least 1")
     names = matching_names(zoo(), args.pattern)
@@ -58,7 +58,7 @@ def _explain(name: str, matches: int, args: Namespace) -> None:
     options = {
         option.name: {key: value for key, value in option.to_dict().items() if key != "name"}
         for option in describe(name)
-        if option.name not in ("num_classes", "frames")  # the labels and clip.frames decide them
+        if option.name not in ("num_classes", "frames")  # these follow from the labels and clip.frames
     }
     with torch.device("meta"):
         spec = create_model(name, num_classes=2).clip_spec

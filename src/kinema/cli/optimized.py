@@ -1,4 +1,4 @@
-"""`--optimize`, which the commands share that run a recognizer."""
+"""`--optimize`, shared by the commands that run a recognizer."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ BUDGET = 30.0
 
 
 def add_optimize(parser: ArgumentParser) -> None:
-    """`--optimize`, `--optimize-budget` and `--int8`."""
-    parser.add_argument("--optimize", action="store_true", help="first try which way of running the network is the "
-                        "fastest here with the same top-1 labels; the choice is kept for later runs")  # fmt: skip
+    """Adds `--optimize`, `--optimize-budget` and `--int8`."""
+    parser.add_argument("--optimize", action="store_true", help="first find the fastest way to run the network on this "
+                        "machine with the same top-1 labels; the choice is stored for later runs")  # fmt: skip
     parser.add_argument("--optimize-budget", type=float | None, default=None, help="seconds after which --optimize "
-                        f"tries nothing further; default: {BUDGET:g}")  # fmt: skip
+                        f"starts no further trial; default: {BUDGET:g}")  # fmt: skip
     parser.add_argument("--int8", action="store_true", help="let --optimize also try int8")
 
 
 def check_optimize(args: Namespace) -> None:
-    """Refuses options of `--optimize` without it, and a budget that cannot be."""
+    """Raises `KinemaError` for options of `--optimize` without it, and for an invalid budget."""
     budget = args.optimize_budget
     if not args.optimize and (args.int8 or budget is not None):
         given = "--int8" if args.int8 else f"--optimize-budget {budget:g}"
-        raise KinemaError(f"{given}: needs --optimize; add it")
+        raise KinemaError(f"{given}needs --optimize: add it")
     if budget is not None and not (budget > 0 and math.isfinite(budget)):
         raise KinemaError(f"--optimize-budget {budget:g}: give seconds above 0")
     if args.optimize and args.get("precision", "32") != "32":
@@ -47,19 +47,19 @@ def check_optimize(args: Namespace) -> None:
 def optimized(
     args: Namespace, recognizer: Recognizer, videos: Sequence[str | Path] = (), *, batch: int = 1, speaks: bool = True
 ) -> None:
-    """Does what `--optimize` asks for, if it does, and prints on stderr what was tried; with --json as one JSON line.
+    """Optimizes the recognizer if `--optimize` is given, and prints the trials on stderr; with --json as one JSON line.
 
     Args:
-        args: of the command.
-        recognizer: to optimize.
-        videos: that it will see.
-        batch: clips in one pass.
+        args: arguments of the command.
+        recognizer: the recognizer to optimize.
+        videos: the videos that it will classify.
+        batch: clips per forward pass.
         speaks: whether this process prints.
     """
     if not args.optimize:
         return
     if recognizer.device.type == "cpu":
-        batch = 1  # the time of a clip hardly depends on the batch there, and the budget does
+        batch = 1  # on a CPU the time per clip hardly depends on the batch, but a large batch uses up the budget
     recognizer.optimize(recognizer.device, args.optimize_budget or BUDGET, videos=videos, batch=batch, int8=args.int8)
     assert recognizer.report is not None
     if speaks and args.json:
@@ -69,20 +69,20 @@ def optimized(
 
 
 def optimized_windows(args: Namespace, recognizer: Recognizer, mode: str, videos: Sequence[str | Path] = ()) -> None:
-    """As `optimized`, for a command that may go through a video frame by frame.
+    """Does the same as `optimized`, for a command that may process a video frame by frame.
 
     Args:
-        args: of the command.
-        recognizer: to optimize.
-        mode: `window`, or `step` or `delayed`, which `Recognizer.optimize` does not change.
-        videos: that it will see.
+        args: arguments of the command.
+        recognizer: the recognizer to optimize.
+        mode: `window`, `step` or `delayed`; `Recognizer.optimize` applies only to `window`.
+        videos: the videos that it will classify.
 
     Raises:
-        KinemaError: `--optimize` in another mode than `window`.
+        KinemaError: `--optimize` with a mode other than `window`.
     """
     if args.optimize and mode != "window":
         raise KinemaError(
-            f"--optimize applies to windows, but mode {mode} goes frame by frame: remove it, or give --mode window"
+            f"--optimize applies to windows, but mode {mode} processes single frames: remove it, or give --mode window"
         )
     optimized(args, recognizer, videos)
 

@@ -1,4 +1,4 @@
-"""How the commands print: a table for a person, JSON for a program."""
+"""Printing of the commands: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rich.markup import escape
 from rich.segment import Segment, Segments
 from rich.table import Table
 
-FOLDED = 16  # characters at which a word of text, such as a long path, may be broken where there is no room
-PROSE = 100  # characters of a line of prose, where the terminal has as many
+FOLDED = 16  # characters after which a word of text, such as a long path, may be broken if it does not fit
+PROSE = 100  # longest line of prose in characters, on a terminal that is wide enough
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout, non-ASCII names as they are."""
+    """Prints one JSON document on stdout, with non-ASCII names unescaped."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
@@ -31,16 +31,17 @@ def print_table(
     caption: str | None = None,
     notes: Sequence[str] | None = None,
 ) -> None:
-    """A plain table; numbers to the right and never broken: a narrow terminal breaks text, at spaces where it can.
+    """Prints a plain table. Numbers are right-aligned and never broken; on a narrow terminal text is broken, at spaces
+    if possible.
 
     Args:
-        columns: their names; a line break in one stands.
-        rows: a cell a column.
+        columns: names of the columns; a line break in a name is kept.
+        rows: one cell per column.
         caption: a sentence under the table.
-        notes: for every row what stands under it on lines of its own; the rows themselves are then never broken.
+        notes: one text per row, printed on separate lines below the row; the rows themselves are then never broken.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    least = 2  # the edges
+    least = 2  # borders
     for i, column in enumerate(columns):
         cells = [str(row[i]) for row in rows]
         numeric = bool(rows) and all(map(_is_number, cells))
@@ -68,7 +69,7 @@ def print_table(
 
 
 def print_text(text: str, indent: str = "") -> None:
-    """A paragraph, broken at spaces."""
+    """Prints a paragraph, broken at spaces."""
     print(_broken(indent + text, min(console().width, PROSE), indent))
 
 
@@ -77,7 +78,7 @@ def _broken(text: str, width: int, indent: str) -> str:
 
 
 def _print_with_notes(out: Console, table: Table, notes: Sequence[str]) -> None:
-    """Rich has no cells across columns: the table is taken apart into lines, of which every row is one."""
+    """Prints the lines of a table, one per row, each followed by its note; Rich has no cells that span columns."""
     *lines, edge = out.render_lines(table, pad=False)
     before = len(lines) - len(notes)
     for line, note in zip(lines, [""] * before + [*notes], strict=True):
@@ -88,14 +89,14 @@ def _print_with_notes(out: Console, table: Table, notes: Sequence[str]) -> None:
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
-    """Names and values, one per line."""
+    """Prints names and values, one pair per line."""
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
         print(_broken(f"{name:<{width}}  {value}", console().width, " " * (width + 2)))
 
 
 def console() -> Console:
-    """A console as wide as the terminal, and wide enough for any table where there is none."""
+    """Returns a console as wide as the terminal, or wide enough for any table if there is no terminal."""
     out = Console(highlight=False)
     return out if out.is_terminal else Console(highlight=False, width=200)
 
@@ -105,5 +106,5 @@ def _is_number(text: str) -> bool:
 
 
 def say(line: str) -> None:
-    """A line for a person, at once, also into a pipe."""
+    """Prints a line immediately, also into a pipe."""
     print(line, flush=True)

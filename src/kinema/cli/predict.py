@@ -34,18 +34,18 @@ from kinema.text import printable
 if TYPE_CHECKING:
     from kinema.recognizer import Prediction, Recognizer
 
-_NEXT = 3  # labels of a table row; --json and --csv give all of --top-k
+_NEXT = 3  # labels in a table row; --json and --csv print all of --top-k
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the result: a prediction of a video or of a window of it, or why there is none.
+    """One line of the result: the prediction for a video or a window of it, or the reason why there is none.
 
     Attributes:
-        path: of the video.
-        prediction: or None.
-        error: why there is no prediction, or None.
-        span: start and end in seconds; None where a whole file could not be opened.
+        path: path of the video.
+        prediction: the prediction, or None.
+        error: the reason why there is no prediction, or None.
+        span: start and end in seconds; None if the whole file could not be opened.
     """
 
     path: str
@@ -60,21 +60,21 @@ class Row:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """RECOGNIZER, the videos and the form of the result."""
+    """Adds RECOGNIZER, the videos and the form of the result."""
     add_recognizer(parser)
     parser.add_argument("videos", nargs="+", type=str, help="video files, folders (searched for videos and folders of "
                         "frames, at any depth) or quoted patterns such as 'clips/**/*.mp4'")  # fmt: skip
-    parser.add_argument("--window", type=float | None, default=None, help="seconds: one row per window of a long "
-                        "video, each printed as soon as it is read")  # fmt: skip
+    parser.add_argument("--window", type=float | None, default=None, help="seconds per window; prints one row per "
+                        "window of a long video, as soon as it is read")  # fmt: skip
     parser.add_argument("--step", type=float | None, default=None, help="seconds between windows; default: --window")
-    parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video, whose scores are "
-                        "averaged as in a test; crops are 1 or 3")  # fmt: skip
-    parser.add_argument("--top-k", type=int, default=5, help="labels of every row, best first")
-    parser.add_argument("--threshold", type=float | None, default=None, help="score from which a label is predicted "
-                        "where a video may have several; default: 0.5")  # fmt: skip
+    parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS per video, whose scores are "
+                        "averaged as in a test; CROPS is 1 or 3")  # fmt: skip
+    parser.add_argument("--top-k", type=int, default=5, help="number of labels per row, best first")
+    parser.add_argument("--threshold", type=float | None, default=None, help="for multi-label recognizers: predict the "
+                        "labels with at least this score; default: 0.5")  # fmt: skip
     parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     add_reading(parser)
-    parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
+    parser.add_argument("--batch", type=int, default=8, help="views per forward pass")
     add_optimize(parser)
     add_device(parser)
     add_precision(parser)
@@ -82,7 +82,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Prints a row for every video or window; 1 where one of them could not be read."""
+    """Prints a row for every video or window; returns 1 if one of them could not be read."""
     _check(args)
     from kinema.data.video_search import find_videos
     from kinema.recognizer import Recognizer
@@ -91,7 +91,9 @@ def run(args: Namespace) -> int:
     recognizer = Recognizer.load(args.recognizer, where).in_precision(args.precision)
     if args.threshold is not None:
         if not recognizer.multi_label:
-            raise KinemaError(f"--threshold {args.threshold:g}: {args.recognizer} names one label per video; remove it")
+            raise KinemaError(
+                f"--threshold {args.threshold:g}: {args.recognizer} predicts one label per video; remove it"
+            )
         recognizer.threshold = args.threshold
     videos = find_videos(args.videos)
     optimized(args, recognizer, videos, batch=args.batch)
@@ -99,8 +101,8 @@ def run(args: Namespace) -> int:
     rows: list[Row] = []
     failed: list[Row] = []
     total = 0
-    out = sys.stdout  # a bar puts its own in place, which leads to stderr
-    at_once = show is not None and out.isatty()  # rows and a bar on one terminal would mingle
+    out = sys.stdout  # a progress bar replaces it by a stream that leads to stderr
+    at_once = show is not None and out.isatty()  # rows and a progress bar on the same terminal would be mixed up
     with nullcontext() if at_once else progress_bar("predicting videos") as progress:
         for done, row in _rows(recognizer, videos, args):
             total += 1
@@ -124,26 +126,26 @@ def run(args: Namespace) -> int:
 
 def _check(args: Namespace) -> None:
     if args.optimize and args.precision != "32":
-        raise KinemaError(f"--precision {args.precision}: --optimize chooses one by itself; remove one of the two")
+        raise KinemaError(f"--precision {args.precision}: --optimize chooses the precision; remove one of the two")
     if args.json and args.csv:
-        raise KinemaError("--json and --csv exclude each other: give one of them")
+        raise KinemaError("--json and --csv exclude each other: give only one of them")
     check_reading(args)
     check_optimize(args)
     if args.views != "1x1" and args.window is not None:
-        raise KinemaError(f"--views {args.views}: --window takes one view of every window; remove one of the two")
+        raise KinemaError(f"--views {args.views}: --window uses one view per window; remove one of the two")
     if args.threshold is not None and not 0 <= args.threshold <= 1:
         raise KinemaError(f"--threshold {args.threshold:g}: give a score from 0 to 1")
     if args.top_k < 1:
         raise KinemaError(f"--top-k {args.top_k}: give at least 1")
     if args.window is None and args.step is not None:
-        raise KinemaError(f"--step {args.step:g} needs --window: give the seconds of a window too")
+        raise KinemaError(f"--step {args.step:g} needs --window: give the length of a window in seconds too")
     if args.window is not None and not 0 < (args.window if args.step is None else args.step) <= args.window:
         step = "" if args.step is None else f" --step {args.step:g}"
         raise KinemaError(f"--window {args.window:g}{step}: give seconds with 0 < step <= window")
 
 
 def _rows(recognizer: Recognizer, videos: Sequence[str], args: Namespace) -> Iterator[tuple[int, Row]]:
-    """(videos that are read or being read, row)."""
+    """Yields (number of videos read so far, including the current one, and a row)."""
     if args.window is None:
         found = recognizer.predict_many(
             videos, views=args.views, top_k=args.top_k, workers=args.workers, batch=args.batch,
@@ -174,7 +176,7 @@ def _rows(recognizer: Recognizer, videos: Sequence[str], args: Namespace) -> Ite
 
 
 def _printer(args: Namespace, recognizer: Recognizer, videos: Sequence[str]) -> Callable[[Row], str] | None:
-    """Prints the head, if there is one, and makes a line of every row; None where a table needs all rows first."""
+    """Prints the header, if there is one, and returns the formatter of rows; None if a table needs all rows first."""
     if args.json:
         return partial(_json, several=recognizer.multi_label)
     if args.csv:
@@ -224,7 +226,7 @@ def _table(rows: Sequence[Row]) -> None:
 
 
 def _answer(row: Row) -> tuple[str, str, str]:
-    """Label, score and the next labels with their scores."""
+    """Returns the label, its score and the next labels with their scores."""
     p = row.prediction
     if p is None:
         return "unreadable", "–", ""
@@ -236,7 +238,7 @@ def _answer(row: Row) -> tuple[str, str, str]:
 
 
 def _table_of_windows(labels: Sequence[str], videos: Sequence[str]) -> Callable[[Row], str]:
-    """A table that grows row by row, so the widths of its columns are those of all that can stand in them."""
+    """A table printed row by row; its columns are as wide as their longest possible content."""
     columns = {"video": videos, "from s": ["36000.00"], "to s": ["36000.00"], "label": [*labels, "unreadable"]}
     widths = [max(cell_len(printable(cell)) for cell in (name, *cells)) for name, cells in columns.items()]
 

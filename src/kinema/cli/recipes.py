@@ -11,17 +11,17 @@ from kinema.recipes import load, names
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """PATTERN."""
+    """Adds PATTERN."""
     parser.add_argument("pattern", nargs="?", type=str, default="*", help="part of a name, or a shell pattern")
     add_json(parser)
 
 
 def run(args: Namespace) -> None:
-    """Prints what comes with Kinema; one recipe alone as its whole file."""
+    """Prints the list of recipes, or the whole file if only one matches."""
     found = names(args.pattern)
     if not found:
         raise KinemaError(f"no recipe matches {args.pattern!r}: `kinema recipes` lists all")
-    if args.pattern in found:  # a whole name means that one, though others may contain it
+    if args.pattern in found:  # a full name means that recipe, even if other names contain it
         found = [args.pattern]
     rows = [load(name).to_dict() for name in found]
     if args.json:
@@ -33,5 +33,5 @@ def run(args: Namespace) -> None:
     print_table(
         ["recipe", "model", "data", "figure of the paper"],
         [[row["name"], row["model"], row["data"], row["figure"]] for row in rows],
-        caption="kinema train RECIPE --data CATALOGUE:FOLDER starts one; kinema recipes RECIPE shows it whole",
+        caption="kinema train RECIPE --data CATALOGUE:FOLDER trains one; kinema recipes RECIPE shows the whole file",
     )

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """What `kinema train` takes, and the protocol of the tests."""
+    """Adds the arguments of `kinema train`, and the protocol of the tests."""
     train.add_arguments(parser)
-    parser.add_argument("--views", type=str | None, default=None, help="CLIPSxCROPS of the tests; default: those of "
+    parser.add_argument("--views", type=str | None, default=None, help="CLIPSxCROPS of the tests; default: as in "
                         "the recipe, else 1x1")  # fmt: skip
-    parser.add_argument("--random-clips", type=int | None, default=None, help="a seed: draw the clips of the tests as "
-                        "training does, instead of fixed places")  # fmt: skip
-    parser.add_argument("--test-batch", type=int, default=8, help="views in one pass of the network in a test")
+    parser.add_argument("--random-clips", type=int | None, default=None, help="a seed: draw random clips in the tests, "
+                        "as training does, instead of clips at fixed positions")  # fmt: skip
+    parser.add_argument("--test-batch", type=int, default=8, help="views per forward pass in a test")
     parser.add_argument("--overwrite", action="store_true", help="replace tests that were made with other views")
     add_json(parser)
 
@@ -38,7 +38,7 @@ rewrite = train.rewrite
 
 
 def run(args: Namespace) -> None:
-    """Trains and tests every split, writes a report of each, prints the mean."""
+    """Trains and tests every split, writes a report per split and prints the mean."""
     from kinema.report.make import make_report
     from kinema.training.splits import run_splits
 
@@ -47,7 +47,7 @@ def run(args: Namespace) -> None:
     device(config.device)
 
     def tell(line: str) -> None:
-        """With --json only the document goes to stdout."""
+        """Prints progress on stderr with --json, so that stdout contains only the document."""
         print(line, file=sys.stderr, flush=True) if args.json else say(line)
 
     views = args.views or (views_of_test(recipe) if recipe else None) or "1x1"
@@ -64,7 +64,7 @@ def run(args: Namespace) -> None:
 
 
 def _config(args: Namespace, recipe: Path | None) -> TrainConfig:
-    """The training; the folder that a recipe names is that of its one run, so the splits go beside it."""
+    """Returns the configuration; a recipe's run folder holds a single run, so the splits go into a folder beside it."""
     own = {"views", "random_clips", "test_batch", "overwrite", "json"}
     config = train.configuration(Namespace({k: v for k, v in args.items() if k not in own}))
     named = read_yaml(recipe).get("out") if recipe is not None else None
@@ -86,6 +86,6 @@ def _print(result: SplitsResult) -> None:
     print_table(
         ["split", "top-1", f"top-{k}", "mean class", "videos", "folder"], rows,
         caption=f"{result.model}, {result.protocol} views. ±: sample standard deviation over "
-        f"{plural(len(result.splits), 'official split')}. The splits share their videos, so it is not an interval of "
-        "confidence. Each folder has a report.html.",
+        f"{plural(len(result.splits), 'official split')}. The splits share videos, so it is not a confidence "
+        "interval. Each folder has a report.html.",
     )  # fmt: skip

@@ -24,34 +24,36 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """RECOGNIZER, SOURCE, and how to decide."""
+    """Adds RECOGNIZER, SOURCE and the options of decisions."""
     add_recognizer(parser)
     parser.add_argument("source", type=str, help="a camera (0, /dev/video0), an address (rtsp://…, http://…), a video "
-                        "file, a folder that fills with video files, or - for the standard input")  # fmt: skip
+                        "file, a folder that receives video files, or - for standard input")  # fmt: skip
     parser.add_argument("--rate", type=float | None, default=None, help="frames per second to classify; "
-                        "default: the spacing of the frames in training, where the recognizer states it")  # fmt: skip
-    parser.add_argument("--mode", type=str, default="auto", help="step: one frame at a time, where the network "
-                        "streams; delayed: the same for networks that look ahead; window: sliding windows; auto: step, "
-                        "else window")  # fmt: skip
-    parser.add_argument("--average", type=str, default="mean", help="scores of frames: mean, last:N, ema:D or none")
-    parser.add_argument("--top-k", type=int, default=5, help="labels of every decision, best first")
-    parser.add_argument("--segments", action="store_true", help="one line per action that has ended, with start and "
-                        "end, instead of one per decision; thresholds come from the card")  # fmt: skip
-    parser.add_argument("--realtime", action="store_true", help="play a file at its own speed, as a camera would")
+                        "default: the frame spacing used in training, if the recognizer states it")  # fmt: skip
+    parser.add_argument("--mode", type=str, default="auto", help="step: one frame at a time, for networks that can "
+                        "stream; delayed: the same for networks that look ahead; window: sliding windows; auto: step "
+                        "if the network can stream, else window")  # fmt: skip
+    parser.add_argument(
+        "--average", type=str, default="mean", help="average of the frame scores: mean, last:N, ema:D or none"
+    )
+    parser.add_argument("--top-k", type=int, default=5, help="number of labels per decision, best first")
+    parser.add_argument("--segments", action="store_true", help="print one line per completed action, with start and "
+                        "end, instead of one per decision; the thresholds come from the card")  # fmt: skip
+    parser.add_argument("--realtime", action="store_true", help="read a file at its playback speed, like a camera")
     parser.add_argument("--seconds", type=float | None, default=None, help="stop after this many seconds of the source")
-    parser.add_argument("--give-up", type=float, default=60.0, help="seconds without a frame after which an address "
-                        "counts as dead")  # fmt: skip
+    parser.add_argument("--give-up", type=float, default=60.0, help="seconds without a frame after which a stream "
+                        "from an address ends with an error")  # fmt: skip
     parser.add_argument("--idle", type=float | None, default=None, help="seconds without a new file after which a "
-                        "folder counts as complete; default: never")  # fmt: skip
-    parser.add_argument("--queue", type=int, default=8, help="frames that wait for the network; older ones are "
-                        "dropped where the source cannot wait")  # fmt: skip
+                        "folder is considered complete; default: never")  # fmt: skip
+    parser.add_argument("--queue", type=int, default=8, help="frames that may wait for the network; older frames "
+                        "are dropped if the source cannot wait")  # fmt: skip
     add_optimize(parser)
     add_device(parser)
     add_json(parser)
 
 
 def run(args: Namespace) -> None:
-    """Prints a line per decision, and at the end what has become of all frames."""
+    """Prints a line per decision, and at the end a count of what happened to the frames."""
     if args.queue < 1 or args.top_k < 1:
         raise KinemaError(f"--queue {args.queue}, --top-k {args.top_k}: give at least 1")
     check_optimize(args)
@@ -69,7 +71,9 @@ def run(args: Namespace) -> None:
     live = Live(recognizer, rate=rate, mode=args.mode, average=average, top_k=top_k)
     optimized_windows(args, recognizer, live.mode)
     if not args.json:
-        print(f"{rate:.3g} frames per second, mode {live.mode}, average {average}; Ctrl-C ends", file=sys.stderr)
+        print(
+            f"{rate:.3g} frames per second, mode {live.mode}, average {average}; press Ctrl-C to stop", file=sys.stderr
+        )
     began, latencies = monotonic(), []
     reader = SourceReader(source, args.queue)
     try:
@@ -84,7 +88,7 @@ def run(args: Namespace) -> None:
                 else:
                     _print_segments(feed_decision(segmenter, found, live.interval), args)
     except KeyboardInterrupt:
-        pass  # the person has seen enough: the sum follows
+        pass  # the user stopped the stream: the summary follows
     finally:
         if segmenter is not None:
             _print_segments(segmenter.end(), args)
@@ -101,18 +105,20 @@ def _rate(args: Namespace, recognizer: Recognizer) -> float:
 
 
 def _segmenter(args: Namespace, recognizer: Recognizer) -> Segmenter:
-    """By what the card says, else the defaults."""
+    """Returns the settings in the card, else the defaults."""
     from kinema.streaming.segments import Segmenter
     from kinema.streaming.timelines import SegmentSettings, stored_settings
 
     if args.average != "mean":
-        raise KinemaError(f"--average {args.average}: --segments smooths scores as the card says; remove one of them")
+        raise KinemaError(
+            f"--average {args.average}: --segments smooths scores as the card specifies; remove one of the two"
+        )
     try:
         settings = stored_settings(recognizer)
     except KinemaError as error:
         raise KinemaError(f"{args.recognizer}: {error}") from error
     if settings is None:
-        note = "thresholds are defaults that nobody has set for this recognizer; see kinema timeline --calibrate"
+        note = "the thresholds are defaults, not calibrated for this recognizer; see kinema timeline --calibrate"
         print(f"kinema: note: {note}", file=sys.stderr)
         settings = SegmentSettings()
     return Segmenter(recognizer.labels, settings.rule, settings.background)

@@ -31,36 +31,38 @@ if TYPE_CHECKING:
     from kinema.evaluation.testing import TestRun
     from kinema.processes import Rank
 
-SHOWN = 20  # failed files that a person sees; the ledger holds all
+SHOWN = 20  # failed files that are printed; the ledger contains all
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """RECOGNIZER, the data and the protocol."""
+    """Adds RECOGNIZER, the data and the protocol."""
     add_recognizer(parser)
     parser.add_argument(
         "--data", type=str, required=True, help="a folder with one sub-folder per class, a CSV, or CATALOGUE:FOLDER"
     )
     parser.add_argument("--split", type=str | None, default=None, help="a split or `all`; default: test, else val")
-    parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS of every video; crops are 1 or 3")
-    parser.add_argument("--random-clips", type=int | None, default=None, help="a seed: draw the clips of each video as "
-                        "training does, instead of fixed places")  # fmt: skip
+    parser.add_argument("--views", type=str, default="1x1", help="CLIPSxCROPS per video; CROPS is 1 or 3")
+    parser.add_argument("--random-clips", type=int | None, default=None, help="a seed: draw random clips of each "
+                        "video, as training does, instead of clips at fixed positions")  # fmt: skip
     parser.add_argument("--out", type=str | None, default=None, help="folder for the result; default: test-SPLIT in "
-                        "the run folder, else test-RECOGNIZER-SPLIT here")  # fmt: skip
+                        "the run folder, else test-RECOGNIZER-SPLIT in the current folder")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace the files of another test in --out")
     add_reading(parser)
-    parser.add_argument("--batch", type=int, default=8, help="views in one pass of the network")
+    parser.add_argument("--batch", type=int, default=8, help="views per forward pass")
     add_optimize(parser)
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if any video could not be read")
-    parser.add_argument("--force", action="store_true", help="test even on the split that selected the epoch of the "
-                        "recognizer; the result is marked")  # fmt: skip
-    parser.add_argument("--explain-views", action="store_true", help="draw the views of the first video; test nothing")
+    parser.add_argument("--force", action="store_true", help="test even on the split that selected the recognizer's "
+                        "epoch; the result is marked")  # fmt: skip
+    parser.add_argument(
+        "--explain-views", action="store_true", help="draw the views of the first video, without testing"
+    )
     add_device(parser)
     add_precision(parser)
     add_json(parser)
 
 
 def run(args: Namespace) -> None:
-    """Tests, writes the files, prints the figures; of several processes only the first writes and prints."""
+    """Tests, writes the files and prints the figures; with several processes only the first writes and prints."""
     from kinema.processes import connected
 
     with connected() as here:
@@ -110,7 +112,7 @@ def _print(run: TestRun, *, as_json: bool, strict: bool) -> None:
         for path, reason in result.failures[:SHOWN]:
             print(printable(f"unreadable: {path}: {reason}"))
         if len(result.failures) > SHOWN:
-            print(f"… and {len(result.failures) - SHOWN} more, see {run.out}/ledger.csv")
+            print(f"… and {len(result.failures) - SHOWN} more; see {run.out}/ledger.csv")
     coverage = result.coverage
     if strict and coverage.failed:
         raise RunError(f"{coverage.failed} of {coverage.expected} videos could not be read; see {run.out}/ledger.csv")
@@ -121,27 +123,27 @@ def _figures(result: TestResult) -> dict[str, str]:
     low, high = m.top1_interval
     return {
         "top-1": f"{m.top1:6.1%}  95 % interval {low:.1%} to {high:.1%} (Wilson{_unread(result)})",
-        f"top-{m.k}": f"{m.topk:6.1%}" + (f"  (of {k} labels: says nothing)" if m.k == k else ""),
-        "mean class": f"{m.mean_class:6.1%}  mean recall of {_classes(m.classes_tested, k)}",
+        f"top-{m.k}": f"{m.topk:6.1%}" + (f"  (there are only {k} labels: meaningless)" if m.k == k else ""),
+        "mean class": f"{m.mean_class:6.1%}  mean recall over {_classes(m.classes_tested, k)}",
         "majority": f"{m.majority.share:6.1%}  {_majority(m)}",
     }
 
 
 def _figures_of_sets(result: TestResult) -> dict[str, str]:
-    """Figures where a video may have several labels, with the average precision of each class."""
+    """Returns the figures of a multi-label test, with the average precision per class."""
     m, k = result.set_metrics, len(result.labels)
     low, high = m.mean_ap_interval
     facts = {
         "mAP": f"{m.mean_ap:6.1%}  95 % interval {low:.1%} to {high:.1%} (bootstrap over videos{_unread(result)})",
         "classes": f"        {_classes(m.classes_tested, k)}; a random order has an mAP of about {m.chance:.1%}",
-        "hit@1": f"{m.hit1:6.1%}  of the videos have the label with their highest score",
+        "hit@1": f"{m.hit1:6.1%}  of the videos have the highest score for one of their labels",
     }
     known = sorted((c.average_precision, c) for c in m.per_class if c.average_precision is not None)
     shown = known if len(known) <= SHOWN else [*known[: SHOWN // 2], *known[-SHOWN // 2 :]]
     for i, (precision, c) in enumerate(shown):
         facts["AP per class" if i == 0 else " " * i] = f"{precision:6.1%}  {c.label} ({plural(c.videos, 'video')})"
     if shown != known:
-        facts[" " * len(shown)] = f"the {SHOWN // 2} lowest and highest; metrics.json holds all"
+        facts[" " * len(shown)] = f"the {SHOWN // 2} lowest and highest; metrics.json contains all"
     return facts
 
 
@@ -172,8 +174,8 @@ def _facts(result: TestResult, spec: ClipSpec) -> dict[str, str]:
 
 
 def _majority(m: Metrics) -> str:
-    text = f"always naming {m.majority.label!r}"
+    text = f"always predicting {m.majority.label!r}"
     train = m.train_majority
     if train is not None and train.label != m.majority.label:
-        text += f" (always naming {train.label!r}, the most frequent label in training: {train.share:.1%})"
+        text += f" (always predicting {train.label!r}, the most frequent label in training: {train.share:.1%})"
     return text

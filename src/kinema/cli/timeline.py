@@ -26,37 +26,40 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """RECOGNIZER, the films, how to look at them, and the form of the result."""
+    """Adds RECOGNIZER, the videos, the options of segmentation and the form of the result."""
     add_recognizer(parser)
     parser.add_argument("videos", nargs="*", type=str, default=[], help="video files, folders or quoted patterns")
-    parser.add_argument("--calibrate", type=str | None, default=None, help="set the thresholds on labelled films, "
-                        "a CSV with path,label,start,end, and store them in the recognizer's card")  # fmt: skip
-    parser.add_argument("--data", type=str | None, default=None, help="measure on these labelled films; with "
-                        "--calibrate the default is their split test")  # fmt: skip
-    parser.add_argument("--split", type=str | None, default=None, help="of --data, or of --calibrate alone; default: "
-                        "test to measure, val to calibrate")  # fmt: skip
+    parser.add_argument("--calibrate", type=str | None, default=None, help="set the thresholds on labelled long "
+                        "videos, a CSV with path,label,start,end, and store them in the recognizer's card")  # fmt: skip
+    parser.add_argument("--data", type=str | None, default=None, help="measure on these labelled long videos; default "
+                        "with --calibrate: the split test of the same data")  # fmt: skip
+    parser.add_argument("--split", type=str | None, default=None, help="split of --data, or of --calibrate without "
+                        "--data; default: test to measure, val to calibrate")  # fmt: skip
     parser.add_argument("--threshold", type=float | None, default=None, help="score from 0 to 1 at which a segment "
-                        "begins; what is not given comes from the card")  # fmt: skip
-    parser.add_argument("--release", type=float | None, default=None, help="score below which it ends, at most "
+                        "begins; default from --threshold to --background: the values in the card")  # fmt: skip
+    parser.add_argument("--release", type=float | None, default=None, help="score below which a segment ends, at most "
                         "--threshold")  # fmt: skip
-    parser.add_argument("--shortest", type=float | None, default=None, help="seconds of the shortest segment")
+    parser.add_argument("--shortest", type=float | None, default=None, help="minimum length of a segment in seconds")
     parser.add_argument("--smoothing", type=float | None, default=None, help="seconds over which scores are averaged")
     parser.add_argument("--lag", type=float | None, default=None, help="seconds by which scores trail the action")
-    parser.add_argument("--background", type=list[str], default=[], help="labels that stand for no action, separated "
+    parser.add_argument("--background", type=list[str], default=[], help="labels that mean no action, separated "
                         "by commas")  # fmt: skip
     parser.add_argument("--mode", type=str, default="auto", help="step: frame by frame, for causal networks; delayed: "
-                        "the same with a look ahead; window: overlapping windows; auto: step, else window")  # fmt: skip
+                        "the same for networks that look ahead; window: overlapping windows; auto: step if the network "
+                        "is causal, else window")  # fmt: skip
     parser.add_argument("--rate", type=float | None, default=None, help="frames per second to classify; "
-                        "default: the spacing of the frames in training")  # fmt: skip
-    parser.add_argument("--window", type=float | None, default=None, help="seconds of a window; default: what a clip "
-                        "spans at the spacing of the training")  # fmt: skip
+                        "default: the frame spacing used in training")  # fmt: skip
+    parser.add_argument("--window", type=float | None, default=None, help="length of a window in seconds; default: the "
+                        "length of a clip in training")  # fmt: skip
     parser.add_argument("--step", type=float | None, default=None, help="seconds from one window to the next; default: "
                         "a quarter of the window")  # fmt: skip
-    parser.add_argument("--csv", action="store_true", help="print path,label,start,end, which kinema train reads")
-    parser.add_argument("--video", type=str | None, default=None, help="also write the film with its segments: a file, "
-                        "or a folder for several films")  # fmt: skip
-    parser.add_argument("--workers", type=int, default=1, help="0: read films in this process, without protection from "
-                        "files that crash or hang")  # fmt: skip
+    parser.add_argument(
+        "--csv", action="store_true", help="print CSV with path,label,start,end, which kinema train reads"
+    )
+    parser.add_argument("--video", type=str | None, default=None, help="also write the video with its segments drawn "
+                        "into it: a file, or a folder for several videos")  # fmt: skip
+    parser.add_argument("--workers", type=int, default=1, help="1: read videos in another process; 0: in this one, "
+                        "without protection from files that crash or hang")  # fmt: skip
     parser.add_class_arguments(ReadLimits, "limits")
     add_optimize(parser)
     add_device(parser)
@@ -64,7 +67,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Prints segments, or sets and measures thresholds; 1 where a film could not be read."""
+    """Prints segments, or sets and measures thresholds; returns 1 if a video could not be read."""
     _check(args)
     from kinema.recognizer import Recognizer
 
@@ -81,20 +84,22 @@ def run(args: Namespace) -> int:
 
 def _check(args: Namespace) -> None:
     if args.json and args.csv:
-        raise KinemaError("--json and --csv exclude each other: give one of them")
+        raise KinemaError("--json and --csv exclude each other: give only one of them")
     if args.workers < 0:
         raise KinemaError(f"--workers {args.workers}: give 0 or 1")
     check_optimize(args)
     read_limits(args)
     labelled = "--calibrate" if args.calibrate is not None else "--data" if args.data is not None else None
     if labelled is None and not args.videos:
-        raise KinemaError("VIDEO must be given, or labelled films with --data or --calibrate")
+        raise KinemaError("VIDEO is missing: name a video, or give labelled videos with --data or --calibrate")
     if labelled is None and args.split is not None:
-        raise KinemaError(f"--split {args.split}: applies to labelled films only; add --data or --calibrate")
+        raise KinemaError(f"--split {args.split}: applies to labelled videos only; add --data or --calibrate")
     for name in ("videos", "csv", "video"):
         if labelled is not None and getattr(args, name):
             shown = "VIDEO " + args.videos[0] if name == "videos" else f"--{name}"
-            raise KinemaError(f"{shown}: {labelled} prints no segments; give a second command for films")
+            raise KinemaError(
+                f"{shown}: {labelled} prints no segments; find those of other videos with a second command"
+            )
     from kinema.streaming.segments import SegmentRule
 
     for name in SegmentRule().to_dict():
@@ -107,7 +112,7 @@ def _check(args: Namespace) -> None:
 
 
 def _settings(args: Namespace, recognizer: Recognizer) -> SegmentSettings:
-    """What the command line says, else what the card says, else the defaults."""
+    """Returns the settings of the command line, else those of the card, else the defaults."""
     from kinema.streaming.segments import SegmentRule
     from kinema.streaming.timelines import settled, stored_settings
 
@@ -119,7 +124,7 @@ def _settings(args: Namespace, recognizer: Recognizer) -> SegmentSettings:
     given = {name: getattr(args, name) for name in base if getattr(args, name) is not None}
     rule = None
     if given:
-        if "threshold" in given and "release" not in given:  # the stored one belongs to another threshold
+        if "threshold" in given and "release" not in given:  # the stored release belongs to another threshold
             base["release"] = min(base["release"], given["threshold"])
         rule = SegmentRule(**{**base, **given})
     settings = settled(
@@ -132,12 +137,12 @@ def _settings(args: Namespace, recognizer: Recognizer) -> SegmentSettings:
 
 
 def _say_where_from(there: SegmentSettings | None, settings: SegmentSettings, given: dict[str, float]) -> None:
-    needed = settings.rule.to_dict().keys() - {"lag"}  # a lag of 0 is a fair assumption, a threshold is not
+    needed = settings.rule.to_dict().keys() - {"lag"}  # a default lag of 0 is reasonable; a default threshold is not
     if there is None and needed - given.keys():
-        _note("thresholds are defaults, not calibrated for this recognizer; see --calibrate")
+        _note("the thresholds are defaults, not calibrated for this recognizer; see --calibrate")
     elif there is not None and there.sight is not None and there.sight != settings.sight:
         assert settings.sight is not None
-        _note(f"thresholds were set with {there.sight.describe()}, not with {settings.sight.describe()}")
+        _note(f"the thresholds were set with {there.sight.describe()}, not with {settings.sight.describe()}")
 
 
 def _on_films(args: Namespace, recognizer: Recognizer) -> int:
@@ -153,7 +158,7 @@ def _on_films(args: Namespace, recognizer: Recognizer) -> int:
         print(",".join(SEGMENT_COLUMNS))
     found: list[Timeline] = []
     out = sys.stdout
-    with progress_bar("reading films") as progress:
+    with progress_bar("reading videos") as progress:
         coming = timelines(recognizer, videos, settings, workers=args.workers, limits=read_limits(args))
         for done, line in enumerate(coming, 1):
             found.append(line)
@@ -177,7 +182,7 @@ def _places(videos: Sequence[str], out: str | None) -> list[Path]:
     from kinema.explain.files import places
 
     if Path(out).suffix.lower() not in ("", ".mp4") and not Path(out).is_dir():
-        raise KinemaError(f"--video {out}: films are written as .mp4; end the name in .mp4, or give a folder")
+        raise KinemaError(f"--video {out}: videos are written as .mp4; give a name that ends in .mp4, or a folder")
     try:
         return places(videos, out)
     except KinemaError as error:
@@ -185,7 +190,7 @@ def _places(videos: Sequence[str], out: str | None) -> list[Path]:
 
 
 def _csv(line: Timeline) -> Iterator[str]:
-    """Absolute paths, so that the table may be kept anywhere."""
+    """Returns the path as an absolute one, so that the table can be stored anywhere."""
     path = os.path.abspath(line.path)  # noqa: PTH100 - Path would change the text of some names
     for cells in line.rows(path):
         yield csv_text((), [cells]).removesuffix("\n")
@@ -210,7 +215,7 @@ def _complain(found: Sequence[Timeline]) -> int:
             place = f"{line.path} from {part.t_start:.2f} to {part.t_end:.2f} s"
             print(printable(f"unreadable: {place}: {part.reason}"), file=sys.stderr)
     if failed:
-        print(f"kinema: {len(failed)} of {plural(len(found), 'film')} could not be read", file=sys.stderr)
+        print(f"kinema: {len(failed)} of {plural(len(found), 'video')} could not be read", file=sys.stderr)
     return 1 if failed or any(line.lost for line in found) else 0
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def on_labelled_films(args: Namespace, recognizer: Recognizer, settings: SegmentSettings) -> int:
-    """Sets thresholds with `--calibrate` and measures with `--data`; 1 where a film could not be read."""
+    """Sets thresholds with `--calibrate` and measures with `--data`; returns 1 if a video could not be read."""
     from kinema.data.manifest import data_name, read_manifest
     from kinema.data.splits import split_to_test
     from kinema.streaming.calibration import calibrate, calibration_split, measure_films
@@ -69,7 +69,7 @@ def _watched(
 
     assert settings.sight is not None
     films = labelled_films(manifest, recognizer.labels, settings.background)
-    with progress_bar("reading films") as progress:
+    with progress_bar("reading videos") as progress:
         watched = watch_films(
             recognizer, films, settings.sight, workers=args.workers, limits=read_limits(args), progress=progress
         )
@@ -97,16 +97,17 @@ def _print_figures(settings: SegmentSettings, result: dict[str, Any], metrics: S
         facts["background"] = ", ".join(settings.background)
     if on:
         facts["set on"] = (
-            f"{on.get('data')}, split {on.get('split')}: {on.get('films')} films with {on.get('actions')} actions; "
+            f"{on.get('data')}, split {on.get('split')}: {on.get('films')} videos with {on.get('actions')} actions; "
             f"F1 {on.get('f1')} and mAP {on.get('map')} at tIoU 0.5 there"
         )
     if "calibration" in result:
-        facts["stored"] = "in the card; kinema timeline and kinema stream --segments take it from there"
+        facts["stored"] = "in the card, where kinema timeline and kinema stream --segments read it"
     if metrics is not None:
         test = result["test"]
         facts["measured on"] = (
-            f"{test['data']}, split {test['split']}: {plural(metrics.expected, 'film')} expected, {metrics.read} read, "
-            f"{metrics.expected - metrics.read} failed; {metrics.hours * 60:.1f} minutes, {metrics.actions} actions, "
+            f"{test['data']}, split {test['split']}: {plural(metrics.expected, 'video')} expected, "
+            f"{metrics.read} read, {metrics.expected - metrics.read} failed; "
+            f"{metrics.hours * 60:.1f} minutes, {metrics.actions} actions, "
             f"{plural(metrics.segments, 'segment')} found"
         )
         for overlap, figure in metrics.map.items():
@@ -115,7 +116,7 @@ def _print_figures(settings: SegmentSettings, result: dict[str, Any], metrics: S
         facts["at tIoU 0.5"] = f"precision {precision}, recall {metrics.recall:.3f}, F1 {metrics.f1:.3f}"
         facts["delay"] = (
             f"{_figure(metrics.delay, 2)} s from onset to label, median over the {metrics.labelled:.0%} of the actions "
-            "that are labelled"
+            "that received a label"
         )
         facts["false alarms"] = f"{_figure(metrics.false_alarms, 1)} per hour"
     print_facts({key: printable(value) for key, value in facts.items()})

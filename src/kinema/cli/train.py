@@ -29,23 +29,25 @@ _GROUPS = {
 }  # fmt: skip
 
 
-# The parser takes `--optim.lr_mult.layer4.1` for a mapping within a mapping, but dots are part of the name.
+# The parser reads `--optim.lr_mult.layer4.1` as a nested mapping, but the dots are part of the name.
 _BY_PART, _DOT = "--optim.lr_mult.", "/"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """A recipe, and every field of `TrainConfig` to override it."""
+    """Adds a recipe, and every field of `TrainConfig` to override it."""
     parser.add_argument(
         "--recipe",
         action="config",
-        help="a YAML file of the fields below, a run folder, or a name of `kinema recipes`; may stand without --recipe",
+        help="a YAML file with the fields below, a run folder, or a name of `kinema recipes`; --recipe may be omitted",
     )
-    parser.add_argument("--about", type=dict | None, default=None, help="description of a recipe; it changes nothing")
+    parser.add_argument(
+        "--about", type=dict | None, default=None, help="description of a recipe; it has no effect on the training"
+    )
     parser.add_class_arguments(TrainConfig, as_group=False)
 
 
 def rewrite(words: list[str]) -> list[str]:
-    """Lets the recipe stand as the first word, without its option, and finds its file; marks dots in names of parts."""
+    """Accepts the recipe as the first word without its option, finds its file, and marks dots in names of parts."""
     words = ["--recipe", *words] if words and not words[0].startswith("-") else list(words)
     for i, word in enumerate(words):
         option, equals, value = word.partition("=")
@@ -59,8 +61,8 @@ def rewrite(words: list[str]) -> list[str]:
 
 
 def run(args: Namespace) -> None:
-    """Trains, or resumes."""
-    from kinema.training.run import train  # Lightning takes seconds to import, and --help should not
+    """Starts or resumes a training."""
+    from kinema.training.run import train  # Lightning takes seconds to import, which --help should not wait for
 
     config = configuration(args)
     device(config.device)
@@ -68,25 +70,25 @@ def run(args: Namespace) -> None:
 
 
 def with_weights(config: TrainConfig) -> TrainConfig:
-    """The configuration with the run folder of a recipe in place of the recipe's name.
+    """Returns the configuration with the run folder of a recipe in place of the recipe's name.
 
     Raises:
-        KinemaError: the data cannot be had, or that run is not there.
+        KinemaError: the data cannot be read, or that run does not exist.
     """
     try:
         return replace(config, weights=weights_of(config.weights))
     except KinemaError:
-        read_manifest(config.data)  # what is wrong with the data comes first: the other training may take days
+        read_manifest(config.data)  # errors in the data are reported first: the other training may take days
         raise
 
 
 def _checked(word: str) -> Path:
-    """The file of a recipe, whose mistakes are told here, where it is known that they stand in the file."""
+    """Reads the file of a recipe; mistakes are reported here, where they are known to be in the file."""
     file = find(word)
     read_about(read_yaml(file), file)
     parser = CommandParser(prog="kinema train", exit_on_error=False, allow_abbrev=False)
     add_arguments(parser)
-    # What must be given may follow on the command line.
+    # Required fields may follow on the command line.
     args = parse(parser, ["--model", "-", "--data", "-", "--recipe", str(file)], file=file)
     if args is not None:
         try:
@@ -97,10 +99,10 @@ def _checked(word: str) -> Path:
 
 
 def configuration(args: Namespace) -> TrainConfig:
-    """The `TrainConfig` that the arguments hold.
+    """Returns the `TrainConfig` given by the arguments.
 
     Raises:
-        KinemaError: a field that cannot be so.
+        KinemaError: a field has an invalid value.
     """
     values: dict[str, Any] = {k: v for k, v in args.as_dict().items() if k not in ("recipe", "about")}
     _require_values(TrainConfig, values, "")
@@ -122,7 +124,7 @@ def configuration(args: Namespace) -> TrainConfig:
 
 
 def _require_values(kind: type, values: dict[str, Any], prefix: str) -> None:
-    """A line without a value arrives as None, which only some fields may be."""
+    """Rejects a line without a value, which is read as None, if the field may not be None."""
     for field in fields(kind):
         if field.default is not None and values[field.name] is None:
             fix = "fill it in" if field.default is MISSING and field.default_factory is MISSING else "remove the line"

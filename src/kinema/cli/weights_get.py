@@ -14,18 +14,25 @@ from kinema.weights.releases import find_release
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """RELEASE, and where the recognizer goes."""
+    """Adds RELEASE and the output folder."""
     parser.add_argument("release", type=str, help="a name of `kinema weights list`")
     parser.add_argument("--out", type=str, default=None, help="save a recognizer in this folder")
-    parser.add_argument("--file", type=str, default=None, help="the release's file, if it was downloaded by hand")
-    parser.add_argument("--labels", type=str, default=None, help="text file with one label per line, in their order")
-    parser.add_argument("--classes", type=int, default=None, help="outputs of a new classifier in place of its own")
-    parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for an answer")
+    parser.add_argument("--file", type=str, default=None, help="file of the release, if it was downloaded by hand")
+    parser.add_argument(
+        "--labels",
+        type=str,
+        default=None,
+        help="text file with one label per line, in the order of the classifier's outputs",
+    )
+    parser.add_argument(
+        "--classes", type=int, default=None, help="number of outputs of a new classifier that replaces the release's"
+    )
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for the server")
     add_json(parser)
 
 
 def run(args: Namespace) -> None:
-    """Prints the report of what was fetched and converted, and where it was saved."""
+    """Prints the report of the download and conversion, and the output folder."""
     release = find_release(args.release)
     try:
         with progress_bar(f"fetching {release.file}") as progress:
@@ -42,7 +49,7 @@ def run(args: Namespace) -> None:
     if found.saved is not None:
         print(f"recognizer saved in {args.out}")
     else:
-        print(f"train from it with --weights {release.name}; --out DIR saves a recognizer")
+        print(f"start a training from it with --weights {release.name}; save a recognizer with --out DIR")
 
 
 def _report(found: Imported, args: Namespace) -> None:

@@ -13,15 +13,15 @@ from kinema.weights.get import Imported, IncompleteWeights, import_file
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """FILE, the network, and where the recognizer goes."""
+    """Adds FILE, the network and the output folder."""
     parser.add_argument("file", type=str, help="safetensors or PyTorch file of another release, or hf-hub:org/name")
-    parser.add_argument("--model", type=str, required=True, help="name of a network, see kinema models")
+    parser.add_argument("--model", type=str, required=True, help="name of a network; see kinema models")
     parser.add_argument(
         "--labels", type=str, default=None, help="text file with one label per line, for the recognizer"
     )
-    parser.add_argument("--classes", type=int, default=None, help="outputs, where no labels are given")
+    parser.add_argument("--classes", type=int, default=None, help="number of outputs, if no labels are given")
     parser.add_argument(
-        "--options", type=dict[str, Any], default={}, help="options of the model that the file does not imply"
+        "--options", type=dict[str, Any], default={}, help="options of the model that cannot be inferred from the file"
     )
     parser.add_argument("--clip", type=dict[str, Any], default={}, help="fields of the ClipSpec to set, such as stride")
     parser.add_argument("--out", type=str, default=None, help="save a recognizer in this folder")
@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Prints the report of what was converted, and where it was saved."""
+    """Prints the report of the conversion, and the output folder."""
     try:
         found = import_file(
             args.file, args.model, args.out, labels=args.labels, classes=args.classes, options=args.options,

@@ -13,14 +13,14 @@ from kinema.weights.releases import Release, how_to_get, list_releases
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """PATTERN: part of what a row says."""
-    about = "part of a release, network, project or data set, or a shell pattern"
+    """Adds PATTERN, which is matched against the text of a row."""
+    about = "part of the name of a release, network, project or data set, or a shell pattern"
     parser.add_argument("pattern", nargs="?", type=str, default="*", help=about)
     add_json(parser)
 
 
 def run(args: Namespace) -> None:
-    """Prints the releases that match; of a single one everything that is known."""
+    """Prints the releases that match; if there is only one, all its details."""
     found = list_releases(args.pattern)
     exact = [release for release in found if release.name == args.pattern]
     found = exact or found
@@ -52,7 +52,7 @@ def _tables(found: list[Release]) -> None:
         )
     print("top-1: as published, for these views (clips x crops)")
     print("*: on this machine; +: must be downloaded by hand")
-    print("`kinema weights list RELEASE` shows all details of one")
+    print("`kinema weights list RELEASE` shows all details of a release")
 
 
 def _details(release: Release) -> None:
@@ -64,12 +64,12 @@ def _details(release: Release) -> None:
         "licence": release.licence,
         "network": " ".join([release.model, *(f"{k}={v}" for k, v in release.options.items())]),
         "fits": ", ".join([release.model, *release.fits]),
-        "clips": ", ".join(f"{k}={v}" for k, v in release.clip.items()) or "as the network's own",
+        "clips": ", ".join(f"{k}={v}" for k, v in release.clip.items()) or "the network's default",
         "data": f"{release.data}, {release.classes} classes",
         "labels": release.labels or "order not published",
         "top-1": f"{_percent(release.top1)} ({release.views})" if release.views else _percent(release.top1),
         "top-5": _percent(release.top5),
-        "address": release.address or f"none that a program can fetch; the file is called {release.file}",
+        "address": release.address or f"none that a program can download; the file is called {release.file}",
         "sha256": f"{release.sha256}…" if release.sha256 else "not published",
         "here": path or f"no; {how_to_get(release)}",
     }
@@ -77,7 +77,7 @@ def _details(release: Release) -> None:
 
 
 def _root(page: str) -> str:
-    """The repository or site that a page belongs to, so that all its rows stand in one table."""
+    """Returns the repository or site of a page; its rows are grouped into one table."""
     return "/".join(page.removeprefix("https://").split("/")[:3])
 
 

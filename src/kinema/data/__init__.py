@@ -1,11 +1,11 @@
-"""From files on disk to batches: labelled videos, their frames, clips and views, and the tools around a data set.
+"""From files on disk to batches: labelled videos, their frames, clips and views, and tools for data sets.
 
 - `read_manifest(data)` reads a folder, a CSV or a catalogue into a `Manifest` of `Sample`s; `examine(data)` checks it
   (`kinema data doctor`), and `pack(data, out)` re-encodes it for fast decoding (`kinema data pack`).
-- `find_videos(inputs)` lists the videos that files, folders and patterns name.
-- `open_video(path)` reads frames by their numbers, and `probe(path)` returns a `VideoInfo` without decoding.
+- `find_videos(inputs)` lists the videos that are given by files, folders and patterns.
+- `open_video(path)` reads frames by number, and `probe(path)` returns a `VideoInfo` without decoding.
 - `read_clip(path, spec)` returns one central clip for a network, and `read_views(...)` the views of a test.
-- `TrainClips` and `TestVideos` are data sets for `torch.utils.data.DataLoader`.
+- `TrainClips` and `TestVideos` are datasets for `torch.utils.data.DataLoader`.
 """
 
 from __future__ import annotations

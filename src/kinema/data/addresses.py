@@ -1,6 +1,6 @@
-"""Videos on other machines: whatever fsspec can list and fetch (`s3://`, `gs://`, `https://`, `hf://`, `memory://` …).
+"""Remote videos: everything that fsspec can list and fetch (`s3://`, `gs://`, `https://`, `hf://`, `memory://` …).
 
-An archive is an address too: `zip://**/*.mp4::clips.zip`.
+A file inside an archive has an address too: `zip://**/*.mp4::clips.zip`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from kinema.errors import KinemaError, UnreadableVideo
 
 _WILD = "*?["
 _CHUNK = 2**22  # bytes
-# What stores say of a file that is another for another content.
+# Fields in which stores report a version of the content: a changed value means changed content.
 _BINDING = ("ETag", "etag", "md5Hash", "crc32c", "generation", "VersionId", "blob_id", "xet_hash")
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is the address of something that is not a path of this machine; `file://` is a path."""
+    """True if a text is an address that is not a path on this machine; `file://` counts as a path."""
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)::?//", text.split("::")[-1]) or re.match(r"(\w\w+)://", text)
     return found is not None and (found[1].lower() != "file" or "::" in text)
 
 
 def list_address(address: str) -> list[str]:
-    """The videos at an address: of a folder those below it at any depth, of a pattern its matches, sorted.
+    """Lists the videos at an address: all below a folder at any depth, or the matches of a pattern, sorted.
 
     Raises:
-        KinemaError: an address of a kind that is not known or not installed, one that cannot be listed, or no video.
+        KinemaError: the kind of address is unknown or needs a missing package, it cannot be listed, or it has no video.
     """
     files, path = opened(address)
     rest = address.partition("::")
@@ -46,15 +46,15 @@ def list_address(address: str) -> list[str]:
             found = [str(match) for match in files.find(path)]
         else:
             return [address]
-    except Exception as error:  # every file system of fsspec raises errors of its own
-        raise KinemaError(f"{address}: cannot be listed ({why(error)}); check the address and your rights") from error
+    except Exception as error:  # every file system of fsspec raises its own kinds of errors
+        raise KinemaError(f"{address}: cannot be listed ({why(error)}); check address and permissions") from error
     videos = sorted(
         files.unstrip_protocol(name) + tail
         for name in found
         if PurePosixPath(name).suffix.lower() in SUFFIXES and not any(map(is_clutter, PurePosixPath(name).parts))
     )
     if not videos:
-        raise KinemaError(f"{address}: no video at this address; check it")
+        raise KinemaError(f"{address}: no video at this address; check the address")
     return videos
 
 
@@ -62,14 +62,14 @@ def fetch(address: str, folder: str | Path) -> Path:
     """Copies a file to this machine.
 
     Args:
-        address: of the file.
-        folder: where it goes, under a name that keeps its suffix.
+        address: address of the file.
+        folder: folder for the copy, whose name keeps the suffix.
 
     Returns:
-        The copy.
+        The path of the copy.
 
     Raises:
-        UnreadableVideo: it is not there, or cannot be fetched.
+        UnreadableVideo: it does not exist, or cannot be fetched.
     """
     try:
         files, path = opened(address)
@@ -88,18 +88,18 @@ def fetch(address: str, folder: str | Path) -> Path:
 
 
 def stamp_of_address(address: str) -> str | None:
-    """What the other side says of the content of a file, such as its ETag; None where it says nothing that binds it."""
+    """Returns the store's version of a file's content, such as its ETag; None if it reports none that is reliable."""
     try:
         files, path = opened(address)
         info = files.info(path)
-    except Exception:  # whoever fetches it learns why
+    except Exception:  # fetching the file later reports the reason
         return None
     known = {name: info[name] for name in _BINDING if info.get(name)}
     return json.dumps({"size": info.get("size"), **known}, default=str) if known else None
 
 
 def exists(address: str) -> bool:
-    """Whether there is a file at an address.
+    """True if there is a file at an address.
 
     Raises:
         KinemaError: the address cannot be reached.
@@ -108,27 +108,27 @@ def exists(address: str) -> bool:
     try:
         return bool(files.exists(path))
     except Exception as error:
-        raise KinemaError(f"{address}: cannot be reached ({why(error)}); check the address and your rights") from error
+        raise KinemaError(f"{address}: cannot be reached ({why(error)}); check address and permissions") from error
 
 
 def read_bytes(address: str) -> bytes:
-    """The content of a small file, such as a list.
+    """Returns the content of a small file, such as a list.
 
     Raises:
-        KinemaError: it is not there, or cannot be fetched.
+        KinemaError: it does not exist, or cannot be fetched.
     """
     files, path = opened(address)
     try:
         return bytes(files.cat_file(path))
     except Exception as error:
-        raise KinemaError(f"{address}: cannot be fetched ({why(error)}); check the address and your rights") from error
+        raise KinemaError(f"{address}: cannot be fetched ({why(error)}); check address and permissions") from error
 
 
 def opened(address: str) -> tuple[Any, str]:
-    """The file system of an address and the path in it.
+    """Returns the file system of an address and the path within it.
 
     Raises:
-        KinemaError: an address of a kind that is not known or not installed.
+        KinemaError: the kind of address is unknown or needs a package that is not installed.
     """
     try:
         return url_to_fs(address)
@@ -137,10 +137,10 @@ def opened(address: str) -> tuple[Any, str]:
         known = known_implementations.get(kind, {}).get("err", why(error))
         raise KinemaError(f"{address}: {kind}:// needs a package that is not installed ({known})") from error
     except Exception as error:
-        raise KinemaError(f"{address}: not an address that can be opened ({why(error)}); correct it") from error
+        raise KinemaError(f"{address}: not a valid address ({why(error)}); correct it") from error
 
 
 def why(error: BaseException) -> str:
-    """What a file system said, in one line."""
+    """Returns the error message of a file system on one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""Data sets for a loader: training clips, all views of a test video, and batches that keep failures apart."""
+"""Datasets for a loader: training clips, all views of test videos, and batches that list failures separately."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from kinema.errors import KinemaError, UnreadableVideo, unknown
 
 @dataclass(frozen=True)
 class Failure:
-    """A sample that gave no clip; it is never replaced by another one.
+    """A sample that gave no clip; it is never replaced by another sample.
 
     Attributes:
-        path: of the video.
-        reason: why, without the path.
-        index: of the sample in its manifest.
-        label: index of the label that the sample has, or the set of its labels.
+        path: path of the video.
+        reason: why it failed, without the path.
+        index: index of the sample in its manifest.
+        label: index of the sample's label, or the set of its labels.
     """
 
     path: str
@@ -42,14 +42,14 @@ class Failure:
 
 
 class ClipKey(NamedTuple):
-    """Which clip of which video.
+    """Specifies one clip of one video.
 
     Attributes:
-        epoch: of the training.
-        sample: its number in the manifest.
-        frames: T of the clip, at most that of the ClipSpec, of whose frames they are a uniform selection.
-        crop: height and width to which the clip is scaled; the part of the picture does not depend on it.
-        draw: how often the sample has been drawn before in this epoch.
+        epoch: epoch of the training.
+        sample: index of the sample in the manifest.
+        frames: T of the clip, at most that of the ClipSpec; they are a uniform selection of the ClipSpec's frames.
+        crop: height and width to which the clip is scaled; it does not change which part of the picture is cut.
+        draw: number of times the sample was drawn before in this epoch.
     """
 
     epoch: int
@@ -63,19 +63,19 @@ class TrainClips(Dataset[dict[str, Any] | Failure]):
     """Random clips of training videos.
 
     All randomness of an item comes from (seed, epoch, sample, draw): a run that continues after an interruption, with
-    however many loader workers, sees exactly the clips it would have seen.
+    any number of loader workers, sees exactly the same clips as without the interruption.
 
     Args:
         manifest: the samples, usually `manifest.split("train")`.
-        labels: of the recognizer, in the order of its outputs.
-        spec: how to cut clips.
-        augment: what is random about them.
-        seed: of the run.
-        twins: cut the same frames a second time, elsewhere; both are mirrored or neither.
-        multi_label: give sets of labels; None where the manifest is of several labels per video.
+        labels: labels of the recognizer, in the order of its outputs.
+        spec: specification of clips.
+        augment: random augmentations.
+        seed: seed of the run.
+        twins: cut the same frames a second time, at another place; both clips are mirrored or neither is.
+        multi_label: return sets of labels; None means: if the manifest has several labels per video.
 
     Raises:
-        KinemaError: a label of the manifest, or what it becomes when mirrored, is not among `labels`, or the crop does
+        KinemaError: a label of the manifest, or the label of its mirrored clip, is not among `labels`, or the crop does
             not fit into `augment.jitter`.
     """
 
@@ -102,10 +102,10 @@ class TrainClips(Dataset[dict[str, Any] | Failure]):
         return len(self.samples)
 
     def __getitem__(self, key: ClipKey) -> dict[str, Any] | Failure:
-        """The clip that a key names.
+        """Returns the clip of a key.
 
         Returns:
-            clip (uint8 `T S S 3`, S as in the key) and, when asked for, twin (the same shape), label, index, path; or a
+            clip (uint8 `T S S 3`, S as in the key) and, if requested, twin (the same shape), label, index, path; or a
             `Failure`.
         """
         i = key.sample
@@ -134,35 +134,35 @@ class TrainClips(Dataset[dict[str, Any] | Failure]):
 
     @property
     def item_bytes(self) -> int:
-        """Bytes of the largest sample."""
+        """Size of the largest sample, in bytes."""
         return (2 if self.twins else 1) * self.spec.frames * self.spec.crop**2 * 3
 
     def path(self, key: ClipKey) -> str:
-        """The video of a key."""
+        """Returns the path of a key's video."""
         return self.samples[key.sample].path
 
     def failure(self, key: ClipKey, reason: str) -> Failure:
-        """What stands for a clip that could not be read."""
+        """Returns the placeholder for a clip that could not be read."""
         return Failure(self.path(key), reason, key.sample, self.targets[key.sample])
 
 
 class TestVideos(Dataset[dict[str, Any] | Failure]):
-    """All views of every test video; a video is decoded once for all of them.
+    """All views of every test video; each video is decoded once for all its views.
 
     Args:
         manifest: the samples, usually `manifest.split("test")`.
-        labels: of the recognizer, in the order of its outputs.
-        spec: how to cut clips.
-        clips: temporal views.
-        crops: spatial views of each, 1 or 3.
-        random_clips: a seed: clips are drawn as in training, by it and the name of the video; None: fixed places.
-        multi_label: as for `TrainClips`.
+        labels: labels of the recognizer, in the order of its outputs.
+        spec: specification of clips.
+        clips: number of temporal views.
+        crops: number of spatial views per clip, 1 or 3.
+        random_clips: a seed: clips are drawn randomly as in training, from it and the video's name; None: fixed places.
+        multi_label: same as for `TrainClips`.
 
     Raises:
-        KinemaError: a label of the manifest is not among `labels`, or views that cannot be cut.
+        KinemaError: a label of the manifest is not among `labels`, or the views are not possible.
     """
 
-    __test__ = False  # not a test of pytest's
+    __test__ = False  # not a test for pytest
 
     def __init__(
         self, manifest: Manifest, labels: Sequence[str], spec: ClipSpec, clips: int = 1, crops: int = 1, *,
@@ -172,7 +172,7 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
         self.root = data_root(manifest.source) if random_clips is not None else None
         self.random_clips = random_clips
         self.targets = label_indices(manifest, labels, multi_label)
-        check_views(spec, clips, crops)  # now and not at the first video
+        check_views(spec, clips, crops)  # now, not at the first video
         self.spec = spec
         self.clips = clips
         self.crops = crops
@@ -181,11 +181,11 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
         return len(self.samples)
 
     def __getitem__(self, i: int) -> dict[str, Any] | Failure:
-        """Every view of sample i: clip 0 with all its crops, then clip 1, and so on.
+        """Returns every view of sample i: clip 0 with all its crops, then clip 1, and so on.
 
         Returns:
-            views (uint8 `V T S S 3`), label, index, path and keys: for every view what it was cut from (frame
-            indices, box), equal where two views are equal; or a `Failure`.
+            views (uint8 `V T S S 3`), label, index, path and keys: per view the frame indices and box that it was cut
+            from, equal if two views are equal; or a `Failure`.
         """
         sample = self.samples[i]
         try:
@@ -205,7 +205,7 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
         }  # fmt: skip
 
     def _rng(self, sample: Sample) -> np.random.Generator | None:
-        """Decided by the seed and the name of the video: the same wherever it stands in the list."""
+        """Depends only on the seed and the name of the video, not on its position in the list."""
         if self.random_clips is None or self.root is None:
             return None
         name = f"{relative(sample.path, self.root)} {sample.start} {sample.end}"
@@ -214,28 +214,28 @@ class TestVideos(Dataset[dict[str, Any] | Failure]):
 
     @property
     def item_bytes(self) -> int:
-        """Bytes of the largest sample."""
+        """Size of the largest sample, in bytes."""
         return view_bytes(self.spec, self.clips, self.crops)
 
     def path(self, key: int) -> str:
-        """The video of a sample."""
+        """Returns the path of a sample's video."""
         return self.samples[key].path
 
     def failure(self, key: int, reason: str) -> Failure:
-        """What stands for a video that could not be read."""
+        """Returns the placeholder for a video that could not be read."""
         return Failure(self.path(key), reason, key, self.targets[key])
 
 
 def collate_train(items: Sequence[dict[str, Any] | Failure], *, pinned: bool = False) -> dict[str, Any]:
-    """A batch of `TrainClips` items.
+    """Collates a batch of `TrainClips` items.
 
     Args:
         items: samples and failures.
         pinned: put the clips into page-locked memory, from which a GPU copies faster.
 
     Returns:
-        clip and, where items have one, twin (uint8 `B T S S 3`), label and index (int64 `B`), path (list), failures
-        (list of `Failure`). B is the number of items that are no failures: where it is 0, clip has shape `0`.
+        clip and, if the items have one, twin (uint8 `B T S S 3`), label and index (int64 `B`), path (list), failures
+        (list of `Failure`). B is the number of items that are not failures; if it is 0, clip has shape `0`.
     """
     batch = _collate(items, "clip", pinned)
     twins = [item["twin"] for item in items if isinstance(item, dict) and "twin" in item]
@@ -243,26 +243,26 @@ def collate_train(items: Sequence[dict[str, Any] | Failure], *, pinned: bool = F
 
 
 def collate_test(items: Sequence[dict[str, Any] | Failure]) -> dict[str, Any]:
-    """A batch of `TestVideos` items.
+    """Collates a batch of `TestVideos` items.
 
     Returns:
         views (uint8 `B V T S S 3`), label and index (int64 `B`), path and keys (lists), failures (list of `Failure`).
-        B is the number of items that are no failures: where it is 0, views has shape `0`.
+        B is the number of items that are not failures; if it is 0, views has shape `0`.
     """
     return _collate(items, "views", False)
 
 
 def label_indices(manifest: Manifest, labels: Sequence[str], multi_label: bool | None = None) -> list[Target]:
-    """The output of the recognizer that each sample should get, or the set of outputs.
+    """Returns per sample the index of its output of the recognizer, or the set of indices.
 
     Args:
         manifest: the samples.
-        labels: of the recognizer.
-        multi_label: give sets; None where the manifest is of several labels per video.
+        labels: labels of the recognizer.
+        multi_label: return sets; None means: if the manifest has several labels per video.
 
     Raises:
-        KinemaError: a label that the recognizer does not have, of which the nearest is offered; or several labels per
-            video where one is wanted.
+        KinemaError: the recognizer does not have a label (the message suggests the nearest one), or there are several
+            labels per video although one is needed.
     """
     names = [s.label for s in manifest.samples]
     if multi_label if multi_label is not None else manifest.multi_label:
@@ -270,8 +270,8 @@ def label_indices(manifest: Manifest, labels: Sequence[str], multi_label: bool |
     if manifest.multi_label:
         first = next((name for name in names if SEPARATOR in name), names[0])
         raise KinemaError(
-            f"{manifest.source}: has several labels per video ({first!r}), but this recognizer names one: train one "
-            "with several labels on such data, or keep one label in every row"
+            f"{manifest.source}: has several labels per video ({first!r}), but this recognizer predicts one: train a "
+            "multi-label recognizer on such data, or keep one label in every row"
         )
     return _indices(names, labels, manifest.source)
 
@@ -302,7 +302,7 @@ def _collate(items: Sequence[dict[str, Any] | Failure], tensor: str, pinned: boo
 
 
 def multi_hot(targets: Sequence[LabelSet]) -> Tensor:
-    """float32 N K, 1 for each label of a video and 0 elsewhere."""
+    """Converts label sets to float32 N K: 1 for each label of a video and 0 elsewhere."""
     hot = torch.zeros(len(targets), targets[0].classes if targets else 0)
     for row, target in zip(hot, targets, strict=True):
         row[list(target.on)] = 1.0

@@ -1,4 +1,4 @@
-"""What is wrong with a data set: findings with a severity."""
+"""Findings: problems of a data set, with a severity."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong (`error`: training or testing would be wrong) or doubtful (`warning`).
+    """A single problem: an `error` makes training or testing wrong, a `warning` may do so.
 
     Attributes:
         severity: `error` or `warning`.
-        code: short name of the kind, such as `unreadable`.
+        code: short name of the kind of problem, such as `unreadable`.
         message: one sentence that says how to fix it.
-        paths: the files concerned, each with what is particular to it where that helps.
+        paths: the files concerned, each with details if they help.
     """
 
     severity: Literal["error", "warning"]

@@ -1,4 +1,4 @@
-"""The order of labels, which decides what each output of a network means, and how labels may be confused."""
+"""The order of labels, which decides the meaning of a network's outputs, and similar labels."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _NUMBERED = re.compile(r"(\D*)(\d+)(\D*)")
 
 
 def ordered(labels: Iterable[str]) -> tuple[tuple[str, ...], Order]:
-    """Labels in the order that Kinema gives them where nothing states one.
+    """Orders labels if nothing states an order.
 
-    Labels that are all numbers (`0`, `2`, `10`, `-1`, `0.5`) and labels that differ in one number only (`class_2`,
-    `class_10`) are ordered by the number, others as text.
+    Labels that are all numbers (`0`, `2`, `10`, `-1`, `0.5`) and labels that differ only in one number (`class_2`,
+    `class_10`) are ordered by that number, others as text.
 
     Args:
-        labels: of a data set; doublets count once.
+        labels: labels of a data set; duplicates count once.
 
     Returns:
-        The labels, and whether `number` or `text` decided.
+        The labels, and `number` or `text` for how they were ordered.
     """
     names = sorted(set(labels))
     if names and all(map(_NUMBER.fullmatch, names)):
@@ -37,13 +37,13 @@ def ordered(labels: Iterable[str]) -> tuple[tuple[str, ...], Order]:
 
 
 def outputs(labels: Sequence[str]) -> str:
-    """Which output means which label, for a message: `0 is 'jump', 1 is 'run', …, 11 is 'wave'`."""
+    """Describes which output has which label, for a message: `0 is 'jump', 1 is 'run', …, 11 is 'wave'`."""
     shown = [f"{i} is {label!r}" for i, label in enumerate(labels)]
     return ", ".join(shown if len(shown) <= 4 else [*shown[:3], "…", shown[-1]])
 
 
 def numbers_as_text(labels: Sequence[str]) -> str | None:
-    """Of labels that contain numbers but stand in the order of text, the first that a number would put elsewhere."""
+    """Finds the first label that numeric order would place elsewhere, if labels with numbers are sorted as text."""
     sorted_labels, order = ordered(labels)
     if order == "text" or list(labels) != sorted(labels):
         return None
@@ -51,7 +51,7 @@ def numbers_as_text(labels: Sequence[str]) -> str | None:
 
 
 def plain(label: str) -> str:
-    """What two labels have in common that differ only in case, space, punctuation, Unicode form or leading zeros."""
+    """Normalises a label: removes differences in case, spaces, punctuation, Unicode form and leading zeros."""
     label = unicodedata.normalize("NFKC", label)
     if _NUMBER.fullmatch(label):
         return f"{Decimal(label).normalize():f}"
@@ -59,5 +59,5 @@ def plain(label: str) -> str:
 
 
 def look_alike(label: str, others: Collection[str]) -> str | None:
-    """The first of other labels that differs from one only as `plain` says, or None."""
+    """Returns the first other label that `plain` makes equal, or None."""
     return next((other for other in sorted(others) if other != label and plain(other) == plain(label)), None)

@@ -1,4 +1,4 @@
-"""What a person should know of the labels of a training or a test before they believe its figures."""
+"""Remarks on labels that matter for trusting the results of a training or a test."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Collection, Mapping
 from kinema.data.label_order import look_alike
 from kinema.text import plural
 
-SHOWN = 5  # labels that one line names
+SHOWN = 5  # labels that one line lists
 UNTRAINED = "labels_without_training_videos"  # under `training` in the card of a recognizer
 
 
 def label_remarks(trained: Collection[str], tested: Mapping[str, Collection[str]]) -> list[str]:
-    """What a person should know of labels before they believe the figures of a training or a test.
+    """Makes remarks on labels that matter for trusting the results of a training or a test.
 
     Args:
         trained: labels that have training videos.
-        tested: split -> labels of its videos.
+        tested: split -> the labels of its videos.
 
     Returns:
-        At most two sentences: labels that are tested and never trained; labels that are trained and not tested.
+        At most two sentences: on labels that are tested but not trained, and on those that are trained but not tested.
     """
     untrained: dict[str, list[str]] = defaultdict(list)
     for split, labels in tested.items():
@@ -41,11 +41,11 @@ def label_remarks(trained: Collection[str], tested: Mapping[str, Collection[str]
     missing = [(split, labels) for split, labels in missing if labels]
     if missing:
         named = [f"{split!r} has no video of {name_labels(tuple(labels))}" for split, labels in missing]
-        found.append(f"note: {'; '.join(named)}: its figures say nothing of what is missing")
+        found.append(f"note: {'; '.join(named)}: its metrics say nothing about these labels")
     return found
 
 
 def name_labels(names: tuple[str, ...]) -> str:
-    """`4 labels ('a', 'b', 'c', …)`."""
+    """Formats labels: `4 labels ('a', 'b', 'c', …)`."""
     shown = ", ".join(repr(name) for name in names[:3]) + (", …" if names[3:] else "")
     return f"{plural(len(names), 'label')} ({shown})"

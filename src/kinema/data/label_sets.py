@@ -1,4 +1,4 @@
-"""Several labels per video, which one cell of a CSV holds between semicolons: `sit;read`."""
+"""Several labels per video: one cell of a CSV contains them, separated by semicolons: `sit;read`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SEPARATOR = ";"
 
 
 class LabelSet(NamedTuple):
-    """The outputs that a video with any number of labels should turn on.
+    """Set of the outputs that should be on for a video with any number of labels.
 
     Attributes:
         on: indices of its labels.
@@ -20,20 +20,20 @@ class LabelSet(NamedTuple):
     classes: int
 
 
-Target = int | LabelSet  # of one label, or of any number
+Target = int | LabelSet  # one label, or any number of labels
 
 
 def label_set(text: str) -> tuple[str, ...]:
-    """The labels of a cell, sorted, each once; none for `;` alone."""
+    """Returns the labels of a cell, sorted, without duplicates; none for a single `;`."""
     parts = (part.strip() for part in text.split(SEPARATOR))
     return tuple(sorted({part for part in parts if part}))
 
 
 def joined(labels: Iterable[str]) -> str:
-    """The cell that holds these labels: `;` for none."""
+    """Returns the cell that contains these labels: `;` for none."""
     return SEPARATOR.join(sorted(labels)) or SEPARATOR
 
 
 def mirrored(text: str, flip_map: Mapping[str, str]) -> str:
-    """The labels of a clip that has been mirrored, as `joined` writes them."""
+    """Returns the labels of a mirrored clip, in the form that `joined` writes."""
     return joined({flip_map.get(label, label) for label in label_set(text)})

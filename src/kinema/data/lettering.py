@@ -1,50 +1,79 @@
-"""Text on pictures, in any script for which this machine has a font.
+"""Draws text on pictures, in any script for which this machine has a font.
 
-Latin, Greek, Cyrillic and more come from DejaVu Sans, which lies in Matplotlib. For other letters the installed fonts
-are searched. A letter that no font has is drawn as a box.
+Latin, Greek, Cyrillic and other scripts use DejaVu Sans, which comes with Matplotlib. For other letters, the installed
+fonts are searched. A letter that is in no font is drawn as a box.
 """
 
 from __future__ import annotations
 
 import unicodedata
+import warnings
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from kinema.errors import KinemaWarning
 from kinema.text import printable
 
 Colour = tuple[int, int, int]
 
-_JOINED = ("Mn", "Me", "Cf")  # marks that belong to the letter before them
+_JOINED = ("Mn", "Me", "Cf")  # categories of marks that belong to the preceding letter
 _UNUSABLE = "last resort"  # draws a box for every letter of Unicode
-_PROBE = 16  # pixels at which a font must open; fonts of coloured bitmaps do not
+_NAMED = 24  # letters that a warning lists
+_PROBE = 16  # size in pixels at which a font must open; fonts of colour bitmaps do not
 
 
 def clean(text: str) -> str:
-    """On one line, without control characters."""
+    """Returns the text on one line, without control characters."""
     spaced = "".join(" " if letter.isspace() else letter for letter in printable(text))
     return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cn") else letter for letter in spaced)
 
 
 def missing(texts: Iterable[str]) -> str:
-    """The letters, each once and sorted, for which no font is installed."""
+    """Returns the letters, each once and sorted, that no installed font has."""
     letters = {letter for text in texts for letter in clean(text)}
     return "".join(sorted(x for x in letters if not _has(_default(), x) and not _mark(x) and _other(x) is None))
 
 
+def warn_of_missing(texts: Iterable[str]) -> str:
+    """Warns in one sentence about letters that no installed font has, and names a font to install.
+
+    Args:
+        texts: texts to be drawn.
+
+    Returns:
+        Those letters; empty, without a warning, if there are none.
+
+    Warns:
+        KinemaWarning: there are such letters.
+    """
+    lacking = missing(texts)
+    if lacking:
+        shown = lacking if len(lacking) <= _NAMED else f"{lacking[:_NAMED]}…"
+        wide = any(unicodedata.east_asian_width(letter) in "WF" for letter in lacking)
+        font = "Noto Sans CJK (fonts-noto-cjk on Debian and Ubuntu)" if wide else "one of the Noto family"
+        warnings.warn(
+            f"no installed font has the letters {shown}: boxes stand in their place; install a font for their script, "
+            f"such as {font}",
+            KinemaWarning,
+            stacklevel=3,
+        )
+    return lacking
+
+
 def width_of(text: str, size: int) -> int:
-    """Pixels from left to right."""
+    """Returns the width of the text, in pixels."""
     return round(sum(_font(path, size).getlength(run) for run, path in _runs(clean(text))))
 
 
 def fitted(text: str, size: int, width: int) -> str:
-    """The text, without a part of its middle where it is wider than `width` pixels: labels often differ at the end."""
+    """Cuts a part from the middle if the text is wider than `width` pixels: labels often differ at the end."""
     text = clean(text)
     if width_of(text, size) <= width:
         return text
-    low, high = 0, len(text) - 1  # letters that are kept
+    low, high = 0, len(text) - 1  # number of letters that are kept
     while low < high:
         kept = (low + high + 1) // 2
         if width_of(_without_middle(text, kept), size) <= width:
@@ -55,7 +84,7 @@ def fitted(text: str, size: int, width: int) -> str:
 
 
 def wrapped(text: str, size: int, width: int, most: int) -> list[str]:
-    """The text on at most `most` lines, broken at spaces; the last line loses its middle where it does not fit."""
+    """Breaks the text at spaces into at most `most` lines; the last line loses its middle if it is too long."""
     words = clean(text).split()
     lines: list[str] = []
     while words and len(lines) < most - 1:
@@ -66,7 +95,7 @@ def wrapped(text: str, size: int, width: int, most: int) -> list[str]:
 
 
 def line_height(size: int) -> int:
-    """Pixels from one line of text to the next."""
+    """Returns the distance between lines of text, in pixels."""
     return round(size * 1.35)
 
 
@@ -74,14 +103,14 @@ def write(image: Image.Image, at: tuple[int, int], text: str, size: int, colour:
     """Draws one line of text.
 
     Args:
-        image: RGB, drawn on.
-        at: left end of the line and its top, pixels.
-        text: any letters; control characters are replaced.
-        size: pixels of an em.
-        colour: RGB.
+        image: RGB picture that is drawn on.
+        at: left end and top of the line, in pixels.
+        text: text in any script; control characters are replaced.
+        size: size of an em, in pixels.
+        colour: RGB colour.
     """
     draw = ImageDraw.Draw(image)
-    x, y = float(at[0]), at[1] + size  # the base line, so that letters of several fonts stand on one line
+    x, y = float(at[0]), at[1] + size  # the baseline, which aligns letters of several fonts
     for run, path in _runs(clean(text)):
         font = _font(path, size)
         draw.text((round(x), y), run, fill=colour, font=font, anchor="ls")
@@ -91,13 +120,13 @@ def write(image: Image.Image, at: tuple[int, int], text: str, size: int, colour:
 def _without_middle(text: str, kept: int) -> str:
     head = (kept + 1) // 2
     tail = len(text) - (kept - head)
-    while tail < len(text) and _mark(text[tail]):  # never a mark without its letter
+    while tail < len(text) and _mark(text[tail]):  # never separate a mark from its letter
         tail += 1
     return f"{text[:head].rstrip()}…{text[tail:].lstrip()}"
 
 
 def _runs(text: str) -> list[tuple[str, str]]:
-    """Parts of the text with the font of each."""
+    """Splits the text into parts with one font each."""
     runs: list[tuple[str, str]] = []
     for letter in text:
         if runs and (_mark(letter) or letter == " "):
@@ -129,7 +158,7 @@ def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
 
 @cache
 def _letters(path: str) -> frozenset[int]:
-    """The code points of a font that can be opened at any size."""
+    """Returns the code points of a font that can be opened at any size."""
     from matplotlib.ft2font import FT2Font
 
     try:
@@ -145,12 +174,29 @@ def _has(path: str, letter: str) -> bool:
 
 @cache
 def _other(letter: str) -> str | None:
-    """The first installed font that has a letter."""
-    from matplotlib.font_manager import fontManager
+    """Returns the first installed font that has a letter."""
+    return next((path for path in _installed() if _has(path, letter)), None)
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """Returns the files of all fonts, upright ones of usual weight first.
+
+    Matplotlib caches its list of fonts in a file, so that fonts installed later are not in it.
+    """
+    from matplotlib.font_manager import findSystemFonts, fontManager, ttfFontProperty
+    from matplotlib.ft2font import FT2Font
 
     fonts = [font for font in fontManager.ttflist if _UNUSABLE not in font.name.lower()]
+    known = {font.fname for font in fontManager.ttflist}
+    for path in sorted({str(Path(found)) for found in findSystemFonts()} - known):
+        try:
+            font = ttfFontProperty(FT2Font(path))
+        except (OSError, RuntimeError, ValueError):  # damaged, or a font of pictures
+            continue
+        fonts += [font] if _UNUSABLE not in font.name.lower() else []
     plain = sorted(fonts, key=lambda font: (font.style != "normal", abs(_weight(font.weight) - 400), font.fname))
-    return next((font.fname for font in plain if _has(font.fname, letter)), None)
+    return tuple(dict.fromkeys(str(font.fname) for font in plain))
 
 
 def _weight(weight: int | str) -> int:

@@ -1,4 +1,4 @@
-"""Manifests: which videos there are, what each shows and to which split, from a folder, a CSV or a catalogue."""
+"""Manifests: the videos of a folder, CSV or catalogue, with their labels and splits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from kinema.tables import read_text
 from kinema.text import parse_json, plural
 
 HELD_OUT = 0.2
-ABSENT = "absent, left out"  # the reason in a ledger; such a video is no failure
+ABSENT = "absent, left out"  # the reason in a ledger; such a video is not a failure
 _ORDER = ("train", "val", "test")
 
 
@@ -48,18 +48,18 @@ class Manifest:
     """A labelled data set.
 
     Attributes:
-        source: the folder, CSV or catalogue it was read from.
-        samples: in the order of the CSV or of the annotation files, or sorted by path.
-        labels: every label of the whole data set, a split keeps all of them; in the order that `order` names.
-        flip_map: the label that each left- or right-handed label gets when a clip is mirrored; holds both directions.
-        held_out: the split `test` was chosen by Kinema, because the data names none.
-        remarks: sentences that a person should read before they trust the reading (files ignored, split chosen).
-        absent: split -> videos that the annotation of a catalogue names for it and that are not there, one entry a
-            sample that they would be, as the annotation spells them; of a packed one, what `absent.csv` names. They
-            are not among the samples.
-        order: what ordered the labels: `file` (labels.txt), `catalogue` (the order of public checkpoints), or where
-            neither states an order, the labels themselves as `number` or as `text`.
-        multi_label: a video may have any number of labels: some cell of the CSV holds several, with semicolons between.
+        source: the folder, CSV or catalogue that it was read from.
+        samples: the samples, in the order of the CSV or of the annotation files, or sorted by path.
+        labels: every label of the whole data set, in the order that `order` names; a split keeps all of them.
+        flip_map: the label that each left- or right-handed label gets when a clip is mirrored, in both directions.
+        held_out: True if the split `test` was chosen by Kinema, because the data have no splits.
+        remarks: sentences that the user should read before trusting the manifest (files ignored, split chosen).
+        absent: split -> videos that the annotation of a catalogue lists but that do not exist, one entry per sample, as
+            spelled in the annotation; for a packed data set, the videos in `absent.csv`. They are not among the
+            samples.
+        order: how the labels are ordered: `file` (labels.txt), `catalogue` (the order of public checkpoints), or if
+            neither states an order, as `number` or as `text`.
+        multi_label: True if a video may have any number of labels: some cell of the CSV has several, with semicolons.
     """
 
     source: str
@@ -73,94 +73,97 @@ class Manifest:
     multi_label: bool = False
 
     def labels_of(self, sample: Sample) -> tuple[str, ...]:
-        """The labels of one sample: one, or any number where the data set is `multi_label`."""
+        """Returns the labels of one sample: one, or any number if the data set is `multi_label`."""
         return label_set(sample.label) if self.multi_label else (sample.label,)
 
     @property
     def shown(self) -> set[str]:
-        """The labels that the samples have."""
+        """Returns the labels that the samples have."""
         return {label for sample in self.samples for label in self.labels_of(sample)}
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits: train, val, test, then the others."""
+        """Names of the splits: train, val, test, then others."""
         names = {s.split for s in self.samples if s.split is not None}
         return (*(n for n in _ORDER if n in names), *sorted(names.difference(_ORDER)))
 
     @property
     def named_splits(self) -> tuple[str, ...]:
-        """`splits`, and then those of which no video is there."""
+        """`splits`, followed by the splits of which no video exists."""
         return (*self.splits, *(name for name in self.absent if name not in self.splits))
 
     @property
     def all_absent(self) -> tuple[str, ...]:
-        """The absent videos of every split."""
+        """The absent videos of all splits."""
         return tuple(name for names in self.absent.values() for name in names)
 
     def split(self, name: str) -> Manifest:
-        """The samples of one split, and what is absent from it.
+        """Returns the samples of one split, and its absent videos.
 
         Raises:
-            KinemaError: there is no such split, of which the message offers those that exist; or all of it is absent.
+            KinemaError: the split does not exist (the message lists those that do), or all its videos are absent.
         """
         if name not in self.splits and name in self.absent:
             gone = plural(len(self.absent[name]), "video")
             raise KinemaError(
-                f"{self.source}: of its split {name!r} {gone} should be there and none is: fetch some, or name another "
-                "split"
+                f"{self.source}: its split {name!r} should have {gone}, but none exists: download some, or give "
+                "another split"
             )
         if name not in self.splits:
-            raise KinemaError(f"{self.source} has no split {name!r}: it has {', '.join(self.splits) or 'no splits'}")
+            raise KinemaError(f"{self.source} has no split {name!r}: its splits are {', '.join(self.splits) or 'none'}")
         samples = tuple(s for s in self.samples if s.split == name)
         return replace(self, samples=samples, absent={k: v for k, v in self.absent.items() if k == name})
 
     def part(self, name: str) -> Manifest:
-        """What a test is of: a split, or with `all` everything, unless a split is called so. Raises as `split`."""
+        """Returns what a test covers: a split, or everything for `all` if no split is called so; raises as `split`."""
         return self if name == "all" and "all" not in self.splits else self.split(name)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The manifest as far as it can be read, and what is wrong."""
+    """The readable part of a manifest, and its problems."""
 
     manifest: Manifest
     findings: tuple[Finding, ...]
 
 
 def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
-    """Reads what a person calls their data.
+    """Reads a data set.
 
     - A CSV with the columns `path,label` and optionally `split,start,end` (paths relative to the CSV, UTF-8; other
-      columns are ignored), or a folder that holds such a file as `manifest.csv`.
+      columns are ignored), or a folder that contains such a file as `manifest.csv`.
     - A folder with `train/`, `val/`, `test/` … folders of class folders, or a folder of class folders. A class folder
-      holds video files and/or one folder of pictures a video.
-
+      contains video files, or one folder of pictures per video, or both.
     - A catalogue with its folder, such as `something_v2:/data/ssv2` or `ucf101/2:/data/ucf` (`kinema.data.catalogues`).
 
-    `labels.txt` beside a CSV or in a folder, one label per line, gives the order of the labels, and may name labels
-    that have no video; without it they are sorted, by number where they are numbers (see `label_order.ordered`).
-    `flip_map.json` there ({"step left": "step right"}) says which labels a mirrored clip swaps. `absent.csv` there,
-    with the columns path and split, names videos that belong to the data set and are not in it: tests and trainings
-    count them as absent. Where no split is named, a fifth of the videos of every class, chosen by a hash of their
-    relative paths, becomes `test`.
+    These files may be beside a CSV or in a folder:
 
-    Where a cell of the column label holds several, as `sit;read` does, the data set is of several labels per video; `;`
-    alone then stands for none of them.
+    - `labels.txt`, one label per line, gives the order of the labels, and may list labels that have no video. Without
+      it, the labels are sorted, by number if they are numbers (see `label_order.ordered`).
+    - `flip_map.json` ({"step left": "step right"}) lists labels that are exchanged in a mirrored clip.
+    - `absent.csv`, with the columns path and split, lists videos that belong to the data set but are missing: tests and
+      trainings count them as absent.
+
+    If the data have no splits, a fifth of the videos of every class, chosen by a hash of their relative paths, becomes
+    `test`.
+
+    If a cell of the column label contains several labels, as in `sit;read`, the data set has several labels per video;
+    a single `;` then means none of them.
 
     Args:
         data: the folder, CSV or catalogue.
-        check: look whether every path of a CSV exists, and every video of a catalogue that can be downloaded whole.
+        check: check that every path of a CSV exists, and every video of a catalogue that can be downloaded completely.
 
     Returns:
-        The videos with their labels and splits; `manifest.split("test")` is a part of it.
+        The videos with their labels and splits; `manifest.split("test")` returns a part of it.
 
     Raises:
-        KinemaError: nothing that can be trained or tested on as it is; `survey` lists all that is wrong.
+        KinemaError: the data cannot be used for training or testing as they are; `survey` lists all problems.
     """
     found = survey(data, check=check)
     errors = [f for f in found.findings if f.severity == "error"]
     if errors:
-        kinds = plural(len(errors) - 1, "more kind")
+        kinds = plural(len(errors) - 1, "other kind")
         more = f" (and {kinds} of error: run kinema data doctor {data})" if errors[1:] else ""
         if not more and len(errors[0].paths) > 1:
             more = f" (kinema data doctor {shlex.quote(str(data))} --json lists all)"
@@ -169,14 +172,14 @@ def read_manifest(data: str | Path, *, check: bool = True) -> Manifest:
 
 
 def survey(data: str | Path, *, check: bool = True) -> Survey:
-    """Reads the manifest of what a person calls their data (see `read_manifest`) and lists all that is wrong with it.
+    """Reads the manifest of a data set (see `read_manifest`) and lists all its problems.
 
     Args:
         data: the folder, CSV or catalogue.
-        check: as for `read_manifest`.
+        check: same as for `read_manifest`.
 
     Raises:
-        KinemaError: there is nothing to list: no such folder, an empty one, a CSV without the columns it needs.
+        KinemaError: there is nothing to list: the folder does not exist or is empty, or a CSV lacks required columns.
     """
     catalogue = parse_catalogue(data)
     if catalogue is not None:
@@ -209,7 +212,7 @@ def _survey_path(source: Path, check: bool) -> Survey:
         samples = list(hold_out(samples, root, by_class=not several))
     elif not all(named):
         paths = tuple(s.path for s in samples if s.split is None)
-        message = f"{notes.source}: {plural(len(paths), 'row')} without a split while others have one: fill in all"
+        message = f"{notes.source}: {plural(len(paths), 'row')} without a split although others have one: fill in all"
         notes.findings.append(Finding("error", "no-split", message, paths))
     names = (label for s in samples for label in (label_set(s.label) if several else (s.label,)))
     labels, order = _labels(root / LABELS, names, notes)
@@ -235,7 +238,7 @@ def _survey(
     remarks = [f.message for f in findings if f.severity == "warning"]
     if held_out:
         of = "videos" if multi_label else "videos of every class"
-        remarks.append(f"{source} names no split: a fifth of the {of} is held out as test")
+        remarks.append(f"{source} has no splits: a fifth of the {of} is held out as test")
     manifest = Manifest(
         source, tuple(samples), labels, flip_map, held_out, tuple(remarks), absent or {}, order, multi_label
     )
@@ -243,12 +246,12 @@ def _survey(
 
 
 def _labels(file: Path, names: Iterable[str], notes: Notes) -> tuple[tuple[str, ...], Order]:
-    """Those of `labels.txt`, in its order; without such a file those of the samples, sorted."""
+    """Returns the labels in `labels.txt`, in its order; without such a file, those of the samples, sorted."""
     found, order = ordered(names)
     if not file.is_file():
         if order == "number" and found[1:]:
-            message = f"{notes.source}: the labels are ordered by their numbers, which is a guess ({outputs(found)}): "
-            message += "for weights from elsewhere, write labels.txt, one label per line in the order of their outputs"
+            message = f"{notes.source}: the labels are ordered by number, which is a guess ({outputs(found)}): "
+            message += "for weights from elsewhere, write labels.txt, one label per line in the order of the outputs"
             notes.findings.append(Finding("warning", "label-order", message))
         return found, order
     try:
@@ -261,7 +264,7 @@ def _labels(file: Path, names: Iterable[str], notes: Notes) -> tuple[tuple[str, 
         return found, order
     odd = numbers_as_text(labels)
     if odd is not None:
-        message = f"{file} orders numbers as text ({odd!r} is output {labels.index(odd)}): if that is not meant, "
+        message = f"{file} orders numbers as text ({odd!r} is output {labels.index(odd)}): if this is not intended, "
         message += "order the lines by number"
         notes.findings.append(Finding("warning", "label-order", message))
     return labels, "file"
@@ -276,7 +279,7 @@ def _flip_map(root: Path, labels: tuple[str, ...], notes: Notes) -> dict[str, st
 
 
 def _absent(file: Path, samples: Iterable[Sample], notes: Notes) -> dict[str, tuple[str, ...]]:
-    """What `absent.csv` names, by split; nothing where there is no such file."""
+    """Reads the videos in `absent.csv`, by split; nothing if there is no such file."""
     if not file.is_file():
         return {}
     try:
@@ -287,14 +290,14 @@ def _absent(file: Path, samples: Iterable[Sample], notes: Notes) -> dict[str, tu
     if found:
         counts = ", ".join(f"{len(names)} of the split {split!r}" for split, names in found.items())
         first = next(iter(found.values()))[0]
-        message = f"{file}: videos that belong to the data set and are not there: {counts} (the first is {first})"
+        message = f"{file}: videos that belong to the data set but are missing: {counts} (the first is {first})"
         paths = tuple(f"{name} ({split})" for split, names in found.items() for name in names)
         notes.findings.append(Finding("warning", "absent", message, paths))
     return found
 
 
 def data_root(data: str | Path) -> Path:
-    """The folder in which the videos of a source lie, and to which its paths are relative."""
+    """Returns the folder of the videos of a source, to which its paths are relative."""
     catalogue = parse_catalogue(data)
     if catalogue is not None:
         return catalogue.root
@@ -303,7 +306,7 @@ def data_root(data: str | Path) -> Path:
 
 
 def data_name(data: str | Path) -> str:
-    """A short name of a source, of letters that every file system takes: `ucf101-1`, `kinetics400`, `puppets`."""
+    """Returns a short name of a source, valid on every file system: `ucf101-1`, `kinetics400`, `puppets`."""
     catalogue = parse_catalogue(data)
     if catalogue is not None:
         return catalogue.short
@@ -314,35 +317,36 @@ def data_name(data: str | Path) -> str:
 
 
 def data_place(data: str | Path) -> str:
-    """One spelling for all the ways to give the same source: relative, by a link, a folder or the CSV in it."""
+    """Returns one spelling for all ways to give the same source: relative, by a link, a folder or the CSV in it."""
     try:
         catalogue = parse_catalogue(data)
         if catalogue is not None:
             return f"{catalogue.name}/{catalogue.part}:{catalogue.root.resolve()}"
         path = Path(local_path(os.fspath(data)))
         return str((path.parent if path.name == "manifest.csv" else path).resolve())
-    except (OSError, ValueError, RuntimeError):  # nothing that can be read; RuntimeError: links in a circle
+    except (OSError, ValueError, RuntimeError):  # not readable; RuntimeError: a loop of links
         return os.fspath(data)
 
 
 def require_trainable(manifest: Manifest) -> None:
-    """Refuses a manifest from which no classifier can be trained.
+    """Rejects a manifest on which no classifier can be trained.
 
     Raises:
-        KinemaError: no sample, or fewer than two labels among the samples.
+        KinemaError: there are no samples, or the samples have fewer than two labels.
     """
     labels = manifest.shown
     if not manifest.samples:
-        raise KinemaError(f"{manifest.source} holds no video to train on: add some, or name another split")
+        raise KinemaError(f"{manifest.source} contains no video to train on: add some, or give another split")
     if len(labels) < 2 and not manifest.multi_label:
-        raise KinemaError(f"{manifest.source} holds one class only ({labels.pop()!r}): add videos of another class")
+        raise KinemaError(f"{manifest.source} contains only one class ({labels.pop()!r}): add videos of another class")
 
 
 def hold_out(samples: Sequence[Sample], root: Path, *, by_class: bool = True) -> tuple[Sample, ...]:
-    """Gives every sample the split `train` or `test`, by video, so that no video is in both.
+    """Assigns every sample to the split `train` or `test`, by video, so that no video is in both.
 
-    Of every class the fifth (at least one, of two or more) whose relative paths have the smallest hashes is held out:
-    the same files give the same split on every machine. Without `by_class` it is the fifth of all videos.
+    Per class, the fifth of the videos whose relative paths have the smallest hashes is held out (at least one, if there
+    are two or more): the same files give the same split on every machine. Without `by_class`, a fifth of all videos is
+    held out.
     """
     by_label: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
@@ -360,10 +364,10 @@ def hold_out(samples: Sequence[Sample], root: Path, *, by_class: bool = True) ->
 
 
 def read_flip_map(file: Path, labels: Iterable[str]) -> dict[str, str]:
-    """Reads `flip_map.json` and makes it symmetric; {} where there is none.
+    """Reads `flip_map.json` and makes it symmetric; {} if it does not exist.
 
     Raises:
-        KinemaError: not an object of labels to labels, a label that the data does not have, or two partners for one.
+        KinemaError: it is not an object of labels to labels, has an unknown label, or gives a label two partners.
     """
     if not file.is_file():
         return {}
@@ -372,7 +376,7 @@ def read_flip_map(file: Path, labels: Iterable[str]) -> dict[str, str]:
     except ValueError as error:
         raise KinemaError(f"{file} is not JSON ({error}): write it as {{label: mirrored label}}") from error
     if not isinstance(pairs, dict) or not all(isinstance(name, str) for name in pairs.values()):
-        raise KinemaError(f"{file} is not one object of labels: write it as {{label: mirrored label}}")
+        raise KinemaError(f"{file} is not a JSON object of labels: write it as {{label: mirrored label}}")
     symmetric: dict[str, str] = {}
     known = list(labels)
     for pair in pairs.items():

@@ -1,4 +1,4 @@
-"""Changes of brightness, colour, sharpness and geometry of training clips, on the device, alike in all frames."""
+"""Changes of brightness, colour, sharpness and geometry of training clips, on the device, the same in all frames."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ Values = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Photometric:
-    """Two-level chances (thesis, section 4.4.1): a clip is changed at all, and then each kind by itself.
+    """Probabilities on two levels (thesis, section 4.4.1): that a clip is changed at all, and then of each kind.
 
     Attributes:
-        clips: share of the clips that are changed: 0 none, 0.8 for SRTG, 0.7 for MTNet, 1 for Twins.
-        each: chance of each kind within a changed clip.
-        kinds: in this order. `gaussian_blur` (standard deviation 0.1 to 2 pixels of 224), `mean_blur` (windows of 3, 5
-            or 7 pixels of 224), `rgb_shift` (each channel by 1 to 15 of 255, up or down), `contrast` (times 0.6 to 1.4
+        clips: share of the clips that are changed: 0 for none, 0.8 for SRTG, 0.7 for MTNet, 1 for Twins.
+        each: probability of each kind within a changed clip.
+        kinds: applied in this order. `gaussian_blur` (standard deviation 0.1 to 2 pixels of 224), `mean_blur` (windows
+            of 3, 5 or 7 pixels of 224), `rgb_shift` (each channel by 1 to 15 of 255, up or down), `contrast` (times 0.6
+            to 1.4
             about the clip's mean), `brightness` (up to 0.2 of the range, up or down), `geometric` (rotation by up to 10
             degrees, scaling by 0.9 to 1.1, shear by up to 5 degrees), `colour_jitter` (brightness and contrast times
             0.6 to 1.4, saturation times 0.8 to 1.2, hue by up to a tenth of the circle), `grayscale`.
-        odds: a chance of its own for a kind, whether `kinds` names it or not; Twins: no kinds, and odds
+        odds: a separate probability per kind, even for kinds that are not in `kinds`; Twins: no kinds, and odds
             {colour_jitter: 0.8, grayscale: 0.2}.
     """
 
@@ -51,29 +52,28 @@ class Photometric:
                 raise KinemaError(f"photometric.{name} is {chance}: give a probability between 0 and 1")
 
     def chances(self) -> dict[str, float]:
-        """Every kind that may occur, in the order of its application, and its chance within a changed clip."""
+        """Returns every kind that may occur, in the order of application, and its probability within a changed clip."""
         further = [kind for kind in get_args(Kind) if kind in self.odds and kind not in self.kinds]
         return {kind: self.odds.get(kind, self.each) for kind in (*self.kinds, *further)}
 
 
 def apply(clips: Tensor, photometric: Photometric, rng: np.random.Generator) -> Tensor:
-    """Changes some clips, all frames of a clip alike.
+    """Changes some clips, in the same way in all frames of a clip.
 
-    Everything random comes from `rng`, whatever the device, so that a run which continues after a stop repeats it.
+    Everything random comes from `rng` on any device, so that a run that continues after a stop repeats it.
 
     Args:
-        clips: uint8 RGB `N T H W 3`, on any device; left as they are.
-        photometric: what may happen.
+        clips: uint8 RGB `N T H W 3`, on any device; not modified.
+        photometric: probabilities of the changes.
         rng: source of all randomness.
 
     Returns:
-        uint8 of the same shape. Clips that nothing happens to are the same bits; where there is no other,
-        it is `clips` itself.
+        uint8 of the same shape. Unchanged clips have the same bits; if no clip is changed, it is `clips` itself.
 
     Raises:
-        KinemaError: not three channels, not five dimensions or not uint8.
+        KinemaError: the clips are not uint8 with five dimensions and three channels.
     """
-    if not len(clips):  # a batch whose videos could not be read
+    if not len(clips):  # no video of the batch could be read
         return clips
     check_pixels(clips)
     changes = draw(photometric, len(clips), rng)
@@ -81,7 +81,7 @@ def apply(clips: Tensor, photometric: Photometric, rng: np.random.Generator) -> 
     if not concerned:
         return clips
     out = clips.clone()
-    # A GPU wants many clips at once; on a CPU those that fit its cache are several times faster than a batch.
+    # A GPU is faster with many clips at once; on a CPU, as many as fit its cache are several times faster than a batch.
     at_once = max(1, (2**22 if clips.device.type == "cpu" else 2**27) // clips[0].numel())
     with torch.no_grad(), torch.autocast(clips.device.type, enabled=False):
         for begin in range(0, len(concerned), at_once):
@@ -100,7 +100,7 @@ def apply(clips: Tensor, photometric: Photometric, rng: np.random.Generator) -> 
 
 
 def draw(photometric: Photometric, clips: int, rng: np.random.Generator) -> list[dict[str, Values]]:
-    """What happens to each clip: kind -> the values that `_DRAWS` gives for it; empty for nothing."""
+    """Draws the changes per clip: kind -> the values that `_DRAWS` gives for it; empty for no change."""
     changes: list[dict[str, Values]] = [{} for _ in range(clips)]
     if photometric.clips > 0:
         for change in changes:
@@ -111,7 +111,7 @@ def draw(photometric: Photometric, clips: int, rng: np.random.Generator) -> list
     return changes
 
 
-# The papers name the kinds and the 15 of rgb_shift; colour_jitter is that of Barlow Twins; the rest is chosen here.
+# The papers name the kinds and the 15 of rgb_shift; colour_jitter is that of Barlow Twins; other values are our choice.
 _DRAWS: dict[str, Callable[[np.random.Generator], Values]] = {
     "gaussian_blur": lambda rng: (rng.uniform(0.1, 2.0),),
     "mean_blur": lambda rng: (float(rng.integers(1, 4)),),  # pixels to either side
@@ -124,9 +124,9 @@ _DRAWS: dict[str, Callable[[np.random.Generator], Values]] = {
 }
 
 
-# All take float N 3 T H W in [0, 1], contiguous, and N values a clip; kornia, which takes N C H W, then sees the frames
-# of a clip as one tall picture or as channels, without a copy and with one value a clip. It is imported where it is
-# needed because that takes 0.2 to 0.4 s.
+# All take float N 3 T H W in [0, 1], contiguous, and N values per clip. kornia takes N C H W: it receives the frames of
+# a clip as one tall picture or as channels, without a copy and with one value per clip. It is imported where it is
+# needed, because the import takes 0.2 to 0.4 s.
 
 
 def _tall(x: Tensor) -> Tensor:

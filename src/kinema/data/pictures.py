@@ -1,4 +1,4 @@
-"""Wanted frames of a video on their way from the decoder to clips: each is cut as it comes, and none is kept whole."""
+"""Wanted frames of a video on their way from the decoder to clips: each is cut immediately, and none is kept whole."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from kinema.data.video import FrameFolder, VideoReader
 
 
 class Pictures:
-    """The frames that one or more clips show; the first of them is decoded here, which tells their size.
+    """The frames that one or more clips show; the first one is decoded here, to find its size.
 
-    The memory is that of the decoder, one picture, and what is cut: a clip of 32 frames of an 8K video takes no more
-    than decoding it does.
+    It needs memory for the decoder, one picture, and the cut parts: a clip of 32 frames of an 8K video takes no more
+    memory than decoding it.
 
     Args:
         reader: an open video.
-        frames: int64, any shape: frame indices, in any order, repeats allowed, at least one.
+        frames: int64 of any shape: frame indices, in any order, repeats allowed, at least one.
 
     Attributes:
-        height: of the pictures, in pixels.
-        width: of the pictures, in pixels.
+        height: height of the pictures, in pixels.
+        width: width of the pictures, in pixels.
 
     Raises:
         UnreadableVideo: none of the frames can be read.
@@ -40,15 +40,15 @@ class Pictures:
         self.height, self.width = self._first[1].shape[:2]
 
     def cut(self, boxes: Sequence[Box], size: int, *, flip: bool = False) -> Tensor:
-        """Cuts boxes from every frame and scales them; may be called once.
+        """Cuts boxes from every frame and scales them; can be called only once.
 
         Args:
-            boxes: what to cut.
+            boxes: parts to cut.
             size: height and width of the results, in pixels.
             flip: mirror left and right.
 
         Returns:
-            uint8 `boxes … size size 3`, where … is the shape of `frames`.
+            uint8 `boxes … size size 3`, where … stands for the shape of `frames`.
 
         Raises:
             UnreadableVideo: a frame is missing or damaged.
@@ -59,7 +59,7 @@ class Pictures:
             index, picture = found
             for number, box in enumerate(boxes):
                 part = picture[box.top : box.top + box.height, box.left : box.left + box.width]
-                # A copy: the picture may be read-only, mirrored, or memory that the decoder uses again.
+                # Copied, because the picture may be read-only, mirrored, or memory that the decoder reuses.
                 whole = Box(0, 0, box.height, box.width)
                 cuts[number, place_of[index]] = cut(torch.from_numpy(part.copy())[None], whole, size, flip)[0]
         if np.array_equal(self._places.reshape(-1), np.arange(self._places.size)):
@@ -67,6 +67,6 @@ class Pictures:
         return cuts[:, torch.from_numpy(self._places.reshape(self._shape))]
 
     def _next(self) -> tuple[int, NDArray[np.uint8]] | None:
-        """The next frame, which nothing here holds any more; None after the last one."""
+        """Returns the next frame without keeping a reference to it; None after the last one."""
         found, self._first = self._first, None
         return next(self._coming, None) if found is None else found

@@ -1,4 +1,4 @@
-"""The two ways in which labelled videos lie on disk, a CSV and folders of classes, and what is wrong with them."""
+"""Reads labelled videos from a CSV or from folders of classes, and collects their problems."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from kinema.files import is_folder, local_path, look_up, reason
 from kinema.tables import read_csv_file
 from kinema.text import plural
 
-UNREACHABLE = "unreachable"  # code of a finding: paths of which the system does not tell whether they exist
-FLIP_MAP, LABELS, ABSENTEES = "flip_map.json", "labels.txt", "absent.csv"  # what may lie beside the videos
+UNREACHABLE = "unreachable"  # code of a finding: paths that may exist but cannot be reached
+FLIP_MAP, LABELS, ABSENTEES = "flip_map.json", "labels.txt", "absent.csv"  # optional files beside the videos
 TABLE = "manifest.csv"
 _SPLITS = (*TRAIN, *VALIDATION, *TEST)
-_LINE_BREAK = re.compile("\\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\\s*")  # whatever `splitlines` breaks at
+_LINE_BREAK = re.compile("\\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\\s*")  # all line breaks of `splitlines`
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Sample:
     """One labelled video, or the part of it from `start` to `end`.
 
     Attributes:
-        path: of the video file or frame folder.
-        label: what it shows; in a data set of several labels per video all of them, with semicolons between.
-        split: `train`, `val`, `test` or any other name; None where the data names none.
-        start: of the part, in seconds from the first frame; None is the beginning.
-        end: of the part, in seconds; None is the end.
+        path: path of the video file or frame folder.
+        label: its label; in a data set with several labels per video all of them, separated by semicolons.
+        split: `train`, `val`, `test` or any other name; None if the data have no splits.
+        start: start of the part, in seconds from the first frame; None is the beginning.
+        end: end of the part, in seconds; None is the end.
     """
 
     path: str
@@ -51,22 +51,22 @@ class Sample:
 
 @dataclass
 class Notes:
-    """Collects what is wrong at a source: rows of a CSV with the same fault become one finding."""
+    """Collects the problems of a source: rows of a CSV with the same problem become one finding."""
 
     source: Path
     findings: list[Finding] = field(default_factory=list)
     rows: dict[str, list[tuple[int, str, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def row(self, code: str, line: int, message: str, path: str) -> None:
-        """Notes a fault of one row."""
+        """Records a problem of one row."""
         self.rows[code].append((line, message, path))
 
     def all(self) -> tuple[Finding, ...]:
-        """The findings, a kind each."""
+        """Returns the findings, one per kind."""
         found = list(self.findings)
         for code, rows in self.rows.items():
             line, message, _ = rows[0]
-            more = f" (and {plural(len(rows) - 1, 'more such row')})" if rows[1:] else ""
+            more = f" (and {plural(len(rows) - 1, 'other such row')})" if rows[1:] else ""
             paths = tuple(f"line {at}: {path}" for at, _, path in rows)
             found.append(Finding("error", code, f"{self.source} line {line}: {message}{more}", paths))
         return tuple(found)
@@ -79,15 +79,15 @@ class _BadRowError(Exception):
 
 
 def read_table(table: Path, notes: Notes, *, may_be_empty: bool = False) -> list[Sample]:
-    """The good rows of a CSV (see `read_csv_file` for its forms); the bad ones become notes.
+    """Reads the valid rows of a CSV (see `read_csv_file` for its forms); invalid ones become notes.
 
     Args:
         table: the CSV.
-        notes: receives what is wrong.
-        may_be_empty: accept a table without a row, as one has before the first segment is labelled.
+        notes: receives the problems.
+        may_be_empty: accept a table without rows, such as one before the first segment is labelled.
 
     Raises:
-        KinemaError: not a CSV with the columns path and label and, unless it may be empty, at least one row.
+        KinemaError: it is not a CSV with the columns path and label, or it has no row although it must not be empty.
     """
     if table.suffix.lower() != ".csv":
         raise KinemaError(f"{table} is neither a folder nor a .csv file: give a folder of class folders or a CSV")
@@ -115,27 +115,29 @@ def read_table(table: Path, notes: Notes, *, may_be_empty: bool = False) -> list
         elif sample == other:
             notes.row("duplicate-row", line, f"repeats line {first}: remove one of them", sample.path)
         elif sample.label != other.label:
-            message = f"{sample.path} is labelled {sample.label!r} but line {first} says {other.label!r}: keep one, or "
-            message += f"write {joined({*label_set(sample.label), *label_set(other.label)})!r} in one line if both hold"
+            message = f"{sample.path} has the label {sample.label!r} but {other.label!r} in line {first}: keep one, or "
+            message += (
+                f"write {joined({*label_set(sample.label), *label_set(other.label)})!r} in one line if both apply"
+            )
             notes.row("two-labels", line, message, sample.path)
         else:
-            message = f"{sample.path} is in split {sample.split!r} but line {first} says {other.split!r}: keep one"
+            message = f"{sample.path} is in split {sample.split!r} but in {other.split!r} in line {first}: keep one row"
             notes.row("two-splits", line, message, sample.path)
     spelt: dict[str, str] = {}
     for name in sorted({s.split for s in samples if s.split is not None}):
         alike = spelt.setdefault(name.lower(), name)
         if alike != name:
-            message = f"{table}: the splits {alike!r} and {name!r} differ in capitals alone: write them alike"
+            message = f"{table}: the splits {alike!r} and {name!r} differ only in capitals: use one spelling"
             notes.findings.append(Finding("error", "split-capitals", message))
     if not rows and not may_be_empty:
-        raise KinemaError(f"{table} has no rows below its first line: add a row for every video")
+        raise KinemaError(f"{table} has no rows below its first line: add one row per video")
     return samples
 
 
 def _read_row(row: list[str], header: list[str], root: Path, delimiter: str) -> Sample:
     if len(row) != len(header):
         fields = f"{plural(len(row), 'field')} under {plural(len(header), 'column')}"
-        fix = f"quote a path that holds {delimiter!r}" if len(row) > len(header) else "add what is missing"
+        fix = f"quote a path that contains {delimiter!r}" if len(row) > len(header) else "add what is missing"
         raise _BadRowError("row-width", f"{fields}: {fix}")
     cells = dict(zip(header, row, strict=True))
     path, label = cells["path"], clean_label(cells["label"])
@@ -148,15 +150,15 @@ def _read_row(row: list[str], header: list[str], root: Path, delimiter: str) -> 
     if not label:
         raise _BadRowError("empty-label", "the label is empty: fill it in or remove the row")
     if delimiter in label and _LINE_BREAK.search(cells["label"].strip()):
-        message = f"the label {label[:40]!r} goes over several lines and holds {delimiter!r}: is a quote too many?"
+        message = f"the label {label[:40]!r} has several lines and contains {delimiter!r}: remove an extra quote"
         raise _BadRowError("quote", message)
     if SEPARATOR in label:
         label = joined(label_set(label))
-    # Where semicolons part the cells, programs write 0,5 for a half.
+    # If semicolons separate the cells, programs write 0,5 for a half.
     point = "." if delimiter == "," else ","
     start, end = (_seconds(column, cells.get(column, "").strip().replace(point, ".")) for column in ("start", "end"))
     if end is not None and (start or 0.0) >= end:
-        raise _BadRowError("bad-time", f"start {start or 0:g} is not before end {end:g}: correct them")
+        raise _BadRowError("bad-time", f"start {start or 0:g} must be before end {end:g}: correct them")
     return Sample(str(locate(root, path)), label, cells.get("split", "").strip() or None, start, end)
 
 
@@ -166,12 +168,12 @@ def _seconds(column: str, text: str) -> float | None:
     except ValueError:
         value = math.nan
     if value is not None and not (math.isfinite(value) and value >= 0):
-        raise _BadRowError("bad-time", f"{column} is {text!r}: give seconds from 0 on, or leave it empty")
+        raise _BadRowError("bad-time", f"{column} is {text!r}: give seconds of at least 0, or leave it empty")
     return value
 
 
 def check_paths(samples: list[Sample], table: Path, notes: Notes) -> None:
-    """Notes the paths of a CSV that do not exist; those that cannot be reached stay videos, which cannot be read."""
+    """Records the paths of a CSV that do not exist; paths that cannot be reached stay, as unreadable videos."""
     absent: list[str] = []
     hidden: dict[str, str] = {}
     paths = dict.fromkeys(s.path for s in samples)
@@ -207,11 +209,11 @@ def check_paths(samples: list[Sample], table: Path, notes: Notes) -> None:
 
 
 def check_shards(sharded: Mapping[str, tuple[str, str]], notes: Notes) -> dict[str, ShardIndex]:
-    """Notes the shards of which no sample can be had, and those that are cut off; returns the others' indexes.
+    """Records the shards that cannot be read at all and those that are cut off; returns the indexes of the others.
 
     Args:
-        sharded: path of a sample -> its shard and its name there.
-        notes: where it is noted.
+        sharded: path of a sample -> its shard and its name in the shard.
+        notes: receives the problems.
     """
     found: dict[str, ShardIndex] = {}
     torn = []
@@ -228,16 +230,16 @@ def check_shards(sharded: Mapping[str, tuple[str, str]], notes: Notes) -> dict[s
         if odd:
             torn.append(odd)
     if torn:
-        more = f" (and {plural(len(torn) - 1, 'more such shard')})" if torn[1:] else ""
+        more = f" (and {plural(len(torn) - 1, 'other such shard')})" if torn[1:] else ""
         notes.findings.append(Finding("warning", "torn-shard", torn[0] + more, tuple(torn)))
     return found
 
 
 def walk(root: Path, notes: Notes) -> list[Sample]:
-    """The videos of a folder of class folders, or of folders of those that are named like splits.
+    """Lists the videos of a folder of class folders, or of several such folders that are named like splits.
 
     Raises:
-        KinemaError: no video in any of them.
+        KinemaError: none of them contains a video.
     """
     folders, loose = _children(root, notes)
     splits = [f for f in folders if f.name.lower() in _SPLITS and any(not _may_be_video(c) for c in _children(f)[0])]
@@ -259,9 +261,9 @@ def walk(root: Path, notes: Notes) -> list[Sample]:
 
 
 def _children(folder: Path, notes: Notes | None = None) -> tuple[list[Path], list[Path]]:
-    """Sub-folders and files, sorted, less what systems leave there (see `is_clutter`).
+    """Lists sub-folders and files, sorted, without files that systems leave there (see `is_clutter`).
 
-    A folder that cannot be listed is an error for `notes`: nobody can tell how many videos it holds.
+    A folder that cannot be listed is an error in `notes`, because its number of videos is unknown.
     """
     try:
         visible = sorted(p for p in folder.iterdir() if not is_clutter(p.name))
@@ -274,7 +276,7 @@ def _children(folder: Path, notes: Notes | None = None) -> tuple[list[Path], lis
 
 
 def _may_be_video(path: Path) -> bool:
-    """Whether a path looks like a video; True where it cannot be looked at: it is then a video that cannot be read."""
+    """True if a path looks like a video; also True if it cannot be reached: it is then an unreadable video."""
     try:
         if is_folder(path):
             next(path.iterdir(), None)
@@ -292,7 +294,7 @@ def _class_folder(folder: Path, split: str | None, notes: Notes, ignored: list[P
     nested = []
     before = len(notes.findings)
     folders, files = _children(folder, notes)
-    if len(notes.findings) > before:  # what is in it is not known
+    if len(notes.findings) > before:  # its content is unknown
         return []
     for child in sorted([*folders, *files]):
         if _may_be_video(child):
@@ -302,12 +304,12 @@ def _class_folder(folder: Path, split: str | None, notes: Notes, ignored: list[P
         else:
             ignored.append(child)
     if nested:
-        message = f"{folder} holds folders with videos inside ({Path(nested[0]).name!r}): put the videos directly into "
-        message += "the class folder, name the folders above the classes train, val and test, or write a CSV"
+        message = f"{folder} contains folders with videos inside ({Path(nested[0]).name!r}): put the videos directly "
+        message += "into the class folder, name the folders above the classes train, val and test, or write a CSV"
         notes.findings.append(Finding("error", "nested", message, tuple(nested)))
     elif not samples:
-        hint = "give each of its picture sequences a folder of its own" if is_video(folder) else "add some or remove it"
-        message = f"class folder {folder} holds no video: {hint}"
+        hint = "put each of its picture sequences into its own folder" if is_video(folder) else "add some or remove it"
+        message = f"class folder {folder} contains no video: {hint}"
         notes.findings.append(Finding("warning", "empty-class", message, (str(folder),)))
     return samples
 
@@ -319,30 +321,28 @@ def _nothing(root: Path, folders: list[Path], loose: list[Path], notes: Notes) -
     if not folders and not loose:
         return f"{root} is empty: put one folder of videos per class into it"
     if not folders:
-        return (
-            f"{root} holds {plural(len(loose), 'file')} but no class folders: make one folder per class, or write a CSV"
-        )
-    return f"{root} holds no video in {plural(len(folders), 'folder')}: put the videos of each class into its folder"
+        return f"{root} contains {plural(len(loose), 'file')} without class folders: make one per class, or write a CSV"
+    return f"{root} contains no video in {plural(len(folders), 'folder')}: put the videos of each class into its folder"
 
 
 def _note_ignored(root: Path, ignored: list[Path], notes: Notes) -> None:
     ignored = [p for p in ignored if p.name not in (LABELS, FLIP_MAP, ABSENTEES)]
     tables = [p for p in ignored if p.suffix.lower() == ".csv"]
     if tables:
-        message = f"{root} was read by its folders and not by {tables[0].name}: give the CSV itself to use its splits"
+        message = f"{root} was read by its folders, not by {tables[0].name}: give the CSV itself to use its splits"
         notes.findings.append(Finding("warning", "csv-not-read", message, tuple(map(str, tables))))
     others = tuple(str(p) for p in ignored if p not in tables)
     if others:
         message = (
-            f"{root} holds {plural(len(others), 'thing')} that {'are no videos' if others[1:] else 'is no video'}, "
+            f"{root} contains {plural(len(others), 'item')} that {'are no videos' if others[1:] else 'is no video'}, "
             f"which will be ignored: rename or remove"
         )
         notes.findings.append(Finding("warning", "ignored", message, others))
 
 
 def clean_label(text: str) -> str:
-    """A label in one line, without space around it and in one Unicode form, so that equal-looking labels are equal.
+    """Returns a label on one line, without surrounding spaces and in one Unicode form, so that equal labels match.
 
-    A line break, which a cell of a spreadsheet may hold and `labels.txt` could not, becomes a space.
+    A line break, which a spreadsheet cell may contain but `labels.txt` could not, becomes a space.
     """
     return unicodedata.normalize("NFC", _LINE_BREAK.sub(" ", text.strip()))

@@ -1,4 +1,4 @@
-"""How far apart, in seconds, the frames of clips lie in a data set: what a stream has to keep."""
+"""The time between frames of the clips in a data set, which a stream has to keep."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from kinema.data.manifest import Manifest
 from kinema.data.samplers import find_sampler
 from kinema.errors import UnreadableVideo
 
-PROBED = 32  # videos, evenly over the data set
+PROBED = 32  # number of videos, spread evenly over the data set
 
 
 def frame_seconds(manifest: Manifest, spec: ClipSpec) -> float | None:
-    """The median time from one frame of a clip to the next.
+    """Returns the median time between frames of a clip.
 
     Args:
         manifest: the videos; 32 of them are probed.
-        spec: of the clips.
+        spec: specification of the clips.
 
     Returns:
-        Seconds, or None where none of the videos can be read.
+        Seconds, or None if none of the videos can be read.
     """
     samples = manifest.samples[:: max(1, len(manifest.samples) // PROBED)][:PROBED]
     infos = probe_all({sample.path for sample in samples}, manifest.source)

@@ -1,4 +1,4 @@
-"""The names, in lower case, by which data sets call their splits."""
+"""The names, in lower case, that data sets use for their splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The usual names of splits, in any capitals, and which split of a data set is meant where nobody names one."""
+"""The usual names of splits, in any case, and the default splits of a data set."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from kinema.errors import KinemaError, unknown
 
 
 def is_training(name: str | None) -> bool:
-    """Whether a split of this name holds training videos, such as `train` or `Training`."""
+    """True if a split with this name contains training videos, such as `train` or `Training`."""
     return name is not None and name.lower() in TRAIN
 
 
 def training_split(manifest: Manifest) -> str | None:
-    """The split that a data set calls its training part, or None."""
+    """Returns the training split of a data set, or None."""
     return next((name for name in manifest.splits if is_training(name)), None)
 
 
 def split_to_test(manifest: Manifest, asked: str | None = None) -> str:
-    """The split to test on.
+    """Returns the split to test on.
 
     Args:
         manifest: the whole data set.
-        asked: name of a split, or `all` for every video; None takes the first of `test`, `testing`, `val`, `valid` and
+        asked: name of a split, or `all` for every video; None is the first of `test`, `testing`, `val`, `valid` and
             `validation` that the data set has.
 
     Raises:
-        KinemaError: the data set has no such split; the message lists those that it has.
+        KinemaError: the data set does not have such a split; the message lists those that it has.
     """
     names = manifest.named_splits
     if asked is None:
@@ -34,7 +34,7 @@ def split_to_test(manifest: Manifest, asked: str | None = None) -> str:
         found = next((lower[usual] for usual in (*TEST, *VALIDATION) if usual in lower), None)
         if found is None:
             raise KinemaError(
-                f"{manifest.source} has no split test or val: name one with --split: {', '.join((*names, 'all'))}"
+                f"{manifest.source} has no split test or val: give one with --split: {', '.join((*names, 'all'))}"
             )
         return found
     if asked != "all" and asked not in names:

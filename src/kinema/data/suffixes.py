@@ -1,4 +1,4 @@
-"""Which names are those of video files."""
+"""The suffixes of video files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crops, resizing, flips and normalisation: one box of the source a clip, so that all its frames are cut alike."""
+"""Crops, resizing, flips and normalisation: one box of the source per clip, so that all its frames are cut alike."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from kinema.errors import KinemaError, unknown
 Scale = Literal["fixed", "jitter", "corners"]
 
 CORNER_SCALES = (1.0, 0.875, 0.75, 0.66)
-_CORNERS = ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2))  # (top, left) in quarters of the room to move
+_CORNERS = ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2))  # (top, left) in quarters of the free space
 _MORE_CORNERS = (*_CORNERS, (2, 0), (2, 4), (4, 2), (0, 2), (1, 1), (1, 3), (3, 1), (3, 3))
 
 
 @dataclass(frozen=True)
 class Augment:
-    """How a training clip is cut from its frames; colour is changed later, on the device.
+    """Settings of how a training clip is cut from its frames; colour is changed later, on the device.
 
     Attributes:
-        scale: `fixed` crops anywhere after the short side was scaled to `ClipSpec.short_side`; `jitter` draws the short
-            side from `jitter` for every clip; `corners` is the multi-scale corner crop of TSN: height and width are
+        scale: `fixed` crops anywhere after the short side was scaled to `ClipSpec.short_side`. `jitter` draws the short
+            side from `jitter` for every clip. `corners` is the multi-scale corner crop of TSN: height and width are
             each 1, 0.875, 0.75 or 0.66 of the short side, at most one step of that list apart, at fixed places.
-        jitter: shortest and longest short side, in pixels, both included.
+        jitter: shortest and longest short side, in pixels, inclusive.
         flip: probability of a left-right flip; labels follow the data set's flip map.
         more_fix: `corners` uses 13 places instead of the four corners and the centre.
     """
@@ -61,30 +61,30 @@ class Box:
 
 
 def check_jitter(spec: ClipSpec, augment: Augment) -> None:
-    """Refuses a short side, drawn for `jitter`, into which the crop does not fit.
+    """Rejects a short side, drawn for `jitter`, into which the crop does not fit.
 
     Raises:
-        KinemaError: `augment.jitter` begins below the crop.
+        KinemaError: `augment.jitter` starts below the crop.
     """
     if augment.scale == "jitter" and augment.jitter[0] < spec.crop:
-        raise KinemaError(f"augment.jitter begins at {augment.jitter[0]}, below clip.crop {spec.crop}: raise it")
+        raise KinemaError(f"augment.jitter starts at {augment.jitter[0]}, below clip.crop {spec.crop}: raise it")
 
 
 def random_box(height: int, width: int, spec: ClipSpec, augment: Augment, rng: np.random.Generator) -> Box:
-    """Draws the box of a training clip, always inside the frame and at least one pixel.
+    """Draws the box of a training clip, always inside the frame and at least one pixel large.
 
-    Scaling the frame and then cropping is written as one box of the source: a crop of c pixels from a frame whose short
-    side is scaled to s is c / s of the source's short side.
+    Scaling the frame and then cropping is expressed as one box of the source: a crop of c pixels from a frame whose
+    short side is scaled to s is c / s of the source's short side.
 
     Args:
-        height: of the source frame, in pixels.
-        width: of the source frame, in pixels.
-        spec: gives `crop` and `short_side` (which plays no part in `corners`: its boxes are fractions of the frame).
-        augment: what to draw.
+        height: height of the source frame, in pixels.
+        width: width of the source frame, in pixels.
+        spec: specification; `crop` and `short_side` are used (not by `corners`: its boxes are fractions of the frame).
+        augment: settings of the draw.
         rng: source of all randomness.
 
     Raises:
-        KinemaError: `augment.jitter` begins below the crop.
+        KinemaError: `augment.jitter` starts below the crop.
     """
     if augment.scale == "corners":
         return _corner_box(height, width, augment.more_fix, rng)
@@ -98,17 +98,17 @@ def random_box(height: int, width: int, spec: ClipSpec, augment: Augment, rng: n
 
 
 def test_boxes(height: int, width: int, spec: ClipSpec, crops: int) -> list[Box]:
-    """The boxes of a test video: squares of `test_crop` (else `crop`) pixels of the frame scaled to `short_side`.
+    """Returns the boxes of a test video: squares of `test_crop` (else `crop`) pixels, frame scaled to `short_side`.
 
     Args:
-        height: of the source frame, in pixels.
-        width: of the source frame, in pixels.
-        spec: gives the sizes.
-        crops: 1 is the centre; 3 are the first, middle and last place along the longer side (of a square frame: along
-            its width).
+        height: height of the source frame, in pixels.
+        width: width of the source frame, in pixels.
+        spec: specification of the sizes.
+        crops: 1 is the centre; 3 are the first, middle and last position along the longer side (along the width of a
+            square frame).
 
     Raises:
-        KinemaError: another number of crops.
+        KinemaError: `crops` is neither 1 nor 3.
     """
     if crops not in (1, 3):
         raise KinemaError(f"{crops} crops were requested: give 1 (centre) or 3 (along the longer side)")
@@ -125,9 +125,9 @@ def cut(frames: Tensor, box: Box, size: int, flip: bool) -> Tensor:
     """Cuts one box from all frames and resizes it (bilinear with antialiasing, rounded to uint8).
 
     Args:
-        frames: uint8 `T H W 3`, colour last as a decoder gives it.
-        box: what to cut.
-        size: height and width of the result in pixels.
+        frames: uint8 `T H W 3`, colour last as in decoded frames.
+        box: part to cut.
+        size: height and width of the result, in pixels.
         flip: mirror left and right.
 
     Returns:
@@ -138,22 +138,22 @@ def cut(frames: Tensor, box: Box, size: int, flip: bool) -> Tensor:
         resized = interpolate(part.permute(0, 3, 1, 2), size=(size, size), mode="bilinear", antialias=True)
         part = resized.permute(0, 2, 3, 1)
     elif not flip:
-        part = part.clone()  # else the clip would keep the whole frames in memory
+        part = part.clone()  # otherwise the clip keeps the whole frames in memory
     return (part.flip(2) if flip else part).contiguous()
 
 
 def to_input(clips: Tensor, spec: ClipSpec) -> Tensor:
-    """From pixels to what a network takes: (pixel / 255 - mean) / std, in the colour order of `spec`.
+    """Converts pixels to the input of a network: (pixel / 255 - mean) / std, in the colour order of `spec`.
 
     Args:
         clips: uint8 RGB `N T H W 3`, on any device.
-        spec: gives mean, std and colour order.
+        spec: specification; mean, std and colour order are used.
 
     Returns:
         float32 `N 3 T H W` in `channels_last_3d` memory on the same device.
 
     Raises:
-        KinemaError: not three channels, not five dimensions or not uint8.
+        KinemaError: the clips are not uint8 with five dimensions and three channels.
     """
     check_pixels(clips)
     if spec.colour == "bgr":
@@ -164,16 +164,16 @@ def to_input(clips: Tensor, spec: ClipSpec) -> Tensor:
 
 
 def _constant(values: Sequence[float], device: torch.device) -> Tensor:
-    """A tensor of values, which the host does not wait for where the device is a GPU."""
+    """Makes a tensor of values without making the host wait for a GPU."""
     made = torch.tensor(values)
     return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made.to(device)
 
 
 def check_pixels(clips: Tensor) -> None:
-    """Refuses what is not a batch of clips as they come from videos.
+    """Rejects anything that is not a batch of clips as cut from videos.
 
     Raises:
-        KinemaError: not uint8 `N T H W 3`.
+        KinemaError: the batch is not uint8 `N T H W 3`.
     """
     if clips.dim() != 5 or clips.shape[4] != 3 or clips.dtype != torch.uint8:
         raise KinemaError(

@@ -1,4 +1,4 @@
-"""Videos as frames by number: files of any kind that FFmpeg decodes, and folders of JPEG or PNG frames."""
+"""Videos as frames by number: all files that FFmpeg decodes, and folders of JPEG or PNG frames."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = ["SUFFIXES", "FrameFolder", "VideoInfo", "VideoReader", "is_video", "o
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a path looks like a video: a file by its suffix, a folder by holding JPEG or PNG files itself.
+    """True if a path looks like a video: a file by its suffix, a folder if it directly contains JPEG or PNG files.
 
-    A folder of videos or of folders does not become a video by a picture that lies beside them, such as `cover.jpg`.
-    Nothing is opened, and no error is raised: a folder that cannot be listed is none (whoever lists it learns why), and
-    a file that cannot be read is one if its name says so (`open_video` then says why it cannot be read).
+    A folder of videos or of folders does not become a video because of a picture beside them, such as `cover.jpg`.
+    Nothing is opened, and no error is raised: a folder that cannot be listed gives False (listing it later reports the
+    reason), and a file that cannot be read gives True by its name (`open_video` then says why it cannot be read).
     """
     path = Path(path)
     if not _is_folder(path):
@@ -41,7 +41,7 @@ def is_video(path: str | Path) -> bool:
 
 
 def _holds_videos(folder: Path) -> bool:
-    """Whether video files or folders lie in a folder."""
+    """True if a folder contains video files or folders."""
     with os.scandir(folder) as entries:
         return any(
             not is_clutter(entry.name) and (entry.is_dir() or Path(entry.name).suffix.lower() in SUFFIXES)
@@ -57,7 +57,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def open_video(path: str | Path) -> VideoReader | FrameFolder:
-    """A reader for a video file or a folder of frames; use it in a `with` statement.
+    """Opens a reader for a video file or a folder of frames; use it in a `with` statement.
 
     Args:
         path: a video file, a sample of a shard (`SHARD.tar#NAME`), or a folder of JPEG or PNG files in the order of
@@ -82,7 +82,7 @@ def open_video(path: str | Path) -> VideoReader | FrameFolder:
 
 
 def _require_spelled(path: Path) -> None:
-    """Says of a path that does not exist what is odd about it; whatever else is wrong, its reader says."""
+    """Describes what is unusual about a path that does not exist; other problems are reported by its reader."""
     try:
         path.stat()
     except FileNotFoundError:
@@ -94,7 +94,7 @@ def _require_spelled(path: Path) -> None:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Facts about a video. Of a file one frame is decoded, of a folder the head of every frame is read.
+    """Returns information about a video. One frame of a file is decoded, or the header of every frame in a folder read.
 
     Raises:
         UnreadableVideo: no frame can be read, or the frames of a folder differ in size.

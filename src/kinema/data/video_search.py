@@ -1,4 +1,4 @@
-"""The videos that a person names: files, folders and patterns."""
+"""Finds the videos that the user gives as files, folders and patterns."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _WILD = "*?["
 
 
 def find_videos(inputs: Iterable[str | Path]) -> list[str]:
-    """The videos that files, folders and patterns name, each once, in the order given.
+    """Lists the videos of files, folders and patterns, each once, in the order given.
 
-    A file that is named itself is taken as it is, readable or not. A folder or pattern gives the videos found by it.
+    A file that is given directly is returned as it is, readable or not. A folder or pattern gives the videos in it.
 
     Args:
         inputs: video files, folders (searched for videos and folders of frames, at any depth) and patterns such as
@@ -27,7 +27,7 @@ def find_videos(inputs: Iterable[str | Path]) -> list[str]:
         Paths, as `Recognizer.predict_many` takes them.
 
     Raises:
-        KinemaError: a folder or pattern that gives no video, an address, or a text in place of a list.
+        KinemaError: a folder or pattern contains no video, an input is an address, or a text is given, not a list.
     """
     if isinstance(inputs, str | Path):
         raise KinemaError(f"inputs is {str(inputs)!r}: give a list of files, folders or patterns")
@@ -47,7 +47,7 @@ def find_videos(inputs: Iterable[str | Path]) -> list[str]:
             visible = [m for m in matches if all(p in path.parts or not is_clutter(p) for p in m.parts)]
             videos = [video for match in visible for video in _search(match, set())]
             if not videos:
-                raise KinemaError(f"{text}: no video matches this pattern; check it, and quote it")
+                raise KinemaError(f"{text}: no video matches this pattern; check it, and put it in quotes")
         else:
             videos = [locate(Path(), text)]
         found.update(dict.fromkeys(map(str, videos)))
@@ -55,7 +55,7 @@ def find_videos(inputs: Iterable[str | Path]) -> list[str]:
 
 
 def _there(path: Path) -> bool:
-    """Whether a path exists, as far as the system tells: what cannot be reached is no pattern but a bad video."""
+    """True if a path exists or cannot be reached: the latter is not a pattern but an unreadable video."""
     try:
         return look_up(path) is not None
     except (OSError, ValueError):
@@ -63,15 +63,15 @@ def _there(path: Path) -> bool:
 
 
 def _search(path: Path, seen: set[Path]) -> list[Path]:
-    """A video; or of a folder the videos below it, and where there are none, the folder itself if it holds frames.
+    """Yields a video; for a folder the videos below it, or if there are none, the folder itself if it contains frames.
 
-    A folder that cannot be listed stands for itself: the reason becomes its row.
+    A folder that cannot be listed is yielded itself, so that its row shows the reason.
     """
     if not is_folder(path):
         return [path] if path.suffix.lower() in SUFFIXES else []
     try:
         place = path.resolve()
-        if place in seen:  # a link to a folder above
+        if place in seen:  # a link to a parent folder
             return []
         seen.add(place)
         children = sorted(p for p in path.iterdir() if not is_clutter(p.name))

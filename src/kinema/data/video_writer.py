@@ -1,4 +1,4 @@
-"""MP4 and GIF files, written picture by picture with each at its time."""
+"""Writes MP4 and GIF files picture by picture, each at its time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from kinema.errors import RunError
 
 Pixels = npt.NDArray[np.uint8]
 
-# A short look-ahead bounds the pictures that the encoder holds. B frames would make the file's length that of the
-# order of decoding, which cuts a last picture that is held for long.
+# A short look-ahead limits the pictures that the encoder holds. With B frames, the length of the file would follow the
+# decoding order, which cuts a last picture that is shown for long.
 _X264 = {"preset": "veryfast", "crf": "20", "bf": "0", "x264-params": "rc-lookahead=10"}
 _BT709, _BT601, _LIMITED = 1, 6, 1  # FFmpeg's numbers for transfer and primaries, matrix, range
-_HUNDREDTH = Fraction(1, 100)  # the clock of GIF
-_SHORTEST = 2  # hundredths: browsers show a shorter picture of a GIF for ten
+_HUNDREDTH = Fraction(1, 100)  # the clock of GIF, in seconds
+_SHORTEST = 2  # hundredths of a second: browsers show a shorter GIF picture for ten
 GIF_WIDTH = 640  # pixels
 
 
@@ -32,19 +32,19 @@ def write_mp4(
     path: Path, pictures: Iterable[Pixels], *, stamps: Sequence[int] | npt.NDArray[np.int64], end: int,
     clock: Fraction, size: tuple[int, int],
 ) -> None:  # fmt: skip
-    """H.264 in MP4, 4:2:0 with 8 bits, without sound, with the index in front, so that browsers play it at once.
+    """Writes H.264 in MP4, 4:2:0 with 8 bits, without sound, with the index first so that browsers start at once.
 
     Args:
         path: the file.
-        pictures: uint8 RGB `H W 3`, one for every stamp.
-        stamps: ticks at which the pictures are shown, ascending, each once.
-        end: ticks, when the last picture ends.
-        clock: seconds of a tick.
+        pictures: uint8 RGB `H W 3`, one per timestamp.
+        stamps: ticks at which the pictures are shown, strictly ascending.
+        end: end of the last picture, in ticks.
+        clock: seconds per tick.
         size: width and height, even.
 
     Raises:
         OSError: the file cannot be written.
-        RunError: the encoder refuses.
+        RunError: the encoder fails.
     """
     ends = _ends(stamps, end)
     try:
@@ -52,7 +52,7 @@ def write_mp4(
             str(path.absolute()), "w", format="mp4", container_options={"movflags": "+faststart"}
         ) as container:
             seconds = float((end - int(stamps[0])) * clock)
-            # A hint for the encoder's rate control: the stamps alone say when a picture is shown.
+            # A hint for the encoder's rate control: only the timestamps say when a picture is shown.
             rate = Fraction(len(stamps) / max(seconds, 1e-3)).limit_denominator(1001)
             stream = container.add_stream("libx264", rate=max(rate, Fraction(1, 1001)), options=_X264)
             stream.width, stream.height = size
@@ -65,7 +65,7 @@ def write_mp4(
 
             def mux(packets: list[av.Packet]) -> None:
                 for packet in packets:
-                    if packet.pts in ends:  # else the last picture would get the length of the one before it
+                    if packet.pts in ends:  # otherwise the last picture gets the length of the previous one
                         packet.duration = ends[packet.pts] - packet.pts
                     container.mux(packet)
 
@@ -84,11 +84,11 @@ def write_mp4(
 def gif_times(
     stamps: Sequence[int] | npt.NDArray[np.int64], end: int, clock: Fraction
 ) -> tuple[list[int], list[int], int]:
-    """Which pictures a GIF can show, and when.
+    """Chooses the pictures that a GIF can show, and their times.
 
     Returns:
-        Numbers of the pictures that are kept, the hundredths of a second at which each is shown, and the end. A
-        picture that would be shown for less than 0.02 s is left out.
+        Indices of the pictures that are kept, the times at which they are shown in hundredths of a second, and the end.
+        A picture that would be shown for less than 0.02 s is left out.
     """
     places, times = [0], [0]
     last = max(_SHORTEST, round(Fraction(end - int(stamps[0])) * clock / _HUNDREDTH))
@@ -101,18 +101,18 @@ def gif_times(
 
 
 def write_gif(path: Path, pictures: Iterable[Pixels], *, times: Sequence[int], end: int, size: tuple[int, int]) -> None:
-    """A GIF that repeats for ever; every picture has 256 colours of its own, and few are held at once.
+    """Writes a GIF that repeats forever; every picture has its own 256 colours, and few are in memory at once.
 
     Args:
         path: the file.
-        pictures: uint8 RGB `H W 3`, one for every time.
+        pictures: uint8 RGB `H W 3`, one per time.
         times: hundredths of a second at which the pictures are shown, ascending, at least 2 apart.
-        end: hundredths, when the last picture ends.
+        end: end of the last picture, in hundredths of a second.
         size: width and height.
 
     Raises:
         OSError: the file cannot be written.
-        RunError: the encoder refuses.
+        RunError: the encoder fails.
     """
     ends = _ends(times, end)
     options = {"loop": "0", "final_delay": str(end - times[-1])}
@@ -136,13 +136,13 @@ def write_gif(path: Path, pictures: Iterable[Pixels], *, times: Sequence[int], e
 
 
 def _indexed(picture: Pixels) -> av.VideoFrame:
-    """A picture with a palette."""
+    """Converts a picture to one with a palette."""
     image = Image.fromarray(picture).quantize(256, dither=Image.Dither.NONE)
     palette = np.zeros((256, 4), np.uint8)
     listed = np.asarray(image.getpalette(), np.uint8).reshape(-1, 3)
     palette[:, 0] = 255  # alpha, as the order in memory is A R G B
     palette[: len(listed), 1:] = listed
-    indexed: Any = (np.asarray(image), palette)  # which PyAV's annotations leave out
+    indexed: Any = (np.asarray(image), palette)  # PyAV's type annotations omit this form
     return av.VideoFrame.from_ndarray(indexed, format="pal8")
 
 
@@ -151,5 +151,5 @@ def _ends(stamps: Sequence[int] | npt.NDArray[np.int64], end: int) -> dict[int, 
 
 
 def _said(path: Path, error: av.FFmpegError) -> Exception:
-    """The disk's error as it is; FFmpeg's own as a failed run."""
+    """Returns an error of the disk unchanged, and an error of FFmpeg as a `RunError`."""
     return error if isinstance(error, OSError) else RunError(f"{path}: cannot be encoded ({error.strerror})")

@@ -1,4 +1,4 @@
-"""From a video and a `ClipSpec` to what a network is shown: one way for training, testing, prediction and the demo."""
+"""Turns a video and a `ClipSpec` into network input, in the same way for training, testing, prediction and the demo."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from kinema.data.video import FrameFolder, VideoReader, open_video, ticks
 from kinema.errors import KinemaError, UnreadableVideo
 
 Indices = NDArray[np.integer[Any]]
-ViewKey = tuple[tuple[int, ...], Box]  # the frames of a view and what is cut from each
-Protocol = str | tuple[int, int]  # clips and crops of every video
+ViewKey = tuple[tuple[int, ...], Box]  # the frames of a view and the box that is cut from each
+Protocol = str | tuple[int, int]  # clips and crops per video
 
-MOST_CLIPS = 100  # all views of a video are held at once
+MOST_CLIPS = 100  # all views of a video are in memory at once
 
 
 def parse_views(views: Protocol) -> tuple[int, int]:
-    """Clips and crops of `CLIPSxCROPS`, such as `10x3`, or of a pair of numbers.
+    """Parses clips and crops from `CLIPSxCROPS`, such as `10x3`, or from a pair of numbers.
 
     Raises:
-        KinemaError: not two integers, no clip or too many, or crops other than 1 and 3.
+        KinemaError: they are not two integers, there are no clips or too many, or crops are neither 1 nor 3.
     """
     text = views if isinstance(views, str) else "x".join(map(str, views))
     found = re.fullmatch(r"(\d+)[x×X](\d+)", text.strip())
@@ -53,9 +53,9 @@ class Views:
 
     Attributes:
         pixels: uint8 `V T S S 3`: clip 0 with all its boxes, then clip 1, and so on.
-        keys: for every view what it was cut from (frame indices, box), equal where two views are equal.
-        span: start and end in seconds of what the views stand for: with a sampler such as `segments` the whole part,
-            else from the first frame that they show to the end of the last one, within the part.
+        keys: per view the frame indices and box that it was cut from, equal if two views are equal.
+        span: start and end, in seconds, of the time that the views represent: the whole part for a sampler such as
+            `segments`, else from the first frame that they show to the end of the last one, within the part.
     """
 
     pixels: Tensor
@@ -67,20 +67,20 @@ def cut_views(
     video: str | Path, frames_of: Callable[[int], Indices], boxes_of: Callable[[int, int], Sequence[Box]], size: int, *,
     flip: bool = False, start: float | None = None, end: float | None = None, whole: bool = False,
 ) -> Views:  # fmt: skip
-    """Decodes a video once for all views of it; no more than one whole picture is held.
+    """Decodes a video once for all its views; at most one full picture is in memory.
 
     Args:
         video: a video file or frame folder.
-        frames_of: called with n, the ticks between `start` and `end`; gives the ticks of each clip, int64 [clips, T].
-        boxes_of: called with the height and width of the pictures; gives what to cut from each.
-        size: S, height and width of the views in pixels.
+        frames_of: called with n, the ticks between `start` and `end`; returns the ticks of each clip, int64 [clips, T].
+        boxes_of: called with height and width of the pictures; returns the boxes to cut from each.
+        size: S, height and width of the views, in pixels.
         flip: mirror left and right.
-        start: of the part to look at, in seconds from the first frame.
-        end: of the part, in seconds.
-        whole: the views stand for the whole part.
+        start: start of the part, in seconds from the first frame.
+        end: end of the part, in seconds.
+        whole: True if the views represent the whole part.
 
     Raises:
-        UnreadableVideo: a frame cannot be had, none lies between `start` and `end`, or the sampler refuses the length.
+        UnreadableVideo: a frame cannot be read, none is between `start` and `end`, or the sampler rejects the length.
     """
     with open_video(video) as reader:
         return _cut(reader, frames_of, boxes_of, size, flip=flip, start=start, end=end, whole=whole)
@@ -108,21 +108,21 @@ def read_views(
     video: str | Path, spec: ClipSpec, clips: int = 1, crops: int = 1, *, start: float | None = None,
     end: float | None = None, rng: np.random.Generator | None = None,
 ) -> Views:  # fmt: skip
-    """The views of testing and prediction: clips at fixed places or drawn, each with its crops.
+    """Reads the views for testing and prediction: clips at fixed places or drawn, each with its crops.
 
     Args:
         video: a video file or frame folder.
-        spec: how to cut clips; S is `spec.tested`.
-        clips: temporal views.
-        crops: spatial views of each, 1 or 3.
-        start: of the part to look at, in seconds from the first frame.
-        end: of the part, in seconds.
-        rng: draws the clips as in training (see `kinema.data.samplers.random_indices`); None takes fixed places.
+        spec: specification of the clips; S is `spec.tested`.
+        clips: number of temporal views.
+        crops: number of spatial views per clip, 1 or 3.
+        start: start of the part, in seconds from the first frame.
+        end: end of the part, in seconds.
+        rng: draws the clips as in training (see `kinema.data.samplers.random_indices`); None uses fixed places.
 
     Raises:
-        UnreadableVideo: a frame cannot be had, none lies between `start` and `end`, or there are too few of them while
+        UnreadableVideo: a frame cannot be read, none is between `start` and `end`, or there are too few while
             `spec.pad` is `error`.
-        KinemaError: views that cannot be cut.
+        KinemaError: the views are not possible.
     """
     with open_video(video) as reader:
         return views_of(reader, spec, clips, crops, start=start, end=end, rng=rng)
@@ -132,7 +132,7 @@ def views_of(
     reader: VideoReader | FrameFolder, spec: ClipSpec, clips: int = 1, crops: int = 1, *, start: float | None = None,
     end: float | None = None, rng: np.random.Generator | None = None,
 ) -> Views:  # fmt: skip
-    """As `read_views`, of a video that is open; arguments and errors are the same."""
+    """Same as `read_views`, for an open video; arguments and errors are the same."""
 
     def frames_of(n: int) -> Indices:
         return test_indices(n, spec, clips) if rng is None else random_indices(n, spec, clips, rng)
@@ -146,20 +146,20 @@ def views_of(
 def read_clip(
     video: str | Path, spec: ClipSpec | None = None, *, start: float | None = None, end: float | None = None
 ) -> Tensor:
-    """The centre clip of a video, centre crop, ready for a network.
+    """Reads the centre clip of a video with a centre crop, ready for a network.
 
     Args:
         video: a video file or frame folder.
-        spec: how to cut; None is `ClipSpec()`.
-        start: of the part to look at, in seconds from the first frame.
-        end: of the part, in seconds.
+        spec: specification of the clip; None is `ClipSpec()`.
+        start: start of the part, in seconds from the first frame.
+        end: end of the part, in seconds.
 
     Returns:
         float32 `1 3 T H W`, normalised, in `channels_last_3d` memory.
 
     Raises:
-        UnreadableVideo: no frame can be read, none lies between `start` and `end`, or there are too few of them and
-            `spec.pad` is `error`.
+        UnreadableVideo: no frame can be read, none is between `start` and `end`, or there are too few while `spec.pad`
+            is `error`.
     """
     spec = spec or ClipSpec()
     return to_input(read_views(video, spec, start=start, end=end).pixels, spec)
@@ -171,31 +171,31 @@ def wanted_frames(
     start: float | None = None,
     end: float | None = None,
 ) -> NDArray[np.int64]:
-    """The frames of an open video that are shown at the ticks a sampler asks for.
+    """Returns the frames of an open video that are shown at the ticks that a sampler requests.
 
     Args:
-        reader: of the video.
-        frames_of: called with n, the ticks between `start` and `end`; gives ticks in [0, n), any shape and order.
-        start: of the part, in seconds from the first frame.
-        end: of the part, in seconds.
+        reader: reader of the video.
+        frames_of: called with n, the ticks between `start` and `end`; returns ticks in [0, n), any shape and order.
+        start: start of the part, in seconds from the first frame.
+        end: end of the part, in seconds.
 
     Returns:
-        Frame indices in the shape that `frames_of` gives.
+        Frame indices in the shape of the result of `frames_of`.
 
     Raises:
-        UnreadableVideo: no frame lies between `start` and `end`, or the sampler refuses the length.
+        UnreadableVideo: no frame is between `start` and `end`, or the sampler rejects the length.
     """
     grid = ticks(reader.times, start, end, reader.duration)
     if not len(grid):
         part = f"{start or 0:g} s to {'the end' if end is None else f'{end:g} s'}"
-        raise UnreadableVideo(reader.path, f"no frame from {part}, the video lasts {reader.duration:.2f} s")
+        raise UnreadableVideo(reader.path, f"no frame from {part}: the video lasts {reader.duration:.2f} s")
     with _naming(str(reader.path)):
         return grid[frames_of(len(grid))]
 
 
 @contextmanager
 def _naming(path: str) -> Iterator[None]:
-    """Adds the file to the error of a sampler, which knows only how many frames there are."""
+    """Adds the file to the error of a sampler, which knows only the number of frames."""
     try:
         yield
     except KinemaError as error:
@@ -204,12 +204,12 @@ def _naming(path: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Request:
-    """A video, or a part of it, of which views are wanted.
+    """A request for views of a video, or of a part of it.
 
     Attributes:
-        path: of the file or frame folder.
-        start: of the part, in seconds from the first frame; None is the beginning.
-        end: of the part, in seconds; None is the end.
+        path: path of the file or frame folder.
+        start: start of the part, in seconds from the first frame; None is the beginning.
+        end: end of the part, in seconds; None is the end.
     """
 
     path: str
@@ -218,15 +218,15 @@ class Request:
 
 
 class RequestedViews:
-    """Views of the videos that are asked for, for a `Loader`: a dict of pixels and span, or an `UnreadableVideo`.
+    """Views of the requested videos, for a `Loader`: a dict of pixels and span, or an `UnreadableVideo`.
 
     Args:
-        spec: how to cut clips.
-        clips: temporal views.
-        crops: spatial views of each, 1 or 3.
+        spec: specification of the clips.
+        clips: number of temporal views.
+        crops: number of spatial views per clip, 1 or 3.
 
     Raises:
-        KinemaError: views that cannot be cut.
+        KinemaError: the views are not possible.
     """
 
     def __init__(self, spec: ClipSpec, clips: int, crops: int) -> None:
@@ -239,28 +239,28 @@ class RequestedViews:
 
     @property
     def item_bytes(self) -> int:
-        """Bytes of the views of one video."""
+        """Size of the views of one video, in bytes."""
         return view_bytes(self.spec, self.clips, self.crops)
 
     def path(self, key: Request) -> str:
-        """The video of a request."""
+        """Returns the video of a request."""
         return key.path
 
     def failure(self, key: Request, reason: str) -> UnreadableVideo:
-        """What stands for a video that could not be read."""
+        """Returns the placeholder for a video that could not be read."""
         return UnreadableVideo(key.path, reason)
 
 
 def check_views(spec: ClipSpec, clips: int, crops: int) -> None:
-    """Refuses views that cannot be cut, before any video is opened.
+    """Rejects impossible views before any video is opened.
 
     Raises:
-        KinemaError: fewer than one clip, or another number of crops than 1 or 3.
+        KinemaError: `clips` is below 1, or `crops` is neither 1 nor 3.
     """
     test_indices(spec.frames * spec.stride, spec, clips)
     test_boxes(spec.crop, spec.crop, spec, crops)
 
 
 def view_bytes(spec: ClipSpec, clips: int, crops: int) -> int:
-    """Bytes of the views of one video."""
+    """Returns the size of the views of one video, in bytes."""
     return clips * crops * spec.frames * spec.tested**2 * 3

@@ -1,4 +1,4 @@
-"""Windows of a long video: when they begin and end, and the centre clip of each."""
+"""Windows of a long video: their start and end, and the centre clip of each."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from kinema.errors import KinemaError, UnreadableVideo
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a long video with its clip, or with the reason why there is none.
+    """A part of a long video with its clip, or with the reason why it has none.
 
     Attributes:
         start: seconds from the first frame.
         end: seconds from the first frame.
         clip: uint8 `T S S 3` with S as `ClipSpec.tested`, or None.
-        error: why there is no clip, or None.
+        error: reason why there is no clip, or None.
     """
 
     start: float
@@ -43,21 +43,21 @@ def sliding_windows(
 ) -> Iterator[tuple[float, float]]:
     """Cuts a long video into windows of time that together cover it to its end.
 
-    Window k begins at `k * step` and lasts `window`; the last one ends with the video, so it may be shorter. Less than
-    half a frame is no window of its own: the last window is then longer by this.
+    Window k begins at `k * step` and lasts `window`. The last window ends with the video, so it may be shorter. A
+    remainder of less than half a frame is not a separate window; the last window is then longer by it.
 
     Args:
-        duration: seconds of the video.
-        window: seconds of a window.
+        duration: duration of the video, in seconds.
+        window: length of a window, in seconds.
         step: seconds from the start of one window to the start of the next.
-        frame: seconds of the last frame.
-        first: number of the window to begin with.
+        frame: duration of the last frame, in seconds.
+        first: number of the first window.
 
     Returns:
         An iterator over (start, end) in seconds, with at least one window if `first` is 0.
 
     Raises:
-        KinemaError: a window or step that is not positive, or a step that leaves time between two windows unseen.
+        KinemaError: the window or step is not positive, or the step leaves a gap between windows.
     """
     if not 0 < step <= window:
         raise KinemaError(f"windows of {window:g} s every {step:g} s: give 0 < step <= window")
@@ -70,25 +70,25 @@ def sliding_windows(
 def window_spans(
     video: str | Path, spec: ClipSpec, window: float, step: float, start: float | None = None, end: float | None = None
 ) -> list[tuple[float, float]]:
-    """Start and end of every window that `windows` cuts, without reading a picture of it.
+    """Yields start and end of every window that `windows` cuts, without reading any picture of it.
 
     Args:
         video: a video file or frame folder.
-        spec: how to cut a clip from a window.
-        window: seconds of a window.
-        step: seconds from the start of one window to the start of the next, at most the window.
-        start: of the part that is cut into windows, in seconds from the first frame; None is the beginning.
-        end: of the part, in seconds; None is the end.
+        spec: specification of the clip of a window.
+        window: length of a window, in seconds.
+        step: seconds from the start of one window to the start of the next, at most `window`.
+        start: start of the part that is cut into windows, in seconds from the first frame; None is the beginning.
+        end: end of the part, in seconds; None is the end.
 
     Raises:
-        UnreadableVideo: the file cannot be opened, or `start` lies behind its end.
-        KinemaError: a window or step that is not positive, or a step longer than the window.
+        UnreadableVideo: the file cannot be opened, or `start` is after its end.
+        KinemaError: the window or step is not positive, or the step is longer than the window.
     """
     with open_video(video) as reader:
         first = start or 0.0
         last = reader.duration if end is None else min(end, reader.duration)
         if first >= last:
-            raise UnreadableVideo(video, f"no frame from {first:g} s on, the video lasts {reader.duration:.2f} s")
+            raise UnreadableVideo(video, f"no frame from {first:g} s on: the video lasts {reader.duration:.2f} s")
         found = []
         for begin, until in sliding_windows(last - first, window, step, _last_frame(reader)):
             begin, until = first + begin, min(first + until, last)
@@ -101,27 +101,27 @@ def window_spans(
 def windows(
     video: str | Path, spec: ClipSpec, window_seconds: float, step_seconds: float, *, first: int = 0
 ) -> Iterator[Window]:
-    """Walks once through a long video and yields the centre clip of every window, however long the video is.
+    """Reads a long video of any length once and yields the centre clip of every window.
 
-    A window whose frames cannot be read is yielded with the reason, and the walk goes on behind the damage. Of a file
-    that is cut off, all that is missing is one last window with the reason. Whole frames are dropped once they are cut,
-    and no more than the clips that overlap are held.
+    A window whose frames cannot be read is yielded with the reason, and reading continues after the damage. If the file
+    is cut off, one last window with the reason covers everything that is missing. Full frames are dropped after
+    cutting; only the clips that overlap are in memory.
 
     Args:
         video: a video file or frame folder.
-        spec: how to cut a clip from a window.
+        spec: specification of the clip of a window.
         window_seconds: length of a window.
-        step_seconds: from the start of one window to the start of the next, at most the window.
-        first: number of the window to begin with, counted from 0.
+        step_seconds: seconds from the start of one window to the start of the next, at most `window_seconds`.
+        first: number of the first window, counted from 0.
 
     Yields:
-        Window `k`, from `k * step_seconds` on, in the order of time. The last one ends with the video and may be
-        shorter than the others; if it then has too few frames for a clip while `spec.pad` is `error`, it begins
+        Window `k`, which starts at `k * step_seconds`, in order of time. The last one ends with the video and may be
+        shorter than the others; if it then has too few frames for a clip while `spec.pad` is `error`, it starts
         earlier.
 
     Raises:
-        UnreadableVideo: the file cannot be opened, or is as a whole too short for a clip while `spec.pad` is `error`.
-        KinemaError: a window or step that is not positive, or a step longer than the window.
+        UnreadableVideo: the file cannot be opened, or the video is too short for a clip while `spec.pad` is `error`.
+        KinemaError: the window or step is not positive, or the step is longer than the window.
     """
 
     def indices_of(n: int) -> Indices:
@@ -142,7 +142,7 @@ def windows(
                 held = {index: part for index, part in held.items() if index >= wanted.min()}
                 new = np.setdiff1d(wanted, np.fromiter(held, np.int64))
                 if len(new):
-                    # Kept only when all of them could be read: until then none of them is known to be sound.
+                    # Kept only if all of them could be read: before that, none of them is known to be intact.
                     pictures = Pictures(reader, new)
                     (parts,) = pictures.cut(test_boxes(pictures.height, pictures.width, spec, 1), spec.tested)
                     held |= dict(zip(new.tolist(), parts, strict=True))
@@ -153,13 +153,13 @@ def windows(
 
 
 def _last_frame(reader: VideoReader | FrameFolder) -> float:
-    """Seconds of the last frame; of one that is held for long, as much as the one before it, and at most 0.1 s."""
+    """Returns the duration of the last frame: of a long one, that of the previous frame, and at most 0.1 s."""
     gaps = np.diff([*reader.times[-2:], reader.duration])
     return min(float(gaps.min()), 0.1)
 
 
 def _early_enough(reader: VideoReader | FrameFolder, start: float, need: int) -> float:
-    """The latest start, at most `start`, from which the rest of the video has the ticks that a clip needs."""
+    """Returns the latest start, at most `start`, from which the rest of the video has enough ticks for a clip."""
     if len(ticks(reader.times, start, None, reader.duration)) >= need:
         return start
     return min(start, float(reader.times[max(0, len(reader) - need)]))
@@ -167,24 +167,24 @@ def _early_enough(reader: VideoReader | FrameFolder, start: float, need: int) ->
 
 def _cut_off(reader: VideoReader | FrameFolder) -> UnreadableVideo:
     where = float(reader.times[reader.stored])
-    reason = f"the file is cut off at {where:.2f} s ({reader.stored} of {len(reader)} frames are there)"
+    reason = f"the file is cut off at {where:.2f} s ({reader.stored} of {len(reader)} frames exist)"
     return UnreadableVideo(reader.path, f"{reason}: copy or download it again")
 
 
 class WindowReader:
-    """Window k of a video under the key k; cheap where keys come in ascending order, for then the file stays open.
+    """Window k of a video under the key k; fast if keys come in ascending order, because the file then stays open.
 
-    A sample is a dict: `clip` and `span` (start and end in seconds) of a window; `span` and `error` of one that cannot
-    be read; `error` alone where reading ended unexpectedly; nothing behind the last window.
+    A sample is a dict: `clip` and `span` (start and end in seconds) for a window; `span` and `error` for one that
+    cannot be read; only `error` if reading ended unexpectedly; empty after the last window.
 
     Args:
         video: a video file or frame folder.
-        spec: how to cut a clip from a window.
-        window: seconds of a window.
-        step: seconds from the start of one window to the start of the next, at most the window.
+        spec: specification of the clip of a window.
+        window: length of a window, in seconds.
+        step: seconds from the start of one window to the start of the next, at most `window`.
 
     Raises:
-        KinemaError: a window or step that is not positive, or a step longer than the window.
+        KinemaError: the window or step is not positive, or the step is longer than the window.
     """
 
     def __init__(self, video: str | Path, spec: ClipSpec, window: float, step: float) -> None:
@@ -214,21 +214,21 @@ class WindowReader:
 
     @property
     def item_bytes(self) -> int:
-        """Bytes of a clip."""
+        """Size of a clip, in bytes."""
         return view_bytes(self._spec, 1, 1)
 
     def path(self, key: int) -> str:
-        """The video and the window: another window of the same video may be sound."""
+        """Returns video and window: another window of the same video may be intact."""
         return f"{self._video}, window {key}"
 
     def failure(self, key: int, reason: str) -> dict[str, Any]:
-        """What stands for a window whose reading ended unexpectedly, or for a video that cannot be opened."""
+        """Returns the placeholder for a window whose reading ended unexpectedly, or for a file that does not open."""
         return {"error": reason}
 
     def span(self, number: int) -> tuple[float, float]:
-        """Start and end of a window in seconds, wherever the video ends."""
+        """Returns start and end of a window in seconds, wherever the video ends."""
         return number * self._step, number * self._step + self._window
 
     def unreadable(self, reason: str) -> UnreadableVideo:
-        """The error of the whole video."""
+        """Returns the error of the whole video."""
         return UnreadableVideo(self._video, reason)

@@ -1,1 +1,1 @@
-"""The whole story on generated clips: what `kinema demo` runs and the page it leaves."""
+"""The demo: the whole workflow on generated clips, and the page that it writes."""

@@ -1,4 +1,4 @@
-"""The demo's page: one HTML file that needs nothing beside it."""
+"""The page of the demo: a single HTML file without external files."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from kinema.report.markup import by_run, colours, environment, grid, image, tabl
 
 @dataclass(frozen=True)
 class Contestant:
-    """One network of the demo and all that was measured of it.
+    """One network of the demo with its results.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         history: the rows of its `metrics.csv`.
         test: result on the split `test`.
         speed: result on the split `speed`.
-        pairs: direction accuracy inside the reversal pairs of `test`.
-        cost: counts.
+        pairs: direction accuracy in the reversal pairs of `test`.
+        cost: parameters and MACs.
         latency: timings.
-        seconds: of training.
+        seconds: duration of the training.
     """
 
     name: str
@@ -47,20 +47,20 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Story:
-    """Everything the page tells.
+    """The content of the page.
 
     Attributes:
         contestants: the networks, the proposed one first.
         difference: accuracy of the first minus that of the second on `test`.
-        mcnemar: the test of whether they differ.
+        mcnemar: McNemar's test of this difference.
         sheet: contact sheet of the data, PNG.
-        strip: the frames that the predicted clip is made of, PNG.
-        prediction: of the first network on one file.
-        file: that file, as it is named on the page.
+        strip: the frames of the predicted clip, PNG.
+        prediction: prediction of the first network for one file.
+        file: name of that file on the page.
         truth: its label.
-        protocol: names and values of what was fixed.
+        protocol: names and values of the settings.
         environment: machine and versions.
-        ratio: time of the first network over that of the second.
+        ratio: time of the first network divided by that of the second.
     """
 
     contestants: Sequence[Contestant]
@@ -82,7 +82,7 @@ def write_page(story: Story, path: Path) -> None:
 
 
 def render(story: Story) -> str:
-    """The page as text."""
+    """Returns the page as HTML."""
     first, second = story.contestants
     inks = colours([c.name for c in story.contestants])
     histories = {c.name: c.history for c in story.contestants}
@@ -122,7 +122,7 @@ def render(story: Story) -> str:
 def _tile(c: Contestant) -> tuple[str, str, list[str]]:
     m = c.test.metrics
     return c.name, f"{100 * c.pairs.overall:.1f} %", [
-        f"direction inside pairs, {c.pairs.videos} videos",
+        f"direction in the pairs, {c.pairs.videos} videos",
         f"{100 * m.top1:.1f} % top-1, 95 % interval {100 * m.top1_interval[0]:.1f} to {100 * m.top1_interval[1]:.1f}",
     ]  # fmt: skip
 
@@ -136,7 +136,7 @@ def _results(story: Story) -> Markup:
         f"top-{tests[0].k}, %": [f"{100 * m.topk:.1f}" for m in tests],
         "mean class, %": [f"{100 * m.mean_class:.1f}" for m in tests],
         "direction in pairs, %": [f"{100 * c.pairs.overall:.1f}" for c in story.contestants],
-        f"always “{tests[0].majority.label}”, %": [f"{100 * m.majority.share:.1f}" for m in tests],
+        f"always predicting “{tests[0].majority.label}”, %": [f"{100 * m.majority.share:.1f}" for m in tests],
         "expected / read / failed": [_coverage(m.coverage) for m in tests],
         "split speed: top-1, %": [f"{100 * m.top1:.1f}" for m in speeds],
         "its expected / read / failed": [_coverage(m.coverage) for m in speeds],
@@ -152,7 +152,7 @@ def _difference(story: Story) -> str:
     d, m = story.difference, story.mcnemar
     a, b = (c.name for c in story.contestants)
     return (
-        f"{a} is {100 * d.difference:+.1f} points from {b} (95 % interval {100 * d.low:+.1f} to {100 * d.high:+.1f}); "
+        f"{a} minus {b}: {100 * d.difference:+.1f} points (95 % interval {100 * d.low:+.1f} to {100 * d.high:+.1f}); "
         f"McNemar's statistic {m.statistic:.1f}, p = {m.p:.2g}, exact p = {m.p_exact:.2g}."
     )
 
@@ -161,7 +161,7 @@ def _costs(story: Story) -> Markup:
     costs, latencies = [c.cost for c in story.contestants], [c.latency for c in story.contestants]
     facts: dict[str, list[Any]] = {
         "parameters": [f"{c.params / 1e6:.3f} M" for c in costs],
-        "MACs of a clip": [f"{c.macs / 1e6:.1f} M" for c in costs],
+        "MACs per clip": [f"{c.macs / 1e6:.1f} M" for c in costs],
         "FLOPs": [f"{c.flops / 1e6:.1f} M" for c in costs],
         "latency p50, ms": [f"{m.p50_ms:.1f}" for m in latencies],
         "latency p95, ms": [f"{m.p95_ms:.1f}" for m in latencies],

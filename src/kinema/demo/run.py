@@ -1,4 +1,4 @@
-"""`run_demo`: clips are generated, two networks learn and are tested, one file is recognised, a page is written."""
+"""`run_demo`: generates clips, trains and tests two networks, recognises one file and writes a page."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ TURNS = 30
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """The size of the demo; the default ends within minutes on two cores.
+    """The size of the demo; the default takes minutes on two cores.
 
     Attributes:
         out: folder for all output; complete parts are reused.
         seed: seed of the clips and the trainings.
-        train: training clips of every class.
-        test: test clips of every class.
-        speed: clips of every class in the split `speed`.
-        epochs: of each training.
-        width: multiplies the channels of both networks.
+        train: training clips per class.
+        test: test clips per class.
+        speed: clips per class in the split `speed`.
+        epochs: epochs of each training.
+        width: factor for the number of channels of both networks.
     """
 
     out: str = "demo"
@@ -57,17 +57,17 @@ class DemoConfig:
 
 
 def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
-    """Runs the whole story.
+    """Runs the whole demo.
 
     Args:
         config: its size.
-        say: receives lines for a person.
+        say: called with each line of output.
 
     Returns:
         The page, `OUT/index.html`.
 
     Raises:
-        KinemaError: no clips of a split that is tested on, or a folder that holds something else.
+        KinemaError: a tested split has no clips, or the folder contains something else.
     """
     began = time.perf_counter()
     for split in ("test", "speed"):
@@ -75,8 +75,8 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
             raise KinemaError(f"{split} is {getattr(config, split)}: the demo uses this split, so give at least 1")
     out = Path(config.out)
     say(
-        "1. Generating clips: an articulated figure performs actions, among them five pairs that are each other "
-        "reversed"
+        "1. Generating clips: an articulated figure performs actions, including five pairs in which each action is "
+        "the other one reversed"
     )
     data = generate(out / "puppets", seed=config.seed, train=config.train, test=config.test, speed=config.speed)
     manifest = read_manifest(data)
@@ -103,19 +103,17 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
         _protocol(config, recognizer.spec, manifest), {**environment(), **versions()}, ratio,
     )  # fmt: skip
     write_page(story, out / "index.html")
-    say(f"   for more: kinema compare {out / second.name} {out / first.name}")
-    say(
-        f"7. {time.perf_counter() - began:.0f} s in all; the page with curves, confusion and cost: {out / 'index.html'}"
-    )
+    say(f"   for details: kinema compare {out / second.name} {out / first.name}")
+    say(f"7. {time.perf_counter() - began:.0f} s in total; page with curves, confusion and cost: {out / 'index.html'}")
     return out / "index.html"
 
 
 def demo_recognizers(config: DemoConfig, *, say: Callable[[str], None] = print) -> tuple[list[Path], Path]:
-    """The two trained networks of the demo, and its generated data; what is not there yet is made.
+    """Returns the two trained networks of the demo and its generated data; missing parts are created.
 
     Args:
         config: as for `run_demo`.
-        say: receives lines for a person while it is made.
+        say: called with each line of output.
 
     Returns:
         The run folders and the data set.
@@ -124,7 +122,7 @@ def demo_recognizers(config: DemoConfig, *, say: Callable[[str], None] = print) 
         KinemaError: as for `run_demo`.
     """
     out = Path(config.out)
-    if not (out / "index.html").is_file():  # the last file that is written
+    if not (out / "index.html").is_file():  # the file that is written last
         run_demo(config, say=say)
     return [out / name for name in NETWORKS], out / "puppets"
 
@@ -153,7 +151,7 @@ def _contest(
         f"mean class {m.mean_class:.1%}, {m.coverage}, {VIEWS[0]}x{VIEWS[1]} views"
     )
     say(
-        f"   direction inside the reversal pairs: {pairs.overall:.1%} of {pairs.videos} videos; "
+        f"   direction in the reversal pairs: {pairs.overall:.1%} of {pairs.videos} videos; "
         f"split speed: top-1 {results['speed'].metrics.top1:.1%}"
     )
     classes, options = len(test.labels), {"width": config.width}
@@ -188,7 +186,7 @@ def _training(name: str, data: Path, out: Path, config: DemoConfig) -> TrainConf
 
 
 def _strip(video: str, spec: ClipSpec, path: Path) -> Path:
-    """The frames of the central clip side by side."""
+    """Returns the frames of the central clip side by side."""
     (clip,) = read_views(video, spec).pixels
     row = torch.cat(list(clip), 1).numpy()
     Image.fromarray(row).save(path)
@@ -200,7 +198,7 @@ def _protocol(config: DemoConfig, spec: ClipSpec, manifest: Manifest) -> dict[st
     return {
         "data": f"{config.train} training, {config.test} test and {config.speed} speed clips of each of "
         f"{len(manifest.labels)} actions, generated from seed {config.seed}",
-        "clip": f"{spec.frames} frames, one of each of {spec.frames} equal parts, {spec.crop}x{spec.crop} pixels",
+        "clip": f"{spec.frames} frames, one from each of {spec.frames} equal parts, {spec.crop}x{spec.crop} pixels",
         "training": f"{given.epochs} epochs, batch {given.batch}, SGD with learning rate {given.optim.lr} and momentum "
         f"{given.optim.momentum}, {given.optim.schedule} schedule, both networks alike; the last weights are tested",
         "test": f"{VIEWS[0]} clips x {VIEWS[1]} crop, softmax scores averaged",

@@ -1,4 +1,4 @@
-"""Honest testing: accuracies beside their coverage, statistics of paired runs, and what a network costs."""
+"""Testing: accuracies with their coverage, statistics of paired runs, and the cost of networks."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ _HOMES = {
     "write_results": "results",
 }
 
-# `kinema models` counts without the video and table libraries
+# `kinema models` counts without importing the video and table libraries
 __getattr__ = lazy_names(__name__, {name: f"{__name__}.{home}" for name, home in _HOMES.items()})

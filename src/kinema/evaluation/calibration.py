@@ -1,4 +1,4 @@
-"""Calibration: do the scores of a test say how often they are right?"""
+"""Calibration: the agreement of the scores of a test with its accuracy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kinema.errors import KinemaError
 from kinema.evaluation.result import TestResult
 from kinema.evaluation.statistics import share_interval
 
-BINS = 15  # as Guo et al. take
+BINS = 15  # as in Guo et al.
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Bin:
     """The predictions whose confidence lies in one interval.
 
     Attributes:
-        low: lower end, which belongs to the bin only where it is 0.
-        high: upper end, which belongs to the bin.
-        predictions: how many there are.
-        confidence: their mean confidence; None without any.
-        accuracy: the share of them that is right; None without any.
-        interval: Wilson's 95 % interval of that share; None without any.
+        low: lower end, included only if it is 0.
+        high: upper end, included.
+        predictions: number of predictions.
+        confidence: their mean confidence; None without predictions.
+        accuracy: the share of them that is right; None without predictions.
+        interval: Wilson's 95 % interval of that share; None without predictions.
     """
 
     low: float
@@ -38,17 +38,17 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far confidences are from accuracies.
+    """Calibration of predictions.
 
     Attributes:
         ece: expected calibration error, 0 to 1: the mean over all predictions of |accuracy - confidence| of their bin
             (Guo et al., On Calibration of Modern Neural Networks, 2017, equation 3).
-        mce: the largest |accuracy - confidence| of a bin (equation 5). A bin of a few predictions can decide it.
-        confidence: mean confidence, 0 to 1.
-        accuracy: share of the predictions that is right. Above it `confidence` is too high.
-        predictions: how many there are.
-        unread: videos that could not be read: they have no confidence and are not in these figures.
-        bins: of equal width, from the lowest.
+        mce: the largest |accuracy - confidence| of a bin (equation 5), which may come from a bin with few predictions.
+        confidence: mean confidence, 0 to 1; too high if it exceeds `accuracy`.
+        accuracy: share of the predictions that is right.
+        predictions: number of predictions.
+        unread: number of unreadable videos, which have no confidence and are not in these figures.
+        bins: bins of equal width, from the lowest.
     """
 
     ece: float
@@ -60,21 +60,21 @@ class Calibration:
     bins: tuple[Bin, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self)
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = BINS, unread: int = 0) -> Calibration:
-    """The reliability diagram of predictions as figures.
+    """Computes the reliability diagram of predictions.
 
     Args:
         confidence: N scores of the predicted labels, 0 to 1.
-        correct: N booleans, which predictions are right.
-        bins: how many intervals of equal width divide 0 to 1.
-        unread: videos without a prediction, which are counted but play no part.
+        correct: N booleans, whether each prediction is right.
+        bins: number of intervals of equal width from 0 to 1.
+        unread: number of videos without a prediction; only stored.
 
     Raises:
-        KinemaError: no prediction, not as many values in both, a confidence outside 0 to 1, or no bin.
+        KinemaError: there are no predictions, the lengths differ, a confidence is outside 0 to 1, or bins is below 1.
     """
     said, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=bool)
     if said.ndim != 1 or not len(said) or said.shape != right.shape:
@@ -84,9 +84,9 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = BINS, 
         )
     if bins < 1:
         raise KinemaError(f"bins is {bins}: give at least 1")
-    # A softmax in float32 can exceed 1 in its last digits.
+    # A softmax in float32 can exceed 1 by rounding.
     if not ((said >= 0) & (said <= 1 + 1e-5)).all():
-        raise KinemaError("confidence holds a value outside 0 to 1: give softmax scores or sigmoids")
+        raise KinemaError("confidence contains a value outside 0 to 1: give softmax or sigmoid scores")
     place = np.clip(np.ceil(said * bins).astype(np.int64) - 1, 0, bins - 1)
     number = np.bincount(place, minlength=bins)
     sums, hits = np.bincount(place, said, bins), np.bincount(place, right, bins)
@@ -111,17 +111,18 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = BINS, 
 
 
 def calibration(result: TestResult, *, bins: int = BINS) -> Calibration | None:
-    """The calibration of a test.
+    """Computes the calibration of a test.
 
-    With one label per video, a prediction is the label with the highest score. With several, each label of each video
-    is one: its confidence is its sigmoid, and it is right where the video has the label.
+    With one label per video, a prediction is the label with the highest score. With several labels per video, each
+    label of each video is a prediction: its confidence is its sigmoid score, and it is right if the video has the
+    label.
 
     Args:
-        result: of the test.
-        bins: how many intervals divide 0 to 1.
+        result: result of the test.
+        bins: number of intervals from 0 to 1.
 
     Returns:
-        None where no video could be read.
+        None if no video could be read.
     """
     read = np.array([error is None for error in result.errors], dtype=bool)
     if not read.any():

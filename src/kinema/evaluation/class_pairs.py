@@ -1,4 +1,4 @@
-"""Pairs of classes chosen by the user: how well each test separates the two."""
+"""Pairs of classes chosen by the user, and how well each test separates them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SEPARATOR = "/"
 
 @dataclass(frozen=True)
 class PairComparison:
-    """One pair of classes in two tests, on the videos of the pair that both tests hold.
+    """One pair of classes in two tests, on the videos of the pair in both tests.
 
     Attributes:
         labels: the pair.
-        first: name of the test compared with.
-        second: name of the test that is asked about.
-        videos: that show one of the two classes; 0 where there are none.
-        accuracies: of the first and of the second test: of the two labels, how often the true one has the higher score
-            (a tie counts one half, an unreadable video is wrong); None without a video.
-        difference: second minus first, paired bootstrap over the videos; None without a video.
-        p: exact sign test of the videos on which the two differ, two-sided; None without a video.
+        first: name of the baseline test.
+        second: name of the test that is compared with it.
+        videos: number of videos of the two classes.
+        accuracies: accuracy of the first and of the second test: how often the true label of the two has the higher
+            score (a tie counts as one half, an unreadable video as wrong); None without a video.
+        difference: second minus first, with a paired bootstrap over the videos; None without a video.
+        p: two-sided exact sign test on the videos on which the two differ; None without a video.
     """
 
     labels: tuple[str, str]
@@ -41,19 +41,20 @@ class PairComparison:
     p: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self)
 
 
 def parse_pairs(words: Sequence[str], tests: Sequence[Tested]) -> list[tuple[str, str]]:
-    """The pairs that a person writes as `A/B`.
+    """Parses pairs written as `A/B`.
 
     Args:
-        words: one per pair. A label may hold a `/` itself.
-        tests: whose labels are meant: all of them must know both.
+        words: one per pair. A label may contain a `/` itself.
+        tests: the tests; all of them must have both labels.
 
     Raises:
-        KinemaError: no `/`, an unknown label (the nearest is offered), the same label twice, or several ways to divide.
+        KinemaError: there is no `/`, a label is unknown (the message suggests the nearest one), both labels are the
+            same, or the pair can be split in several ways.
     """
     known = set(tests[0].result.labels).intersection(*(test.result.labels for test in tests[1:]))
     found = []
@@ -69,7 +70,7 @@ def parse_pairs(words: Sequence[str], tests: Sequence[Tested]) -> list[tuple[str
             raise KinemaError(f"--pairs {word}: {unknown('label', stranger, known)}")
         if len(fitting) > 1:
             raise KinemaError(
-                f"--pairs {word}: can be divided in {len(fitting)} ways, because labels contain a {SEPARATOR}"
+                f"--pairs {word}: can be split in {len(fitting)} ways, as labels contain {SEPARATOR}: rename them"
             )
         if fitting[0][0] == fitting[0][1]:
             raise KinemaError(f"--pairs {word}: names one label twice; give two different ones")
@@ -78,14 +79,14 @@ def parse_pairs(words: Sequence[str], tests: Sequence[Tested]) -> list[tuple[str
 
 
 def compare_pairs(tests: Sequence[Tested], pairs: Sequence[tuple[str, str]]) -> list[PairComparison]:
-    """Each later test against the first, for each pair.
+    """Compares each later test with the first, for each pair.
 
     Args:
-        tests: at least two.
-        pairs: as `parse_pairs` gives them.
+        tests: at least two tests.
+        pairs: pairs from `parse_pairs`.
 
     Raises:
-        KinemaError: two tests that cannot be compared.
+        KinemaError: two tests cannot be compared.
     """
     first, *others = tests
     found = []

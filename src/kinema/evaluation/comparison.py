@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from kinema.errors import KinemaError
 from kinema.evaluation.calibration import reliability
 from kinema.evaluation.metrics import Coverage
-from kinema.evaluation.pairing import about_roots, other_sizes, shared_rows
+from kinema.evaluation.pairing import shared_rows
+from kinema.evaluation.remarks import remarks_of
 from kinema.evaluation.statistics import (
     LEVEL,
     RESAMPLES,
@@ -24,8 +25,7 @@ from kinema.evaluation.statistics import (
     paired_bootstrap,
     share_interval,
 )
-from kinema.evaluation.tested import Tested
-from kinema.text import plural
+from kinema.evaluation.tested import Tested, require_one_kind
 
 
 @dataclass(frozen=True)
@@ -131,10 +131,16 @@ def compare(first: Tested, second: Tested) -> Comparison:
         second: the one that is asked about ("model 2").
 
     Raises:
-        KinemaError: the same test twice, no video in both, a video with two labels, or other videos of the same names.
+        KinemaError: the same test twice, no video in both, other labels, other videos of the same names, or tests of
+            several labels per video, which `compare_sets` takes.
     """
     if first.file.resolve() == second.file.resolve():
         raise KinemaError(f"{first.file}: is compared with itself; give two different tests")
+    if require_one_kind([first, second]):
+        raise KinemaError(
+            f"{first.name} and {second.name} predict several labels per video: compare them with kinema compare, which "
+            "takes their mAP"
+        )
     rows = shared_rows(first, second)
     own, others = [i for i, _ in rows], [j for _, j in rows]
     truth = [first.result.truth[i] for i in own]
@@ -150,15 +156,7 @@ def compare(first: Tested, second: Tested) -> Comparison:
         mcnemar=mcnemar(right_a, right_b),
         per_class=per_class,
         pairs=_confused(truth, said_a, said_b),
-        remarks=(
-            *_absent(first, second),
-            *_left_out(first, second, len(own), set(own)),
-            *_left_out(second, first, len(own), set(others)),
-            *_unread(first, second, said_a, said_b),
-            *_changed(first, second, rows),
-            *_label_remarks(first, second),
-            *_protocol(first, second),
-        ),
+        remarks=remarks_of(first, second, rows),
     )
 
 
@@ -205,74 +203,3 @@ def _confused(truth: Sequence[str], said_a: Sequence[str | None], said_b: Sequen
     )
     found = [HardPair(p, videos[p[0]] + videos[p[1]], first[p], second[p]) for p in first | second]
     return tuple(sorted(found, key=lambda h: (-h.first - h.second, h.videos, h.labels)))
-
-
-def _absent(first: Tested, second: Tested) -> list[str]:
-    return [
-        f"{test.name} was tested without {plural(test.coverage.absent, 'video')} that the annotation names (absent, "
-        "left out): its figures are of the others"
-        for test in (first, second)
-        if test.coverage.absent
-    ]
-
-
-def _left_out(test: Tested, other: Tested, shared: int, used: set[int]) -> list[str]:
-    paths = test.result.paths
-    rest = [path for i, path in enumerate(paths) if i not in used]
-    if not rest:
-        return []
-    return [
-        f"{len(rest)} of {len(paths)} videos of {test.name} are not in the test of {other.name} (first: {rest[0]}): "
-        f"only the {shared} videos of both are compared"
-    ]
-
-
-def _unread(first: Tested, second: Tested, said_a: Sequence[str | None], said_b: Sequence[str | None]) -> list[str]:
-    remarks = []
-    for test, said, other in ((first, said_a, said_b), (second, said_b, said_a)):
-        failed = sum(a is None and b is not None for a, b in zip(said, other, strict=True))
-        if failed:
-            remarks.append(f"{failed} of the videos could not be read for {test.name} alone and count as its errors")
-    return [*remarks, *about_roots(first, second)]
-
-
-def _changed(first: Tested, second: Tested, rows: Sequence[tuple[int, int]]) -> list[str]:
-    _, differ = other_sizes(first, second, rows)
-    if not differ:
-        return []
-    return [
-        f"{plural(len(differ), 'video')} of {len(rows)} had another size in the test of {second.name} (first: "
-        f"{first.result.paths[differ[0][0]]}): the two were tested on other files there"
-    ]
-
-
-def _label_remarks(first: Tested, second: Tested) -> list[str]:
-    remarks = []
-    for test, other in ((first, second), (second, first)):
-        more = [label for label in test.result.labels if label not in other.result.labels]
-        if more:
-            remarks.append(
-                f"{test.name} chooses among {len(test.result.labels)} labels, of which {other.name} lacks "
-                f"{len(more)} ({', '.join(more[:3])}{', …' if more[3:] else ''})"
-            )
-    return remarks
-
-
-def _protocol(first: Tested, second: Tested) -> list[str]:
-    """How the two were tested differently, as far as their `metrics.json` tell."""
-    alone = [str(test.file) for test in (first, second) if not test.document]
-    if alone:
-        return [f"no metrics.json lies beside {' and '.join(alone)}: how it was tested is not known"]
-    facts = [_facts(test.document) for test in (first, second)]
-    differ = [key for key in facts[0] | facts[1] if facts[0].get(key) != facts[1].get(key)]
-    if not differ:
-        return []
-    listed = ", ".join(f"{key} ({facts[0].get(key)} and {facts[1].get(key)})" for key in differ)
-    return [f"{first.name} and {second.name} were tested differently: {listed}"]
-
-
-def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
-    test, protocol = document.get("test", {}), document.get("protocol", {})
-    # Mean and deviation belong to the network, as its weights do.
-    clip = {key: value for key, value in dict(protocol.get("clip", {})).items() if key not in ("mean", "std")}
-    return {key: test.get(key) for key in ("split", "views")} | clip

@@ -12,6 +12,8 @@ from kinema.evaluation.class_pairs import PairComparison
 from kinema.evaluation.comparison import Comparison
 from kinema.evaluation.many import ManyComparison
 from kinema.evaluation.pairing import shared_rows
+from kinema.evaluation.set_comparison import SetComparison
+from kinema.evaluation.set_many import ManySets
 from kinema.evaluation.tested import Tested
 from kinema.files import replace_file
 from kinema.tables import write_csv
@@ -20,7 +22,7 @@ from kinema.text import parse_json, printable
 COMPARISON, DISAGREEMENTS = "comparison.json", "disagreements.csv"
 
 
-def comparison_document(found: Comparison, pairs: Sequence[PairComparison] = ()) -> dict[str, Any]:
+def comparison_document(found: Comparison | SetComparison, pairs: Sequence[PairComparison] = ()) -> dict[str, Any]:
     """What `comparison.json` holds, and `kinema compare --json` prints.
 
     Args:
@@ -31,15 +33,19 @@ def comparison_document(found: Comparison, pairs: Sequence[PairComparison] = ())
 
 
 def write_comparison(
-    out: str | Path, first: Tested, second: Tested, found: Comparison, pairs: Sequence[PairComparison] = ()
+    out: str | Path,
+    first: Tested,
+    second: Tested,
+    found: Comparison | SetComparison,
+    pairs: Sequence[PairComparison] = (),
 ) -> None:
-    """Writes the figures of a comparison, and the videos that only one of the two recognizers gets right.
+    """Writes the figures of a comparison, and the videos on which the two recognizers disagree (see `disagreements`).
 
     Args:
         out: folder of the two files; the same comparison again replaces its own.
         first: the test compared with.
         second: the test that is asked about.
-        found: what `compare(first, second)` gave.
+        found: what `compare(first, second)` or `compare_sets(first, second)` gave.
         pairs: of classes that a person has named.
 
     Raises:
@@ -53,7 +59,10 @@ def write_comparison(
 
 
 def disagreements(first: Tested, second: Tested) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """The videos that only one of two recognizers gets right, as the header and the rows of a table.
+    """The videos on which two recognizers disagree, as the header and the rows of a table.
+
+    Those that only one of the two gets right; where a video may have several labels, those for which the two predict
+    different labels.
 
     Args:
         first: the test compared with.
@@ -67,20 +76,21 @@ def disagreements(first: Tested, second: Tested) -> tuple[tuple[str, ...], list[
         KinemaError: as for `shared_rows`.
     """
     a, b = first.result, second.result
+    said_a, said_b = (r.predictions if r.multi_label else r.correct for r in (a, b))
     rows = [
         (a.paths[i], *a.spans[i], a.truth[i], a.predictions[i], b.predictions[j])
         for i, j in shared_rows(first, second)
-        if a.correct[i] != b.correct[j]
+        if said_a[i] != said_b[j]
     ]
     return ("path", "start", "end", "label", first.name, second.name), rows
 
 
-def write_many(out: str | Path, found: ManyComparison) -> None:
+def write_many(out: str | Path, found: ManyComparison | ManySets) -> None:
     """Writes the figures of a comparison of several tests into `comparison.json`.
 
     Args:
         out: its folder; the same comparison again replaces its own.
-        found: what `compare_many` gave.
+        found: what `compare_many` or `compare_many_sets` gave.
 
     Raises:
         KinemaError: `out` is a file, or holds the comparison of other tests.

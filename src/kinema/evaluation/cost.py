@@ -18,15 +18,15 @@ from kinema.processes import cpu_name
 
 @dataclass(frozen=True)
 class Cost:
-    """The counts of one clip, one view.
+    """The counts for one view of one clip.
 
     Attributes:
         frames: T of the clip.
         size: its height and width in pixels.
-        params: learned numbers.
+        params: number of learned parameters.
         macs: multiply-accumulates of convolutions, linear layers and other matrix products.
         flops: twice `macs`.
-        normalised: numbers that BatchNorms give out; some papers count two operations for each.
+        normalised: number of output values of BatchNorms; some papers count two operations for each.
     """
 
     frames: int
@@ -37,7 +37,7 @@ class Cost:
     normalised: int
 
     def to_dict(self) -> dict[str, int]:
-        """Plain values."""
+        """Returns plain values."""
         return asdict(self)
 
 
@@ -49,12 +49,12 @@ def count(
     size: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Cost:
-    """Counts a network of the zoo on the meta device: shapes are followed, nothing is allocated or computed.
+    """Counts a network by name on the meta device, which only tracks shapes and computes nothing.
 
     Args:
-        name: of the network.
+        name: name of the network.
         num_classes: outputs of its classifier.
-        frames: T; None is what the network is meant for.
+        frames: T; None is the network's default.
         size: height and width in pixels; None is the crop of the network's `ClipSpec`.
         options: further options of `create_model`.
     """
@@ -78,7 +78,7 @@ def count(
 
 
 def environment() -> dict[str, str | int]:
-    """The machine and versions that a measurement stands beside."""
+    """Returns the machine and versions, which are stated with measurements."""
     found: dict[str, str | int] = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""The rows of `kinema cost`: networks side by side, counted and, if asked for, timed in interleaved rounds."""
+"""The rows of `kinema cost`: counts of networks and, if requested, their times in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from kinema.evaluation.latency import Latency, Network, Ratio, measure
 
 @dataclass(frozen=True)
 class CostRow:
-    """A network, and what it costs on one batch size.
+    """The cost of a network with one batch size.
 
     Attributes:
         model: its name.
-        classes: outputs.
+        classes: number of outputs.
         cost: counts of one view.
-        views: clips times crops of every video, by which the operations of a test are multiplied.
-        params_ratio: parameters over those of the baseline; None without a baseline.
-        macs_ratio: MACs over those of the baseline.
-        latency: None where nothing was timed.
-        latency_ratio: for each pass, the time over that of the baseline.
+        views: clips times crops per video, the factor for the operations of a test.
+        params_ratio: parameters divided by those of the baseline; None without a baseline.
+        macs_ratio: MACs divided by those of the baseline.
+        latency: timings; None if nothing was timed.
+        latency_ratio: for each pass, the time divided by that of the baseline.
     """
 
     model: str
@@ -37,7 +37,7 @@ class CostRow:
     latency_ratio: Mapping[str, Ratio] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; what was not asked for is left out."""
+        """Returns plain values, without those that were not requested."""
         total = {"views": self.views, "macs_of_views": self.views * self.cost.macs,
                  "flops_of_views": self.views * self.cost.flops}  # fmt: skip
         found: dict[str, Any] = {"model": self.model, "classes": self.classes, **self.cost.to_dict(), **total}
@@ -55,10 +55,10 @@ class Timed:
     """Settings of the timing.
 
     Attributes:
-        batches: clips in one pass; every number is measured by itself.
-        repeats: rounds that count.
+        batches: batch sizes, each measured separately.
+        repeats: number of timed rounds.
         backward: also time a training step.
-        device: where the networks run.
+        device: device of the networks.
     """
 
     batches: Sequence[int] = (1,)
@@ -81,21 +81,21 @@ def cost_rows(
     """Counts networks, and times them.
 
     Args:
-        models: names of the zoo.
+        models: names of networks.
         num_classes: outputs of each.
-        frames: T; None is what each network is meant for.
+        frames: T; None is the default of each network.
         size: height and width in pixels; None is the crop of each network.
         options: further options of all of them.
-        views: `CLIPSxCROPS` of every video in a test.
-        timed: how to time them; None does not.
-        relative_to: the network that the others are compared with; it becomes the first row where it is not among them.
+        views: `CLIPSxCROPS` per video in a test.
+        timed: settings of the timing; None for no timing.
+        relative_to: the baseline; it becomes the first row if it is not in `models`.
 
     Returns:
         For each batch size one row per network; without `timed`, one row per network.
 
     Raises:
-        KinemaError: an unknown network, an option that one of them does not have, or views that cannot be cut.
-        RunError: the memory does not suffice.
+        KinemaError: a network is unknown, one of them lacks an option, or the views are invalid.
+        RunError: there is not enough memory.
     """
     clips, crops = parse_views(views)
     names = list(models) if relative_to is None or relative_to in models else [relative_to, *models]

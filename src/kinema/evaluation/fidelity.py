@@ -15,7 +15,7 @@ PLACES = {
     "stm-1": "STM, table 1 (Something-Something)",
     "stm-2": "STM, table 2 (Kinetics-400)",
     "stm-4": "STM, table 4 (complexity)",
-    "stm-10": "STM, table 10 (kinds of convolution)",
+    "stm-10": "STM, table 10 (types of convolution)",
     "stm-text": "STM, section 3.4 (what STM adds to ResNet-50)",
     "srtg": "SRTG and thesis, tables 4.2 to 4.4, 5.5 and 6.2",
     "srtg-4": "SRTG, table 4 (transfer)",
@@ -32,18 +32,19 @@ PLACES = {
 
 HEAD = f"""# Fidelity to the papers
 
-What the texts print about the structure of networks, and what the networks here have. Counted, not measured: the same
-numbers come from `kinema cost --paper all`. Written by `{COMMAND}`; a test compares this page with the
-counts.
+This page compares the numbers of parameters and operations that the texts print with those of the networks in Kinema.
+They are counted, not measured; `kinema cost --paper all` prints the same numbers. `{COMMAND}` writes this page, and
+a test compares it with the counts.
 
-- **Parameters** in millions. **Operations** in thousands of millions of the unit beside them: `MAC` is a
-  multiply-accumulate, `FLOP` is 2 x MAC, `MAC+BN` adds 2 for each number that a BatchNorm gives out. The papers call
-  all three FLOPs; the unit is the one that the rows of a table agree with. Convolutions and matrix products count,
-  activations, pooling and sums do not.
-- Where a network stands over another one, both columns are per cent above that one, and differences are in points.
-- **Reading** is how a row has to be understood so that it fits, or why no reading reaches it. A name in the column
-  "here" can be given to `kinema cost` as it stands, its options by `--options`.
-- A row without a network here is of another network that the paper cites.
+- **params** are in millions.
+- **operations** are in units of 10^9 of the **unit** given: a `MAC` is a multiply-accumulate and equals two `FLOP`;
+  `MAC+BN` adds 2 for each output of a BatchNorm. The papers call all three FLOPs; the unit given is the one that the
+  rows of a table agree with. Convolutions and matrix products are counted; activations, pooling and sums are not.
+- **ours** is the count of Kinema, and **off** its difference from the paper. If a row compares a network with a base
+  network, as in `srtg_r3d_34 over r3d_34`, both counts are increases over the base in per cent; **off** is in points.
+- **here** is the name of the network. It can be passed to `kinema cost`, and its options to `--options`.
+- **reading** is how a row must be interpreted so that the numbers agree, or why no interpretation makes them agree.
+- A row without a network describes another network that the paper cites.
 """
 
 
@@ -65,7 +66,7 @@ def summary(rows: Sequence[PaperRow]) -> str:
     printed = sum(n is not None for row in rows for n in (row.paper_params, row.paper_operations))
     there = len(offs)
     return (
-        f"{printed} numbers are printed; {there} are of networks that are here. Of these {close} are within "
+        f"The texts print {printed} numbers. Kinema has the networks of {there} of them: {close} agree within "
         f"{CLOSE:.0%}, {sum(abs(off) <= 0.05 for off in offs)} within 5%.\n"
     )
 

@@ -1,9 +1,9 @@
-"""McNemar's test between every two of many tests, corrected for their number (Holm)."""
+"""Every two of many tests, with a p value for each pair that is corrected for their number (Holm)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -25,10 +25,12 @@ class GridCell:
         first: name of the one compared with.
         second: name of the one that is asked about.
         videos: that both were tested on; 0 where they cannot be compared.
-        difference: accuracy of the second minus accuracy of the first, -1 to 1; None where they cannot be compared.
-        p: McNemar's test by the exact binomial distribution, two-sided.
+        difference: accuracy of the second minus accuracy of the first, -1 to 1, or the same of their mAPs where videos
+            have several labels; None where they cannot be compared.
+        p: McNemar's test by the exact binomial distribution, two-sided; of mAPs the paired bootstrap's.
         p_holm: the same, corrected for the number of comparisons in the grid.
         refused: why the two cannot be compared, else None.
+        interval: of a difference of mAPs, paired bootstrap, level 0.95 for each pair alone; None for accuracies.
     """
 
     first: str
@@ -38,6 +40,7 @@ class GridCell:
     p: float | None
     p_holm: float | None
     refused: str | None = None
+    interval: tuple[float, float] | None = None
 
     @property
     def verdict(self) -> str:
@@ -54,7 +57,7 @@ class GridCell:
 
 
 @dataclass(frozen=True)
-class McNemarGrid:
+class PairGrid:
     """Every two of many tests.
 
     Attributes:
@@ -79,7 +82,8 @@ class McNemarGrid:
                 return cell
             if (cell.first, cell.second) == (row, column):
                 turned = None if cell.difference is None else -cell.difference
-                return GridCell(column, row, cell.videos, turned, cell.p, cell.p_holm, cell.refused)
+                interval = None if cell.interval is None else (-cell.interval[1], -cell.interval[0])
+                return replace(cell, first=column, second=row, difference=turned, interval=interval)
         return None
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,7 +94,7 @@ class McNemarGrid:
         }  # fmt: skip
 
 
-def mcnemar_grid(tests: Sequence[Tested]) -> McNemarGrid:
+def mcnemar_grid(tests: Sequence[Tested]) -> PairGrid:
     """Compares every two tests on the videos that both hold.
 
     Two tests that cannot be compared get a cell that says why; they do not count among the comparisons.
@@ -103,14 +107,19 @@ def mcnemar_grid(tests: Sequence[Tested]) -> McNemarGrid:
     """
     if len(tests) < 2:
         raise KinemaError("a grid compares every two tests: give at least two")
-    found = [_cell(first, second) for first, second in combinations(tests, 2)]
-    ps = iter(holm([cell.p for cell in found if cell.p is not None]))
-    cells = tuple(
-        cell if cell.p is None
-        else GridCell(cell.first, cell.second, cell.videos, cell.difference, cell.p, next(ps))
-        for cell in found
-    )  # fmt: skip
-    return McNemarGrid(tuple(test.name for test in tests), cells)
+    return corrected(tests, [_cell(first, second) for first, second in combinations(tests, 2)])
+
+
+def corrected(tests: Sequence[Tested], cells: Sequence[GridCell]) -> PairGrid:
+    """The grid of cells whose p values are not corrected yet.
+
+    Args:
+        tests: in the order of the grid.
+        cells: one per pair of tests, with `p_holm` None.
+    """
+    ps = iter(holm([cell.p for cell in cells if cell.p is not None]))
+    found = tuple(cell if cell.p is None else replace(cell, p_holm=next(ps)) for cell in cells)
+    return PairGrid(tuple(test.name for test in tests), found)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

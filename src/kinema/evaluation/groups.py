@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
 from kinema.errors import KinemaError, near_names
 from kinema.evaluation.pairing import shared_rows
@@ -181,40 +182,67 @@ def _common_name(members: Sequence[Tested]) -> str:
 
 def _group(name: str, members: Sequence[Tested]) -> Group:
     top1 = np.array([test.metrics.top1 for test in members])
-    several = len(members) > 1
-    mean, spread = float(top1.mean()), float(top1.std(ddof=1)) if several else None
-    interval = None
-    if spread is not None:
-        half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, len(members) - 1)) * spread / len(members) ** 0.5
-        interval = (max(0.0, mean - half), min(1.0, mean + half))
+    mean, spread, interval = over_seeds(top1)
     recall = float(np.mean([test.metrics.mean_class for test in members]))
     return Group(name, tuple(test.name for test in members), mean, spread, interval, recall)
 
 
-def _difference(
-    first: str, base: Sequence[Tested], second: str, members: Sequence[Tested]
-) -> GroupDifference:  # fmt: skip
+def over_seeds(figures: NDArray[np.float64]) -> tuple[float, float | None, tuple[float, float] | None]:
+    """The mean of a figure over the members of a group, its sample standard deviation and Student's interval.
+
+    Args:
+        figures: one per member, 0 to 1.
+
+    Returns:
+        Deviation and interval are None for one member.
+    """
+    mean = float(figures.mean())
+    if len(figures) < 2:
+        return mean, None, None
+    spread = float(figures.std(ddof=1))
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, len(figures) - 1)) * spread / len(figures) ** 0.5
+    return mean, spread, (max(0.0, mean - half), min(1.0, mean + half))
+
+
+def _difference(first: str, base: Sequence[Tested], second: str, members: Sequence[Tested]) -> GroupDifference:
     everyone = [*base, *members]
     try:
-        rows = [dict(shared_rows(everyone[0], test)) if test is not everyone[0] else None for test in everyone]
+        rows = rows_of_all(everyone)
     except KinemaError as error:
         return GroupDifference(first, second, None, None, None, None, 0, str(error))
-    there = [r for r in rows if r is not None]
-    shared = sorted(set.intersection(*(set(r) for r in there)))
-    if not shared:
-        return GroupDifference(first, second, None, None, None, None, 0, "no video is in the tests of all members")
-    right = np.stack(
-        [t.result.correct[shared if r is None else [r[i] for i in shared]] for t, r in zip(everyone, rows, strict=True)]
-    ).astype(np.float64)
+    right = np.stack([t.result.correct[own] for t, own in zip(everyone, rows, strict=True)]).astype(np.float64)
     a, b = right[: len(base)], right[len(base) :]
     videos = paired_bootstrap(a.mean(0), b.mean(0))
-    over_seeds, p = _welch(a.mean(1), b.mean(1))
-    return GroupDifference(
-        first, second, videos.difference, (videos.low, videos.high), over_seeds, p, len(shared)
-    )  # fmt: skip
+    seeds, p = welch(a.mean(1), b.mean(1))
+    return GroupDifference(first, second, videos.difference, (videos.low, videos.high), seeds, p, len(rows[0]))
 
 
-def _welch(a: np.ndarray, b: np.ndarray) -> tuple[tuple[float, float] | None, float | None]:
+def rows_of_all(tests: Sequence[Tested]) -> list[list[int]]:
+    """Per test its rows of the videos that all of them hold, in one order.
+
+    Raises:
+        KinemaError: there is no such video, or two tests cannot be compared.
+    """
+    others = [dict(shared_rows(tests[0], test)) for test in tests[1:]]
+    shared = [i for i in range(len(tests[0].result.paths)) if all(i in rows for rows in others)]
+    if not shared:
+        raise KinemaError("no video is in the tests of all members")
+    return [shared, *([rows[i] for i in shared] for rows in others)]
+
+
+def welch(
+    a: NDArray[np.float64], b: NDArray[np.float64]
+) -> tuple[tuple[float, float] | None, float | None]:  # fmt: skip
+    """Welch's t test of two groups of figures.
+
+    Args:
+        a: one per member of the first group.
+        b: one per member of the second group.
+
+    Returns:
+        The 95 % interval of mean(b) - mean(a) and the two-sided p; None for both where a group has one member, or where
+        no two members of a group differ.
+    """
     if min(len(a), len(b)) < 2 or max(np.ptp(a), np.ptp(b)) < _ALIKE:
         return None, None
     with warnings.catch_warnings():

@@ -29,7 +29,7 @@ class Network:
     """A network to measure.
 
     Attributes:
-        name: of the zoo.
+        name: name of the network.
         num_classes: outputs of its classifier.
         frames: T of the clip.
         size: height and width of the clip in pixels.
@@ -45,7 +45,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Pass:
-    """Milliseconds that one pass of a batch takes: quartiles and the 95th percentile over the rounds."""
+    """Milliseconds for one pass of a batch: quartiles and the 95th percentile over the rounds."""
 
     p25_ms: float
     p50_ms: float
@@ -55,12 +55,12 @@ class Pass:
 
 @dataclass(frozen=True)
 class Training:
-    """Timings of a training step without the optimiser: BatchNorm by the statistics of the batch, cross-entropy.
+    """Timings of a training step without the optimiser: BatchNorm with the statistics of the batch, cross-entropy.
 
     Attributes:
-        forward: with everything kept that the backward pass needs.
-        backward: the gradients of all weights.
-        peak_mib: memory of forward and backward together, measured as `Latency.peak_mib` is.
+        forward: the forward pass, which keeps everything that the backward pass needs.
+        backward: the backward pass, with the gradients of all weights.
+        peak_mib: peak memory of forward and backward pass together, measured like `Latency.peak_mib`.
     """
 
     forward: Pass
@@ -70,18 +70,18 @@ class Training:
 
 @dataclass(frozen=True)
 class Latency:
-    """Timings of the forward pass in inference mode, and of a training step where it was measured.
+    """Timings of the forward pass in inference mode, and of a training step if it was measured.
 
     Attributes:
-        batch: clips in one pass.
+        batch: clips per pass.
         p25_ms: lower quartile of the milliseconds of one batch.
         p50_ms: median of the same.
         p75_ms: upper quartile of the same.
         p95_ms: 95th percentile of the same.
-        clips_per_s: clips of all timed runs over their time.
-        peak_mib: on a GPU, memory allocated at the most; on a CPU, by how much the passes raised the peak resident size
-            of their process over what it was with the network and the clip loaded.
-        training: None where no backward pass was measured.
+        clips_per_s: clips of all timed runs divided by their time.
+        peak_mib: on a GPU, the peak of allocated memory; on a CPU, the increase of the peak resident size of the
+            process over its size with the network and the clip loaded.
+        training: None if no backward pass was measured.
     """
 
     batch: int
@@ -103,7 +103,7 @@ class Ratio:
     """Relative latency of two networks, from interleaved runs.
 
     Attributes:
-        median: of the ratios of all rounds.
+        median: median of the ratios of all rounds.
         low: their lower quartile.
         high: their upper quartile.
     """
@@ -119,12 +119,13 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Rounds:
-    """Networks that took turns.
+    """Timings of networks that ran interleaved.
 
     Attributes:
-        batch: clips in one pass.
-        seconds: float64 [passes, networks, rounds]; the passes are those of `PASSES`, or the first of them alone.
-        peaks: bytes, int64 [networks, 2]: of the forward pass in inference mode, of a training step (0: not measured).
+        batch: clips per pass.
+        seconds: float64 [passes, networks, rounds]; the passes are those of `PASSES`, or only the first one.
+        peaks: bytes, int64 [networks, 2]: of the forward pass in inference mode, and of a training step (0: not
+            measured).
     """
 
     batch: int
@@ -133,11 +134,11 @@ class Rounds:
 
     @property
     def passes(self) -> tuple[str, ...]:
-        """What was timed."""
+        """The names of the timed passes."""
         return PASSES[: len(self.seconds)]
 
     def latency(self, i: int) -> Latency:
-        """The figures of network `i`."""
+        """Returns the figures of network `i`."""
         forward, *step = (_pass(seconds[i]) for seconds in self.seconds)
         peaks = self.peaks[i] / 2**20
         training = Training(step[0], step[1], float(peaks[1])) if step else None
@@ -146,10 +147,10 @@ class Rounds:
                        training=training)  # fmt: skip
 
     def ratio(self, i: int, baseline: int) -> dict[str, Ratio]:
-        """The time of network `i` over that of `baseline`, round by round, for each pass.
+        """Returns the time of network `i` divided by that of `baseline`, round by round, for each pass.
 
-        What else the machine does slows two neighbouring runs alike, so it cancels out in the ratio of each round; two
-        measurements one after the other it may slow differently.
+        Other work of the machine slows neighbouring runs equally and cancels out in the ratio of a round; it may affect
+        two separate measurements differently.
         """
         return {
             name: Ratio(*(float(v) for v in np.percentile(seconds[i] / seconds[baseline], [50, 25, 75])))
@@ -170,21 +171,21 @@ def measure(
     device: str = "cpu",
     memory: bool = True,
 ) -> Rounds:
-    """Runs networks interleaved on random clips: each round runs each of them once, every other round in reverse.
+    """Runs networks interleaved on random clips: each round runs each of them once, every other round in reverse order.
 
-    Times are taken in one process for all networks, memory in one process per network, whose peak is then its own.
+    Times are measured in one process for all networks, memory in a separate process per network.
 
     Args:
-        networks: what to run.
-        batch: clips in one pass.
-        repeats: rounds that count, after `WARM_UP` others.
+        networks: the networks to run.
+        batch: clips per pass.
+        repeats: number of timed rounds, after `WARM_UP` others.
         backward: also time a training step: forward pass in training mode and backward pass, without the optimiser.
-        device: where they run.
-        memory: also measure peak memory; without, `peaks` is 0.
+        device: device of the networks.
+        memory: also measure peak memory; else `peaks` is 0.
 
     Raises:
-        KinemaError: a network that cannot be built so, or a batch from which BatchNorm gets a single value per channel.
-        RunError: the memory does not suffice.
+        KinemaError: a network cannot be built, or the batch gives BatchNorm a single value per channel.
+        RunError: there is not enough memory.
     """
     given = list(networks)
     shared = (batch, backward, device, torch.get_num_threads())
@@ -197,7 +198,7 @@ def latency(
     name: str, *, num_classes: int, frames: int, size: int, options: Mapping[str, Any], batch: int = 1,
     repeats: int = 20, backward: bool = False, device: str = "cpu",
 ) -> Latency:  # fmt: skip
-    """The timings of a single network, see `measure`."""
+    """Measures a single network, see `measure`."""
     one = Network(name, num_classes, frames, size, options)
     return measure([one], batch=batch, repeats=repeats, backward=backward, device=device).latency(0)
 
@@ -206,7 +207,7 @@ def latency_ratio(
     first: str, second: str, *, num_classes: int, frames: int, size: int, options: Mapping[str, Any], batch: int = 1,
     repeats: int = 20, device: str = "cpu",
 ) -> Ratio:  # fmt: skip
-    """The time of the forward pass of one network over that of another, see `Rounds.ratio`."""
+    """Measures the time of the forward pass of one network divided by that of another, see `Rounds.ratio`."""
     two = [Network(name, num_classes, frames, size, options) for name in (first, second)]
     return measure(two, batch=batch, repeats=repeats, device=device, memory=False).ratio(0, 1)["forward"]
 
@@ -218,14 +219,14 @@ def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
             return pool.submit(function, *arguments).result()
         except (BrokenProcessPool, torch.OutOfMemoryError) as error:
             raise RunError("not enough memory for this measurement: lower --batch or --size") from error
-        except RuntimeError as error:  # of the allocator of the CPU
+        except RuntimeError as error:  # message of the CPU allocator
             if "alloc" not in str(error):
                 raise
             raise RunError("not enough memory for this measurement: lower --batch or --size") from error
 
 
 class _Runner:
-    """A network with what it runs on."""
+    """A network with its inputs."""
 
     def __init__(self, network: Network, batch: int, device: str) -> None:
         options = {**network.options, "frames": network.frames}
@@ -270,7 +271,7 @@ class _Runner:
 def _time(
     networks: list[Network], repeats: int, batch: int, backward: bool, device: str, threads: int
 ) -> NDArray[np.float64]:
-    """Seconds [passes, networks, rounds]."""
+    """Returns seconds [passes, networks, rounds]."""
     torch.set_num_threads(threads)
     runners = [_Runner(network, batch, device) for network in networks]
     seconds = np.zeros((len(PASSES) if backward else 1, len(runners), WARM_UP + repeats))
@@ -284,7 +285,7 @@ def _time(
 
 
 def _peaks(network: Network, batch: int, backward: bool, device: str, threads: int) -> tuple[int, int]:
-    """Bytes at the most in the forward pass and in a training step."""
+    """Returns the peak bytes of the forward pass and of a training step."""
     torch.set_num_threads(threads)
     runner = _Runner(network, batch, device)
     forward = _raised(runner.forward, runner.cuda)
@@ -295,7 +296,7 @@ def _raised(run: Callable[[], Any], cuda: bool) -> int:
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     else:
-        resident_peak()  # what was held for a moment until now, such as in importing torch: forget that peak
+        resident_peak()  # reset the peak, which may come from earlier temporary memory, such as that of importing torch
     before = 0 if cuda else resident_peak()
     for _ in range(WARM_UP):
         run()

@@ -10,10 +10,10 @@ from kinema.errors import KinemaError
 from kinema.evaluation.calibration import calibration
 from kinema.evaluation.class_pairs import PairComparison, compare_pairs
 from kinema.evaluation.comparison import compare
-from kinema.evaluation.grid import McNemarGrid, mcnemar_grid
+from kinema.evaluation.grid import PairGrid, mcnemar_grid
 from kinema.evaluation.groups import Grouped, compare_groups, group_tests
 from kinema.evaluation.metrics import Coverage
-from kinema.evaluation.tested import Tested
+from kinema.evaluation.tested import Tested, require_one_kind
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ManyComparison:
     """
 
     runs: tuple[RunRow, ...]
-    grid: McNemarGrid
+    grid: PairGrid
     grouped: Grouped | None
     pairs: tuple[PairComparison, ...]
     remarks: tuple[str, ...]
@@ -79,12 +79,12 @@ def compare_many(
         pairs: of classes that are looked at by themselves.
 
     Raises:
-        KinemaError: fewer than two tests, the same one twice, bad groups, or pairs of tests that cannot be compared.
+        KinemaError: fewer than two tests, the same one twice, bad groups, or tests of several labels per video, which
+            `compare_many_sets` takes.
     """
-    files = [test.file.resolve() for test in tests]
-    for test, file in zip(tests, files, strict=True):
-        if files.count(file) > 1:
-            raise KinemaError(f"{test.file}: is named twice; name every test once")
+    require_different(tests)
+    if require_one_kind(tests):
+        raise KinemaError(f"{tests[0].file}: its videos have several labels: compare such tests with compare_many_sets")
     found = group_tests(tests, groups)
     return ManyComparison(
         runs=tuple(_row(test) for test in tests),
@@ -93,6 +93,18 @@ def compare_many(
         pairs=tuple(compare_pairs(tests, pairs)) if pairs else (),
         remarks=_remarks(tests),
     )
+
+
+def require_different(tests: Sequence[Tested]) -> None:
+    """Refuses a test that is named twice.
+
+    Raises:
+        KinemaError: there is one.
+    """
+    files = [test.file.resolve() for test in tests]
+    for test, file in zip(tests, files, strict=True):
+        if files.count(file) > 1:
+            raise KinemaError(f"{test.file}: is named twice; name every test once")
 
 
 def _row(test: Tested) -> RunRow:

@@ -1,4 +1,4 @@
-"""Accuracies of a test. A video that could not be read is wrong in every one of them, never left out."""
+"""Accuracies of a test. An unreadable video counts as wrong in all of them and is never left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kinema.evaluation.statistics import LEVEL, share_interval
 from kinema.text import printable
 
 _MAJORITY: Schema = {"label": str, "share": float}
-FIGURES: Schema = {  # in `metrics.json`
+FIGURES: Schema = {  # keys of `metrics.json`
     "top1": float,
     "top1_interval": list,
     "topk": float,
@@ -32,13 +32,13 @@ _CLASS: Schema = {"label": str, "videos": int, "failed": int, "recall": object, 
 
 @dataclass(frozen=True)
 class Coverage:
-    """The number of videos behind a figure.
+    """The numbers of videos behind a figure.
 
     Attributes:
         expected: videos of the test.
-        read: those that gave clips.
-        failed: those that did not; they count as errors.
-        absent: more that the annotation of a catalogue names and that are not there: left out, they count nowhere.
+        read: videos that could be read.
+        failed: videos that could not be read; they count as errors.
+        absent: further videos in the annotation of a catalogue that do not exist; they are left out of all figures.
     """
 
     expected: int
@@ -57,8 +57,9 @@ class Majority:
     """The accuracy of always predicting the same label.
 
     Attributes:
-        label: the most frequent label (of equally frequent ones, the first in the order of the recognizer's labels).
-        share: of the test's videos that have it, 0 to 1.
+        label: the most frequent label (if several are equally frequent, the first in the order of the recognizer's
+            labels).
+        share: share of the test's videos that have it, 0 to 1.
     """
 
     label: str
@@ -71,9 +72,9 @@ class ClassResult:
 
     Attributes:
         label: its name.
-        videos: of the test that show it.
-        failed: those of them that could not be read.
-        recall: share of its videos that were recognised, 0 to 1; None where the test has none.
+        videos: number of videos with this label in the test.
+        failed: number of these videos that could not be read.
+        recall: share of its videos that were recognised, 0 to 1; None if the test has none.
         predicted: what the readable ones were taken for, label -> videos, most frequent first: a row of the confusion
             matrix without its zeros.
     """
@@ -93,13 +94,14 @@ class Metrics:
         top1: share of videos whose true label has the highest score.
         top1_interval: Wilson's interval of a share, level 0.95.
         topk: share of videos whose true label is among the k highest scores.
-        k: 5, or the number of labels where there are fewer.
-        mean_class: mean recall of the classes that occur in the test.
-        classes_tested: how many of them there are.
-        majority: of the test set.
-        train_majority: always naming the most frequent label of the training set; None where it is not known.
-        coverage: the videos behind these figures.
-        per_class: one entry a label, in the order of the recognizer.
+        k: 5, or the number of labels if there are fewer.
+        mean_class: mean recall over the classes that occur in the test.
+        classes_tested: number of these classes.
+        majority: accuracy of always predicting the most frequent label of the test.
+        train_majority: accuracy of always predicting the most frequent label of the training set; None if it is not
+            known.
+        coverage: the numbers of videos behind these figures.
+        per_class: one entry per label, in the order of the recognizer.
     """
 
     top1: float
@@ -114,16 +116,16 @@ class Metrics:
     per_class: tuple[ClassResult, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self) | {"interval": {"method": "wilson", "level": LEVEL}}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Metrics:
-        """The figures that `to_dict` has written, as JSON gives them back.
+        """Reads the figures of `to_dict`, as read back from JSON.
 
         Raises:
             KeyError: one of `FIGURES` is missing.
-            ValueError: a key holds something else; the message is the key.
+            ValueError: a key has an invalid value; the message is the key.
         """
         wrong = misshapen(values, FIGURES)
         if wrong is not None:
@@ -155,14 +157,14 @@ def measure(
     train_labels: Sequence[str] | None = None,
     absent: int = 0,
 ) -> Metrics:
-    """All figures of a test.
+    """Computes all figures of a test.
 
     Args:
-        targets: N outputs that the videos should get.
+        targets: N indices of the true labels.
         scores: N K; a row of NaN is a video that could not be read.
         labels: K names.
-        train_labels: label of every training video, where they are known.
-        absent: videos that the annotation names beside the N; no figure depends on them.
+        train_labels: label of every training video, if they are known.
+        absent: number of further videos in the annotation; no figure depends on it.
     """
     n, k = len(targets), min(5, len(labels))
     readable = ~np.isnan(scores).any(1)
@@ -197,7 +199,7 @@ def measure(
 
 
 def true_ranks(targets: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """How many labels come before the true one: 0 is right. Equal scores rank in the order of the labels.
+    """Returns the number of labels ranked before the true one. Equal scores rank in the order of the labels.
 
     Args:
         targets: N.
@@ -215,7 +217,7 @@ def true_ranks(targets: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArr
 
 
 def confusion_matrix(targets: NDArray[np.int64], predictions: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
-    """Videos by true label (rows) and predicted label (columns).
+    """Counts videos by true label (rows) and predicted label (columns).
 
     Args:
         targets: N.
@@ -230,7 +232,7 @@ def confusion_matrix(targets: NDArray[np.int64], predictions: NDArray[np.integer
 
 
 def most_frequent(train_labels: Sequence[str], labels: Sequence[str]) -> str:
-    """The most frequent label of the training videos; of equally frequent ones, the first in the order of `labels`.
+    """Returns the most frequent label of the training videos; if several, the first in the order of `labels`.
 
     Args:
         train_labels: label of every training video.
@@ -245,7 +247,7 @@ def _majority(values: Mapping[str, Any]) -> Majority:
 
 
 def _class_result(values: Any) -> ClassResult:
-    """Names as `scores.parquet` holds them: JSON keeps the bytes of a label that are not UTF-8 in another form."""
+    """Returns names in the form of `scores.parquet`; JSON escapes bytes that are not UTF-8 differently."""
     if misshapen({"class": values}, {"class": _CLASS}) or not isinstance(values["recall"], float | None):
         raise ValueError("per_class")
     if not all(isinstance(videos, int) for videos in values["predicted"].values()):

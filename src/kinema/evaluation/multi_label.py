@@ -74,7 +74,7 @@ def average_precision(truth: NDArray[np.bool_], scores: NDArray[np.floating]) ->
     Returns:
         0 to 1; None where no video shows the class.
     """
-    (found,) = _average_precisions(truth, scores, np.ones((1, len(truth))))
+    (found,) = weighted_average_precisions(truth, scores, np.ones((1, len(truth))))
     return None if np.isnan(found) else float(found)
 
 
@@ -126,10 +126,19 @@ def measure_sets(
     )
 
 
-def _average_precisions(
+def weighted_average_precisions(
     truth: NDArray[np.bool_], scores: NDArray[np.floating], weights: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """The average precision for each row of weights of the videos, R N -> R; NaN without a positive video."""
+    """The average precision of one class for each of several weightings of the videos.
+
+    Args:
+        truth: bool N, which videos show the class.
+        scores: N, of the class; NaN is a video that could not be read.
+        weights: R N, how often each video counts.
+
+    Returns:
+        float64 R, 0 to 1; NaN where no video with a weight shows the class.
+    """
     order = np.argsort(-scores, kind="stable")  # NaN comes last
     read = int((~np.isnan(scores)).sum())
     ranked, positive = scores[order], truth[order]
@@ -160,7 +169,7 @@ def _interval(truth: NDArray[np.bool_], scores: NDArray[np.float32], mean_ap: fl
     while left:
         rows = min(left, max(1, _AT_ONCE // n))
         weights = rng.multinomial(n, np.full(n, 1 / n), size=rows).astype(np.float64)
-        aps = np.stack([_average_precisions(truth[:, k], scores[:, k], weights) for k in occurring])
+        aps = np.stack([weighted_average_precisions(truth[:, k], scores[:, k], weights) for k in occurring])
         known = ~np.isnan(aps)
         counts = known.sum(0)
         found.append(np.where(known, aps, 0.0).sum(0)[counts > 0] / counts[counts > 0])

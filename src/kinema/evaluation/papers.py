@@ -1,4 +1,4 @@
-"""The structural rows of the papers' tables beside what this library counts: `kinema cost --paper TABLE`."""
+"""The structural rows of the papers' tables, compared with the counts of this library: `kinema cost --paper TABLE`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kinema.evaluation.cost import Cost, count
 
 Unit = Literal["MAC", "FLOP", "MAC+BN"]
 
-# How a paper counts operations; none counts activations, pooling or sums.
+# The units in which papers count operations; none counts activations, pooling or sums.
 UNITS: dict[str, Callable[[Cost], int]] = {
     "MAC": lambda cost: cost.macs,
     "FLOP": lambda cost: cost.flops,
@@ -25,22 +25,22 @@ UNITS: dict[str, Callable[[Cost], int]] = {
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One row of a paper's table, or a number in its text, and what its network counts here.
+    """One row of a paper's table, or a number in its text, and the counts of its network here.
 
     Attributes:
-        table: name of the table, as `kinema cost --paper` takes it.
-        row: what the paper calls it.
-        model: the network here; empty where it is another one, which Kinema does not have.
-        options: of `create_model`.
-        classes: outputs.
+        table: name of the table for `kinema cost --paper`.
+        row: name of the row in the paper.
+        model: the network here; empty for a network that Kinema does not have.
+        options: options of `create_model`.
+        classes: number of outputs.
         frames: T.
         size: height and width in pixels.
-        paper_params: millions, or None; with a `base`, per cent above its own.
-        params: ours, None where there is no network here.
-        paper_operations: thousands of millions in `unit`, or None; with a `base`, per cent above its own.
-        operations: ours, in the same unit.
-        unit: in which the paper counts, as far as its rows show.
-        why: why a row cannot be reached or needs a reading; empty where it is plain.
+        paper_params: the paper's parameters in millions, or None; with a `base`, increase over it in per cent.
+        params: our count, None if there is no network here.
+        paper_operations: the paper's operations in units of 10^9 `unit`, or None; with a `base`, increase in per cent.
+        operations: our count, in the same unit.
+        unit: the unit in which the paper counts, as far as its rows show.
+        why: why a row cannot be reached or needs interpretation; empty if it agrees.
         base: `model` and `options` of the network that this one is compared with; None for numbers of the network
             itself.
     """
@@ -62,12 +62,12 @@ class PaperRow:
 
     @property
     def params_off(self) -> float | None:
-        """Ours over the paper's, minus 1; with a `base`, ours minus the paper's, as a share."""
+        """Our parameters divided by the paper's, minus 1; with a `base`, our increase minus the paper's."""
         return self._off(self.params, self.paper_params)
 
     @property
     def operations_off(self) -> float | None:
-        """The difference of the operations, as `params_off` is that of the parameters."""
+        """The difference of the operations, like `params_off` for the parameters."""
         return self._off(self.operations, self.paper_operations)
 
     def _off(self, ours: float | None, paper: float | None) -> float | None:
@@ -77,14 +77,14 @@ class PaperRow:
 
     @property
     def network(self) -> str:
-        """The network with its options, in words; empty where there is none here."""
+        """The network with its options as text; empty if there is none here."""
         if not self.model:
             return ""
         own = _named(self.model, self.options)
         return own if self.base is None else f"{own} over {_named(self.base['model'], self.base.get('options', {}))}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values with both differences."""
+        """Returns plain values with both differences."""
         return asdict(self) | {"params_off": self.params_off, "operations_off": self.operations_off}
 
 
@@ -93,7 +93,7 @@ def _named(model: str, options: Mapping[str, Any]) -> str:
 
 
 def tables() -> list[str]:
-    """The names of the tables that are known."""
+    """Returns the names of the tables."""
     return list(dict.fromkeys(row["table"] for row in _read()))
 
 
@@ -101,7 +101,7 @@ def paper_rows(table: str) -> list[PaperRow]:
     """Counts the networks of one table, or of `all`.
 
     Raises:
-        KinemaError: an unknown table; the nearest is offered.
+        KinemaError: the table is unknown; the message suggests the nearest one.
     """
     if table != "all" and table not in tables():
         raise unknown("table", table, [*tables(), "all"])
@@ -115,7 +115,7 @@ def _read() -> list[dict[str, str]]:
 
 @cache
 def _cost(model: str, options: str, classes: int, frames: int | None, size: int | None) -> Cost:
-    """Several tables hold the same networks, and a count takes a second."""
+    """Counts a network; cached, because several tables contain the same networks and a count takes a second."""
     return count(model, num_classes=classes, frames=frames, size=size, options=json.loads(options))
 
 

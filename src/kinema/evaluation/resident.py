@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def resident_peak() -> int:
-    """Bytes this process has held in memory at the most, since the last call where the system can forget (Linux)."""
+    """Returns the peak memory of this process in bytes; on Linux since the last call, elsewhere since its start."""
     status, forget = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if status.exists():
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -22,10 +22,10 @@ def resident_peak() -> int:
 
 
 def _windows_peak() -> int:
-    """The largest working set of this process, in bytes."""
+    """Returns the largest working set of this process in bytes."""
     import ctypes
 
-    # PROCESS_MEMORY_COUNTERS: two numbers of 32 bits, then eight as large as a pointer; the first of these is wanted.
+    # PROCESS_MEMORY_COUNTERS: two 32-bit numbers, then eight of the size of a pointer; the first of these is needed.
     class Counters(ctypes.Structure):
         _fields_ = (("size", ctypes.c_uint32), ("faults", ctypes.c_uint32), ("sizes", ctypes.c_size_t * 8))
 

@@ -12,6 +12,7 @@ from kinema.data.label_sets import joined, label_set
 from kinema.errors import KinemaError
 from kinema.evaluation.metrics import Coverage, Metrics, measure, true_ranks
 from kinema.evaluation.multi_label import MultiLabelMetrics, measure_sets
+from kinema.evaluation.thresholded import THRESHOLD
 from kinema.evaluation.views import ViewSummary
 
 
@@ -123,5 +124,5 @@ class TestResult:
 def predicted(labels: tuple[str, ...], scores: NDArray[np.float32], *, multi_label: bool) -> str:
     """The label with the highest score, or with `multi_label` all whose score reaches one half, in one cell."""
     if multi_label:
-        return joined(labels[i] for i in np.flatnonzero(scores >= 0.5))
+        return joined(labels[i] for i in np.flatnonzero(scores >= THRESHOLD))
     return labels[int(scores.argmax())]

@@ -1,4 +1,7 @@
-"""The files of a test: `metrics.json`, `scores.parquet` (one row a video), `ledger.csv` (what is unread or absent)."""
+"""The files of a test: `metrics.json`, `scores.parquet` and `ledger.csv`.
+
+`scores.parquet` has one row per video; `ledger.csv` lists the unreadable and the absent videos.
+"""
 
 from __future__ import annotations
 
@@ -25,25 +28,25 @@ from kinema.text import parse_json, plural, printable
 
 METRICS, SCORES, LEDGER = "metrics.json", "scores.parquet", "ledger.csv"
 _LABELS, _ROOT, _DIGEST = b"kinema.labels", b"kinema.root", b"kinema.sha256"
-_SEVERAL = b"kinema.multi_label"  # there where a video may have several labels
-_PACKED = b"kinema.packed_root"  # there where the videos are packed copies
+_SEVERAL = b"kinema.multi_label"  # column of multi-label tests
+_PACKED = b"kinema.packed_root"  # column of tests on packed copies
 _OTHER = {"recognizer": "another recognizer", "data": "other data", "split": "another split", "views": "other views"}
-# What reading a damaged table raises, apart from a sentence of ours.
+# Errors of reading a damaged table, other than our own.
 _UNSOUND = (pa.ArrowException, OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Test:
-    """What was tested on what: two tests that agree in this are the same test.
+    """The identity of a test: two tests with equal values are the same test.
 
     Attributes:
-        recognizer: as it was given.
-        data: as it was given.
+        recognizer: the recognizer as given.
+        data: the data as given.
         split: name of the split, or `all`.
-        views: `CLIPSxCROPS`, and the seed where clips are drawn: `protocol_name` writes it.
+        views: `CLIPSxCROPS`, and the seed if clips are random, from `protocol_name`.
     """
 
-    __test__ = False  # not a test of pytest's
+    __test__ = False  # not a test for pytest
 
     recognizer: str
     data: str
@@ -51,7 +54,7 @@ class Test:
     views: str
 
     def to_dict(self) -> dict[str, str]:
-        """Plain values, local paths in full: a relative path means another place from another folder."""
+        """Returns plain values, with absolute local paths, because a relative path depends on the current folder."""
         recognizer = self.recognizer
         if not recognizer.startswith("hf-hub:"):
             recognizer = str(Path(recognizer).resolve())
@@ -59,13 +62,13 @@ class Test:
 
 
 def document(result: TestResult, recognizer: Recognizer, test: Test) -> dict[str, Any]:
-    """All of `metrics.json`: what was tested, how, with what, and the figures with their coverage.
+    """Returns the content of `metrics.json`: the recognizer and data, the protocol, and the figures with coverage.
 
     Raises:
-        KinemaError: the result does not know its views.
+        KinemaError: the result has no views.
     """
     if result.views is None:
-        raise KinemaError("this result was read from scores.parquet alone, without its views: read it with open_test")
+        raise KinemaError("this result was read from scores.parquet only, without its views: read it with open_test")
     spec, clips, seed = recognizer.spec, plural(result.views.clips, "clip"), result.views.random_clips
     chosen = described(recognizer.card, test.data, test.split)
     places = "at fixed places" if seed is None else f"drawn as in training with seed {seed}"
@@ -98,10 +101,10 @@ def _randomness(seed: int | None, *, multi_label: bool) -> str:
 
 
 def require_free(out: Path, test: Test, *, overwrite: bool = False) -> None:
-    """Refuses a folder that holds the files of something else; the same test again replaces its own files.
+    """Rejects a folder with the files of another test; the same test may replace its own files.
 
     Raises:
-        KinemaError: `out` holds another test, or files with the names of a test's that are not known to be one.
+        KinemaError: `out` contains another test, or files with the names of a test's files that are not from a test.
     """
     if out.exists() and not out.is_dir():
         raise KinemaError(f"{out}: is a file; give a folder as --out")
@@ -113,23 +116,25 @@ def require_free(out: Path, test: Test, *, overwrite: bool = False) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         old = None
     if old is None:
-        raise KinemaError(f"{out}: {held[0]} there is not of a finished test; give another --out, or --overwrite")
+        raise KinemaError(
+            f"{out}: contains {held[0]}, which is not from a finished test; give another --out, or --overwrite"
+        )
     there = old if isinstance(old, dict) else {}
     if isinstance(there.get("data"), str):
-        there = {**there, "data": data_place(there["data"])}  # an earlier version wrote it otherwise
+        there = {**there, "data": data_place(there["data"])}  # an earlier version wrote it in another form
     changed = [
         f"{_OTHER[key]} ({there.get(key)} there)" for key, value in test.to_dict().items() if there.get(key) != value
     ]
     if changed:
         differs = " and ".join(changed)
-        raise KinemaError(f"{out}: holds a test with {differs}; give another --out, or --overwrite")
+        raise KinemaError(f"{out}: contains a test with {differs}; give another --out, or --overwrite")
 
 
 def write_results(out: Path, result: TestResult, recognizer: Recognizer, test: Test) -> None:
     """Writes the three files, each in one step, `metrics.json` last.
 
     Raises:
-        KinemaError: the result does not know its views.
+        KinemaError: the result has no views.
         RunError: the disk is full or the folder cannot be written.
     """
     table = _table(result)
@@ -146,10 +151,10 @@ def read_scores(path: str | Path) -> TestResult:
     `open_test` reads its `metrics.json` as well.
 
     Args:
-        path: a `scores.parquet`, or the folder that holds it.
+        path: a `scores.parquet`, or the folder that contains it.
 
     Raises:
-        KinemaError: no such file, or not one that `kinema test` wrote, or damaged since.
+        KinemaError: there is no such file, it was not written by `kinema test`, or it is damaged.
     """
     path = Path(path)
     file = path / SCORES if path.is_dir() else path
@@ -164,9 +169,9 @@ def read_scores(path: str | Path) -> TestResult:
 
 
 def _scores(table: pa.Table) -> TestResult:
-    """Raises one of `_UNSOUND` for what is not, or is no longer, a table of `_table`'s."""
+    """Raises one of `_UNSOUND` if it is not an undamaged table written by `_table`."""
     metadata = table.schema.metadata or {}
-    # The checksums of the pages leave the footer out, in which names, labels and places of columns stand.
+    # The checksums of the pages do not cover the footer, which contains names, labels and positions of columns.
     if _DIGEST in metadata and metadata[_DIGEST].decode() != _digest(table):
         raise ValueError("its content was changed or damaged")
     labels = tuple(parse_json(metadata[_LABELS]))
@@ -204,7 +209,7 @@ def _scores(table: pa.Table) -> TestResult:
 
 
 def _optional(table: pa.Table, name: str) -> tuple[int | None, ...]:
-    """A column of integers that files from before it was kept do not have."""
+    """Returns a column of integers that older files do not have."""
     return tuple(table[name].to_pylist()) if name in table.column_names else (None,) * table.num_rows
 
 
@@ -235,7 +240,7 @@ def _table(result: TestResult) -> pa.Table:
 
 
 def _digest(table: pa.Table) -> str:
-    """Of the values, not of the bytes of a file: another release of pyarrow may lay out the same table otherwise."""
+    """Returns a hash of the values, not of the file: other releases of pyarrow may write the same table differently."""
     digest = hashlib.sha256()
     for key in (_LABELS, _ROOT, *(key for key in (_SEVERAL, _PACKED) if key in table.schema.metadata)):
         digest.update(table.schema.metadata[key] + b"\n")
@@ -249,5 +254,5 @@ def _digest(table: pa.Table) -> str:
 
 
 def _write_table(table: pa.Table, part: Path) -> None:
-    with part.open("wb") as file:  # Python's file, so that a full disk raises Python's OSError with its reason
+    with part.open("wb") as file:  # a Python file, so that a full disk raises an OSError with its reason
         pq.write_table(table, file, write_page_checksum=True)

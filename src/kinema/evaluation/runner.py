@@ -1,4 +1,4 @@
-"""`evaluate`: a recognizer on a manifest. Every video is read once for all its views and counted once, read or not."""
+"""`evaluate`: tests a recognizer on a manifest. Every video is read once for all its views and counted once."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from kinema.evaluation.views import ViewProof, prove, summarise
 from kinema.processes import all_gather_object, connected_rank, loader_workers, room_for_readers
 from kinema.recognizer import Recognizer
 
-Progress = Callable[[int, int], object]  # videos done, videos expected
+Progress = Callable[[int, int], object]  # finished videos, expected videos
 
 
 @dataclass(frozen=True)
 class _VideoResult:
-    """What is known of one video: its averaged scores K or why it could not be read, its views, its size in bytes."""
+    """The result for one video: averaged scores K or why it could not be read, its views, its size in bytes."""
 
     scores: NDArray[np.float32] | None
     error: str | None
@@ -55,35 +55,35 @@ def evaluate(
 ) -> TestResult:
     """Tests a recognizer.
 
-    A video that cannot be read is an error of the test: it is kept, noted with the reason, and wrong in every figure.
-    Processes that are connected (`kinema.processes.connected`) share the videos, and each gets the whole result.
+    An unreadable video is kept, recorded with the reason, and counted as wrong in every figure.
+    Connected processes (`kinema.processes.connected`) share the videos, and each gets the whole result.
 
     Args:
-        recognizer: what is tested.
+        recognizer: the tested recognizer.
         manifest: the videos, usually `read_manifest(data, check=False).split("test")`.
         views: clips and crops of each video.
-        random_clips: a seed: clips are drawn as in training (STM, section 4.2), for each video by the seed and its
-            name; None takes clips at fixed places.
+        random_clips: a seed: clips are random as in training (STM, section 4.2), determined by the seed and the name of
+            the video; None takes clips at fixed positions.
         workers: processes that read videos; 0 reads in this one, without protection from a decoder that crashes or
             hangs, -1 is one per core, at most 16.
-        batch: views in one pass of the network.
-        limits: what reading one video may cost before it is given up as unreadable.
-        device: where the network goes; None leaves it where it is.
-        train_labels: label of every training video, for the figure of always naming the most frequent one.
-        progress: called after every few videos with the videos that this process has done and shall do.
+        batch: views per forward pass.
+        limits: limits for reading one video before it is given up as unreadable.
+        device: device of the network; None leaves it unchanged.
+        train_labels: label of every training video, for the accuracy of always predicting the most frequent one.
+        progress: called after every few videos with the finished videos of this process and their total.
 
     Returns:
         The scores, labels and errors of all videos, and the figures.
 
     Raises:
-        KinemaError: a label that the recognizer does not have, views that cannot be cut, or an empty manifest.
-        RunError: no video could be read, or the network gives scores that are not finite.
+        KinemaError: the recognizer lacks a label, the views are invalid, or the manifest is empty.
+        RunError: no video could be read, or the scores of the network are not finite.
     """
     clips, crops = views
     if batch < 1 or workers < -1:
         raise KinemaError(f"batch {batch}, workers {workers}: give a batch of at least 1, and 0 or more workers or -1")
     if not manifest.samples:
-        raise KinemaError(f"{manifest.source} holds no video to test on: name another split")
+        raise KinemaError(f"{manifest.source} contains no video to test on: give another split")
     several = recognizer.multi_label
     data = TestVideos(
         manifest, recognizer.labels, recognizer.spec, clips, crops, random_clips=random_clips, multi_label=several
@@ -107,7 +107,7 @@ def evaluate(
     for part in all_gather_object(rows):
         for i, row in part.items():
             _count(whole, i, row)
-    if len(whole) != n:  # a sampler that pads or drops would silently change the figures
+    if len(whole) != n:  # a sampler that repeats or drops videos would silently change the figures
         raise AssertionError(f"{n - len(whole)} videos were not counted")
     scores = np.full((n, len(recognizer.labels)), np.nan, dtype=np.float32)
     for i, row in whole.items():
@@ -139,7 +139,7 @@ def evaluate(
 
 
 def _size(path: str) -> int | None:
-    """Bytes of a file or of all pictures in a folder: tells other videos of the same names apart without reading."""
+    """Returns the bytes of a file or of all pictures in a folder, which distinguish videos of the same name."""
     try:
         member = find_member(path)
         if member is not None:
@@ -147,7 +147,7 @@ def _size(path: str) -> int | None:
         video = Path(path)
         parts = video.iterdir() if video.is_dir() else [video]
         return sum(part.stat().st_size for part in parts)
-    except (OSError, ValueError):  # missing, or a name that no file can have
+    except (OSError, ValueError):  # it does not exist, or the name is invalid
         return None
 
 
@@ -170,7 +170,7 @@ def _batches(
 
 
 def _average(recognizer: Recognizer, views: Tensor, batch: int, paths: list[str]) -> NDArray[np.float32]:
-    """uint8 B V T S S 3 -> B K."""
+    """Returns scores B K for views uint8 B V T S S 3."""
     means = recognizer.average(views, batch=batch).numpy()
     broken = [path for path, row in zip(paths, means, strict=True) if not np.isfinite(row).all()]
     if broken:

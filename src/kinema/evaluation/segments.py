@@ -14,17 +14,17 @@ from kinema.errors import KinemaError
 from kinema.evaluation.statistics import LEVEL
 
 OVERLAPS = (0.3, 0.5, 0.7)
-OPERATING = 0.5  # overlap at which precision, recall and F1 are counted
-_DELAY_OVERLAP = 0.3  # overlap from which on a segment counts as the label of an action
+OPERATING = 0.5  # overlap for precision, recall and F1
+_DELAY_OVERLAP = 0.3  # smallest overlap of a segment that counts as the label of an action
 RESAMPLES = 1000
 
 
 class FoundSegment(Protocol):
-    """A segment that was found, such as `kinema.streaming.Segment`."""
+    """A found segment, such as `kinema.streaming.Segment`."""
 
     @property
     def label(self) -> str:
-        """Of the action."""
+        """Label of the action."""
 
     @property
     def t_start(self) -> float:
@@ -40,15 +40,15 @@ class FoundSegment(Protocol):
 
     @property
     def t_known(self) -> float:
-        """Seconds, when the label could first be said."""
+        """Seconds at which the label was first known."""
 
 
 @dataclass(frozen=True)
 class TrueSegment:
-    """An action that a film shows.
+    """An action in a video.
 
     Attributes:
-        label: of the action.
+        label: label of the action.
         t_start: seconds.
         t_end: seconds.
     """
@@ -60,12 +60,12 @@ class TrueSegment:
 
 @dataclass(frozen=True)
 class Film:
-    """One film of a test of segments.
+    """One video of a test of segments.
 
     Attributes:
-        truth: the actions that it shows.
-        found: the segments that were found in it; none where it could not be read.
-        duration: seconds; None where it could not be read, and then it counts for no hour.
+        truth: the actions in it.
+        found: the segments found in it; none if it could not be read.
+        duration: seconds; None if it could not be read; its time is then not counted.
     """
 
     truth: tuple[TrueSegment, ...]
@@ -75,11 +75,11 @@ class Film:
 
 @dataclass(frozen=True)
 class Figure:
-    """A value with its 95 % bootstrap interval over films.
+    """A value with its 95 % bootstrap interval over videos.
 
     Attributes:
-        value: None where it is not defined, such as a delay where nothing was found.
-        low: lower end; None where there are fewer than two films.
+        value: None if it is not defined, such as a delay if nothing was found.
+        low: lower end; None if there are fewer than two videos.
         high: upper end.
     """
 
@@ -88,7 +88,7 @@ class Figure:
     high: float | None = None
 
     def to_dict(self) -> dict[str, float | None]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
@@ -101,16 +101,16 @@ class SegmentMetrics:
         per_class: overlap 0.5 -> average precision of each class.
         precision: at overlap 0.5, 0 to 1: share of the segments that match an action.
         recall: at overlap 0.5, 0 to 1: share of the actions that a segment matches.
-        f1: of the two.
-        delay: median seconds from the onset of an action to its label, over the actions that are labelled: those that
-            a segment of their class matches at an overlap of 0.3. Below 0 where the label came before the onset.
+        f1: harmonic mean of the two.
+        delay: median seconds from the onset of an action to its label, over the labelled actions: those that a segment
+            of their class matches at an overlap of 0.3. Negative if the label came before the onset.
         labelled: share of the actions that have a delay.
-        false_alarms: per hour of film: segments that share no moment with an action of their class.
-        hours: of the films that were read.
-        actions: in the truth.
-        segments: that were found.
-        expected: films.
-        read: films that could be read.
+        false_alarms: per hour of video: segments that do not overlap with any action of their class.
+        hours: duration of the readable videos.
+        actions: number of true actions.
+        segments: number of found segments.
+        expected: number of videos.
+        read: number of readable videos.
     """
 
     map: Mapping[float, Figure]
@@ -128,7 +128,7 @@ class SegmentMetrics:
     read: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return {
             "map": {f"{overlap:g}": figure.to_dict() for overlap, figure in self.map.items()},
             "per_class": dict(self.per_class),
@@ -148,27 +148,26 @@ class SegmentMetrics:
 def measure_segments(
     films: Sequence[Film], *, overlaps: Sequence[float] = OVERLAPS, resamples: int = RESAMPLES, seed: int = 0
 ) -> SegmentMetrics:
-    """Compares the segments that were found with the actions that films show.
+    """Compares found segments with the true actions of videos.
 
-    As in the evaluation of ActivityNet, segments of a class are matched in the order of their scores: each to the
-    action of its class and film with the highest overlap among those that no other segment has matched yet, if the
-    overlap reaches the limit. The average precision is the area under the precision that is made monotonic; classes
-    without an action do not count. A film that could not be read counts with all its actions as missed. Intervals are
-    percentiles over draws of whole films, with replacement.
+    As in the evaluation of ActivityNet, segments of a class are matched in the order of their scores, each to the
+    unmatched action of its class and video with the highest overlap, if the overlap reaches the limit. The average
+    precision is the area under the monotonic precision curve; classes without an action do not count. All actions of an
+    unreadable video count as missed. Intervals are percentiles over bootstrap samples of whole videos.
 
     Args:
-        films: at least one, with at least one action together.
+        films: at least one video, with at least one action in total.
         overlaps: limits of temporal intersection over union, above 0, at most 1.
-        resamples: draws; 0 gives no intervals.
-        seed: of the draws.
+        resamples: number of bootstrap samples; 0 for no intervals.
+        seed: seed of the samples.
 
     Raises:
-        KinemaError: no action, or an overlap outside (0, 1].
+        KinemaError: there is no action, or an overlap is outside (0, 1].
 
     Source: ActivityNet challenge 2016 (detection), Caba Heilbron et al., CVPR 2015.
     """
     if not any(film.truth for film in films):
-        raise KinemaError("the films show no action: give films with at least one labelled segment")
+        raise KinemaError("the videos contain no action: give videos with at least one labelled segment")
     if not all(0 < overlap <= 1 for overlap in overlaps):
         raise KinemaError(f"overlaps are {list(overlaps)}: give numbers above 0 and at most 1")
     draws = _draws(len(films), resamples, seed)
@@ -201,10 +200,10 @@ def measure_segments(
 
 
 def f1_at(films: Sequence[Film], overlap: float = OPERATING) -> float:
-    """The F1 of the segments of films: twice the matches over actions and segments together.
+    """Returns the F1 of the segments of videos: twice the matches divided by the sum of actions and segments.
 
     Args:
-        films: at least one action or segment together.
+        films: the videos, with at least one action or segment in total.
         overlap: limit of temporal intersection over union.
     """
     hits = sum(int((match_segments(film.truth, film.found, overlap) >= 0).sum()) for film in films)
@@ -212,7 +211,7 @@ def f1_at(films: Sequence[Film], overlap: float = OPERATING) -> float:
 
 
 def match_segments(truth: Sequence[TrueSegment], found: Sequence[FoundSegment], overlap: float) -> NDArray[np.int64]:
-    """Which action each segment of one film matches.
+    """Matches the segments of one video to its actions.
 
     Args:
         truth: the actions.
@@ -220,7 +219,7 @@ def match_segments(truth: Sequence[TrueSegment], found: Sequence[FoundSegment], 
         overlap: limit of temporal intersection over union.
 
     Returns:
-        int64 [found]: the number of the action, or -1. No action is matched twice.
+        int64 [found]: the index of the action, or -1. No action is matched twice.
     """
     match = np.full(len(found), -1, np.int64)
     free = [True] * len(truth)
@@ -237,7 +236,7 @@ def match_segments(truth: Sequence[TrueSegment], found: Sequence[FoundSegment], 
 
 
 def temporal_iou(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """Intersection over union of two stretches of time, 0 to 1; 0 where both are empty."""
+    """Returns the intersection over union of two time spans, 0 to 1; 0 if both are empty."""
     shared = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
     union = (a[1] - a[0]) + (b[1] - b[0]) - shared
     return shared / union if union > 0 else 0.0
@@ -253,7 +252,7 @@ def _false_alarms(film: Film) -> int:
 def _mean_precision(
     films: Sequence[Film], matches: Sequence[NDArray[np.int64]], draws: NDArray[np.int64]
 ) -> tuple[float, list[float | None], dict[str, float]]:
-    """The mean average precision, the same for every draw of films, and that of every class."""
+    """Returns the mean average precision, that of every bootstrap sample of videos, and that of every class."""
     counts: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(len(films)))
     listed: dict[str, list[tuple[float, int, bool]]] = defaultdict(list)
     for number, (film, match) in enumerate(zip(films, matches, strict=True)):
@@ -276,7 +275,7 @@ def _mean_precision(
 def _precision(
     found: list[tuple[float, int, bool]], weights: NDArray[np.float64], actions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Average precision of a class in every row of weights of films; NaN where it has no action there."""
+    """Returns the average precision of a class for every row of weights of videos; NaN without an action."""
     if not found:
         return np.where(actions > 0, 0.0, np.nan)
     ordered = sorted(found, key=lambda f: -f[0])
@@ -291,7 +290,7 @@ def _precision(
 
 
 def _draws(films: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    if films < 2:  # every draw would be the same
+    if films < 2:  # all bootstrap samples would be equal
         resamples = 0
     return np.random.default_rng(seed).integers(0, films, (resamples, films))
 

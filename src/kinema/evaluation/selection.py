@@ -1,4 +1,4 @@
-"""Whether a recognizer was chosen by the split on which it is tested, whose figures are then too high."""
+"""Check for a test on the split that selected the recognizer, whose figures would be too high."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from kinema.errors import KinemaError
 
 
 def described(card: Mapping[str, Any], data: str, split: str) -> dict[str, Any] | None:
-    """What `metrics.json` says about the choice of the tested recognizer.
+    """Returns the entry of `metrics.json` about the selection of the tested recognizer.
 
     Args:
-        card: further entries of the recognizer's card.
-        data: that it is tested on, as it was given.
+        card: additional entries of the recognizer's card.
+        data: the tested data, as given.
         split: name of the split, or `all`.
 
     Returns:
-        What the training wrote (`kept`, `epoch`, `split`, …) and `tested_on_it`, whether the test is on the split that
-        chose; None where no split chose anything.
+        The entries of the training (`kept`, `epoch`, `split`, …) and `tested_on_it`, whether the test is on the split
+        of the selection; None if there was no selection.
     """
     training = card.get("training")
     chosen = training.get(SELECTION) if isinstance(training, Mapping) else None
@@ -34,7 +34,7 @@ def described(card: Mapping[str, Any], data: str, split: str) -> dict[str, Any] 
 
 
 def sentence(chosen: object) -> str | None:
-    """Which epoch of a training was tested, in words; None where there was no choice."""
+    """Describes which epoch of a training was tested; None if there was no selection."""
     if not isinstance(chosen, Mapping):
         return None
     how = "the best" if chosen.get("kept") == "best" else "the last"
@@ -45,15 +45,15 @@ def sentence(chosen: object) -> str | None:
 
 
 def require_other_split(chosen: Mapping[str, Any] | None, data: str, split: str, *, force: bool) -> None:
-    """Refuses a test on the split that chose the recognizer, unless it is forced.
+    """Rejects a test on the split that selected the recognizer, unless it is forced.
 
     Raises:
-        KinemaError: it is, and `force` is not given.
+        KinemaError: the test is on that split, and `force` is not given.
     """
     if chosen is not None and chosen["tested_on_it"] and not force:
         of_all = ", which is part of 'all'," if split == "all" else ""
         raise KinemaError(
-            f"{data}: the split {chosen.get('split')!r}{of_all} selected epoch {chosen.get('epoch')} of this "
-            "recognizer, so its figures would be too high: name another one with --split, or give --force to have "
-            "them marked"
+            f"{data}: the split {chosen.get('split')!r}{of_all} was used to select epoch {chosen.get('epoch')} of this "
+            "recognizer, so its figures would be too high: give another --split, or give --force, which marks the "
+            "result"
         )

@@ -14,6 +14,7 @@ from kinema.card import Schema, misshapen
 from kinema.config_file import read_run_config
 from kinema.errors import KinemaError
 from kinema.evaluation.metrics import FIGURES, Coverage, Metrics
+from kinema.evaluation.multi_label import MultiLabelMetrics, mean_average_precision
 from kinema.evaluation.result import TestResult
 from kinema.evaluation.results import METRICS, SCORES, read_scores
 from kinema.evaluation.statistics import share_interval
@@ -63,18 +64,30 @@ class Tested:
         """Its figures: those of `metrics.json`, or computed from the scores where that file does not hold them all."""
         return self.stated or replace(self.result.metrics, coverage=self.coverage)
 
+    @cached_property
+    def set_metrics(self) -> MultiLabelMetrics:
+        """Its figures where a video may have several labels, computed from the scores."""
+        return replace(self.result.set_metrics, coverage=self.coverage)
+
+    @property
+    def figures(self) -> Metrics | MultiLabelMetrics:
+        """`set_metrics` where a video may have several labels, else `metrics`."""
+        return self.set_metrics if self.result.multi_label else self.metrics
+
 
 def open_tests(places: Sequence[str | Path]) -> list[Tested]:
-    """The tests that the user names.
+    """The tests that the user names: all of one label per video, or all of several.
 
     Args:
         places: run folders, test folders or `scores.parquet` files.
 
     Raises:
-        KinemaError: one of them holds no test, several, or damaged files.
+        KinemaError: one of them holds no test, several, or damaged files, or they are of both kinds.
     """
     names = distinct_names(places)
-    return [open_test(place, name) for place, name in zip(places, names, strict=True)]
+    tests = [open_test(place, name) for place, name in zip(places, names, strict=True)]
+    require_one_kind(tests)
+    return tests
 
 
 def open_test(place: str | Path, name: str) -> Tested:
@@ -83,15 +96,28 @@ def open_test(place: str | Path, name: str) -> Tested:
     described = file.with_name(METRICS)
     document = _document(described)
     result = read_scores(file)
-    if result.multi_label:
-        raise KinemaError(
-            f"{file}: is of a test with several labels per video, which compare and report do not take: its figures "
-            f"are in {described}"
-        )
     test = Tested(name, file, replace(result, views=_views(document)), document)
+    if result.multi_label:
+        _check_stated_sets(described, test)
+        return test
     stated = _stated_metrics(described, test)
     train = None if stated is None or stated.train_majority is None else stated.train_majority.label
     return replace(test, result=replace(test.result, train_majority=train), stated=stated)
+
+
+def require_one_kind(tests: Sequence[Tested]) -> bool:
+    """Whether tests are of several labels per video; False without any test.
+
+    Raises:
+        KinemaError: some are and others are not.
+    """
+    one, several = ([test for test in tests if test.result.multi_label == kind] for kind in (False, True))
+    if one and several:
+        raise KinemaError(
+            f"{one[0].file} is of a test with one label per video and {several[0].file} of one with several: their "
+            "figures differ in kind, so leave one of the two out"
+        )
+    return bool(several)
 
 
 def find_scores(place: str | Path) -> Path:
@@ -154,6 +180,8 @@ def _absent(document: Mapping[str, Any]) -> int:
 def _stated_metrics(file: Path, test: Tested) -> Metrics | None:
     """The figures in `metrics.json`, checked against the scores beside it."""
     values = test.document.get("metrics", {})
+    if "mean_ap" in values:  # of a test with several labels per video
+        raise KinemaError(f"{file}: its figures are not those of the {SCORES} beside it; test again")
     if FIGURES.keys() - values.keys():
         return None
     try:
@@ -167,6 +195,22 @@ def _stated_metrics(file: Path, test: Tested) -> Metrics | None:
     # Earlier versions wrote a bootstrap interval: beside a newer test it would be of another kind.
     right = int(test.result.correct.sum())
     return replace(found, top1_interval=share_interval(right, len(test.result.correct)))
+
+
+def _check_stated_sets(file: Path, test: Tested) -> None:
+    """Refuses figures in `metrics.json` that are not those of the scores beside it.
+
+    Raises:
+        KinemaError: the two do not belong together.
+    """
+    if "metrics" not in test.document:
+        return
+    stated = test.document["metrics"].get("mean_ap")
+    if not isinstance(stated, int | float):
+        raise KinemaError(f"{file}: 'metrics.mean_ap' is not what kinema test writes there; test again")
+    found = mean_average_precision(test.result.truth_sets, test.result.scores) or 0.0
+    if not abs(stated - found) <= 1e-9:  # NaN too
+        raise KinemaError(f"{file}: its figures are not those of the {SCORES} beside it; test again")
 
 
 def _views(document: Mapping[str, Any]) -> ViewSummary | None:

@@ -1,4 +1,4 @@
-"""`run_test`: what `kinema test` does, as one call. Split, place of the files and warnings are decided here."""
+"""`run_test`: the function behind `kinema test`; it chooses split and output folder, and makes the remarks."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class TestPlan:
     """A test before it is run.
 
     Attributes:
-        test: what is tested on what.
+        test: the identity of the test.
         recognizer: the loaded recognizer.
         data: the whole data set.
         part: the videos of the split.
         views: clips and crops of each video.
-        random_clips: the seed that clips are drawn with; None where they lie at fixed places.
+        random_clips: the seed of random clips; None for clips at fixed positions.
     """
 
     __test__ = False  # pytest would collect a class of this name
@@ -50,7 +50,7 @@ class TestPlan:
 
     @property
     def selection(self) -> dict[str, Any] | None:
-        """Which epoch is tested, and whether the split of the test selected it (see `selection.described`)."""
+        """The tested epoch, and whether the split of the test selected it (see `selection.described`)."""
         return described(self.recognizer.card, self.test.data, self.test.split)
 
     @property
@@ -64,7 +64,7 @@ class TestPlan:
 
     @property
     def train_labels(self) -> list[str] | None:
-        """Label of every training video; None where there is none, or where training videos are tested as well."""
+        """Label of every training video; None if there is none, or if training videos are tested as well."""
         split = self.test.split
         if split == "all":
             return None
@@ -76,10 +76,10 @@ class TestRun:
     """A test that has been run.
 
     Attributes:
-        plan: what was tested on what.
-        result: what was found, figures included.
-        remarks: what to know before the figures are believed (see `TestPlan.remarks`).
-        out: the folder of `metrics.json`, `scores.parquet` and `ledger.csv`; None where nothing was written.
+        plan: the plan of the test.
+        result: the result, with its figures.
+        remarks: remarks about the reliability of the figures (see `TestPlan.remarks`).
+        out: the folder of `metrics.json`, `scores.parquet` and `ledger.csv`; None if nothing was written.
     """
 
     __test__ = False  # pytest would collect a class of this name
@@ -90,7 +90,7 @@ class TestRun:
     out: Path | None
 
     def to_dict(self) -> dict[str, Any]:
-        """What `metrics.json` holds."""
+        """The content of `metrics.json`."""
         return document(self.result, self.plan.recognizer, self.plan.test)
 
 
@@ -114,7 +114,7 @@ def plan_test(
         device: as in `run_test`.
 
     Raises:
-        KinemaError: as in `run_test`, apart from what concerns the files of the test.
+        KinemaError: as in `run_test`, except for errors about the files of the test.
     """
     clips, crops = parse_views(views)
     protocol = protocol_name((clips, crops), random_clips)
@@ -124,17 +124,17 @@ def plan_test(
     else:
         loaded = Recognizer.load(recognizer, device or "cpu")
         place = str(recognizer)
-    manifest = read_manifest(data, check=False)  # a file that is missing belongs into the ledger
+    manifest = read_manifest(data, check=False)  # a missing file belongs in the ledger
     chosen = split_to_test(manifest, split)
     test = Test(place, str(data), chosen, protocol)
     return TestPlan(test, loaded, manifest, manifest.part(chosen), (clips, crops), random_clips)
 
 
 def protocol_name(views: tuple[int, int], random_clips: int | None = None) -> str:
-    """`10x3`, or `10x3, clips drawn with seed 7`: two tests of other names did not look at the same frames.
+    """Returns `10x3`, or `10x3, clips drawn with seed 7`; tests with different names use different frames.
 
     Raises:
-        KinemaError: a negative seed.
+        KinemaError: the seed is negative.
     """
     if random_clips is not None and random_clips < 0:
         raise KinemaError(f"random_clips is {random_clips}: give a seed of 0 or more")
@@ -163,37 +163,37 @@ def run_test(
 ) -> TestRun:
     """Tests a recognizer on data and writes the files of the test, as `kinema test` does.
 
-    Processes that are connected (`kinema.processes.connected`) share the videos; each gets the whole result, and the
-    first one alone writes and speaks.
+    Connected processes (`kinema.processes.connected`) share the videos; each gets the whole result, and only the first
+    one writes files and calls `say`.
 
     Args:
-        recognizer: a run folder, a recognizer folder or `hf-hub:org/name`; or a `Recognizer` in memory, of which no
+        recognizer: a run folder, a recognizer folder or `hf-hub:org/name`; or a `Recognizer` in memory, for which no
             files are written.
         data: a folder with one sub-folder per class, a CSV, or `CATALOGUE:FOLDER`.
         split: name of a split, or `all`; None is `test`, else `val` (see `kinema.data.splits.split_to_test`).
         views: `CLIPSxCROPS`, such as `10x3`, or the two numbers.
-        random_clips: a seed: the clips of each video are drawn as in training (STM, section 4.2) instead of taken at
-            fixed places; the same seed draws the same ones.
+        random_clips: a seed: the clips of each video are random, as in training (STM, section 4.2), instead of at fixed
+            positions; the same seed gives the same clips.
         out: folder for `metrics.json`, `scores.parquet` and `ledger.csv`; None is `default_out`.
         overwrite: replace the files of another test in `out`.
         workers: processes that read videos; 0 reads in this one, -1 is one per core, at most 16.
-        batch: views in one pass of the network.
-        limits: what reading one video may cost before it is given up as unreadable.
-        device: where the network goes; None is the CPU, or where a `Recognizer` is already.
-        precision: `32` or `bf16` (see `Recognizer.in_precision`); None leaves it as it is.
-        force: test on the split that selected the epoch of the recognizer as well; the result is then marked.
+        batch: views per forward pass.
+        limits: limits for reading one video before it is given up as unreadable.
+        device: device of the network; None is the CPU, or the current device of a `Recognizer`.
+        precision: `32` or `bf16` (see `Recognizer.in_precision`); None leaves it unchanged.
+        force: test even on the split that selected the recognizer's epoch; the result is then marked.
         prepare: called with the plan before the first video is read; may change how its recognizer computes.
         say: called with every remark before the first video is read.
-        progress: gives for a title a context in which videos done and expected are reported.
+        progress: called with a title; returns a context to which finished and expected videos are reported.
 
     Returns:
-        The result with its figures, remarks, and the folder that was written.
+        The result with its figures, the remarks, and the output folder.
 
     Raises:
-        KinemaError: no such recognizer, data or split, a label that the recognizer does not have, views that cannot be
-            cut, the split that selected the recognizer without `force`, an `out` that holds something else, or an `out`
-            for a recognizer in memory.
-        RunError: no video could be read, the network gives scores that are not finite, or the disk is full.
+        KinemaError: the recognizer, data or split does not exist; the recognizer lacks a label; the views are invalid;
+            the split selected the recognizer and `force` is not given; `out` contains something else, or is given for a
+            recognizer in memory.
+        RunError: no video could be read, the scores of the network are not finite, or the disk is full.
     """
     plan = plan_test(recognizer, data, split=split, views=views, random_clips=random_clips, device=device)
     require_other_split(plan.selection, str(data), plan.test.split, force=force)
@@ -221,9 +221,10 @@ def run_test(
 
 
 def default_out(recognizer: str | Path, split: str) -> Path:
-    """Where `kinema test` puts its files: in a run folder, else `test-RECOGNIZER-SPLIT` in this folder.
+    """Returns the default output folder of `kinema test`.
 
-    The folder is `test-SPLIT` in the run folder, or `test-SPLIT-last` for its `recognizer-last`.
+    It is `test-SPLIT` in a run folder (`test-SPLIT-last` for its `recognizer-last`), else `test-RECOGNIZER-SPLIT` in
+    the current folder.
     """
     place, named = str(recognizer), split.replace("/", "-")
     if (Path(place) / "recognizer").is_dir():
@@ -244,9 +245,9 @@ def _folder(test: Test, out: str | Path | None) -> Path | None:
 
 
 def _trained_on(recognizer: Recognizer, data: str, split: str) -> list[str]:
-    """A warning where the card says that the tested videos were trained on."""
+    """Returns a warning if the tested videos were used for training according to the card."""
     if _is_of(recognizer, data) and split in ("all", _config(recognizer).get("train_split")):
-        return [f"split {split} holds videos that this recognizer was trained on: the figures say little about others"]
+        return [f"split {split} contains training videos of this recognizer: the figures say little about other videos"]
     return []
 
 
@@ -256,13 +257,13 @@ def _config(recognizer: Recognizer) -> dict[str, Any]:
 
 
 def _is_of(recognizer: Recognizer, data: str) -> bool:
-    """Whether a recognizer was trained on these data."""
+    """Returns True if a recognizer was trained on these data."""
     config = _config(recognizer)
     return "data" in config and data_place(config["data"]) == data_place(data)
 
 
 def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest, data: str, split: str) -> list[str]:
-    """Labels without a training video, as far as the recognizer's card or its training data tell."""
+    """Returns the labels without a training video, as far as known from the recognizer's card or its training data."""
     training = recognizer.card.get("training")
     untrained = training.get(UNTRAINED) if isinstance(training, dict) else None
     own = training_split(manifest)
@@ -276,5 +277,5 @@ def _label_remarks(recognizer: Recognizer, manifest: Manifest, tested: Manifest,
 
 
 def _sets_of(tested: Manifest, recognizer: Recognizer) -> set[str]:
-    """The labels that the tested videos have."""
+    """Returns the labels of the tested videos."""
     return replace(tested, multi_label=recognizer.multi_label).shown

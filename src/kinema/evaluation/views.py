@@ -1,4 +1,4 @@
-"""The views of a test: how many, whether they really differ, and what each of them shows."""
+"""The views of a test: their number, whether they differ, and their frames and crops."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PICTURE = 24  # characters of the width of a drawn frame
 
 @dataclass(frozen=True)
 class ViewProof:
-    """What is known of the views of one video, by the frames and the box that each was cut from.
+    """Counts of the views of one video, from the frames and the box of each.
 
     Attributes:
-        views: how many there are.
-        distinct: how many of them differ.
-        distinct_clips: how many different sets of frames there are.
-        distinct_crops: how many different boxes there are.
-        repeats: a clip shows one frame more than once: the video is shorter than a clip, or holds a frame for long.
+        views: number of views.
+        distinct: number of different views.
+        distinct_clips: number of different sets of frames.
+        distinct_crops: number of different boxes.
+        repeats: whether a clip repeats a frame: the video is shorter than a clip, or shows a frame for a long time.
     """
 
     views: int
@@ -48,19 +48,19 @@ def prove(keys: Sequence[ViewKey]) -> ViewProof:
 
 @dataclass(frozen=True)
 class ViewSummary:
-    """Whether the views of a test's videos differ.
+    """Summary of the views of a test's videos.
 
     Attributes:
-        clips: temporal views of a video.
-        crops: spatial views of each clip.
-        all_distinct: readable videos whose views all differ.
-        coinciding: readable videos with at least two equal views.
-        fewest_distinct: of any readable video.
-        same_clips: videos with too few frames for that many different clips.
-        same_crops: videos with no room to move the crop along the longer side.
-        repeated_frames: videos in which a clip shows one frame more than once: shorter than a clip, which was completed
-            as `ClipSpec.pad` says, or of variable frame rate with a frame held for long.
-        random_clips: the seed that clips were drawn with; None where they lie at fixed places.
+        clips: temporal views per video.
+        crops: spatial views per clip.
+        all_distinct: number of readable videos whose views all differ.
+        coinciding: number of readable videos with at least two equal views.
+        fewest_distinct: smallest number of different views of a readable video.
+        same_clips: number of videos with too few frames for that many different clips.
+        same_crops: number of videos with no room to move the crop along the longer side.
+        repeated_frames: number of videos in which a clip repeats a frame: shorter than a clip, which was completed
+            according to `ClipSpec.pad`, or with a variable frame rate and a frame of long duration.
+        random_clips: the seed of random clips; None for clips at fixed positions.
     """
 
     clips: int
@@ -89,20 +89,22 @@ class ViewSummary:
                 )
                 if count
             ]
-            text += f", for {self.coinciding} some coincide ({', '.join(whys)}; at worst {self.fewest_distinct} differ)"
+            text += (
+                f", for {self.coinciding} some are equal ({', '.join(whys)}; at least {self.fewest_distinct} differ)"
+            )
         if self.random_clips is not None:
             text += f"; clips drawn with seed {self.random_clips}"
         if self.repeated_frames:
-            text += f"; the clips of {self.repeated_frames} repeat frames (shorter than a clip, or a frame held long)"
+            text += f"; the clips of {self.repeated_frames} repeat frames (shorter than a clip, or with a long frame)"
         return text
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `random_clips` only where clips were drawn."""
+        """Returns plain values for JSON; `random_clips` only for random clips."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def summarise(proofs: Sequence[ViewProof], clips: int, crops: int, random_clips: int | None = None) -> ViewSummary:
-    """Sums up the proofs of the readable videos of a test."""
+    """Summarises the views of the readable videos of a test."""
     differ = [p.distinct == p.views for p in proofs]
     return ViewSummary(
         clips=clips,
@@ -118,10 +120,10 @@ def summarise(proofs: Sequence[ViewProof], clips: int, crops: int, random_clips:
 
 
 def explain(manifest: Manifest, spec: ClipSpec, clips: int, crops: int, *, random_clips: int | None = None) -> str:
-    """Lists and draws which frames and boxes the views of the first readable video take.
+    """Lists and draws the frames and boxes of the views of the first readable video.
 
     Raises:
-        RunError: none can be read.
+        RunError: no video can be read.
     """
     for sample in manifest.samples:
         alone = replace(manifest, samples=(sample,))
@@ -134,7 +136,9 @@ def explain(manifest: Manifest, spec: ClipSpec, clips: int, crops: int, *, rando
                 return _picture(item["keys"], spec, reader.info)
         except UnreadableVideo:
             continue
-    raise RunError(f"{manifest.source}: no video could be read, so there are no views to show; run kinema data doctor")
+    raise RunError(
+        f"{manifest.source}: no video could be read, so there are no views to show; check them with kinema data doctor"
+    )
 
 
 def _picture(keys: Sequence[ViewKey], spec: ClipSpec, info: VideoInfo) -> str:
@@ -163,7 +167,10 @@ def _picture(keys: Sequence[ViewKey], spec: ClipSpec, info: VideoInfo) -> str:
     coinciding = len(keys) - len(set(keys))
     if coinciding:
         verb = "repeats" if coinciding == 1 else "repeat"
-        lines += ["", f"{coinciding} of the {len(keys)} views {verb} another one: the video has no more to show."]
+        lines += [
+            "",
+            f"{coinciding} of the {len(keys)} views {verb} another one: the video is too short or too small for more.",
+        ]
     return "\n".join(lines)
 
 

@@ -13,25 +13,25 @@ from importlib.resources import files
 from typing import Any
 
 FILE = "models.csv"
-CLASSES = 400  # outputs of the classifier that the table counts with
+CLASSES = 400  # outputs of the classifier in the table
 _NUMBERS = ("frames", "size", "params", "macs", "normalised", "params_per_class", "macs_per_class")
 COLUMNS = ("model", "paper", *_NUMBERS)
 
 
 @dataclass(frozen=True)
 class ZooRow:
-    """One network as it is by default.
+    """One network with its default options.
 
     Attributes:
         model: name of the network.
-        paper: its source, short.
+        paper: short name of its source.
         frames: T of the clip.
         size: height and width of the clip in pixels.
-        params: learned numbers, with 400 classes.
+        params: number of learned parameters, with 400 classes.
         macs: multiply-accumulates of one view, with 400 classes (see `kinema.evaluation.cost.Cost`).
-        normalised: numbers that BatchNorms give out.
-        params_per_class: by which `params` grows with each further class.
-        macs_per_class: by which `macs` grows with each further class.
+        normalised: number of output values of BatchNorms.
+        params_per_class: increase of `params` per additional class.
+        macs_per_class: increase of `macs` per additional class.
     """
 
     model: str
@@ -45,7 +45,7 @@ class ZooRow:
     macs_per_class: int
 
     def to_dict(self, num_classes: int = CLASSES) -> dict[str, Any]:
-        """Plain values, as `kinema models --json` prints them.
+        """Returns plain values, as printed by `kinema models --json`.
 
         Args:
             num_classes: outputs of the classifier.
@@ -61,7 +61,7 @@ class ZooRow:
 
 @cache
 def zoo() -> dict[str, ZooRow]:
-    """Name -> row, sorted by name, as the shipped file holds them."""
+    """Reads the shipped file: name -> row, sorted by name."""
     text = files("kinema.evaluation").joinpath(FILE).read_text(encoding="utf-8")
     found = {}
     for row in csv.DictReader(io.StringIO(text)):

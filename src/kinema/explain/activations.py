@@ -1,6 +1,6 @@
-"""What inner layers of a network give for a clip, and the gradients there, by hooks that leave no trace.
+"""Outputs and gradients of inner layers for a clip, recorded with hooks that are removed afterwards.
 
-What a network has to offer is said in `kinema.explain.layers`.
+The requirements on a network are described in `kinema.explain.layers`.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ Maps = dict[str, Tensor]
 
 
 def record(model: nn.Module, clip: Tensor, layers: Sequence[str], *, grad: bool = False) -> tuple[Tensor, Maps]:
-    """Runs a network once in evaluation and keeps what some layers give.
+    """Runs a network once in evaluation mode and records the outputs of some layers.
 
-    The logits are those of `model.eval()(clip)`, bit for bit. Modes of all modules, the grad mode, gradients and
-    statistics of the network and the state of random generators are afterwards as before, also after an error. A module
-    that runs several times gives its last map. A map is not copied, except where the network overwrites it later: the
+    The logits are those of `model.eval()(clip)`, bit for bit. The modes of all modules, the grad mode, the gradients
+    and statistics of the network and the state of the random generators are restored, also after an error. For a module
+    that runs several times, the last map is returned. A map is not copied, unless the network overwrites it later: the
     network then runs a second time.
 
     Args:
-        model: see the module.
-        clip: float `N 3 T H W` or `3 T H W`, normalised; brought to the device and dtype of the network.
+        model: the network, see the module.
+        clip: float `N 3 T H W` or `3 T H W`, normalised; converted to the device and dtype of the network.
         layers: see `find_layer`.
-        grad: logits and maps belong to one graph, so that `torch.autograd.grad` finds the gradient at a map. It must be
-            called while all modules are in evaluation if the network checkpoints by itself; the map of one pathway is
-            cut from the joined one and lies beside the way to the logits. `score_gradients` does both right.
+        grad: keep the autograd graph, so that `torch.autograd.grad` finds the gradient at a map. If the network uses
+            checkpoints, call it while all modules are in evaluation mode. The map of one pathway is a slice of the
+            joined map and has no gradient itself. `score_gradients` handles both cases.
 
     Returns:
         Logits N K, and layer -> map N C T' H' W' in the order of `layers`.
 
     Raises:
-        KinemaError: a layer that does not exist, does not run or gives no map N C T H W; a network without
-            `feature_maps`; a clip of another shape.
+        KinemaError: a layer does not exist, does not run or returns no map N C T H W; the network has no
+            `feature_maps`; the clip has another shape.
     """
     found = _find(model, layers)
     clips = network_input(model, clip)
@@ -53,19 +53,19 @@ def record(model: nn.Module, clip: Tensor, layers: Sequence[str], *, grad: bool 
 
 
 def record_inputs(model: nn.Module, clip: Tensor, modules: Mapping[str, nn.Module]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Runs a network once in evaluation and keeps what goes into some modules and what comes out.
+    """Runs a network once in evaluation mode and records the inputs and outputs of some modules.
 
     Args:
-        model: see the module; left as by `record`.
+        model: the network, see the module; left unchanged, as by `record`.
         clip: as for `record`.
         modules: name -> module of the network.
 
     Returns:
-        Name -> first input and output of its last call, in the order of `modules`, copied: a later module may overwrite
-        them. Of a tuple of tensors the first is taken; what is no tensor is an empty one.
+        Name -> first input and output of its last call, in the order of `modules`. They are copied, because a later
+        module may overwrite them. For a tuple of tensors the first is returned, for any other object an empty tensor.
 
     Raises:
-        KinemaError: a module that does not run.
+        KinemaError: a module does not run.
     """
     found: dict[str, tuple[Tensor, Tensor]] = {}
     inputs: dict[str, Tensor] = {}
@@ -90,7 +90,7 @@ def record_inputs(model: nn.Module, clip: Tensor, modules: Mapping[str, nn.Modul
             handle.remove()
     for name in modules:
         if name not in found:
-            raise KinemaError(f"layer {name!r} is not run when the network sees a clip: choose another layer")
+            raise KinemaError(f"layer {name!r} does not run when the network classifies a clip: choose another layer")
     return {name: found[name] for name in modules}
 
 
@@ -103,19 +103,19 @@ def _copied(value: object) -> Tensor:
 def score_gradients(
     model: nn.Module, clip: Tensor, layers: Sequence[str], choose: Callable[[Tensor], Sequence[int]]
 ) -> tuple[Tensor, Maps, dict[int, Maps]]:
-    """The gradients of logits at the maps of some layers.
+    """Computes the gradients of logits with respect to the maps of some layers.
 
     Args:
-        model: see the module; left as by `record`.
+        model: the network, see the module; left unchanged, as by `record`.
         clip: float `1 3 T H W` or `3 T H W`.
         layers: see `find_layer`.
-        choose: called with the logits `1 K`; gives the classes.
+        choose: called with the logits `1 K`; returns the classes.
 
     Returns:
-        Logits `1 K`, layer -> map, and class -> layer -> gradient, of the shape of the map; all without a graph.
+        Logits `1 K`, layer -> map, and class -> layer -> gradient, of the shape of the map; all detached.
 
     Raises:
-        KinemaError: as for `record`, or a layer from which no gradient comes because the network detaches what follows.
+        KinemaError: as for `record`, or no gradient reaches a layer because the network detaches its output.
     """
     found = _find(model, layers)
     clips = network_input(model, clip)
@@ -144,14 +144,14 @@ def score_gradients(
 
 
 def network_input(model: nn.Module, clip: Tensor) -> Tensor:
-    """A clip as a batch, on the device and in the dtype of the network.
+    """Returns a clip as a batch, on the device and in the dtype of the network.
 
     Args:
         model: the network.
         clip: float `C T H W` or `N C T H W`.
 
     Raises:
-        KinemaError: another number of dimensions, an empty clip, or integers, which are not normalised.
+        KinemaError: another number of dimensions, an empty clip, or integer values, which are not normalised.
     """
     if not isinstance(clip, Tensor) or clip.dim() not in (4, 5) or not clip.numel():
         what = f"shape {tuple(clip.shape)}" if isinstance(clip, Tensor) else f"type {type(clip).__name__}"
@@ -164,41 +164,41 @@ def network_input(model: nn.Module, clip: Tensor) -> Tensor:
 
 
 def one_clip(model: nn.Module, clip: Tensor) -> Tensor:
-    """`network_input`, for one clip.
+    """Does the same as `network_input`, for exactly one clip.
 
     Raises:
-        KinemaError: several clips, or what `network_input` refuses.
+        KinemaError: several clips, or as for `network_input`.
     """
     x = network_input(model, clip)
     if len(x) != 1:
-        raise KinemaError(f"clip holds {len(x)} clips: explain one at a time, 3 T H W")
+        raise KinemaError(f"clip contains {len(x)} clips: give one clip at a time, 3 T H W")
     return x
 
 
 def check_logits(model: nn.Module, logits: object, clips: int) -> None:
-    """Refuses an output of a network that is not N K.
+    """Checks that the output of a network has the shape N K.
 
     Args:
         model: the network, for the message.
-        logits: what it gives.
+        logits: its output.
         clips: N.
 
     Raises:
-        KinemaError: another shape, or no tensor.
+        KinemaError: it has another shape, or is not a tensor.
     """
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != clips:
         what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"type {type(logits).__name__}"
-        raise KinemaError(f"{type(model).__name__} gives an output of {what}: its forward must give logits N K")
+        raise KinemaError(f"{type(model).__name__} returns {what}: its forward must return logits N K")
 
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Puts a network into evaluation; afterwards its modes and the state of random generators are as before."""
+    """Puts a network into evaluation mode; then restores its modes and the state of the random generators."""
     stacks = [module for module in model.modules() if isinstance(module, Stack) and module.grad_checkpointing]
     devices = {p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(sorted(devices)), in_evaluation(model):
         try:
-            for stack in stacks:  # would run again, after the hooks are gone
+            for stack in stacks:  # the forward pass would run again after the hooks are removed
                 stack.grad_checkpointing = False
             yield
         finally:
@@ -213,11 +213,11 @@ def _find(model: nn.Module, layers: Sequence[str]) -> list[Layer]:
 
 
 def _run(model: nn.Module, clips: Tensor, layers: list[Layer], grad: bool) -> tuple[Tensor, dict[nn.Module, Tensor]]:
-    """Logits and the whole output of every module that was asked for."""
+    """Returns the logits and the whole output of every requested module."""
     if grad and any(p.is_inference() for p in model.parameters()):
-        raise KinemaError(f"{type(model).__name__} was made in torch.inference_mode, where nothing has gradients: "
-                          "make or load it outside")  # fmt: skip
-    if grad:  # a leaf, for networks without trainable weights; a copy of it may be overwritten
+        raise KinemaError(f"{type(model).__name__} was created in torch.inference_mode, which disables gradients: "
+                          "create or load it outside")  # fmt: skip
+    if grad:  # a leaf, for networks without trainable weights; the copy of it may be overwritten
         x = clips.clone().requires_grad_().clone()
     else:
         x = clips.clone() if clips.is_inference() else clips
@@ -235,20 +235,20 @@ def _run(model: nn.Module, clips: Tensor, layers: list[Layer], grad: bool) -> tu
 def _pass(
     model: nn.Module, x: Tensor, layers: list[Layer], grad: bool, copied: frozenset[nn.Module]
 ) -> tuple[Any, dict[nn.Module, Any], frozenset[nn.Module]]:
-    """What the network and some of its modules give, and the modules whose output was overwritten later."""
+    """Returns the outputs of the network and of some modules, and the modules whose output was overwritten later."""
     outputs: dict[nn.Module, Any] = {}
     versions: dict[nn.Module, int] = {}
     thread = get_ident()
 
     def hook(module: nn.Module, args: Any, output: Any) -> Tensor | None:
-        if get_ident() != thread:  # another one looks at its own clip with the same network
+        if get_ident() != thread:  # another thread runs the same network on its own clip
             return None
         if not isinstance(output, Tensor):
             outputs[module] = output
         elif grad:
             with torch.enable_grad():
                 outputs[module] = output if output.requires_grad else output.detach().requires_grad_()
-                # What follows may overwrite its input, and the gradient would then be that of the result.
+                # A later module may overwrite its input; the gradient would then be that of the overwritten value.
                 return outputs[module].clone()
         else:
             outputs[module] = output.clone() if module in copied or output.is_inference() else output
@@ -271,19 +271,19 @@ def _check_map(layer: Layer, output: Any, clips: int) -> None:
         raise KinemaError(f"layer {layer.name} is never called as a module: choose another layer")
     if not isinstance(output, Tensor) or output.dim() != 5 or len(output) != clips:
         what = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise KinemaError(f"layer {layer.name} gives {what}, not a map N C T H W: choose another layer")
+        raise KinemaError(f"layer {layer.name} returns {what}, not a map N C T H W: choose another layer")
 
 
 def _hooks_run(model: nn.Module) -> AbstractContextManager[Any]:
-    """Within it, compiled modules run as they are written: their code skips hooks that came later."""
-    compiled = ("_compiled_call_impl", "_orig_mod")  # of Module.compile and of torch.compile
+    """Runs compiled modules without their compiled code, which skips hooks that were added after compilation."""
+    compiled = ("_compiled_call_impl", "_orig_mod")  # from Module.compile and from torch.compile
     if any(getattr(module, name, None) is not None for module in model.modules() for name in compiled):
         return torch.compiler.set_stance("force_eager")
     return nullcontext()
 
 
 def _refuse_reentrant_checkpoints(model: nn.Module, logits: Tensor) -> None:
-    """PyTorch gives no gradients at layers before or within such a checkpoint; called when there is none."""
+    """Raises an error about reentrant checkpoints: layers before or inside them have no gradient."""
     seen, waiting = set(), [logits.grad_fn]
     while waiting:
         node = waiting.pop()
@@ -291,15 +291,15 @@ def _refuse_reentrant_checkpoints(model: nn.Module, logits: Tensor) -> None:
             continue
         if node.name() == "CheckpointFunctionBackward":
             raise KinemaError(
-                f"{type(model).__name__} checkpoints with use_reentrant=True, and layers before or within have no "
-                "gradients: set use_reentrant=False, or do not checkpoint in evaluation"
+                f"{type(model).__name__} uses checkpoints with use_reentrant=True, and layers before or inside "
+                "them have no gradients: set use_reentrant=False, or do not checkpoint in evaluation"
             )
         seen.add(node)
         waiting += [parent for parent, _ in node.next_functions]
 
 
 def _no_gradient(layer: Layer) -> KinemaError:
-    return KinemaError(f"no gradient reaches layer {layer.name}: the network detaches what follows it; choose another")
+    return KinemaError(f"no gradient reaches layer {layer.name}: the network detaches its output; choose another")
 
 
 def _random_state(device: torch.device) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Class Regularisation: the kernels of each stage that it amplifies most, and the later kernels that they lead to.
+"""Class Regularisation: the kernels of each stage that it amplifies most, and the later kernels that they affect.
 
 Source: thesis, section 6.3, figure 6.3.
 """
@@ -22,12 +22,12 @@ class Amplified:
 
     Attributes:
         stage: name of the stage.
-        channel: number of the kernel.
-        gain: the factor that Class Regularisation gives it, relative to the mean over the stage's channels.
-        map: float32 T' h w: what the kernel gives, after its factor.
+        channel: index of the kernel.
+        gain: its factor in Class Regularisation, relative to the mean over the stage's channels.
+        map: float32 T' h w, the output of the kernel after multiplication by its factor.
         leads_to: kernels of the next regularised stage whose mean changes most when this kernel is silenced, the
-            largest change first: (channel, change as a share of the whole change). Empty in the last stage.
-        evidence: how much the class's score falls when this kernel is silenced, in logits.
+            largest change first: (channel, change as a share of the total change). Empty in the last stage.
+        evidence: decrease of the class's logit when this kernel is silenced.
     """
 
     stage: str
@@ -41,22 +41,22 @@ class Amplified:
 def amplified_kernels(model: nn.Module, clip: Tensor, target: int, *, count: int = 3) -> list[Amplified]:
     """Finds the most amplified kernels of every regularised stage and follows them to the next one.
 
-    Where a kernel leads is found by silencing it: the network runs again with this channel at 0. The factors of all
-    stages stay those of the whole network meanwhile: a kernel leads somewhere through the connections, not by changing
+    The effect of a kernel is measured by silencing it: the network runs again with this channel set to 0. The factors
+    of all stages are kept from the first run, so that the effect comes from the connections and not from a change of
     the class that Class Regularisation chooses.
 
     Args:
         model: a network with Class Regularisation (`class_regularisation`).
         clip: 3 T H W or 1 3 T H W.
-        target: the class whose score is followed.
+        target: the class whose score is measured.
         count: kernels per stage, and kernels that each leads to.
 
     Returns:
-        `count` per stage, the largest gain first, in the order of the network. Of equal gains the one with the larger
-        mean activation comes first.
+        `count` per stage, the largest gain first, in the order of the network. For equal gains, the kernel with the
+        larger mean activation comes first.
 
     Raises:
-        KinemaError: a network without Class Regularisation, or a class that does not exist.
+        KinemaError: the network has no Class Regularisation, or the class does not exist.
     """
     batch = one_clip(model, clip)
     stages = {
@@ -66,8 +66,8 @@ def amplified_kernels(model: nn.Module, clip: Tensor, target: int, *, count: int
     }
     if not stages:
         raise KinemaError(
-            f"{type(model).__name__} has no Class Regularisation: build the network with class_regularisation, one "
-            "strength per stage"
+            f"{type(model).__name__} has no Class Regularisation: build the network with class_regularisation, "
+            "a list of one strength per stage"
         )
     classifier = model.get_submodule("classifier")
     assert isinstance(classifier, nn.Linear)
@@ -102,7 +102,7 @@ def _run(
     model: nn.Module, batch: Tensor, stages: dict[str, ClassRegularisation], factors: dict[str, Tensor],
     silence: tuple[str, int] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-    """Logits K, and per stage the mean of every channel, with given factors and one channel silenced."""
+    """Returns logits K and the mean of every channel per stage, with given factors and one channel silenced."""
     means: dict[str, Tensor] = {}
     handles = []
     try:

@@ -1,4 +1,4 @@
-"""CIDC's attention: the sigmoid of the mean over channels, per stage and direction, beside that of the backbone.
+"""CIDC's attention and that of its backbone: the sigmoid of the mean over channels, per stage and direction.
 
 Source: Li, Shuai and Tighe, Directional Temporal Modeling for Action Recognition, ECCV 2020, equation 3, figures 1, 4.
 """
@@ -27,12 +27,13 @@ class Attention:
     """The attention of one stage.
 
     Attributes:
-        stage: its name, `slow.…` or `fast.…` of two pathways; `cidc` is F_CIDC, the result of the multi-scale network.
-        part: `backbone`: of a network's own stage. `forward` and `backward`: of CIDC's two directions, `whole` where it
-            has one. In `cidc` the results of several stages are summed; its halves are named in the same way.
-        map: float64 T' h w in (0, 1), its steps in the order of the clip, also those of the second direction.
-        frames: per step the frame of the clip that stands for it: the middle of its sub-clip [T'], ascending. A step of
-            a direction sees more than its sub-clip, which is what is new in it.
+        stage: its name, with `slow.` or `fast.` for two pathways; `cidc` is F_CIDC, the output of the multi-scale
+            network.
+        part: `backbone` for a stage of the network itself; `forward` and `backward` for CIDC's two directions, or
+            `whole` if it has one. In `cidc` the outputs of several stages are summed; its halves have the same names.
+        map: float64 T' h w in (0, 1), with its steps in the order of the clip, also for the second direction.
+        frames: the frame of the clip that represents each step: the middle of its sub-clip [T'], ascending. A step of
+            a direction also sees earlier sub-clips; its own sub-clip is the new part.
     """
 
     stage: str
@@ -41,9 +42,9 @@ class Attention:
     frames: tuple[int, ...]
 
     def scaled(self) -> Tensor:
-        """The map for the eye: the means over channels from their smallest, 0, to their largest, 1.
+        """The map for display: the means over channels, scaled from their smallest (0) to their largest (1).
 
-        The sigmoid of large means is 1 nearly everywhere; their order is the same. 0 where all are the same.
+        The sigmoid of large means is close to 1 everywhere; the scaled means keep their order. A constant map is 0.
         """
         means = torch.logit(self.map.double(), eps=1e-15)
         low, high = means.min(), means.max()
@@ -51,18 +52,18 @@ class Attention:
 
 
 def attention(model: nn.Module, clip: Tensor, stages: Sequence[str] | None = None) -> list[Attention]:
-    """The attention of stages of a network: for CIDC of its directions too, each after that of its backbone's stage.
+    """Computes the attention of stages of a network; for CIDC also of its directions, after that of the backbone stage.
 
     Args:
-        model: with `feature_maps`; any network has an attention in this sense, as the paper's I3D in figure 4.
-        clip: 3 T H W or 1 3 T H W, as the network takes it.
-        stages: some of `feature_maps`; None is all but a stem.
+        model: a network with `feature_maps`. Any network has this attention, such as the paper's I3D in figure 4.
+        clip: 3 T H W or 1 3 T H W, normalised.
+        stages: some of `feature_maps`; None is all except a stem.
 
     Returns:
         In the order of the network.
 
     Raises:
-        KinemaError: a stage that the network does not have, or no `feature_maps`.
+        KinemaError: the network lacks a stage, or has no `feature_maps`.
     """
     names = stage_names(model)
     wanted = [name for name in names if name != "stem"] if stages is None else list(stages)
@@ -93,21 +94,21 @@ def attention(model: nn.Module, clip: Tensor, stages: Sequence[str] | None = Non
 
 
 def attention_map(model: nn.Module, clip: Tensor, target: int = 0, *, layer: str | None = None) -> Tensor:
-    """The attention of one stage as a map over the clip, like those of other methods; it is the same for every class.
+    """Returns the attention of one stage as a map over the clip, like other methods. It is the same for every class.
 
-    Of CIDC's `cidc` it is the mean of both directions, each in the time of the clip.
+    For CIDC's `cidc` it is the mean of both directions, each in the temporal order of the clip.
 
     Args:
-        model: with `feature_maps`.
+        model: a network with `feature_maps`.
         clip: 3 T H W or 1 3 T H W.
-        target: plays no part.
+        target: is ignored.
         layer: a stage; None is the last one.
 
     Returns:
         float32 T H W in [0, 1], scaled to its own range.
 
     Raises:
-        KinemaError: as `attention`.
+        KinemaError: as for `attention`.
     """
     found = attention(model, clip, [stage_names(model)[-1] if layer is None else layer])
     size = tuple(one_clip(model, clip).shape[2:])
@@ -117,7 +118,7 @@ def attention_map(model: nn.Module, clip: Tensor, target: int = 0, *, layer: str
 
 
 def _last_unit(model: nn.Module, within: str) -> tuple[str, CIDCUnit] | None:
-    """Name and module of the last unit of CIDC inside a module; None where there is none."""
+    """Returns name and module of the last unit of CIDC inside a module; None if there is none."""
     units = [
         (name, module)
         for name, module in model.named_modules()
@@ -127,7 +128,7 @@ def _last_unit(model: nn.Module, within: str) -> tuple[str, CIDCUnit] | None:
 
 
 def _directions(stage: str, output: Tensor, steps: tuple[int, ...], frames: int) -> list[Attention]:
-    """The parts of an output along time; the second direction runs through the reversed clip and is turned round."""
+    """Splits an output in time; the second direction runs over the reversed clip, so it is reversed again."""
     parts = output.split(steps, 2)
     if len(parts) == 1:
         return [_attention(stage, "whole", parts[0], frames)]

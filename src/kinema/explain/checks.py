@@ -1,4 +1,4 @@
-"""`check`: measures how far the methods can be believed on one recognizer and data set, and judges them."""
+"""`check`: measures how far explanation methods can be trusted on one recognizer and data set, and judges them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from kinema.explain.verdicts import Verdict, fingerprint, judge
 from kinema.puppets.masks import is_puppet, limb_masks
 from kinema.recognizer import Recognizer
 
-FEWEST = 8  # clips without which an interval says nothing
-_SANITY = 8  # clips on which weights are randomised: correlations vary little between clips
+FEWEST = 8  # fewest clips for a meaningful interval
+_SANITY = 8  # clips for the sanity checks, whose correlations vary little between clips
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Check:
     """The result of a check.
 
     Attributes:
-        faithfulness: of the methods, the random map and the centre bias.
+        faithfulness: figures of the methods, the random map and the centre bias.
         sanity: name of the method -> rank correlations.
         verdicts: name of the method -> verdict.
         failures: videos that could not be read.
@@ -46,7 +46,7 @@ class Check:
     failures: tuple[Failure, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return {
             "faithfulness": self.faithfulness.to_dict(),
             "sanity": {name: asdict(found) for name, found in self.sanity.items()},
@@ -60,8 +60,8 @@ class CheckedClips:
     """Clips of a data set on which methods are measured.
 
     Attributes:
-        clips: float32 N 3 T H W, as the network takes them.
-        masks: bool N T H W, where the limb that acts is; None where nobody knows.
+        clips: float32 N 3 T H W, normalised.
+        masks: bool N T H W, True on the limb that acts; None if not known.
         labels: int64 N, the true classes.
         failures: videos that could not be read.
     """
@@ -77,33 +77,35 @@ def check(
     split: str | None = None, baseline: Baseline = "blur", steps: int = 10, readers: int = 0, seed: int = 0,
     batch: int = 8,
 ) -> Check:  # fmt: skip
-    """Measures methods on clips of a data set, each for the class that the network gives the highest score.
+    """Measures methods on clips of a data set, for the class with the highest score in each clip.
 
     Args:
-        recognizer: what is explained.
-        data: a folder, CSV or catalogue, as for `kinema test`. Of puppets the masks of the acting limbs are known, and
-            pointing and mass are measured as well.
-        methods: name -> the method, and the layer that it looks at (None where it needs none).
-        clips: how many videos are drawn, evenly over the classes.
-        split: from which; None is `test` where the data has it, else all videos.
-        baseline: of deletion and insertion.
-        steps: of deletion and insertion.
+        recognizer: the explained recognizer.
+        data: a folder, CSV or catalogue, as for `kinema test`. For puppets the masks of the acting limbs are known, so
+            pointing and mass are also measured.
+        methods: name -> the method and the layer that it explains (None if it needs no layer).
+        clips: number of videos, sampled evenly over the classes.
+        split: the split to sample from; None is `test` if the data have it, else all videos.
+        baseline: baseline of deletion and insertion.
+        steps: number of steps of deletion and insertion.
         readers: processes that read the videos.
-        seed: of the draw and of everything random.
-        batch: clips in one pass of the network.
+        seed: seed of the sampling and of all other random numbers.
+        batch: clips per forward pass.
 
     Raises:
-        KinemaError: fewer than 8 videos are asked for or could be read, or a network of one class.
+        KinemaError: fewer than 8 videos are requested or could be read, or the network has only one class.
     """
     if recognizer.model.num_classes < 2:
-        raise KinemaError("the recognizer knows one class only: deletion and insertion need at least 2")
+        raise KinemaError(
+            "the recognizer has only one class, but deletion and insertion need at least 2: give another recognizer"
+        )
     if clips < FEWEST:
-        raise KinemaError(f"--clips {clips}: a check needs at least {FEWEST}")
+        raise KinemaError(f"--clips {clips}: give at least {FEWEST}")
     read = read_clips(recognizer, data, clips=clips, split=split, readers=readers, seed=seed)
     if len(read.clips) < FEWEST:
         raise KinemaError(
-            f"{data}: {len(read.clips)} videos could be read, {len(read.failures)} could not: a check needs at least "
-            f"{FEWEST}, give more data or a larger --clips"
+            f"{data}: {len(read.clips)} videos could be read, {len(read.failures)} could not, but a check needs at "
+            f"least {FEWEST}: give more data or a larger --clips"
         )
     model, place = recognizer.model.eval(), recognizer.device
     inputs = read.clips.to(place)
@@ -135,22 +137,22 @@ def check(
 def named_methods(
     recognizer: Recognizer, names: Sequence[str], layer: Layers = None
 ) -> dict[str, tuple[MapOf, str | None]]:
-    """Methods of `kinema explain` as `check` takes them.
+    """Returns methods of `kinema explain` in the form that `check` takes.
 
     Args:
-        recognizer: what is explained.
-        names: of methods.
-        layer: that they look at, or method -> layer; None is the default of each.
+        recognizer: the explained recognizer.
+        names: names of the methods.
+        layer: the layer to explain, or method -> layer; None is the default of each method.
 
     Raises:
-        KinemaError: no such method or layer, or a method that gives no map over a clip.
+        KinemaError: there is no such method or layer, or a method returns no map over a clip.
     """
     from kinema.explain.explanation import explain
 
     def map_of(name: str, model: nn.Module, clip: Tensor, target: int, at: str | None) -> tuple[Tensor, str | None]:
         found = explain(model, clip, method=name, target=target, layer=at)
         if len(found) != 1 or found[0].map is None:
-            raise KinemaError(f"--method {name}: gives no single map that could be checked; leave it out")
+            raise KinemaError(f"--method {name}: does not return a single map, so it cannot be checked; leave it out")
         return found[0].map, found[0].layer
 
     def method(name: str, at: str | None) -> MapOf:
@@ -165,18 +167,18 @@ def named_methods(
 def read_clips(
     recognizer: Recognizer, data: str | Path, *, clips: int, split: str | None = None, readers: int = 0, seed: int = 0
 ) -> CheckedClips:
-    """Draws videos evenly over the classes and reads the centre clip of each, with the mask of the acting limb.
+    """Samples videos evenly over the classes and reads the centre clip of each, with the mask of the acting limb.
 
     Args:
-        recognizer: gives the labels and how clips are cut.
+        recognizer: the recognizer, with its labels and clip specification.
         data: a folder, CSV or catalogue.
-        clips: how many videos are drawn.
-        split: from which; None is `test` where the data has it, else all videos.
+        clips: number of videos to sample.
+        split: the split to sample from; None is `test` if the data have it, else all videos.
         readers: processes that read.
-        seed: of the draw.
+        seed: seed of the sampling.
 
     Raises:
-        KinemaError: no such data or split, or a label that the recognizer does not have.
+        KinemaError: there are no such data or split, or the recognizer does not have a label.
     """
     manifest = read_manifest(data, check=False)
     if split is None and "test" in manifest.splits:
@@ -209,13 +211,13 @@ def read_clips(
 
 
 def mask_of_clip(video: str | Path, frames: Sequence[int], box: Box, spec: ClipSpec) -> Tensor:
-    """The mask of the acting limb as a network sees the clip of a puppet.
+    """Returns the mask of the acting limb in the clip of a puppet, cropped and scaled like the network's input.
 
     Args:
         video: a clip of the puppets.
-        frames: T indices of the frames that the clip shows.
-        box: what was cut from each.
-        spec: gives the size of the clip.
+        frames: T indices of the frames in the clip.
+        box: the crop of each frame.
+        spec: clip specification, with the size of the clip.
 
     Returns:
         bool T H W.
@@ -226,7 +228,7 @@ def mask_of_clip(video: str | Path, frames: Sequence[int], box: Box, spec: ClipS
 
 
 def drawn(manifest: Manifest, clips: int, seed: int = 0) -> Manifest:
-    """A manifest of at most `clips` samples, evenly over the labels: the first of every label, then the second, …"""
+    """Returns a manifest of at most `clips` samples: the first of every label, then the second of every label, …"""
     rng = np.random.default_rng(seed)
     seen: dict[str, int] = {}
     turns: list[tuple[int, int]] = []
@@ -239,7 +241,7 @@ def drawn(manifest: Manifest, clips: int, seed: int = 0) -> Manifest:
 
 
 def _alone(items: list[Any]) -> Failure | dict[str, Any]:
-    """The only sample of a batch, in memory of its own."""
+    """Returns the only sample of a batch, as a copy."""
     (item,) = items
     if isinstance(item, Failure):
         return item

@@ -1,4 +1,4 @@
-"""The weight of each channel of a stage for a class, where the network's own weights give it."""
+"""The weight of each channel of a stage for a class, if it follows from the weights of the network."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Weighted = tuple[Tensor, Tensor]
 
 
 def check_target(model: nn.Module, target: object) -> int:
-    """The index of a class.
+    """Returns the index of a class as an int.
 
     Raises:
-        KinemaError: not an index of an output of the network.
+        KinemaError: it is not the index of an output of the network.
     """
     count = classifier_of(model).out_features
     number = index_of(target)
@@ -36,21 +36,21 @@ def check_target(model: nn.Module, target: object) -> int:
 
 
 def scores_of(model: nn.Module, logits: Tensor) -> Tensor:
-    """The softmax scores of logits, float64 N K on the CPU.
+    """Returns the softmax scores of logits, float64 N K on the CPU.
 
     Raises:
-        KinemaError: scores that are not numbers; it names the network.
+        KinemaError: the scores are not numbers; the message names the network.
     """
     scores = logits.detach().cpu().double().softmax(1)
     if not scores.isfinite().all():
         raise KinemaError(
-            f"{type(model).__name__} gives logits that are not finite: check the clip, or explain with float32 weights"
+            f"{type(model).__name__} returns logits that are not finite: check the clip, or use float32 weights"
         )
     return scores
 
 
 def index_of(value: object) -> int | None:
-    """A whole number, of Python, NumPy or a tensor of one, such as `logits.argmax()`; None for anything else."""
+    """Converts an integer of Python or NumPy, or a tensor such as `logits.argmax()`; None for anything else."""
     if isinstance(value, Tensor) and (value.dim() or value.dtype == torch.bool):
         return None
     try:
@@ -60,12 +60,12 @@ def index_of(value: object) -> int | None:
 
 
 def default_layer(model: nn.Module) -> str:
-    """The stage that is explained where no layer is named: the last one, both pathways joined."""
+    """Returns the stage to explain if no layer is given: the last one, with both pathways joined."""
     return stage_names(model)[-1]
 
 
 def class_features(model: nn.Module, clip: Tensor, target: int, layer: str | None = None) -> Weighted:
-    """The maps of a layer and the weight of each for a class.
+    """Returns the maps of a layer and the weight of each map for a class.
 
     The last stage: what the classifier pools, and its row. Where a head stands between (X3D, MTNet), it is applied at
     every position by itself, which gives one map per input of the classifier. A network that puts two stages before
@@ -73,7 +73,7 @@ def class_features(model: nn.Module, clip: Tensor, target: int, layer: str | Non
     Regularisation: `relu(M w)`, as the operator itself relates the class to its channels.
 
     Args:
-        model: see `kinema.explain.layers`.
+        model: the network, see `kinema.explain.layers`.
         clip: float `1 3 T H W` or `3 T H W`.
         target: index of the class.
         layer: see `find_layer`; None is the last stage.
@@ -93,10 +93,10 @@ def class_features(model: nn.Module, clip: Tensor, target: int, layer: str | Non
 
 
 def require_class_weights(model: nn.Module, layer: str) -> None:
-    """Refuses a layer for which the network has no class weights, before anything is computed.
+    """Rejects a layer for which the network has no class weights, before anything is computed.
 
     Raises:
-        KinemaError: it offers the layers that have some, and Grad-CAM.
+        KinemaError: the layer has no class weights; the message suggests layers that have them, and Grad-CAM.
     """
     classifier_of(model)
     found = find_layer(model, layer)
@@ -107,29 +107,29 @@ def require_class_weights(model: nn.Module, layer: str) -> None:
     if names:
         offer = f"choose from {', '.join(names)}, or use gradcam, which needs none"
     elif isinstance(model, LSTMHead):
-        offer = "its classifier reads the state of an LSTM beside the features; use gradcam"
+        offer = "its classifier also reads the state of an LSTM; use gradcam"
     else:
         offer = "its classifier does not read the channels of its last stage; use gradcam, which needs none"
     raise KinemaError(f"layer {layer} has no class weights: {offer}")
 
 
 def weigh(model: nn.Module, layer: str, recorded: Tensor, target: int) -> Weighted:
-    """As `class_features`, from a map that is at hand.
+    """Does the same as `class_features`, for a recorded map.
 
     Args:
         model: the network.
         layer: one that `require_class_weights` accepts.
-        recorded: its map `1 C T' H' W'`, as `record` gives it.
+        recorded: its map `1 C T' H' W'`, from `record`.
         target: index of the class.
 
     Raises:
-        KinemaError: values that are not finite, or channels that are not the inputs of the classifier.
+        KinemaError: values are not finite, or the channels are not the inputs of the classifier.
     """
     if not recorded.isfinite().all():
-        raise KinemaError(f"layer {layer} holds values that are not finite: explain with float32 weights")
+        raise KinemaError(f"layer {layer} has values that are not finite: explain with float32 weights")
     stage = _stage_of(model, layer)
     kind, head, wide = _kind(model, stage), getattr(model, "head", None), wide_dtype(recorded)
-    # In training, the BatchNorm of a head and spectral norms of weights would note that they were used.
+    # In training mode, the BatchNorm of a head and spectral norms of weights would update their state.
     with undisturbed(model), torch.no_grad(), full_precision(recorded):
         weights = classifier_of(model).weight[target].detach()
         maps = recorded.detach()
@@ -157,7 +157,7 @@ def _stage_of(model: nn.Module, layer: str) -> str:
 
 
 def _kind(model: nn.Module, stage: str) -> str:
-    """How a stage is related to the classes: `head`, `part` of the classifier's row, `regularised`, or not at all."""
+    """Returns how a stage is related to the classes: `head`, `part` of the classifier's row, `regularised` or empty."""
     if isinstance(model, Attached):
         if stage in (model.backbone.feature_maps[-1], *model.feature_maps[-1:]) and _reads_parts(model):
             return "part"
@@ -167,14 +167,14 @@ def _kind(model: nn.Module, stage: str) -> str:
 
 
 def _reads_parts(model: Attached) -> bool:
-    """Whether the inputs of the classifier are means of channels of stages."""
+    """Returns True if the inputs of the classifier are means of channels of stages."""
     return isinstance(model, AttentionHead) or (isinstance(model, CIDC) and model.head == "pool")
 
 
 def _part(model: nn.Module, stage: str, row: Tensor) -> Tensor:
-    """Those inputs of the classifier that are means of the channels of a stage."""
+    """Returns the inputs of the classifier that are means of the channels of a stage."""
     if isinstance(model, CIDC) and model.fusion != "channels":
-        return row  # means of the sum, or of the steps, of both
+        return row  # the means of the sum or of the steps of both
     half = len(row) // 2
     return row[half:] if stage == stage_names(model)[-1] else row[:half]
 
@@ -187,10 +187,10 @@ def _regularised(model: nn.Module, stage: str, row: Tensor) -> Tensor:
 
 
 def _of_pathway(model: nn.Module, layer: str, stage: str, maps: Tensor, weights: Tensor) -> Weighted:
-    """The weights of the channels of one pathway, of those of the joined stage.
+    """Returns the weights of the channels of one pathway, from those of the joined stage.
 
-    A channel of the fast pathway has one per frame that falls on a slow one. Where they differ, the weight is their
-    mean and the rest is multiplied into the maps.
+    A channel of the fast pathway has one weight per fast frame of a slow frame. If they differ, the weight is their
+    mean, and their ratio to the mean is multiplied into the maps.
     """
     assert isinstance(model, VideoModel)
     own = model.pathways(stage, weights.view(1, -1, 1, 1, 1))[find_layer(model, layer).pathway]  # 1 C A 1 1
@@ -200,7 +200,7 @@ def _of_pathway(model: nn.Module, layer: str, stage: str, maps: Tensor, weights:
 
 
 def _in_time_of_the_clip(model: CIDC, maps: Tensor, weights: Tensor) -> Weighted:
-    """Both directions of F_CIDC beside one another, the second one turned round; C T' H' W' -> 2C T'/2 H' W'."""
+    """Concatenates both directions of F_CIDC, the second one reversed in time; C T' H' W' -> 2C T'/2 H' W'."""
     steps = next(unit.conv.steps for unit in model.cidc.modules() if isinstance(unit, CIDCUnit))
     if len(steps) == 1:
         return maps, weights

@@ -1,4 +1,4 @@
-"""Maps that know nothing of the network: what a method has to beat."""
+"""Maps that are independent of the network, as controls that a method has to beat."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_CENTRE = 4  # the standard deviation of the centre bias is the shorter side over this
+_CENTRE = 4  # the standard deviation of the centre bias is the shorter side divided by this
 _GRAIN = (2, 16, 16)  # frames and pixels of a blob of the random map
 
 
 def random_maps(shape: tuple[int, int, int, int], seed: int = 0) -> Tensor:
-    """Noise with the grain of a saliency map: blobs of 2 frames and 16 x 16 pixels, or a quarter of a smaller side.
+    """Returns noise as coarse as a saliency map: blobs of 2 frames and 16 x 16 pixels, or a quarter of a smaller side.
 
-    Single voxels of noise would be no fair control: to delete them leaves holes of high frequency all over the clip,
-    which trouble a network more than the same number of voxels in one place.
+    Noise of single voxels would not be a fair control: deleting them adds high frequencies all over the clip, which
+    affect a network more than deleting the same number of voxels in one place.
 
     Args:
         shape: N T H W.
-        seed: of the noise.
+        seed: seed of the noise.
 
     Returns:
         float32 N T H W in [0, 1].
@@ -30,7 +30,7 @@ def random_maps(shape: tuple[int, int, int, int], seed: int = 0) -> Tensor:
 
 
 def centre_maps(shape: tuple[int, int, int, int]) -> Tensor:
-    """A Gaussian spot in the middle of every frame, its standard deviation a quarter of the shorter side.
+    """Returns a Gaussian spot in the centre of every frame, with a standard deviation of 1/4 of the shorter side.
 
     Args:
         shape: N T H W.

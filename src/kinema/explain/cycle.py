@@ -1,4 +1,4 @@
-"""SRTG's cycle consistency as a picture: where frames return to, and how often gates are open.
+"""SRTG's cycle consistency for display: the frame to which each frame returns, and how often gates are open.
 
 Source: Stergiou and Poppe, Learn to cycle: time-consistent feature discovery, equations 4 and 5, figure 4.
 """
@@ -21,12 +21,12 @@ from kinema.ops.recurrence import SqueezeRecursion
 
 @dataclass(frozen=True)
 class Cycle:
-    """What the gate of one layer sees of one clip: sequence A is the mean features, B what they are compared with.
+    """The input of the gate of one layer for one clip: sequence A, the mean features, and B, the recurrent sequence.
 
     Attributes:
         layer: name of the module.
-        there: for every frame of A the frame it returns to by way of B [T].
-        back: for every frame of B the frame it returns to by way of A [T].
+        there: for every frame of A, the frame to which it returns through B [T].
+        back: for every frame of B, the frame to which it returns through A [T].
         gate: `none` or `hard`.
     """
 
@@ -43,22 +43,22 @@ class Cycle:
 
     @property
     def consistent(self) -> bool:
-        """All frames return to themselves, both ways. One frame is not evidence of it."""
+        """True if all frames return to themselves in both directions. A single frame is not evidence of it."""
         return len(self.there) > 1 and not any(self.errors)
 
 
 def cycles(model: nn.Module, clip: Tensor) -> list[Cycle]:
-    """The cycle consistency of a clip in every layer that has Squeeze and Recursion, whether it has a gate or not.
+    """Computes the cycle consistency of a clip in every layer with Squeeze and Recursion, with or without a gate.
 
     Args:
-        model: such as `srtg_r3d_50`.
+        model: a network such as `srtg_r3d_50`.
         clip: 3 T H W or 1 3 T H W.
 
     Returns:
         In the order of the network.
 
     Raises:
-        KinemaError: a network without Squeeze and Recursion.
+        KinemaError: the network has no Squeeze and Recursion.
     """
     layers = _layers(model)
     found = []
@@ -76,10 +76,10 @@ def cycles(model: nn.Module, clip: Tensor) -> list[Cycle]:
 def open_rates_by_class(
     model: nn.Module, clips: Iterable[Tensor], targets: Sequence[int], classes: int
 ) -> dict[str, Tensor]:
-    """How often the hard gates of each layer are open by their own decision, per class.
+    """Returns per class how often the hard gates of each layer decide to be open.
 
     Args:
-        model: with hard gates.
+        model: a network with hard gates.
         clips: one clip after another, 3 T H W or 1 3 T H W.
         targets: the class of each clip.
         classes: K.
@@ -88,7 +88,7 @@ def open_rates_by_class(
         Name of the layer -> float32 K in [0, 1]; not a number for a class without a clip.
 
     Raises:
-        KinemaError: a network without hard gates, not one class per clip, or one outside 0 to K - 1.
+        KinemaError: the network has no hard gates, there is not one class per clip, or a class is outside 0 to K - 1.
     """
     gates = {n: m for n, m in _layers(model).items() if isinstance(m, SqueezeRecursion) and m.gate == "hard"}
     if not gates:
@@ -99,7 +99,7 @@ def open_rates_by_class(
         with in_evaluation(model), torch.no_grad():
             for clip, target in zip(clips, targets, strict=True):
                 if not 0 <= target < classes:
-                    raise KinemaError(f"targets holds {target}: give classes from 0 to {classes - 1}")
+                    raise KinemaError(f"targets contains {target}: give classes from 0 to {classes - 1}")
                 model(one_clip(model, clip))
                 seen[target] += 1
                 for row, module in enumerate(gates.values()):
@@ -108,7 +108,7 @@ def open_rates_by_class(
     except ValueError as error:
         if isinstance(error, KinemaError):
             raise
-        raise KinemaError(f"targets holds {len(targets)} classes: give one for each clip") from error
+        raise KinemaError(f"targets contains {len(targets)} classes: give one per clip") from error
     finally:
         for name, module in gates.items():
             module.open_rate = before[name]
@@ -119,7 +119,6 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
     layers = of_kind(model, SqueezeRecursion)
     if not layers:
         raise KinemaError(
-            f"{type(model).__name__} has no Squeeze and Recursion: cycle consistency exists for networks such as "
-            "srtg_r3d_50"
+            f"{type(model).__name__} has no Squeeze and Recursion: give a network that has it, such as srtg_r3d_50"
         )
     return layers

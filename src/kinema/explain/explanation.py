@@ -1,4 +1,4 @@
-"""`explain`: from a network and a video or clip to explanations, by any method."""
+"""`explain`: explains the scores of a network for a video or clip, with any of the methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, unknown
 from kinema.explain import DEFAULT_METHOD
 
-# Imported for the methods that they register.
+# Imported because they register methods.
 from kinema.explain import frames as frames
 from kinema.explain import gradcam as gradcam
 from kinema.explain import tubes as tubes
@@ -38,21 +38,21 @@ TOP = {"top": 1, "top3": 3}
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a network gives a clip its score for a class.
+    """An explanation of a network's score for a class of a clip.
 
     Attributes:
-        method: its name, one of `METHODS`.
-        label: name of the class; its index as text where the labels are not known.
+        method: name of the method, one of `METHODS`.
+        label: name of the class; its index as text if the labels are not known.
         target: index of the class.
-        layer: that the method looked at; None where it needs none.
+        layer: the explained layer; None if the method needs none.
         score: softmax score of the class, 0 to 1.
-        map: float32 T H W in [0, 1], over the clip that the network saw; None where the method gives none.
-        verdict: why the method is not to be believed on this network; None where it passed or was not checked.
+        map: float32 T H W in [0, 1], over the clip that the network saw; None if the method returns none.
+        verdict: why the method cannot be trusted on this network; None if it passed or was not checked.
         details: further plain values of the method, such as the value of every frame.
-        result: what the method itself gives, such as a `Pyramid`; else None.
+        result: the method's own result, such as a `Pyramid`; else None.
         pixels: uint8 T H W 3, the frames of the clip.
-        video: the file or folder of frames from which the clip came; None for a clip that was given.
-        place: where the clip lies in the video; None for a clip that was given.
+        video: the file or folder of frames that contains the clip; None for a clip given as a tensor.
+        place: the position of the clip in the video; None for a clip given as a tensor.
     """
 
     method: str
@@ -70,7 +70,7 @@ class Explanation:
 
     @property
     def frames(self) -> tuple[int, ...] | None:
-        """T indices, the frame of the video that each frame of the clip shows; None without a video."""
+        """T indices: the frame of the video for each frame of the clip; None without a video."""
         return None if self.place is None else self.place.frames
 
     @property
@@ -79,30 +79,30 @@ class Explanation:
         return None if self.place is None else self.place.box
 
     def overlay(self) -> Pixels:
-        """The map over the frames of the clip, uint8 T H W 3.
+        """Returns the map drawn over the frames of the clip, uint8 T H W 3.
 
         Raises:
-            KinemaError: the method gives no map.
+            KinemaError: the method returns no map.
         """
         if self.map is None or self.pixels is None:
-            raise KinemaError(f"{self.method} gives no map over the clip: use its result or save it as .json")
+            raise KinemaError(f"{self.method} does not return a map over the clip: use its result, or save it as .json")
         return overlay(self.pixels, self.map)
 
     def save(self, path: str | Path) -> None:
-        """Writes a file: over the video it came from, else over the frames of the clip.
+        """Writes the explanation to a file, drawn over its video, or over the frames of the clip if there is no video.
 
         Args:
-            path: ends in .mp4, .gif, .png, .svg or .json.
+            path: a name that ends in .mp4, .gif, .png, .svg or .json.
 
         Raises:
             KinemaError: another format.
             RunError: the file cannot be written.
-            UnreadableVideo: the video is no longer there.
+            UnreadableVideo: the video no longer exists.
         """
         save([self], path, self.place, video=self.video, pixels=None if self.video else self.pixels)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without the map."""
+        """Returns plain values for JSON, without the map."""
         return {
             "method": self.method, "label": self.label, "target": self.target, "layer": self.layer,
             "score": self.score, "verdict": self.verdict, **self.details,
@@ -124,23 +124,22 @@ def explain(
 
     Args:
         subject: a recognizer or a network; any `nn.Module` with `feature_maps`, `classifier` and `forward` works.
-        video: a video file or folder of frames (its centre clip is explained), or a clip, float `1 3 T H W` or
-            `3 T H W`, normalised as the network takes it. A network that is not of the zoo takes clips.
+        video: a video file or folder of frames (its centre clip is explained), or a normalised clip, float `1 3 T H W`
+            or `3 T H W`. For a network from elsewhere give a clip.
         method: one of `METHODS`: `tube`, `cam`, `gradcam`, `frames`, `attention`, `features`, …
         target: `top`, `top3`, a name or an index of a class.
-        layer: see `find_layer`; None is the default of the method. A method that looks at no layer ignores it, and its
-            explanations name none.
-        start: of the part of the video to look at, in seconds from the first frame.
-        end: of the part, in seconds.
-        **options: of the method: `threshold` of a tube or cam; `baseline`, `samples`, `seed` and `batch` of frames;
-            `count` of features.
+        layer: see `find_layer`; None is the default of the method. A method that needs no layer ignores it.
+        start: start of the part of the video to explain, in seconds from the first frame.
+        end: end of this part, in seconds.
+        **options: options of the method: `threshold` of tube and cam; `baseline`, `samples`, `seed` and `batch` of
+            frames; `count` of features.
 
     Returns:
-        One explanation per class, the most probable first for `top3`; several where the method gives several maps.
+        One explanation per class, the most probable first for `top3`; several if the method returns several maps.
 
     Raises:
         UnreadableVideo: no clip can be read from the video.
-        KinemaError: a method, class, layer or option that does not exist, or a network without the needed structure.
+        KinemaError: a method, class, layer or option does not exist, or the network lacks the needed structure.
     """
     if method not in METHODS:
         raise unknown("method", str(method), METHODS)
@@ -171,18 +170,18 @@ def explain(
 
 
 def _named(result: Any, label: str | None) -> Any:
-    """A pyramid from the network alone knows its class by number; where there are labels it gets the name."""
+    """Adds the name of the class to a pyramid, which knows only its index, if there are labels."""
     return replace(result, label=label) if isinstance(result, Pyramid) else result
 
 
 def _choice(target: object, labels: Sequence[str] | None, classes: int) -> Callable[[Tensor], list[int]]:
-    """What picks the classes by the logits; a target that cannot be is refused before anything is computed."""
+    """Returns a function from logits to classes; an invalid target is rejected before anything is computed."""
     if isinstance(target, str) and target in TOP:
         count = min(TOP[target], classes)
         return lambda logits: logits[0].float().topk(count).indices.tolist()
     if isinstance(target, str):
         if labels is None:
-            raise KinemaError(f"target is {target!r}: a network without labels takes top, top3 or an index")
+            raise KinemaError(f"target is {target!r}: for a network without labels give top, top3 or an index")
         if target not in labels:
             raise unknown("class", target, labels)
         target = labels.index(target)
@@ -195,7 +194,7 @@ def _choice(target: object, labels: Sequence[str] | None, classes: int) -> Calla
 def _clip(
     video: str | Path | Tensor, spec: ClipSpec | None, start: float | None, end: float | None
 ) -> tuple[Tensor, Pixels | None, str | None, Place | None]:
-    """The clip, its pictures, and where it came from."""
+    """Returns the clip, its pixels, its video and its position there."""
     if isinstance(video, Tensor):
         if start is not None or end is not None:
             raise KinemaError("start and end apply to a video, not to a clip: cut the clip before explaining it")
@@ -203,16 +202,16 @@ def _clip(
     if not isinstance(video, str | Path):
         raise KinemaError(f"video has type {type(video).__name__}: give a path, or a clip as a tensor 3 T H W")
     if spec is None:
-        raise KinemaError(f"{video}: the network does not say how clips are cut; give a clip 3 T H W, or a Recognizer")
+        raise KinemaError(f"{video}: the network has no clip specification; give a clip 3 T H W, or a Recognizer")
     with Source(video) as film:
         clip, place = film.clip(spec, start=start, end=end)
     return clip, _pictures(clip, spec), str(video), place
 
 
 def _pictures(clip: Tensor, spec: ClipSpec | None) -> Pixels | None:
-    """The pictures of a clip; of a network that does not say how it was normalised, from black to white."""
+    """Returns the pixels of a clip; if its normalisation is not known, scaled from black to white."""
     if clip.dim() not in (4, 5) or clip.shape[-4] != 3 or not clip.is_floating_point() or clip.numel() == 0:
-        return None  # refused later, or not a colour video
+        return None  # rejected later, or not a colour video
     if spec is not None:
         return pixels_of(clip, spec) if clip.dim() == 4 or len(clip) == 1 else None
     values = clip.detach().float().reshape(-1, *clip.shape[-4:])[0]

@@ -1,4 +1,4 @@
-"""Faithfulness of a map: deletion, insertion, pointing and mass, beside a random map and the centre."""
+"""Faithfulness of maps: deletion, insertion, pointing and mass, compared with a random map and a centre bias."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Figure:
     """A mean over clips with its 95 % bootstrap interval.
 
     Attributes:
-        mean: over the clips.
+        mean: mean over the clips.
         low: lower end of the interval.
         high: upper end of the interval.
     """
@@ -61,15 +61,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """The rows of all methods, the random map and the centre bias.
+    """The figures of all methods, the random map and the centre bias.
 
     Attributes:
         rows: name of the method -> its figures; `random` and `centre` come last.
-        clips: how many there were.
-        masked: how many of them had a mask that is not empty.
-        baseline: of deletion and insertion.
-        steps: of deletion and insertion.
-        tolerance: of pointing, pixels.
+        clips: number of clips.
+        masked: number of clips with a mask that is not empty.
+        baseline: baseline of deletion and insertion.
+        steps: number of steps of deletion and insertion.
+        tolerance: tolerance of pointing in pixels.
     """
 
     rows: Mapping[str, Row]
@@ -80,13 +80,13 @@ class Faithfulness:
     tolerance: int
 
     def beats_controls(self, method: str) -> tuple[bool, bool]:
-        """Whether the gain of a method is above that of the random map and of the centre, zero outside the interval."""
+        """Returns True if the gain of a method exceeds those of both controls, with zero outside the intervals."""
         row = self.rows[method]
         over_random, over_centre = (f is not None and f.low > 0 for f in (row.over_random, row.over_centre))
         return over_random, over_centre
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Column titles and rows of text."""
+        """Returns column titles and rows of text."""
         titles = ["method", "deletion", "insertion", "ins - del", "over random", "over centre", "pointing", "mass"]
         rows = []
         for name, row in self.rows.items():
@@ -97,7 +97,7 @@ class Faithfulness:
         return titles, rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self)
 
 
@@ -106,38 +106,38 @@ def faithfulness(
     masks: Tensor | None = None, baseline: Baseline = "blur", steps: int = 10, tolerance: int | None = None,
     batch: int = 8, seed: int = 0,
 ) -> Faithfulness:  # fmt: skip
-    """Measures maps on the clips that they explain, beside a random map and a spot in the centre.
+    """Measures maps on the clips that they explain, and compares them with a random map and a spot in the centre.
 
-    Deletion replaces the voxels of a clip by the baseline, those that the map ranks first in the first step, and
-    follows the softmax score of the class; insertion starts from the baseline and brings the voxels back in the same
-    order. The intervals are of the mean over clips: they say how other clips of the same kind would come out, not how
-    another training of the network would.
+    Deletion replaces the voxels of a clip by the baseline, the ones with the largest map values first, and records the
+    softmax score of the class. Insertion starts from the baseline and restores the voxels in the same order. The
+    intervals are those of the mean over clips: they cover other clips of the same kind, but not another training of the
+    network.
 
     Args:
-        model: clips N 3 T H W -> logits N K, K at least 2; it runs in evaluation and is left as it was.
-        clips: N 3 T H W, as the network takes them.
+        model: clips N 3 T H W -> logits N K, K at least 2; it runs in evaluation mode and is left unchanged.
+        clips: N 3 T H W, normalised.
         targets: per clip the class that its maps explain.
         maps: N T H W of one method, or name of the method -> N T H W; not negative.
-        masks: bool N T H W, where the evidence is known to be, such as `kinema.puppets.limb_masks`; None leaves
-            pointing and mass out.
+        masks: bool N T H W, the known location of the evidence, such as `kinema.puppets.limb_masks`; with None,
+            pointing and mass are not measured.
         baseline: `blur`, `freeze` or `mean`, see `kinema.explain.perturbation.baseline_clips`.
-        steps: equal shares of the voxels that are deleted or inserted one after another.
-        tolerance: pixels by which a maximum may miss a mask; None is 1/16 of the shorter side.
-        batch: clips in one pass of the network.
-        seed: of the random map and of the order of equal values.
+        steps: number of equal parts of the voxels that are deleted or inserted one after another.
+        tolerance: largest distance in pixels of a hit from the mask; None is 1/16 of the shorter side.
+        batch: clips per forward pass.
+        seed: seed of the random map and of the order of equal values.
 
     Returns:
         One row per method, and one each for the random map and the spot in the centre.
 
     Raises:
-        KinemaError: shapes that do not fit, a class or a baseline that does not exist, a method named as a control, or
-            a map below 0.
+        KinemaError: shapes do not match, a class or a baseline does not exist, a method is named like a control, or a
+            map has negative values.
     """
     named = {"map": maps} if isinstance(maps, Tensor) else dict(maps)
     shape = (len(clips), *clips.shape[2:])
     for name in (RANDOM, CENTRE):
         if name in named:
-            raise KinemaError(f"maps holds {name!r}, the name of a control: give the method another name")
+            raise KinemaError(f"maps contains {name!r}, the name of a control: give the method another name")
     for values in named.values():
         check_inputs(clips, targets, values)
     named |= {RANDOM: random_maps(shape, seed), CENTRE: centre_maps(shape)}
@@ -166,18 +166,18 @@ def faithfulness(
 
 
 def figure(values: np.ndarray | Tensor | Sequence[float]) -> Figure:
-    """The mean of values, one per clip, with its bootstrap interval."""
+    """Returns the mean of values, one per clip, with its bootstrap interval."""
     array = np.asarray(values, dtype=np.float64)
     return Figure(float(array.mean()), *bootstrap_interval(array))
 
 
 def difference(control: np.ndarray, values: np.ndarray) -> Figure:
-    """How much larger values are than those of a control on the same clips, with its paired bootstrap interval."""
+    """Returns the mean difference from a control on the same clips, with its paired bootstrap interval."""
     found = paired_bootstrap(control, values)
     return Figure(found.difference, found.low, found.high)
 
 
 def _seen(values: Tensor) -> Figure | None:
-    """The figure over the clips that have a mask."""
+    """Returns the figure over the clips that have a mask."""
     there = values[~values.isnan()]
     return figure(there.double().numpy()) if len(there) else None

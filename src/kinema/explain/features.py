@@ -1,4 +1,4 @@
-"""Features as pictures: channels of any stage, and what the halves of STM see, beside frequencies and optical flow.
+"""Features for display: channels of any stage, and the outputs of STM's halves beside frequencies and optical flow.
 
 Source: STM journal version, equation 7, figures 1 and 6.
 """
@@ -20,11 +20,11 @@ from kinema.ops.stm import CMM, CSTM
 
 @dataclass(frozen=True)
 class Channel:
-    """What one channel of a stage makes of a clip.
+    """The output of one channel of a stage for a clip.
 
     Attributes:
         layer: name of the stage.
-        channel: its number.
+        channel: its index.
         map: float32 T' h w.
     """
 
@@ -35,20 +35,19 @@ class Channel:
 
 @dataclass(frozen=True)
 class MotionViews:
-    """What stands in place of one 3x3 convolution of STM makes of a clip; all maps are float32 T h w, from 0 on.
+    """The outputs of STM's CSTM and CMM in one block for a clip; all maps are float32 T h w, at least 0.
 
-    A map is the mean over channels of the absolute values, so that brighter is larger (figure 6).
+    A map is the mean of the absolute values over channels, so that brighter means larger (figure 6).
 
     Attributes:
         layer: name of the module.
-        input: the features that come in (figure 1b).
+        input: the input features (figure 1b).
         low: their low temporal frequency, F[t] + F[t + 1] (figure 1d); at the last frame F[t] alone.
         high: their high temporal frequency, F[t] - F[t + 1] (figure 1e); 0 at the last frame.
-        cstm: what the learned CSTM gives (figure 1g); None where there is none.
-        cmm: what the learned CMM gives (figure 1h); None where there is none.
-        fixed_cstm: what the CSTM would give with the kernel of the low frequency in place of its learned temporal ones,
-            all else the same.
-        fixed_cmm: what the CMM would give as a plain difference, without its learned kernel, all else the same.
+        cstm: output of the learned CSTM (figure 1g); None if there is none.
+        cmm: output of the learned CMM (figure 1h); None if there is none.
+        fixed_cstm: output of the CSTM with the kernel of the low frequency instead of its learned temporal kernels.
+        fixed_cmm: output of the CMM with a plain difference instead of its learned kernel.
     """
 
     layer: str
@@ -62,25 +61,25 @@ class MotionViews:
 
 
 def strongest_channels(model: nn.Module, clip: Tensor, layer: str, count: int = 8) -> list[Channel]:
-    """The channels of a layer that vary most over a clip: what is the same everywhere shows nothing.
+    """Returns the channels of a layer that vary most over a clip, because a constant channel shows nothing.
 
     Args:
-        model: see `kinema.explain.layers`.
+        model: the network, see `kinema.explain.layers`.
         clip: 3 T H W or 1 3 T H W.
-        layer: name of a module that gives N C T H W, such as one of `feature_maps`; with `slow.` or `fast.` before it
-            in a network of two pathways.
-        count: how many, at most.
+        layer: name of a module that returns N C T H W, such as one of `feature_maps`; with the prefix `slow.` or
+            `fast.` in a network with two pathways.
+        count: largest number of channels.
 
     Returns:
-        By variance, the largest first.
+        The channels by variance, the largest first.
 
     Raises:
-        KinemaError: a layer that does not exist or gives no such map, or a count below 1.
+        KinemaError: the layer does not exist or returns no such map, or count is below 1.
     """
     if count < 1:
         raise KinemaError(f"count is {count}: give at least 1 channel")
     layers = exposed_layers(model)
-    if layer in stage_names(model) and layer not in layers:  # of two pathways, whose channels do not belong together
+    if layer in stage_names(model) and layer not in layers:  # of two pathways, whose channels are unrelated
         raise unknown("layer", layer, layers)
     maps = record(model, one_clip(model, clip), [layer])[1][layer][0].float().cpu()
     order = maps.flatten(1).var(1, unbiased=False).argsort(descending=True, stable=True)[:count]
@@ -88,27 +87,25 @@ def strongest_channels(model: nn.Module, clip: Tensor, layer: str, count: int = 
 
 
 def motion_views(model: nn.Module, clip: Tensor, layer: str | None = None) -> MotionViews:
-    """What CSTM and CMM make of a clip, beside the plain frequencies of their input.
+    """Returns the outputs of CSTM and CMM for a clip, and the plain frequencies of their input.
 
-    The fixed kernels stand in the trained network; a network that was trained with them is another one
-    (`init="degenerate"`), of which these views can be taken as well.
+    The fixed kernels replace the learned ones in the trained network. A network that was trained with fixed kernels
+    (`init="degenerate"`) is another network; this function works for it as well.
 
     Args:
-        model: with CSTM or CMM, such as `stm_r50`.
+        model: a network with CSTM or CMM, such as `stm_r50`.
         clip: 3 T H W or 1 3 T H W.
-        layer: name of a CSTM, a CMM or the module that holds both, such as `layer1.0.conv2`; None is the first.
+        layer: name of a CSTM, a CMM or the module that contains both, such as `layer1.0.conv2`; None is the first.
 
     Raises:
-        KinemaError: a network without them, or no such layer.
+        KinemaError: the network has no CSTM or CMM, or no such layer.
     """
     halves = {**of_kind(model, CSTM), **of_kind(model, CMM)}
     places = list(dict.fromkeys(_place(name) for name in halves))
     order = [name for name, _ in model.named_modules()]
     places.sort(key=order.index)
     if not places:
-        raise KinemaError(
-            f"{type(model).__name__} holds no CSTM and no CMM: these views need an STM network, such as stm_r50"
-        )
+        raise KinemaError(f"{type(model).__name__} has no CSTM and no CMM: give an STM network, such as stm_r50")
     chosen = places[0] if layer is None else _place(layer)
     if chosen not in places:
         raise unknown("layer", str(layer), places)
@@ -130,13 +127,13 @@ def motion_views(model: nn.Module, clip: Tensor, layer: str | None = None) -> Mo
 
 
 def optical_flow(pictures: np.ndarray) -> Tensor | None:
-    """The size of the TV-L1 optical flow from each frame to the next, by scikit-image (figure 1f).
+    """Computes the magnitude of the TV-L1 optical flow from each frame to the next, with scikit-image (figure 1f).
 
     Args:
         pictures: uint8 RGB T H W 3.
 
     Returns:
-        float32 T H W in pixels per frame, 0 at the last frame; None where scikit-image is not installed (extra
+        float32 T H W in pixels per frame, 0 at the last frame; None if scikit-image is not installed (extra
         `analysis`).
     """
     try:
@@ -152,7 +149,7 @@ def optical_flow(pictures: np.ndarray) -> Tensor | None:
 
 
 def _place(name: str) -> str:
-    """The module that holds both halves."""
+    """Returns the module that contains both halves."""
     return name.removesuffix(".cstm").removesuffix(".cmm")
 
 
@@ -161,7 +158,7 @@ def _size(x: Tensor) -> Tensor:
 
 
 def _fixed(module: nn.Module) -> nn.Module:
-    """A copy whose learned kernels over time are those of equation 7."""
+    """Returns a copy whose temporal kernels are those of equation 7."""
     twin = copy.deepcopy(module).eval()
     if isinstance(twin, CMM):
         twin.dw = None

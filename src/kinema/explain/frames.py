@@ -18,37 +18,38 @@ from kinema.explain.class_weights import check_target, scores_of
 from kinema.explain.methods import Asked, Finding, Findings, each_class, register
 from kinema.explain.perturbation import Baseline, baseline_clips
 
-EXACT = 8  # frames up to which all subsets are looked at
+EXACT = 8  # largest number of frames for which all subsets are evaluated
 
-Members = tuple[bool, ...]  # per frame whether it is shown
+Members = tuple[bool, ...]  # whether each frame is shown
 
 
 def frame_values(
     model: nn.Module, clip: Tensor, target: int, *, baseline: Baseline = "blur", samples: int = 32, seed: int = 0,
     batch: int = 8,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The Shapley value of every frame for the softmax score of a class.
+    """Computes the Shapley value of every frame for the softmax score of a class.
 
-    A subset of the frames is shown in its place, the others are those of the baseline. The value of a frame is by how
-    much it raises the score, averaged over all orders in which the frames may appear. Up to 8 frames all 2^T subsets
-    are shown; above, orders are drawn, each with its reverse, whose errors partly cancel.
+    A subset of the frames is shown at its positions; the other frames are those of the baseline. The value of a frame
+    is the increase of the score when it is added, averaged over all orders in which the frames may be added. For up to
+    8 frames all 2^T subsets are evaluated; for more, random orders are drawn, each with its reverse, whose errors
+    partly cancel.
 
     Args:
-        model: clips N 3 T H W -> logits N K, with a `classifier`; left as it was.
+        model: clips N 3 T H W -> logits N K, with a `classifier`; left unchanged.
         clip: float `1 3 T H W` or `3 T H W`, normalised.
         target: index of the class.
         baseline: `blur`, `mean` or `freeze`, see `baseline_clips`.
-        samples: orders that are drawn above 8 frames, at least 4, an even number; each costs T - 1 passes.
-        seed: of the draw. The random generators of PyTorch are left alone.
-        batch: clips in one pass of the network.
+        samples: number of orders for more than 8 frames, even and at least 4; each costs T - 1 forward passes.
+        seed: seed of the orders. The random generators of PyTorch are not used.
+        batch: clips per forward pass.
 
     Returns:
         float64 T on the CPU, the values; their sum is the score of the clip minus that of the baseline, for drawn
         orders too. float64 T, their standard errors from the spread over the pairs of orders; zeros up to 8 frames.
 
     Raises:
-        KinemaError: a class or baseline that does not exist, several clips, numbers out of range, or an output of the
-            network that gives no scores.
+        KinemaError: the class or baseline does not exist, there are several clips, a number is out of range, or the
+            output of the network is not N K logits.
     """
     target = check_target(model, target)
     if not isinstance(samples, int) or isinstance(samples, bool) or samples < 4 or samples % 2:
@@ -62,7 +63,7 @@ def frame_values(
 
 @register("frames", ["baseline", "samples", "seed", "batch"])
 def _frames(asked: Asked) -> Findings:
-    """`frame_values`; the map shows what raises the score, each frame by its share of the largest value."""
+    """Computes `frame_values`; the map shows the frames that raise the score, relative to the largest value."""
 
     def find(target: int) -> Finding:
         values, errors = frame_values(asked.model, asked.clip, target, **asked.options)
@@ -75,7 +76,7 @@ def _frames(asked: Asked) -> Findings:
 
 
 class _Game:
-    """The scores of subsets of the frames; none is computed twice."""
+    """The scores of subsets of the frames, each computed once."""
 
     def __init__(self, model: nn.Module, clip: Tensor, base: Tensor, target: int, batch: int) -> None:
         self.model, self.clip, self.base, self.target, self.batch = model, clip, base, target, batch
@@ -121,7 +122,7 @@ def _sampled(game: _Game, samples: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _along(game: _Game, order: list[int]) -> Tensor:
-    """By how much each frame raises the score when the frames appear in an order."""
+    """Returns the increase of the score with each frame when the frames are added in an order."""
     members, path = [False] * game.frames, [(False,) * game.frames]
     for frame in order:
         members[frame] = True

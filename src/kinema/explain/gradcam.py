@@ -1,4 +1,4 @@
-"""Grad-CAM: the maps of a layer, each weighted by the mean gradient of a logit there; to compare with.
+"""Grad-CAM: the maps of a layer, each weighted by the mean gradient of a logit; for comparison.
 
 Source: Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2, over time as well as space.
 """
@@ -18,23 +18,23 @@ from kinema.ops.precision import widen
 
 
 def grad_cam(model: nn.Module, clip: Tensor, target: int, *, layer: str | None = None) -> Tensor:
-    """Where a layer raises the logit of a class.
+    """Computes where a layer raises the logit of a class.
 
-    The weighted sum of the maps, its negative part removed, is enlarged by cubic splines and divided by its maximum.
-    Before the enlargement it is `LayerGradCam` of captum with `relu_attributions=True`.
+    The weighted sum of the maps, without its negative part, is enlarged with cubic splines and divided by its maximum.
+    Before the enlargement it equals `LayerGradCam` of captum with `relu_attributions=True`.
 
     Args:
-        model: see `kinema.explain.layers`; left as it was.
+        model: the network, see `kinema.explain.layers`; left unchanged.
         clip: float `1 3 T H W` or `3 T H W`, normalised.
         target: index of the class.
-        layer: any layer that gives one map N C T' H' W'; None is the last stage.
+        layer: any layer that returns one map N C T' H' W'; None is the last stage.
 
     Returns:
-        float32 T H W in [0, 1] on the CPU; the largest value is 1, or all are 0 where nothing raises the logit.
+        float32 T H W in [0, 1] on the CPU; the largest value is 1, or all are 0 if nothing raises the logit.
 
     Raises:
-        KinemaError: a class or layer that does not exist, several clips, a layer that gradients do not reach, or values
-            that are not finite.
+        KinemaError: the class or layer does not exist, there are several clips, no gradient reaches the layer, or
+            values are not finite.
     """
     target = check_target(model, target)
     name = default_layer(model) if layer is None else layer
@@ -45,7 +45,7 @@ def grad_cam(model: nn.Module, clip: Tensor, target: int, *, layer: str | None =
 
 @register("gradcam")
 def _gradcam(asked: Asked) -> Findings:
-    """`grad_cam` of all classes, by one pass of the network and one back per class."""
+    """Computes `grad_cam` for all classes, with one forward pass and one backward pass per class."""
     name = default_layer(asked.model) if asked.layer is None else asked.layer
     logits, maps, gradients = score_gradients(asked.model, asked.clip, [name], asked.choose)
     size = clip_size(asked.clip)
@@ -55,25 +55,25 @@ def _gradcam(asked: Asked) -> Findings:
 
 
 def grad_cam_of(name: str, maps: Tensor, gradients: Tensor, size: Size) -> Tensor:
-    """`grad_cam` from maps and gradients that are at hand.
+    """Computes `grad_cam` from given maps and gradients.
 
     Args:
-        name: of the layer, for messages.
+        name: name of the layer, for messages.
         maps: float 1 C T' H' W'.
         gradients: of the same shape.
         size: T, H, W.
 
     Raises:
-        KinemaError: values that are not finite.
+        KinemaError: values are not finite.
     """
     if not (maps.isfinite().all() and gradients.isfinite().all()):
-        raise KinemaError(f"layer {name} holds values that are not finite: explain with float32 weights")
+        raise KinemaError(f"layer {name} has values that are not finite: explain with float32 weights")
     found = enlarge(raw_grad_cam(maps, gradients), size).clamp_min(0)
     highest = found.amax()
     return (found / torch.where(highest > 0, highest, 1.0)).float().cpu()
 
 
 def raw_grad_cam(maps: Tensor, gradients: Tensor) -> Tensor:
-    """The weighted sum without its negative part, at the size of the layer; 1 C T H W twice -> T H W."""
+    """Returns the weighted sum without its negative part, at the size of the layer; 1 C T H W twice -> T H W."""
     weights = widen(gradients[0]).mean((1, 2, 3))
     return class_activation(widen(maps[0]), weights).relu()

@@ -1,8 +1,8 @@
 """Cubic splines from the size of a map to the size of its clip.
 
-The first and the last point of both grids fall together, so that a step i of n lies at i (N - 1) / (n - 1) of N. This
-is `scipy.ndimage.zoom(..., order=3, mode="mirror")`, as products with one matrix per dimension: it runs on any device
-and gives exactly the size that is asked for.
+The first and the last points of both grids coincide, so step i of n is at i (N - 1) / (n - 1) of N. This equals
+`scipy.ndimage.zoom(..., order=3, mode="mirror")`, computed as products with one matrix per dimension: it runs on any
+device and returns exactly the requested size.
 
 Source: thesis, section 7.4, figure 7.5.
 """
@@ -20,29 +20,29 @@ from kinema.ops.precision import widen
 Size = tuple[int, int, int]
 
 _CHUNK = 4  # channels of one frame that are enlarged together
-_PASS = 20  # multiplications in whose time a processor reads and writes a number, roughly
+_PASS = 20  # rough number of multiplications that take as long as reading and writing one number
 
 
 @lru_cache(maxsize=64)
 def spline_matrix(n: int, wanted: int) -> Tensor:
-    """The matrix that interpolates n values by a cubic spline that is mirrored at both ends.
+    """Returns the matrix that interpolates n values with a cubic spline, mirrored at both ends.
 
     Args:
-        n: values given, at least 1; a single one is repeated.
-        wanted: N, values wanted, at least 1; a single one is the first of those given.
+        n: number of given values, at least 1; a single value is repeated.
+        wanted: N, number of interpolated values, at least 1; a single one is the first given value.
 
     Returns:
-        float64 [N, n]; every row sums to 1. Do not change it: it is kept for the next call.
+        float64 [N, n]; every row sums to 1. Do not modify it: it is cached.
 
     Raises:
-        KinemaError: a number below 1.
+        KinemaError: a number is below 1.
     """
     if n < 1 or wanted < 1:
-        raise KinemaError(f"spline_matrix: from {n} to {wanted} values; give at least 1 of each")
+        raise KinemaError(f"spline_matrix: n is {n} and wanted is {wanted}; give at least 1 for each")
     at = torch.linspace(0, n - 1, wanted, dtype=torch.float64) if wanted > 1 else torch.zeros(1, dtype=torch.float64)
     first = at.floor().clamp(0, max(0, n - 1)).long()
     t = at - first
-    # The four cubic B-splines that reach a point between two knots, from the left one to the right one.
+    # The four cubic B-splines that are not zero between two knots, from left to right.
     weights = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
     values = _collect([(first + offset, weight / 6) for offset, weight in zip((-1, 0, 1, 2), weights, strict=True)], n)
     knots = torch.arange(n)
@@ -52,7 +52,7 @@ def spline_matrix(n: int, wanted: int) -> Tensor:
 
 
 def _collect(parts: list[tuple[Tensor, Tensor]], n: int) -> Tensor:
-    """Rows of weights on n coefficients, mirrored at the first and the last one."""
+    """Returns rows of weights for n coefficients, mirrored at the first and the last one."""
     rows = torch.zeros(len(parts[0][0]), n, dtype=torch.float64)
     period = max(1, 2 * (n - 1))
     for place, weight in parts:
@@ -70,7 +70,7 @@ def enlarge(maps: Tensor, size: Size) -> Tensor:
         size: T, H, W.
 
     Returns:
-        `... T H W` in the dtype of `maps`, float32 at least. It may exceed the range of the values given.
+        `... T H W` in the dtype of `maps`, at least float32. It may exceed the range of the given values.
     """
     found = widen(maps)
     time, rows, columns = (
@@ -84,12 +84,12 @@ def enlarge(maps: Tensor, size: Size) -> Tensor:
 
 
 def enlarge_squares(maps: Tensor, size: Size) -> Tensor:
-    """The sum over the channels of the squares of their enlarged maps, without an enlarged map per channel.
+    """Computes the sum of the squares of the enlarged maps of all channels, without enlarging every channel.
 
     In space, interpolation is a product with one matrix S for all channels. With the channels of a frame as rows of Z,
-    the sum of the squares is the diagonal of `S Z' Z S'`; Z' Z has as many rows as a frame of the map has points,
-    whatever the number of channels, and S is a product of one matrix for the rows and one for the columns. A frame that
-    has many points and few channels is enlarged channel by channel instead.
+    the sum of the squares is the diagonal of `S Z' Z S'`. Z' Z has one row per point of the map, for any number of
+    channels, and S is the product of one matrix for the rows and one for the columns. A frame with many points and few
+    channels is enlarged channel by channel instead.
 
     Args:
         maps: float C t h w.
@@ -100,7 +100,7 @@ def enlarge_squares(maps: Tensor, size: Size) -> Tensor:
     """
     channels, _, height, width = maps.shape
     frames, full_height, full_width = size
-    # In float64, as differences of the products may be small; not every accelerator has it.
+    # In float64, because differences of the products may be small; not every accelerator supports it.
     exact = maps.to("cpu" if maps.device.type == "mps" else maps.device, torch.float64)
     time, rows, columns = (spline_matrix(n, m).to(exact) for n, m in zip(maps.shape[1:], size, strict=True))
     total = torch.empty(size, dtype=widen(maps).dtype, device=exact.device)
@@ -121,19 +121,19 @@ def enlarge_squares(maps: Tensor, size: Size) -> Tensor:
 
 
 def _pairs(matrix: Tensor) -> Tensor:
-    """N n -> N (n n), the products of any two entries of a row."""
+    """Returns the products of any two entries of each row, N n -> N (n n)."""
     return (matrix[:, :, None] * matrix[:, None, :]).flatten(1)
 
 
 def to_unit(values: Tensor) -> Tensor:
-    """Shifts and scales a map to [0, 1]; a constant one becomes zeros.
+    """Shifts and scales a map to [0, 1]; a constant map becomes zeros.
 
     Args:
         values: float, any shape.
     """
     low, high = values.amin(), values.amax()
     span = high - low
-    # Rounding alone makes a constant map unequal by this much when it is enlarged.
+    # Rounding errors of this size make an enlarged constant map slightly unequal.
     noise = 64 * torch.finfo(values.dtype).eps * torch.maximum(low.abs(), high.abs())
     if span <= noise:
         return torch.zeros_like(values)

@@ -1,7 +1,7 @@
-"""Names of the layers of a network, and where they are found.
+"""Names of the layers of a network, and their modules.
 
-A network is any `nn.Module` with `feature_maps` (names of its stages in order, each giving N C T H W), `classifier`
-(the final `nn.Linear`) and `forward` (clips to logits N K). Every network of the zoo is one.
+A network is any `nn.Module` with `feature_maps` (names of its stages in order, each returning N C T H W), `classifier`
+(the final `nn.Linear`) and `forward` (clips to logits N K). All networks of Kinema have these.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from kinema.models.video_model import VideoModel
 
 @dataclass(frozen=True)
 class Layer:
-    """Where a layer is found.
+    """A layer of a network.
 
     Attributes:
-        name: as given.
-        module: whose output is recorded.
+        name: the given name.
+        module: the module whose output is recorded.
         stage: the stage of which it is a pathway, else None.
-        pathway: which one, in the order of `VideoModel.pathway_names`; 0 where there is no other.
+        pathway: index of the pathway, in the order of `VideoModel.pathway_names`; 0 if there is only one.
     """
 
     name: str
@@ -33,17 +33,17 @@ class Layer:
 
 
 def stage_names(model: nn.Module) -> tuple[str, ...]:
-    """The stages of a network, in order.
+    """Returns the names of the stages of a network, in order.
 
     Raises:
-        KinemaError: no `feature_maps`, or a name in it that is not a sub-module.
+        KinemaError: there is no `feature_maps`, or a name in it is not a sub-module.
     """
     _refuse_wrappers(model)
     names = getattr(model, "feature_maps", None)
     if isinstance(names, str) or not isinstance(names, Sequence) or not names:
         raise KinemaError(
-            f"{type(model).__name__} has no feature_maps: set it to the names of its stages, in order, each a "
-            "sub-module that gives N C T H W"
+            f"{type(model).__name__} has no feature_maps: set it to the names of its stages in order; each must be a "
+            "sub-module that returns N C T H W"
         )
     for name in names:
         if _submodule(model, str(name)) is None:
@@ -52,10 +52,10 @@ def stage_names(model: nn.Module) -> tuple[str, ...]:
 
 
 def classifier_of(model: nn.Module) -> nn.Linear:
-    """The final linear layer.
+    """Returns the final linear layer.
 
     Raises:
-        KinemaError: no attribute `classifier` that is an `nn.Linear`.
+        KinemaError: there is no attribute `classifier` that is an `nn.Linear`.
     """
     _refuse_wrappers(model)
     found = getattr(model, "classifier", None)
@@ -68,14 +68,15 @@ def classifier_of(model: nn.Module) -> nn.Linear:
 
 
 def exposed_layers(model: nn.Module) -> tuple[str, ...]:
-    """The layers whose maps can be asked for by name.
+    """Returns the layers whose maps can be requested by name.
 
     Returns:
-        `feature_maps`; in a network of two pathways `slow.STAGE` and `fast.STAGE` per stage that has both. The name of
-        any other sub-module that gives one map N C T H W works too, the joined stage of two pathways included.
+        `feature_maps`; in a network with two pathways `slow.STAGE` and `fast.STAGE` for each stage that has both. The
+        name of any other sub-module that returns one map N C T H W is valid too, including the joined stage of two
+        pathways.
 
     Raises:
-        KinemaError: no `feature_maps`, or a name in it that is not a sub-module.
+        KinemaError: there is no `feature_maps`, or a name in it is not a sub-module.
     """
     return tuple(
         name
@@ -85,10 +86,10 @@ def exposed_layers(model: nn.Module) -> tuple[str, ...]:
 
 
 def find_layer(model: nn.Module, name: str) -> Layer:
-    """The layer of a name: a stage (after its Class Regularisation), a pathway of a stage, or any sub-module.
+    """Finds a layer by name: a stage (after its Class Regularisation), a pathway of a stage, or any sub-module.
 
     Raises:
-        KinemaError: there is none; near names are offered.
+        KinemaError: there is no such layer; the message suggests similar names.
     """
     stages = stage_names(model)
     if not isinstance(name, str):
@@ -106,7 +107,7 @@ def find_layer(model: nn.Module, name: str) -> Layer:
 
 
 def part_of(model: nn.Module, layer: Layer, output: Tensor) -> Tensor:
-    """The map of a layer in the output of its module: of a pathway, its share of the joined map."""
+    """Returns the map of a layer from the output of its module; for a pathway, its part of the joined map."""
     if layer.stage is None:
         return output
     assert isinstance(model, VideoModel)
@@ -114,7 +115,7 @@ def part_of(model: nn.Module, layer: Layer, output: Tensor) -> Tensor:
 
 
 def of_kind(model: nn.Module, kind: type[nn.Module]) -> dict[str, nn.Module]:
-    """The modules of a kind by their names, in the order of the network."""
+    """Returns the modules of a type by name, in the order of the network."""
     return {name: module for name, module in model.named_modules() if isinstance(module, kind)}
 
 
@@ -123,7 +124,7 @@ def _refuse_wrappers(model: nn.Module) -> None:
     if isinstance(inner, nn.Module) and not hasattr(model, "feature_maps"):  # DataParallel, AveragedModel and others
         raise KinemaError(f"the network is wrapped in {type(model).__name__}: give its .module")
     if hasattr(model, "_orig_mod"):
-        raise KinemaError("the network is compiled, and hooks do not run in it: give its ._orig_mod")
+        raise KinemaError("the network is compiled, so hooks do not run in it: give its ._orig_mod")
 
 
 def _pathways(model: nn.Module, stage: str) -> tuple[str, ...]:
@@ -131,7 +132,7 @@ def _pathways(model: nn.Module, stage: str) -> tuple[str, ...]:
 
 
 def _after(model: nn.Module, stage: str) -> nn.Module:
-    """The module that gives what the next stage gets."""
+    """Returns the module whose output is the input of the next stage."""
     if isinstance(model, VideoModel) and stage in model.class_regularisation:
         return model.class_regularisation[stage]
     return model.get_submodule(stage)

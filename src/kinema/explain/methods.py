@@ -1,4 +1,4 @@
-"""The registry of explanation methods: what `explain` asks one, and what one answers."""
+"""The registry of explanation methods, with their requests and results."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Asked:
     Attributes:
         model: the network, see `kinema.explain.layers`.
         clip: `1 3 T H W` on the device and in the dtype of the network.
-        choose: called with the logits `1 K`; gives the classes to explain, in order.
-        layer: that was named; None is the default of the method.
-        options: further keyword arguments, all of them among those of the method.
+        choose: called with the logits `1 K`; returns the classes to explain, in order.
+        layer: the requested layer; None is the default of the method.
+        options: further keyword arguments, all supported by the method.
     """
 
     model: nn.Module
@@ -37,10 +37,10 @@ class Finding:
 
     Attributes:
         target: index of the class.
-        map: float32 T H W in [0, 1], the size of the clip; None where the method gives none.
-        layer: that it looked at; None where it needs none.
+        map: float32 T H W in [0, 1], with the size of the clip; None if the method returns none.
+        layer: the explained layer; None if the method needs none.
         details: plain values, for JSON.
-        result: what the method itself gives beside a map, such as a `Pyramid`.
+        result: result of the method in addition to a map, such as a `Pyramid`.
     """
 
     target: int
@@ -55,12 +55,12 @@ Findings = tuple[Tensor, list[Finding]]  # logits 1 K, and one finding or severa
 
 @dataclass(frozen=True)
 class Method:
-    """One way to explain.
+    """An explanation method.
 
     Attributes:
-        name: as given to `explain`.
-        run: answers.
-        options: names of the further keyword arguments that it takes.
+        name: its name for `explain`.
+        run: computes the findings for a request.
+        options: names of its further keyword arguments.
     """
 
     name: str
@@ -74,12 +74,12 @@ METHODS: dict[str, Method] = {}
 def register(
     name: str, options: Sequence[str] = ()
 ) -> Callable[[Callable[[Asked], Findings]], Callable[[Asked], Findings]]:
-    """A decorator that puts a method into `METHODS`.
+    """Returns a decorator that registers a method in `METHODS`.
 
-    Its module has to be imported by `kinema.explain.explanation`, which is what `explain` and the command line read.
+    Its module must be imported by `kinema.explain.explanation`, which `explain` and the command line use.
 
     Args:
-        name: of the method.
+        name: name of the method.
         options: names of its further keyword arguments.
     """
 
@@ -94,7 +94,7 @@ Layers = str | Mapping[str, str] | None  # one layer for all methods, or one per
 
 
 def layer_of(layers: Layers, method: str) -> str | None:
-    """The layer at which a method looks; None is its default."""
+    """Returns the layer for a method; None is its default."""
     return layers.get(method) if isinstance(layers, Mapping) else layers
 
 
@@ -102,12 +102,12 @@ def read_layers(text: str | None, methods: Sequence[str]) -> Layers:
     """Parses the layers given by the user.
 
     Args:
-        text: `layer3` for all methods, or pairs with commas: `tube=layer4,gradcam=layer3`. A method without a pair has
-            its default.
-        methods: that are asked for.
+        text: `layer3` for all methods, or pairs separated by commas: `tube=layer4,gradcam=layer3`. A method without a
+            pair uses its default.
+        methods: the requested methods.
 
     Raises:
-        KinemaError: a pair of a method that is not asked for, a method that is named twice, or a name that is missing.
+        KinemaError: a pair names a method that is not requested, a method is named twice, or a name is missing.
     """
     if text is None or ("=" not in text and "," not in text):
         return text
@@ -118,7 +118,7 @@ def read_layers(text: str | None, methods: Sequence[str]) -> Layers:
             raise KinemaError(
                 f"--layer {text}: {part.strip()!r} is not a METHOD=LAYER pair; give one layer for all methods, or "
                 "METHOD=LAYER pairs "
-                "with commas"
+                "separated by commas"
             )
         if method not in methods:
             raise unknown(f"method in --layer {text}", method, methods)
@@ -129,6 +129,6 @@ def read_layers(text: str | None, methods: Sequence[str]) -> Layers:
 
 
 def each_class(asked: Asked, find: Callable[[int], Finding]) -> Findings:
-    """For a method that runs the network itself: one pass for the logits, then `find` for every class."""
+    """Runs a method that calls the network itself: one forward pass for the logits, then `find` for every class."""
     logits, _ = record(asked.model, asked.clip, [])
     return logits, [find(target) for target in asked.choose(logits)]

@@ -1,7 +1,7 @@
-"""Maps as colour on pictures, in space and in time.
+"""Maps drawn as colours over pictures, in space and in time.
 
-The colours are those of viridis, whose lightness grows evenly and which people with any kind of colour blindness read
-alike. The opacity follows the map: where there is no evidence, the video is unchanged.
+The colours are those of viridis, whose lightness increases uniformly and which is legible with any colour blindness.
+The opacity is proportional to the map: where there is no evidence, the video is unchanged.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from kinema.explain.source import Film, Pixels, Rectangle
 
 Plane = npt.NDArray[np.float32]
 
-STRONGEST = 0.75  # opacity where the map is 1
+STRONGEST = 0.75  # opacity at a map value of 1
 _SEEN, _UNSEEN, _SHADOW = (255, 255, 255), (160, 160, 160), (0, 0, 0)
 
 
 @cache
 def colours() -> Pixels:
-    """uint8 `256 3`: the colour of every value from 0 to 1."""
+    """Returns the colours of values from 0 to 1, uint8 `256 3`."""
     import matplotlib
 
     table: Pixels = (matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3]).astype(np.uint8)
@@ -34,7 +34,7 @@ def colours() -> Pixels:
 
 
 def blend(picture: Pixels, plane: Plane) -> Pixels:
-    """Lays one frame of a map over a picture of the same size.
+    """Draws one frame of a map over a picture of the same size.
 
     Args:
         picture: uint8 `H W 3`.
@@ -51,46 +51,46 @@ def blend(picture: Pixels, plane: Plane) -> Pixels:
 
 
 def overlay(pixels: Pixels, evidence: Tensor) -> Pixels:
-    """A whole map over the frames of its clip.
+    """Draws a whole map over the frames of its clip.
 
     Args:
         pixels: uint8 RGB `T H W 3`.
-        evidence: float `T h w` in [0, 1]; scaled to the size of the frames where it differs.
+        evidence: float `T h w` in [0, 1]; scaled to the size of the frames if necessary.
 
     Returns:
         uint8 `T H W 3`.
 
     Raises:
-        KinemaError: a map that is not `T h w`, or another number of frames.
+        KinemaError: the map is not `T h w`, or has another number of frames.
     """
     planes = checked(evidence)
     if len(planes) != len(pixels):
-        raise KinemaError(f"a map of {len(planes)} frames does not fit a clip of {len(pixels)}: give both the same T")
+        raise KinemaError(f"the map has {len(planes)} frames, but the clip {len(pixels)}: give both the same T")
     height, width = pixels.shape[1:3]
     return np.stack([blend(p, scaled(m, width, height)) for p, m in zip(pixels, planes, strict=True)])
 
 
 def checked(evidence: Tensor) -> Plane:
-    """The map as float32 `T h w`.
+    """Returns the map as float32 `T h w`.
 
     Raises:
-        KinemaError: another number of dimensions, no element, or a value that is not finite.
+        KinemaError: it has another number of dimensions, no element, or a value that is not finite.
     """
     planes: Plane = evidence.detach().to("cpu", torch.float32).numpy()
     if planes.ndim != 3 or not planes.size:
         raise KinemaError(f"the map has the shape {planes.shape}: give T H W")
     if not np.isfinite(planes).all():
-        raise KinemaError("the map holds values that are not finite: explain with float32 weights")
+        raise KinemaError("the map has values that are not finite: explain with float32 weights")
     return planes
 
 
 def scaled(plane: Plane, width: int, height: int) -> Plane:
-    """A plane of another size, bilinear, with antialiasing where it shrinks; stays within its own minimum and maximum.
+    """Resizes a plane bilinearly, with antialiasing if it shrinks; stays within its minimum and maximum.
 
     Args:
         plane: float32 `h w`.
-        width: of the result, pixels.
-        height: of the result, pixels.
+        width: width of the result in pixels.
+        height: height of the result in pixels.
     """
     if plane.shape == (height, width):
         return plane
@@ -100,26 +100,30 @@ def scaled(plane: Plane, width: int, height: int) -> Plane:
 class Timeline:
     """A map at any frame of the video that it explains.
 
-    Between two frames of the clip the map is interpolated linearly in time. Before the first and after the last one it
-    is held, as far as the part of the video reaches for which the clip stands; outside this part there is no map. Where
-    the clip shows a frame of the video more than once (a short video that is looped), its maps are averaged.
+    Between two frames of the clip the map is interpolated linearly in time. Before the first and after the last frame
+    it is constant, up to the ends of the part of the video that the clip represents; outside this part there is no map.
+    If a frame of the video occurs several times in the clip (a short video that is looped), its maps are averaged.
 
     Args:
         evidence: float `T h w` in [0, 1].
-        frames: T indices into the film.
+        frames: T indices into the video.
         film: the video.
-        span: start and end in seconds of the part for which the clip stands.
+        span: start and end in seconds of the part that the clip represents.
 
     Raises:
-        KinemaError: a map of another length, or a frame that the film does not have.
+        KinemaError: the map has another length, or the video does not have a frame.
     """
 
     def __init__(self, evidence: Tensor, frames: Sequence[int], film: Film, span: tuple[float, float]) -> None:
         planes = checked(evidence)
         if len(frames) != len(planes):
-            raise KinemaError(f"{film.name}: a map of {len(planes)} frames does not fit a clip of {len(frames)}")
+            raise KinemaError(
+                f"{film.name}: the map has {len(planes)} frames, but the clip {len(frames)}: give a map of this clip"
+            )
         if not 0 <= min(frames) <= max(frames) < len(film):
-            raise KinemaError(f"{film.name}: the clip shows frame {max(frames)}, but the video has {len(film)}")
+            raise KinemaError(
+                f"{film.name}: it has {len(film)} frames, but the clip shows frame {max(frames)}: give its video"
+            )
         known, where = np.unique(np.asarray(frames), return_inverse=True)
         sums = np.zeros((len(known), *planes.shape[1:]), np.float32)
         np.add.at(sums, where, planes)
@@ -130,7 +134,7 @@ class Timeline:
         self._first, self._last = int(reached[0]), int(reached[-1])
 
     def at(self, index: int) -> Plane | None:
-        """float32 `h w` at a frame of the film, or None outside the part that the clip stands for."""
+        """Returns the map at a frame of the video, float32 `h w`, or None outside the part that the clip represents."""
         if not self._first <= index <= self._last:
             return None
         time = float(self._film.times[index])
@@ -143,7 +147,7 @@ class Timeline:
 
 
 def scaled_box(box: Rectangle, size: tuple[int, int], shown: tuple[int, int]) -> Rectangle:
-    """A rectangle of a picture, in the pixels of the scaled picture; never empty and never outside.
+    """Returns a rectangle of a picture in pixels of the scaled picture; it is never empty and never outside.
 
     Args:
         box: left, top, width, height.
@@ -158,11 +162,11 @@ def scaled_box(box: Rectangle, size: tuple[int, int], shown: tuple[int, int]) ->
 
 
 def lay(picture: Pixels, plane: Plane | None, box: Rectangle) -> Pixels:
-    """A copy of a picture with a map in a box, and the box's outline: white, or grey where there is no map.
+    """Returns a copy of a picture with a map in a box and the outline of the box: white, or grey without a map.
 
     Args:
         picture: uint8 `H W 3`.
-        plane: float32 `h w` in [0, 1], scaled to the box; None draws the outline alone.
+        plane: float32 `h w` in [0, 1], scaled to the box; None draws only the outline.
         box: left, top, width, height in pixels of the picture.
     """
     result = picture.copy()

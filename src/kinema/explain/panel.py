@@ -1,4 +1,4 @@
-"""One explanation as a panel, the picture with its legend, and several panels side by side."""
+"""Panels: an explanation as a picture with a legend, and several panels side by side."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from kinema.errors import KinemaError
 from kinema.explain.overlay import Timeline, colours, lay, scaled_box
 from kinema.explain.source import Film, Pixels, Place
 
-LARGEST = (4096, 2304)  # pixels of a whole picture: what H.264 decoders of level 5.1 take
-_LEGIBLE = 320  # pixels: narrower videos are enlarged by a whole number, so that details and a legend can be seen
-_TALLEST = 720  # pixels up to which they are
+LARGEST = (4096, 2304)  # pixels of a whole picture: the limit of H.264 decoders of level 5.1
+_LEGIBLE = 320  # pixels: narrower videos are enlarged by an integer factor, so that details and a legend are legible
+_TALLEST = 720  # pixels up to which they are enlarged
 _NARROWEST = 160  # pixels of a panel
 _SMALLEST = 64  # pixels of the longer side of a picture
 _PAPER, _INK, _FAINT, _WARNING = (24, 26, 32), (240, 240, 240), (170, 174, 184), (255, 176, 59)
@@ -28,18 +28,18 @@ _GAP = 8  # pixels between panels
 _INDENT = 4  # pixels of a legend
 _UNSEEN = "outside the clip"
 _WIDE_SCREEN = 16 / 9
-_PROFILE = 200  # times at which the evidence over time is looked up
+_PROFILE = 200  # number of times at which the evidence over time is evaluated
 
 
 @dataclass(frozen=True)
 class Panel:
-    """What is shown of one explanation.
+    """The content of a panel: one explanation.
 
     Attributes:
         explanation: an `Explanation`, or anything with its `method`, `label`, `target`, `layer`, `score`, `map` and
             `verdict`.
-        place: where the clip lies in the film.
-        name: of the recognizer, where there are several; else empty.
+        place: position of the clip in the video.
+        name: name of the recognizer if there are several; else empty.
     """
 
     explanation: Any
@@ -48,11 +48,11 @@ class Panel:
 
     @property
     def rows(self) -> int:
-        """Lines that the legend takes, whatever its width."""
+        """Number of lines of the legend, which does not depend on its width."""
         return 2 + bool(self.name) + (_VERDICT if self.explanation.verdict else 0)
 
     def lines(self, letters: int, width: int) -> list[tuple[str, str, Colour]]:
-        """The legend: class and score, method and layer, recognizer, verdict.
+        """Returns the legend: class and score, method and layer, recognizer, verdict.
 
         Args:
             letters: pixels of an em.
@@ -64,7 +64,7 @@ class Panel:
         e = self.explanation
         label = str(e.label)
         if missing([label]):
-            label += f" (class {e.target})"  # what boxes stand for
+            label += f" (class {e.target})"  # identifies a class whose name is drawn as boxes
         score = "" if e.score is None else f"  {e.score:.2f}"
         layer = f" · {e.layer}" if e.layer else ""
         lines = [(label + score, _INK), (f"{e.method}{layer}", _FAINT)]
@@ -79,17 +79,17 @@ class Panel:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where panels stand.
+    """Sizes and positions of panels.
 
     Attributes:
-        columns: panels side by side.
-        rows: of panels.
-        picture: width and height of the film in a panel, pixels.
-        width: of a panel, at least that of the picture, pixels.
-        legend: height of the legend below it, pixels.
-        lines: of text in the legend.
+        columns: number of panels side by side.
+        rows: number of rows of panels.
+        picture: width and height of the video in a panel, in pixels.
+        width: width of a panel in pixels, at least that of the picture.
+        legend: height of the legend below it in pixels.
+        lines: lines of text in the legend.
         letters: pixels of an em.
-        size: width and height of the whole, even.
+        size: width and height of the whole picture, even.
     """
 
     columns: int
@@ -102,22 +102,22 @@ class Layout:
     size: tuple[int, int]
 
     def corner(self, number: int) -> tuple[int, int]:
-        """Left and top of a panel."""
+        """Returns left and top of a panel."""
         row, column = divmod(number, self.columns)
         return column * (self.width + _GAP), row * (self.picture[1] + self.legend + _GAP)
 
 
 def arrange(shown: tuple[int, int], panels: int, lines: int, largest: tuple[int, int] = LARGEST) -> Layout:
-    """Finds the layout that shows the pictures largest, and among equals the one nearest to a wide screen.
+    """Finds the layout with the largest pictures; among equal ones, the one closest to a wide screen.
 
     Args:
-        shown: width and height of the film as a player shows it, pixels.
-        panels: how many.
-        lines: of the longest legend.
-        largest: width and height that the whole may have at most.
+        shown: width and height of the video as a player shows it, in pixels.
+        panels: number of panels.
+        lines: number of lines of the longest legend.
+        largest: largest width and height of the whole picture.
 
     Raises:
-        KinemaError: so many panels that no legend could be read.
+        KinemaError: there are too many panels for legible legends.
     """
     natural = float(max(1, min(math.ceil(_LEGIBLE / shown[0]), _TALLEST // shown[1])))
     best: tuple[float, float, Layout] | None = None
@@ -133,7 +133,7 @@ def arrange(shown: tuple[int, int], panels: int, lines: int, largest: tuple[int,
         if best is None or (scale, -shape) > (best[0], -best[1]):
             best = (scale, shape, layout)
     if best is None:
-        raise KinemaError(f"{panels} pictures do not fit side by side: ask for fewer of --method and --class at once")
+        raise KinemaError(f"{panels} pictures do not fit side by side: give fewer --method or --class values")
     return best[2]
 
 
@@ -149,13 +149,13 @@ def _arranged(shown: tuple[int, int], panels: int, lines: int, columns: int, sca
 
 
 class Board:
-    """Draws panels for one frame of a film after another.
+    """Draws panels, frame by frame.
 
     Args:
         film: the video.
-        panels: what stands side by side.
-        layout: where.
-        span: start and end in seconds of the part that is shown.
+        panels: the panels to show side by side.
+        layout: their sizes and positions.
+        span: start and end of the shown part in seconds.
     """
 
     def __init__(self, film: Film, panels: Sequence[Panel], layout: Layout, span: tuple[float, float]) -> None:
@@ -168,10 +168,10 @@ class Board:
         self._badge = _badge(layout)
 
     def draw(self, index: int, picture: Pixels) -> Pixels:
-        """The whole picture at a frame of the film.
+        """Returns the whole picture at a frame of the video.
 
         Args:
-            index: of the frame.
+            index: index of the frame.
             picture: the upright frame, uint8 `height width 3`.
 
         Returns:
@@ -191,7 +191,7 @@ class Board:
         return canvas
 
     def _drawn_once(self, panels: Sequence[Panel]) -> Pixels:
-        """Legends, scales and the evidence over time."""
+        """Draws legends, scales and the evidence over time."""
         layout = self._layout
         image = Image.new("RGB", layout.size, _PAPER)
         step, width = line_height(layout.letters), layout.width
@@ -206,7 +206,7 @@ class Board:
         return np.asarray(image).copy()
 
     def _strip(self, number: int) -> tuple[int, int, int, int]:
-        """Left, top, width and height of the evidence over time, the last but one line of a legend."""
+        """Returns left, top, width and height of the evidence over time, the second-to-last line of a legend."""
         left, top = self._layout.corner(number)
         step = line_height(self._layout.letters)
         bottom = top + self._layout.picture[1] + self._layout.legend
@@ -235,7 +235,7 @@ class Board:
             write(image, (x + bar + letters // 2, y), words[1], letters, _FAINT)
 
     def _point_at(self, canvas: Pixels, number: int, time: float) -> None:
-        """A mark at the time that is shown."""
+        """Draws a mark at the current time."""
         if self._timelines[number] is None:
             return
         left, top, width, height = self._strip(number)
@@ -245,7 +245,7 @@ class Board:
 
 
 def _badge(layout: Layout) -> Pixels:
-    """What stands in the corner of a picture that the clip does not reach."""
+    """Draws the text in the corner of a frame outside the clip."""
     size = (width_of(_UNSEEN, layout.letters) + layout.letters, line_height(layout.letters))
     image = Image.new("RGB", size, _PAPER)
     write(image, (layout.letters // 2, 0), _UNSEEN, layout.letters, _FAINT)
@@ -253,7 +253,7 @@ def _badge(layout: Layout) -> Pixels:
 
 
 def resized(picture: Pixels, size: tuple[int, int]) -> Pixels:
-    """A picture at another size: whole pixels where it is enlarged by whole numbers, else smooth.
+    """Resizes a picture: by repeating pixels for integer factors, else with smoothing.
 
     Args:
         picture: uint8 `H W 3`.
@@ -273,7 +273,7 @@ def _timeline(panel: Panel, film: Film) -> Timeline | None:
 
 
 def _profile(line: Timeline | None, film: Film, span: tuple[float, float]) -> npt.NDArray[np.float32]:
-    """The mean of the map at evenly spaced times, the largest being 1; not a number where there is no map."""
+    """Returns the mean of the map at evenly spaced times, scaled to a maximum of 1; NaN where there is no map."""
     if line is None:
         return np.full(1, np.nan, np.float32)
     at = span[0] + (np.arange(_PROFILE) + 0.5) * (span[1] - span[0]) / _PROFILE

@@ -1,4 +1,4 @@
-"""Deletion and insertion: the score when the voxels that a map ranks first are removed, or shown first.
+"""Deletion and insertion: the score while the voxels with the largest map values are removed, or shown first.
 
 Source: Petsiuk, Das and Saenko, RISE, BMVC 2018, section 3.2; here over time as well as space.
 """
@@ -17,7 +17,7 @@ from kinema.models.modes import in_evaluation
 
 Baseline = Literal["blur", "freeze", "mean"]
 
-_BLUR = 16  # the standard deviation of the blur is the shorter side over this
+_BLUR = 16  # the standard deviation of the blur is the shorter side divided by this
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Curves:
     """The score of a class along deletion and insertion.
 
     Attributes:
-        shares: of the voxels that are deleted or inserted, 0 to 1 [S + 1].
-        deletion: softmax score after deletion of that share [N, S + 1]; it falls early where the map is right.
-        insertion: softmax score after insertion of that share [N, S + 1]; it rises early where the map is right.
+        shares: share of the voxels that are deleted or inserted, 0 to 1 [S + 1].
+        deletion: softmax score after deletion of that share [N, S + 1]; it falls early if the map is right.
+        insertion: softmax score after insertion of that share [N, S + 1]; it rises early if the map is right.
     """
 
     shares: Tensor
@@ -36,24 +36,25 @@ class Curves:
 
     @property
     def areas(self) -> tuple[Tensor, Tensor]:
-        """The areas under both curves, 0 to 1 [N] each."""
+        """Returns the areas under both curves, 0 to 1 [N] each."""
         return torch.trapezoid(self.deletion, self.shares), torch.trapezoid(self.insertion, self.shares)
 
 
 def baseline_clips(clips: Tensor, baseline: Baseline = "blur") -> Tensor:
-    """Clips without information, in whose place the voxels of a clip are deleted or inserted.
+    """Returns clips with less information, from which the values of deleted voxels are taken.
 
     Args:
         clips: N 3 T H W.
-        baseline: `blur`: each frame blurred by a Gaussian whose standard deviation is 1/16 of the shorter side: what is
-            small is gone, the movement of what is large remains. `freeze`: the middle frame at all times: only the
-            movement is gone. `mean`: the mean colour of the clip: all is gone, and edges appear that no video has.
+        baseline: `blur`: each frame is blurred by a Gaussian with a standard deviation of 1/16 of the shorter side,
+            which removes small details and keeps large movements. `freeze`: the middle frame at all times, which
+            removes only movement. `mean`: the mean colour of the clip, which removes everything, but adds edges that no
+            video has.
 
     Returns:
         N 3 T H W.
 
     Raises:
-        KinemaError: no such baseline.
+        KinemaError: there is no such baseline.
     """
     if baseline not in get_args(Baseline):
         raise unknown("baseline", str(baseline), get_args(Baseline))
@@ -68,7 +69,7 @@ def baseline_clips(clips: Tensor, baseline: Baseline = "blur") -> Tensor:
 
 
 def _gaussian(n: int, deviation: float, like: Tensor) -> Tensor:
-    """The matrix [n, n] that blurs n values; at the borders it weighs what there is."""
+    """Returns the matrix [n, n] that blurs n values; at the borders the weights are renormalised."""
     at = torch.arange(n, device=like.device, dtype=torch.float32)
     weights = torch.exp(-((at[:, None] - at) ** 2) / (2 * deviation**2))
     return (weights / weights.sum(1, keepdim=True)).to(like.dtype)
@@ -81,17 +82,17 @@ def perturbation_curves(
     """Deletes and inserts the voxels of clips in the order of their maps.
 
     Args:
-        model: clips N 3 T H W -> logits N K, K at least 2; it runs in evaluation and is left as it was.
-        clips: N 3 T H W, as the network takes them.
-        targets: per clip the class whose score is followed.
-        maps: N T H W, the larger the earlier. Equal values follow in random order.
+        model: clips N 3 T H W -> logits N K, K at least 2; it runs in evaluation mode and is left unchanged.
+        clips: N 3 T H W, normalised.
+        targets: per clip the class whose score is recorded.
+        maps: N T H W; voxels with larger values come first, voxels with equal values in random order.
         baseline: see `baseline_clips`.
-        steps: S, how many equal shares of the voxels follow one another.
-        batch: clips in one pass of the network.
-        seed: of the order of equal values.
+        steps: S, number of equal parts of the voxels.
+        batch: clips per forward pass.
+        seed: seed of the order of equal values.
 
     Raises:
-        KinemaError: shapes that do not fit, a map that is not finite, a class that does not exist, or no step.
+        KinemaError: shapes do not match, a map is not finite, a class does not exist, or steps is below 1.
     """
     check_inputs(clips, targets, maps)
     if steps < 1 or batch < 1:
@@ -102,7 +103,7 @@ def perturbation_curves(
     found = torch.zeros(2, len(clips), steps + 1)
 
     def pictures() -> Iterator[tuple[int, int, int, Tensor]]:
-        """Which curve, which clip, which step, and the clip 3 T H W; the ends of both curves are the same clips."""
+        """Yields curve, clip index, step and the clip 3 T H W; the ends of both curves are the same clips."""
         for n in range(len(clips)):
             place = _places(maps[n], order).to(clips.device)
             yield 0, n, 0, clips[n]
@@ -124,7 +125,7 @@ def perturbation_curves(
 
 
 def check_inputs(clips: Tensor, targets: Sequence[int], maps: Tensor) -> None:
-    """Refuses clips, classes and maps that do not belong together.
+    """Rejects clips, classes and maps that do not match.
 
     Raises:
         KinemaError: see `perturbation_curves`.
@@ -136,13 +137,13 @@ def check_inputs(clips: Tensor, targets: Sequence[int], maps: Tensor) -> None:
             f"maps has shape {tuple(maps.shape)}: give N T H W of the clips, {(len(clips), *clips.shape[2:])}"
         )
     if not maps.isfinite().all():
-        raise KinemaError("maps holds values that are not finite: give maps of finite values")
+        raise KinemaError("maps contains values that are not finite: give finite values")
     if len(targets) != len(clips) or min(targets) < 0:
         raise KinemaError(f"targets is {list(targets)}: give the index of a class for each of the {len(clips)} clips")
 
 
 def _places(values: Tensor, order: torch.Generator) -> Tensor:
-    """The place of every voxel from the largest value, 0, to the smallest; equal values in random order."""
+    """Returns the rank of every voxel, 0 for the largest value; equal values in random order."""
     flat = values.detach().float().cpu().flatten()
     shuffled = torch.randperm(len(flat), generator=order)
     ranked = shuffled[flat[shuffled].argsort(descending=True, stable=True)]

@@ -1,4 +1,4 @@
-"""What is read of one video, its facts, its clips and its frames, by a process that may crash or hang."""
+"""Reading of one video, its facts, clips and frames, in a process that may crash or hang."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from kinema.data.reading.picture import Picture
 from kinema.data.video import FrameFolder, VideoReader, open_video
 from kinema.errors import UnreadableVideo
 
-_MOST_STRETCH = 8  # a sample aspect ratio beyond this is a damaged header
+_MOST_STRETCH = 8  # a larger sample aspect ratio means a damaged header
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a video before its frames are read.
+    """Properties of a video that are known before its frames are read.
 
     Attributes:
         times: float64 [frames], seconds since the first frame.
         duration: seconds.
         clock: the time base that the file states, seconds; None for a folder of frames.
-        stretch: by how much (horizontally, vertically) a player enlarges frames whose pixels are not square.
+        stretch: factors (horizontal, vertical) by which a player enlarges frames whose pixels are not square.
         size: width and height of the upright frames, pixels.
     """
 
@@ -45,14 +45,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class ClipKey:
-    """Asks for the clip of a part of the video."""
+    """The request for the clip of a part of the video."""
 
     spec: ClipSpec
     start: float | None
     end: float | None
 
 
-Key = ClipKey | list[int] | None  # a clip, frames by their ascending numbers, or the facts
+Key = ClipKey | list[int] | None  # a clip, frames by their ascending indices, or the facts
 
 
 class Pieces:
@@ -60,25 +60,25 @@ class Pieces:
 
     Args:
         video: its path.
-        cut: called with the path, a `ClipSpec`, start and end; gives a clip and its place.
-        limits: what reading one piece may cost.
+        cut: called with the path, a `ClipSpec`, start and end; returns a clip and its place.
+        limits: limits for reading one piece.
     """
 
     def __init__(self, video: str, cut: Callable[..., tuple[Tensor, Any]], limits: ReadLimits | None = None) -> None:
         self._video, self._cut, self._limits = video, cut, limits
-        self._reader: VideoReader | FrameFolder | None = None  # in the process that reads
+        self._reader: VideoReader | FrameFolder | None = None  # in the reader process
         self._loader: Loader[Any] | None = None
         self.item_bytes = 0
 
     def read(self, keys: Sequence[Key], size: int = 0) -> Generator[dict[str, Any], None, None]:
-        """The pieces with these keys, in order: `facts`; `clip` and `place`; or `frames`, uint8 `n height width 3`.
+        """Yields the pieces for keys in order: `facts`; `clip` and `place`; or `frames`, uint8 `n height width 3`.
 
         Args:
-            keys: what is asked for.
-            size: bytes of the tensors of the largest of them.
+            keys: the requested pieces.
+            size: bytes of the tensors of the largest piece.
 
         Raises:
-            UnreadableVideo: by the iterator: a piece cannot be had.
+            UnreadableVideo: during iteration: a piece cannot be read.
         """
         if self._loader is None or size > self.item_bytes:
             self._close_loader()
@@ -92,7 +92,7 @@ class Pieces:
                 yield found
 
     def close(self) -> None:
-        """Ends the process that reads."""
+        """Ends the reader process."""
         self._close_loader()
         if self._reader is not None:
             self._reader.close()
@@ -117,7 +117,7 @@ class Pieces:
         return {"frames": self._reader.read(key)}
 
     def failure(self, key: Key, reason: str) -> UnreadableVideo:
-        """The placeholder for an unavailable piece."""
+        """Returns the placeholder for an unavailable piece."""
         return UnreadableVideo(self._video, reason)
 
     def path(self, key: Key) -> str:
@@ -126,7 +126,7 @@ class Pieces:
 
 
 def _copied(items: list[Any]) -> Any:
-    """The only piece of a batch, in memory of its own."""
+    """Returns the only piece of a batch, as a copy."""
     (item,) = items
     if isinstance(item, UnreadableVideo):
         return item
@@ -134,7 +134,7 @@ def _copied(items: list[Any]) -> Any:
 
 
 def _clock_and_stretch(reader: VideoReader | FrameFolder) -> tuple[Fraction | None, tuple[Fraction, Fraction]]:
-    """What a file says of its time base, and of the shape of its pixels as they are shown after rotation."""
+    """Returns the time base of a file, and the aspect ratio of its pixels after rotation."""
     one = Fraction(1)
     if not isinstance(reader, VideoReader):
         return None, (one, one)
@@ -150,13 +150,13 @@ def _clock_and_stretch(reader: VideoReader | FrameFolder) -> tuple[Fraction | No
 
 
 def _is_transposed(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
-    """Whether the display matrix exchanges width and height."""
+    """Returns True if the display matrix exchanges width and height."""
     probe = Picture((2, 1))
     stream.codec_context.thread_count = 1
     try:
         for frame in container.decode(stream):
             probe.look(frame)
             break
-    except av.FFmpegError:  # the frames are decoded elsewhere, where damage is reported
+    except av.FFmpegError:  # damage is reported when the frames are decoded
         return False
     return probe.shown_size == (1, 2)

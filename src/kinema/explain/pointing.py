@@ -1,6 +1,6 @@
-"""Does a map point at what acts? The place of its maximum and the share of its mass, against masks that are known.
+"""The pointing game: the position of a map's maximum and the share of its mass, compared with known masks.
 
-Source: Zhang et al., Top-down neural attention by excitation backprop, ECCV 2016 (the pointing game), over time too.
+Source: Zhang et al., Top-down neural attention by excitation backprop, ECCV 2016; here also over time.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from torch.nn import functional as F
 
 from kinema.errors import KinemaError
 
-_TOLERANCE = 16  # the default tolerance is the shorter side over this
+_TOLERANCE = 16  # the default tolerance is the shorter side divided by this
 
 
 def default_tolerance(height: int, width: int) -> int:
-    """Pixels by which a maximum may miss the mask: 1/16 of the shorter side (15 of 240 in the source)."""
+    """Returns the largest distance of a hit from the mask: 1/16 of the shorter side (15 of 240 pixels in the paper)."""
     return min(height, width) // _TOLERANCE
 
 
 def pointing_hits(maps: Tensor, masks: Tensor, tolerance: int | None = None) -> Tensor:
-    """Whether the maximum of each map lies on its mask, in the frame of the maximum.
+    """Checks whether the maximum of each map is on its mask, in the frame of the maximum.
 
     Args:
-        maps: N T H W. Of a map with several equal maxima the share of those that hit counts.
+        maps: N T H W. For a map with several equal maxima, the result is the share of them that hit.
         masks: bool N T H W.
-        tolerance: pixels along both axes by which the maximum may miss the mask; None is `default_tolerance`.
+        tolerance: largest distance of a hit from the mask in pixels along both axes; None is `default_tolerance`.
 
     Returns:
-        float32 N in [0, 1]; not a number where the mask of a clip is empty.
+        float32 N in [0, 1]; NaN if the mask of a clip is empty.
 
     Raises:
-        KinemaError: shapes that differ, or a tolerance below 0.
+        KinemaError: the shapes differ, or the tolerance is below 0.
     """
     check_masks(maps, masks)
     reach = default_tolerance(*maps.shape[2:]) if tolerance is None else tolerance
@@ -45,22 +45,21 @@ def pointing_hits(maps: Tensor, masks: Tensor, tolerance: int | None = None) -> 
 
 
 def mass_on_mask(maps: Tensor, masks: Tensor) -> Tensor:
-    """The share of each map that lies on its mask.
+    """Returns the share of the mass of each map that is on its mask.
 
     Args:
-        maps: N T H W, not negative. A map that is zero everywhere says nothing, and counts as one that is the same
-            everywhere.
+        maps: N T H W, not negative. A map that is zero everywhere counts as a constant map.
         masks: bool N T H W.
 
     Returns:
-        float32 N in [0, 1]; not a number where the mask of a clip is empty.
+        float32 N in [0, 1]; NaN if the mask of a clip is empty.
 
     Raises:
-        KinemaError: shapes that differ, or a map below 0.
+        KinemaError: the shapes differ, or a map has negative values.
     """
     check_masks(maps, masks)
     if (maps < 0).any():
-        raise KinemaError("maps holds values below 0: give maps with values of at least 0")
+        raise KinemaError("maps contains values below 0: give values of at least 0")
     flat = maps.flatten(1).double()
     flat = torch.where(flat.sum(1, keepdim=True) > 0, flat, 1.0)
     share = (flat * masks.flatten(1)).sum(1) / flat.sum(1)
@@ -68,10 +67,10 @@ def mass_on_mask(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def check_masks(maps: Tensor, masks: Tensor) -> None:
-    """Refuses masks that do not belong to maps.
+    """Rejects masks that do not match maps.
 
     Raises:
-        KinemaError: not bool, or another shape than the maps.
+        KinemaError: they are not bool, or have another shape than the maps.
     """
     if masks.shape != maps.shape or masks.dtype != torch.bool:
         raise KinemaError(

@@ -1,4 +1,4 @@
-"""A network whose weights lose what they learned, from the classifier down, one stage after another.
+"""Randomisation of the weights of a network, from the classifier down, one stage after another.
 
 Source: Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018, section 3 (cascading randomisation).
 """
@@ -20,29 +20,31 @@ CLASSIFIER, HEAD, STEM = "classifier", "head", "stem"
 def cascade(model: nn.Module, clips: Tensor, *, seed: int = 0, batch: int = 8) -> Iterator[tuple[str, nn.Module]]:
     """Randomises a copy of a network from the top down.
 
-    The values of every parameter are shuffled within it: so all weights keep their size and spread, and lose their
-    order. The running statistics of BatchNorm are then taken from the clips, because with those of the trained weights
-    activations would vanish or explode, and a map would change for no better reason.
+    The values of every parameter are shuffled within it, so that their distribution is kept and their order is lost.
+    The running statistics of BatchNorm are then recomputed from the clips: with the statistics of the trained weights,
+    activations would vanish or explode, and maps would change only for this reason.
 
     Args:
-        model: with `feature_maps` (names of its stages, first to last) and `classifier`; it is left as it is.
-        clips: N 3 T H W, as the network takes them.
-        seed: of the shuffling.
-        batch: clips in one pass of the network.
+        model: a network with `feature_maps` (names of its stages, first to last) and `classifier`; it is left
+            unchanged.
+        clips: N 3 T H W, normalised.
+        seed: seed of the shuffling.
+        batch: clips per forward pass.
 
     Yields:
-        The name of what was randomised last, and the network so far, in evaluation: `classifier`, `head` where there
-        is something between the last stage and the classifier, the stages from the last to the first, and `stem` for
-        what comes before them. It is one network throughout: look at it before the next one is asked for.
+        The name of the part that was randomised last, and the network so far, in evaluation mode. The parts are
+        `classifier`, `head` if there are modules between the last stage and the classifier, the stages from the last to
+        the first, and `stem` for the modules before them. It is always the same network object: use it before the next
+        step.
 
     Raises:
-        KinemaError: a network without stages or classifier.
+        KinemaError: the network has no stages or no classifier.
     """
     stages = getattr(model, "feature_maps", None)
     if not stages or not isinstance(getattr(model, CLASSIFIER, None), nn.Module):
         raise KinemaError(
             f"{type(model).__name__}: randomising from the top down needs feature_maps, the names of the stages in "
-            "order, and classifier; give the network both"
+            "order, and classifier: add both attributes to the network"
         )
     twin = copy.deepcopy(model).eval()
     draw = torch.Generator().manual_seed(seed)
@@ -56,7 +58,7 @@ def cascade(model: nn.Module, clips: Tensor, *, seed: int = 0, batch: int = 8) -
 
 
 def _parts(model: nn.Module, stages: tuple[str, ...]) -> list[tuple[str, list[nn.Parameter]]]:
-    """The parameters of each part, from the classifier down, each parameter once."""
+    """Returns the parameters of each part, from the classifier down, each parameter once."""
     owner: dict[int, str] = {id(p): CLASSIFIER for p in model.get_submodule(CLASSIFIER).parameters()}
     regularised = getattr(model, "class_regularisation", {})
     for stage in reversed(stages):
@@ -80,8 +82,8 @@ def measure_statistics(model: nn.Module, clips: Tensor, batch: int = 8) -> None:
 
     Args:
         model: changed in place.
-        clips: N 3 T H W, as the network takes them.
-        batch: clips in one pass of the network.
+        clips: N 3 T H W, normalised.
+        batch: clips per forward pass.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:

@@ -1,4 +1,4 @@
-"""Does a map depend on what the network has learned, and on the class? Rank correlations answer.
+"""Sanity checks: rank correlations show whether a map depends on the learned weights and on the class.
 
 Source: Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
 """
@@ -23,10 +23,10 @@ MapOf = Callable[[nn.Module, Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class Sanity:
-    """Rank correlations, -1 to 1, of the maps with those of another network or class; 1 says that nothing changed.
+    """Rank correlations, -1 to 1, of the maps with those of another network or class; 1 means no change.
 
     Attributes:
-        randomised: what was randomised last, from the classifier down -> correlation with the map of that network.
+        randomised: part that was randomised last, from the classifier down -> correlation with the map of that network.
         other_class: correlation with the map of another class of the same network.
     """
 
@@ -43,25 +43,25 @@ def sanity(
     model: nn.Module, clips: Tensor, targets: Sequence[int], others: Sequence[int], methods: Mapping[str, MapOf], *,
     seed: int = 0, batch: int = 8,
 ) -> dict[str, Sanity]:  # fmt: skip
-    """Compares the maps of methods with those of the network whose weights are randomised from the top down.
+    """Compares the maps of methods with those for a network whose weights are randomised from the top down.
 
     Args:
-        model: with `feature_maps` and `classifier`; it is left as it is.
-        clips: N 3 T H W, as the network takes them.
-        targets: per clip the class that is explained.
+        model: a network with `feature_maps` and `classifier`; it is left unchanged.
+        clips: N 3 T H W, normalised.
+        targets: per clip the explained class.
         others: per clip another class.
         methods: name -> method.
-        seed: of the randomising.
-        batch: clips in one pass where the statistics of BatchNorm are taken again.
+        seed: seed of the randomisation.
+        batch: clips per forward pass when the statistics of BatchNorm are recomputed.
 
     Returns:
-        Name of the method -> what came out.
+        Name of the method -> its correlations.
 
     Raises:
-        KinemaError: as `cascade`, or another class that is the same.
+        KinemaError: as for `cascade`, or `others` contains the explained class.
     """
     if len(targets) != len(clips) or len(others) != len(clips) or any(map(int.__eq__, targets, others)):
-        raise KinemaError("others holds the class that is explained: give another class for each clip")
+        raise KinemaError("others contains the explained class itself: give another class for each clip")
     plain = {name: _maps(of, model, clips, targets) for name, of in methods.items()}
     other = {name: _compared(plain[name], _maps(of, model, clips, others)) for name, of in methods.items()}
     random: dict[str, dict[str, Figure]] = {name: {} for name in methods}
@@ -72,9 +72,9 @@ def sanity(
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Spearman's rank correlation of two maps of the same shape, -1 to 1.
+    """Returns Spearman's rank correlation of two maps of the same shape, -1 to 1.
 
-    A map that is the same everywhere has no order: with any other map its correlation is 0, with another such map 1.
+    A constant map has no order: its correlation is 0 with any other map, and 1 with another constant map.
     """
     ranks = [rankdata(m.detach().double().cpu().numpy().ravel()) for m in (a, b)]
     x, y = (r - r.mean() for r in ranks)

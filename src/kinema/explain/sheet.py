@@ -25,7 +25,7 @@ _PAPER, _FAINT = (24, 26, 32), (170, 174, 184)
 
 @dataclass
 class Sheet:
-    """What stands where, in pixels.
+    """The content of a sheet, with positions in pixels.
 
     Attributes:
         size: width and height.
@@ -39,15 +39,15 @@ class Sheet:
 
 
 def contact_sheet(film: Film, panels: Sequence[Panel], columns: int = COLUMNS) -> Sheet:
-    """Lays out one row per panel: its legend, then frames of its clip, evenly chosen, with the map and the time.
+    """Lays out one row per panel: its legend, then evenly spaced frames of its clip with the map and the time.
 
     Args:
         film: the video.
-        panels: what is shown.
-        columns: frames per row, at most.
+        panels: the panels.
+        columns: largest number of frames per row.
 
     Raises:
-        UnreadableVideo: a frame cannot be had.
+        UnreadableVideo: a frame cannot be read.
     """
     rows = [_chosen(panel, columns) for panel in panels]
     shown = film.shown_size
@@ -81,7 +81,7 @@ def _chosen(panel: Panel, columns: int) -> list[int]:
 
 
 def painted(sheet: Sheet) -> Image.Image:
-    """A sheet as one picture."""
+    """Draws a sheet as one picture."""
     image = Image.new("RGB", sheet.size, _PAPER)
     for left, top, picture in sheet.pictures:
         image.paste(Image.fromarray(picture), (left, top))
@@ -100,7 +100,7 @@ def write_png(path: Path, sheet: Sheet) -> None:
 
 
 def write_svg(path: Path, sheet: Sheet) -> None:
-    """Writes a sheet with its pictures inside and its text as text, which the viewer draws with its own fonts.
+    """Writes a sheet as SVG with embedded pictures; the text stays text, which the viewer draws with its own fonts.
 
     Raises:
         OSError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Views as pictures: rows of tiles with a title each, and the ways between two sequences of frames."""
+"""Pictures of views: rows of tiles with titles, and the cycles between two sequences of frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kinema.explain.overlay import Plane, blend, colours, scaled
 from kinema.explain.source import Pixels
 
 _PAPER, _INK, _FAINT = (24, 26, 32), (240, 240, 240), (170, 174, 184)
-_RETURNS, _ERROR = (86, 180, 233), (230, 159, 0)  # blue and orange, which nobody confuses
+_RETURNS, _ERROR = (86, 180, 233), (230, 159, 0)  # blue and orange, which are distinguishable with any colour blindness
 _TITLE, _GAP, _LETTERS, _DOT = 230, 6, 15, 5  # pixels
 _SIDE = 128  # pixels: the longer side of a tile
 
@@ -26,7 +26,7 @@ Row = tuple[str, list[Pixels]]
 
 
 def grid(rows: Sequence[Row]) -> Pixels:
-    """Rows of tiles, each row with its title at the left.
+    """Draws rows of tiles, each row with its title on the left.
 
     Args:
         rows: title, and tiles uint8 h w 3; a title may have several lines.
@@ -35,7 +35,7 @@ def grid(rows: Sequence[Row]) -> Pixels:
         uint8 H W 3.
 
     Raises:
-        KinemaError: no row.
+        KinemaError: there is no row.
     """
     if not rows:
         raise KinemaError("there is nothing to draw: give at least one row")
@@ -59,10 +59,10 @@ def grid(rows: Sequence[Row]) -> Pixels:
 
 
 def attention_picture(found: Sequence[Attention], pixels: Pixels) -> Pixels:
-    """One row per stage and direction: its attention over the frames that stand for its steps (figures 1 and 4).
+    """Draws one row per stage and direction: its attention over the frames that represent its steps (figures 1 and 4).
 
     Args:
-        found: what `attention` gave.
+        found: result of `attention`.
         pixels: uint8 RGB T H W 3, the frames of the clip.
     """
     rows: list[Row] = [("frames", [_tile(pixels[t]) for t in found[0].frames])] if found else []
@@ -74,10 +74,10 @@ def attention_picture(found: Sequence[Attention], pixels: Pixels) -> Pixels:
 
 
 def channels_picture(found: Sequence[Channel], pixels: Pixels) -> Pixels:
-    """A contact sheet of channels: one row each, from its smallest to its largest value.
+    """Draws a contact sheet of channels: one row per channel, scaled from its smallest to its largest value.
 
     Args:
-        found: what `strongest_channels` gave.
+        found: result of `strongest_channels`.
         pixels: uint8 RGB T H W 3, the frames of the clip.
     """
     rows: list[Row] = []
@@ -89,12 +89,12 @@ def channels_picture(found: Sequence[Channel], pixels: Pixels) -> Pixels:
 
 
 def motion_picture(views: MotionViews, pixels: Pixels, flow: Tensor | None = None) -> Pixels:
-    """STM's halves beside the frequencies of their input, fixed and learned (figures 1 and 6).
+    """Draws the outputs of STM's halves, fixed and learned, with the frequencies of their input (figures 1 and 6).
 
     Args:
-        views: what `motion_views` gave.
+        views: result of `motion_views`.
         pixels: uint8 RGB T H W 3, the frames of the clip.
-        flow: what `optical_flow` gave; None leaves the row out.
+        flow: result of `optical_flow`; None omits the row.
     """
     rows: list[Row] = [("frames", [_tile(picture) for picture in pixels])]
     named = (
@@ -108,10 +108,10 @@ def motion_picture(views: MotionViews, pixels: Pixels, flow: Tensor | None = Non
 
 
 def amplified_picture(found: Sequence[Amplified], pixels: Pixels) -> Pixels:
-    """The most amplified kernels of each stage over the frames, and where they lead (figure 6.3).
+    """Draws the most amplified kernels of each stage over the frames, and the kernels that they affect (figure 6.3).
 
     Args:
-        found: what `amplified_kernels` gave.
+        found: result of `amplified_kernels`.
         pixels: uint8 RGB T H W 3, the frames of the clip.
     """
     rows: list[Row] = []
@@ -125,10 +125,10 @@ def amplified_picture(found: Sequence[Amplified], pixels: Pixels) -> Pixels:
 
 
 def cycle_picture(found: Sequence[Cycle]) -> Pixels:
-    """Per layer the frames of both sequences and where each returns to: blue to itself, orange a cyclic error.
+    """Draws per layer the frames of both sequences and their returns: blue to itself, orange for a cyclic error.
 
     Args:
-        found: what `cycles` gave.
+        found: result of `cycles`.
     """
     rows: list[Row] = [("left: A to B and back to A\nright: B to A and back to B\nA: mean features", [])]
     for one in found:
@@ -140,10 +140,10 @@ def cycle_picture(found: Sequence[Cycle]) -> Pixels:
 
 
 def rates_picture(rates: Mapping[str, Tensor], labels: Sequence[str]) -> Pixels:
-    """The open rate of every gate per class, as rows of coloured fields with the rate in figures.
+    """Draws the open rate of every gate per class, as rows of coloured fields with the rate as a number.
 
     Args:
-        rates: what `open_rates_by_class` gave.
+        rates: result of `open_rates_by_class`.
         labels: names of the classes.
     """
     side = line_height(_LETTERS) + 2 * _GAP
@@ -166,7 +166,7 @@ def _field(text: str, side: int, value: float | None = None) -> Pixels:
 
 
 def _ways(returns: Sequence[int]) -> Pixels:
-    """Two rows of dots and a line from each frame, above, to the one it returns to, below."""
+    """Draws two rows of dots, with a line from each frame above to the frame to which it returns below."""
     frames = len(returns)
     step = max(2 * _DOT + 2, min(40, 480 // frames))
     image = Image.new("RGB", (frames * step + 2 * _DOT, 72), _PAPER)
@@ -183,7 +183,7 @@ def _ways(returns: Sequence[int]) -> Pixels:
 
 
 def _spread(frames: int, steps: int) -> list[int]:
-    """The frame in the middle of the share of the clip that each step stands for."""
+    """Returns the middle frame of the part of the clip that each step represents."""
     return [min(frames - 1, (2 * step + 1) * frames // (2 * steps)) for step in range(steps)]
 
 
@@ -209,7 +209,7 @@ def _heat(map: Tensor) -> list[Pixels]:
 
 
 def _ranged(map: Tensor) -> Plane:
-    """From the smallest value, 0, to the largest, 1; 0 where all are the same."""
+    """Scales values from the smallest (0) to the largest (1); a constant map becomes 0."""
     planes: Plane = map.float().numpy()
     low, high = planes.min(), planes.max()
     ranged: Plane = ((planes - low) / (high - low) if high > low else np.zeros_like(planes)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Saliency Tubes: where and when the features lie that speak for a class."""
+"""Saliency Tubes: the positions and times of the features that support a class."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def saliency_tubes(
     model: nn.Module, clip: Tensor, target: int, *, layer: str | None = None, threshold: float = 0.0,
     style: Style = "tube",
 ) -> Tensor:  # fmt: skip
-    """Class-weighted activations at the size of the clip.
+    """Computes class-weighted activations at the size of the clip.
 
     With the maps `a_j` of a layer and the weights `y_j` of a class, `f_j = y_j a_j`:
 
     `tube`, equation 7.1 of the thesis: every `f_j` is scaled to [0, 1] over space and time, enlarged by cubic splines
-    and squared; the tube is the sum. All channels count alike, whatever their weight, and one with a negative weight
-    counts where it is least active; `threshold` leaves out the weak ones.
+    and squared; the tube is the sum. All channels count equally, independent of their weight, and a channel with a
+    negative weight counts where it is least active; `threshold` removes weak channels.
     `cam`, the authors' released code: the sum of all `f_j`, enlarged.
 
     Args:
@@ -35,17 +35,17 @@ def saliency_tubes(
         clip: float `1 3 T H W` or `3 T H W`, normalised.
         target: index of the class.
         layer: a stage; None is the last one, see `class_features`.
-        threshold: tau. The weights of the class are scaled to [0, 1] over the channels; channels below tau are left
-            out. 0 keeps all, above 1 none is left and the result is 0 everywhere. The thesis states no value and not
-            whether it acts on weights or on activations.
+        threshold: tau. The weights of the class are scaled to [0, 1] over the channels, and channels below tau are
+            removed. 0 keeps all; above 1 none is left and the result is 0 everywhere. The thesis states neither a
+            value nor whether tau applies to weights or to activations.
         style: `tube` or `cam`.
 
     Returns:
-        float32 T H W in [0, 1] on the CPU; the largest value is 1, or all are 0 where nothing differs.
+        float32 T H W in [0, 1] on the CPU; the largest value is 1, or all are 0 if the maps are constant.
 
     Raises:
-        KinemaError: a class, layer or style that does not exist, a layer without class weights, several clips, or a
-            negative threshold.
+        KinemaError: the class, layer or style does not exist, the layer has no class weights, there are several clips,
+            or the threshold is negative.
     """
     check_style(style, threshold)
     target = check_target(model, target)
@@ -67,7 +67,7 @@ def _cam(asked: Asked) -> Findings:
 
 
 def _findings(asked: Asked, style: Style, threshold: Any = 0.0) -> Findings:
-    """`saliency_tubes` of all classes, by one pass of the network."""
+    """Computes `saliency_tubes` for all classes, with one forward pass."""
     check_style(style, threshold)
     name = default_layer(asked.model) if asked.layer is None else asked.layer
     require_class_weights(asked.model, name)
@@ -81,7 +81,7 @@ def _findings(asked: Asked, style: Style, threshold: Any = 0.0) -> Findings:
 
 
 def tube_of(maps: Tensor, weights: Tensor, size: Size, *, threshold: float = 0.0, style: Style = "tube") -> Tensor:
-    """`saliency_tubes` from maps and weights that are at hand.
+    """Computes `saliency_tubes` from given maps and weights.
 
     Args:
         maps: float C T' H' W'.
@@ -101,27 +101,27 @@ def tube_of(maps: Tensor, weights: Tensor, size: Size, *, threshold: float = 0.0
 
 
 def class_activation(maps: Tensor, weights: Tensor) -> Tensor:
-    """The weighted sum of maps, linear in both; C T H W and C -> T H W."""
+    """Returns the weighted sum of maps, linear in both; C T H W and C -> T H W."""
     return torch.einsum("cthw,c->thw", maps, weights)
 
 
 def normalised(maps: Tensor) -> Tensor:
-    """Every channel shifted and scaled to [0, 1] over space and time, a constant one to 0; C T H W -> the same."""
+    """Scales every channel to [0, 1] over space and time, a constant channel to 0; C T H W -> the same."""
     low, high = maps.amin((1, 2, 3), keepdim=True), maps.amax((1, 2, 3), keepdim=True)
     flat = high == low
     return torch.where(flat, 0.0, (maps - low) / torch.where(flat, 1.0, high - low))
 
 
 def clip_size(x: Tensor) -> Size:
-    """T, H, W of a clip `1 3 T H W`."""
+    """Returns T, H, W of a clip `1 3 T H W`."""
     return x.shape[2], x.shape[3], x.shape[4]
 
 
 def check_style(style: str, threshold: float) -> None:
-    """Refuses a style that does not exist and a threshold that is not a number of at least 0.
+    """Rejects an unknown style, and a threshold that is not a number of at least 0.
 
     Raises:
-        KinemaError: it names the argument.
+        KinemaError: the message names the argument.
     """
     if style not in get_args(Style):
         raise unknown("style", str(style), get_args(Style))
@@ -130,7 +130,7 @@ def check_style(style: str, threshold: float) -> None:
 
 
 def _kept(weights: Tensor, threshold: float) -> Tensor:
-    """Which channels stay, bool C. Weights that are all equal count as 1."""
+    """Returns which channels are kept, bool C. Weights that are all equal count as 1."""
     if not len(weights):
         return torch.zeros_like(weights, dtype=torch.bool)
     low, high = weights.amin(), weights.amax()

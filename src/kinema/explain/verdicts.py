@@ -1,4 +1,4 @@
-"""Verdicts: whether a method can be believed on one network, kept in the card of its recognizer."""
+"""Verdicts: whether a method can be trusted on one network, stored in the card of its recognizer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kinema.weights.saved import find_folder
 VERDICTS = "verdicts"  # the entry of the card
 
 MOST_UNTRAINED = 0.5
-"""Rank correlation with the map of the randomised network from which on a map counts as unchanged.
+"""Smallest rank correlation with the map of the randomised network at which a map counts as unchanged.
 
 A guess, set on a small trial of `benchmarks/puppets_explain.py` (one seed, 24 clips of 64 pixels): class activation and
 Grad-CAM came out at -0.3 to 0.2, tubes at 0.2 (STM-18) and 0.6 (r3d-34), a map that ignores the weights at 1.
@@ -34,16 +34,16 @@ class Verdict:
 
     Attributes:
         method: its name.
-        layer: that it looked at; None where it needs none.
-        reasons: why it is not to be believed, one short sentence each; empty where it passed.
+        layer: the explained layer; None if it needs none.
+        reasons: why it cannot be trusted, one short sentence each; empty if it passed.
         gain: insertion minus deletion, mean over the clips.
         over_random: gain over the random map, lower end of the interval.
         over_centre: gain over the centre bias, lower end of the interval.
         untrained: rank correlation with the map of the randomised network, mean over the clips.
         other_class: rank correlation with the map of another class, mean over the clips.
-        clips: how many it was measured on.
+        clips: number of clips of the measurement.
         data: name of the data set.
-        network: what tells whether the network is still the same, see `fingerprint`.
+        network: `fingerprint` of the network, which shows whether it is still the same.
     """
 
     method: str
@@ -60,30 +60,30 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Nothing speaks against the method."""
+        """True if the method passed all checks."""
         return not self.reasons
 
     @property
     def text(self) -> str:
-        """The verdict as one sentence."""
+        """Returns the verdict as one sentence."""
         if self.passed:
             return f"passed on {self.clips} clips of {self.data}"
-        return f"not to be believed here: {'; '.join(self.reasons)} ({self.clips} clips of {self.data})"
+        return f"not to be trusted here: {'; '.join(self.reasons)} ({self.clips} clips of {self.data})"
 
 
 def judge(method: str, layer: str | None, row: Row, sanity: Sanity, *, clips: int, data: str, network: str) -> Verdict:
-    """The verdict on a method.
+    """Judges a method.
 
-    It passes where insertion minus deletion is above that of the random map and above that of the centre bias, zero
-    being outside both 95 % intervals, and where the map changes when the weights are randomised: its rank correlation
+    It passes if two conditions hold. Insertion minus deletion is above that of the random map and that of the centre
+    bias, with zero outside both 95 % intervals. The map changes when the weights are randomised: its rank correlation
     with the map of the randomised network is below `MOST_UNTRAINED`.
 
     Args:
         method: its name.
-        layer: that it looked at.
-        row: what `faithfulness` measured.
-        sanity: what `sanity` measured.
-        clips: how many there were.
+        layer: the explained layer.
+        row: its figures from `faithfulness`.
+        sanity: its correlations from `sanity`.
+        clips: number of clips.
         data: name of the data set.
         network: its `fingerprint`.
 
@@ -95,9 +95,9 @@ def judge(method: str, layer: str | None, row: Row, sanity: Sanity, *, clips: in
     untrained = sanity.untrained.mean
     reasons = []
     if row.over_random.low <= 0:
-        reasons.append("explains no more than a random map")
+        reasons.append("is no better than a random map")
     if row.over_centre.low <= 0:
-        reasons.append("explains no more than a spot in the centre")
+        reasons.append("is no better than a spot in the centre")
     if untrained >= MOST_UNTRAINED:
         reasons.append(f"hardly depends on the weights (rank correlation {untrained:.2f})")
     return Verdict(
@@ -107,7 +107,7 @@ def judge(method: str, layer: str | None, row: Row, sanity: Sanity, *, clips: in
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Tells networks apart whose classifiers differ, as those of every other training do; 16 hexadecimal digits.
+    """Returns 16 hexadecimal digits that identify a network by its classifier, which differs in every training.
 
     Conversion to bfloat16 does not change it.
     """
@@ -118,17 +118,17 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def store(source: str | Path, verdicts: Mapping[str, Verdict]) -> Path:
-    """Writes verdicts into the card of a recognizer; those of other methods stay.
+    """Writes verdicts to the card of a recognizer; those of other methods are kept.
 
     Args:
-        source: the recognizer, as for `Recognizer.load`, but on the disk.
+        source: a recognizer on disk, as for `Recognizer.load`.
         verdicts: name of the method -> verdict.
 
     Returns:
         The card.
 
     Raises:
-        KinemaError: a recognizer of the hub, or one that is not there.
+        KinemaError: the recognizer is on the hub, or does not exist.
         RunError: the card cannot be written.
     """
     card = require_own_card(source)
@@ -137,30 +137,30 @@ def store(source: str | Path, verdicts: Mapping[str, Verdict]) -> Path:
 
 
 def require_own_card(source: str | Path) -> Path:
-    """The card of a recognizer into which verdicts can be written.
+    """Returns the card of a recognizer to which verdicts can be written.
 
     Raises:
-        KinemaError: a recognizer of the hub, or one that is not there.
+        KinemaError: the recognizer is on the hub, or does not exist.
     """
     if str(source).startswith(HUB):
         raise KinemaError(
-            f"{source}: verdicts are written into the card, and a card on the hub cannot be changed; save the "
+            f"{source}: verdicts are written to the card, but a card on the hub cannot be changed; save the "
             "recognizer to a folder first"
         )
     return find_folder(source) / CARD
 
 
 def read_verdict(card: Mapping[str, Any], model: nn.Module, method: str, layer: str | None) -> Verdict | None:
-    """The verdict on a method that a card holds for this network and layer.
+    """Returns the verdict on a method in a card, for this network and layer.
 
     Args:
-        card: the further entries of a card, `Recognizer.card`.
+        card: the additional entries of a card, `Recognizer.card`.
         model: the network.
-        method: name.
-        layer: that the method looks at.
+        method: its name.
+        layer: the layer that the method explains.
 
     Returns:
-        None where there is none, also where the network was trained further since, or another layer was checked.
+        The verdict; None if there is none, if the network was trained further since, or if another layer was checked.
     """
     held = card.get(VERDICTS)
     entry = held.get(method) if isinstance(held, Mapping) else None
@@ -168,12 +168,12 @@ def read_verdict(card: Mapping[str, Any], model: nn.Module, method: str, layer: 
         return None
     try:
         return Verdict(**{**entry, "reasons": tuple(entry["reasons"])})
-    except (TypeError, KeyError):  # of another version
+    except (TypeError, KeyError):  # written by another version
         return None
 
 
 def read_verdicts(card: Mapping[str, Any], model: nn.Module) -> list[Verdict]:
-    """All verdicts that a card holds for this network, as `read_verdict` reads them."""
+    """Returns all verdicts in a card for this network, as `read_verdict` reads them."""
     held = card.get(VERDICTS)
     entries = held.items() if isinstance(held, Mapping) else ()
     found = [
@@ -183,6 +183,6 @@ def read_verdicts(card: Mapping[str, Any], model: nn.Module) -> list[Verdict]:
 
 
 def warning(card: Mapping[str, Any], model: nn.Module, method: str, layer: str | None) -> str | None:
-    """Why a method is not to be believed, as its pictures have to say; None where it passed or was not checked."""
+    """Returns why a method cannot be trusted, for its pictures; None if it passed or was not checked."""
     verdict = read_verdict(card, model, method, layer)
     return None if verdict is None or verdict.passed else verdict.text

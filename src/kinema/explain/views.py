@@ -1,4 +1,4 @@
-"""Attention and features as methods of `explain`: what a stage looks like, whatever the class."""
+"""Attention and features as methods of `explain`: maps of a stage that do not depend on the class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kinema.explain.tubes import clip_size
 
 @register("attention")
 def _attention(asked: Asked) -> Findings:
-    """One map: attention does not depend on the class, so only the first class is named."""
+    """Returns one map; attention does not depend on the class, so only the first class is given."""
     logits, _ = record(asked.model, asked.clip, [])
     name = default_layer(asked.model) if asked.layer is None else asked.layer
     target = asked.choose(logits)[0]
@@ -24,7 +24,7 @@ def _attention(asked: Asked) -> Findings:
 
 @register("features", ["count"])
 def _features(asked: Asked) -> Findings:
-    """One map per channel, of those that vary most over the clip; the first class is named."""
+    """Returns one map per channel, for the channels that vary most over the clip; only the first class is given."""
     return _strongest(asked, **asked.options)
 
 

@@ -1,9 +1,8 @@
-"""From explanations and their video to a file: MP4, GIF, PNG, SVG or JSON, whole or not at all."""
+"""Writing of explanations with their video to a file: MP4, GIF, PNG, SVG or JSON, complete or not at all."""
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
@@ -13,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kinema.data.lettering import missing
+from kinema.data.lettering import warn_of_missing
 from kinema.data.video_writer import GIF_WIDTH, gif_times, write_gif, write_mp4
-from kinema.errors import KinemaError, KinemaWarning, UnreadableVideo
+from kinema.errors import KinemaError, UnreadableVideo
 from kinema.explain.panel import Board, Layout, Panel, arrange
 from kinema.explain.sheet import contact_sheet, write_png, write_svg
 from kinema.explain.source import ClipFilm, Film, Pixels, Place, Source
@@ -23,17 +22,17 @@ from kinema.files import replace_file
 from kinema.text import printable
 
 FORMATS = ("mp4", "gif", "png", "svg", "json")
-_DRAWN = ("mp4", "gif", "png")  # whose letters are drawn here
+_DRAWN = ("mp4", "gif", "png")  # formats whose text is drawn here
 
 Span = tuple[float, float]  # start and end, seconds
 PanelsOf = Callable[[Span], Sequence[Panel]]
 
 
 def format_of(path: str | Path) -> str:
-    """The format that a file name asks for, by its suffix, in any case.
+    """Returns the format of a file name by its suffix, ignoring case.
 
     Raises:
-        KinemaError: no suffix, or one of a format that is not written.
+        KinemaError: there is no suffix, or it is not that of a supported format.
     """
     suffix = Path(path).suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
@@ -44,18 +43,18 @@ def format_of(path: str | Path) -> str:
 
 
 def write_explanations(path: str | Path, film: Film, spans: Sequence[Span], panels_of: PanelsOf) -> None:
-    """Writes explanations of a film, one part of it after another, with the memory of one part.
+    """Writes explanations of a video, one part after another, with only one part in memory.
 
     Args:
-        path: the file; its suffix chooses the format. What stands there is replaced in one step.
+        path: the file; its suffix determines the format. An existing file is replaced in one step.
         film: the video.
-        spans: parts of the film that follow one another, in seconds; a PNG or SVG shows one.
-        panels_of: called with each span in turn; gives what to show side by side, the same number for each.
+        spans: consecutive parts of the video, in seconds; a PNG or SVG shows only one.
+        panels_of: called with each span in turn; returns the panels to show side by side, always the same number.
 
     Raises:
-        KinemaError: a format that is not written, several parts in a sheet, or too many panels.
+        KinemaError: the format is not supported, a sheet has several parts, or there are too many panels.
         RunError: the file cannot be written.
-        UnreadableVideo: a frame of the film cannot be had.
+        UnreadableVideo: a frame of the video cannot be read.
     """
     path, kind = Path(path), format_of(path)
     if kind in ("png", "svg") and len(spans) > 1:
@@ -74,15 +73,15 @@ def save(
 
     Args:
         explanations: one or several `Explanation`s of the same clip.
-        path: the file; its suffix chooses the format.
-        place: where the clip lies in the video.
+        path: the file; its suffix determines the format.
+        place: position of the clip in the video.
         video: a video file or a folder of frames; needs `place`.
-        pixels: uint8 `T H W 3`, the frames of the clip, where there is no video.
+        pixels: uint8 `T H W 3`, the frames of the clip, if there is no video.
 
     Raises:
-        KinemaError: neither a video with a place nor pixels, or a format that is not written.
+        KinemaError: there is neither a video with a place nor pixels, or the format is not supported.
         RunError: the file cannot be written.
-        UnreadableVideo: a frame of the video cannot be had.
+        UnreadableVideo: a frame of the video cannot be read.
     """
     if video is not None and place is not None:
         with Source(video) as film:
@@ -90,7 +89,9 @@ def save(
             write_explanations(path, film, [(0.0, film.duration)], lambda span: panels)
         return
     if pixels is None:
-        raise KinemaError(f"{path}: there is nothing to draw on; give the video with the place of the clip, or pixels")
+        raise KinemaError(
+            f"{path}: there are no frames to draw on; give the video with the place of the clip, or pixels"
+        )
     clip = ClipFilm(pixels)
     whole = Place(tuple(range(len(clip))), (0, 0, clip.width, clip.height), (0.0, clip.duration))
     panels = [Panel(explanation, whole) for explanation in explanations]
@@ -99,28 +100,22 @@ def save(
 
 def _noted(panels_of: PanelsOf) -> PanelsOf:
     """Says once which letters cannot be drawn."""
-    said: set[str] = set()
+    said = False
 
     def noted(span: Span) -> Sequence[Panel]:
+        nonlocal said
         panels = panels_of(span)
-        lacking = missing(str(panel.explanation.label) for panel in panels)
-        if lacking and not said:
-            said.add(lacking)
-            warnings.warn(
-                f"no installed font has the letters {lacking}: boxes stand in their place; install a font for their "
-                "script, such as one of the Noto family",
-                KinemaWarning,
-                stacklevel=2,
-            )
+        if not said:
+            said = bool(warn_of_missing(str(panel.explanation.label) for panel in panels))
         return panels
 
     return noted
 
 
 class _Parts:
-    """The pictures of a film with its explanations, part by part.
+    """The pictures of a video with its explanations, part by part.
 
-    The layout is that of the first part, which is explained at once.
+    The layout is that of the first part, which is explained immediately.
     """
 
     def __init__(self, film: Film, spans: Sequence[Span], panels_of: PanelsOf) -> None:
@@ -137,7 +132,7 @@ class _Parts:
         self.end = after - int(film.stamps[self.indices[0]])
 
     def pictures(self, kept: set[int] | None = None) -> Generator[Pixels, None, None]:
-        """One picture for every frame, or for every frame whose index is in `kept`."""
+        """Yields one picture for every frame, or for every frame whose index is in `kept`."""
         for span in self._spans:
             board = self._board(span)
             indices = self._film.between(*span)
@@ -181,7 +176,7 @@ def _shrunk(picture: Pixels, size: tuple[int, int]) -> Pixels:
 def _sheet(part: Path, kind: str, film: Film, spans: Sequence[Span], panels_of: PanelsOf) -> None:
     panels = panels_of(spans[0])
     drawing = getattr(getattr(panels[0].explanation, "result", None), "svg", None) if len(panels) == 1 else None
-    if kind == "svg" and callable(drawing):  # a method that gives a drawing of its own, such as a pyramid
+    if kind == "svg" and callable(drawing):  # a method with its own drawing, such as a pyramid
         part.write_text(drawing(warning=panels[0].explanation.verdict), encoding="utf-8")
         return
     sheet = contact_sheet(film, panels)
@@ -201,12 +196,13 @@ def _json(part: Path, kind: str, film: Film, spans: Sequence[Span], panels_of: P
 
 
 def facts(film: Film, panel: Panel) -> dict[str, Any]:
-    """What is known of one explanation, as plain values for JSON.
+    """Returns the facts of one explanation as plain values for JSON.
 
     Returns:
-        What `Explanation.to_dict` gives, with `recognizer` (where several are shown), `frames` and `times` (seconds) of
-        the clip, `box` (left, top, width, height, pixels of the upright frame), `span` (seconds), `evidence` (the mean
-        of the map at every frame of the clip) and, where the method gives a graph, `graph` (see `Pyramid.from_json`).
+        The result of `Explanation.to_dict`, with `recognizer` (if several are shown), `frames` and `times` (seconds) of
+        the clip, `box` (left, top, width, height, in pixels of the upright frame), `span` (seconds), `evidence` (the
+        mean of the map at every frame of the clip) and, if the method returns a graph, `graph` (see
+        `Pyramid.from_json`).
     """
     evidence, place = panel.explanation.map, panel.place
     more: dict[str, Any] = {

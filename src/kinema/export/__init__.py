@@ -1,4 +1,4 @@
-"""Recognizers as files that other programs run: `export` writes and checks one."""
+"""Export of recognizers to files that other programs run: `export` writes and checks a file."""
 
 from __future__ import annotations
 

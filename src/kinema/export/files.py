@@ -1,4 +1,4 @@
-"""`export`: a recognizer as a file for other programs, kept only if it computes what the network computes."""
+"""`export`: writes a recognizer to a file for other programs, and keeps it only if it agrees with the network."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from kinema.models.modes import in_evaluation
 from kinema.ops.recurrence import Recurrent
 from kinema.recognizer import Recognizer
 
-_KEPT = ("training", "metrics", "weights")  # entries of the card that go with the file
+_KEPT = ("training", "metrics", "weights")  # entries of the card that are copied to the file
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written.
+    """The result of an export.
 
     Attributes:
-        files: all that belong together; the last one is what to give to a runtime.
-        description: what the file says of itself.
+        files: all written files; the last one is the file to give to a runtime.
+        description: the description in the file.
         checked: comparisons with the network.
     """
 
@@ -49,7 +49,7 @@ class Exported:
         return max(agreement.difference for agreement in self.checked)
 
     def to_dict(self) -> dict[str, Any]:
-        """What `FILE.json` holds."""
+        """Returns the content of `FILE.json`."""
         return {
             **self.description.to_dict(), "files": [path.name for path in self.files],
             "checked": [asdict(agreement) for agreement in self.checked], "versions": versions(),
@@ -66,40 +66,42 @@ def export(
     state_rank: int = 5,
     fixed_length: bool = False,
 ) -> Exported:
-    """Writes a recognizer as a file, and `FILE.json` beside it.
+    """Writes a recognizer to a file, and `FILE.json` beside it.
 
-    The number of clips and of frames may vary where the network allows it. The file is compared with the network at
-    two numbers of clips and two lengths that were not traced, and removed where a number differs by more than 1e-4 (of
-    the largest logit where that is above 1).
+    The numbers of clips and frames may vary if the network allows it. The file is compared with the network at two
+    numbers of clips and two lengths that were not traced, and removed if a number differs by more than 1e-4 (relative
+    to the largest logit if it is above 1).
 
     Args:
-        recognizer: on the CPU.
+        recognizer: a recognizer on the CPU.
         to: `onnx`, `openvino` or `torch` (a program of `torch.export`).
         out: the file; ends in `.onnx`, `.xml` or `.pt2`.
-        preprocessing: the file takes pixels, uint8 RGB N T H W 3 that are already cut and scaled to `spec.tested`, and
-            normalises them itself; else it takes normalised clips N 3 T H W.
-        streaming: one step of streams, with the state as further inputs and outputs, instead of whole clips.
-        state_rank: dimensions that a part of the state may have: 5, or 4 for runtimes that take no more.
-        fixed_length: keep the length of the recognizer's clips (of a stream: one frame at a time) where others could be
-            computed as well.
+        preprocessing: the input is pixels, uint8 RGB N T H W 3, cropped and scaled to `spec.tested`, which the file
+            normalises itself; else the input is normalised clips N 3 T H W.
+        streaming: export one step of streams, with the state as further inputs and outputs, instead of whole clips.
+        state_rank: largest number of dimensions of a part of the state: 5, or 4 for runtimes that support no more.
+        fixed_length: fix the length of the recognizer's clips (for a stream: one frame at a time) even if others are
+            possible.
 
     Returns:
-        The files and how far they agree with the network.
+        The files and their agreement with the network.
 
     Raises:
-        KinemaError: an unknown format, an `out` that cannot be such a file, a package that is missing, a network that
-            cannot stream or cannot be converted, or a recognizer that is an exported file itself.
+        KinemaError: the format is unknown, `out` cannot be such a file, a package is missing, the network cannot stream
+            or be converted, or the recognizer is an exported file itself.
         RunError: the file does not agree with the network, or cannot be written.
     """
     if to not in FORMATS:
         raise unknown("format", to, FORMATS)
     form, path = FORMATS[to], _place(Path(out), FORMATS[to])
     if state_rank not in (4, 5):
-        raise KinemaError(f"state_rank is {state_rank}: give 4, or 5 for the state as the network has it")
+        raise KinemaError(f"state_rank is {state_rank}: give 4, or 5 for the shape that the network uses")
     if state_rank != 5 and not streaming:
-        raise KinemaError(f"state_rank is {state_rank}, but a file for clips has no state: add streaming, or remove it")
+        raise KinemaError(
+            f"state_rank is {state_rank}, but an export for clips has no state: add streaming, or remove state_rank"
+        )
     if isinstance(recognizer.model, ExportedNetwork):
-        raise KinemaError(f"{recognizer.model.path}: is an exported file itself; give the recognizer folder")
+        raise KinemaError(f"{recognizer.model.path}: is already an exported file; give the recognizer folder")
     if lacking := form.available():
         raise KinemaError(f"export to {to}: {lacking}")
     network = recognizer.to("cpu").model
@@ -119,12 +121,14 @@ def _place(out: Path, form: Format) -> Path:
     if out.suffix.lower() != form.suffix:
         raise KinemaError(f"{out}: a file of the format {form.name} ends in {form.suffix}; rename it")
     if (beside := Path(f"{out}.json")).is_dir():
-        raise KinemaError(f"{beside}: is a folder, where the description of {out.name} would be; rename one of them")
+        raise KinemaError(
+            f"{beside}: is a folder, but the description of {out.name} is written to this name; rename one of them"
+        )
     return out
 
 
 class _Job:
-    """What is traced, at which sizes, and with which inputs it is checked."""
+    """An export in progress: the traced module, its sizes, and the inputs of the check."""
 
     def __init__(
         self, recognizer: Recognizer, form: Format, pixels: bool, streaming: bool, rank: int, fixed_length: bool
@@ -141,7 +145,7 @@ class _Job:
         self.random = torch.Generator().manual_seed(0)
 
     def inputs(self, batch: int, frames: int) -> list[Tensor]:
-        """Random clips, or frames and a state after some others."""
+        """Returns random clips, or frames and a state after earlier frames."""
         side, random = self.spec.tested, self.random
         if self.pixels:
             clips = torch.randint(0, 256, (batch, frames, side, side, 3), generator=random, dtype=torch.uint8)
@@ -150,13 +154,13 @@ class _Job:
         return [clips, *(self.network.zeros(batch) if isinstance(self.network, Step) else [])]
 
     def compute(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """What the network gives."""
+        """Returns the outputs of the network."""
         clips, *state = inputs
         found = self.network(clips, state) if state else self.network(clips)
         return found if isinstance(found, list) else [found]
 
     def trace(self) -> Traced:
-        """Of any length if possible, else of the usual one."""
+        """Traces the network with variable length if possible, else with its usual length."""
         ports = ["clips"] if not self.streaming else ["frames", *(f"state_{i}" for i in range(len(self.parts)))]
         results = ["logits", *(f"next_state_{i}" for i in range(len(self.parts)))]
         options = {"inputs": ports, "outputs": results, "time_axis": 1 if self.pixels else 2}
@@ -170,10 +174,10 @@ class _Job:
             try:
                 found = traced(3 if self.streaming else 2 * self.usual + 1, fixed=False)
             except (KinemaError, RuntimeError):
-                pass  # a network for clips of one length
+                pass  # the network supports only one length
             else:
                 low, high = found.frames
-                if self.form.name != "torch":  # other files hold none of the tracer's lower limits
+                if self.form.name != "torch":  # the other formats do not store the tracer's lower limits
                     found = replace(found, frames=(min(low, self.usual), high))
                 if found.batch and low != high and _allows(found, self.usual):
                     return found
@@ -181,11 +185,11 @@ class _Job:
 
     @property
     def parts(self) -> Sequence[Any]:
-        """Of the state; none for clips."""
+        """Returns the ports of the state; none for clips."""
         return self.network.parts if isinstance(self.network, Step) else ()
 
     def _unrolled(self) -> bool:
-        """Whether a recurrent layer is taken apart step by step, which fixes the length."""
+        """Returns True if a recurrent layer is unrolled, which fixes the length."""
         with self._cells():
             cells = [module.cell for module in self.model.modules() if isinstance(module, Recurrent)]
             return any(isinstance(cell, nn.RNNBase) for cell in cells)
@@ -198,7 +202,7 @@ class _Job:
         return onnx_cells(self.model)
 
     def description(self, traced: Traced) -> Description:
-        """What the file will say of itself."""
+        """Returns the description of the file."""
         side, classes = self.spec.tested, len(self.recognizer.labels)
         batch = None if traced.batch else 2
         low, high = traced.frames
@@ -226,8 +230,8 @@ def _written(job: _Job, part: Path, path: Path) -> Exported:
     traced = job.trace()
     if not traced.batch:
         raise KinemaError(
-            f"{path}: {job.model.architecture['name']} can be traced for one number of clips only, so that no file was "
-            f"written; export it to another format than {job.form.name}"
+            f"{path}: {job.model.architecture['name']} can be traced only for a fixed number of clips, so no file was "
+            f"written; choose a format other than {job.form.name}"
         )
     description = job.description(traced)
     text = json.dumps(description.to_dict(), ensure_ascii=False)
@@ -243,12 +247,12 @@ def _written(job: _Job, part: Path, path: Path) -> Exported:
 
 
 def _checked(job: _Job, traced: Traced, run: Any, path: Path) -> tuple[Agreement, ...]:
-    """Comparisons at sizes that were not traced; those of a stream go on from the state before."""
+    """Returns comparisons at sizes that were not traced; for a stream they continue from the previous state."""
     agreements = []
     for batch, frames in zip((1, 3), _lengths(job, traced), strict=True):
         inputs = job.inputs(batch, frames)
         agreements.append(compare(job.compute, run, inputs, batch, frames, str(path)))
-        if job.streaming:  # the state that the file gives is one that it takes
+        if job.streaming:  # the state from the file must be valid as its input
             after = run(inputs)[1:]
             inputs = [job.inputs(batch, frames)[0], *after]
             agreements.append(compare(job.compute, run, inputs, batch, frames, str(path)))
@@ -256,7 +260,7 @@ def _checked(job: _Job, traced: Traced, run: Any, path: Path) -> tuple[Agreement
 
 
 def _lengths(job: _Job, traced: Traced) -> tuple[int, int]:
-    """The usual length and another one, neither of them traced, that the network itself takes."""
+    """Returns the usual length and another one that the network supports; neither was traced."""
     low, high = traced.frames
     if low == high:
         return low, low

@@ -1,4 +1,4 @@
-"""Networks as a file computes them: with the preprocessing inside, or one step of streams with the state outside."""
+"""The modules that are exported: networks with preprocessing, or one step of streams with an external state."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from kinema.errors import KinemaError
 from kinema.models import VideoModel
 from kinema.ops.streaming import ENDLESS, LENGTH
 
-_FOREVER = 2**31 - 1  # frames; runtimes may compute with 32 bits
+_FOREVER = 2**31 - 1  # frames; runtimes may use 32-bit integers
 
 
 class Clips(nn.Module):
-    """A network over clips.
+    """A network for clips.
 
     Args:
         network: from N 3 T H W to logits N K.
-        spec: with it the input is pixels, uint8 RGB N T H W 3, which are normalised first; None takes them normalised.
+        spec: if given, the input is pixels, uint8 RGB N T H W 3, which are normalised first; None: normalised clips.
     """
 
     def __init__(self, network: VideoModel, spec: ClipSpec | None) -> None:
@@ -31,20 +31,20 @@ class Clips(nn.Module):
         self.architecture = network.architecture
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Clips -> logits N K."""
+        """Returns logits N K for clips."""
         logits: Tensor = self.network(clips if self.spec is None else to_input(clips, self.spec))
         return logits
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the state that goes in and out.
+    """A part of the state that is an input and an output.
 
     Attributes:
-        name: in the network.
-        shape: of one stream, as the network has it.
-        outside: of one stream, as the file has it.
-        dtype: of its numbers.
+        name: its name in the network.
+        shape: its shape for one stream in the network.
+        outside: its shape for one stream in the file.
+        dtype: its dtype.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Part:
 
 
 class Step(nn.Module):
-    """One step of a network that streams. What never changes in its state, such as the size of frames, stays inside.
+    """One step of a network that streams. Constant parts of the state, such as the size of frames, stay inside.
 
     Args:
-        network: that streams without delay.
-        spec: gives the size of the frames, and with `pixels` how they are normalised.
+        network: a network that streams without delay.
+        spec: clip specification: the size of the frames and, with `pixels`, their normalisation.
         pixels: the input is uint8 RGB N t H W 3 instead of normalised N 3 t H W.
-        rank: dimensions that a part of the state may have; larger parts have channels and frames in one.
+        rank: largest number of dimensions of a part of the state; larger parts have channels and frames merged.
 
     Raises:
         KinemaError: the network cannot stream.
@@ -86,14 +86,14 @@ class Step(nn.Module):
             elif torch.equal(value, after[name]):
                 self.constants[name] = value[:1]
             else:
-                raise KinemaError(f"the state {name!r} does not begin with zeros, so this network cannot be exported")
+                raise KinemaError(f"the state {name!r} does not start at zero, so this network cannot be exported")
 
     def zeros(self, batch: int) -> list[Tensor]:
-        """The state before the first frame, as the file takes it."""
+        """Returns the state before the first frame, in the file's shapes."""
         return [torch.zeros(batch, *part.outside, dtype=part.dtype) for part in self.parts]
 
     def forward(self, frames: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
-        """Frames and state -> logits N t K and the state after them."""
+        """Returns logits N t K and the next state for frames and state."""
         x = to_input(frames, self.spec) if self.pixels else frames
         whole = {name: value.expand(frames.shape[0], *value.shape[1:]) for name, value in self.constants.items()} | {
             part.name: value.reshape(-1, *part.shape) for part, value in zip(self.parts, state, strict=True)

@@ -1,4 +1,4 @@
-"""Whether a file computes what its network computes, at sizes that were not traced."""
+"""Comparison of a file with its network, at sizes that were not traced."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kinema.backends.onnx import Run
 from kinema.errors import RunError
 from kinema.text import plural
 
-TOLERANCE = 1e-4  # of the largest logit, at least of 1
+TOLERANCE = 1e-4  # relative to the largest logit, or to 1 if it is smaller
 
 Compute = Callable[[Sequence[Tensor]], list[Tensor]]
 
@@ -22,10 +22,10 @@ class Agreement:
     """One comparison.
 
     Attributes:
-        batch: clips or streams.
-        frames: of each.
-        difference: the largest one of a logit or number of the state.
-        tolerance: above which it would have failed.
+        batch: number of clips or streams.
+        frames: number of frames of each.
+        difference: the largest difference of a logit or a number of the state.
+        tolerance: the largest allowed difference.
     """
 
     batch: int
@@ -35,15 +35,15 @@ class Agreement:
 
 
 def compare(network: Compute, run: Run, inputs: Sequence[Tensor], batch: int, frames: int, what: str) -> Agreement:
-    """Runs both on the same inputs.
+    """Runs the network and the file on the same inputs.
 
     Args:
-        network: what is right.
-        run: the file.
-        inputs: of both.
-        batch: clips or streams in them.
-        frames: of each.
-        what: the file, for the error.
+        network: the reference.
+        run: runs the file.
+        inputs: inputs of both.
+        batch: number of clips or streams in them.
+        frames: number of frames of each.
+        what: name of the file, for the error.
 
     Raises:
         RunError: they differ, or the file cannot be run with these sizes.
@@ -53,22 +53,24 @@ def compare(network: Compute, run: Run, inputs: Sequence[Tensor], batch: int, fr
         wanted = network(inputs)
     try:
         found = run(inputs)
-    except Exception as error:  # runtimes raise errors of their own
+    except Exception as error:  # runtimes raise their own types of errors
         why = " ".join(str(error).split())[:200]
-        raise RunError(f"{what}: cannot be run with {sizes} ({why}), so it was not kept; {_HOW}") from error
+        raise RunError(
+            f"{what}: the exported file does not run with {sizes} ({why}), so it was not kept; {_HOW}"
+        ) from error
     worst = Agreement(batch, frames, 0.0, TOLERANCE)
     for a, b in zip(wanted, found, strict=True):
         if a.shape != b.shape:
             raise RunError(
-                f"{what}: gives the shape {tuple(b.shape)} for {sizes} where the network gives {tuple(a.shape)}, so "
-                f"that it was not kept; {_HOW}"
+                f"{what}: the exported file returns the shape {tuple(b.shape)} for {sizes}, but the network "
+                f"{tuple(a.shape)}, so it was not kept; {_HOW}"
             )
         difference = float((a.double() - b.double()).abs().max())
         tolerance = TOLERANCE * max(1.0, float(a.double().abs().max()))
-        if not difference <= tolerance:  # also what is not a number
+        if not difference <= tolerance:  # true for NaN as well
             raise RunError(
-                f"{what}: differs from the network by {difference:.2g} for {sizes}, where {tolerance:.2g} is allowed, "
-                f"so it was not kept; {_HOW}"
+                f"{what}: the exported file differs from the network by {difference:.2g} for {sizes}, more than the "
+                f"allowed {tolerance:.2g}, so it was not kept; {_HOW}"
             )
         if difference >= worst.difference:
             worst = Agreement(batch, frames, difference, tolerance)

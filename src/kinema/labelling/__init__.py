@@ -1,4 +1,4 @@
-"""Labels for very many videos: one row for every input, whatever happens, in a folder of Parquet files."""
+"""Labels for many videos: one row per input, including inputs that fail, in a folder of Parquet files."""
 
 from __future__ import annotations
 

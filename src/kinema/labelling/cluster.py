@@ -1,8 +1,9 @@
 """Labelling on a Ray cluster, which only carries groups of inputs to readers and views to networks.
 
-What a row says is decided by the same code as on one machine. A group whose process or node is lost is given out again;
-a group that is lost again and again is given out input by input, and an input on which three more processes end gets a
-row that says so.
+What a row says is decided by the same code as on one machine. A group whose process or node is lost is given out again.
+A group that is lost twice is given out input by input, and an input that is lost three more times gets a row that says
+so. Only few of these inputs are on their way at a time: one that ends its process would take the others along, and they
+would be given up too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,12 @@ from kinema.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
 
-_CONNECT = 45.0  # seconds; after 60 Ray ends the whole process where nothing answers
+_CONNECT = 45.0  # seconds; after 60 s without an answer Ray would end the whole process
 _KNOCK = 10.0  # seconds
 _START = 300.0  # seconds for processes to start on a busy cluster and import what they need
-_ATTEMPTS = 3
+_WHOLE = 2  # losses of a group before its inputs are given out one by one
+_ATTEMPTS = 3  # losses of an input by itself
+_SUSPECTS = 32  # groups that may be on their way for each one that may hold an input by itself
 _DEPTH = 2  # groups per process that are on their way
 
 
@@ -46,9 +50,9 @@ class Reader:
     """A reader on the cluster: a Ray process with a child process that may crash.
 
     Args:
-        data: what reads an entry.
-        largest: entries of a group.
-        limits: what reading one of them may cost.
+        data: reads an entry.
+        largest: largest number of entries in a group.
+        limits: limits for reading one entry.
     """
 
     def __init__(self, data: EntryViews, largest: int, limits: ReadLimits | None) -> None:
@@ -59,7 +63,7 @@ class Reader:
         """Answers a liveness check."""
 
     def read(self, group: Sequence[Entry]) -> Group:
-        """What is known of the entries, and the views of those that could be read."""
+        """Returns facts of the entries, and the views of those that could be read."""
         self._groups[:] = [group]
         ((found, views),) = list(self._loader)
         return [settle(entry, facts) for entry, facts in zip(group, found, strict=True)], views
@@ -69,7 +73,7 @@ class Network:
     """A network on the cluster.
 
     Args:
-        card_hash: of the recognizer.
+        card_hash: card hash of the recognizer.
         cores: threads that it may use.
         options: further arguments of `Labeller`.
     """
@@ -83,17 +87,17 @@ class Network:
         """Answers a liveness check."""
 
     def rows(self, group: Sequence[Entry], read: Group, files: list[Any]) -> list[Row]:
-        """The rows of entries that a `Reader` has read.
+        """Returns the rows of entries that a `Reader` has read.
 
         Args:
             group: the entries.
-            read: what the reader gave.
-            files: holds the reference of the files of the recognizer, which are fetched once.
+            read: the result of the reader.
+            files: contains the reference to the files of the recognizer, which are fetched once.
         """
         if self._labeller is None:
             self._labeller = self._load(_ray().get(files[0]))
         found, views = read
-        # What comes out of the cluster's store is read-only, of which PyTorch warns.
+        # Arrays from the cluster's store are read-only, about which PyTorch would warn.
         return self._labeller.rows(group, found, None if views is None else views.clone())
 
     def _load(self, files: dict[str, bytes]) -> Labeller:
@@ -108,19 +112,19 @@ def label_on_cluster(
     entries: Iterable[Entry], data: EntryViews, labeller: Labeller, recognizer: Recognizer, *, address: str,
     readers: int, networks: int, batch: int, limits: ReadLimits | None, patience: float | None = None,
 ) -> Iterator[Row]:  # fmt: skip
-    """A row for every entry, in the order in which they come.
+    """Yields a row for every entry, in the order in which they are finished.
 
     Args:
-        entries: the inputs, whose paths must lead to the same files on every machine of the cluster.
-        data: what reads them.
-        labeller: says how rows are made.
+        entries: the inputs, whose paths must name the same files on every machine of the cluster.
+        data: reads them.
+        labeller: the settings of rows.
         recognizer: the trained network.
-        address: `local`, or of a cluster.
-        readers: processes that read; -1 is one per core that no network has.
-        networks: processes with a network; -1 is one per GPU, or half of the cores where there is none.
-        batch: views in one pass of the network.
-        limits: what reading one input may cost.
-        patience: seconds without any row after which the cluster counts as hung; None is what a group may take.
+        address: `local`, or the address of a cluster.
+        readers: processes that read; -1 is one per core that is not used by a network.
+        networks: processes that run the network; -1 is one per GPU, or half the number of cores without a GPU.
+        batch: views per forward pass.
+        limits: limits for reading one input.
+        patience: seconds without a row after which the cluster is considered hung; None is the time limit of a group.
 
     Raises:
         KinemaError: Ray is not installed.
@@ -137,10 +141,10 @@ def label_on_cluster(
 
 
 class _Pool:
-    """The processes of a labelling on the cluster.
+    """The processes of a labelling run on the cluster.
 
-    Only those that have answered are given work. One that ends is replaced here and not by Ray, which would let the
-    work of a machine that is gone wait until there is room for it again.
+    Work is assigned only to processes that have answered. A process that ends is replaced here and not by Ray, which
+    would keep the work of a lost machine waiting until resources for it are free again.
     """
 
     def __init__(
@@ -159,41 +163,46 @@ class _Pool:
         self._live: dict[str, list[Any]] = {"reader": [], "network": []}
         self._asked: dict[Any, tuple[str, Any]] = {}  # reference of an answer -> process
         self._loads: Counter[Any] = Counter()
-        for kind, count in (("reader", readers), ("network", networks)):
+        self._wanted = {"reader": readers, "network": networks}
+        for kind, count in self._wanted.items():
             for _ in range(count):
                 self._ask(kind, self._start[kind]())
 
     @property
     def answers(self) -> list[Any]:
-        """References of the answers of processes that have not answered yet."""
+        """The references of the answers of processes that have not answered yet."""
         return list(self._asked)
 
     @property
     def room(self) -> int:
-        """How many groups may be on their way."""
-        live = [len(processes) for processes in self._live.values()]
-        return _DEPTH * sum(live) if all(live) else 0
+        """How many groups may be on their way.
+
+        In proportion to the kind of process of which the fewest answer, or the first network that answers would be
+        given the work of all.
+        """
+        share = min(len(self._live[kind]) / count for kind, count in self._wanted.items())
+        return ceil(_DEPTH * sum(self._wanted.values()) * share)
 
     def submit(self, group: Sequence[Entry]) -> tuple[Any, Any, Any]:
-        """Has a group read and labelled by the processes that have least to do; gives the reference of its rows."""
+        """Assigns a group to the reader and the network with the least work; returns the reference of its rows."""
         reader, network = (min(self._live[kind], key=self._loads.__getitem__) for kind in ("reader", "network"))
         self._loads[reader] += 1
         self._loads[network] += 1
         return network.rows.remote(group, reader.read.remote(group), [self._files]), reader, network
 
     def release(self, *processes: Any) -> None:
-        """A group has come back, or is lost."""
+        """Records that a group is finished or lost."""
         self._loads.subtract(processes)
 
     def suspect(self, *processes: Any) -> None:
-        """One of these has ended: none of them is given work until it answers."""
+        """Records that one of these processes has ended: each gets no work until it answers."""
         for kind, live in self._live.items():
             for process in [process for process in processes if process in live]:
                 live.remove(process)
                 self._ask(kind, process)
 
     def answered(self, reference: Any, *, alive: bool) -> None:
-        """A process has answered, or has ended, and another one takes its place."""
+        """Records that a process has answered, or has ended and is replaced."""
         kind, process = self._asked.pop(reference)
         if alive:
             self._live[kind].append(process)
@@ -208,28 +217,39 @@ def _rows(
     ray: Any, pool: _Pool, coming: Iterator[Entry], together: int, patience: float, card_hash: str
 ) -> Iterator[Row]:
     again: deque[list[Entry]] = deque()
+    apart: deque[Entry] = deque()  # of groups that were lost twice; few at a time, as one may take the others along
     losses: Counter[Entry] = Counter()
+    suspects: set[Any] = set()  # references of groups of one of `apart`
     running: dict[Any, tuple[list[Entry], Any, Any]] = {}
     heard = time.monotonic()
     exhausted = False
     while True:
-        while len(running) < pool.room and not (exhausted and not again):
-            group = again.popleft() if again else list(islice(coming, together))
-            exhausted = exhausted or not group
-            if group:
-                reference, *processes = pool.submit(group)
-                running[reference] = (group, *processes)
-        if exhausted and not again and not running:
+        while len(running) < (room := pool.room):
+            suspected = bool(apart) and len(suspects) < max(1, room // _SUSPECTS)
+            if suspected:
+                group = [apart.popleft()]
+            else:
+                group = again.popleft() if again else list(islice(coming, together))
+            if not group:
+                exhausted = True
+                break
+            reference, *processes = pool.submit(group)
+            running[reference] = (group, *processes)
+            if suspected:
+                suspects.add(reference)
+        if exhausted and not (again or apart or running):
             return
         done, _ = ray.wait([*running, *pool.answers], num_returns=1, timeout=min(5.0, patience))
         if not done and time.monotonic() - heard > patience:
             raise RunError(
                 f"--cluster: no row arrived for {patience:g} s, so the cluster hangs or is full; "
-                "look at `ray status`, then give the command again, which keeps finished rows"
+                "check `ray status`, then repeat the command, which keeps finished rows"
             )
         for reference in done:
             heard = time.monotonic()
             group, *processes = running.pop(reference, ([],))
+            suspected = reference in suspects
+            suspects.discard(reference)
             try:
                 found = ray.get(reference)
             except ray.exceptions.RayError as error:
@@ -245,12 +265,14 @@ def _rows(
                 pool.release(*processes)
                 pool.suspect(*processes)
                 losses.update(group)
-                for entry in group:  # one by one, so that one of them cannot take the others along
-                    if losses[entry] < _ATTEMPTS:
-                        again.append([entry])
-                    else:
-                        why = f"the processes of the cluster that had it ended {_ATTEMPTS} times: it may be harmful"
-                        yield failed_row(entry, card_hash, "cluster", why)
+                if not suspected and losses[group[0]] < _WHOLE:
+                    again.append(group)
+                elif not suspected or losses[group[0]] < _WHOLE + _ATTEMPTS:
+                    apart.extend(group)
+                else:
+                    ended = losses[group[0]]
+                    why = f"the processes of the cluster that had it ended {ended} times: it may be harmful"
+                    yield failed_row(group[0], card_hash, "cluster", why)
                 continue
             if group:
                 pool.release(*processes)
@@ -260,7 +282,7 @@ def _rows(
 
 
 def _cause(ray: Any, error: BaseException) -> BaseException:
-    """What a process of the cluster raised, or what became of it: an error of one travels in those of others."""
+    """Returns the error that a process of the cluster raised, or why it ended; Ray nests it in other errors."""
     while isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, BaseException):
         error = error.cause
     return error
@@ -276,7 +298,7 @@ def _ray() -> Any:
 
 @contextmanager
 def _connected(ray: Any, address: str) -> Iterator[None]:
-    """Connects to the cluster, or starts one on this machine; a cluster that others have connected to stays so."""
+    """Connects to the cluster, or starts one on this machine; an existing connection of this process is kept."""
     if ray.is_initialized():
         yield
         return
@@ -301,7 +323,10 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     if failed:
         over.set()
         why = " ".join(str(failed[0]).split())[:300] or type(failed[0]).__name__
-        raise RunError(f"--cluster {address}: no cluster can be reached ({why}); check the address") from failed[0]
+        raise RunError(
+            f"--cluster {address}: no cluster can be reached ({why}); check the address, and "
+            "RAY_AUTH_MODE and the token if the cluster has one"
+        ) from failed[0]
     try:
         yield
     finally:
@@ -310,7 +335,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
 
 
 def _knock(address: str) -> None:
-    """Looks whether anything answers at the address; what it is, Ray finds out."""
+    """Checks whether anything answers at the address; Ray checks whether it is a cluster."""
     found = re.fullmatch(r"(?:ray://)?\[?([^/\[\]]+?)\]?:(\d{1,5})", address)
     if found is None:
         if address in ("local", "auto"):
@@ -323,7 +348,7 @@ def _knock(address: str) -> None:
 
 
 def _sizes(resources: dict[str, float], readers: int, networks: int) -> tuple[int, int, bool]:
-    """Readers, networks, and whether networks get a GPU each."""
+    """Returns the number of readers, the number of networks, and whether each network gets a GPU."""
     cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     if networks == -1:
         networks = gpus or max(1, cores // 2)
@@ -331,6 +356,6 @@ def _sizes(resources: dict[str, float], readers: int, networks: int) -> tuple[in
         readers = max(1, cores - networks)
     if readers + networks > max(cores, 2):
         raise KinemaError(
-            f"--workers {readers} --networks {networks}: the cluster has {cores} cores; give fewer of both"
+            f"--workers {readers} --networks {networks}: the cluster has {cores} cores; give smaller numbers"
         )
     return readers, networks, gpus >= networks > 0

@@ -1,4 +1,4 @@
-"""What is in a file or a folder of frames, as a hash, and a stamp that tells cheaply that nothing has changed."""
+"""The content of a file or a folder of frames: a hash, and a stamp that shows cheaply that it has not changed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from kinema.data.reading.progress import beat
 
 _CHUNK = 2**22  # bytes
-# A file that is written twice within the resolution of its times has one stamp for two contents. The coarsest of the
-# usual file systems keeps 2 s; times that are not older than this prove nothing.
+# A file that is written twice within the resolution of its times has the same stamp for two contents. The coarsest
+# common file system has a resolution of 2 s; more recent times prove nothing.
 _SETTLED = 3.0  # seconds
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a path held when it was looked at.
+    """The content of a path at one moment.
 
     Attributes:
         digest: SHA-256 of the bytes of a file, or of the names and bytes of the files in a folder, as hex.
-        stamp: equal as long as the content is, or None where the times of the file are too young to tell.
+        stamp: stays equal while the content is unchanged; None if the times of the file are too recent to tell.
     """
 
     digest: str
@@ -33,7 +33,7 @@ def content_of(path: str | Path) -> Content:
     """Reads and hashes a file or a folder of frames.
 
     Raises:
-        OSError: it is not there, or cannot be read.
+        OSError: it does not exist, or cannot be read.
         ValueError: no file can have this name.
     """
     before = stamp_of(path)
@@ -48,12 +48,12 @@ def content_of(path: str | Path) -> Content:
 
 
 def stamp_of(path: str | Path) -> str | None:
-    """Size, times and number of a file, or a hash of those of the files in a folder; None where they are too young.
+    """Returns size, times and inode of a file, or a hash of those of the files in a folder; None if too recent.
 
-    The time of the last change of the entry (ctime) is among them, which no program can set back.
+    The times include that of the last change of the entry (ctime), which no program can set back.
 
     Raises:
-        OSError: it is not there, or cannot be reached.
+        OSError: it does not exist, or cannot be reached.
         ValueError: no file can have this name.
     """
     text, newest = state_of(path)
@@ -61,8 +61,8 @@ def stamp_of(path: str | Path) -> str | None:
 
 
 def state_of(path: str | Path) -> tuple[str, int]:
-    """What `stamp_of` compares, however young, and the newest of the times in it in nanoseconds. Raises as it does."""
-    found = os.stat(path)  # noqa: PTH116 - Path("a ") and Path("a//b") would be other texts
+    """Returns the stamp, however recent, and its newest time in nanoseconds. Raises the same errors as `stamp_of`."""
+    found = os.stat(path)  # noqa: PTH116 - Path would normalise names such as "a//b"
     newest = max(found.st_mtime_ns, found.st_ctime_ns)
     text = _facts(found)
     if Path(path).is_dir():
@@ -92,6 +92,6 @@ def _hashed(path: str | Path) -> hashlib._Hash:
     hashed = hashlib.sha256()
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as for os.stat above
         while part := file.read(_CHUNK):
-            beat()  # a large file on a slow disk is no hang
+            beat()  # a large file on a slow disk must not count as a hang
             hashed.update(part)
     return hashed

@@ -1,4 +1,4 @@
-"""Labelling on this machine: processes that read, and the network in this one."""
+"""Labelling on this machine: other processes read, and this process runs the network."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def label_here(
     entries: Iterable[Entry], data: EntryViews, labeller: Labeller, *, readers: int, batch: int,
     limits: ReadLimits | None,
 ) -> Iterator[Row]:  # fmt: skip
-    """A row for every entry, in their order.
+    """Yields a row for every entry, in their order.
 
     Args:
-        entries: the inputs; followed as far as needed.
-        data: what reads them.
-        labeller: what labels them.
+        entries: the inputs; consumed only as far as needed.
+        data: reads them.
+        labeller: labels them.
         readers: processes that read; 0 reads in this one, without protection from a file that crashes it.
-        batch: views in one pass of the network.
-        limits: what reading one input may cost.
+        batch: views per forward pass.
+        limits: limits for reading one input.
     """
     together = max(1, batch // (data.clips * data.crops))
     coming = iter(entries)
@@ -51,7 +51,7 @@ def label_here(
 
 
 def collate(items: list[Any]) -> Group:
-    """What is known of a group of inputs, and the views of those that could be read, in memory of their own."""
+    """Returns facts of a group of inputs, and a copy of the views of those that could be read."""
     views = [item["views"] for item in items if "views" in item]
     facts = [{name: value for name, value in item.items() if name != "views"} for item in items]
     return facts, torch.stack(views) if views else None

@@ -1,7 +1,7 @@
 """The INPUT as one entry per row of the table: folders, patterns, lists, shards and addresses.
 
-`_KINDS` maps the suffix of a file that stands for many videos to what reads it: a further kind is one function there
-that gives entries, and a place in `reading` that opens them.
+`_KINDS` maps the suffix of a file that lists or contains many videos to the function that reads it. To add a kind,
+write a function that yields entries, and open them in `reading`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kinema.files import local_path, reach
 from kinema.tables import read_csv_file
 from kinema.text import printable
 
-_FIX = "write it again with a column path, and start and end if only parts are meant"
+_FIX = "write it again with a column path, and with start and end if only parts are to be labelled"
 _WILD = "*?["
 
 
@@ -37,12 +37,12 @@ class Entry:
     """One input, which gets one row.
 
     Attributes:
-        place: path or address, as it is opened.
-        start: of the part that is meant, in seconds from the first frame; None is the beginning.
-        end: of the part, in seconds; None is the end.
-        repeat: how often the same part of the same video stands before it in the input.
-        error: why it cannot be labelled, where its line in a list already says so.
-        window: the part is a window of a long video.
+        place: path or address that is opened.
+        start: start of the part to label, in seconds from the first frame; None is the beginning.
+        end: end of the part, in seconds; None is the end.
+        repeat: number of earlier entries in the input for the same part of the same video.
+        error: why it cannot be labelled, if its line in a list is invalid.
+        window: whether the part is a window of a long video.
     """
 
     place: str
@@ -54,7 +54,7 @@ class Entry:
 
     @property
     def path(self) -> str:
-        """`place` as a table can hold it: a byte of a name that is not UTF-8 becomes an escape."""
+        """`place` as it is written to a table: bytes of a name that are not UTF-8 become escapes."""
         return printable(self.place)
 
     @property
@@ -64,16 +64,16 @@ class Entry:
 
 
 def find_entries(inputs: str | Path | Iterable[str | Path]) -> list[Entry]:
-    """The entries that an INPUT gives, in its order.
+    """Yields the entries of an INPUT, in its order.
 
     Args:
         inputs: a folder (searched for videos and folders of frames, at any depth), a pattern, a video, a CSV or
             Parquet list with a column `path` and optionally `start` and `end`, a shard or a folder of shards as
-            `kinema data pack --shards` writes them, a sample `SHARD.tar#NAME`, an address of fsspec of any of these,
+            `kinema data pack --shards` writes them, a sample `SHARD.tar#NAME`, an fsspec address of any of these,
             or several of them.
 
     Raises:
-        KinemaError: it is not there, holds no video, or is not a list with a column `path`.
+        KinemaError: it does not exist, contains no video, or is not a list with a column `path`.
     """
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     if not given:
@@ -82,7 +82,7 @@ def find_entries(inputs: str | Path | Iterable[str | Path]) -> list[Entry]:
 
 
 def numbered(entries: Iterable[Entry]) -> list[Entry]:
-    """Entries with their `repeat`, by which those that are alike differ."""
+    """Yields entries with their `repeat`, which distinguishes identical entries."""
     seen: Counter[tuple[str, float | None, float | None]] = Counter()
     found = []
     for entry in entries:
@@ -128,7 +128,7 @@ def _csv(text: str) -> Iterator[Entry]:
             yield Entry(
                 str(_place(text, named)),
                 error=f"line {line} of {text} has {len(cells)} fields under {len(header)} columns: quote a path that "
-                f"holds {table.delimiter!r}, or add what is missing",
+                f"contains {table.delimiter!r}, or add the missing fields",
             )
             continue
         row = dict(zip(header, cells, strict=True))
@@ -166,7 +166,7 @@ def _check_columns(text: str, names: Sequence[str]) -> None:
 
 
 def _entry(source: str, where: str, path: str, times: Mapping[str, str]) -> Entry:
-    """An entry of a list; what is wrong with its line becomes the error of its row."""
+    """Returns an entry of a list; a mistake in its line becomes the error of its row."""
     wrong = None if path.strip() else f"{where} of {source} has no path: fill it in or remove the line"
     seconds: dict[str, float | None] = {"start": None, "end": None}
     for name, cell in times.items():
@@ -185,7 +185,7 @@ def _entry(source: str, where: str, path: str, times: Mapping[str, str]) -> Entr
 
 
 def _place(source: str, path: str) -> str:
-    """Where a path of a list is: relative to the list, unless it is absolute or an address."""
+    """Returns the location of a path in a list: relative to the list, unless it is absolute or an address."""
     if is_address(path) or not path.strip():
         return path.strip()
     if is_address(source):
@@ -199,7 +199,7 @@ def _place(source: str, path: str) -> str:
 
 @contextmanager
 def _local(text: str) -> Iterator[Path]:
-    """The file of a list on this machine, for as long as the block runs."""
+    """Provides the file of a list on this machine while the `with` block runs."""
     if not is_address(text):
         path = Path(text)
         if reach(path) is None:
@@ -216,10 +216,10 @@ def _local(text: str) -> Iterator[Path]:
 
 
 def _shard(text: str) -> Iterator[Entry]:
-    """The videos of a shard, those too that turn out to be damaged."""
+    """Yields the videos of a shard, including damaged ones."""
     names = read_index(text).samples
     if not names:
-        raise KinemaError(f"{text}: the shard holds no sample; leave it out")
+        raise KinemaError(f"{text}: the shard contains no sample; remove it from the input")
     yield from (Entry(f"{text}#{name}") for name in names)
 
 

@@ -1,8 +1,8 @@
-"""The folder of a labelling: Parquet parts of bounded size, and `manifest.json`, which alone says what belongs to it.
+"""The output folder of a labelling run: Parquet parts of bounded size, and `manifest.json`, which lists them.
 
-A part is written whole, then the manifest that names it, then what it replaces is removed. So whatever is killed, the
-manifest names parts that are whole, in which every input has at most one row; files that it does not name are
-left-overs, which the next run removes.
+A part is written completely, then the manifest that lists it, and then the parts that it replaces are removed. If the
+process is killed at any point, the manifest lists complete parts, in which every input has at most one row. Files that
+it does not list are left over, and the next run removes them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 PART_ROWS = 20_000
 _PART = re.compile(r"part-[0-9]{6,}\.parquet")
-_FLUSH_ROWS, _FLUSH_SECONDS = 1000, 15.0  # what a kill may cost
-_TAIL = 32  # parts that are not full, before they are merged
+_FLUSH_ROWS, _FLUSH_SECONDS = 1000, 15.0  # seconds of work that a kill may lose
+_TAIL = 32  # number of parts that are not full at which they are merged
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Part:
 
     Attributes:
         file: its name in the folder.
-        rows: how many it holds.
-        sha256: of its bytes.
+        rows: its number of rows.
+        sha256: hash of its bytes.
     """
 
     file: str
@@ -48,19 +48,19 @@ class Part:
 
 
 class Ledger:
-    """The rows of a folder; one process at a time may have it (see `kinema.files.held`).
+    """The rows of a folder; only one process at a time may open it (see `kinema.files.held`).
 
     Args:
-        folder: of the table; made where there is none.
-        settings: what the rows depend on; those of a folder that exists must be equal.
-        features: whether rows hold embeddings.
+        folder: folder of the table; created if it does not exist.
+        settings: settings that the rows depend on; those of an existing folder must be equal.
+        features: whether rows contain embeddings.
         part_rows: rows of a full part.
 
     Attributes:
-        lost: rows of parts that were missing or damaged; their inputs count as not labelled.
+        lost: number of rows in missing or damaged parts; their inputs count as not labelled.
 
     Raises:
-        KinemaError: the folder holds something else, or was written with other settings.
+        KinemaError: the folder contains something else, or was written with other settings.
     """
 
     def __init__(
@@ -85,20 +85,20 @@ class Ledger:
 
     @property
     def rows(self) -> int:
-        """How many rows are on the disk."""
+        """The number of rows on disk."""
         return sum(part.rows for part in self._parts)
 
     def done(self, columns: list[str]) -> Iterator[dict[str, list[Any]]]:
-        """The rows on the disk, part by part, as lists of these columns."""
+        """Yields the rows on disk, part by part, as lists of these columns."""
         for part in self._parts:
             yield self._read(part, columns).to_pydict()
 
     def drop(self, stale: Callable[[dict[str, list[Any]]], list[bool]], columns: list[str]) -> None:
-        """Removes rows, all of them at once.
+        """Removes rows in a single step.
 
         Args:
-            stale: called with the columns of each part; says of every row whether it goes.
-            columns: that it is given.
+            stale: called with the columns of each part; returns per row whether it is removed.
+            columns: the columns that it receives.
         """
         kept: list[Part] = []
         for part in self._parts:
@@ -112,7 +112,7 @@ class Ledger:
             self._replace(kept)
 
     def add(self, row: Row) -> None:
-        """Adds a row; it is on the disk after a few seconds at most."""
+        """Adds a row; it is written to disk within a few seconds."""
         self._buffer.append(row)
         full = len(self._buffer) >= min(_FLUSH_ROWS, self._part_rows)
         if full or time.monotonic() - self._flushed > _FLUSH_SECONDS:
@@ -130,7 +130,7 @@ class Ledger:
             self._merge()
 
     def finish(self, facts: Mapping[str, Any]) -> None:
-        """Writes what is left, merges small parts, and states in the manifest that the table is complete.
+        """Writes the remaining rows, merges small parts, and marks the table as complete in the manifest.
 
         Args:
             facts: counts for the manifest, plain values.
@@ -141,11 +141,11 @@ class Ledger:
         self._write_manifest(facts)
 
     def _merge(self) -> None:
-        """Makes full parts of those that are not."""
+        """Merges parts that are not full."""
         small = [part for part in self._parts if part.rows < self._part_rows]
         merged: list[Part] = []
         held: list[pa.Table] = []
-        for part in small:  # never more than one full part and one small one in memory
+        for part in small:  # at most one full part and one small part in memory
             held.append(self._read(part))
             while sum(map(len, held)) >= self._part_rows:
                 table = pa.concat_tables(held)
@@ -202,7 +202,7 @@ class Ledger:
             self._replace(sound)
 
     def _sweep(self) -> None:
-        """Removes what a killed run has left behind."""
+        """Removes files left behind by a killed run."""
         clear_parts(self.folder)
         named = {part.file for part in self._parts}
         for file in self.folder.glob("part-*.parquet"):
@@ -211,17 +211,17 @@ class Ledger:
 
 
 def read_labels(folder: str | Path, columns: Iterable[str] | None = None) -> pa.Table:
-    """The table of a labelling, ordered by path, start, end and repeat.
+    """Reads the table of a labelling run, ordered by path, start, end and repeat.
 
     Args:
         folder: the OUTPUT of `kinema label`.
-        columns: of `kinema.labelling.rows.Row`; None is all.
+        columns: names of fields of `kinema.labelling.rows.Row`; None is all.
 
     Returns:
-        One row for every input that is done.
+        One row per finished input.
 
     Raises:
-        KinemaError: no such folder, or a part that its manifest names is missing or damaged.
+        KinemaError: there is no such folder, or a part listed in its manifest is missing or damaged.
     """
     place = Path(folder)
     values = read_manifest(place)
@@ -229,7 +229,7 @@ def read_labels(folder: str | Path, columns: Iterable[str] | None = None) -> pa.
     for part in parts:
         if not _is_sound(place / part.file, part):
             raise KinemaError(
-                f"{place / part.file}: missing or damaged; give the `kinema label` command again, which restores the "
+                f"{place / part.file}: missing or damaged; repeat the `kinema label` command, which restores the "
                 "lost rows"
             )
     columns = None if columns is None else list(columns)
@@ -237,7 +237,7 @@ def read_labels(folder: str | Path, columns: Iterable[str] | None = None) -> pa.
     try:
         table = pa.concat_tables([empty, *(_read(place / part.file) for part in parts)])
     except pa.ArrowException as error:
-        raise KinemaError(f"{place / MANIFEST}: does not fit its parts ({first_line(error)}); restore it") from error
+        raise KinemaError(f"{place / MANIFEST}: does not match its parts ({first_line(error)}); restore it") from error
     unknown = set(columns or ()) - set(table.column_names)
     if unknown:
         raise KinemaError(f"{place} has no column {min(unknown)!r}; choose from {', '.join(table.column_names)}")
@@ -246,10 +246,10 @@ def read_labels(folder: str | Path, columns: Iterable[str] | None = None) -> pa.
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder, checked.
+    """Reads and checks the manifest of a folder.
 
     Raises:
-        KinemaError: there is none, or it is not one.
+        KinemaError: it does not exist or is not valid.
     """
     file = folder / MANIFEST
     how = "restore it, or give a new OUTPUT"
@@ -260,9 +260,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise KinemaError(f"{file}: not a readable manifest ({error}); {how}") from error
     if not isinstance(values, dict) or not isinstance(values.get("format"), int):
-        raise KinemaError(f"{file}: not the manifest of a labelling; {how}")
+        raise KinemaError(f"{file}: not the manifest of a table of labels; {how}")
     if values["format"] > FORMAT:
-        raise KinemaError(f"{file}: is of format {values['format']}, newer than this version of Kinema; update it")
+        raise KinemaError(
+            f"{file}: has format {values['format']}, which this version of Kinema cannot read; update Kinema"
+        )
     try:
         _parts(values)
         sound = isinstance(values["settings"], dict) and isinstance(values["next"], int)
@@ -274,10 +276,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def check_output(folder: Path) -> None:
-    """Refuses a folder for the table that holds something else.
+    """Rejects a folder that contains anything but a table of labels.
 
     Raises:
-        KinemaError: it is a file, or has files and no manifest.
+        KinemaError: it is a file, or contains files but no manifest.
     """
     found = reach(folder)
     if found is None:
@@ -288,14 +290,14 @@ def check_output(folder: Path) -> None:
         inside = sorted(p.name for p in folder.iterdir() if p.name != LOCK and not p.name.startswith(f".{MANIFEST}."))
         if inside:
             raise KinemaError(
-                f"{folder}: holds {inside[0]!r} and no {MANIFEST}, so it is not a table of labels; give a new OUTPUT"
+                f"{folder}: contains {inside[0]!r} but no {MANIFEST}, so it is not a table of labels; give a new OUTPUT"
             )
 
 
 def _parts(values: Mapping[str, Any]) -> list[Part]:
     parts = [Part(**entry) for entry in values["parts"]]
     for part in parts:
-        # Any other name could lead out of the table.
+        # Any other name could lead out of the folder.
         if not (isinstance(part.rows, int) and isinstance(part.sha256, str) and _PART.fullmatch(part.file)):
             raise TypeError
     return parts
@@ -305,11 +307,11 @@ def _check_settings(folder: Path, there: Mapping[str, Any], wanted: Mapping[str,
     for name in wanted:
         if there.get(name) != wanted[name]:
             what = "another recognizer" if name == "card_hash" else f"{name} {there.get(name)}, not {wanted[name]}"
-            raise KinemaError(f"{folder}: holds labels of {what}, and a table never mixes them; give another OUTPUT")
+            raise KinemaError(f"{folder}: contains labels of {what}, and a table cannot mix them; give another OUTPUT")
 
 
 def _read(file: Path, columns: list[str] | None = None) -> pa.Table:
-    with file.open("rb") as data:  # pyarrow takes a name with a colon for an address
+    with file.open("rb") as data:  # pyarrow treats a name with a colon as an address
         return pq.read_table(data, columns=columns)
 
 
@@ -325,4 +327,4 @@ def _remove(file: Path) -> None:
     try:
         file.unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(f"{file}: cannot be removed ({error.strerror}); check the rights to its folder") from error
+        raise RunError(f"{file}: cannot be removed ({error.strerror}); check the permissions of its folder") from error

@@ -1,4 +1,4 @@
-"""From views to rows: batches of one size, so that the scores of a video do not depend on its neighbours."""
+"""From views to rows: all batches have the same size, so the scores of a video do not depend on its neighbours."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from kinema.text import printable
 
 
 def card_hash(recognizer: Recognizer) -> str:
-    """SHA-256 of what the labels depend on: network and options, labels, clips and weights.
+    """Returns the SHA-256 of what the labels depend on: network and options, labels, clips and weights.
 
-    What is added to a card later, such as figures of a test, does not change it.
+    Later additions to a card, such as the figures of a test, do not change it.
     """
     card = {
         "architecture": recognizer.model.architecture,
@@ -38,13 +38,13 @@ def card_hash(recognizer: Recognizer) -> str:
 
 
 class Labeller:
-    """A network that makes rows of what readers give.
+    """A network that makes rows from the results of readers.
 
     Args:
         recognizer: the trained network.
-        top_k: how many labels to name.
-        features: also what the classifier is given.
-        batch: views in every pass of the network; a pass that lacks some is filled up.
+        top_k: number of labels per row.
+        features: also return the input of the classifier.
+        batch: views per forward pass; the last batch is filled up to this size.
         card: its `card_hash`, if it is known.
     """
 
@@ -59,12 +59,12 @@ class Labeller:
         recognizer.model.eval()
 
     def rows(self, entries: Sequence[Entry], found: Sequence[dict[str, Any]], views: Tensor | None) -> list[Row]:
-        """The rows of a group of entries.
+        """Returns the rows of a group of entries.
 
         Args:
             entries: the inputs.
-            found: of each what `EntryViews` gives, the pixels left out.
-            views: uint8 N V T H W 3, of those that could be read, in their order; None where there is none.
+            found: the sample of `EntryViews` for each, without the pixels.
+            views: uint8 N V T H W 3, of the readable entries in their order; None if there are none.
         """
         labelled = iter(() if views is None else zip(*self._scores(views), strict=True))
         rows = []
@@ -88,7 +88,7 @@ class Labeller:
 
     def _row(self, entry: Entry, facts: dict[str, Any], scores: Tensor, embedding: Tensor) -> Row:
         if not bool(torch.isfinite(scores).all() and torch.isfinite(embedding).all()):
-            why = "the network gives scores that are not numbers: check its weights"
+            why = "the scores of the network are not numbers: check its weights"
             return failed_row(entry, self.card_hash, "network", why, facts["content_hash"])
         best = scores.topk(self._top_k)
         labels = tuple(self._labels[i] for i in best.indices.tolist())
@@ -104,7 +104,7 @@ class Labeller:
 
     @torch.inference_mode()
     def _scores(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores N K and embeddings N F (N 0 without `features`), averaged over the views."""
+        """Returns scores N K and embeddings N F (N 0 without `features`), averaged over the views."""
         count, each = views.shape[:2]
         passes = [self._pass(chunk) for chunk in views.flatten(0, 1).split(self._batch)]
         scores, embeddings = (

@@ -1,4 +1,4 @@
-"""Which inputs still need a row: those without one, and those whose row is of another content."""
+"""Selection of the inputs that need a row: those without one, and those whose content has changed."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Windows:
     """The division of long videos into windows.
 
     Attributes:
-        window: seconds of a window.
-        step: seconds from the start of one to the start of the next.
+        window: length of a window in seconds.
+        step: seconds from the start of a window to the start of the next.
     """
 
     window: float
@@ -44,8 +44,8 @@ class Plan:
 
     Attributes:
         todo: inputs that need a row.
-        stale: says of the `columns` of a part which rows must go before.
-        columns: that it needs.
+        stale: given the `columns` of a part, returns which rows must be removed first.
+        columns: the columns that it needs.
     """
 
     todo: list[Entry]
@@ -56,23 +56,23 @@ class Plan:
 def plan(
     entries: list[Entry], ledger: Ledger, *, retry: Retry | None, workers: int, limits: ReadLimits | None, windows: bool
 ) -> Plan:
-    """Compares the inputs with the rows that are there.
+    """Compares the inputs with the existing rows.
 
-    A row is kept where the file is known not to have changed: its stamp is the same, or its hash is. A row without a
-    hash, of a file that was not found, is kept while it is still not found; what stands at an address that could not be
-    fetched is looked at again with `retry`.
+    A row is kept if the file is known to be unchanged: its stamp or its hash is the same. The row of a missing file has
+    no hash; it is kept while the file is still missing. An address that could not be fetched is only tried again with
+    `retry`.
 
     Args:
         entries: the inputs.
         ledger: the rows.
-        retry: which rows without a label do not count.
+        retry: which rows without a label are labelled again.
         workers: processes that hash files.
-        limits: what hashing one file may cost.
-        windows: the inputs are windows: rows of other parts of the same videos go, as they are of an earlier length.
+        limits: limits for hashing one file.
+        windows: the inputs are windows: rows of the same videos for windows of another length are removed.
     """
     wanted = {entry.key: entry for entry in entries}
     kept: set[Key] = set()
-    suspects: dict[str, list[tuple[Key, str | None]]] = {}  # place -> rows that stand or fall with its hash
+    suspects: dict[str, list[tuple[Key, str | None]]] = {}  # place -> rows that are kept only if its hash is unchanged
     known: dict[str, tuple[str | None, str | None]] = {}
     stamps: dict[str, str | None] = {}
     for columns in ledger.done([*_KEY, "content_hash", "stamp", "stage", "error"]):
@@ -123,14 +123,14 @@ def _stamp(place: str) -> str | None:
 def cut_into_windows(
     entries: Iterable[Entry], spec: ClipSpec, windows: Windows, *, workers: int, limits: ReadLimits | None
 ) -> list[Entry]:
-    """The windows of every input, each an entry; an input that cannot be opened stays whole, and its row says why.
+    """Yields the windows of every input as entries; an input that cannot be opened stays a single entry with an error.
 
     Args:
         entries: the inputs.
-        spec: how clips are cut.
-        windows: how long they are.
+        spec: specification of clips.
+        windows: length and step of the windows.
         workers: processes that open the videos.
-        limits: what opening one may cost.
+        limits: limits for opening one video.
     """
     entries = list(entries)
     asked = [entry for entry in entries if entry.error is None]

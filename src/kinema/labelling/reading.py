@@ -1,4 +1,4 @@
-"""What a process that reads does for one input: fetch it, hash it, cut its views, and say where that failed."""
+"""The work of a reader process for one input: fetch it, hash it, cut its views, and report the stage of a failure."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from kinema.errors import UnreadableVideo
 from kinema.files import on_behalf_of
 from kinema.labelling.content import Content, content_of, stamp_of, state_of
 
-LOST = "reader"  # the stage of what took its reader down
+LOST = "reader"  # the stage of an input that crashed or hung its reader
 
 
 class EntryViews:
-    """The views of entries with what a row says of them, for a `Loader`; every sample is a dict.
+    """The views of entries with the facts for their rows, for a `Loader`; every sample is a dict.
 
-    It holds `views` and `span` where the input could be read, else `stage` and `error`; and as far as they are known
+    It has `views` and `span` if the input could be read, else `stage` and `error`, and as far as they are known
     `content_hash`, `stamp`, `frames_declared` and `frames_read`.
 
     Args:
-        spec: how to cut clips.
+        spec: specification of clips.
         clips: temporal views.
         crops: spatial views of each, 1 or 3.
-        scratch: folder for what is fetched; None is the system's.
+        scratch: folder for fetched files; None is that of the system.
 
     Raises:
-        KinemaError: views that cannot be cut.
+        KinemaError: the views are not possible.
     """
 
     def __init__(self, spec: ClipSpec, clips: int, crops: int, scratch: Path | None = None) -> None:
         check_views(spec, clips, crops)
         self.spec, self.clips, self.crops, self._scratch = spec, clips, crops, scratch
-        self._known: tuple[str, Content] | None = None  # the windows of a video share one content
+        self._known: tuple[str, Content] | None = None  # the windows of a video share its content hash
 
     def __getitem__(self, entry: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -64,8 +64,8 @@ class EntryViews:
                     views = views_of(video, self.spec, self.clips, self.crops, start=entry.start, end=entry.end)
                 with on_behalf_of(path):
                     if state_of(path) != before:
-                        # Without a hash, so that the next run labels it whatever it then holds.
-                        return {"stage": stage, "error": "it changed while it was read: give the command again"}
+                        # Without a hash, so that the next run labels it again in any case.
+                        return {"stage": stage, "error": "it changed while it was read: repeat the command"}
         except UnreadableVideo as error:
             return {**found, "stage": stage, "error": error.reason}
         read = {frame for frames, _ in views.keys for frame in frames}
@@ -82,20 +82,20 @@ class EntryViews:
 
     @property
     def item_bytes(self) -> int:
-        """Bytes of the views of one video."""
+        """Number of bytes of the views of one video."""
         return view_bytes(self.spec, self.clips, self.crops)
 
     def path(self, entry: Any) -> str:
-        """The video and the part: another part of the same video may be sound."""
+        """Returns the video and the part, because another part of the same video may be readable."""
         return f"{entry.place} {entry.start} {entry.end}"
 
     def failure(self, entry: Any, why: str) -> dict[str, Any]:
-        """What stands for an input that took its reader down; `settle` adds its hash."""
+        """Returns the sample for an input that crashed or hung its reader; `settle` adds its hash."""
         return {"stage": LOST, "error": why}
 
 
 def settle(entry: Any, found: dict[str, Any]) -> dict[str, Any]:
-    """Adds to what stands for a lost reader the hash of the file, which is read here, where nothing decodes it."""
+    """Adds the hash of the file to the sample of a lost reader. Hashing is safe here, because nothing is decoded."""
     if found.get("stage") != LOST or "content_hash" in found or is_fetched(entry.place):
         return found
     with suppress(OSError, ValueError):
@@ -106,7 +106,7 @@ def settle(entry: Any, found: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def local_copy(place: str, scratch: Path | None = None) -> Iterator[str]:
-    """A path on this machine, of a copy for as long as the block runs where `place` is an address or in a shard.
+    """Provides a path on this machine: for an address or a sample of a shard a copy, removed after the `with` block.
 
     Raises:
         UnreadableVideo: it cannot be fetched.
@@ -124,27 +124,27 @@ def local_copy(place: str, scratch: Path | None = None) -> Iterator[str]:
 
 
 def is_fetched(place: str) -> bool:
-    """Whether a place is no file of its own on this machine: an address, or a sample of a shard."""
+    """Returns True if a place is not a file on this machine: it is an address, or a sample of a shard."""
     return is_address(place) or split_member(place) is not None
 
 
 def stamp_elsewhere(place: str) -> str | None:
-    """What binds the content of a place that `is_fetched`: the hash in a shard's index, or what a store says of it."""
+    """Returns the stamp of a place that `is_fetched`: the hash in a shard's index, or the version given by a store."""
     if split_member(place) is None:
         return stamp_of_address(place)
     try:
         member = find_member(place)
-    except UnreadableVideo:  # whoever reads it learns why
+    except UnreadableVideo:  # the reader will report the reason
         return None
     return None if member is None else f"sha256 {member.sha256}"
 
 
 def digest_now(place: str, known: Mapping[str, tuple[str | None, str | None]]) -> str | None:
-    """The hash of an input, or None where it is not there or cannot be read.
+    """Returns the hash of an input, or None if it does not exist or cannot be read.
 
     Args:
         place: path or address.
-        known: of places their stamp and hash; the stamp of an address spares fetching it where it is still the same.
+        known: place -> stamp and hash; an address whose stamp is unchanged is not fetched.
     """
     stamp, digest = known.get(place, (None, None))
     if stamp is not None and is_fetched(place) and stamp_elsewhere(place) == stamp:

@@ -11,29 +11,28 @@ from kinema.labelling.inputs import Entry
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one input, labelled or not.
+    """The result for one input, labelled or not.
 
     Attributes:
-        path: of the video, as the input gives it.
-        start: of the part that was asked for, in seconds; None is the beginning.
-        end: of the part, in seconds; None is the end.
-        repeat: how often the same part of the same video stands before it in the input.
-        content_hash: SHA-256 of the file, or of the folder of frames; None where it could not be read.
-        card_hash: of network, labels, clips and weights of the recognizer (see `network.card_hash`).
-        label: the most probable label; None where there is an error.
+        path: path of the video, as given in the input.
+        start: start of the requested part, in seconds; None is the beginning.
+        end: end of the requested part, in seconds; None is the end.
+        repeat: number of earlier entries in the input for the same part of the same video.
+        content_hash: SHA-256 of the file, or of the folder of frames; None if it could not be read.
+        card_hash: hash of network, labels, clips and weights of the recognizer (see `network.card_hash`).
+        label: the most probable label; None if there is an error.
         score: its softmax score.
-        top_labels: the labels asked for with top-k, best first.
+        top_labels: the best labels, as many as requested with top-k, best first.
         top_scores: their scores.
-        t_start: of the stretch that the scores stand for, in seconds from the first frame.
-        t_end: of that stretch.
-        frames_declared: frames that the file says it holds; None where that could not be read.
-        frames_read: different frames that the views show.
-        stage: where it failed: `list` (its line), `find`, `fetch` (an address), `open`, `decode`, `reader` (the process
-            that read it crashed, hung or took too much memory), `network` or `cluster`; None where it did not.
-        error: why there is no label; None where there is one.
-        stamp: by which the next run sees that the file has not changed, without reading it; None where only its hash
-            tells.
-        features: what the classifier was given, averaged over the views; None without `features`.
+        t_start: start of the time span that the scores cover, in seconds from the first frame.
+        t_end: end of that span.
+        frames_declared: number of frames according to the file; None if it could not be read.
+        frames_read: number of different frames in the views.
+        stage: the stage that failed: `list` (its line), `find`, `fetch` (an address), `open`, `decode`, `reader` (the
+            process that read it crashed, hung or took too much memory), `network` or `cluster`; None if none failed.
+        error: why there is no label; None if there is one.
+        stamp: shows the next run that the file is unchanged, without reading it; None if only the hash can show it.
+        features: the input of the classifier, averaged over the views; None without `features`.
     """
 
     path: str
@@ -70,16 +69,16 @@ _TYPES = {
 
 
 def schema(*, features: bool) -> pa.Schema:
-    """The columns of a table, with or without embeddings."""
+    """Returns the columns of a table, with or without embeddings."""
     names = [field.name for field in fields(Row) if features or field.name != "features"]
     return pa.schema([(name, _TYPES.get(name, pa.string())) for name in names])
 
 
 def to_table(rows: list[Row], columns: pa.Schema) -> pa.Table:
-    """Rows as a table."""
+    """Returns rows as a table."""
     return pa.table({name: [getattr(row, name) for row in rows] for name in columns.names}, schema=columns)
 
 
 def failed_row(entry: Entry, card_hash: str, stage: str, error: str, content_hash: str | None = None) -> Row:
-    """The row of an input that has no label."""
+    """Returns the row of an input that has no label."""
     return Row(*entry.key, content_hash, card_hash, stage=stage, error=error)

@@ -1,4 +1,4 @@
-"""`label`: from an input to a table with a row for every one of its videos, again and again until it is whole."""
+"""`label`: makes a table with a row for every video of an input; a repeated call continues until it is complete."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Progress:
     """Progress of a labelling run.
 
     Attributes:
-        done: inputs with a row, those of earlier runs included.
-        total: inputs in all.
-        failed: of those done in this run, how many have no label.
+        done: number of inputs with a row, including earlier runs.
+        total: number of inputs.
+        failed: number of inputs of this run without a label.
         rate: inputs per second in this run.
-        left: seconds that the rest will take at this rate; None before there is one.
+        left: estimated remaining seconds; None before the rate is known.
     """
 
     done: int
@@ -50,14 +50,14 @@ class Labelled:
 
     Attributes:
         output: the folder of the table.
-        inputs: rows that belong to the input: one for every video, part or window.
-        labelled: of these, how many have a label.
-        failed: of these, how many have none.
-        stages: of the failed ones, stage -> how many.
-        before: of the inputs, how many were done before this run.
-        others: rows of the table that belong to inputs of earlier runs, which this one does not name.
-        lost: rows whose part was missing or damaged; they are among the inputs that were labelled again.
-        seconds: that labelling took in this run.
+        inputs: number of rows that belong to the input: one per video, part or window.
+        labelled: number of these rows with a label.
+        failed: number of these rows without a label.
+        stages: stage -> number of rows that failed there.
+        before: number of these rows that were finished before this run.
+        others: rows of the table for inputs of earlier runs that are not in this input.
+        lost: rows whose part was missing or damaged; their inputs were labelled again.
+        seconds: duration of this run.
     """
 
     output: Path
@@ -78,36 +78,37 @@ def label(
     limits: ReadLimits | None = None, device: str = "cpu", cluster: str | None = None, networks: int = -1,
     part_rows: int = PART_ROWS, report: Report | None = None,
 ) -> Labelled:  # fmt: skip
-    """Labels videos into a folder of Parquet files, with a row for every input, unreadable ones included.
+    """Labels videos into a folder of Parquet files, with a row for every input, including unreadable ones.
 
-    The same call again continues where it stopped: an input is left out if a row holds its path, part and content hash.
-    A table holds labels of one recognizer and one way of looking only.
+    A repeated call continues where the last one stopped: an input is skipped if a row has its path, part and content
+    hash. A table contains the labels of one recognizer with one set of views or windows.
 
     Args:
-        recognizer: the trained network, or where it is saved.
+        recognizer: the trained network, or the path of a saved one.
         inputs: folder, pattern, CSV or Parquet list, address, or several of them (see `inputs.find_entries`).
         output: folder of the table.
-        views: clips and crops (1 or 3) of each as `10x3` or (10, 3), over which scores are averaged.
-        window: seconds; a row for every window of a long video.
-        step: seconds from the start of one window to the next; None is `window`.
-        top_k: how many labels to name.
-        features: also write what the classifier is given.
-        retry: try rows again that have no label: `failed` all of them, `missing` those whose file was not found or
+        views: clips and crops (1 or 3) per input as `10x3` or (10, 3), over which scores are averaged.
+        window: length of a window in seconds; there is then a row for every window of a long video.
+        step: seconds from the start of a window to the start of the next; None is `window`.
+        top_k: number of labels per row.
+        features: also write the input of the classifier.
+        retry: label rows without a label again: `failed` all of them, `missing` those whose file was not found or
             could not be fetched.
-        workers: processes that read; -1 is one per core, at most 16; 0 reads in this one. On a cluster, readers in all.
-        batch: views in every pass of the network.
-        limits: what reading one input may cost.
-        device: where the network goes, if `recognizer` is a path.
+        workers: processes that read; -1 is one per core, at most 16; 0 reads in this one. On a cluster, their total.
+        batch: views per forward pass.
+        limits: limits for reading one input.
+        device: device of the network, if `recognizer` is a path.
         cluster: `local` or the address of a Ray cluster; None is this machine without Ray.
-        networks: processes with a network on a cluster; -1 is one per GPU, or half of the cores where there is none.
+        networks: processes on a cluster that run the network; -1 is one per GPU, or half the number of cores without a
+            GPU.
         part_rows: rows of a full Parquet part.
-        report: called as rows come.
+        report: called during the run with the progress.
 
     Returns:
-        How many inputs there were, how many failed and at which stage.
+        The number of inputs, the number of failures and their stages.
 
     Raises:
-        KinemaError: bad input, or an output that holds something else.
+        KinemaError: bad input, or an output folder that contains something else.
         RunError: the output cannot be written, or the cluster does not answer.
     """
     cut = _checked(views, window, step, top_k, workers, batch, networks, part_rows, retry)
@@ -165,18 +166,18 @@ def _checked(
         raise KinemaError(f"--retry {retry}: choose from failed, missing")
     if window is None:
         if step is not None:
-            raise KinemaError(f"--step {step:g} needs --window: give the seconds of a window too")
+            raise KinemaError(f"--step {step:g} needs --window: give the length of a window in seconds too")
         return None
     used = window if step is None else step
     if not 0 < used <= window < float("inf"):
         raise KinemaError(f"--window {window:g} --step {used:g}: give seconds with 0 < step <= window")
     if parse_views(views) != (1, 1):
-        raise KinemaError(f"--views {views}: --window takes one view of every window; remove one of the two")
+        raise KinemaError(f"--views {views}: --window uses one view per window; remove one of the two")
     return Windows(window, used)
 
 
 def _label(rows: Iterator[Row], ledger: Ledger, total: int, todo: int, report: Report | None) -> float:
-    """Takes the rows as they come; what has come is on the disk also where this ends early."""
+    """Stores the rows as they arrive; all that have arrived are written to disk even if this ends early."""
     began = time.monotonic()
     came = failed = 0
     try:
@@ -189,7 +190,7 @@ def _label(rows: Iterator[Row], ledger: Ledger, total: int, todo: int, report: R
                 rate = came / seconds if seconds > 0 else 0.0
                 report(Progress(total - todo + came, total, failed, rate, (todo - came) / rate if rate else None))
     except BaseException:
-        with suppress(Exception):  # the first error is the one to tell
+        with suppress(Exception):  # report the first error
             ledger.flush()
         raise
     ledger.flush()
@@ -197,7 +198,7 @@ def _label(rows: Iterator[Row], ledger: Ledger, total: int, todo: int, report: R
 
 
 def _count(ledger: Ledger, entries: list[Entry]) -> tuple[dict[str, int], int]:
-    """Failures of the input by stage, and rows that are not of it."""
+    """Returns the number of failures of the input by stage, and the number of rows that are not of this input."""
     wanted = {entry.key for entry in entries}
     stages: dict[str, int] = {}
     others = 0
@@ -210,5 +211,5 @@ def _count(ledger: Ledger, entries: list[Entry]) -> tuple[dict[str, int], int]:
             found += 1
             if stage is not None:
                 stages[stage] = stages.get(stage, 0) + 1
-    assert found == len(wanted), "an input has no row, or two"
+    assert found == len(wanted), "an input has no row, or two rows"
     return dict(sorted(stages.items())), others

@@ -1,4 +1,4 @@
-"""Videos that strangers send: limits, conversion to what browsers play, and folders that end with a visitor's session.
+"""Videos from untrusted visitors: limits, conversion for browsers, and folders removed at the end of a session.
 
-Nothing here knows a web page: `kinema app` uses it, and so can any other server.
+Nothing here depends on a web page: `kinema app` uses it, and any other server can.
 """

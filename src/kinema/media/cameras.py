@@ -1,4 +1,4 @@
-"""Cameras of visitors: JPEG frames that arrive one by one, and what a recognizer says to each."""
+"""Cameras of visitors: JPEG frames that arrive one by one, and the decision of a recognizer for each."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from kinema.recognizer import Recognizer
 from kinema.streaming.live import Live
 from kinema.text import plural
 
-MOST_BYTES = 1_000_000  # of one frame; a JPEG of 640x480 has about 50 000
+MOST_BYTES = 1_000_000  # bytes of one frame; a JPEG of 640x480 has about 50 000
 MOST_PIXELS = 1920 * 1080
 _HELD = "camera"  # name in `Session.held`
-_WINDOW = 2.0  # seconds of a clip where the card does not state the spacing of frames
-_SILENT = 10.0  # seconds without a frame after which a camera leaves its place to others
+_WINDOW = 2.0  # seconds of a clip if the card does not state the frame spacing
+_SILENT = 10.0  # seconds without a frame after which a camera no longer counts as open
 _COUNTED = 3.0  # seconds over which frames are counted
 
 
 @dataclass(eq=False)
 class Camera:
-    """One camera that is being watched.
+    """One camera whose frames are being classified.
 
     Attributes:
-        key: by which its frames are told from those of an earlier start.
-        live: the state of the stream.
-        seen: when its last frame came, seconds of the clock.
-        arrivals: when the frames of the last seconds came.
-        last: time of its newest frame, seconds from its first one.
-        lock: one frame at a time.
+        key: distinguishes its frames from those of an earlier start.
+        live: state of the stream.
+        seen: arrival time of its last frame, in seconds of the clock.
+        arrivals: arrival times of the frames of the last seconds.
+        last: time of its newest frame, in seconds from its first one.
+        lock: held while a frame is processed.
     """
 
     key: str
@@ -54,8 +54,8 @@ class Cameras:
     """All cameras of a server, one per visitor; safe to use from several threads.
 
     Args:
-        most: cameras that may be watched at once; further ones are refused.
-        clock: gives seconds; another one in tests.
+        most: largest number of open cameras; further ones are refused.
+        clock: returns seconds; tests replace it.
     """
 
     def __init__(self, most: int = 4, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,20 +64,20 @@ class Cameras:
         self._lock = threading.Lock()
 
     def begin(self, session: Session, recognizer: Recognizer) -> dict[str, Any]:
-        """Begins to watch the camera of a visitor, which ends what was watched of it before.
+        """Opens the camera of a visitor, and closes the visitor's earlier one.
 
-        Networks that stream see each frame once; others see sliding windows. Scores are averaged over as many frames
-        as a clip has where the network streams, and not at all where windows overlap anyway.
+        Networks that can stream see each frame once; others see sliding windows. If the network streams, scores are
+        averaged over the number of frames in a clip; scores of windows, which overlap, are not averaged.
 
         Args:
-            session: of the visitor.
-            recognizer: what recognises.
+            session: session of the visitor.
+            recognizer: the recognizer.
 
         Returns:
             Plain values: `key` for `feed`, the `mode`, and `interval`, the seconds between two frames.
 
         Raises:
-            KinemaError: too many cameras are watched.
+            KinemaError: too many cameras are open.
         """
         now = self._clock()
         rate = recognizer.rate or recognizer.spec.frames / _WINDOW
@@ -89,33 +89,35 @@ class Cameras:
             self._forget(session)
             busy = sum(now - other.seen < _SILENT for other in self._all)
             if busy >= self._most:
-                raise KinemaError(f"{plural(busy, 'camera')} watched already, no more are allowed: try again later")
+                raise KinemaError(f"{plural(busy, 'camera')} in use already, which is the limit: try again later")
             session.held[_HELD] = camera
             self._all.add(camera)
         return {"key": camera.key, "mode": live.mode, "interval": live.interval}
 
     def feed(self, session: Session, key: str, jpeg: bytes, seconds: float) -> dict[str, Any]:
-        """Takes a frame of a visitor's camera.
+        """Classifies a frame of a visitor's camera.
 
         Args:
-            session: of the visitor.
-            key: from `begin`.
-            jpeg: the frame, at most `MOST_BYTES` long and `MOST_PIXELS` large.
-            seconds: since the first frame; later than those of the frame before.
+            session: session of the visitor.
+            key: the key from `begin`.
+            jpeg: the frame, of at most `MOST_BYTES` bytes and `MOST_PIXELS` pixels.
+            seconds: time since the first frame; greater than that of the previous frame.
 
         Returns:
             Plain values: `label`, `score`, `top` (pairs of label and score), `seconds` that the network took, and
-            `rate`, frames per second that arrived lately. The label is None where nothing is known yet.
+            `rate`, the recent number of frames per second. The label is None before the first decision.
 
         Raises:
-            KinemaError: the camera is no longer watched, or the frame is not a picture, too large or too old.
+            KinemaError: the camera is no longer open, or the frame is not a picture, too large or too old.
         """
         camera = session.held.get(_HELD)
         if camera is None or camera.key != key:
-            raise KinemaError("this camera is no longer watched: start it again")
+            raise KinemaError("this camera is no longer open: start it again")
         with camera.lock:
             if not seconds > camera.last:
-                raise KinemaError(f"frame: its time {seconds:g} s is not after {camera.last:g} s, the one before it")
+                raise KinemaError(
+                    f"frame: its time {seconds:g} s is not after the previous {camera.last:g} s: send them in order"
+                )
             pixels = decode_jpeg(jpeg)
             camera.last, camera.seen = seconds, self._clock()
             camera.arrivals = [*(t for t in camera.arrivals if camera.seen - t < _COUNTED), camera.seen]
@@ -131,7 +133,7 @@ class Cameras:
         return {**shown, "seconds": time.monotonic() - began, "rate": rate}
 
     def end(self, session: Session) -> None:
-        """Forgets the camera of a visitor, if there is one."""
+        """Closes the camera of a visitor, if there is one."""
         with self._lock:
             self._forget(session)
 
@@ -142,19 +144,23 @@ class Cameras:
 
 
 def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """The pixels of a JPEG picture, uint8 H W 3.
+    """Decodes a JPEG picture to uint8 H W 3.
 
     Raises:
-        KinemaError: it is no JPEG picture, damaged or too large.
+        KinemaError: it is not a JPEG picture, or it is damaged or too large.
     """
     if len(data) > MOST_BYTES:
-        raise KinemaError(f"frame: it has {len(data)} bytes, at most {MOST_BYTES} are accepted: send smaller pictures")
+        raise KinemaError(
+            f"frame: it has {len(data)} bytes, but at most {MOST_BYTES} are accepted: send smaller pictures"
+        )
     try:
         with Image.open(BytesIO(data), formats=["JPEG"]) as image:
             if image.width * image.height > MOST_PIXELS:
-                raise KinemaError(f"frame: it is {image.width}x{image.height}, at most 1920x1080 pixels are accepted")
+                raise KinemaError(
+                    f"frame: it has {image.width}x{image.height} pixels, but at most 1920x1080 are accepted"
+                )
             return np.array(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, KinemaError):
             raise
-        raise KinemaError(f"frame: it is not a JPEG picture ({error}): send one") from error
+        raise KinemaError(f"frame: it is not a JPEG picture ({error}): send a JPEG") from error

@@ -1,4 +1,4 @@
-"""Any video file as H.264 in MP4, decoded in a separate process."""
+"""Conversion of any video file to H.264 in MP4, with decoding in a separate process."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from kinema.errors import KinemaError, UnreadableVideo
 from kinema.files import replace_file
 from kinema.media.limits import UploadLimits
 
-_CLOCK = Fraction(1, 90_000)  # seconds of a tick: hits the frames of all usual rates
-_LARGEST = 1280  # pixels of the longer side that a page shows
-_CHUNK = 8  # frames that are held at once
+_CLOCK = Fraction(1, 90_000)  # seconds per tick; divides the frame intervals of all common rates
+_LARGEST = 1280  # longest side in pixels
+_CHUNK = 8  # frames that are kept in memory at once
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A video that a browser plays.
+    """A video that a browser can play.
 
     Attributes:
-        seconds: how long it is.
+        seconds: its duration.
         width: pixels, even.
         height: pixels, even.
-        frames: how many it shows.
-        lost: frames that could not be decoded; each shows the one before it.
+        frames: number of frames.
+        lost: number of frames that could not be decoded; each repeats the previous frame.
     """
 
     seconds: float
@@ -48,25 +48,25 @@ def convert(
     source: Path, target: Path, limits: UploadLimits, *, name: str, reading: ReadLimits | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> Converted:  # fmt: skip
-    """Writes a video as H.264 in MP4 without sound, every frame at its own time, at most 1280 pixels wide or high.
+    """Writes a video as H.264 in MP4 without sound. Every frame keeps its time; the long side is at most 1280 pixels.
 
-    The decoder runs in a separate process: a file that crashes it, hangs it or makes it allocate without bound gives
-    an error here.
+    The decoder runs in a separate process: a file that makes it crash, hang or allocate without bound raises an error
+    here.
 
     Args:
         source: a file that `check_file` has accepted.
         target: the MP4 file; replaced in one step.
-        limits: on its length and the size of its pictures.
-        name: that the visitor knows the file by, for messages.
-        reading: what decoding may cost; default: 3 seconds per second of `limits.seconds`, at least 60.
-        progress: called several times a second with the frames that are done and their number, 0 while that is not
-            known; what it raises ends the decoder.
+        limits: limits of its duration and frame size.
+        name: the visitor's name of the file, for messages.
+        reading: limits of decoding; default: 3 seconds per second of `limits.seconds`, at least 60.
+        progress: called several times per second with the number of finished frames and their total, 0 while it is not
+            known; an exception that it raises ends the decoder.
 
     Raises:
-        UnreadableVideo: nothing of it can be decoded, or it is beyond a limit.
+        UnreadableVideo: no frame can be decoded, or the video exceeds a limit.
     """
     cost = reading or ReadLimits(seconds=max(60.0, 3 * limits.seconds))
-    done: MutableSequence[float] = RawArray("d", 2)  # frames done and in all, from the process that decodes
+    done: MutableSequence[float] = RawArray("d", 2)  # finished frames and their total, from the decoding process
     task = partial(_convert, target=target, limits=limits, name=name, done=done)
 
     def watch() -> None:
@@ -76,7 +76,7 @@ def convert(
     try:
         (answer,) = call_each(task, [str(source)], _failed, workers=1, limits=cost, watch=watch)
     finally:
-        for part in target.parent.glob(f".{target.name}.*"):  # of a decoder that was ended or has crashed
+        for part in target.parent.glob(f".{target.name}.*"):  # left by a decoder that was ended or crashed
             part.unlink(missing_ok=True)
     if isinstance(answer, str):
         raise UnreadableVideo(name, answer.replace(str(source), name))
@@ -90,7 +90,7 @@ def _failed(reason: str) -> Converted | str:
 def _convert(
     source: str, *, target: Path, limits: UploadLimits, name: str, done: MutableSequence[float]
 ) -> Converted | str:
-    """The conversion, or why there is none, in the process that decodes."""
+    """Returns the conversion, or the reason for its failure; runs in the decoding process."""
     try:
         with open_video(source) as reader:
             info = reader.info
@@ -111,7 +111,7 @@ def _write(reader: VideoReader | FrameFolder, target: Path, done: MutableSequenc
     done[1] = count
     steps = np.arange(count)
     ticks = np.round(reader.times / float(_CLOCK)).astype(np.int64) - steps
-    stamps = np.maximum.accumulate(ticks) + steps  # each later than the one before
+    stamps = np.maximum.accumulate(ticks) + steps  # each later than the previous one
     end = max(round(reader.duration / _CLOCK), int(stamps[-1]) + 1)
     lost: list[int] = []
 
@@ -121,14 +121,14 @@ def _write(reader: VideoReader | FrameFolder, target: Path, done: MutableSequenc
     replace_file(target, fill)
     if len(lost) == count:
         target.unlink()
-        raise UnreadableVideo(str(target), "no frame of it can be decoded: send another file")
+        raise UnreadableVideo(str(target), "no frame can be decoded: send another file")
     return Converted(float(reader.duration), *size, count, len(lost))
 
 
 def _pictures(
     reader: VideoReader | FrameFolder, size: tuple[int, int], lost: list[int], done: MutableSequence[float]
 ) -> Iterator[Pixels]:
-    """All frames in order; one that cannot be read shows the one before it, and black at the beginning."""
+    """Yields all frames in order. An unreadable frame repeats the previous one; at the beginning it is black."""
     last: Pixels = np.zeros((size[1], size[0], 3), np.uint8)
     for first in range(0, len(reader), _CHUNK):
         done[0] = first

@@ -1,4 +1,4 @@
-"""Jobs of visitors that can be stopped: by a button, or because the page that asked for them was closed."""
+"""Jobs of visitors that can be stopped: by a button, or when the page that requested them is closed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Report = Callable[[float, str], None]
 
 
 class Stopped(KinemaError):
-    """The visitor has stopped a job, or has closed the page that asked for it."""
+    """The visitor has stopped a job, or has closed the page that requested it."""
 
 
 class Job:
-    """What runs for one page. The work calls the functions of `step` often; they raise once it is stopped.
+    """The work of one page. It calls the functions of `step` often; they raise `Stopped` once the job is stopped.
 
     Args:
-        report: called with the share of the job that is done, 0 to 1, and what the visitor reads.
-        clock: gives seconds; another one in tests.
+        report: called with the finished share of the job, 0 to 1, and the text for the visitor.
+        clock: returns seconds; tests replace it.
     """
 
     def __init__(self, report: Report | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,25 +29,25 @@ class Job:
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Makes the next `check` raise; may be called from any thread."""
+        """Makes the next `check` raise `Stopped`; may be called from any thread."""
         self._stopped.set()
 
     def check(self) -> None:
-        """Raises `Stopped` where the job was stopped."""
+        """Raises `Stopped` if the job was stopped."""
         if self._stopped.is_set():
             raise Stopped("stopped: choose a video to begin again")
 
     def step(self, what: str, start: float = 0.0, end: float = 1.0) -> Callable[[float, float], None]:
-        """A part of the job.
+        """Begins a part of the job.
 
         Args:
-            what: the part, as the visitor reads it.
+            what: name of the part, for the visitor.
             start: share of the job at which the part begins, 0 to 1.
             end: share at which it ends.
 
         Returns:
-            To be called with the units done and their total. It reports how far the job is and how long the part will
-            still take, and raises `Stopped` where the job was stopped.
+            A function to call with the finished units and their total. It reports the progress of the job and the
+            remaining time of the part, and raises `Stopped` if the job was stopped.
         """
         self.check()
         began = self._clock()
@@ -65,7 +65,7 @@ class Job:
 
 
 class Jobs:
-    """The jobs that run, by the pages that asked for them; safe to use from several threads."""
+    """The running jobs, grouped by the pages that requested them; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._running: dict[str, set[Job]] = {}
@@ -102,6 +102,6 @@ class Jobs:
         return len(jobs)
 
     def stop_all(self) -> None:
-        """Stops the jobs of all pages, as at the end of a server."""
+        """Stops the jobs of all pages, for example when the server ends."""
         for page in list(self._running):
             self.stop(page)

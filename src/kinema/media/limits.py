@@ -1,4 +1,4 @@
-"""What an upload may cost, and which files are accepted as videos at all."""
+"""Limits of uploads, and the kinds of files that are accepted as videos."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from kinema.errors import KinemaError, UnreadableVideo
 
-_HEAD = 4096  # bytes in which every container shows what it is
+_HEAD = 4096  # leading bytes that identify every container
 _TS_PACKET = 188  # bytes of a packet of an MPEG transport stream
-_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # with which MP4 and QuickTime files begin
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # types of the first box of MP4 and QuickTime files
 _SIGNATURES = {
     b"\x1aE\xdf\xa3": ".mkv", b"OggS": ".ogv", b"FLV\x01": ".flv", b"\x00\x00\x01\xba": ".mpg",
     b"\x00\x00\x01\xb3": ".mpg", b"GIF8": ".gif", b"0&\xb2u\x8ef\xcf\x11": ".wmv",
@@ -20,13 +20,13 @@ _SIGNATURES = {
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """What one upload may be, and how many may wait.
+    """Limits of one upload and of the queue.
 
     Attributes:
-        megabytes: size of the file, 10^6 bytes.
-        seconds: length of the video.
-        megapixels: of one picture, 10^6 pixels.
-        queue: jobs that may wait; further ones are refused.
+        megabytes: largest file, in 10^6 bytes.
+        seconds: longest video.
+        megapixels: largest frame, in 10^6 pixels.
+        queue: largest number of waiting jobs; further ones are refused.
     """
 
     megabytes: float = 500.0
@@ -43,40 +43,42 @@ class UploadLimits:
         """Raises `UnreadableVideo` for a video that is too long.
 
         Args:
-            name: of the video, for the message.
-            seconds: how long it is.
+            name: name of the video, for the message.
+            seconds: its duration.
         """
         if seconds > self.seconds:
-            raise UnreadableVideo(name, f"it lasts {seconds:.0f} s, at most {self.seconds:g} s are accepted: cut it")
+            raise UnreadableVideo(
+                name, f"it lasts {seconds:.0f} s, but at most {self.seconds:g} s are accepted: cut it"
+            )
 
     def check_picture(self, name: str, width: int, height: int) -> None:
-        """Raises `UnreadableVideo` for a picture that is too large.
+        """Raises `UnreadableVideo` for a frame that is too large.
 
         Args:
-            name: of the video, for the message.
+            name: name of the video, for the message.
             width: pixels.
             height: pixels.
         """
         if width * height > self.megapixels * 1e6:
             raise UnreadableVideo(
-                name, f"its pictures are {width}x{height}, at most {self.megapixels:g} megapixels are accepted: "
-                "make them smaller",
+                name, f"its frames have {width}x{height} pixels, but at most {self.megapixels:g} megapixels are "
+                "accepted: scale it down",
             )  # fmt: skip
 
 
 def check_file(path: Path, limits: UploadLimits, *, name: str) -> str:
-    """Looks at a file without decoding it.
+    """Checks a file without decoding it.
 
-    Only containers that hold their own pictures are accepted. Playlists, descriptions of a session and lists of files
-    make FFmpeg open other files and addresses, and archives are not videos.
+    Only containers that hold their own frames are accepted. Playlists, session descriptions and lists of files would
+    make FFmpeg open other files and addresses; archives are not videos.
 
     Args:
-        path: the file as it was stored.
-        limits: on its size.
-        name: that the visitor knows the file by, for messages.
+        path: the stored file.
+        limits: limit of its size.
+        name: the visitor's name of the file, for messages.
 
     Returns:
-        A suffix that fits the content, such as `.mp4`; the suffix of the visitor's name is not trusted.
+        The suffix of the detected container, such as `.mp4`; the suffix of the visitor's name is not trusted.
 
     Raises:
         UnreadableVideo: a link, a folder, an empty or too large file, or content that is not a known video container.
@@ -91,13 +93,13 @@ def check_file(path: Path, limits: UploadLimits, *, name: str) -> str:
         raise UnreadableVideo(name, "the file is empty: send it again")
     if facts.st_size > limits.megabytes * 1e6:
         raise UnreadableVideo(
-            name, f"it has {facts.st_size / 1e6:.0f} MB, at most {limits.megabytes:g} MB are accepted: cut it"
+            name, f"it has {facts.st_size / 1e6:.0f} MB, but at most {limits.megabytes:g} MB are accepted: cut it"
         )
     with path.open("rb") as file:
         head = file.read(_HEAD)
     suffix = _suffix(head)
     if suffix is None:
-        what = "an archive: unpack it first" if _is_archive(head) else "not a video that is accepted"
+        what = "an archive: unpack it first" if _is_archive(head) else "not an accepted video format"
         raise UnreadableVideo(name, f"it is {what}; send MP4, MOV, MKV, WebM, AVI, MPEG, WMV, FLV, OGV or GIF")
     return suffix
 

@@ -1,4 +1,4 @@
-"""Folders of visitors: each is reached with a secret only, and is gone soon after its session ends."""
+"""Folders of visitors: each is accessible only with a secret, and is removed soon after its session ends."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 
 from kinema.errors import KinemaError
 
-_IDLE = 4 * 3600.0  # seconds after which a session ends of which no page has said goodbye
+_IDLE = 4 * 3600.0  # seconds after which an idle session ends, even if its pages were never reported as closed
 
 
 @dataclass
 class Session:
-    """What one visitor has on the server.
+    """The data of one visitor on the server.
 
     Attributes:
-        folder: of its files.
+        folder: folder of its files.
         pages: open pages of this visitor.
-        seen: when it was last used, seconds of the clock.
-        ended: when its last page was closed; None while one is open.
+        seen: time of the last use, in seconds of the clock.
+        ended: time at which its last page was closed; None while a page is open.
         names: stored name -> name for the visitor.
-        held: what a server keeps in memory for this visitor, by its name; it is dropped with the session.
+        held: objects that the server keeps in memory for this visitor, by name; they are dropped with the session.
     """
 
     folder: Path
@@ -37,10 +37,10 @@ class Session:
     held: dict[str, Any] = field(default_factory=dict)
 
     def place(self, suffix: str, shown: str) -> Path:
-        """A path for a new file, whose name nobody can guess and which takes nothing from the visitor's.
+        """Returns the path of a new file. Its name cannot be guessed and contains nothing from the visitor's name.
 
         Args:
-            suffix: such as `.mp4`.
+            suffix: suffix of the file, such as `.mp4`.
             shown: name under which the visitor may download it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -53,9 +53,9 @@ class Sessions:
     """All sessions of a server; safe to use from several threads.
 
     Args:
-        root: folder that belongs to this server alone; `close` removes it.
-        keep: seconds for which files stay after the last page of a session is closed.
-        clock: gives seconds; another one in tests.
+        root: folder used only by this server; `close` removes it.
+        keep: seconds for which files are kept after the last page of a session is closed.
+        clock: returns seconds; tests replace it.
     """
 
     def __init__(self, root: Path, *, keep: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -70,16 +70,16 @@ class Sessions:
         """Begins a session and returns its secret, 256 random bits."""
         secret = secrets.token_urlsafe(32)
         with self._lock:
-            # A first request without a page that opens, as of a crawler, ends like a page that was closed.
+            # A session without an open page, such as that of a crawler, ends as if its page had been closed.
             now = self._clock()
             self._sessions[secret] = Session(self._root / secrets.token_hex(16), now, ended=now)
         return secret
 
     def find(self, secret: str | None) -> Session:
-        """The session of a secret.
+        """Returns the session of a secret.
 
         Raises:
-            KinemaError: there is none, or it has ended.
+            KinemaError: there is no such session, or it has ended.
         """
         with self._lock:
             found = self._sessions.get(secret or "")
@@ -89,14 +89,14 @@ class Sessions:
             return found
 
     def enter(self, secret: str | None, page: str) -> None:
-        """Notes that a page of the session is open; the pages are told apart by their name."""
+        """Records that a page of the session is open; pages are identified by name."""
         session = self.find(secret)
         with self._lock:
             session.pages.add(page)
             session.ended = None
 
     def leave(self, page: str) -> None:
-        """Notes that a page was closed."""
+        """Records that a page was closed."""
         with self._lock:
             for session in self._sessions.values():
                 if page in session.pages:
@@ -104,14 +104,14 @@ class Sessions:
                     session.ended = None if session.pages else self._clock()
 
     def file(self, secret: str | None, name: str) -> tuple[Path, str]:
-        """A file of a session, and its name for the visitor.
+        """Returns a file of a session, and its name for the visitor.
 
         Args:
-            secret: of the session.
-            name: of the file, one that `Session.place` has given.
+            secret: secret of the session.
+            name: name of the file, as given by `Session.place`.
 
         Raises:
-            KinemaError: the session has ended, or has no such file; which files others have does not show.
+            KinemaError: the session has ended, or has no such file; the error does not reveal files of other sessions.
         """
         session = self.find(secret)
         file = session.folder / name
@@ -120,7 +120,7 @@ class Sessions:
         return file, session.names[name]
 
     def sweep(self) -> int:
-        """Removes the sessions that ended longer than `keep` ago and those long idle; returns how many."""
+        """Removes sessions that ended more than `keep` seconds ago or have been idle for long; returns their number."""
         now = self._clock()
         with self._lock:
             gone = [

@@ -1,4 +1,4 @@
-"""An upload in the folder of its visitor: checked, named safely, converted."""
+"""Uploads in the folder of their visitor: checked, safely named and converted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kinema.media.limits import UploadLimits, check_file
 from kinema.media.sessions import Session
 from kinema.text import printable
 
-_LONGEST_NAME = 80  # characters that are shown of a visitor's name of a file
+_LONGEST_NAME = 80  # characters of the visitor's file name that are shown
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Upload:
     """A visitor's video.
 
     Attributes:
-        name: as the visitor knows it, printable.
-        file: what was sent, in the session's folder.
-        shown: the same as MP4 for the browser.
-        facts: of `shown`.
+        name: the visitor's name of the file, printable.
+        file: the uploaded file, in the session's folder.
+        shown: the video as MP4 for the browser.
+        facts: properties of `shown`.
     """
 
     name: str
@@ -40,14 +40,14 @@ def take(
     """Moves an upload into the session's folder and converts it.
 
     Args:
-        sent: where the server stored it; it is not there afterwards.
-        session: of the visitor.
-        limits: of uploads.
-        name: that the visitor gave it.
-        progress: of the conversion, see `convert`.
+        sent: path at which the server stored it; the file is moved.
+        session: session of the visitor.
+        limits: limits of uploads.
+        name: the visitor's name of the file.
+        progress: progress of the conversion, see `convert`.
 
     Raises:
-        UnreadableVideo: it is refused, or nothing of it can be decoded.
+        UnreadableVideo: the upload is refused, or no frame can be decoded.
     """
     shown_name = printable(Path(name).name)[:_LONGEST_NAME] or "video"
     try:

@@ -1,4 +1,4 @@
-"""Networks: one family is one file, each registers its names."""
+"""Networks: each file contains one family and registers its names."""
 
 from kinema.models import (
     cidc,

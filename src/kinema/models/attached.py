@@ -1,4 +1,4 @@
-"""Networks that stand on the stages of another one: what CIDC and the heads it is compared with share."""
+"""Networks on top of the stages of another network: the shared parts of CIDC and of the heads it is compared with."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kinema.errors import KinemaError
 from kinema.models.registry import EVERYWHERE, create_model
 from kinema.models.video_model import VideoModel, Watch, unchanged
 
-# Options that the network which stands on a backbone has itself.
+# Options that belong to the network on top of a backbone.
 _OF_THE_WHOLE = ("num_classes", "frames", "width", "dropout", *EVERYWHERE)
 
 
 @dataclass(frozen=True)
 class StageShape:
-    """Of what comes out of a stage: its channels, and its steps for a clip of the length the network is meant for."""
+    """Shape of a stage's output: its channels, and its time steps for a clip of the intended length."""
 
     channels: int
     steps: int
@@ -28,14 +28,14 @@ class StageShape:
 
 @dataclass(frozen=True)
 class Backbone:
-    """The backbone of a network and its options.
+    """The backbone of a network, and its options.
 
     Attributes:
-        name: of the zoo.
-        frames: T of the clips; None is what the network of that name is meant for.
-        width: multiplies its channels.
-        options: its further options.
-        frozen: it does not learn, nor do its BatchNorms gather statistics.
+        name: name of a model.
+        frames: T of the clips; None is the default of that model.
+        width: factor of its channels.
+        options: further options of the backbone.
+        frozen: do not train it, and do not update its BatchNorm statistics.
     """
 
     name: str
@@ -45,28 +45,29 @@ class Backbone:
     frozen: bool
 
     def build(self) -> VideoModel:
-        """The network with its own head, in the default device."""
+        """Builds the network with its own head, on the default device."""
         if not isinstance(self.name, str):
-            raise KinemaError(f"backbone is {self.name!r}: give the name of a network, `kinema models` lists them")
+            raise KinemaError(f"backbone is {self.name!r}: give the name of a model, `kinema models` lists them")
         if not isinstance(self.options, Mapping | None):
             raise KinemaError(f"backbone_options is {self.options!r}: give a mapping of option names to values")
         given = dict(self.options or {})
         for key in _OF_THE_WHOLE:
             if key in given:
-                raise KinemaError(f"backbone_options holds {key}: give it as an option of the network itself")
+                raise KinemaError(f"backbone_options contains {key}: give it as an option of the network itself")
         frames: dict[str, Any] = {} if self.frames is None else {"frames": self.frames}
         return create_model(self.name, num_classes=1, width=self.width, **frames, **given)
 
 
 class Attached(VideoModel):
-    """A network of the zoo, without its own head, as the backbone of another one.
+    """A network without its own head, as the backbone of another network.
 
-    The stages of the backbone are stages here, under their own names and before any that are added; Class
-    Regularisation after them reads the classifier of the whole network. The backbone keeps only what its features need.
+    The stages of the backbone are stages of this network too, with the same names and before any further ones. If
+    Class Regularisation follows them, it reads the classifier of the whole network. The backbone keeps only the parts
+    that its features need.
 
     Attributes:
-        shapes: what comes out of the backbone's stages.
-        left_out: the parts of the backbone that nothing here needs, such as its classifier.
+        shapes: output shapes of the backbone's stages.
+        left_out: the parts of the backbone that are not needed, such as its classifier.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -89,7 +90,7 @@ class Attached(VideoModel):
         self.feature_maps = self.backbone.feature_maps
 
     def get_submodule(self, target: str) -> nn.Module:
-        """Finds a sub-module; the stages of the backbone are also found by their own names."""
+        """Finds a sub-module; stages of the backbone are also found by their own names."""
         own = target.partition(".")[0] in self.backbone.feature_maps
         return self.backbone.get_submodule(target) if own else super().get_submodule(target)
 
@@ -105,11 +106,11 @@ class Attached(VideoModel):
 
         Args:
             x: clips N 3 T H W.
-            stages: some of the backbone's.
+            stages: names of some stages of the backbone.
             watch: called with the name and the output of each of its stages.
 
         Returns:
-            Stage -> N C T' H' W', Class Regularisation included.
+            Stage -> N C T' H' W', after its Class Regularisation.
         """
         kept: dict[str, Tensor] = {}
 
@@ -123,20 +124,20 @@ class Attached(VideoModel):
         return kept
 
     def pathways(self, name: str, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Those of the backbone in its stages."""
+        """Returns the pathways of a stage of the backbone; other stages have a single map."""
         return self.backbone.pathways(name, x) if name in self.backbone.feature_maps else x
 
     def pathway_names(self, name: str) -> tuple[str, ...]:
-        """Those of the backbone in its stages."""
+        """Returns the names of the pathways of a stage of the backbone; empty for other stages."""
         return self.backbone.pathway_names(name) if name in self.backbone.feature_maps else ()
 
     def start(self) -> None:
-        """Initialises the parts on top of the backbone, which keeps its own initialisation."""
+        """Initialises the parts on top of the backbone; the backbone keeps its own initialisation."""
         self.initialise()
 
 
 def _outside_stages(network: VideoModel) -> tuple[str, ...]:
-    """The parts with weights that no stage holds, such as the classifier."""
+    """Returns the parts with weights that are in no stage, such as the classifier."""
     return tuple(
         name
         for name, child in network.named_children()
@@ -145,7 +146,7 @@ def _outside_stages(network: VideoModel) -> tuple[str, ...]:
 
 
 def _shapes(twin: VideoModel) -> dict[str, StageShape]:
-    """Follows the shapes of a clip through the stages of a network on the meta device."""
+    """Computes the output shapes of a network's stages for a clip, on the meta device."""
     found: dict[str, StageShape] = {}
 
     def note(name: str, x: Tensor) -> Tensor:
@@ -159,7 +160,7 @@ def _shapes(twin: VideoModel) -> dict[str, StageShape]:
 
 
 def resample(x: Tensor, steps: int) -> Tensor:
-    """Linear interpolation over time to a number of steps; N C T H W -> N C T' H W."""
+    """Interpolates linearly over time to a number of steps; N C T H W -> N C T' H W."""
     if x.shape[2] == steps:
         return x
     return F.interpolate(x, (steps, *x.shape[3:]), mode="trilinear", align_corners=False)

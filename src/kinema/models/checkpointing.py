@@ -1,4 +1,4 @@
-"""Gradient checkpointing: blocks whose activations are computed again in the backward pass instead of being kept."""
+"""Gradient checkpointing: activations of blocks are recomputed in the backward pass instead of being stored."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Stack(nn.Sequential):
-    """`nn.Sequential` that can keep only the inputs of its modules and run each again in the backward pass.
+    """`nn.Sequential` that can store only the inputs of its modules and run each again in the backward pass.
 
-    Outputs and gradients are the same; BatchNorm updates its running statistics once.
+    Outputs and gradients are the same; BatchNorm updates its running statistics only once.
     `VideoModel.set_grad_checkpointing` switches it.
 
     Attributes:
-        grad_checkpointing: whether the modules are run again.
+        grad_checkpointing: True if the modules are run again.
     """
 
     grad_checkpointing = False
 
     def forward(self, x: Tensor, *args: Any) -> Tensor:
-        """Runs the modules one after the other.
+        """Runs the modules in order.
 
         Args:
             x: input of the first module.
-            *args: given to every module.
+            *args: further arguments for every module.
         """
         for block in self:
             x = self.run(block, x, *args)
@@ -40,9 +40,9 @@ class Stack(nn.Sequential):
         """Runs one of the modules.
 
         Args:
-            block: one of them.
+            block: the module.
             x: its input.
-            *args: given to it, too.
+            *args: further arguments of the module.
         """
         if self.grad_checkpointing and torch.is_grad_enabled():
             found: Tensor = checkpoint(block, x, *args, use_reentrant=False, context_fn=partial(_contexts, block))
@@ -57,7 +57,7 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractC
 
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """BatchNorm normalises as before but does not take the same batch into its running statistics a second time."""
+    """Normalises as before, but does not update the running statistics with the same batch a second time."""
     norms = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
     own = [dict(norm.named_buffers(recurse=False)) for norm in norms]
     for norm, buffers in zip(norms, own, strict=True):

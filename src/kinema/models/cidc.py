@@ -1,8 +1,8 @@
-"""The multi-scale CIDC network on the last stages of any network of the zoo.
+"""The multi-scale CIDC network on the last stages of any other network.
 
-Source: Li, Shuai and Tighe, Directional Temporal Modeling for Action Recognition, ECCV 2020. The numbers of
-units in its figure 3 are not in the text: one on each of three stages, the default, is the smallest network that it
-describes; the `_table` names have as many as give the operations and parameters of its table 1.
+Source: Li, Shuai and Tighe, Directional Temporal Modeling for Action Recognition, ECCV 2020. The text does not give the
+numbers of units in its figure 3. The default, one on each of three stages, is the smallest network that it describes;
+the `_table` names have the numbers that give the operations and parameters of its table 1.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ Head = Literal["pool", "flatten"]
 
 
 class CIDC(Attached):
-    """A backbone F, the multi-scale network F_CIDC on it, both fused and pooled (equation 2).
+    """A backbone F and the multi-scale network F_CIDC on it; both are fused and pooled (equation 2).
 
-    Clips of other lengths than `frames` run too: the features of the stages are interpolated over time to the steps
-    that the kernels have. The last of `feature_maps`, `cidc`, is F_CIDC. With the direction `bi` its first half runs
-    through the clip and the second one, in its own order, through the reversed clip.
+    Clips of other lengths than `frames` also work: the features of the stages are interpolated over time to the number
+    of steps of the kernels. The last of `feature_maps`, `cidc`, is F_CIDC. With the direction `bi`, its first half goes
+    forward through the clip and its second half, in its own order, through the reversed clip.
 
     Args:
-        backbone: what it stands on.
-        scales: makes F_CIDC for the shapes of the backbone's stages.
+        backbone: network whose features it uses.
+        scales: builds F_CIDC for the shapes of the backbone's stages.
         fusion: see `cidc`.
         head: see `cidc`.
-        num_classes: outputs of the classifier.
-        dropout: before the classifier.
+        num_classes: number of outputs of the classifier.
+        dropout: dropout rate before the classifier.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class CIDC(Attached):
 
     @property
     def wanted(self) -> set[str]:
-        """The stages of the backbone whose maps F_CIDC is made from."""
+        """The stages of the backbone that F_CIDC uses."""
         return {*self.cidc.levels, *self.cidc.sources.values()}
 
     def run_stages(self, x: Tensor, watch: Watch = unchanged) -> Tensor:
-        """N 3 T H W -> F and F_CIDC, fused; N C T' H' W'."""
+        """N 3 T H W -> F and F_CIDC fused; N C T' H' W'."""
         return self._fused(*self.both(x, watch))
 
     def _fused(self, f: Tensor, directional: Tensor) -> Tensor:
@@ -86,31 +86,32 @@ class CIDC(Attached):
 
     @property
     def window(self) -> int:
-        """Frames that the result for one frame of a stream is made from: it and those before it."""
+        """Number of frames that determine the result for one frame of a stream: that frame and those before it."""
         return self.shapes[self.cidc.levels[-1]].steps
 
     def initial_state(self, batch: int, *, size: int | tuple[int, int] | None = None, delayed: bool = False) -> State:
-        """The state of streams of which no frame has been seen: the maps of the last `window` frames.
+        """Returns the state of streams before their first frame: the maps of the last `window` frames.
 
         Args:
-            batch: N, how many streams.
-            size: H and W of the frames; None is `clip_spec.tested`.
-            delayed: refused, because nothing is late.
+            batch: N, number of streams.
+            size: H and W of the frames; None means `clip_spec.tested`.
+            delayed: rejected, because no result is delayed.
 
         Returns:
-            Name -> tensor of N rows, see `FrameModel.initial_state`.
+            Name -> tensor with N rows, see `FrameModel.initial_state`.
 
         Raises:
-            KinemaError: `delayed`, a backbone in which frames see one another, Class Regularisation, or no classifier.
+            KinemaError: `delayed` is set, the frames of the backbone depend on each other, there is Class
+                Regularisation, or there is no classifier.
         """
         check_streaming(self, batch)
         if delayed:
-            raise KinemaError(f"{self.architecture['name']} has no delayed mode, because no answer is late")
+            raise KinemaError(f"{self.architecture['name']} has no delayed mode, because no result is delayed")
         if not self.backbone.per_frame:
             raise KinemaError(
-                f"{self.architecture['name']} cannot stream on {self.backbone.architecture['name']}, whose frames see "
-                "one another: take a backbone that sees each frame by itself, such as r2d_50 or tsn_r50, or classify "
-                "sliding windows; causal=True does not help, because the maps depend on where a window begins"
+                f"{self.architecture['name']} cannot stream on {self.backbone.architecture['name']}, whose frames "
+                "depend on each other: use a backbone that processes frames separately, such as r2d_50 or tsn_r50, or "
+                "classify sliding windows; causal=True does not help, because the maps depend on where a window begins"
             )
         some = next(self.parameters())
         height, width = (size, size) if isinstance(size, int) else size or (self.clip_spec.tested,) * 2
@@ -121,20 +122,20 @@ class CIDC(Attached):
         return {SEEN: seen, SIZE: torch.tensor([[height, width]], device=some.device).repeat(batch, 1), **rows}
 
     def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """The logits of the next frames of N streams, each of the window that ends with it.
+        """Computes the logits of the next frames of N streams, each for the window that ends with that frame.
 
-        The backbone sees every frame once, what stands on it sees every window. Before the first frame a window holds
-        the first frame again.
+        The backbone processes every frame once, the layers on it every window. Before the first frame, a window is
+        filled with copies of the first frame.
 
         Args:
             frames: N 3 t H W.
-            state: of `initial_state` or of the step before; it is not changed.
+            state: result of `initial_state` or of the previous step; it is not changed.
 
         Returns:
-            Logits N t K and the state after them.
+            Logits N t K, and the state after them.
 
         Raises:
-            KinemaError: frames of another shape than the state is for.
+            KinemaError: the frames have another shape than the state.
         """
         check_state(frames, state)
         whole = {}
@@ -153,11 +154,11 @@ class CIDC(Attached):
         return average(features, (2, 3, 4)) if self.head == "pool" else average(features, (3, 4)).flatten(1)
 
     def attention(self, x: Tensor, stage: str = "cidc") -> Tensor:
-        """Where a stage is active, as the paper draws it (figures 1 and 4): N 3 T H W -> N 1 T' H' W' in (0, 1).
+        """Shows where a stage is active, as the paper draws it (figures 1 and 4): N 3 T H W -> N 1 T' H' W' in (0, 1).
 
         Args:
             x: clips.
-            stage: of the backbone, or `cidc`, whose steps are those of F_CIDC, see `CIDC`.
+            stage: a stage of the backbone, or `cidc`, whose steps are those of F_CIDC, see `CIDC`.
         """
         if stage not in (*self.shapes, "cidc"):
             raise unknown("stage", stage, [*self.shapes, "cidc"])
@@ -194,38 +195,39 @@ def cidc(
     head: Head = "pool",
     dropout: float = 0.6,
 ) -> CIDC:
-    """CIDC on a network of the zoo.
+    """CIDC on another network.
 
     Args:
-        num_classes: outputs.
-        frames: T; None is what the backbone is meant for.
-        width: multiplies the channels of the backbone, and so all.
-        backbone: a name of the zoo.
-        backbone_options: its further options.
-        freeze_backbone: only what stands on the backbone learns. The paper does not say; all learns by default.
-        stages: of the backbone, on which units stand; None is its last three. What they give flows to the last stage
-            of the backbone even where no unit stands there.
-        units: on each stage, one number for all or one for each. The `_table` names fix (3, 3, 6).
-        direction: `uni`: a step of the result sees its own share of the clip and what is before; `bi`: so does one half
-            of the steps, the other half on the reversed clip; `none`: every step sees all (table 4b).
-        normalise: brings the softmax of the kernels to [-1, 1]: `matrix`, all that a channel sees at once, as the text
-            reads, which makes late steps nearly minus the sum of all that they see; `row`, each step by itself;
-            `affine`, 2 p - 1; `none` leaves the softmax, a weighted mean.
-        mask: what a direction lets T' steps see of T: `progressive`, step t the first ceil((t + 1) T / T'); `bilinear`,
-            the paper's rule, a resized triangle, the same where T' = T.
-        kernel_size: height and width of the directional kernels; the paper has 1.
-        aggregation: `chain`: each stage's result goes to the next stage; `dense`: to all later ones.
-        links: `stages`: only results of stages go to others; `units`: so does what comes out of each unit, to after the
-            unit of the same number, as in HRNet, on which the paper models itself.
-        attention: whose spatial attention weighs a stage before its units: `adjacent`, the next stage of the backbone;
-            `last`, its last one; `none` (table 4a).
-        fusion: of F and F_CIDC: along `time` or `channels`, or their `sum` (table 5b). Under `pool` the first is the
-            mean of both and the last its double: the same network but for the scale.
-        head: `pool` over time and space, or `flatten`: over space only, and the classifier sees every step.
-        dropout: before the classifier.
+        num_classes: number of outputs.
+        frames: T; None is the default of the backbone.
+        width: factor of the channels of the backbone, and so of all channels.
+        backbone: name of a model (see `kinema models`).
+        backbone_options: further options of the backbone.
+        freeze_backbone: train only the layers on the backbone. The paper does not say; by default all layers are
+            trained.
+        stages: stages of the backbone that have units; None means its last three. Their results go to the last stage of
+            the backbone even if it has no units.
+        units: number of units, one number for all stages or one per stage. The `_table` names fix (3, 3, 6).
+        direction: `uni`: a step of the result uses its own part of the clip and earlier ones; `bi`: half of the
+            steps do so on the clip, the other half on the reversed clip; `none`: every step uses all (table 4b).
+        normalise: scales the softmax of the kernels to [-1, 1]: `matrix`, all values of a channel together, as the text
+            says, which makes late steps nearly minus the sum of all that they use; `row`, each step separately;
+            `affine`, 2 p - 1; `none` keeps the softmax, a weighted mean.
+        mask: which of the T steps each of the T' steps uses in a direction: `progressive`, step t uses the first
+            ceil((t + 1) T / T'); `bilinear`, the paper's rule, a resized triangle, which is the same if T' = T.
+        kernel_size: height and width of the directional kernels; 1 in the paper.
+        aggregation: `chain`: the result of each stage goes to the next stage; `dense`: to all later ones.
+        links: `stages`: only results of stages go to others; `units`: the output of each unit also goes to other
+            stages, after the unit with the same number, as in HRNet, on which the paper's design is based.
+        attention: the stage of the backbone whose spatial attention weights a stage before its units: `adjacent`, the
+            next one; `last`, the last one; `none` (table 4a).
+        fusion: how F and F_CIDC are joined: along `time` or `channels`, or their `sum` (table 5b). With the head
+            `pool`, `time` is the mean of both and `sum` twice that: the same network except for the scale.
+        head: `pool` over time and space, or `flatten`: over space only, so that the classifier sees every step.
+        dropout: dropout rate before the classifier.
 
     Raises:
-        KinemaError: a stage that the backbone has not, or not a number of units for each.
+        KinemaError: the backbone does not have a stage, or the number of units is not given per stage.
     """
 
     def scales(shapes: Mapping[str, StageShape]) -> MultiScale:
@@ -246,7 +248,7 @@ def _chosen(shapes: Mapping[str, StageShape], stages: Sequence[str] | None) -> S
 def _placed(
     shapes: Mapping[str, StageShape], backbone: str, stages: Sequence[str] | None, units: int | Sequence[int]
 ) -> dict[str, int]:
-    """Stage -> number of units, in the order of the backbone."""
+    """Returns stage -> number of units, in the order of the backbone."""
     chosen = _chosen(shapes, stages)
     if isinstance(chosen, str) or not isinstance(chosen, Sequence) or not 0 < len(set(map(str, chosen))) == len(chosen):
         raise KinemaError(f"stages is {stages!r}: give a list of different stages of the backbone")

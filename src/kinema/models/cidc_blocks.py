@@ -1,4 +1,4 @@
-"""The multi-scale network of CIDC: its units, and the links between those on one stage and those on the next.
+"""The multi-scale network of CIDC: its units, and the links between units of different stages.
 
 Source: Li, Shuai and Tighe, Directional Temporal Modeling for Action Recognition, ECCV 2020, section 3.2, figures 2, 3.
 """
@@ -24,9 +24,9 @@ Links = Literal["stages", "units"]
 
 
 class CIDCUnit(nn.Module):
-    """The directional convolution, then for each direction a 1x1x1 convolution, BatchNorm and ReLU (figure 2).
+    """The directional convolution, then per direction a 1x1x1 convolution, BatchNorm and ReLU (figure 2).
 
-    The paper names no BatchNorm and no ReLU. N C T H W -> N C T' H W.
+    The paper mentions no BatchNorm and no ReLU. N C T H W -> N C T' H W.
     """
 
     def __init__(
@@ -56,26 +56,26 @@ class CIDCUnit(nn.Module):
 
 
 class Shrink(nn.Module):
-    """Brings features to the size and channels of a later stage: average pooling of each step, a 1x1x1 convolution."""
+    """Changes features to the size and channels of a later stage: average pooling per step, a 1x1x1 convolution."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = Conv3d(channels, out_channels, 1, bias=False)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """N C T H W -> N C' T H' W' with H' W' = `size`."""
+        """N C T H W -> N C' T H' W', where H' W' is `size`."""
         return self.conv(unfold_time(F.adaptive_avg_pool2d(fold_time(x), size), x.shape[2]))
 
 
 class MultiScale(nn.Module):
-    """CIDC units on several stages, what stands on one stage added to what stands on later ones (figure 3).
+    """CIDC units on several stages; results of earlier stages are added to those of later ones (figure 3).
 
-    The result has the channels, steps and size of the last stage of the backbone.
+    The result has the channels, time steps and size of the last stage of the backbone.
 
     Args:
-        shapes: of all stages of the backbone.
-        units: stage -> how many units stand on it.
-        make: a unit from its channels, the steps that it takes and those that it gives.
+        shapes: shapes of all stages of the backbone.
+        units: stage -> number of its units.
+        make: builds a unit from its channels and its numbers of input and output steps.
         aggregation: see `cidc`.
         attention: see `cidc`.
         links: see `cidc`.
@@ -96,7 +96,7 @@ class MultiScale(nn.Module):
         self.levels = [name for name in names if name in units or name == last]
         steps = shapes[last].steps
         self.units, self.shrink = nn.ModuleDict(), nn.ModuleDict()
-        self.sources: dict[str, str] = {}  # stage -> that whose attention it gets
+        self.sources: dict[str, str] = {}  # stage -> the stage whose attention it uses
         self.links: dict[str, list[Link]] = {}
         for i, name in enumerate(self.levels):
             channels, t = shapes[name].channels, shapes[name].steps
@@ -112,8 +112,8 @@ class MultiScale(nn.Module):
                     self.links[name].append(link)
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor:
-        """Stage -> N C T H W, with the steps of `shapes`, to N C T H W of the last stage."""
-        results: dict[str, list[Tensor]] = {}  # stage -> after each of its units
+        """Stage -> N C T H W, with the time steps of `shapes`, to N C T H W of the last stage."""
+        results: dict[str, list[Tensor]] = {}  # stage -> results after each of its units
         for name in self.levels:
             x = maps[name]
             height, width = x.shape[3:]
@@ -136,7 +136,7 @@ class MultiScale(nn.Module):
 
 
 class Link(NamedTuple):
-    """From after one unit of an earlier stage (-1 is the last) to after one of a later stage, by the module `key`."""
+    """A link from the result of a unit (-1 is the last) to that of a unit of a later stage, by the module `key`."""
 
     earlier: str
     source: int
@@ -145,7 +145,7 @@ class Link(NamedTuple):
 
 
 def _links(earlier: str, later: str, units: Mapping[str, int], links: Links) -> list[Link]:
-    """The links from a stage to a later one; the last of them takes the earlier stage's result."""
+    """Returns the links from a stage to a later one; the last of them uses the earlier stage's result."""
     above, own = units.get(earlier, 0), units.get(later, 0)
     if links == "stages":
         return [Link(earlier, -1, max(0, own - 1), f"{earlier}_{later}")]
@@ -155,6 +155,6 @@ def _links(earlier: str, later: str, units: Mapping[str, int], links: Links) -> 
 
 
 def propagate_attention(x: Tensor, later: Tensor) -> Tensor:
-    """Spatial attention propagation (equation 3): `x (1 + m)`, m from a later stage, resized; N C T H W -> the same."""
+    """Propagates spatial attention (equation 3): `x (1 + m)`, m from a later stage, resized; N C T H W -> the same."""
     m = F.interpolate(spatial_attention(later), x.shape[2:], mode="trilinear", align_corners=False)
     return torch.addcmul(x, x, m)

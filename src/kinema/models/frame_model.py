@@ -19,67 +19,67 @@ from kinema.ops.streaming import ENDLESS, LENGTH, SEEN, SIZE, State, Stream
 from kinema.ops.tam import TAM
 from kinema.ops.tea import MTA, MotionExcitation
 
-TEMPORAL = (Shift, CSTM, CMM)  # operators that see other frames
+TEMPORAL = (Shift, CSTM, CMM)  # operators that use other frames
 
 
 def sees_other_frames(module: nn.Module) -> bool:
-    """Whether an operator looks beyond one frame; one of a person's own says so by an attribute of this name."""
+    """True if an operator uses other frames; a custom operator states this with an attribute of this name."""
     return isinstance(module, TEMPORAL) or getattr(module, "sees_other_frames", False) is True
 
 
 def sees_whole_clips(module: nn.Module) -> bool:
-    """Whether an operator cannot run on the chunks of a stream; one of a person's own says so by such an attribute."""
+    """True if an operator cannot process a stream in chunks; a custom operator states this with such an attribute."""
     if getattr(module, "sees_whole_clips", False) is True:
         return True
     return isinstance(module, TAM | MotionExcitation) or (isinstance(module, MTA) and len(module.t) > 0)
 
 
 class FrameModel(VideoModel):
-    """Base of 2-D networks over frames: every stage keeps T, and the logits of a clip are the mean of its frames'.
+    """Base class of 2-D networks on frames: every stage keeps T, and a clip's logits are the mean over its frames.
 
-    Such a network streams, unless it has an operator that needs whole clips, as TEA and TANet have. `step` takes the
-    next frames and gives the logits of each. Where all operators over time are causal, the mean of the logits of a
-    clip's frames is what `forward` gives for the clip. An operator that sees the next frame makes the answer a frame
-    late: `delay` frames in all, and `flush` gives the last ones; the logits are then those of the whole stream as one
-    clip.
+    Such a network can stream, unless it has an operator that needs whole clips, as TEA and TANet do. `step` takes the
+    next frames and returns the logits of each. If all operators over time are causal, the mean of these logits over the
+    frames of a clip equals the result of `forward`. An operator that uses the next frame delays the result by one
+    frame. The total is `delay`, and `flush` returns the last results; the logits are then those of the whole stream as
+    one clip.
 
-    Stages take `(x, stream=None)`; a block has `look_ahead`, the frames by which it is late in a stream.
+    Stages take `(x, stream=None)`; a block has `look_ahead`, the number of frames by which it is delayed in a stream.
     """
 
     @property
     def delay(self) -> int:
-        """Frames by which `step` is late; 0 where no operator looks ahead."""
+        """Number of frames by which the result of `step` is delayed; 0 if no operator looks ahead."""
         return sum(block.look_ahead for block in self.blocks())
 
     @property
     def per_frame(self) -> bool:  # type: ignore[override]
-        """No frame sees another one before the head."""
+        """True if no frame depends on another one before the head."""
         return not any(sees_other_frames(module) or sees_whole_clips(module) for module in self.modules())
 
     def blocks(self) -> Iterator[Any]:
-        """The residual blocks in their order."""
+        """The residual blocks, in order."""
         for name in self.feature_maps:
             for stack in self.get_submodule(name).modules():
                 if isinstance(stack, Stack):
                     yield from stack
 
     def initial_state(self, batch: int, *, size: int | tuple[int, int] | None = None, delayed: bool = False) -> State:
-        """The state of streams of which no frame has been seen.
+        """Returns the state of streams before their first frame.
 
-        A state is a dict of tensors whose first dimension is the stream: rows of it may be taken, copied, put together
-        with those of another state, saved and restored. It costs a forward pass of one frame.
+        A state is a dict of tensors whose first dimension is the stream: its rows can be selected, copied, joined with
+        those of another state, saved and restored. Creating it takes a forward pass of one frame.
 
         Args:
-            batch: N, how many streams.
-            size: H and W of the frames; None is `clip_spec.tested`.
-            delayed: accept a network that looks ahead, and answers of `step` that are `delay` frames late.
+            batch: N, number of streams.
+            size: H and W of the frames; None means `clip_spec.tested`.
+            delayed: accept a network that looks ahead, so that the results of `step` are `delay` frames late.
 
         Returns:
-            Name -> tensor of N rows, on the device of the network.
+            Name -> tensor with N rows, on the device of the network.
 
         Raises:
-            KinemaError: a network that looks ahead without `delayed`, one that needs whole clips, one with Class
-                Regularisation or without a classifier, or no stream.
+            KinemaError: the network looks ahead but `delayed` is not set, needs whole clips, has Class Regularisation
+                or no classifier, or the batch is below 1.
         """
         check_streaming(self, batch)
         self._require_operators()
@@ -96,21 +96,21 @@ class FrameModel(VideoModel):
         return {key: value.repeat(batch, *[1] * (value.ndim - 1)) for key, value in rows.items()}
 
     def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """The logits of the next frames of N streams.
+        """Computes the logits of the next frames of N streams.
 
-        A chunk of any length gives what its frames give one by one. In evaluation mode each stream is independent of
-        the others in the batch.
+        A chunk of any length gives the same as its frames one by one. In evaluation mode, the streams of a batch are
+        independent of each other.
 
         Args:
-            frames: N 3 t H W, t of at least 1.
-            state: of `initial_state` or of the step before; it is not changed.
+            frames: N 3 t H W, with t of at least 1.
+            state: result of `initial_state` or of the previous step; it is not changed.
 
         Returns:
-            Logits N t K, one row per frame, not averaged, and the state after them. With a `delay` of D frames row i
-            belongs to the D-th frame before, and is NaN where there is none yet.
+            Logits N t K, one row per frame, not averaged, and the state after them. With a `delay` of D frames, row i
+            belongs to the frame D positions earlier, and is NaN if there is none yet.
 
         Raises:
-            KinemaError: frames of another shape than the state is for, or a network that needs whole clips.
+            KinemaError: the frames have another shape than the state, or the network needs whole clips.
         """
         self._require_operators()
         check_state(frames, state, LENGTH)
@@ -123,13 +123,13 @@ class FrameModel(VideoModel):
         return logits, after
 
     def flush(self, state: State) -> tuple[Tensor, State]:
-        """The logits of the last `delay` frames of streams that have ended.
+        """Returns the logits of the last `delay` frames of streams that have ended.
 
         Args:
-            state: after the last step.
+            state: state after the last step.
 
         Returns:
-            Logits N D K, NaN where a stream had fewer frames, and a state that takes no further frames.
+            Logits N D K, NaN if a stream had fewer frames, and a state that accepts no further frames.
         """
         some = next(self.parameters())
         ended = {**state, LENGTH: state[SEEN].clone()}
@@ -144,11 +144,11 @@ class FrameModel(VideoModel):
         for name in self.feature_maps:
             x = self.get_submodule(name)(x, stream)
         logits = self.classifier(self.dropout(self.pool_frames(x)))
-        size = torch.tensor([frames.shape[3:]], device=frames.device).repeat(frames.shape[0], 1)  # len is no symbol
+        size = torch.tensor([frames.shape[3:]], device=frames.device).repeat(frames.shape[0], 1)  # not len()
         return logits, {**stream.state, SIZE: size}
 
     def _require_operators(self) -> None:
-        if torch.compiler.is_compiling():  # what is compiled has begun with a state
+        if torch.compiler.is_compiling():  # compiled code always starts with a state
             return
         if any(sees_whole_clips(module) for module in self.modules()):
             raise self._no_stream()
@@ -156,8 +156,8 @@ class FrameModel(VideoModel):
     def _require_causality(self, delayed: bool) -> None:
         if self.delay and not delayed:
             raise KinemaError(
-                f"{self.architecture['name']} looks at later frames: build it with causal=True and train that, or take "
-                f"initial_state(batch, delayed=True), whose answers are {self.delay} frames late, or classify sliding "
+                f"{self.architecture['name']} uses later frames: build it with causal=True and train it, or use "
+                f"initial_state(batch, delayed=True), whose results are {self.delay} frames late, or classify sliding "
                 "windows"
             )
 
@@ -170,7 +170,7 @@ class FrameModel(VideoModel):
         return features.mean((3, 4)).transpose(1, 2)
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """N C T H W -> logits N K: the mean over frames of the frames' logits; or the embedding N C."""
+        """N C T H W -> logits N K, the mean of the frames' logits; or the embedding N C."""
         if pre_logits or not self.num_classes:
             return self.pool(features)
         return self.classifier(self.dropout(self.pool_frames(features))).mean(1)

@@ -1,7 +1,7 @@
 """Inflated ResNets, the backbones of CIDC: R2D, I3D and SlowOnly, the first two also with non-local blocks.
 
-One skeleton; they differ in which first convolutions of a bottleneck see three frames (3x1x1) and how the stem shrinks
-time. With 8 frames, or I3D with 32, all stages have the same 8 steps.
+They share one structure and differ in which first convolutions of a bottleneck cover three frames (3x1x1), and in how
+the stem reduces time. With 8 frames (32 for I3D), all stages have the same 8 time steps.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ StemStride = Annotated[int, Range(1, 2)]
 
 @dataclass(frozen=True)
 class I3DDesign:
-    """How an inflated ResNet is built.
+    """Design of an inflated ResNet.
 
     Attributes:
         depth: 50 or 101.
-        kind: which convolutions see time.
-        stem_stride: in time, of the stem's convolution and of its pooling.
-        pool2: halves time after the first stage.
-        pool_padding: of the stem's pooling.
-        places: stage 1 to 4 -> blocks after which `non_local` stands.
-        non_local: makes a block from its channels.
+        kind: which convolutions cover several frames.
+        stem_stride: stride in time of the stem's convolution and of its pooling.
+        pool2: halve time after the first stage.
+        pool_padding: padding of the stem's pooling.
+        places: stage 1 to 4 -> blocks that are followed by a non-local block.
+        non_local: builds a non-local block from its channels.
     """
 
     depth: int
@@ -47,7 +47,7 @@ class I3DDesign:
     non_local: Callable[[int], NonLocal]
 
     def kernel_size(self, stage: int, block: int) -> int:
-        """Frames that the first convolution of a block sees; stages count from 1, blocks from 0."""
+        """Returns the number of frames that the first convolution of a block covers; stages start at 1, blocks at 0."""
         if self.kind == "slowonly":
             return 3 if stage >= 3 else 1
         sees = stage == 1 or block % 2 == (1 if stage == 4 else 0)
@@ -55,14 +55,14 @@ class I3DDesign:
 
 
 class InflatedResNet(VideoModel):
-    """A bottleneck ResNet on `N C T H W`; the sides of a clip shrink by 32.
+    """A bottleneck ResNet on `N C T H W`; it reduces the height and width of a clip by 32.
 
     Args:
-        design: of stem and blocks.
-        num_classes: outputs of the classifier.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        spec: of the clips.
+        design: design of stem and blocks.
+        num_classes: number of outputs of the classifier.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        spec: specification of the clips.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -88,7 +88,7 @@ class InflatedResNet(VideoModel):
 
 
 def _spec(kind: Kind, frames: int | None, stem_stride: int) -> ClipSpec:
-    """Clips cover 64 frames of a video: 32 every second, or 8 every eighth where the stem does not shrink time."""
+    """Clips cover 64 frames of a video: every second one for 32 frames, every eighth if the stem keeps time."""
     native = 32 if kind == "i3d" and stem_stride == 2 else 8
     spec = ClipSpec(frames=frames or native, stride=64 // native, sampler="dense")
     if kind == "slowonly":
@@ -119,26 +119,26 @@ def inflated(
     pool2: bool = False,
     pool_padding: bool = True,
 ) -> InflatedResNet:
-    """R2D: no convolution sees time. I3D: every second block does. SlowOnly: all blocks of the last two stages.
+    """R2D: no convolution covers time. I3D: every second block does. SlowOnly: all blocks of the last two stages do.
 
     Args:
         depth: fixed by the name.
         kind: fixed by the name.
-        num_classes: outputs.
-        frames: T; None is 8, and 32 for an I3D whose stem shrinks time.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        stem_stride: in time, of the stem's 5x7x7 convolution and of its pooling. 2 gives the paper's operations and 8
-            steps from 32 frames, as mmaction2 and gluon-cv; 1 is for the releases of PySlowFast and PyTorchVideo.
-        pool2: halves time after the first stage, as all these releases of I3D and most of R2D (C2D) do; the
-            operations of CIDC's table 1 are those without it.
-        pool_padding: the max pooling of the stem has a border of one pixel; that of mmaction2's C2D has none.
+        num_classes: number of outputs.
+        frames: T; None is 8, or 32 for an I3D whose stem reduces time.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        stem_stride: stride in time of the stem's 5x7x7 convolution and of its pooling. 2 gives the paper's operations
+            and 8 steps from 32 frames, as in mmaction2 and gluon-cv; 1 is for releases of PySlowFast and PyTorchVideo.
+        pool2: halve time after the first stage, as all these releases of I3D and most of R2D (C2D) do; the operations
+            in CIDC's table 1 are those without it.
+        pool_padding: the max pooling of the stem is padded by one pixel; that of mmaction2's C2D is not.
     """
     design = I3DDesign(depth, kind, stem_stride, pool2, pool_padding, {}, NonLocal)
     return InflatedResNet(design, num_classes, width, dropout, _spec(kind, frames, stem_stride))
 
 
-# Stack 2 and 4 of the second stage and 2, 4 and 6 of the third, or all of both (Non-local neural networks, section 5).
+# Blocks 2 and 4 of the second stage and 2, 4 and 6 of the third, or all of both (Non-local neural networks, section 5).
 _PLACES: dict[Places, dict[int, tuple[int, ...]]] = {
     "nl5": {2: (1, 3), 3: (1, 3, 5)},
     "nl10": {2: (0, 1, 2, 3), 3: (0, 1, 2, 3, 4, 5)},
@@ -165,25 +165,25 @@ def with_non_local(
     pool2: bool = False,
     pool_padding: bool = True,
 ) -> InflatedResNet:
-    """R2D and I3D with non-local blocks, which start without any effect.
+    """R2D and I3D with non-local blocks, which have no effect at the start.
 
     Args:
         depth: fixed by the name.
         kind: fixed by the name.
-        num_classes: outputs.
-        frames: T; None is 8, and 32 for an I3D whose stem shrinks time.
-        width: multiplies all channels.
+        num_classes: number of outputs.
+        frames: T; None is 8, or 32 for an I3D whose stem reduces time.
+        width: factor of all channels.
         nl: `nl5`: two blocks in the second stage and three in the third; `nl10`: after all blocks of both.
-        attention: how much each position counts for another: `embedded_gaussian`, the softmax of the products of theta
-            and phi; `gaussian`, that of the features themselves; `dot_product`, the products over their number.
-        sub_sample: only the maximum of every 2x2 pixels is looked at: `after` the convolutions phi and g, as the paper
-            says and mmaction2 does; `before` them, as PySlowFast; `none`: all are, as in gluon-cv.
-        scaled: divides what goes into the softmax by the root of its channels, as PySlowFast and gluon-cv do.
-        dropout: before the classifier.
-        stem_stride: in time, of the stem's 5x7x7 convolution and of its pooling; 1 is for the releases of PySlowFast
+        attention: weight of each position for another one: `embedded_gaussian`, the softmax of the products of theta
+            and phi; `gaussian`, that of the features themselves; `dot_product`, the products divided by their number.
+        sub_sample: use only the maximum of every 2x2 pixels: `after` the convolutions phi and g, as in the paper and
+            mmaction2; `before` them, as in PySlowFast; `none`: use all pixels, as in gluon-cv.
+        scaled: divide the input of the softmax by the root of its number of channels, as in PySlowFast and gluon-cv.
+        dropout: dropout rate before the classifier.
+        stem_stride: stride in time of the stem's 5x7x7 convolution and of its pooling; 1 is for releases of PySlowFast
             and PyTorchVideo.
-        pool2: halves time after the first stage, as the releases do; the paper's operations are those without it.
-        pool_padding: the max pooling of the stem has a border of one pixel; that of mmaction2's C2D has none.
+        pool2: halve time after the first stage, as the releases do; the paper's operations are those without it.
+        pool_padding: the max pooling of the stem is padded by one pixel; that of mmaction2's C2D is not.
     """
 
     def block(channels: int) -> NonLocal:

@@ -1,4 +1,4 @@
-"""The blocks of inflated ResNets (R2D, I3D, SlowOnly, SlowFast): bottlenecks whose first convolution may see time."""
+"""Blocks of inflated ResNets (R2D, I3D, SlowOnly, SlowFast): bottlenecks whose first convolution may cover time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Bottleneck(nn.Module):
 
     Args:
         channels: C.
-        inner: between the convolutions; C' is four times as many.
-        stride: of height and width.
-        kernel_size: K, the frames that the first convolution sees.
-        non_local: what stands after the block, if anything.
+        inner: channels between the convolutions; C' is four times as many.
+        stride: stride in height and width.
+        kernel_size: K, the number of frames that the first convolution covers.
+        non_local: the layer after the block, if any.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         out_channels, step = inner * EXPANSION, (1, stride, stride)
         self.conv1 = Conv3d(channels, inner, 1, bias=False)
-        if kernel_size > 1:  # made in addition, not instead: seeded weights stay those with which tables were measured
+        if kernel_size > 1:  # built in addition, so that seeded weights stay those of the measured tables
             self.conv1 = Conv3d(channels, inner, (kernel_size, 1, 1), 1, (kernel_size // 2, 0, 0), bias=False)
         self.conv2 = Conv3d(inner, inner, (1, 3, 3), step, (0, 1, 1), bias=False)
         self.conv3 = Conv3d(inner, out_channels, 1, bias=False)
@@ -55,11 +55,11 @@ class Bottleneck(nn.Module):
 
 
 class FramePool(nn.Module):
-    """The maximum over 3x3 pixels, every second of them, of every `step`-th frame; N C T H W -> N C T' H/2 W/2.
+    """Max pooling of 3x3 pixels with stride 2, of every `step`-th frame; N C T H W -> N C T' H/2 W/2.
 
     Args:
-        step: in time.
-        padded: a border of one pixel around the frame; without it a frame is one smaller after an even side.
+        step: stride in time.
+        padded: pad the frame by one pixel on each side; otherwise frames with an even side become one pixel smaller.
     """
 
     def __init__(self, step: int, padded: bool = True) -> None:
@@ -78,8 +78,8 @@ class Stem(nn.Sequential):
     Args:
         channels: C.
         kernel_size: K.
-        step: in time, of the convolution and of the pooling.
-        padded: the pooling, see `FramePool`.
+        step: stride in time of the convolution and of the pooling.
+        padded: padding of the pooling, see `FramePool`.
     """
 
     def __init__(self, channels: int, kernel_size: int, step: int = 1, padded: bool = True) -> None:
@@ -93,9 +93,9 @@ class Stem(nn.Sequential):
 
 
 class Stage(Stack):
-    """Stack at one resolution; N C T H W -> N C' T H' W', with `halve_time` the maximum of every two frames of it.
+    """Blocks at one resolution; N C T H W -> N C' T H' W', with `halve_time` the maximum of every two frames of it.
 
-    A last odd frame is then left out; a single frame stays.
+    A last odd frame is dropped; a single frame stays.
     """
 
     def __init__(self, *blocks: nn.Module, halve_time: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""I3D as first published: Inception-v1 whose kernels and pooling are inflated to three dimensions."""
+"""I3D as first published: Inception-v1 with kernels and pooling inflated to three dimensions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from kinema.ops.layout import same_padding
 
 Size = tuple[int, int, int]
 POINT, CUBE = (1, 1, 1), (3, 3, 3)
-EPSILON = 1e-3  # of the BatchNorms of all releases
+EPSILON = 1e-3  # eps of the BatchNorms of all releases
 
-# Channels of the branches: 1x1x1; 1x1x1 and 3x3x3; the same, from the 2-D network's 5x5; 1x1x1 after pooling.
+# Channels of the branches: 1x1x1; 1x1x1 and 3x3x3; the same, instead of the 2-D network's 5x5; 1x1x1 after pooling.
 MIXED = {
     "layer2": {"b": (64, (96, 128), (16, 32), 32), "c": (128, (128, 192), (32, 96), 64)},
     "layer3": {
@@ -39,7 +39,7 @@ POOLS: dict[str, tuple[Size, Size]] = {
 
 
 class SameConv3d(Conv3d):
-    """`Conv3d` padded by TensorFlow's rule, which for strides depends on the size of the clip."""
+    """`Conv3d` with TensorFlow's padding, which depends on the size of the clip if there is a stride."""
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> N C' T' H' W', sizes divided by the stride and rounded up."""
@@ -49,11 +49,11 @@ class SameConv3d(Conv3d):
 
 
 class SamePool3d(nn.Module):
-    """Max pooling padded by TensorFlow's rule, with nothing that could win.
+    """Max pooling with TensorFlow's padding; padded values are never the maximum.
 
     Args:
-        kernel: in time, height and width, at most 3.
-        stride: as the kernel.
+        kernel: size in time, height and width, at most 3.
+        stride: stride in time, height and width.
     """
 
     def __init__(self, kernel: Size, stride: Size) -> None:
@@ -64,7 +64,7 @@ class SamePool3d(nn.Module):
         """N C T H W -> N C T' H' W', sizes divided by the stride and rounded up."""
         sizes = zip(x.shape[2:], self.kernel, self.stride, strict=True)
         before = [same_padding(*each)[0] for each in sizes]
-        return F.max_pool3d(x, self.kernel, self.stride, before, ceil_mode=True)  # which adds what is missing after
+        return F.max_pool3d(x, self.kernel, self.stride, before, ceil_mode=True)  # ceil_mode pads at the end
 
 
 class ConvNorm(nn.Module):
@@ -88,7 +88,7 @@ class ConvNorm(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Four branches of the same clip, their channels one after the other; N C T H W -> N C' T H W.
+    """Four branches of the same clip, whose channels are concatenated; N C T H W -> N C' T H W.
 
     Args:
         channels: C.
@@ -112,10 +112,10 @@ class Mixed(nn.Module):
 
 
 class InceptionI3D(VideoModel):
-    """Inflated Inception-v1; T and the sides of a clip shrink by 8 and 32.
+    """Inflated Inception-v1; it reduces T by 8 and the height and width of a clip by 32.
 
-    Its parts stand in the stages that a ResNet has: `layer1` are the two convolutions before the first branched block,
-    `layer2` to `layer4` a pooling and the blocks 3b and 3c, 4b to 4f, 5b and 5c.
+    Its parts are grouped into the stages of a ResNet: `layer1` contains the two convolutions before the first branched
+    block, `layer2` to `layer4` a pooling and the blocks 3b and 3c, 4b to 4f, 5b and 5c.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -144,13 +144,13 @@ class InceptionI3D(VideoModel):
             setattr(self, stage, Stack(parts))
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(channels, num_classes)
-        self.initialise(mode="fan_in")  # a reduction has few outputs, by which it would start too loud
+        self.initialise(mode="fan_in")  # by its few outputs, a reduction would start with large weights
 
     def pool(self, features: Tensor) -> Tensor:
         """N C T H W -> N C."""
         pooled = features.mean((3, 4), dtype=torch.promote_types(features.dtype, torch.float32))
         if pooled.shape[2] > 1:
-            # Of two frames each, as the 2x7x7 of the paper: the first and last of the clip count half.
+            # Pools two frames each, as the 2x7x7 of the paper: the first and last frame of the clip count half.
             pooled = (pooled[:, :, 1:] + pooled[:, :, :-1]) / 2
         return pooled.mean(2).to(features.dtype)
 
@@ -166,9 +166,9 @@ def i3d_v1(
     """The RGB network of the two-stream I3D.
 
     Args:
-        num_classes: outputs.
-        frames: T.
-        width: multiplies all channels.
-        dropout: before the classifier.
+        num_classes: number of outputs.
+        frames: T, the number of frames of a clip.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
     """
     return InceptionI3D(num_classes, frames, width, dropout)

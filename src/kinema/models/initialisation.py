@@ -1,4 +1,4 @@
-"""Which convolutions a network initialises, and which belong to an operator that has initialised itself."""
+"""Selects the convolutions that a network initialises; operators initialise their own."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ PLAIN = (Conv2d, Conv3d)
 
 
 def plain_convolutions(network: nn.Module) -> Iterator[Conv2d | Conv3d]:
-    """The plain convolutions of a network's own layers, in the order of `modules()`.
+    """Yields the plain convolutions of a network's own layers, in the order of `modules()`.
 
-    These are the `kinema.ops.conv` layers that the families place. Everything else keeps the weights with which it was
-    made, so no operator has to be listed anywhere:
+    These are the `kinema.ops.conv` layers that the families create. All other modules keep the weights that they were
+    created with, so that operators need not be listed anywhere:
 
-    - a module whose class is defined outside `kinema.models` and outside the file of the network: an operator;
-      nothing inside it is looked at;
-    - a module with a `reset_parameters` of its own, PyTorch's name for a module that initialises itself, and a network
+    - a module whose class is defined outside `kinema.models` and outside the file of the network is an operator;
+      modules inside it are not visited;
+    - a module with its own `reset_parameters`, PyTorch's name for a module that initialises itself, and a network
       inside the network;
     - the bare convolutions of `torch.nn`.
 
     Args:
-        network: its classes say which file is its own.
+        network: its class shows which file is its own.
 
     Yields:
         Instances of `Conv2d` and `Conv3d` and of their subclasses in `kinema.models`.
@@ -50,7 +50,7 @@ def plain_convolutions(network: nn.Module) -> Iterator[Conv2d | Conv3d]:
 
 
 def _is_layer(module: nn.Module, files: set[str]) -> bool:
-    """Whether a module is a container of PyTorch, a plain convolution, or a layer that the network's family defines."""
+    """True if a module is a PyTorch container, a plain convolution, or a layer that the network's family defines."""
     kind: Any = type(module)
     if isinstance(module, PLAIN):
         if getattr(kind, "reset_parameters", None) is not _ConvNd.reset_parameters:

@@ -1,8 +1,8 @@
-"""MF-Net: a 3-D network whose residual blocks are split into fibers that meet only in a multiplexer.
+"""MF-Net: a 3-D network whose residual blocks are split into fibers that are connected only by a multiplexer.
 
 Source: Chen et al., Multi-Fiber Networks for Video Recognition, ECCV 2018, and the authors' release
-(cypw/PyTorch-MFNet, network/mfnet_3d.py). The MFNet of STM's tables (Lee et al., Motion Feature Network, ECCV 2018) is
-another network.
+(cypw/PyTorch-MFNet, network/mfnet_3d.py). The MFNet in STM's tables (Lee et al., Motion Feature Network, ECCV 2018) is
+a different network.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class NormConv(nn.Module):
 class MultiFiberUnit(nn.Module):
     """The multiplexer, the fibers and the shortcut; N C T H W -> N C' T' H' W'.
 
-    The multiplexer, two 1x1x1 convolutions with a fourth of the channels between them, is added to its own input, so
-    that fibers learn from each other; then a 3x3x3 and a 1x3x3 convolution in `groups` fibers. In the first unit of a
-    stage the second convolution is a full 1x1x1, and the shortcut is projected.
+    The multiplexer consists of two 1x1x1 convolutions with a fourth of the channels between them. It is added to its
+    own input, so that fibers share information. Then follow a 3x3x3 and a 1x3x3 convolution in `groups` fibers. In the
+    first unit of a stage, the second convolution is a full 1x1x1, and the shortcut is projected.
 
     Args:
         channels: C.
-        inner: between the two convolutions of the fibers.
+        inner: channels between the two convolutions of the fibers.
         out_channels: C'.
-        stride: of the first convolution.
-        groups: the number of fibers.
-        first: of its stage.
+        stride: stride of the first convolution.
+        groups: number of fibers.
+        first: True for the first one of its stage.
     """
 
     def __init__(self, channels: int, inner: int, out_channels: int, stride: Triple, groups: int, first: bool) -> None:
@@ -90,14 +90,14 @@ class MFTail(nn.Sequential):
 
 
 class MFNet(VideoModel):
-    """A multi-fiber network; T and the sides of a clip shrink by 2 and 32.
+    """A multi-fiber network; it reduces T by 2 and the height and width of a clip by 32.
 
     Args:
-        num_classes: outputs of the classifier.
-        frames: T that the network is meant for; it runs on any T.
-        width: multiplies all channels, which stay multiples of `groups`.
-        groups: the number of fibers.
-        dropout: before the classifier.
+        num_classes: number of outputs of the classifier.
+        frames: T, the number of frames that the network is built for; it accepts any T.
+        width: factor of all channels, which stay multiples of `groups`.
+        groups: number of fibers.
+        dropout: dropout rate before the classifier.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -123,7 +123,7 @@ class MFNet(VideoModel):
             setattr(self, f"layer{i + 1}", Stack(*units))
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(channels, num_classes)
-        self.initialise(mode="fan_in")  # the fan-out of a grouped convolution counts channels that it never meets
+        self.initialise(mode="fan_in")  # the fan-out of a grouped convolution counts unconnected channels
 
 
 @register({"mfnet": {}}, paper="MF-Net, ECCV 2018")
@@ -138,10 +138,10 @@ def mfnet(
     """MF-Net, the multi-fiber network for video.
 
     Args:
-        num_classes: outputs.
-        frames: T.
-        width: multiplies all channels, which stay multiples of `groups`.
-        groups: the number of fibers.
-        dropout: before the classifier; the release fine-tunes with 0.5.
+        num_classes: number of outputs.
+        frames: T, the number of frames of a clip.
+        width: factor of all channels, which stay multiples of `groups`.
+        groups: number of fibers.
+        dropout: dropout rate before the classifier; the release fine-tunes with 0.5.
     """
     return MFNet(num_classes, frames, width, groups, dropout)

@@ -1,4 +1,4 @@
-"""Evaluation mode for a while."""
+"""Temporary evaluation mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def in_evaluation(model: nn.Module) -> Iterator[None]:
-    """Puts a network into evaluation in the block, and every module back into its own mode after it.
+    """Sets a network to evaluation mode in the block, and every module back to its own mode after it.
 
     Modules may be in different modes, such as frozen BatchNorm within a network that is trained.
     """
@@ -21,6 +21,6 @@ def in_evaluation(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         if model.training != modes[0][1]:
-            model.train(modes[0][1])  # also what a network of its own does besides
+            model.train(modes[0][1])  # also runs what a network's own train() does besides
         for module, mode in modes:
             module.training = mode

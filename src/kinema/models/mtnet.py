@@ -1,7 +1,7 @@
-"""Multi-temporal networks: MTNet, which is X3D with MTBlocks, and a 3-D ResNet-50 of MTConvs.
+"""Multi-temporal networks: MTNet, which is X3D with MTBlocks, and a 3-D ResNet-50 with MTConvs.
 
-The text of the paper and its complexity tables describe different networks: `mtnet_s`, `mtnet_m` and `mtnet_l` are the
-text, `mtnet_*_table` a fit to the tables, whose parameters and MACs no reading of the text has.
+The text of the paper and its complexity tables describe different networks: `mtnet_s`, `mtnet_m` and `mtnet_l` follow
+the text, `mtnet_*_table` are a fit to the tables, whose parameters and MACs no reading of the text gives.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ StemKind = Literal["x3d", "spatial"]
 Layers = Annotated[int, Range(0)]
 Stride = tuple[int, int, int]
 
-# Frames and crop (thesis, table 6.3; the crops of S are 256 resized to 182), short side, factor on the stages' depths.
+# Frames and crop (thesis, table 6.3; the crops of S are 256 resized to 182), short side, factor of the stages' depths.
 SIZES: dict[Size, tuple[int, int, int, float]] = {
     "s": (13, 182, 228, 2.2),
     "m": (16, 256, 320, 2.2),
@@ -41,15 +41,15 @@ SIZES: dict[Size, tuple[int, int, int, float]] = {
 }
 POINT, CUBE = (1, 1, 1), (3, 3, 3)
 
-# The weight with which the last BatchNorm of a block without recursion starts (with it, the states near 0 do the same):
-# blocks that start with little weight beside their shortcuts make the loss less sharp. Set in short runs on moving
-# shapes, checked on puppets (`benchmarks/README.md`).
+# Initial weight of the last BatchNorm of a block without recursion (with recursion, the states near 0 have the same
+# effect): the loss is less sharp if blocks have little weight beside their shortcuts at the start. Set in short runs on
+# moving shapes, checked on puppets (`benchmarks/README.md`).
 BESIDE_SHORTCUT = 0.3
 
 
 @dataclass(frozen=True)
 class MTNetDesign:
-    """What the blocks are made of; see `mtnet` for the meaning of each."""
+    """Design of the blocks; see `mtnet` for the meaning of each field."""
 
     block: Block
     split: Split
@@ -60,7 +60,7 @@ class MTNetDesign:
     relu_before_sum: bool
 
     def convs(self, channels: int, inner: int, out_channels: int, stride: Stride) -> list[nn.Module]:
-        """The convolutions of a block, BatchNorm and ReLU included."""
+        """Builds the convolutions of a block, including BatchNorm and ReLU."""
         conv = partial(MTConv, delta=self.delta, split=self.split, pooling=self.pooling)
         last = partial(conv, inner, out_channels, relu=self.relu_before_sum)
         if self.block == "table":
@@ -71,7 +71,7 @@ class MTNetDesign:
 
 
 class MTBlock(nn.Module):
-    """Convolutions in a row, Squeeze and Recursion on what they give, the shortcut, ReLU; N C T H W -> N C' T' H' W'.
+    """Convolutions in sequence, Squeeze and Recursion on their result, shortcut, ReLU; N C T H W -> N C' T' H' W'.
 
     Source: MTConv, figure 2.
     """
@@ -102,13 +102,13 @@ class MTNet(VideoModel):
         stem: N 3 T H W -> N C T' H' W'.
         channels: C.
         stages: channels, inner channels, number of blocks and stride of each stage.
-        design: of the blocks.
+        design: design of the blocks.
         halve_time: frame selection keeps half of the stem's frames.
         head: N C T H W -> N F.
         features: F.
-        num_classes: outputs of the classifier.
-        dropout: before the classifier.
-        spec: of the clips.
+        num_classes: number of outputs of the classifier.
+        dropout: dropout rate before the classifier.
+        spec: specification of the clips.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -138,7 +138,7 @@ class MTNet(VideoModel):
         self.head = head
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(features, num_classes)
-        self.initialise(mode="fan_in")  # as the MTConvs
+        self.initialise(mode="fan_in")  # same as for the MTConvs
 
     def run_stages(self, x: Tensor, watch: Watch = unchanged) -> Tensor:
         """Selects frames between the stem and the other stages."""
@@ -182,23 +182,23 @@ def mtnet(
 
     Args:
         size: fixed by the name.
-        num_classes: outputs.
-        frames: T; None is the thesis's, 13 for S and 16 for M and L.
-        width: multiplies all channels.
-        delta: share of the local branches, in (0, 1]; 1 has no prolonged ones.
-        split: `text`: both branches see all channels, as the equations say; `octave`: its own, as the tables imply.
+        num_classes: number of outputs.
+        frames: T; None is the value of the thesis, 13 for S and 16 for M and L.
+        width: factor of all channels.
+        delta: share of channels in the local branches, in (0, 1]; 1 has no prolonged branches.
+        split: `text`: both branches see all channels, as in the equations; `octave`: their own, as the tables imply.
         pooling: halves the inputs of the prolonged branches (table VIc): `average`, `max`, `stochastic` or `softpool`
             in time and space; `average+cosine` and `softpool+cosine` in space, with selected frames.
-        cell: of Squeeze and Recursion (table VIb): `rnn`, `lstm`, `peephole` or `gru`.
-        layers: stacked cells; 0 for no recursion.
-        block: `channelwise`: MTConvs of 1x1x1, channel-wise 3x3x3, 1x1x1, as X3D. `dense`: its 3x3x3 sees all channels.
-            `table`: MTConv of 1x1x1, a plain channel-wise 3x3x3, MTConv of a dense 3x3x3.
-        halve_time: frame selection after the stem and temporal stride 2 in the last three stages; otherwise the blocks
+        cell: cell of Squeeze and Recursion (table VIb): `rnn`, `lstm`, `peephole` or `gru`.
+        layers: number of stacked cells; 0 for no recursion.
+        block: `channelwise`: MTConvs of 1x1x1, channel-wise 3x3x3 and 1x1x1, as in X3D. `dense`: its 3x3x3 uses all
+            channels. `table`: MTConv of 1x1x1, a plain channel-wise 3x3x3, MTConv of a dense 3x3x3.
+        halve_time: frame selection after the stem, and temporal stride 2 in the last three stages; otherwise the blocks
             keep T.
-        relu_before_sum: the last convolution of a block has its ReLU before the shortcut is added, as in the paper.
-        stem: `x3d`, a 1x3x3 and a channel-wise 5x1x1 convolution, as the networks are said to be X3D; `spatial`, the
-            1x3x3 only, as the thesis prints it (table 6.1b).
-        dropout: before the classifier.
+        relu_before_sum: apply the ReLU of a block's last convolution before the shortcut is added, as in the paper.
+        stem: `x3d`, a 1x3x3 and a channel-wise 5x1x1 convolution, because the paper calls the networks X3D; `spatial`,
+            only the 1x3x3, as printed in the thesis (table 6.1b).
+        dropout: dropout rate before the classifier.
     """
     native, crop, short_side, depth = SIZES[size]
     spec = ClipSpec(frames=frames or native, stride=5, sampler="normal", short_side=short_side, crop=crop)
@@ -215,7 +215,7 @@ def mtnet(
 
 
 class _ResNetStem(nn.Sequential):
-    """That of r3d_50."""
+    """The stem of r3d_50."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -247,22 +247,22 @@ def mtconv_r50(
     relu_before_sum: bool = False,
     dropout: float = 0.0,
 ) -> MTNet:
-    """The 3-D ResNet-50 of the SRTG paper with an MTConv in place of every convolution of its blocks (table II).
+    """The 3-D ResNet-50 of the SRTG paper with an MTConv instead of every convolution of its blocks (table II).
 
     Args:
-        num_classes: outputs.
-        frames: T.
-        width: multiplies all channels.
-        delta: share of the local branches, in (0, 1]; 1 has no prolonged ones.
-        split: `text`: both branches see all channels, as the equations say; `octave`: its own, as the tables imply.
+        num_classes: number of outputs.
+        frames: T, the number of frames of a clip.
+        width: factor of all channels.
+        delta: share of channels in the local branches, in (0, 1]; 1 has no prolonged branches.
+        split: `text`: both branches see all channels, as in the equations; `octave`: their own, as the tables imply.
         pooling: halves the inputs of the prolonged branches (table VIc): `average`, `max`, `stochastic` or `softpool`
             in time and space; `average+cosine` and `softpool+cosine` in space, with selected frames.
-        cell: of Squeeze and Recursion (table VIb): `rnn`, `lstm`, `peephole` or `gru`.
-        layers: of Squeeze and Recursion; 0, none, is what table II, a comparison of convolutions, has room for.
-        relu_before_sum: the last convolution of a block has its ReLU before the shortcut is added, as in the paper's
+        cell: cell of Squeeze and Recursion (table VIb): `rnn`, `lstm`, `peephole` or `gru`.
+        layers: cells of Squeeze and Recursion; 0 (none) fits table II, which compares convolutions.
+        relu_before_sum: apply the ReLU of a block's last convolution before the shortcut is added, as in the paper's
             equations. With False, as in the authors' released code and in r3d_50, a block can also lower its features;
-            only so the network learns as well as r3d_50 (`benchmarks/README.md`).
-        dropout: before the classifier.
+            only then the network learns as well as r3d_50 (`benchmarks/README.md`).
+        dropout: dropout rate before the classifier.
     """
     spec = ClipSpec(frames=frames, stride=5, sampler="normal", short_side=320, crop=224)
     design = MTNetDesign("dense", split, delta, pooling, cell, layers, relu_before_sum)

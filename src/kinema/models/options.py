@@ -1,4 +1,4 @@
-"""The options of networks, from the annotations, defaults and docstrings of their builders."""
+"""The options of networks, read from the annotations, defaults and docstrings of their builders."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Option:
     """One keyword argument of a network.
 
     Attributes:
-        name: of the argument.
-        type: what it takes, such as `int`, `float | None` or the allowed texts `sum | concat`.
+        name: name of the argument.
+        type: its type, such as `int`, `float | None` or the allowed values `sum | concat`.
         default: its default value.
-        about: what it means.
+        about: its meaning.
     """
 
     name: str
@@ -31,16 +31,16 @@ class Option:
     about: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Returns plain values."""
         return asdict(self)
 
 
 def describe_options(build: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> list[Option]:
-    """The options of a builder.
+    """Returns the options of a builder.
 
     Args:
-        build: its annotations and its docstring say what each option takes and means.
-        parameters: those that a caller may give.
+        build: its annotations and docstring give type and meaning of each option.
+        parameters: the parameters that a caller may give.
     """
     hints, texts = get_type_hints(build), argument_texts(build)
     return [
@@ -50,14 +50,14 @@ def describe_options(build: Callable[..., Any], parameters: Mapping[str, inspect
 
 
 def argument_texts(documented: Any) -> dict[str, str]:
-    """What the docstring of a function or class says of its arguments."""
-    import docstring_parser  # only for a person who asks
+    """Returns the description of each argument in the docstring of a function or class."""
+    import docstring_parser  # imported only when options are listed
 
     parsed = docstring_parser.parse(documented.__doc__ or "").params
     return {p.arg_name: " ".join((p.description or "").split()) for p in parsed}
 
 
-# What every network takes, and within which bounds.
+# Options of every network, with their bounds.
 _COMMON: dict[str, Any] = {
     "frames": Count,
     "width": Annotated[float, Range(0, 16, above=True)],
@@ -68,27 +68,27 @@ _COMMON: dict[str, Any] = {
 def check_options(build: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Checks values against the annotations of a builder, by the rules of `kinema.ops.arguments`.
 
-    Lists and mappings are left to the builder, which says more.
+    Lists and mappings are checked by the builder, whose messages are more specific.
 
     Args:
-        build: has an annotated parameter for each key of `given`.
+        build: function with an annotated parameter for each key of `given`.
         given: option -> value.
 
     Returns:
-        The options, numbers of other libraries as Python's own, so that a card can hold them.
+        The options, with numbers of other libraries converted to Python's own, so that a card can contain them.
 
     Raises:
-        KinemaError: a value of another type, outside its bounds, or none of the allowed texts.
+        KinemaError: a value has the wrong type, is out of bounds, or is not one of the allowed values.
     """
     hints = {**_hints(build), **_COMMON}
     return {key: check_option(key, value, hints[key]) for key, value in given.items()}
 
 
 def check_option(key: str, value: Any, hint: Any) -> Any:
-    """Checks one value against an annotation; the value, as a number of Python where it is a number.
+    """Checks one value against an annotation and returns it, numbers as Python numbers.
 
     Raises:
-        KinemaError: a value of another type, outside its bounds, or none of the allowed texts.
+        KinemaError: the value has the wrong type, is out of bounds, or is not one of the allowed values.
     """
     if _is_collection(hint):
         return value
@@ -101,7 +101,7 @@ def check_option(key: str, value: Any, hint: Any) -> Any:
 
 
 def accepts(hint: Any, value: Any) -> bool:
-    """Whether a value is of an annotated type; a `bool` is no number, an `int` is a `float`, a text is no list."""
+    """True if a value has an annotated type; a `bool` is not a number, an `int` is a `float`, a `str` is not a list."""
     return rule_of(hint)[0](value)
 
 
@@ -112,7 +112,7 @@ def _plain(value: Any) -> Any:
 
 
 def type_text(hint: Any) -> str:
-    """An annotation as it is written in Python; the allowed texts themselves where there are some."""
+    """Formats an annotation as written in Python, or as its allowed values if it has some."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
         return " | ".join(map(str, parts))

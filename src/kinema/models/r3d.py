@@ -1,7 +1,7 @@
 """3-D ResNets, r3d and r(2+1)d, plain and with SRTG (Squeeze and Recursion Temporal Gates).
 
-The widths are those that give the parameters of the SRTG paper's table: a bottleneck does not expand (64, 128, 256 and
-512 channels come out of the stages of all depths). What other releases built differently is an option.
+The widths are those that give the parameters in the SRTG paper's table: a bottleneck does not expand (the stages of all
+depths output 64, 128, 256 and 512 channels). Differences of other releases are options.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ LAYERS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36
 
 
 class ResNet3D(VideoModel):
-    """A 3-D ResNet; T and the sides of a clip shrink by 16 and 32 (by 8 and 16 without max pooling).
+    """A 3-D ResNet; it reduces T by 16 and the height and width of a clip by 32 (8 and 16 without max pooling).
 
     Args:
-        design: of the blocks.
-        num_classes: outputs of the classifier.
-        frames: T that the network is meant for; it runs on any T.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        eps: of the BatchNorms.
+        design: design of the blocks.
+        num_classes: number of outputs of the classifier.
+        frames: T, the number of frames that the network is built for; it accepts any T.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        eps: eps of the BatchNorms.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -41,7 +41,7 @@ class ResNet3D(VideoModel):
     ) -> None:
         super().__init__()
         block = Bottleneck if design.depth >= 50 else BasicBlock
-        # Thesis, section 4.4.1: 16 frames 2 apart (on HACS), a uniformly random start, crops of 224 from a side of 320.
+        # Thesis, section 4.4.1: 16 frames, 2 apart (on HACS), uniformly random start, crops of 224 from a side of 320.
         self.clip_spec = ClipSpec(frames=frames, stride=2, sampler="dense", short_side=320)
         base = channels = max(1, round(64 * width))
         self.stem = Stem(channels, width, design)
@@ -61,7 +61,7 @@ class ResNet3D(VideoModel):
 
 
 def _presets(prefix: str, factorised: bool, ordered: bool = True) -> dict[str, dict[str, Any]]:
-    """The names of one kind of convolution; an option that would do nothing there is fixed, so that nobody sets it."""
+    """Makes the names of one kind of convolution; options without an effect for it are fixed."""
     found: dict[str, dict[str, Any]] = {}
     for depth in LAYERS:
         found[f"{prefix}_{depth}"] = {"depth": depth, "factorised": factorised}
@@ -102,34 +102,35 @@ def r3d(
 ) -> ResNet3D:
     """A plain 3-D ResNet.
 
-    The networks of 3D-ResNets-PyTorch are `stem_frames=7`, from 50 on with `expansion=4`, the oldest weights of 34 with
-    `shortcut="A"`, r(2+1)d with `middle="convolution"`, the wide one `r3d_50` with `width=2, expansion=2`. r(2+1)d
-    of PyTorchVideo is `r2plus1d_50` with `expansion=4, stem_frames=1, max_pool=False, middle="inner",
-    order="time_first", time_strides=(1, 1, 2, 2), space_strides=(2, 2, 2, 2)`, that of VMZ with depth 34 has
-    `middle="vmz", max_pool=False, eps=1e-3`. `kinema weights import` chooses these by itself.
+    The networks of 3D-ResNets-PyTorch are `stem_frames=7`, from depth 50 with `expansion=4`, the oldest weights of 34
+    with `shortcut="A"`, r(2+1)d with `middle="convolution"`, and the wide one is `r3d_50` with `width=2, expansion=2`.
+    r(2+1)d of PyTorchVideo is `r2plus1d_50` with `expansion=4, stem_frames=1, max_pool=False, middle="inner",
+    order="time_first", time_strides=(1, 1, 2, 2), space_strides=(2, 2, 2, 2)`. That of VMZ with depth 34 has
+    `middle="vmz", max_pool=False, eps=1e-3`. `kinema weights import` chooses these options automatically.
 
     Args:
         depth: fixed by the name.
         factorised: fixed by the name; (2+1)D instead of 3-D convolutions.
-        num_classes: outputs.
-        frames: T.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        expansion: of the last convolution of a bottleneck; 1 is what the paper's parameters say, 4 is usual elsewhere.
-        widening: multiplies the inner channels of a bottleneck; `wide_r3d_50` fixes 2.
-        shortcut: where a block changes size: `B`, a 1x1x1 convolution with BatchNorm, or `A`, strided and zero-padded.
+        num_classes: number of outputs.
+        frames: T, the number of frames of a clip.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        expansion: factor of the last convolution of a bottleneck; 1 follows from the paper's parameters, 4 is usual
+            elsewhere.
+        widening: factor of the inner channels of a bottleneck; `wide_r3d_50` fixes 2.
+        shortcut: for a block that changes size: `B`, a 1x1x1 convolution with BatchNorm, or `A`, strided, zero-padded.
         stem_frames: temporal size of the first kernel; 3, with 3x7x7, gives the paper's GFLOPs.
-        max_pool: of the stem. The SRTG authors' released code has none, their published GFLOPs have it.
+        max_pool: max pooling in the stem. The SRTG authors' code has none, but their published GFLOPs include it.
         middle: channels between the factors of (2+1)D: `block`, from the block's input and output for all its
-            convolutions (the SRTG authors); `convolution`, from each convolution's own, the stem's too; `vmz`, the
-            same but for the stem's; `inner`, as many as the convolution has outputs, and the stem is one convolution
+            convolutions (the SRTG authors); `convolution`, from those of each convolution, also in the stem; `vmz`, the
+            same except in the stem; `inner`, as many as the convolution has outputs, and the stem is one convolution
             (PyTorchVideo).
-        order: of the factors of (2+1)D: `space_first` or `time_first`.
-        time_strides: of the first block of each of the four stages, 1 or 2.
-        space_strides: of the first block of each of the four stages, 1 or 2.
-        eps: of the BatchNorms.
-        residual_init: what the last BatchNorm of every block starts with as its weight, 0 to 1. Below 1 the blocks
-            start nearer to the identity, and the loss is less sharp.
+        order: order of the factors of (2+1)D: `space_first` or `time_first`.
+        time_strides: strides of the first block of each of the four stages, 1 or 2.
+        space_strides: strides of the first block of each of the four stages, 1 or 2.
+        eps: eps of the BatchNorms.
+        residual_init: initial weight of the last BatchNorm of every block, 0 to 1. Below 1, the blocks start nearer to
+            the identity, and the loss is less sharp.
     """
     design = R3DDesign(
         depth, factorised, middle, expansion, widening, shortcut, stem_frames, max_pool, order=order,
@@ -167,34 +168,35 @@ def srtg(
     The defaults are those with which it learns from random weights (`benchmarks/README.md`): the states are added back
     as a product, a gate compares the features with the fused ones, blocks start near the identity (`residual_init`),
     and the recurrent cells learn at a tenth of the rate (`recurrence_rate`; `optim.lr_mult` overrides it). The product
-    alone (`fusion="mul"` at `final`) multiplies the trunk by states near 0 in every block, and hardly learns.
+    alone (`fusion="mul"` at `final`) multiplies the features by states near 0 in every block, and hardly learns.
 
     Args:
         depth: fixed by the name.
         factorised: fixed by the name.
-        num_classes: outputs.
-        frames: T.
-        width: multiplies all channels.
+        num_classes: number of outputs.
+        frames: T, the number of frames of a clip.
+        width: factor of all channels.
         placement: `start`: the block's input, before both branches; `top`: after the first convolution of a bottleneck;
             `mid`: after the first of a simple block, the second of a bottleneck; `end`: after the last of a bottleneck,
             before the addition; `res`: on every shortcut; `final`: after the addition. Depth 34 has no `top` and `end`.
         gate: `hard` or `none`. The authors' released weights are `gate="none", fusion="mul", max_pool=False`.
         cell: `lstm`, `gru`, `rnn`, `peephole`.
-        layers: stacked cells.
-        temperature: of the gate, see `SqueezeRecursion`.
+        layers: number of stacked cells.
+        temperature: temperature of the gate, see `SqueezeRecursion`.
         fusion: `mul`, `add` or `residual`, see `SqueezeRecursion`.
         compare: what the gate compares the features with, `state` or `fused`, see `SqueezeRecursion`.
-        dropout: before the classifier.
-        expansion: of the last convolution of a bottleneck; 1 is what the paper's parameters say, 4 is usual elsewhere.
-        widening: multiplies the inner channels of a bottleneck.
-        shortcut: where a block changes size: `B`, a 1x1x1 convolution with BatchNorm, or `A`, strided and zero-padded.
+        dropout: dropout rate before the classifier.
+        expansion: factor of the last convolution of a bottleneck; 1 follows from the paper's parameters, 4 is usual
+            elsewhere.
+        widening: factor of the inner channels of a bottleneck.
+        shortcut: for a block that changes size: `B`, a 1x1x1 convolution with BatchNorm, or `A`, strided, zero-padded.
         stem_frames: temporal size of the first kernel; 3, with 3x7x7, gives the paper's GFLOPs.
-        max_pool: of the stem; False for the authors' released weights, their published GFLOPs have it.
+        max_pool: max pooling in the stem; False for the authors' released weights. Their published GFLOPs include it.
         middle: channels between the factors of (2+1)D: `block`, from the block's input and output for all its
-            convolutions (the authors); `convolution`, from each convolution's own, the stem's too; `vmz`, the same
-            but for the stem's; `inner`, as many as the convolution has outputs, and the stem is one convolution.
-        residual_init: what the last BatchNorm of every block starts with as its weight, 0 to 1. At 1 one of three seeds
-            did not begin to learn on each of two generated tasks; chosen there, see `benchmarks/README.md`.
+            convolutions (the authors); `convolution`, from those of each convolution, also in the stem; `vmz`, the same
+            except in the stem; `inner`, as many as the convolution has outputs, and the stem is one convolution.
+        residual_init: initial weight of the last BatchNorm of every block, 0 to 1. With 1, one of three seeds did not
+            begin to learn on each of two generated tasks; the default was chosen there, see `benchmarks/README.md`.
     """
 
     def recursion(channels: int) -> nn.Module:

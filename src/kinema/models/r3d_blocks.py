@@ -1,4 +1,4 @@
-"""The blocks of 3-D ResNets: 3-D or (2+1)D convolutions, simple or bottleneck, with room for SRTG in six places."""
+"""Blocks of 3-D ResNets: 3-D or (2+1)D convolutions, simple or bottleneck, with six possible places for SRTG."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kinema.ops.conv import Conv3d
 Shortcut = Literal["A", "B"]
 Middle = Literal["block", "convolution", "vmz", "inner"]
 Order = Literal["space_first", "time_first"]
-Stride = tuple[int, int]  # of time, of space
+Stride = tuple[int, int]  # in time, in space
 Placement = Literal["start", "top", "mid", "end", "res", "final"]
 
 
 @dataclass(frozen=True)
 class R3DDesign:
-    """What the blocks are made of; see `r3d` and `srtg` for the meaning of each.
+    """Design of the blocks; see `r3d` and `srtg` for the meaning of each field.
 
     Attributes:
-        recursion: makes what stands at `placement` in every block, from its channels; None is a plain network.
+        recursion: builds the module at `placement` in every block from its channels; None is a plain network.
     """
 
     depth: int
@@ -47,31 +47,31 @@ class R3DDesign:
             value = getattr(self, key)
             whole = isinstance(value, Sequence) and all(type(v) is int and v in (1, 2) for v in value)
             if not whole or len(value) != 4:
-                raise KinemaError(f"{key} is {value!r}: give 1 or 2 for each of the four stages")
+                raise KinemaError(f"{key} is {value!r}: give four numbers, 1 or 2 per stage")
 
     def convolution(self, channels: int, out_channels: int, middle: int, stride: Stride = (1, 1)) -> nn.Module:
-        """The 3x3x3 of a block, or its two factors with `middle` channels between."""
+        """Builds the 3x3x3 of a block, or its two factors with `middle` channels between them."""
         if self.factorised:
             return Conv2Plus1D(channels, out_channels, middle, (3, 3), stride, self.order)
         return Conv3d(channels, out_channels, 3, _three(stride), 1, bias=False)
 
     def stride(self, stage: int, block: int) -> Stride:
-        """Of a block; both count from 0."""
+        """Returns the strides of a block; stages and blocks count from 0."""
         return (self.time_strides[stage], self.space_strides[stage]) if block == 0 else (1, 1)
 
 
 class Conv2Plus1D(nn.Sequential):
     """A spatial 1xKxK convolution, BatchNorm, ReLU and a temporal Tx1x1 convolution; N C T H W -> N C' T' H' W'.
 
-    With the order `time_first` the temporal convolution stands before the spatial one.
+    With the order `time_first`, the temporal convolution comes before the spatial one.
 
     Args:
         channels: C.
         out_channels: C'.
-        middle: channels between the two.
+        middle: channels between the two convolutions.
         kernel: T and K.
-        stride: of time, of space.
-        order: of the two convolutions.
+        stride: strides in time and in space.
+        order: order of the two convolutions.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ def _three(stride: Stride) -> tuple[int, int, int]:
 
 
 def middle_channels(channels: int, out_channels: int, frames: int = 3, size: int = 3) -> int:
-    """Channels between the factors that give them as many weights as the full `frames x size x size` kernel has.
+    """Returns the channels between the factors that give as many weights as the full `frames x size x size` kernel.
 
     Source: Tran et al., A closer look at spatiotemporal convolutions for action recognition, section 3.5.
     """
@@ -109,7 +109,7 @@ def middle_channels(channels: int, out_channels: int, frames: int = 3, size: int
 
 
 class PaddedShortcut(nn.Module):
-    """Shortcut type A: every `stride`-th position, zeros for the new channels; nothing to learn."""
+    """Shortcut type A: every `stride`-th position, zeros for the new channels; no weights."""
 
     def __init__(self, channels: int, out_channels: int, stride: Stride) -> None:
         super().__init__()
@@ -122,14 +122,14 @@ class PaddedShortcut(nn.Module):
 
 
 class Block(nn.Module):
-    """The common part of both kinds of blocks: the shortcut and the place of SRTG.
+    """The common part of both kinds of blocks: the shortcut and the placement of SRTG.
 
     Args:
-        channels: into the block.
-        inner: between its convolutions.
-        out_channels: out of it.
-        stride: of time, of space.
-        design: of the network.
+        channels: input channels of the block.
+        inner: channels between its convolutions.
+        out_channels: output channels of the block.
+        stride: strides in time and in space.
+        design: design of the network.
     """
 
     kind: str
@@ -154,17 +154,17 @@ class Block(nn.Module):
             self.srtg = design.recursion(widths.get(str(self.placement), out_channels))
 
     def at(self, placement: Placement, x: Tensor) -> Tensor:
-        """Squeeze and Recursion, where it stands at this place of the block."""
+        """Applies Squeeze and Recursion if it is at this place of the block."""
         return self.srtg(x) if placement == self.placement else x
 
     def add_shortcut(self, y: Tensor, x: Tensor) -> Tensor:
-        """The end of a block: `y` (overwritten) plus the shortcut of the block's input, ReLU."""
+        """Ends a block: `y` (overwritten) plus the shortcut of the block's input, ReLU."""
         shortcut = self.at("res", x if self.downsample is None else self.downsample(x))
         return self.at("final", self.relu(y.add_(shortcut)))
 
 
 class BasicBlock(Block):
-    """Two 3x3x3 convolutions (depth 34), "simple" in the paper; N C T H W -> N C' T' H' W'."""
+    """Two 3x3x3 convolutions (depth 34), called "simple" in the paper; N C T H W -> N C' T' H' W'."""
 
     kind = "simple block (depth 34)"
     placements = ("start", "mid", "res", "final")
@@ -225,7 +225,7 @@ class Stem(nn.Sequential):
         super().__init__()
         t = design.stem_frames
         if design.factorised and design.middle != "inner":
-            # The authors' 45 follows from no formula that the blocks use.
+            # The authors' 45 follows from none of the formulas of the blocks.
             each = design.middle == "convolution"
             middle = middle_channels(3, channels, t, 7) if each else max(1, round(45 * width))
             self.conv: nn.Module = Conv2Plus1D(3, channels, middle, (t, 7), (1, 2))

@@ -1,4 +1,4 @@
-"""A plain dictionary of networks: a family registers its names with a decorator, `create_model` builds one."""
+"""A dictionary of networks: a family registers its names with a decorator, `create_model` builds a network."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Entry:
     """One registered name.
 
     Attributes:
-        name: as given to `create_model`.
-        build: makes the network from keyword arguments.
-        preset: the arguments that the name stands for.
-        paper: the source, short.
+        name: name for `create_model`.
+        build: builds the network from keyword arguments.
+        preset: arguments that the name fixes.
+        paper: the source, in short.
     """
 
     name: str
@@ -34,16 +34,16 @@ class Entry:
     paper: str
 
     def options(self) -> dict[str, inspect.Parameter]:
-        """The keyword arguments a caller may give, with their defaults."""
+        """The keyword arguments that a caller may give, with their defaults."""
         return {k: p for k, p in inspect.signature(self.build).parameters.items() if k not in self.preset}
 
 
-# Options that `create_model` itself adds to every network.
+# Options that `create_model` adds to every network.
 EVERYWHERE = ("class_regularisation", "class_regularisation_bounds", "class_regularisation_choice")
 _CHOICES = {EVERYWHERE[1]: "shrink", EVERYWHERE[2]: "sum"}  # options of class_regularisation, with their defaults
 
-# Defaults that a family had before, by a pattern of its names. A card of format 1 holds only the options that were
-# given, so its network is built with these.
+# Previous defaults of a family, by a pattern of its names. A card of format 1 contains only the options that were
+# given, so that its network is built with these defaults.
 _FORMER: dict[str, dict[str, Any]] = {"srtg_*": {"gate": "none", "fusion": "mul", "compare": "state"}}
 
 _ENTRIES: dict[str, Entry] = {}
@@ -53,16 +53,16 @@ class Resolver(Protocol):
     """Finds releases of weights for networks; see `set_resolver`."""
 
     def names(self) -> Collection[str]:
-        """The networks for which a release is known."""
+        """Returns the networks for which a release is known."""
         ...
 
     def load(self, name: str, release: str | None, options: Mapping[str, Any]) -> VideoModel:
-        """A network with the weights of a release.
+        """Builds a network with the weights of a release.
 
         Args:
-            name: of the network.
-            release: None is the best that is known.
-            options: as given to `create_model`.
+            name: name of the network.
+            release: name of the release; None is the best known one.
+            options: options for `create_model`.
         """
         ...
 
@@ -75,11 +75,11 @@ def register(presets: Mapping[str, Mapping[str, Any]], *, paper: str) -> Callabl
     """Registers a builder of networks under several names, as a decorator.
 
     Args:
-        presets: name -> the keyword arguments that it fixes.
-        paper: where the network is from; `kinema models` prints it.
+        presets: name -> keyword arguments that it fixes.
+        paper: source of the network; `kinema models` prints it.
 
     Returns:
-        The decorator; it leaves the builder as it is.
+        The decorator; it returns the builder unchanged.
     """
 
     def add(build: _Build) -> _Build:
@@ -93,7 +93,7 @@ def register(presets: Mapping[str, Mapping[str, Any]], *, paper: str) -> Callabl
 
 
 def find_model(name: str) -> Entry:
-    """The entry of a network in the registry.
+    """Returns the registry entry of a network.
 
     Args:
         name: one of `list_models()`.
@@ -102,7 +102,7 @@ def find_model(name: str) -> Entry:
         Its builder, preset arguments and paper.
 
     Raises:
-        KinemaError: an unknown name; the message names the nearest ones.
+        KinemaError: the name is unknown; the message suggests the nearest ones.
     """
     if name not in _ENTRIES:
         raise unknown("model", name, _ENTRIES)
@@ -110,13 +110,13 @@ def find_model(name: str) -> Entry:
 
 
 def describe(name: str) -> list[Option]:
-    """The options that `create_model` takes for a name: their types, defaults and meanings.
+    """Returns the options that `create_model` takes for a name: types, defaults and meanings.
 
     Returns:
         One entry per option, in the order of the arguments.
 
     Raises:
-        KinemaError: an unknown name.
+        KinemaError: the name is unknown.
     """
     entry = find_model(name)
     return [
@@ -126,24 +126,24 @@ def describe(name: str) -> list[Option]:
             EVERYWHERE[1],
             "shrink | symmetric",
             _CHOICES[EVERYWHERE[1]],
-            "gains of the channels: `shrink` is lambda to 1, `symmetric` lambda to 2 - lambda",
+            "range of the gains of the channels: `shrink` is lambda to 1, `symmetric` lambda to 2 - lambda",
         ),
         Option(
             EVERYWHERE[2],
             "sum | max",
             _CHOICES[EVERYWHERE[2]],
-            "how a class is chosen: by the `sum` of the products of its weights and the features, or by their `max`",
+            "how a class is chosen: by the `sum` or the `max` of the products of its weights and the features",
         ),
     ]
 
 
 def former_defaults(name: str) -> dict[str, Any]:
-    """The options of a network whose defaults have changed since cards of format 1 were written, as they were."""
+    """Returns the previous values of options whose defaults have changed since cards of format 1 were written."""
     return next((dict(options) for pattern, options in _FORMER.items() if fnmatchcase(name, pattern)), {})
 
 
 def set_resolver(resolver: Resolver) -> None:
-    """Sets what `create_model(pretrained=…)` and `list_models(pretrained=True)` ask for releases."""
+    """Sets the object that `create_model(pretrained=…)` and `list_models(pretrained=True)` ask for releases."""
     _RESOLVERS[:] = [resolver]
 
 
@@ -154,14 +154,14 @@ def _resolver() -> Resolver:
 
 
 def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
-    """The registered names that match a shell pattern (`stm_*`), sorted.
+    """Returns the registered names that match a shell pattern (`stm_*`), sorted.
 
-    Without a wildcard, those of which a part begins with it: `stm` is not in `lstm_head`, `50` is in `r3d_50`. Where no
-    part does, those that contain it.
+    A pattern without wildcards matches names with a part that begins with it: `stm` does not match `lstm_head`, `50`
+    matches `r3d_50`. If no name has such a part, it matches the names that contain it.
 
     Args:
-        pattern: of names.
-        pretrained: only those for which a release of weights is known.
+        pattern: shell pattern.
+        pretrained: only names for which a release of weights is known.
 
     Returns:
         Names for `create_model`.
@@ -174,27 +174,27 @@ def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
 
 
 def create_model(name: str, pretrained: bool | str = False, **options: Any) -> VideoModel:
-    """Builds a network of the zoo.
+    """Builds a network.
 
     Args:
         name: one of `list_models()`.
-        pretrained: False starts from random weights. True takes a release of weights for this network: one that is
-            installed or has been fetched, else it fetches one. A text is the name of a release (`kinema weights list`).
-            The network then has the options and clips of the release. Where `num_classes` is given and is not the
-            release's, the classifier is new.
+        pretrained: False starts from random weights. True uses a release of weights for this network: one that is
+            installed or was fetched before, else it is fetched. A string is the name of a release (`kinema weights
+            list`). The network then has the options and clip specification of the release. If `num_classes` is given
+            and differs from the release's, the classifier is new.
         **options: checked against the builder of that name. Every network takes `num_classes` (0 gives the pooled
-            embedding), `frames` (T that the network is meant for; other lengths run too), `width` (a multiplier of all
+            embedding), `frames` (T that the network is built for; other lengths also work), `width` (a factor of all
             channels), `class_regularisation` (lambda of each stage), and with it `class_regularisation_bounds`
             (`shrink` or `symmetric`) and `class_regularisation_choice` (`sum` or `max`). `kinema.models.describe` lists
-            those of a name.
+            the options of a name.
 
     Returns:
         A module that maps clips `N 3 T H W` to logits `N num_classes`. Its `architecture` records the name and the
-        resolved options: those that were given and the defaults of all others.
+        resolved options: those that were given, and the defaults of all others.
 
     Raises:
-        KinemaError: an unknown name or option (the nearest is offered), a value outside the option's domain, or no
-            release for this network.
+        KinemaError: the name or an option is unknown (the message suggests the nearest), a value is out of range, or
+            there is no release for this network.
         RunError: the release cannot be fetched or does not fit.
     """
     if not isinstance(pretrained, bool | str) or pretrained == "":
@@ -221,9 +221,9 @@ def create_model(name: str, pretrained: bool | str = False, **options: Any) -> V
 
 
 def _resolved(model: VideoModel, known: Mapping[str, inspect.Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option with its value, so that a default that changes later changes no network that was saved.
+    """Returns every option with its value, so that a later change of a default changes no saved network.
 
-    Where None stands for what the family chooses, the choice takes its place.
+    If None means that the family chooses, the chosen value is returned.
     """
     found = {key: given.get(key, parameter.default) for key, parameter in known.items()}
     found[EVERYWHERE[0]] = given.get(EVERYWHERE[0])

@@ -1,7 +1,7 @@
-"""2-D ResNets over frames: TSN (average of frames), TSM (shifted channels), STM (CSTM + CMM), TEA and TANet.
+"""2-D ResNets on frames: TSN (average of frames), TSM (shifted channels), STM (CSTM + CMM), TEA and TANet.
 
-Frames travel as `(N T) C H W`; each stage takes and gives `N C T H W`, so that feature maps have a time axis.
-Stride sits in the 3x3 convolution ("v1.5"), as the published FLOPs of TSN and STM imply.
+Frames are processed as `(N T) C H W`; the input and output of each stage are `N C T H W`, so that feature maps have a
+time axis. The stride is in the 3x3 convolution ("v1.5"), as the published FLOPs of TSN and STM imply.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ Blocks = Literal["all", "four", "stage2", "stage3", "stage4", "stage5"]
 
 
 class ResNet2D(FrameModel):
-    """A ResNet that sees each frame, with room for something temporal in front of a block or in place of its 3x3.
+    """A ResNet on each frame, with optional operators over time before a block or instead of its 3x3 convolution.
 
     Args:
         depth: 18, 34 or 50.
-        num_classes: outputs of the classifier.
-        frames: T that the network is meant for; it runs on any T.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        convs: makes what stands in place of the 3x3 convolutions of a block; one per 3x3.
-        shift: makes what stands before the first convolution of a residual branch, or None.
-        block: makes a whole block in place of the ResNet's, from its channels, inner channels, stride and index in its
-            stage; then `convs` and `shift` are not asked.
+        num_classes: number of outputs of the classifier.
+        frames: T, the number of frames that the network is built for; it accepts any T.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        convs: builds the modules that replace the 3x3 convolutions of a block; one per 3x3.
+        shift: builds the operator before the first convolution of a residual branch, or None.
+        block: builds a complete block from its channels, inner channels, stride and index in its stage; `convs` and
+            `shift` are then not used.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -103,10 +103,10 @@ def tsn(depth: int, num_classes: int = 400, frames: int = 8, width: float = 1.0,
 
     Args:
         depth: fixed by the name.
-        num_classes: outputs.
-        frames: T.
-        width: multiplies all channels.
-        dropout: before the classifier.
+        num_classes: number of outputs.
+        frames: T, the number of frames of a clip.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
     """
     return ResNet2D(depth, num_classes, frames, width, dropout, (_plain, _plain), lambda: None)
 
@@ -126,12 +126,12 @@ def tsm(
 
     Args:
         depth: fixed by the name.
-        num_classes: outputs.
-        frames: T.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        fold: one `fold`-th of the channels moves, per direction.
-        causal: shift from earlier frames only.
+        num_classes: number of outputs.
+        frames: T, the number of frames of a clip.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        fold: one `fold`-th of the channels is shifted, per direction.
+        causal: shift only from earlier frames.
     """
     return ResNet2D(depth, num_classes, frames, width, dropout, (_plain, _plain), lambda: Shift(fold, causal))
 
@@ -158,30 +158,30 @@ def stm(
     causal: bool = False,
     low_scale: float = 1.0,
 ) -> ResNet2D:
-    """STM: CSTM + CMM in place of the 3x3 convolution of a residual block.
+    """STM: CSTM + CMM instead of the 3x3 convolution of a residual block.
 
     Args:
         depth: fixed by the name.
-        num_classes: outputs.
-        frames: T.
-        width: multiplies all channels.
-        dropout: before the classifier.
+        num_classes: number of outputs.
+        frames: T, the number of frames of a clip.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
         mode: `stm`, one of its halves `cstm` or `cmm` (CMM beside the plain 3x3), or `tsn` (neither).
         blocks: `all`, `four` (the first of each stage), or only the first of one stage, `stage2`, `stage3`, `stage4` or
             `stage5` (table 9).
-        replace: which 3x3 of a basic block, `first`, `second` or `both` (ResNet-18 and -34; the paper does not say,
-            FLOPs favour the first).
-        fuse: of the two halves: `sum`, or `concat` and a 1x1 convolution.
-        init: temporal kernels at the start: `shift`, `identity`, `random`; `degenerate` fixes both halves to the plain
+        replace: which 3x3 of a basic block is replaced, `first`, `second` or `both` (ResNet-18 and -34; the paper does
+            not say, FLOPs favour the first).
+        fuse: how the two halves are joined: `sum`, or `concat` and a 1x1 convolution.
+        init: initial temporal kernels: `shift`, `identity`, `random`; `degenerate` fixes both halves to the plain
             frequencies of equation 7 (table 8).
         temporal: `depthwise` or `ordinary` temporal convolution (table 10).
         spatial: `ordinary`, `depthwise`, or `late`: depthwise in the last two stages only (table 10).
         motion: `depthwise` or `ordinary` 3x3 of CMM (table 10), or `degenerate`.
-        reduction: r of CMM.
-        stride_at: `difference` or `reduce`, see `CMM`.
-        zero_restore: CMM starts silent.
+        reduction: r, the reduction of channels in CMM.
+        stride_at: position of the stride, `difference` or `reduce`, see `CMM`.
+        zero_restore: the output of CMM is zero at the start.
         causal: no frame depends on a later one.
-        low_scale: of the degenerate temporal kernel.
+        low_scale: scale of the degenerate temporal kernel.
     """
 
     def conv(channels: int, out_channels: int, stride: int, stage: int, index: int) -> Core:
@@ -220,16 +220,16 @@ def tea(
 ) -> ResNet2D:
     """TEA: motion excitation and multiple temporal aggregation in a Res2Net-50 (26w x 4s).
 
-    It computes what the authors' released code does, see `kinema.ops.tea` for where the paper's text differs.
+    It follows the authors' released code; see `kinema.ops.tea` for differences from the paper's text.
 
     Args:
         depth: fixed by the name.
-        num_classes: outputs.
-        frames: T.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        mode: `tea`, one of its halves `mta` (temporal convolutions) or `me` (motion excitation), or `res2net`, neither,
-            which sees each frame by itself.
+        num_classes: number of outputs.
+        frames: T, the number of frames of a clip.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        mode: `tea`, one of its halves `mta` (temporal convolutions) or `me` (motion excitation), or `res2net`, neither
+            of them, which processes frames separately.
     """
 
     def block(channels: int, inner: int, stride: int, index: int) -> TEABlock:
@@ -257,13 +257,13 @@ def tanet(
 
     Args:
         depth: fixed by the name.
-        num_classes: outputs.
+        num_classes: number of outputs.
         frames: T, part of the shape of the weights; clips of other lengths are interpolated where that matters.
-        width: multiplies all channels.
-        dropout: before the classifier.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
         kernel_size: K of the adaptive kernel, see `kinema.ops.TAM`.
         alpha: hidden width of the global branch over T.
-        beta: channels of a block over the hidden ones of the local branch.
+        beta: ratio of a block's channels to the hidden channels of the local branch.
     """
 
     def conv(channels: int, out_channels: int, stride: int, stage: int, index: int) -> Core:

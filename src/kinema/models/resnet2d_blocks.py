@@ -1,6 +1,6 @@
-"""The parts of 2-D ResNets over frames: stem, stages, the blocks, and what stands in place of their 3x3 convolutions.
+"""Parts of 2-D ResNets on frames: stem, stages, blocks, and the modules that replace their 3x3 convolutions.
 
-Blocks work on `(N T) C H W`, what stands in them on `N C T H W`.
+Blocks work on `(N T) C H W`, the modules inside them on `N C T H W`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from kinema.ops.tam import TAM
 from kinema.ops.tea import MTA, MotionExcitation
 
 Fuse = Literal["sum", "concat"]
-# (channels, out channels, stride, stage 2..5, block of the stage) -> what stands in place of a 3x3, N C T H W -> same
+# (channels, out channels, stride, stage 2..5, block of the stage) -> replacement of a 3x3, N C T H W -> same
 Conv = Callable[[int, int, int, int, int], "Core"]
 
 
-GROUPS = 4  # of channels in a block of TEA
+GROUPS = 4  # groups of channels in a block of TEA
 
 
 class FrameConv(Conv2d):
@@ -42,7 +42,7 @@ class FrameConv(Conv2d):
 
 
 class Sum(nn.Module):
-    """CSTM (or the plain 3x3) and CMM side by side, summed, or concatenated and mixed by a 1x1 convolution."""
+    """CSTM (or the plain 3x3) and CMM in parallel, summed, or concatenated and mixed by a 1x1 convolution."""
 
     def __init__(self, spatial: FrameConv | CSTM, cmm: CMM, out_channels: int, fuse: Fuse) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Sum(nn.Module):
 
     @property
     def look_ahead(self) -> int:
-        """Frames after the present one that it sees."""
+        """Number of later frames that it uses."""
         return self.cmm.look_ahead
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
@@ -62,10 +62,10 @@ class Sum(nn.Module):
         else:
             spatial, lag = self.cstm(x, stream), stream.lag
             spatial = stream.delayed(self, spatial, self.look_ahead - self.cstm.look_ahead)
-            stream.lag = lag - self.cstm.look_ahead  # side by side, not one after the other
+            stream.lag = lag - self.cstm.look_ahead  # in parallel, not in sequence
             motion = self.cmm(x, stream)
         if self.mix is None:
-            return spatial.add_(motion)  # a fresh tensor of the convolution, which its backward does not need
+            return spatial.add_(motion)  # a new tensor that the backward pass does not need
         return unfold_time(self.mix(fold_time(torch.cat([spatial, motion], 1))), x.shape[2])
 
 
@@ -79,11 +79,11 @@ class Adapted(nn.Module):
         self.tam, self.conv = tam, conv
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """N C T H W -> N C' T H' W'; the module sees the whole clip, so that no stream gets here."""
+        """N C T H W -> N C' T H' W'; needs the whole clip, so it is never used in a stream."""
         return self.conv(self.tam(x))
 
 
-Core = FrameConv | CSTM | Sum | Adapted  # what may stand in place of a 3x3 convolution
+Core = FrameConv | CSTM | Sum | Adapted  # possible replacements of a 3x3 convolution
 
 
 class BasicBlock(nn.Module):
@@ -101,7 +101,7 @@ class BasicBlock(nn.Module):
 
     @property
     def look_ahead(self) -> int:
-        """Frames by which it is late in a stream."""
+        """Number of frames by which its output is delayed in a stream."""
         shift = 0 if self.shift is None else self.shift.look_ahead
         return shift + self.conv1.look_ahead + self.conv2.look_ahead
 
@@ -131,7 +131,7 @@ class Bottleneck(nn.Module):
 
     @property
     def look_ahead(self) -> int:
-        """Frames by which it is late in a stream."""
+        """Number of frames by which its output is delayed in a stream."""
         return (0 if self.shift is None else self.shift.look_ahead) + self.conv2.look_ahead
 
     def forward(self, x: Tensor, frames: int, stream: Stream | None = None) -> Tensor:
@@ -147,12 +147,12 @@ class TEABlock(nn.Module):
     """1x1, motion excitation, multiple temporal aggregation, 1x1; works on `(N T) C H W` with T given.
 
     Args:
-        channels: into the block.
-        inner: of the ResNet's block; it is 26 / 64 of that, four times over, as in Res2Net-50 26w x 4s.
-        stride: of the 3x3 convolutions.
-        first: of its stage.
-        excited: with motion excitation.
-        temporal: with the temporal convolutions.
+        channels: input channels of the block.
+        inner: inner channels of the ResNet's block; here 26 / 64 of them, four times, as in Res2Net-50 26w x 4s.
+        stride: stride of the 3x3 convolutions.
+        first: True for the first block of its stage.
+        excited: use motion excitation.
+        temporal: use the temporal convolutions.
     """
 
     expansion = 4
@@ -171,27 +171,27 @@ class TEABlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor, frames: int, stream: Stream | None = None) -> Tensor:
-        """(N T) C H W -> (N T) C' H' W'; in a stream only without modules that see other frames."""
+        """(N T) C H W -> (N T) C' H' W'; in a stream only without modules that use other frames."""
         y = unfold_time(self.relu(self.bn1(self.conv1(x))), frames)
         y = self.bn3(self.conv3(fold_time(self.mta(self.me(y)))))
         return self.relu(y.add_(x if self.downsample is None else self.downsample(x)))
 
 
 def through(module: nn.Module, x: Tensor, stream: Stream | None) -> Tensor:
-    """The output of an operator, which need not know of streams where there is none; N C T H W -> N C' T H' W'."""
+    """Calls an operator; without a stream, it need not support streams; N C T H W -> N C' T H' W'."""
     y: Tensor = module(x) if stream is None else module(x, stream)
     return y
 
 
 def shortcut(block: BasicBlock | Bottleneck, x: Tensor, frames: int, stream: Stream | None) -> Tensor:
-    """What is added at the end of a block; in a stream as late as the residual branch is."""
+    """Returns the summand at the end of a block; in a stream it is delayed as much as the residual branch."""
     if stream is not None and block.look_ahead:
         x = fold_time(stream.delayed(block, unfold_time(x, frames), block.look_ahead))
     return x if block.downsample is None else block.downsample(x)
 
 
 def projection(channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
-    """The shortcut of a block that changes size; None is the identity."""
+    """Returns the shortcut of a block that changes size; None is the identity."""
     if stride == 1 and channels == out_channels:
         return None
     return nn.Sequential(Conv2d(channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))

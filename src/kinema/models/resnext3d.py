@@ -20,11 +20,11 @@ class ResNeXtBlock(nn.Module):
     """1x1x1, grouped 3x3x3 with the stride, 1x1x1, shortcut; N C T H W -> N C' T' H' W'.
 
     Args:
-        channels: into the block.
+        channels: input channels of the block.
         inner: between its convolutions, a multiple of `groups`.
-        out_channels: out of it.
-        groups: of the middle convolution.
-        stride: of time, height and width.
+        out_channels: output channels of the block.
+        groups: number of groups of the middle convolution.
+        stride: stride in time, height and width.
 
     Source: Hara et al., Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?, CVPR 2018, figure 3.
     """
@@ -64,22 +64,22 @@ class ResNeXtStem(nn.Sequential):
 
 
 class ResNeXt3D(VideoModel):
-    """A 3-D ResNeXt; T and the sides of a clip shrink by 16 and 32.
+    """A 3-D ResNeXt; it reduces T by 16 and the height and width of a clip by 32.
 
     Args:
         depth: 50, 101 or 152.
-        num_classes: outputs of the classifier.
-        frames: T that the network is meant for; it runs on any T.
-        width: multiplies all channels.
-        groups: of the 3x3x3 convolutions.
-        dropout: before the classifier.
+        num_classes: number of outputs of the classifier.
+        frames: T, the number of frames that the network is built for; it accepts any T.
+        width: factor of all channels.
+        groups: number of groups of the 3x3x3 convolutions.
+        dropout: dropout rate before the classifier.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
 
     def __init__(self, depth: int, num_classes: int, frames: int, width: float, groups: int, dropout: float) -> None:
         super().__init__()
-        # As the other 3-D ResNets here; the weights of 3D-ResNets-PyTorch were trained at 112.
+        # Same as the other 3-D ResNets here; the weights of 3D-ResNets-PyTorch were trained at 112.
         self.clip_spec = ClipSpec(frames=frames, stride=2, sampler="dense", short_side=320)
         channels = max(1, round(64 * width))
         self.stem = ResNeXtStem(channels)
@@ -93,7 +93,7 @@ class ResNeXt3D(VideoModel):
             setattr(self, f"layer{i + 1}", Stack(*blocks))
         self.dropout = nn.Dropout(dropout)
         self.add_classifier(channels, num_classes)
-        self.initialise(mode="fan_in")  # the fan-out of a grouped convolution counts channels that it never meets
+        self.initialise(mode="fan_in")  # the fan-out of a grouped convolution counts unconnected channels
 
 
 @register({f"resnext3d_{depth}": {"depth": depth} for depth in LAYERS}, paper="3D ResNeXt, CVPR 2018")
@@ -110,10 +110,10 @@ def resnext3d(
 
     Args:
         depth: fixed by the name.
-        num_classes: outputs.
+        num_classes: number of outputs.
         frames: T; 3D-ResNets-PyTorch has weights for 16 and 64.
-        width: multiplies all channels; those inside a block stay a multiple of `groups`.
-        groups: of the 3x3x3 convolutions, called cardinality in the paper.
-        dropout: before the classifier.
+        width: factor of all channels; those inside a block stay a multiple of `groups`.
+        groups: number of groups of the 3x3x3 convolutions, called cardinality in the paper.
+        dropout: dropout rate before the classifier.
     """
     return ResNeXt3D(depth, num_classes, frames, width, groups, dropout)

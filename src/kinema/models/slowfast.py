@@ -1,9 +1,9 @@
-"""SlowFast: a wide pathway on few frames and a thin one on all of them.
+"""SlowFast: a wide pathway on few frames and a narrow one on all frames.
 
-A stage gives both pathways in one tensor N C T H W with the T of the slow one: first its channels, then those of the
-fast one, once for each of the `alpha` fast frames that fall on a slow frame. Nothing is lost, so stages follow one
-another like those of any other network, and whatever looks at, regularises or builds on feature maps sees both.
-The last stage gives the mean of those fast frames, so that its channels are those of the classifier.
+A stage returns both pathways in one tensor N C T H W with the T of the slow one: first the channels of the slow
+pathway, then those of the fast one, once for each of the `alpha` fast frames per slow frame. No information is lost.
+Stages therefore follow each other as in any other network, and code that shows, regularises or uses feature maps sees
+both pathways. The last stage returns the mean of those fast frames, so that it has the channels of the classifier.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kinema.ops.nonlocal_attention import NonLocal
 SlowFrames = Literal["strided", "spread"]
 
 BETA = 8  # the slow pathway has this many times the channels of the fast one
-NON_LOCAL = (6, 13, 20)  # blocks of the third stage; those of the authors' release
+NON_LOCAL = (6, 13, 20)  # blocks of the third stage, as in the authors' release
 
 
 def join(slow: Tensor, fast: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def part(x: Tensor, slow_channels: int, alpha: int) -> tuple[Tensor, Tensor]:
 class TwoStems(nn.Module):
     """Stems of both pathways, 1x7x7 and 5x7x7; N 3 T H W -> joined.
 
-    Where T is not a multiple of `alpha`, the last frame is repeated until it is.
+    If T is not a multiple of `alpha`, the last frame is repeated until it is.
     """
 
     def __init__(self, channels: int, fast_channels: int, alpha: int, slow_frames: SlowFrames) -> None:
@@ -70,13 +70,13 @@ class TwoStems(nn.Module):
 
 
 class Lateral(nn.Sequential):
-    """The fast pathway brought to the frames of the slow one by a strided Kx1x1 convolution, with twice its channels.
+    """The fast pathway, reduced to the frames of the slow one by a strided Kx1x1 convolution, with twice its channels.
 
     Args:
-        channels: of the fast pathway.
+        channels: channels of the fast pathway.
         kernel_size: K.
         alpha: stride.
-        normalise: BatchNorm and ReLU after it.
+        normalise: add BatchNorm and ReLU after it.
     """
 
     def __init__(self, channels: int, kernel_size: int, alpha: int, normalise: bool) -> None:
@@ -93,12 +93,12 @@ class TwoStages(nn.Module):
     """One stage of both pathways; joined -> joined, in the last stage N (C + F) T H W.
 
     Args:
-        fuse: brings the fast pathway to the slow one.
-        slow: blocks.
-        fast: blocks.
-        slow_channels: of the slow pathway, before the stage.
-        alpha: fast frames for a slow one.
-        last: the fast frames are averaged.
+        fuse: adds the fast pathway to the slow one.
+        slow: blocks of the slow pathway.
+        fast: blocks of the fast pathway.
+        slow_channels: channels of the slow pathway before the stage.
+        alpha: number of fast frames per slow frame.
+        last: average the fast frames.
     """
 
     def __init__(
@@ -120,20 +120,20 @@ class TwoStages(nn.Module):
 
 
 class SlowFast(VideoModel):
-    """SlowFast; the slow pathway has T / alpha steps, the sides of a clip shrink by 32.
+    """SlowFast; the slow pathway has T / alpha steps, the height and width of a clip are reduced by 32.
 
     Args:
         depth: 50 or 101.
-        non_local: non-local blocks in the third stage of the slow pathway.
-        num_classes: outputs of the classifier.
-        frames: T, of the fast pathway.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        alpha: fast frames for a slow one.
-        fusion_taps: frames that a lateral convolution sees.
-        fusion_norm: BatchNorm and ReLU after the lateral convolutions.
-        temporal_blocks: so many first blocks of a stage, at most, have 3x1x1 convolutions.
-        slow_frames: which frames the slow pathway gets.
+        non_local: add non-local blocks to the third stage of the slow pathway.
+        num_classes: number of outputs of the classifier.
+        frames: T, the number of frames of the fast pathway.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        alpha: number of fast frames per slow frame.
+        fusion_taps: number of frames that a lateral convolution covers.
+        fusion_norm: add BatchNorm and ReLU after the lateral convolutions.
+        temporal_blocks: largest number of first blocks of a stage with 3x1x1 convolutions.
+        slow_frames: which frames the slow pathway receives.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -184,7 +184,7 @@ class SlowFast(VideoModel):
     def pathways(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """Joined -> the maps of the slow pathway, N C T H W, and of the fast one, N F (A T) H W.
 
-        In the last stage the fast one has the T of the slow one.
+        In the last stage, the fast one has the T of the slow one.
         """
         return part(x, self.slow_channels[name], 1 if name == self.feature_maps[-1] else self.alpha)
 
@@ -220,18 +220,18 @@ def slowfast(
     Args:
         depth: fixed by the name.
         non_local: fixed by the name; dot products, sub-sampled before phi and g, as in the authors' release.
-        num_classes: outputs.
-        frames: T, of the fast pathway.
-        width: multiplies all channels; the fast pathway has an eighth of them.
-        dropout: before the classifier.
-        alpha: fast frames for a slow one.
-        fusion_taps: frames that a lateral convolution sees; None is the releases': 7 in depth 50, 5 in depth 101 (and
-            in 4x16).
-        fusion_norm: BatchNorm and ReLU after the lateral convolutions; mmaction2's have neither.
-        temporal_blocks: so many first blocks of a stage, at most, have 3x1x1 convolutions; None is the releases': all,
-            and 6 with non-local blocks. 6 gives the operations and parameters that the paper states for R101.
-        slow_frames: `strided`: every `alpha`-th, as the paper says; `spread`: evenly from the first to the last, as
-            PySlowFast and PyTorchVideo cut clips for their releases.
+        num_classes: number of outputs.
+        frames: T, the number of frames of the fast pathway.
+        width: factor of all channels; the fast pathway has an eighth of them.
+        dropout: dropout rate before the classifier.
+        alpha: number of fast frames per slow frame.
+        fusion_taps: number of frames that a lateral convolution covers; None is that of the releases: 7 for depth 50,
+            5 for depth 101 (and for 4x16).
+        fusion_norm: add BatchNorm and ReLU after the lateral convolutions; those of mmaction2 have neither.
+        temporal_blocks: largest number of first blocks of a stage with 3x1x1 convolutions; None is that of the
+            releases: all, or 6 with non-local blocks. 6 gives the operations and parameters in the paper for R101.
+        slow_frames: `strided`: every `alpha`-th frame, as in the paper; `spread`: evenly from first to last, as in the
+            releases of PySlowFast and PyTorchVideo.
     """
     if fusion_taps is None:
         fusion_taps = 7 if depth == 50 else 5

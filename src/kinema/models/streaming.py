@@ -12,10 +12,10 @@ from kinema.ops.streaming import SEEN, SIZE, State
 
 
 def check_streaming(model: VideoModel, batch: object) -> None:
-    """Refuses networks that no stream can use, and a batch without streams.
+    """Rejects networks that cannot stream, and a batch without streams.
 
     Raises:
-        KinemaError: no classifier, Class Regularisation, or fewer than one stream.
+        KinemaError: there is no classifier, there is Class Regularisation, or the batch is below 1.
     """
     if not model.num_classes:
         raise KinemaError("a stream needs a classifier, but num_classes is 0: call reset_classifier(n) first")
@@ -29,22 +29,22 @@ def check_streaming(model: VideoModel, batch: object) -> None:
 
 
 def check_state(frames: Tensor, state: State, *keys: str) -> None:
-    """Refuses frames that do not go with a state.
+    """Rejects frames that do not fit a state.
 
     Args:
         frames: N 3 t H W.
-        state: of `initial_state` or of a step.
-        *keys: that it needs beside those of every state.
+        state: result of `initial_state` or of a step.
+        *keys: required keys besides those of every state.
 
     Raises:
-        KinemaError: another shape, number of streams or size, or something that is not a state.
+        KinemaError: the shape, number of streams or size differs, or it is not a state.
     """
     check_clips(frames)
-    if torch.compiler.is_compiling():  # the size is a value, which cannot be traced
+    if torch.compiler.is_compiling():  # the size is a tensor value, which cannot be traced
         return
     for key in (SEEN, SIZE, *keys):
         if key not in state:
-            raise KinemaError(f"the state of a stream lacks {key!r}: begin with initial_state(batch)")
+            raise KinemaError(f"the state of a stream lacks {key!r}: start with initial_state(batch)")
     if frames.shape[2] < 1 or len(state[SEEN]) != len(frames):
         raise KinemaError(
             f"frames of shape {tuple(frames.shape)} for a state of {len(state[SEEN])} streams: give N 3 t H W with one "
@@ -54,5 +54,5 @@ def check_state(frames: Tensor, state: State, *keys: str) -> None:
     if tuple(frames.shape[3:]) != (height, width):
         raise KinemaError(
             f"frames of {frames.shape[3]}x{frames.shape[4]} pixels for a state of {height}x{width}: give frames of "
-            "that size, or begin with initial_state(batch, size=(H, W))"
+            "that size, or start with initial_state(batch, size=(H, W))"
         )

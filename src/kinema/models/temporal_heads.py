@@ -23,16 +23,16 @@ from kinema.ops.recurrence import LSTM
 
 
 class LSTMHead(Attached):
-    """The features of each step, averaged over the picture, run through an LSTM; its last state stands beside them.
+    """The features of each step, averaged over the picture, go through an LSTM; its last state is concatenated to them.
 
-    The classifier sees the mean features of the clip and the last state of the top layer.
+    The classifier receives the mean features of the clip and the last state of the top layer.
 
     Args:
-        backbone: what it stands on.
-        num_classes: outputs of the classifier.
-        hidden: channels of the states.
-        layers: stacked cells.
-        dropout: before the classifier.
+        backbone: network whose features it uses.
+        num_classes: number of outputs of the classifier.
+        hidden: number of channels of the states.
+        layers: number of stacked cells.
+        dropout: dropout rate before the classifier.
     """
 
     def __init__(self, backbone: Backbone, num_classes: int, hidden: int, layers: int, dropout: float) -> None:
@@ -51,19 +51,19 @@ class LSTMHead(Attached):
     def pool(self, features: Tensor) -> Tensor:
         """N C T H W -> N F, the mean of the steps and the last state of the LSTM."""
         steps = average(features, (3, 4))  # N C T
-        with full_precision(steps):  # PyTorch has no float16 LSTM for every device
+        with full_precision(steps):  # PyTorch does not have a float16 LSTM on every device
             states, _ = self.lstm(steps.permute(2, 0, 1).to(next(self.lstm.parameters()).dtype))
         return torch.cat([average(steps, (2,)), states[-1].to(steps.dtype)], 1)
 
 
 class SelfAttention(nn.Module):
-    """Multi-head dot-product attention between all positions of a clip, added to its input, LayerNorm.
+    """Multi-head dot-product attention between all positions of a clip, added to its input, then LayerNorm.
 
-    N C T H W -> the same. The paper projects with 1x1x1 convolutions, which linear layers on positions are.
+    N C T H W -> the same. The paper projects with 1x1x1 convolutions, which equal linear layers on positions.
 
     Args:
         channels: C.
-        heads: a divisor of C.
+        heads: number of heads, a divisor of C.
 
     Source: Vaswani et al., Attention is all you need, NIPS 2017, section 3.2, without the feed-forward layers.
     """
@@ -87,17 +87,17 @@ class SelfAttention(nn.Module):
 
 
 class AttentionHead(Attached):
-    """Self-attention between all positions of the last stage; its result stands beside the features, as channels.
+    """Self-attention between all positions of the last stage; its result is concatenated to the features.
 
-    Nothing tells the positions apart, as in the paper. On features that are made frame by frame the network is
-    therefore blind to the order of the frames.
+    There is no positional encoding, as in the paper. If the features of each frame are computed separately, the network
+    therefore does not see the order of the frames.
 
     Args:
-        backbone: what it stands on.
-        num_classes: outputs of the classifier.
-        heads: of each layer.
-        layers: of attention.
-        dropout: before the classifier.
+        backbone: network whose features it uses.
+        num_classes: number of outputs of the classifier.
+        heads: number of heads per layer.
+        layers: number of attention layers.
+        dropout: dropout rate before the classifier.
     """
 
     def __init__(self, backbone: Backbone, num_classes: int, heads: int, layers: int, dropout: float) -> None:
@@ -133,18 +133,18 @@ def lstm_head(
     layers: Count = 2,
     dropout: float = 0.6,
 ) -> LSTMHead:
-    """An LSTM on the steps of a network.
+    """An LSTM on the time steps of another network.
 
     Args:
-        num_classes: outputs.
-        frames: T; None is what the backbone is meant for.
-        width: multiplies the channels of the backbone and of the LSTM.
-        backbone: a name of the zoo.
-        backbone_options: its further options.
-        freeze_backbone: only the head learns.
+        num_classes: number of outputs.
+        frames: T; None is the default of the backbone.
+        width: factor of the channels of the backbone and of the LSTM.
+        backbone: name of a model (see `kinema models`).
+        backbone_options: further options of the backbone.
+        freeze_backbone: train only the head.
         hidden: channels of the LSTM's states at width 1.
-        layers: stacked cells.
-        dropout: before the classifier; the paper states that of CIDC.
+        layers: number of stacked cells.
+        dropout: dropout rate before the classifier; the paper states that of CIDC.
     """
     states = max(1, round(hidden * width))
     base = Backbone(backbone, frames, width, backbone_options, freeze_backbone)
@@ -164,18 +164,18 @@ def attention_head(
     layers: Count = 2,
     dropout: float = 0.6,
 ) -> AttentionHead:
-    """Self-attention on the last stage of a network.
+    """Self-attention on the last stage of another network.
 
     Args:
-        num_classes: outputs.
-        frames: T; None is what the backbone is meant for.
-        width: multiplies the channels of the backbone.
-        backbone: a name of the zoo.
-        backbone_options: its further options.
-        freeze_backbone: only the head learns.
-        heads: of each layer, a divisor of the backbone's channels. The paper does not say; 8 are those of its source.
-        layers: of attention.
-        dropout: before the classifier; the paper states that of CIDC.
+        num_classes: number of outputs.
+        frames: T; None is the default of the backbone.
+        width: factor of the channels of the backbone.
+        backbone: name of a model (see `kinema models`).
+        backbone_options: further options of the backbone.
+        freeze_backbone: train only the head.
+        heads: heads per layer, a divisor of the backbone's channels. The paper does not say; its source uses 8.
+        layers: number of attention layers.
+        dropout: dropout rate before the classifier; the paper states that of CIDC.
     """
     base = Backbone(backbone, frames, width, backbone_options, freeze_backbone)
     return AttentionHead(base, num_classes, heads, layers, dropout)

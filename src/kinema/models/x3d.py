@@ -15,7 +15,7 @@ from kinema.models.x3d_blocks import SqueezeExcitation, X3DHead, X3DStem
 from kinema.ops.conv import Conv3d
 
 Size = Literal["s", "m", "l", "xl"]
-# Frames, their distance, crop and short side of the paper (tables 2 and 4), factor on the depths of the stages.
+# Frames, their distance, crop and short side in the paper (tables 2 and 4), factor of the depths of the stages.
 SIZES: dict[Size, tuple[int, int, int, int, float]] = {
     "s": (13, 6, 160, 182, 2.2),
     "m": (16, 5, 224, 256, 2.2),
@@ -32,12 +32,12 @@ class X3DBlock(nn.Module):
     """1x1x1, channel-wise 3x3x3 with the stride, 1x1x1; squeeze-and-excitation in every other block; N C T H W.
 
     Args:
-        channels: into the block.
-        inner: between its convolutions.
-        out_channels: out of it.
-        stride: of height and width.
-        excite: squeeze and excitation after the channel-wise convolution.
-        normalise: the shortcut, where it is a convolution, has a BatchNorm.
+        channels: input channels of the block.
+        inner: channels between its convolutions.
+        out_channels: output channels of the block.
+        stride: stride in height and width.
+        excite: use squeeze and excitation after the channel-wise convolution.
+        normalise: add a BatchNorm to the shortcut if it is a convolution.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class X3DBlock(nn.Module):
 
 
 class X3D(VideoModel):
-    """X3D; T is kept, the sides of a clip shrink by 32.
+    """X3D; T is kept, the height and width of a clip are reduced by 32.
 
-    The classifier sees more channels than any stage has: `head.maps` gives them at every position.
+    The classifier receives more channels than any stage has: `head.maps` returns them at every position.
     """
 
     feature_maps = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -123,12 +123,12 @@ def x3d(
 
     Args:
         size: fixed by the name.
-        num_classes: outputs.
-        frames: T; None is the paper's, 13 for S and 16 for the others.
-        width: multiplies all channels.
-        dropout: before the classifier.
-        shortcut_norm: a BatchNorm on the first shortcut too, whose channels do not change. SlowFast's release has it,
-            PyTorchVideo's has not.
+        num_classes: number of outputs.
+        frames: T; None is that of the paper, 13 for S and 16 for the others.
+        width: factor of all channels.
+        dropout: dropout rate before the classifier.
+        shortcut_norm: also add a BatchNorm to the first shortcut, whose channels do not change. SlowFast's release has
+            it, PyTorchVideo's does not.
     """
     native, stride, crop, short_side, depth = SIZES[size]
     spec = ClipSpec(

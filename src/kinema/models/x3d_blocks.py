@@ -1,4 +1,4 @@
-"""The stem, head and squeeze-and-excitation of X3D, which MTNet shares."""
+"""The stem, head and squeeze-and-excitation of X3D, which MTNet also uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class X3DStem(nn.Module):
 
     Args:
         channels: C.
-        temporal: with the 5x1x1.
+        temporal: include the 5x1x1.
     """
 
     def __init__(self, channels: int, temporal: bool = True) -> None:
@@ -38,7 +38,7 @@ class X3DHead(nn.Module):
 
     Args:
         channels: C.
-        inner: between the two convolutions.
+        inner: channels between the two convolutions.
         features: F.
 
     Source: Feichtenhofer, X3D, CVPR 2020, table 1 (conv5, pool5, fc1).
@@ -58,7 +58,7 @@ class X3DHead(nn.Module):
         return self.relu(self.expand(x)).flatten(1)
 
     def maps(self, x: Tensor) -> Tensor:
-        """N C T H W -> N F T H W: the head at every position separately, for explanations; nothing is averaged."""
+        """N C T H W -> N F T H W: the head at every position separately, for explanations, without averaging."""
         return self.relu(self.expand(self.relu(self.norm(self.conv(x)))))
 
 
@@ -67,7 +67,7 @@ class SqueezeExcitation(nn.Module):
 
     Args:
         channels: C.
-        ratio: of the width between its two layers to C; rounded to a multiple of 8 as in X3D's release.
+        ratio: ratio of the width between its two layers to C; rounded to a multiple of 8 as in X3D's release.
 
     Source: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018.
     """
@@ -85,6 +85,6 @@ class SqueezeExcitation(nn.Module):
 
 
 def multiple_of_8(width: float) -> int:
-    """The nearest multiple of 8, at least 8, never more than a tenth below `width`."""
+    """Returns the nearest multiple of 8, at least 8, and never more than a tenth below `width`."""
     rounded = max(8, int(width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * width else rounded

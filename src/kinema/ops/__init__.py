@@ -1,4 +1,4 @@
-"""Operators: one equation of a paper is one operator, on tensors `N C T H W`."""
+"""Operators on tensors `N C T H W`; each one implements one equation of a paper."""
 
 from kinema.ops.cidc import DirectionalConv, spatial_attention
 from kinema.ops.class_regularisation import ClassRegularisation

@@ -1,4 +1,4 @@
-"""Checks of arguments, driven by annotations: a wrong value is one sentence at the place where it is given.
+"""Checks of arguments by their annotations: a wrong value raises an error of one sentence where it is given.
 
     Count = Annotated[int, Range(1)]
 OddCount = Annotated[int, Range(1), ODD]
@@ -8,9 +8,9 @@ Eps = Annotated[float, Range(0, 1, above=True, below=True)]
     @checked
     def temporal_shift(x: Clips, fold: Count = 8, causal: bool = False) -> Tensor: ...
 
-An `int` is no `bool`, a `float` is finite and may be an integer, a tuple may be given as a list. An annotation without
-a rule is an error when the function is defined, so that no argument stays unchecked by accident. The options of
-networks are checked by the same rules (`kinema.models.options`).
+A `bool` does not count as an `int`, a `float` is finite and may be given as an integer, a tuple may be given as a list.
+An annotation without a rule is an error when the function is defined, so that no argument stays unchecked by accident.
+The options of networks are checked by the same rules (`kinema.models.options`).
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Range:
     """Bounds of a number.
 
     Attributes:
-        low: the lower bound, which belongs to the range unless `above`.
-        high: the upper bound, which belongs to the range unless `below`.
-        above: values are above `low`.
-        below: values are below `high`.
+        low: the lower bound, which is allowed unless `above`.
+        high: the upper bound, which is allowed unless `below`.
+        above: True if values must be above `low`.
+        below: True if values must be below `high`.
     """
 
     low: float = -math.inf
@@ -67,7 +67,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Dims:
-    """The dimensions of a tensor by their letters, such as `N C T H W`."""
+    """The dimensions of a tensor as letters, such as `N C T H W`."""
 
     letters: str
 
@@ -87,20 +87,21 @@ Clips = Annotated[Tensor, Dims("N C T H W")]
 Sequences = Annotated[Tensor, Dims("N C T")]
 Triple = tuple[Count, Count, Count]
 
-Rule = tuple[Callable[[Any], bool], str]  # whether a value is right, and what to give
+Rule = tuple[Callable[[Any], bool], str]  # a check of the value, and a description of valid values
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Checks the arguments of a function or of an `__init__` against their annotations at every call.
 
-    Nothing is checked while a compiler or an exporter traces the function; the sizes that it gives are symbols.
+    Nothing is checked while a compiler or an exporter traces the function, because sizes are then symbols.
 
     Args:
-        function: all its parameters but `self` are annotated with `bool`, `int`, `float`, `str`, `Tensor`, `Literal`,
-            a tuple of fixed length, a union of these, or one of them in `Annotated` with `Range`, `ODD` or `Dims`.
+        function: a function whose parameters except `self` are annotated with `bool`, `int`, `float`, `str`, `Tensor`,
+            `Literal`, a tuple of fixed length, a union of these, or one of them in `Annotated` with `Range`, `ODD` or
+            `Dims`.
 
     Returns:
-        The function. It raises `KinemaError` that names function, argument, value and what to give instead.
+        The function. It raises `KinemaError` that names the function, the argument, its value and valid values.
     """
     name = function.__qualname__.removesuffix(".__init__")
     written = {key: hint for key, hint in inspect.get_annotations(function).items() if key != "return"}
@@ -127,16 +128,16 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def rule_of(hint: Any) -> Rule:
-    """The rule of an annotation.
+    """Returns the rule of an annotation.
 
     Args:
-        hint: a kind that `checked` knows, or `None`, `Any`, `Sequence[kind]` or `Mapping`.
+        hint: a type that `checked` supports, or `None`, `Any`, `Sequence[type]` or `Mapping`.
 
     Returns:
-        Whether a value is right, and in words what to give; "" where the choices of a `Literal` say it.
+        A check of a value, and a description of valid values; "" if the choices of a `Literal` describe them.
 
     Raises:
-        TypeError: an annotation without a rule.
+        TypeError: the annotation has no rule.
     """
     kind: Any = hint
     extras: tuple[Any, ...] = ()

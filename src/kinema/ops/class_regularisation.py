@@ -1,4 +1,4 @@
-"""Class Regularisation: the weights of the likeliest class scale the channels of a stage (thesis, algorithm 1)."""
+"""Class Regularisation: weights of the most likely class scale the channels of a stage (thesis, algorithm 1)."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Choice = Literal["sum", "max"]
 
 
 class ClassRegularisation(nn.Module):
-    """Scales each channel by how much it matters to the class that the features look most like.
+    """Scales each channel by how important it is for the class that the features resemble most.
 
-    `V = ReLU(W M^T)` brings the classifier's weights W (K C') into the channels of the stage (K C) by the trained map
-    M. For each sample, the class n with the highest score is chosen; its row `V[n]`, scaled to [0, 1] over the
-    channels, gives the gains `lambda + (1 - lambda) * row`. As printed, the algorithm lacks this plus sign and lambda
-    = 1 would silence the network, against its text; with it, lambda = 1 changes nothing, and the effect grows as lambda
-    falls.
-    The score of a class is made from the products `V[n] * mean(x)` of all channels. The thesis compares these vectors
-    without saying how; `choice` holds the two readings of its text. Of several classes with the highest score the first
-    is chosen.
-    Gradients reach x and M, never W, and not through the choice.
+    `V = ReLU(W M^T)` maps the classifier's weights W (K C') to the channels of the stage (K C) with the trained map M.
+    For each sample, the class n with the highest score is chosen; its row `V[n]`, scaled to [0, 1] over the channels,
+    gives the gains `lambda + (1 - lambda) * row`. The printed algorithm lacks this plus sign, so that lambda = 1 would
+    silence the network, which contradicts its text. With the sign, lambda = 1 changes nothing, and the effect grows as
+    lambda decreases.
+
+    The score of a class follows from the products `V[n] * mean(x)` of all channels. The thesis compares these vectors
+    without saying how; `choice` offers two readings of its text. Among classes with equal scores, the first is chosen.
+    Gradients reach x and M, but never W, and do not pass through the choice.
 
     Args:
-        classifier_features: C', inputs of the classifier.
-        channels: C of the stage.
+        classifier_features: C', number of inputs of the classifier.
+        channels: C, number of channels of the stage.
         strength: lambda, 0 to 1.
-        bounds: of the gains: `shrink` is [lambda, 1]; `symmetric` is [lambda, 2 - lambda], the identity at lambda = 1
-            too, for the text's "amplified".
+        bounds: range of the gains: `shrink` is [lambda, 1]; `symmetric` is [lambda, 2 - lambda], which is also the
+            identity at lambda = 1, for the text's "amplified".
         choice: score of a class: `sum` of its products, the logit of "the top-1 selection in the final class prediction
             layer", or `max`, the largest of them over the channels, "the maximum activation instance".
     """
@@ -59,8 +59,8 @@ class ClassRegularisation(nn.Module):
         return x * self.gains(x, classifier_weight).to(x.dtype)[:, :, None, None, None]
 
     def gains(self, x: Tensor, classifier_weight: Tensor) -> Tensor:
-        """The factor of every channel, N C in float32 or wider; N C T H W and K C' as for `forward`."""
-        # In float32 or wider: the differences between channels are small against their size.
+        """Computes the factor of every channel: features N C T H W and weights K C' -> N C in float32 or wider."""
+        # In float32 or wider: differences between channels are small compared with their size.
         wide = wide_dtype(x, classifier_weight, self.weight)
         with full_precision(x):
             rows = (classifier_weight.detach().to(wide) @ self.weight.to(wide).T).relu()  # K C
@@ -76,13 +76,13 @@ class ClassRegularisation(nn.Module):
 
 
 def _highest_product(pooled: Tensor, rows: Tensor) -> Tensor:
-    """For each sample the class of the largest product `rows[k, c] * pooled[n, c]` over all c; N C, K C -> N."""
-    # Per channel the largest product belongs to the largest or the smallest row, depending on the sign of the feature,
-    # so that the N K C products need not be made.
+    """Returns per sample the class of the largest product `rows[k, c] * pooled[n, c]` over all c; N C, K C -> N."""
+    # Per channel, the largest product belongs to the largest or the smallest row, depending on the sign of the feature,
+    # so that the N K C products need not be computed.
     positive = pooled > 0
     (high, first_high), (low, first_low) = rows.max(0), rows.min(0)
     products = pooled * torch.where(positive, high, low)
-    classes = torch.where(positive, first_high, first_low).masked_fill(pooled == 0, 0)  # where all products are 0
+    classes = torch.where(positive, first_high, first_low).masked_fill(pooled == 0, 0)  # all products are 0
     best = products.amax(1, keepdim=True)
-    # Where features are not a number none is the best; the last class is then still one of the classes.
+    # If features are NaN, no class is the best; the last class is then at least a valid one.
     return torch.where(products == best, classes, len(rows) - 1).amin(1)

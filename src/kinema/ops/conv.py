@@ -1,15 +1,15 @@
-"""Convolutions: `Conv2d` and `Conv3d` are PyTorch's, computed in the fast and right way that they choose themselves.
+"""Convolutions: `Conv2d` and `Conv3d` are PyTorch's, computed in a way that is correct and fast.
 
-Arguments, weights, names and results are those of `nn.Conv2d` and `nn.Conv3d`. The ways of `Conv3d` depend on kernel,
-stride, groups, device and dtype; `benchmarks/single_clip.py` and `benchmarks/depthwise_layout.py` say what they buy:
+Arguments, weights, names and results are those of `nn.Conv2d` and `nn.Conv3d`. The method of `Conv3d` depends on
+kernel, stride, groups, device and dtype; `benchmarks/single_clip.py` and `benchmarks/depthwise_layout.py` measure it:
 
-| kernel | way |
+| kernel | method |
 |---|---|
 | 1xKxK | 2-D, frame by frame, everywhere |
 | channel-wise, odd, padded by half | float32 on a CPU: own gradients, see `_Channelwise`; Kx1x1 is 2-D over time |
 | channel-wise Kx1x1, padded otherwise (causal) | float32 on a CPU: `temporal_conv` |
 | Kx1x1 | CPU with one thread: 2-D over time and all positions |
-| others | oneDNN by name for one float32 clip on a CPU |
+| others | a call of oneDNN for one float32 clip on a CPU |
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from kinema.ops.layout import fold_space, fold_time, unfold_space, unfold_time
 from kinema.ops.packing import PackedKernel
 from kinema.ops.precision import full_precision
 
-_MANY = 16  # pictures from which on PyTorch gives 1x1 convolutions to oneDNN with one thread too
+_MANY = 16  # from this many pictures, PyTorch uses oneDNN for 1x1 convolutions with one thread too
 Size = tuple[int, int, int]
 Natural = Annotated[int, Range(0)]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
 class Conv2d(nn.Conv2d):
-    """`nn.Conv2d` whose stride picks pixels before a 1x1 kernel is computed.
+    """`nn.Conv2d` that selects the pixels of the stride before it computes a 1x1 kernel.
 
-    The gradient of a strided 1x1 is wrong on a CPU, or crashes: for fewer channels than a vector holds, oneDNN writes
-    past its memory (oneDNN issue 6035; seen with PyTorch 2.13 and 8 channels).
+    On a CPU, the gradient of a strided 1x1 is wrong or crashes: for fewer channels than a vector holds, oneDNN writes
+    outside its memory (oneDNN issue 6035; seen with PyTorch 2.13 and 8 channels).
 
     Attributes:
-        packed: what computes results without gradients, in the copies that backends make; see `kinema.ops.packing`.
+        packed: computes results without gradients, in the copies that backends make; see `kinema.ops.packing`.
     """
 
     packed: PackedKernel | None = None
@@ -55,26 +55,26 @@ class Conv2d(nn.Conv2d):
 
 
 class Conv3d(nn.Conv3d):
-    """`nn.Conv3d` that chooses the fast way itself; N C T H W -> N C' T' H' W'.
+    """`nn.Conv3d` that chooses a fast method; N C T H W -> N C' T' H' W'.
 
-    Operations that oneDNN is asked for by name escape `FlopCounterMode` on real tensors; on the meta device it sees
-    them all. Where `fails_in_bfloat16`, it computes in float32.
+    Direct calls of oneDNN are not counted by `FlopCounterMode` on real tensors; on the meta device all operations are.
+    If `fails_in_bfloat16`, it computes in float32.
 
     Args:
         in_channels: C.
         out_channels: C'.
-        kernel_size: one number, or those of time, height and width.
-        stride: as `kernel_size`.
-        padding: as `kernel_size`, or `same` or `valid`.
-        dilation: as `kernel_size`.
-        groups: divides C and C'.
-        bias: a trained number per output channel.
-        padding_mode: what stands outside the clip, as `nn.Conv3d` has it.
-        causal: no output frame sees a later frame: all the padding of time is zeros before the clip, as many as keep T
-            at stride 1, and `padding` is that of height and width.
+        kernel_size: one number, or the numbers for time, height and width.
+        stride: same form as `kernel_size`.
+        padding: same form as `kernel_size`, or `same` or `valid`.
+        dilation: same form as `kernel_size`.
+        groups: number of groups; divides C and C'.
+        bias: add a trained number per output channel.
+        padding_mode: padding values, as in `nn.Conv3d`.
+        causal: no output frame depends on a later frame: all padding in time is zeros before the clip, as many as keep
+            T at stride 1, and `padding` applies only to height and width.
 
     Raises:
-        KinemaError: an argument outside its domain.
+        KinemaError: an argument is out of range.
     """
 
     @checked
@@ -110,7 +110,7 @@ class Conv3d(nn.Conv3d):
         self.causal, self._past, self._way = causal, past, self._choose()
 
     def _choose(self) -> str:
-        """The way as far as it follows from the arguments; the rest follows from the clip."""
+        """The part of the method that follows from the arguments; the rest depends on the clip."""
         kernel, padding = self.kernel_size, self.padding
         if self.padding_mode != "zeros" or isinstance(padding, str):
             return "plain"
@@ -129,7 +129,7 @@ class Conv3d(nn.Conv3d):
         """N C T H W -> N C' T' H' W'."""
         if self._past:
             x = F.pad(x, (0, 0, 0, 0, self._past, 0))
-        # The compiler first: it cannot trace the questions about oneDNN.
+        # The compiler check comes first: it cannot trace the questions about oneDNN.
         found = None if torch.compiler.is_compiling() or x.device.type != "cpu" else self._on_cpu(x)
         if found is not None:
             return found
@@ -142,7 +142,7 @@ class Conv3d(nn.Conv3d):
         return super().forward(x)
 
     def _on_cpu(self, x: Tensor) -> Tensor | None:
-        """The result by a way that PyTorch would not choose; None where there is none."""
+        """Returns the result of a method that PyTorch would not choose; None if there is none."""
         way, weight = self._way, self.weight
         if way == "channelwise_time":
             return temporal_conv(x, weight.flatten(2), int(self.padding[0]))
@@ -158,30 +158,30 @@ class Conv3d(nn.Conv3d):
                 return result
         elif x.shape[0] == self.groups == 1 and _has_onednn():
             if way == "frames" and (torch.is_grad_enabled() or set(self.kernel_size + self.stride) != {1}):
-                return None  # only the result of 1x1x1 is faster so than frame by frame; gradients take twice as long
-            # For one small clip (C T H up to 20480) PyTorch takes an implementation that is several times slower than
-            # the one it takes for two. Grouped ones go to oneDNN anyway.
+                return None  # a 1x1x1 result is faster than frame by frame, but gradients take twice as long
+            # For one small clip (C T H up to 20480), PyTorch uses an implementation that is several times slower than
+            # the one for two clips. Grouped convolutions use oneDNN anyway.
             padding = tuple(map(int, self.padding))
             return torch.mkldnn_convolution(x, weight, self.bias, padding, self.stride, self.dilation, 1)
         return None
 
     def _over_frames(self, x: Tensor) -> Tensor:
-        """PyTorch gives a 3-D convolution of one small clip on a CPU to a kernel that is slow and leaves channels-last
-        memory, so that everything after it is slower too; frames are many, and it does not do that to a 2-D one.
+        """Computes frame by frame. For a 3-D convolution of one small clip on a CPU, PyTorch uses a kernel that is slow
+        and leaves channels-last memory, so that all later layers are slower too; for many 2-D frames it does not.
         """
         step = int(self.stride[0])
         if step > 1:
             x = x[:, :, ::step].contiguous(memory_format=torch.channels_last_3d)
         frames, weight, stride = fold_time(x), self.weight.squeeze(2), self.stride[1:]
-        if self.kernel_size == (1, 1, 1) and self.padding == (0, 0, 0):  # as Conv2d
+        if self.kernel_size == (1, 1, 1) and self.padding == (0, 0, 0):  # same as in Conv2d
             y = _pointwise(_pick_pixels(frames, *stride), weight, self.bias, self.groups)
             return unfold_time(y, x.shape[2])
         y = F.conv2d(frames, weight, self.bias, stride, self.padding[1:], self.dilation[1:], self.groups)
         return unfold_time(y, x.shape[2])
 
     def _over_time(self, x: Tensor) -> Tensor:
-        """PyTorch computes a Kx1x1 kernel with one thread (Ray gives its workers one), and the gradients of a
-        channel-wise one always, by a plain implementation that is several times slower than oneDNN's for 2-D.
+        """Computes over time in 2-D. PyTorch computes a Kx1x1 kernel with one thread (Ray gives its workers one), and
+        the gradients of a channel-wise one always, by a plain implementation, several times slower than oneDNN in 2-D.
         """
         weight = self.weight.squeeze(4)
         stride, padding, dilation = ((int(of[0]), 1) for of in (self.stride, self.padding, self.dilation))
@@ -192,20 +192,20 @@ class Conv3d(nn.Conv3d):
 def temporal_conv(x: Tensor, weight: Tensor, padding: int) -> Tensor:
     """`y[n, c, t] = sum_i weight[c, i] x[n, c, t + i - padding]`, zeros outside the clip, at every position.
 
-    For float32 clips on a CPU, oneDNN is asked by name for the forward pass and for the gradient of the input, which
-    is the same with mirrored kernels; PyTorch gives both to slower code for small batches, and gradients always. The
-    gradient of the weights is a product and a sum for each frame of the kernel. Elsewhere this is `conv3d`.
+    For float32 clips on a CPU, oneDNN is called directly for the forward pass and for the gradient of the input, which
+    is the same with mirrored kernels. PyTorch uses slower code for both with small batches, and always for gradients.
+    The gradient of the weights is a product and a sum per frame of the kernel. All other cases use `conv3d`.
 
     Args:
         x: N C T H W.
         weight: C 1 K.
-        padding: frames of zeros before and after the clip.
+        padding: number of zero frames before and after the clip.
 
     Returns:
         N C (T + 2 padding - K + 1) H W.
     """
     kernel = weight[:, :, :, None, None]
-    # The compiler first: it cannot trace the questions about oneDNN.
+    # The compiler check comes first: it cannot trace the questions about oneDNN.
     if not torch.compiler.is_compiling() and _is_plain(x, weight) and _has_onednn():
         result: Tensor = _Temporal.apply(x, kernel, padding)
         return result
@@ -213,7 +213,7 @@ def temporal_conv(x: Tensor, weight: Tensor, padding: int) -> Tensor:
 
 
 def conv3d(x: Tensor, weight: Tensor, padding: int, groups: int = 1) -> Tensor:
-    """`F.conv3d` padded in time, without bias, in float32 where `fails_in_bfloat16`; N C T H W -> N C' T' H W."""
+    """`F.conv3d` padded in time, without bias, in float32 if `fails_in_bfloat16`; N C T H W -> N C' T' H W."""
     if fails_in_bfloat16(x, weight):
         with full_precision(x):
             y = F.conv3d(x.float(), weight.float(), padding=(padding, 0, 0), groups=groups)
@@ -222,18 +222,17 @@ def conv3d(x: Tensor, weight: Tensor, padding: int, groups: int = 1) -> Tensor:
 
 
 def fails_in_bfloat16(x: Tensor, weight: Tensor) -> bool:
-    """Whether a 3-D convolution would compute a wrong weight gradient.
+    """True if a 3-D convolution would compute a wrong weight gradient.
 
     On a CPU, in bfloat16, for clips of 2 frames under a padded kernel of 3 (in general for few frames under a long
     kernel, and for maps of a few pixels), oneDNN in PyTorch 2.13 returns memory that it has not written, and may write
-    where it must not. The result itself and the gradient of the clip are right, as all are in float32.
-
+    outside its memory. The result itself and the gradient of the clip are correct; in float32 everything is.
     Args:
         x: N C T H W.
         weight: C' C K K K.
     """
     if x.device.type != "cpu" or not (weight.requires_grad and torch.is_grad_enabled()):
-        return False  # before the shape is asked: an exporter would take the answer for a limit of the clip's length
+        return False  # before the shape is used: an exporter would turn it into a limit of the clip's length
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     short = 1 < x.shape[2] <= weight.shape[2]
     return dtype == torch.bfloat16 and (
@@ -242,9 +241,9 @@ def fails_in_bfloat16(x: Tensor, weight: Tensor) -> bool:
 
 
 class _Channelwise(torch.autograd.Function):
-    """PyTorch's forward pass is fast on a CPU when the clip lies in `channels_last_3d` memory, its gradients are not.
+    """PyTorch's forward pass is fast on a CPU if the clip is in `channels_last_3d` memory, but its gradients are not.
 
-    The gradient of the input is the forward pass with mirrored kernels, that of the weights a 2-D one for each frame of
+    The gradient of the input is the forward pass with mirrored kernels; that of the weights is a 2-D one per frame of
     the kernel.
     """
 
@@ -258,7 +257,7 @@ class _Channelwise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
-        x = x.contiguous(memory_format=torch.channels_last_3d)  # part of the channels of a clip is not
+        x = x.contiguous(memory_format=torch.channels_last_3d)  # a slice of the channels is not contiguous
         gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
         of_x = of_weight = None
         if ctx.needs_input_grad[0]:
@@ -275,10 +274,10 @@ class _Channelwise(torch.autograd.Function):
 
 
 def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, ...]) -> Tensor:
-    """For each frame of the kernel, the gradient of a 2-D convolution between frames and those it looked at.
+    """Computes, per frame of the kernel, the gradient of a 2-D convolution between frames and the frames they used.
 
-    Those are equally far apart in the whole batch, so that both are slices of all frames; frames of the gradient that
-    would meet another clip are set to zero.
+    The distance between them is the same in the whole batch, so that both are slices of all frames; gradient frames
+    that would be paired with another clip are set to zero.
     """
     n, _, t = x.shape[:3]
     source, found = fold_time(x), []
@@ -307,7 +306,7 @@ def _backward(
     padding: tuple[int, ...],
     wanted: tuple[bool, ...],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of a channel-wise convolution in 2 or 3 dimensions: of the input, the weights and the bias."""
+    """Computes gradients of a channel-wise convolution in 2 or 3 dimensions: of input, weights and bias."""
     ones, zeros = [1] * len(stride), [0] * len(stride)
     return torch.ops.aten.convolution_backward(
         gradient, x, weight, None, stride, padding, ones, False, zeros, len(weight), wanted
@@ -333,7 +332,7 @@ class _Temporal(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             found = []
             for i in range(size):
-                offset = i - ctx.padding  # frame t of the result met frame t + offset of the clip
+                offset = i - ctx.padding  # frame t of the result used frame t + offset of the clip
                 first, last = max(0, -offset), min(gradient.shape[2], x.shape[2] - offset)
                 met = gradient[:, :, first:last] * x[:, :, first + offset : last + offset]
                 found.append(met.sum((0, 2, 3, 4)))
@@ -346,14 +345,14 @@ def _onednn(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
-    """A 1x1 convolution of N C H W.
+    """Computes a 1x1 convolution of N C H W.
 
-    With one thread, PyTorch gives fewer than 16 pictures to a product of matrices that takes about twice as long as
-    oneDNN. For a result alone oneDNN is asked by name; with gradients, for which PyTorch chooses again, rows become
-    pictures, as many as it takes.
+    With one thread, PyTorch computes fewer than 16 pictures by a matrix product, which takes about twice as long as
+    oneDNN. For a result without gradients, oneDNN is called directly. With gradients, for which PyTorch chooses again,
+    rows become pictures, so that there are enough of them.
     """
     if (
-        torch.compiler.is_compiling()  # first: a question about the batch would fix it in an exported program
+        torch.compiler.is_compiling()  # first: a check of the batch would fix its size in an exported program
         or len(x) >= _MANY
         or groups != 1
         or torch.get_num_threads() != 1
@@ -365,20 +364,20 @@ def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> T
         return torch.mkldnn_convolution(x, weight, bias, (0, 0), (1, 1), (1, 1), 1)
     n, _, h, w = x.shape
     rows = next((k for k in range(1, h + 1) if h % k == 0 and n * k >= _MANY), 1)
-    parts = x.permute(0, 2, 3, 1).reshape(n * rows, h // rows, w, -1)  # in channels-last memory a view
+    parts = x.permute(0, 2, 3, 1).reshape(n * rows, h // rows, w, -1)  # a view in channels-last memory
     y = F.conv2d(parts.permute(0, 3, 1, 2), weight, bias)
     return y.permute(0, 2, 3, 1).reshape(n, h, w, -1).permute(0, 3, 1, 2)
 
 
 def _pick_pixels(x: Tensor, down: int, right: int) -> Tensor:
-    """Every `down`-th row and `right`-th column of N C H W, in channels-last memory if there is less than all."""
+    """Returns every `down`-th row and `right`-th column of N C H W, in channels-last memory if not all are kept."""
     if down == right == 1:
         return x
     return x[:, :, ::down, ::right].contiguous(memory_format=torch.channels_last)
 
 
 def _is_plain(x: Tensor, weight: Tensor) -> bool:
-    """Whether this is a float32 convolution on a CPU."""
+    """True for a float32 convolution on a CPU."""
     return (
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32

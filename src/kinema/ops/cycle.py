@@ -19,18 +19,18 @@ Temperature = Annotated[float, Range(0, above=True)]
 
 @checked
 def soft_nearest(a: Sequences, b: Sequences, temperature: Temperature = 1.0) -> Tensor:
-    """The soft nearest neighbour in `b` of every frame of `a` (equation 4).
+    """Computes the soft nearest neighbour in `b` of every frame of `a` (equation 4).
 
     `sum_i softmax_i(-|a[t] - b[i]|^2 / temperature) b[i]`, with the squared distance summed over channels.
 
     Args:
         a: N C T.
         b: N C T.
-        temperature: above 0, in squared feature units; the paper has 1. Where distances are small against it the
+        temperature: above 0, in squared feature units; 1 in the paper. If distances are small compared with it, the
             weights are nearly equal and every frame of `a` gets the mean of `b`.
 
     Returns:
-        N C T, in float32 or wider. Autocast does not reach inside.
+        N C T, in float32 or wider. Autocast has no effect on it.
     """
     _same_shape("soft_nearest", a, b)
     with full_precision(a):
@@ -39,16 +39,16 @@ def soft_nearest(a: Sequences, b: Sequences, temperature: Temperature = 1.0) -> 
 
 @checked
 def cycle_consistent(a: Sequences, b: Sequences, temperature: Temperature = 1.0) -> Tensor:
-    """Whether every frame's soft nearest neighbour lies nearest to the frame at its own time, both ways (equation 5).
+    """True if every frame's soft nearest neighbour is nearest to the frame at its own time, both ways (equation 5).
 
     Args:
         a: N C T.
         b: N C T.
-        temperature: of `soft_nearest`.
+        temperature: temperature of `soft_nearest`.
 
     Returns:
-        bool N, without a gradient. Of frames that are equally near the earliest counts, so a sequence of equal frames
-        is not consistent with itself unless it has one frame only.
+        bool N, without gradient. Of equally near frames, the earliest counts, so that a sequence of equal frames is not
+        consistent with itself unless it has only one frame.
     """
     _same_shape("cycle_consistent", a, b)
     with torch.no_grad(), full_precision(a):
@@ -58,18 +58,18 @@ def cycle_consistent(a: Sequences, b: Sequences, temperature: Temperature = 1.0)
 
 @checked
 def returned_frames(a: Sequences, b: Sequences, temperature: Temperature = 1.0) -> Tensor:
-    """The frame to which every frame of `a` comes back by way of its soft nearest neighbour in `b` (figure 4).
+    """Returns the frame to which every frame of `a` returns via its soft nearest neighbour in `b` (figure 4).
 
-    A frame that does not come back to its own time is a temporal cyclic error; `cycle_consistent` is that there is
-    none, both ways.
+    A frame that does not return to its own time is a temporal cyclic error; `cycle_consistent` is True if there is no
+    such error in both directions.
 
     Args:
         a: N C T.
         b: N C T.
-        temperature: of `soft_nearest`.
+        temperature: temperature of `soft_nearest`.
 
     Returns:
-        int64 N T in [0, T), without a gradient; of frames of `b` that are equally near the earliest.
+        int64 N T in [0, T), without gradient; of equally near frames of `b`, the earliest.
     """
     _same_shape("returned_frames", a, b)
     with torch.no_grad(), full_precision(a):
@@ -77,7 +77,7 @@ def returned_frames(a: Sequences, b: Sequences, temperature: Temperature = 1.0) 
 
 
 def _returns(a: Tensor, b: Tensor, temperature: float) -> Tensor:
-    """Whether all frames of `a` find themselves by way of `b`; bool N."""
+    """True if all frames of `a` return to themselves via `b`; bool N."""
     return (_nearest(a, b, temperature) == torch.arange(a.shape[2], device=a.device)).all(1)
 
 
@@ -87,16 +87,16 @@ def _nearest(a: Tensor, b: Tensor, temperature: float) -> Tensor:
 
 def _soft_nearest(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     weights = torch.softmax(-_distances(a, b) / temperature, 2)
-    # Products and a sum, no matrix product: that would be free to round to TF32 on a GPU, and the gate may turn on it.
+    # Products and a sum instead of a matrix product, which could round to TF32 on a GPU and change the gate.
     return (weights[:, None] * b[:, :, None]).sum(3)
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    """Squared distances of all pairs, N T(a) T(b)."""
-    # The difference itself, not a^2 - 2ab + b^2: features far from zero would lose their digits.
+    """Computes squared distances of all pairs, N T(a) T(b)."""
+    # The difference itself, not a^2 - 2ab + b^2, which loses digits for features far from zero.
     return (a[:, :, :, None] - b[:, :, None]).square().sum(1)
 
 
 def _same_shape(operator: str, a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape:
-        raise KinemaError(f"{operator}: b has shape {tuple(b.shape)}; give that of a, {tuple(a.shape)}")
+        raise KinemaError(f"{operator}: b has shape {tuple(b.shape)}; give the shape of a, {tuple(a.shape)}")

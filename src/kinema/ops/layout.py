@@ -1,4 +1,4 @@
-"""Time or space folded away and back: free views when clips lie in memory as `channels_last_3d` (N T H W C)."""
+"""Folds time or space away and back: free views if clips are in `channels_last_3d` memory (N T H W C)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from kinema.errors import KinemaError
 
 
 def check_clips(x: Tensor, channels: int = 3) -> Tensor:
-    """Returns `x` when it is a batch of clips `N channels T H W`; otherwise `KinemaError` says what it is."""
+    """Returns `x` if it is a batch of clips `N channels T H W`; otherwise `KinemaError` says what it is."""
     if x.ndim != 5:
-        raise KinemaError(f"a network takes clips of shape N {channels} T H W, this has shape {tuple(x.shape)}")
+        raise KinemaError(f"a network takes clips of shape N {channels} T H W, but this has shape {tuple(x.shape)}")
     if x.shape[1] != channels:
         raise KinemaError(
-            f"a network takes clips with {channels} channels at position 1 (N C T H W), this has {x.shape[1]} there: "
+            f"a network takes clips with {channels} channels at position 1 (N C T H W), but this has {x.shape[1]}, in "
             f"shape {tuple(x.shape)}"
         )
     return x
@@ -33,7 +33,7 @@ def unfold_time(x: Tensor, frames: int) -> Tensor:
 
 
 def fold_space(x: Tensor) -> Tensor:
-    """`N C T H W` -> `N C T (H W)`, on which a 2-D convolution of Kx1 sees time."""
+    """`N C T H W` -> `N C T (H W)`, on which a 2-D convolution of Kx1 covers time."""
     n, c, t, h, w = x.shape
     return x.permute(0, 2, 3, 4, 1).reshape(n, t, h * w, c).permute(0, 3, 1, 2)
 
@@ -44,12 +44,12 @@ def unfold_space(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def channels_last(module: nn.Module) -> None:
-    """Lays the kernels of all convolutions out channels-last, in place.
+    """Changes the kernels of all convolutions to the channels-last layout, in place.
 
-    `module.to(memory_format=...)` takes one number of dimensions and fails where 2-D and 3-D kernels are mixed.
+    `module.to(memory_format=...)` supports one number of dimensions and fails if 2-D and 3-D kernels are mixed.
 
     Args:
-        module: its parameters of 4 dimensions get `channels_last`, those of 5 `channels_last_3d`.
+        module: its parameters with 4 dimensions get `channels_last`, those with 5 `channels_last_3d`.
     """
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     for parameter in module.parameters():
@@ -58,6 +58,6 @@ def channels_last(module: nn.Module) -> None:
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Before and after, so that ceil(size / stride) positions come out; TensorFlow's rule, the odd one goes after."""
+    """Padding before and after for ceil(size / stride) positions; TensorFlow's rule, the odd one goes after."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2

@@ -1,4 +1,4 @@
-"""MTConv: a convolution whose channels are shared between a local and a prolonged branch (MTConv, equations 1 to 4)."""
+"""MTConv: a convolution whose channels are split into a local and a prolonged branch (MTConv, equations 1 to 4)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Size = tuple[int, int, int]
 Odd = Annotated[int, Range(1), ODD]
 Share = Annotated[float, Range(0, 1, above=True)]
 
-# The weight with which the BatchNorms of the prolonged branch start. They normalise few cells, at the end of a network
-# one per clip. At 1, differences between clips as a whole, of which there are few kinds, outweigh all others.
+# Initial weight of the BatchNorms of the prolonged branch. They normalise few cells, at the end of a network one per
+# clip. With 1, differences between whole clips, of which there are few kinds, would outweigh all others.
 QUIET = 0.1
 
 
@@ -30,20 +30,20 @@ def branch_channels(channels: Count, delta: Share) -> tuple[int, int]:
     """Equation 1: channels of the local branch, floor(delta * channels), and of the prolonged branch, the rest.
 
     Raises:
-        KinemaError: `delta` is not in (0, 1], or leaves the local branch nothing.
+        KinemaError: `delta` is not in (0, 1], or leaves no channel to the local branch.
     """
     local = math.floor(delta * channels + 1e-9)  # 2/3 of 54 is 36, whichever way 2/3 was rounded
     if local == 0:
         raise KinemaError(
-            f"delta is {delta}: this leaves no channel of {channels} to the local branch; raise delta or width"
+            f"delta is {delta}: this leaves none of {channels} channels to the local branch; raise delta or width"
         )
     return local, channels - local
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution, BatchNorm and, unless told otherwise, ReLU; padded so that stride 1 keeps the size.
+    """Convolution, BatchNorm and by default ReLU; padded so that stride 1 keeps the size.
 
-    The convolution has He initialisation by its inputs: by its few outputs a prolonged branch would start too loud.
+    The convolution has He initialisation by its inputs: by its few outputs, a prolonged branch would start too large.
     """
 
     def __init__(
@@ -75,31 +75,31 @@ class MTConv(nn.Module):
         P2 = g(prolong(L)), pointwise  floor(delta C') -> the other channels
         output = concat(L, trilinear(P1 + P2 -> size of L))
 
-    where g is a convolution, BatchNorm and ReLU of its own each time. `prolong` halves time, height and width, and
-    selects frames for x and for L independently.
+    where each g is its own convolution, BatchNorm and ReLU. `prolong` halves time, height and width, and selects frames
+    for x and for L independently.
 
-    With `split="octave"`, the operator that the paper's complexity tables imply, the input is shared out too: the first
-    delta of its channels go to L, P1 sees the others, prolonged. There two frames become one, their mean. (The authors'
-    released code does the same on two streams that it does not unite until the end of the network.)
+    With `split="octave"`, the operator that the paper's complexity tables imply, the input is also split: the first
+    delta of its channels go to L, the others, prolonged, to P1. There two frames become one, their mean. (The authors'
+    released code does the same on two streams that it joins only at the end of the network.)
 
     With `delta=1` there is no prolonged branch: convolution, BatchNorm, ReLU.
 
-    A channel-wise convolution (`groups` equal to both numbers of channels) has no map from all channels to some. There
-    the local branch takes the first channels and the prolonged branch the others; P2 still sees all of L.
+    A channel-wise convolution (`groups` equal to both numbers of channels) cannot map all channels to some. There the
+    local branch uses the first channels and the prolonged branch the others; P2 still uses all of L.
 
-    The BatchNorms of the prolonged branch start with the weight 0.1, so that a network begins with its local branches
-    (`benchmarks/mtconv_start.py`); the papers do not speak of it.
+    The BatchNorms of the prolonged branch start with the weight 0.1, so that a network starts with its local branches
+    (`benchmarks/mtconv_start.py`); the papers do not mention it.
 
     Args:
         channels: C.
         out_channels: C'.
-        kernel: of L and P1, in time, height and width, or one number for all; odd.
-        stride: of L and P1, as `kernel`; where sizes still differ, P2 is resized to P1.
-        delta: share of the local branch, in (0, 1].
+        kernel: kernel of L and P1, in time, height and width, or one number for all; odd.
+        stride: stride of L and P1, same form as `kernel`; if sizes still differ, P2 is resized to P1.
+        delta: share of channels in the local branch, in (0, 1].
         split: `text` or `octave`.
-        pooling: how the prolonged branch gets its inputs, see `prolong` (table VIc).
-        groups: of L and P1. Unless channel-wise it must divide the channels of both branches.
-        relu: at the end of both branches, as in the paper; False leaves it to what comes after.
+        pooling: how the inputs of the prolonged branch are reduced, see `prolong` (table VIc).
+        groups: groups of L and P1. Unless channel-wise, it must divide the channels of both branches.
+        relu: apply ReLU at the end of both branches, as in the paper; False leaves it to the next layer.
 
     Source: MTConv, equations 1 to 4; thesis, section 6.4.1, for the pointwise kernel from L to P.
     """
@@ -162,5 +162,5 @@ def _triple(value: int | Size) -> Size:
 
 
 def resize(x: Tensor, size: torch.Size) -> Tensor:
-    """Trilinear interpolation to `T H W`; the very tensor when it has that size."""
+    """Interpolates trilinearly to `T H W`; returns the same tensor if it has that size."""
     return x if x.shape[2:] == size else F.interpolate(x, size, mode="trilinear", align_corners=False)

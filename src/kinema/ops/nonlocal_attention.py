@@ -1,4 +1,4 @@
-"""The non-local block: every position of a clip looks at all others."""
+"""The non-local block: every position of a clip uses all others."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ SubSample = Literal["none", "after", "before"]
 class NonLocal(nn.Module):
     """`x + BN(W y)` with `y_i = 1 / C(x) sum_j f(x_i, x_j) g(x_j)` over all positions j of the clip; N C T H W -> same.
 
-    The bottleneck has half the channels. The last BatchNorm starts at zero, so that a new block changes nothing; the
-    convolutions start small, or the softmax would start as a choice of one position.
+    The bottleneck has half the channels. The last BatchNorm starts at zero, so that a new block changes nothing. The
+    convolutions start small; otherwise the softmax would start by selecting a single position.
 
     Args:
         channels: C.
         attention: f. `embedded_gaussian`: the softmax over j of `theta(x_i) . phi(x_j)`. `gaussian`: the same without
             theta and phi. `dot_product`: `theta(x_i) . phi(x_j)` over the number of positions j.
-        sub_sample: maximum over 2x2 pixels of a frame, so that there are fewer j: `after` phi and g, as the paper says
-            and mmaction2 does; `before` them, as the authors' code and PySlowFast do; `none`, as gluon-cv. The last
-            odd row and column are left out; a side of one pixel stays.
-        scaled: divides what goes into the softmax by the root of its channels. The paper and mmaction2 do not,
+        sub_sample: maximum over 2x2 pixels of a frame, which reduces the number of j: `after` phi and g, as in the
+            paper and mmaction2; `before` them, as in the authors' code and PySlowFast; `none`, as in gluon-cv. A last
+            odd row or column is dropped; a side of one pixel stays.
+        scaled: divide the input of the softmax by the root of its number of channels. The paper and mmaction2 do not,
             PySlowFast and gluon-cv do.
 
     Source: Wang et al., Non-local neural networks, CVPR 2018, equations 1 to 4 and 6, section 3.3.
@@ -77,7 +77,7 @@ class NonLocal(nn.Module):
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, attention: Attention, *, scaled: bool = False) -> Tensor:
-    """The weighted mean of values over all positions, in float32 at least, also under autocast.
+    """Computes the weighted mean of values over all positions, in float32 at least, also under autocast.
 
     Args:
         queries: N L C.
@@ -94,7 +94,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, attention: Attention, 
         if attention == "dot_product":
             many, few, c = queries.shape[1], *keys.shape[1:]
             values = values / few
-            if c * (many + few) < 2 * many * few:  # the same product, bracketed so that no table of M x L is made
+            if c * (many + few) < 2 * many * few:  # the same product, ordered so that no M x L matrix is computed
                 return queries @ (keys.transpose(1, 2) @ values)
             return queries @ keys.transpose(1, 2) @ values
         q, k, v = (z.unsqueeze(1) for z in (queries, keys, values))  # one head

@@ -1,6 +1,7 @@
-"""Kernels of 2-D convolutions in the memory that oneDNN computes in.
+"""Kernels of 2-D convolutions in the memory layout of oneDNN.
 
-PyTorch lays a kernel out at every call. For one frame with many channels that takes longer than the convolution.
+PyTorch changes the layout of a kernel at every call. For one frame with many channels, this takes longer than the
+convolution.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from torch import Tensor, nn
 
 
 class PackedKernel:
-    """The kernel of one convolution, laid out at the first call, for the size of that input.
+    """The kernel of one convolution, converted at the first call for the input size of that call.
 
-    Inputs of other sizes are computed right, and slower. The weights must not change after the first call.
+    Inputs of other sizes give correct results, but more slowly. The weights must not change after the first call.
 
     Args:
-        conv: float32, on the CPU, padded with zeros.
+        conv: convolution in float32, on the CPU, padded with zeros.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -38,13 +39,13 @@ class PackedKernel:
 
 
 def packs(conv: nn.Conv2d) -> bool:
-    """Whether `PackedKernel` takes a convolution."""
+    """True if `PackedKernel` supports a convolution."""
     plain = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
     return plain and conv.weight.dtype == torch.float32 and conv.weight.device.type == "cpu"
 
 
 def no_packing() -> str | None:
-    """Why kernels cannot be packed with this PyTorch; None where they can."""
+    """Returns why kernels cannot be packed with this PyTorch; None if they can."""
     there = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
     operations = hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     return None if there and operations else "this PyTorch has no oneDNN"

@@ -1,4 +1,4 @@
-"""In which precision operators compute: never narrower than their input, and in float32 at least."""
+"""The precision in which operators compute: never narrower than their input, and at least float32."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-# Asked once, for the compiler of PyTorch 2.6 cannot trace the question; a tensor on `meta` has no autocast.
+# Evaluated once, because the compiler of PyTorch 2.6 cannot trace it; a tensor on `meta` has no autocast.
 _HAVE_AUTOCAST = frozenset(
     kind for kind in ("cpu", "cuda", "mps", "xpu", "hpu", "mtia", "xla") if torch.amp.is_autocast_available(kind)
 )
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """A region in which autocast leaves dtypes alone, on the device of `x`.
+    """Returns a context in which autocast changes no dtypes, on the device of `x`.
 
-    Without autocast it is nothing at all, so that exporters and compilers see no region.
+    Without autocast it does nothing, so that exporters and compilers see no context.
     """
     kind = x.device.type
     if kind in _HAVE_AUTOCAST and torch.is_autocast_enabled(kind):
@@ -25,7 +25,7 @@ def full_precision(x: Tensor) -> AbstractContextManager[object]:
 
 
 def wide_dtype(*tensors: Tensor) -> torch.dtype:
-    """The widest dtype of some tensors, float32 at least: half precision becomes float32, float64 stays."""
+    """Returns the widest dtype of some tensors, at least float32: half precision becomes float32, float64 stays."""
     dtype = torch.float32
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)
@@ -33,16 +33,16 @@ def wide_dtype(*tensors: Tensor) -> torch.dtype:
 
 
 def widen(x: Tensor) -> Tensor:
-    """`x` in float32 or wider."""
+    """Returns `x` in float32 or wider."""
     return x.to(wide_dtype(x))
 
 
 def mean(x: Tensor, dims: tuple[int, ...], *, keepdim: bool = False) -> Tensor:
-    """The mean over some dimensions in the dtype of `x`, summed in float32 or wider.
+    """Computes the mean over some dimensions in the dtype of `x`, summed in float32 or wider.
 
     Args:
         x: any shape.
-        dims: over which to average; (2, 3, 4) pools clips N C T H W to N C.
-        keepdim: they stay, with size 1.
+        dims: dimensions to average; (2, 3, 4) pools clips N C T H W to N C.
+        keepdim: keep these dimensions with size 1.
     """
     return x.mean(dims, keepdim=keepdim, dtype=wide_dtype(x)).to(x.dtype)

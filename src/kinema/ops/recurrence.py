@@ -1,4 +1,4 @@
-"""Squeeze and Recursion: recurrent cells over the frames' mean features, fused back; SRTG and MTConv share it."""
+"""Squeeze and Recursion, used by SRTG and MTConv: recurrent cells over the frames' mean features, fused back."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def recurrent(cell: Cell, channels: Count, layers: Count) -> Recurrent:
     """A stack of recurrent cells that keeps the number of channels.
 
     Args:
-        cell: `rnn` (tanh), `lstm`, `peephole` (an LSTM whose gates also see the cell state) or `gru`.
-        channels: C, of the input and of the hidden state.
-        layers: how many cells are stacked.
+        cell: `rnn` (tanh), `lstm`, `peephole` (an LSTM whose gates also use the cell state) or `gru`.
+        channels: C, number of channels of the input and of the hidden state.
+        layers: number of stacked cells.
 
     Raises:
-        KinemaError: a cell that does not exist, or a number below 1.
+        KinemaError: the cell does not exist, or a number is below 1.
     """
     kinds = {"rnn": nn.RNN, "lstm": LSTM, "gru": nn.GRU, "peephole": PeepholeLSTM}
     return Recurrent(kinds[cell](channels, channels, layers))
 
 
 class Recurrent(nn.Module):
-    """All top-layer states of a causal stack of cells, from a zero state; N C T -> N C T in the dtype of its weights.
+    """Returns all top-layer states of a causal stack of cells, from a zero state; N C T -> N C T in the weights' dtype.
 
-    Autocast does not reach inside: PyTorch has no float16 LSTM for every device, and the cost is negligible.
+    Autocast has no effect: PyTorch does not have a float16 LSTM on every device, and the cost is negligible.
 
     Args:
-        cell: time-major, `T N C -> (T N C, last state)`, as the recurrent layers of PyTorch.
+        cell: time-major, `T N C -> (T N C, last state)`, like the recurrent layers of PyTorch.
     """
 
     def __init__(self, cell: nn.Module) -> None:
@@ -56,10 +56,10 @@ class Recurrent(nn.Module):
         return states.permute(1, 2, 0)
 
     def _counted(self, x: Tensor) -> Tensor:
-        """The same shape from the same matrix products, all steps at once.
+        """Computes the same shape with the same matrix products, all steps at once.
 
-        On the meta device, where only shapes are followed and operations counted, PyTorch takes a recurrent layer apart
-        step by step, which costs more than the whole rest of a network.
+        On the meta device, which only tracks shapes and counts operations, PyTorch splits a recurrent layer into its
+        steps, which costs more than the rest of a network.
         """
         states = x.transpose(1, 2)  # N T C
         for name, weight in self.cell.named_parameters():
@@ -71,7 +71,7 @@ class Recurrent(nn.Module):
 class LSTM(nn.LSTM):
     """`nn.LSTM` without its fixed cost for one or two frames on a CPU.
 
-    oneDNN packs all weights again at every call, which takes many times as long as a step or two with them; the last
+    oneDNN packs all weights again at every call, which takes many times as long as one or two steps with them; the last
     stages of a 3-D ResNet are wide and have no more frames than that.
     """
 
@@ -83,11 +83,11 @@ class LSTM(nn.LSTM):
 
 
 class PeepholeLSTM(nn.LSTM):
-    """An LSTM with peepholes: the input and forget gates also see c[t - 1], the output gate sees c[t], per channel.
+    """An LSTM with peepholes: the input and forget gates also use c[t - 1], the output gate uses c[t], per channel.
 
-    `peephole_l*` (3 H: of the gates i, f, o) start at zero, so that it starts as an ordinary LSTM.
+    `peephole_l*` (3 H: for the gates i, f, o) start at zero, so that it starts as an ordinary LSTM.
 
-    Source: Gers and Schmidhuber, Recurrent nets that time and count, IJCNN 2000; cell of table VIb of MTConv.
+    Source: Gers and Schmidhuber, Recurrent nets that time and count, IJCNN 2000; a cell of table VIb of MTConv.
     """
 
     def __init__(self, channels: int, hidden: int, layers: int) -> None:
@@ -101,7 +101,7 @@ class PeepholeLSTM(nn.LSTM):
 
 
 def run_lstm(lstm: nn.LSTM, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """The equations of an LSTM, with its peepholes where it has any; T N C -> T N H and the last (h, c)."""
+    """Computes the equations of an LSTM, with peepholes if it has any; T N C -> T N H and the last (h, c)."""
     last = []
     for i in range(lstm.num_layers):
         w_in, w_state = getattr(lstm, f"weight_ih_l{i}"), getattr(lstm, f"weight_hh_l{i}")
@@ -110,7 +110,7 @@ def run_lstm(lstm: nn.LSTM, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h = c = x.new_zeros(x.shape[1], lstm.hidden_size)
         states: list[Tensor] = []
         for of_input in F.linear(x, w_in, bias):  # N 4H
-            # The first state is zero; its product is only needed for the (zero) gradient of the weights.
+            # The first state is zero; its product is needed only for the (zero) gradient of the weights.
             gates = torch.addmm(of_input, h, w_state.t()) if states or torch.is_grad_enabled() else of_input
             gate_i, gate_f, new, gate_o = gates.chunk(4, 1)
             if peepholes is not None:
@@ -126,45 +126,46 @@ def run_lstm(lstm: nn.LSTM, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     return x, (h, c)
 
 
-# PyTorch 2.6 cannot tell exporting from compiling: there a compiled network keeps no rates of open gates either.
+# PyTorch 2.6 cannot distinguish exporting from compiling: compiled networks record no rates of open gates there.
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 class SqueezeRecursion(nn.Module):
     """Squeeze and Recursion with the temporal gate; N C T H W -> the same shape and dtype.
 
-    The mean over H and W, s (N C T), runs through a stack of recurrent cells. All states of the top layer, h (N C T),
-    are fused with every position of the input. There is no sigmoid, so h lies in (-1, 1).
+    The mean over H and W, s (N C T), is the input of a stack of recurrent cells. All states of the top layer, h
+    (N C T), are fused with every position of the input. There is no sigmoid, so h is in (-1, 1).
 
-    - `mul`: `x * h` (the thesis). At the start h is near 0, and on the trunk of a network almost nothing passes.
+    - `mul`: `x * h` (the thesis). At the start h is near 0, so that almost nothing passes through the blocks.
     - `add`: `x + h`, close to x at the start.
     - `residual`: `x + x * h` (the product, "added back" as in the article), close to x at the start.
 
-    The hard gate decides per sample and without a gradient. Open: the fused result passes. Closed: x passes, bit for
-    bit, and the cells get no gradient from that sample. The gate opens where s is cycle-consistent with h
-    (`compare="state"`, the equation) or with the mean of the fused result (`compare="fused"`). Cells do not learn to
-    imitate the features, so with `state` gates stay closed unless they are held open in the first epochs
-    (`set_gate(model, open=True)`); with `fused` they can open on their own. One frame is not evidence of consistency:
-    at T = 1 the gate is closed.
+    The hard gate decides per sample, without a gradient. If it is open, the fused result passes. If it is closed, x
+    passes unchanged, and the cells get no gradient from that sample.
+
+    The gate opens if s is cycle-consistent with h (`compare="state"`, the equation) or with the mean of the fused
+    result (`compare="fused"`). Cells do not learn to imitate the features, so with `state` gates stay closed unless
+    they are held open in the first epochs (`set_gate(model, open=True)`); with `fused` they can open by themselves. One
+    frame is not evidence of consistency: for T = 1 the gate is closed.
 
     Args:
         channels: C.
         cell: `lstm` as in SRTG, `gru` as in MTConv, `rnn`, `peephole`.
         layers: number of stacked cells.
         gate: `none`: always fused ("inactive" in the paper; the released weights were trained this way). `hard`: fused
-            only where the sequences are cycle-consistent.
-        temperature: of the gate's soft nearest neighbours, in squared feature units. At the paper's 1, features whose
-            frames differ by much less than 1 cannot open a gate, however consistent they are.
+            only if the sequences are cycle-consistent.
+        temperature: temperature of the gate's soft nearest neighbours, in squared feature units. At the paper's 1,
+            features whose frames differ by much less than 1 cannot open a gate, however consistent they are.
         fusion: `mul`, `add` or `residual`, see above.
-        compare: `state` or `fused`: what the gate compares s with.
+        compare: what the gate compares s with, `state` or `fused`.
 
     Attributes:
-        gate_open: with `gate="hard"`, fuse whatever the gate decides. Not saved with the weights.
-        open_rate: share of the last batch for which the gate was open by its own decision, also while it is held open;
-            a 0-dimensional tensor on the batch's device, None before the first forward pass and without a gate.
+        gate_open: with `gate="hard"`, fuse regardless of the gate's decision. Not saved with the weights.
+        open_rate: share of the last batch for which the gate decided to open, also while it is held open; a
+            0-dimensional tensor on the batch's device, None before the first forward pass and without a gate.
 
     Raises:
-        KinemaError: a value outside the domain of an argument.
+        KinemaError: an argument is out of range.
 
     Source: Stergiou and Poppe, Trainable to cycle, section 3.1, equations 1 to 5.
     """
@@ -203,7 +204,7 @@ class SqueezeRecursion(nn.Module):
         return self._fuse(x, term.to(x.dtype)[..., None, None])
 
     def sequences(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The sequences that a gate compares, `compare` saying which: the mean features and the other, N C T each."""
+        """Returns the sequences that a gate compares, by `compare`: the mean features and the other one, N C T each."""
         squeezed = x.mean((3, 4), dtype=wide_dtype(x))
         state = self.recurrence(squeezed).to(squeezed.dtype)
         if self.compare == "state":
@@ -211,12 +212,12 @@ class SqueezeRecursion(nn.Module):
         return squeezed, self._fuse(squeezed, 1 + state if self.fusion == "residual" else state)
 
     def _fuse(self, x: Tensor, term: Tensor) -> Tensor:
-        """Of the mean features it gives the mean of the fused result: `term` is the same at every position."""
+        """Computes from the mean features the mean of the fused result: `term` is the same at every position."""
         return x + term if self.fusion == "add" else x * term
 
     def _decide(self, squeezed: Tensor, other: Tensor) -> Tensor:
-        """The gate's own decision for each sample; N C T, N C T -> bool N."""
-        # As a tensor: a question to the shape would be answered once and for all where the network is exported.
+        """Returns the gate's own decision per sample; N C T, N C T -> bool N."""
+        # As a tensor: a check of the shape would be fixed when the network is exported.
         several = (torch.arange(squeezed.shape[2], device=squeezed.device) > 0).any()
         return cycle_consistent(squeezed, other, self.temperature) & several
 
@@ -229,7 +230,7 @@ def set_gate(model: nn.Module, *, open: bool) -> int:
         open: True holds them open.
 
     Returns:
-        How many gates there are; 0 is a network without any.
+        The number of gates; 0 for a network without gates.
     """
     gated = [m for m in model.modules() if isinstance(m, SqueezeRecursion) and m.gate == "hard"]
     for module in gated:
@@ -238,7 +239,7 @@ def set_gate(model: nn.Module, *, open: bool) -> int:
 
 
 def open_rates(model: nn.Module) -> dict[str, float]:
-    """Per hard gate of a network, by its name, the share of the last batch that it found consistent."""
+    """Returns, per name of a hard gate, the share of the last batch that it found consistent."""
     return {
         name: float(module.open_rate)
         for name, module in model.named_modules()
@@ -247,7 +248,7 @@ def open_rates(model: nn.Module) -> dict[str, float]:
 
 
 def stage_open_rates(model: nn.Module) -> dict[str, Tensor]:
-    """The mean of the open rates of the hard gates of each stage, in the order of the stages.
+    """Returns the mean of the open rates of the hard gates of each stage, in the order of the stages.
 
     Args:
         model: any module; the first part of a gate's name is its stage.
@@ -263,6 +264,6 @@ def stage_open_rates(model: nn.Module) -> dict[str, Tensor]:
 
 
 def gated_stages(model: nn.Module) -> tuple[str, ...]:
-    """The stages of a network that have hard gates, in their order."""
+    """Returns the stages of a network that have hard gates, in order."""
     gates = (n for n, m in model.named_modules() if isinstance(m, SqueezeRecursion) and m.gate == "hard")
     return tuple(dict.fromkeys(name.split(".")[0] for name in gates))

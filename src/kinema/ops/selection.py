@@ -1,4 +1,4 @@
-"""Temporal triplet cosine frame selection: keep the frames that differ most from their neighbours (MTConv)."""
+"""Temporal triplet cosine frame selection: keeps the frames that differ most from their neighbours (MTConv)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from kinema.ops.precision import wide_dtype, widen
 
 @checked
 def triplet_scores(v: Sequences) -> Tensor:
-    """How alike each interior frame is to the one before and the one after: the sum of the two cosines.
+    """Computes the similarity of each interior frame to the previous and the next one: the sum of the two cosines.
 
-    Computed in float32 at least, and of directions only: any positive scale of a frame gives the same. A frame of
-    zeros has cosine 0 with everything.
+    Computed in float32 at least, and only from directions: any positive scale of a frame gives the same result. A frame
+    of zeros has cosine 0 with everything.
 
     Args:
-        v: N C T, one vector a frame.
+        v: N C T, one vector per frame.
 
     Returns:
-        N T-2, in [-2, 2]; entry i is of frame i + 1, since the first and the last frame have no triplet.
+        N T-2, in [-2, 2]; entry i belongs to frame i + 1, because the first and the last frame have no triplet.
 
     Raises:
-        KinemaError: `v` is not N C T, or T < 3.
+        KinemaError: `v` is not N C T, or T is below 3.
 
     Source: MTConv, equations 6 and 7.
     """
@@ -32,7 +32,7 @@ def triplet_scores(v: Sequences) -> Tensor:
         raise KinemaError(f"triplet_scores: v has shape {tuple(v.shape)}; give N C T with at least 3 frames")
     v = widen(v)
     smallest = torch.finfo(v.dtype).tiny
-    v = v / v.abs().amax(1, keepdim=True).clamp_min(smallest)  # squares of very small or large numbers would be lost
+    v = v / v.abs().amax(1, keepdim=True).clamp_min(smallest)  # avoids underflow and overflow of squares
     v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True).clamp_min(smallest)
     cosines = (v[:, :, :-1] * v[:, :, 1:]).sum(1)  # N T-1
     return cosines[:, :-1] + cosines[:, 1:]
@@ -40,34 +40,34 @@ def triplet_scores(v: Sequences) -> Tensor:
 
 @checked
 def select_frames(x: Clips, keep: Count) -> tuple[Tensor, Tensor]:
-    """Keeps the `keep` frames with the lowest triplet scores of each clip, in their order in time.
+    """Keeps the `keep` frames with the lowest triplet scores of each clip, in temporal order.
 
-    Scores come from the spatial mean of each frame (the paper's sum has the same direction). The first and the last
-    frame are never kept; of equal scores the earlier frame is. Every channel keeps the same frames, every clip its own.
-    No gradient flows through the choice.
+    Scores are computed from the spatial mean of each frame (the paper's sum has the same direction). The first and the
+    last frame are never kept; of equal scores, the earlier frame is kept. Every channel keeps the same frames, every
+    clip its own. No gradient passes through the choice.
 
     Args:
         x: N C T H W.
-        keep: frames to keep, 1 to T - 2.
+        keep: number of frames to keep, 1 to T - 2.
 
     Returns:
         The frames, N C keep H W in `channels_last_3d` memory, and their indices, int64 N keep, ascending.
 
     Raises:
-        KinemaError: `keep` outside its range.
+        KinemaError: `keep` is out of range.
 
     Source: MTConv, equation 7 and figure 3.
     """
     n, c, t, h, w = x.shape
     if keep > t - 2:
         raise KinemaError(
-            f"select_frames: keep is {keep} of {t} frames; a clip has T - 2 frames with two neighbours, so give longer "
-            "clips or keep fewer"
+            f"select_frames: keep is {keep} of {t} frames, but only T - 2 have two neighbours; give longer clips "
+            "or keep fewer frames"
         )
     with torch.no_grad():
         scores = triplet_scores(x.mean((3, 4), dtype=wide_dtype(x)))
         indices = 1 + scores.argsort(dim=1, stable=True)[:, :keep].sort(1).values
     rows = indices + t * torch.arange(n, device=x.device)[:, None]
-    # Whole frames are copied at once: in channels_last_3d memory the frames of all clips are the rows of one matrix.
+    # Copies whole frames at once: in channels_last_3d memory, the frames of all clips are the rows of one matrix.
     frames = x.permute(0, 2, 3, 4, 1).reshape(n * t, h, w, c).index_select(0, rows.flatten())
     return frames.view(n, keep, h, w, c).permute(0, 4, 1, 2, 3), indices

@@ -11,35 +11,35 @@ from kinema.errors import KinemaError
 from kinema.ops.arguments import Clips, Count, Range, checked
 from kinema.ops.streaming import Stream
 
-# Of both directions together at most all channels move.
+# Both directions together shift at most all channels.
 Fold = Annotated[int, Range(2)]
 
 
 @checked
 def temporal_shift(x: Clips, fold: Count = 8, causal: bool = False) -> Tensor:
-    """Shifts one part of the channels by a frame, so that the next 2-D convolution sees the neighbours in time.
+    """Shifts one part of the channels by one frame, so that the next 2-D convolution sees the neighbouring frames.
 
     The first C // fold channels of frame t come from frame t + 1, the next C // fold from frame t - 1, and the rest
-    stay; what comes from outside the clip is zero. With `causal` only the first C // fold channels move, and they come
-    from t - 1: no frame sees a later one.
+    stay; values from outside the clip are zero. With `causal`, only the first C // fold channels are shifted, and they
+    come from t - 1: no frame depends on a later one.
 
     Args:
         x: N C T H W.
-        fold: the reciprocal of the moved share of channels, per direction, at least 2, and at least 1 with `causal`;
-            fewer than `fold` channels move nothing.
-        causal: only look back.
+        fold: reciprocal of the shifted share of channels, per direction, at least 2, or at least 1 with `causal`; with
+            fewer than `fold` channels, nothing is shifted.
+        causal: shift only from earlier frames.
 
     Returns:
         The same shape and dtype.
 
     Raises:
-        KinemaError: an argument outside its domain.
+        KinemaError: an argument is out of range.
 
     Source: Lin et al., TSM: Temporal Shift Module for Efficient Video Understanding, ICCV 2019, section 3.
     """
     if fold == 1 and not causal:
         raise KinemaError(
-            "temporal_shift: fold is 1; give an integer of at least 2, because two parts of the channels move"
+            "temporal_shift: fold is 1; give an integer of at least 2, because two parts of the channels are shifted"
         )
     c = x.shape[1] // fold
     if c == 0:
@@ -66,11 +66,11 @@ class Shift(torch.nn.Module):
 
     @property
     def look_ahead(self) -> int:
-        """Frames after the present one that it sees."""
+        """Number of later frames that it uses."""
         return 0 if self.causal else 1
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """N C T H W -> the same; of a chunk of a stream, without `causal`, the frames of one index less."""
+        """N C T H W -> the same; for a chunk of a stream without `causal`, the frames with indices one less."""
         if stream is None:
             return temporal_shift(x, self.fold, self.causal)
         frames = x.shape[2]

@@ -1,6 +1,6 @@
 """The two modules of STM: channel-wise spatio-temporal features (CSTM) and channel-wise motion (CMM).
 
-Source: STM journal version, sections 3.1 to 3.3. Where the paper is silent, the default is named beside each option.
+Source: STM journal version, sections 3.1 to 3.3. If the paper does not say, the default is stated with each option.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ class CSTM(nn.Module):
     Args:
         channels: C.
         out_channels: C'.
-        stride: of the 3x3 convolution.
-        init: the temporal kernels at the start (the paper does not say). `shift`: an eighth of the channels looks at
-            t + 1, the next eighth at t - 1, the rest at t, which is TSM exactly. `identity`: all look at t, which is
-            the 2-D network exactly. `random`: the default of PyTorch. `degenerate`: [0, 1, 1] * `low_scale`, fixed,
-            the low frequency of equation 7 (table 8). The 3x3 convolution has He initialisation (fan-out).
-        temporal: `depthwise` as in the paper or `ordinary`, all channels mixed (table 10).
+        stride: stride of the 3x3 convolution.
+        init: initial temporal kernels (the paper does not say). `shift`: an eighth of the channels uses t + 1, the next
+            eighth t - 1, the rest t, which is exactly TSM. `identity`: all use t, which is exactly the 2-D network.
+            `random`: the default of PyTorch. `degenerate`: [0, 1, 1] * `low_scale`, fixed, the low frequency of
+            equation 7 (table 8). The 3x3 convolution has He initialisation (fan-out).
+        temporal: `depthwise` as in the paper, or `ordinary`, which mixes all channels (table 10).
         spatial: `ordinary` as in the paper or `depthwise` (table 10).
-        causal: taps t - 1 and t only, so that no frame depends on a later one.
+        causal: use only t - 1 and t, so that no frame depends on a later one.
         low_scale: factor of the degenerate kernel, above 0; 1 is equation 7, 0.5 keeps the size of the activations.
 
     Raises:
-        KinemaError: an argument outside its domain.
+        KinemaError: an argument is out of range.
     """
 
     @checked
@@ -81,10 +81,10 @@ class CSTM(nn.Module):
             self.t.register_parameter("weight", None)
 
     def _start(self, init: TemporalInit, groups: int, low_scale: float) -> Tensor:
-        """The kernels `C C/groups kernel_size` that `init` asks for."""
+        """Makes the kernels `C C/groups kernel_size` for `init`."""
         weight = torch.zeros(self.t.weight.shape)
         channels, _, kernel_size = weight.shape
-        now = 1  # the tap that looks at frame t: the middle of three, the last of two
+        now = 1  # the kernel index of frame t: the middle of three, the last of two
         own = torch.arange(channels)
         column = torch.zeros_like(own) if groups == channels else own
         tap = torch.full_like(own, now)
@@ -107,11 +107,11 @@ class CSTM(nn.Module):
 
     @property
     def look_ahead(self) -> int:
-        """Frames after the present one that it sees."""
+        """Number of later frames that it uses."""
         return 0 if self.causal else 1
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """N C T H W -> N C' T H' W'; of a chunk of a stream, without `causal`, the frames of one index less."""
+        """N C T H W -> N C' T H' W'; for a chunk of a stream without `causal`, the frames with indices one less."""
         if stream is not None and self.causal and self.t.groups > 1:
             return unfold_time(self.conv(fold_time(self._behind(stream.masked(x), stream))), x.shape[2])
         if stream is not None:
@@ -128,13 +128,13 @@ class CSTM(nn.Module):
         return unfold_time(self.conv(fold_time(x)), x.shape[2])
 
     def _behind(self, x: Tensor, stream: Stream) -> Tensor:
-        """The causal temporal kernel on a chunk, without the copies that a convolution of few frames needs."""
+        """Applies the causal temporal kernel to a chunk, without the copies that a convolution of few frames needs."""
         before, now = self.kernel.to(x.dtype)[:, 0, :, None, None, None].unbind(1)
         return torch.addcmul(x * now, stream.previous(self, x), before)
 
 
 class CMM(nn.Module):
-    """Motion as the difference of neighbouring feature maps, one of them moved by a learned kernel (equation 2).
+    """Motion as the difference of neighbouring feature maps, one of them shifted by a learned kernel (equation 2).
 
     Reduce 1x1 (C -> C / reduction) and BatchNorm, `H[t] = F[t] - K * F[t + 1]` with a 3x3 kernel shared by all t, zeros
     for the last frame, restore 1x1 (-> C'). Input N C T H W, output N C' T H' W' with H' = ceil(H / stride).
@@ -142,17 +142,17 @@ class CMM(nn.Module):
     Args:
         channels: C.
         out_channels: C'.
-        stride: spatial; the paper does not say where it acts, see `stride_at`.
-        reduction: r of the paper; at least one channel stays.
+        stride: spatial stride; the paper does not say where it is applied, see `stride_at`.
+        reduction: r in the paper; at least one channel stays.
         motion: `depthwise` as in the paper, `ordinary` (table 10), or `degenerate`: the plain difference with a fixed
             kernel, the high frequency of equation 7 (table 8).
         causal: `H[t] = F[t - 1] - K * F[t]`, zeros for the first frame: the same motion, one frame later.
-        stride_at: `difference`: motion at full resolution, then average pooling; `reduce`: the first 1x1 strides.
-        zero_restore: the restoring 1x1 starts at zero, so that the block starts as its CSTM; False leaves it at
-            PyTorch's default. The reducing 1x1 has He initialisation (fan-out), the 3x3 starts as the plain difference.
+        stride_at: `difference`: motion at full resolution, then average pooling; `reduce`: stride in the first 1x1.
+        zero_restore: the restoring 1x1 starts at zero, so that the block starts as its CSTM; False keeps PyTorch's
+            default. The reducing 1x1 has He initialisation (fan-out), the 3x3 starts as the plain difference.
 
     Raises:
-        KinemaError: an argument outside its domain.
+        KinemaError: an argument is out of range.
     """
 
     @checked
@@ -187,11 +187,11 @@ class CMM(nn.Module):
 
     @property
     def look_ahead(self) -> int:
-        """Frames after the present one that it sees."""
+        """Number of later frames that it uses."""
         return 0 if self.causal else 1
 
     def motion(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """The motion representation before the stride and the restoring convolution: N C T H W -> N C/r T H W."""
+        """Computes motion before the stride and the restoring convolution: N C T H W -> N C/r T H W."""
         t = x.shape[2]
         f = self.bn(self.reduce(fold_time(x)))
         moved = unfold_time(f if self.dw is None else self.dw(f), t)
@@ -203,7 +203,7 @@ class CMM(nn.Module):
         return torch.cat([edge, difference] if self.causal else [difference, edge], 2)
 
     def _motion_of_stream(self, f: Tensor, moved: Tensor, stream: Stream) -> Tensor:
-        """Of a chunk: each frame's difference from the one before it, which without `causal` belongs to that one."""
+        """Each frame's difference from the previous one; without `causal` it belongs to the earlier one."""
         difference = stream.previous(self, f) - moved
         if self.causal:
             return stream.masked(difference, ahead=-1)
@@ -211,8 +211,8 @@ class CMM(nn.Module):
         return stream.masked(difference, ahead=1)
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """N C T H W -> N C' T H' W'; of a chunk of a stream, without `causal`, the frames of one index less."""
+        """N C T H W -> N C' T H' W'; for a chunk of a stream without `causal`, the frames with indices one less."""
         h = fold_time(self.motion(x, stream))
-        if self.pool > 1:  # a last odd row or column is averaged over the pixels that exist
+        if self.pool > 1:  # a last odd row or column averages only existing pixels
             h = F.avg_pool2d(h, self.pool, ceil_mode=True, count_include_pad=False)
         return unfold_time(self.restore(h), x.shape[2])

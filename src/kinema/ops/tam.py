@@ -1,8 +1,8 @@
-"""The temporal adaptive module (TAM) of TANet: a temporal kernel that each clip makes for itself.
+"""The temporal adaptive module (TAM) of TANet: a temporal kernel that is computed from each clip.
 
 Source: Liu et al., TAM: Temporal Adaptive Module for Video Recognition, ICCV 2021 (arXiv 2005.06803), section 3.1. The
-module of the same abbreviation of Fan et al. (More Is Less, NeurIPS 2019, bLVNet-TAM) is another one: it sums shifted
-frames under weights of each channel that are learned and the same for every clip.
+module with the same abbreviation by Fan et al. (More Is Less, NeurIPS 2019, bLVNet-TAM) is different: it sums shifted
+frames with trained weights per channel that are the same for every clip.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from kinema.ops.precision import mean
 
 
 class TAM(nn.Module):
-    """Weighs every frame of a channel, then aggregates neighbouring frames with a kernel made from the whole clip.
+    """Weights every frame of a channel, then aggregates neighbouring frames with a kernel computed from the clip.
 
-    Both branches see the clip averaged over space, s[c, t]. The local branch gives the importance of each frame,
-    `a = sigmoid(conv1(relu(bn(conv3(s)))))`, with a temporal convolution of 3 that takes C channels to C / beta. The
+    Both branches use the clip averaged over space, s[c, t]. The local branch gives the importance of each frame,
+    `a = sigmoid(conv1(relu(bn(conv3(s)))))`, with a temporal convolution of 3 that maps C channels to C / beta. The
     global branch gives a kernel per channel, `k[c] = softmax(W2 relu(bn(W1 s[c])))`, with W1 from T to alpha T. Then
     `y[c, t] = sum_i k[c, i] (a x)[c, t + i - K // 2]`, zeros outside the clip. N C T H W -> N C T H W.
 
-    W1 has as many inputs as a clip has frames: s of a clip of another length is interpolated to T = `frames` for the
-    global branch. The local branch and the aggregation take any length.
+    W1 has as many inputs as a clip has frames: for a clip of another length, s is interpolated to T = `frames` for the
+    global branch. The local branch and the aggregation accept any length.
 
     Args:
         channels: C.
-        frames: T, for which the global branch is made.
-        kernel_size: K, of the adaptive kernel.
+        frames: T, number of frames for which the global branch is built.
+        kernel_size: K, size of the adaptive kernel.
         alpha: hidden width of the global branch over T.
-        beta: C over the hidden channels of the local branch, which has at least one.
+        beta: ratio of C to the hidden channels of the local branch, which has at least one.
 
     Raises:
-        KinemaError: an argument outside its domain, or clips of other channels.
+        KinemaError: an argument is out of range, or clips have another number of channels.
     """
 
     @checked
@@ -59,14 +59,14 @@ class TAM(nn.Module):
             nn.Linear(alpha * frames, kernel_size, bias=False),
             nn.Softmax(-1),
         )
-        for module in self.modules():  # as mmaction2 starts it: the kernels are nearly the mean of K frames
+        for module in self.modules():  # initialised as in mmaction2: the kernels are nearly the mean of K frames
             if isinstance(module, nn.Conv1d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.001)
 
     def kernels(self, pooled: Tensor) -> Tensor:
-        """The kernel of each channel: s N C T -> N C K, each row with the sum 1."""
+        """Computes the kernel of each channel: s N C T -> N C K, each row with the sum 1."""
         n, c, t = pooled.shape
         if t != self.frames:
             pooled = F.interpolate(pooled, self.frames, mode="linear", align_corners=False)

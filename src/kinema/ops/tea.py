@@ -1,7 +1,7 @@
 """The two modules of TEA: motion excitation (ME) and multiple temporal aggregation (MTA).
 
-Source: Li et al., TEA: Temporal Excitation and Aggregation for Action Recognition, CVPR 2020, sections 3.1 and 3.2, and
-the authors' code (Phoenix1327/tea-action-recognition, ops/tea50_8f.py) where the two differ, as said below.
+Source: Li et al., TEA: Temporal Excitation and Aggregation for Action Recognition, CVPR 2020, sections 3.1 and 3.2. If
+the authors' code (Phoenix1327/tea-action-recognition, ops/tea50_8f.py) differs, it is followed, as stated below.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from kinema.ops.precision import mean
 
 
 class MotionExcitation(nn.Module):
-    """Scales the channels of each frame by how much moves in them until the next frame; N C T H W -> the same.
+    """Scales the channels of each frame by the motion in them until the next frame; N C T H W -> the same.
 
     Reduce 1x1 (C -> C / r) and BatchNorm, `m[t] = K * f[t + 1] - f[t]` with a channel-wise 3x3 kernel, zeros for the
     last frame, the mean over space, restore 1x1 (-> C) and BatchNorm. The result is `x + x (sigmoid(m) - 1/2)`: the
-    paper writes `2 sigmoid - 1`, the code has half of it, and the code is what is built here.
+    paper writes `2 sigmoid - 1`, the code has half of it, and this follows the code.
 
     Args:
         channels: C.
         reduction: r; at least one channel stays.
 
     Raises:
-        KinemaError: an argument outside its domain.
+        KinemaError: an argument is out of range.
     """
 
     @checked
@@ -45,7 +45,7 @@ class MotionExcitation(nn.Module):
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 
     def excitation(self, x: Tensor) -> Tensor:
-        """The factor of each channel and frame; N C T H W -> N C T 1 1, in (1/2, 3/2)."""
+        """Computes the factor of each channel and frame; N C T H W -> N C T 1 1, in (1/2, 3/2)."""
         frames = x.shape[2]
         f = self.norm(self.reduce(fold_time(x)))
         moved, f = unfold_time(self.move(f), frames), unfold_time(f, frames)
@@ -60,25 +60,25 @@ class MotionExcitation(nn.Module):
 
 
 class MTA(nn.Module):
-    """Temporal and spatial convolutions of groups of channels, each group also seeing the result of the one before.
+    """Temporal and spatial convolutions of groups of channels; each group also uses the result of the previous one.
 
-    The channels are split into groups. Each but the last goes through a channel-wise temporal convolution of 3, a 3x3
-    convolution, BatchNorm and ReLU, together with the result of the group before it, so that the last of them sees
-    `groups - 1` frames to each side. The last group has the temporal convolution only. In the paper it is the first
-    group that is left out and it has no convolution; the code does as said here.
+    The channels are split into groups. Each except the last goes through a channel-wise temporal convolution of 3, a
+    3x3 convolution, BatchNorm and ReLU, together with the result of the previous group, so that the last of them covers
+    `groups - 1` frames to each side. The last group has only the temporal convolution. In the paper, it is the first
+    group that is left out, and it has no convolution; this follows the code.
 
     N C T H W -> N C T H' W' with H' = ceil(H / stride).
 
     Args:
         channels: C, a multiple of `groups`.
-        stride: of the 3x3 convolutions.
-        groups: 2 or more; called the scale in Res2Net, where the structure is from.
-        chained: each group gets the result of the one before; the first block of a stage, whose groups change size, has
-            False, and a 3x3 average pooling of its last group.
-        temporal: False leaves the temporal convolutions out, which is Res2Net.
+        stride: stride of the 3x3 convolutions.
+        groups: 2 or more; called the scale in Res2Net, from which the structure comes.
+        chained: each group uses the result of the previous one; the first block of a stage, whose groups change size,
+            has False, and a 3x3 average pooling of its last group.
+        temporal: False omits the temporal convolutions, which gives Res2Net.
 
     Raises:
-        KinemaError: an argument outside its domain, a stride in chained groups, or channels that cannot be split.
+        KinemaError: an argument is out of range, chained groups have a stride, or the channels cannot be split.
     """
 
     @checked
@@ -102,13 +102,13 @@ class MTA(nn.Module):
         with torch.no_grad():
             for kernel in self.t:
                 kernel[:, 0, 1] = 1.0
-            if temporal:  # the last group starts as a shift of half its channels to each side
+            if temporal:  # the last group starts as a shift of half its channels in each direction
                 half = size // 2
                 self.t[-1][: 2 * half] = 0.0
                 self.t[-1][:half, 0, 2] = self.t[-1][half : 2 * half, 0, 0] = 1.0
 
     def over_time(self, x: Tensor, group: int) -> Tensor:
-        """The temporal convolution of a group; N C T H W -> the same."""
+        """Applies the temporal convolution of a group; N C T H W -> the same."""
         return temporal_conv(x, self.t[group], 1) if self.t else x
 
     def forward(self, x: Tensor) -> Tensor:

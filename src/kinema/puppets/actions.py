@@ -1,6 +1,6 @@
-"""The actions: each turns progress from 0 to 1 into a pose and the props it needs.
+"""The actions: each maps progress from 0 to 1 to a pose and the props that it needs.
 
-An action that has a reversed label is performed forwards only: played backwards it is the other action.
+An action with a reversed label is performed only forwards: played backwards, it is the other action.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ LEFT, RIGHT = 0, 1
 
 @dataclass(frozen=True)
 class Performance:
-    """A pose of T frames, the limbs that act, the props, and the world's x that the camera looks at.
+    """A pose of T frames, the acting limbs, the props, and the world x at which the camera looks.
 
-    The limbs that act are those without whose movement it would be another action: the legs of who walks or sits down,
-    the arms of who handles a thing.
+    The acting limbs are those whose movement defines the action: the legs for walking or sitting down, the arms for
+    handling an object.
     """
 
     pose: Pose
@@ -37,10 +37,10 @@ class Action:
 
     Attributes:
         label: its class.
-        reversed: the class of the same clip played backwards, or empty.
-        mirrored: whether it is seen in a mirror; None lets chance decide.
-        seconds: what it lasts at tempo 1.
-        height: smallest and largest height of the actor as a share of the picture.
+        reversed: class of the same clip played backwards, or empty.
+        mirrored: whether the scene is mirrored; None decides at random.
+        seconds: duration at tempo 1.
+        height: smallest and largest height of the actor, as a share of the picture.
         perform: progress [T] in 0 to 1, body, generator -> performance. Draws from the generator do not depend on T.
     """
 
@@ -53,29 +53,29 @@ class Action:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes that one performance gives."""
+        """The classes that one performance belongs to."""
         return (self.label, self.reversed) if self.reversed else (self.label,)
 
 
 def ease(u: Array) -> Array:
-    """Progress from 0 to 1 that starts and ends at rest; outside of 0 to 1 it stays at the ends."""
+    """Progress from 0 to 1 that starts and ends at rest; outside this range it stays at the ends."""
     return 0.5 - 0.5 * np.cos(np.pi * np.clip(u, 0, 1))
 
 
 def plateau(u: Array, ramp: float) -> Array:
-    """0 at both ends, 1 in the middle, with soft ramps that take the share `ramp` of the time each."""
+    """Returns 0 at both ends and 1 in the middle, with soft ramps that each take the share `ramp` of the time."""
     return ease(np.minimum(u, 1 - u) / ramp)
 
 
 def turned(point: Array, yaw: float) -> Array:
-    """A point [..., 3] of the actor's frame in the world, for an actor at the origin who faces `yaw`."""
+    """Converts a point [..., 3] of the actor's frame to the world, for an actor at the origin who faces `yaw`."""
     x = np.cos(yaw) * point[..., 0] + np.sin(yaw) * point[..., 2]
     z = np.cos(yaw) * point[..., 2] - np.sin(yaw) * point[..., 0]
     return np.stack([x, point[..., 1], z], axis=-1)
 
 
 def pick(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
-    """One of the colours."""
+    """Returns one of the colours."""
     return colours[int(rng.integers(len(colours)))]
 
 
@@ -104,7 +104,7 @@ def walk(pose: Pose, body: Body, travel: Array, stride: float, phase: float) -> 
 
 
 def sit_down(u: Array, body: Body, rng: np.random.Generator) -> Performance:
-    """From standing before a chair to sitting on it."""
+    """Sits down on a chair, from standing before it."""
     yaw, bow, slump = rng.uniform(0.5, 1.5), rng.uniform(0.45, 0.75), rng.uniform(-0.06, 0.12)
     seat_height = rng.uniform(0.225, 0.27)
     colour, cushion, back = pick(rng, WOODS), pick(rng, TOYS), rng.uniform(0.26, 0.36)
@@ -144,7 +144,7 @@ def pick_up(u: Array, body: Body, rng: np.random.Generator) -> Performance:
     for side in (LEFT, RIGHT):
         pose.grip[:, side] = thing + np.array([(1 - 2 * side) * radius * 0.95, 0.012, -0.03])
         pose.hold[:, side] = ease(u / 0.42)
-    # where the arms are too short for the path, the thing stays between the hands
+    # if the arms are too short for the path, the object stays between the hands
     held = solve(body, pose).wrist.mean(axis=1) + np.array([0.0, -0.012, 0.03])
     held[:, 1] = np.maximum(held[:, 1], radius)
     thing += ease((u - 0.5) / 0.06)[:, None] * (held - thing)
@@ -154,7 +154,7 @@ def pick_up(u: Array, body: Body, rng: np.random.Generator) -> Performance:
 
 
 def raise_arms(u: Array, body: Body, rng: np.random.Generator) -> Performance:
-    """Lifts both arms from hanging to above the head, sideways, forwards or between."""
+    """Lifts both arms from hanging to above the head, sideways, forwards or in between."""
     yaw, outward = rng.uniform(-0.6, 0.6), rng.choice([0.45, 1.0, 1.45]) + rng.uniform(-0.1, 0.1)
     top, stretch = rng.uniform(2.55, 2.95), rng.uniform(0.93, 0.99)
     pose = stand(len(u), body)
@@ -193,7 +193,7 @@ def step_right(u: Array, body: Body, rng: np.random.Generator) -> Performance:
 
 
 def open_trunk(u: Array, body: Body, rng: np.random.Generator) -> Performance:
-    """Turns up the lid of a trunk."""
+    """Opens the lid of a trunk."""
     yaw, height = rng.uniform(1.05, 1.45), rng.uniform(0.34, 0.44)
     depth, width, widest = rng.uniform(0.26, 0.3), rng.uniform(0.34, 0.44), rng.uniform(1.65, 1.95)
     colour, inside, both = pick(rng, WOODS), pick(rng, TOYS), bool(rng.random() < 0.5)

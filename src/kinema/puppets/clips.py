@@ -1,4 +1,4 @@
-"""One clip: its timing, its scene and its frames, all drawn from one generator."""
+"""One clip: its timing, scene and frames, all drawn with one generator."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ TEMPO: dict[str, tuple[tuple[float, float], ...]] = {
     "test": ((0.5, 2.0),),
     "speed": ((0.3, 0.42), (2.4, 3.0)),
 }
-"""Duration of an action as a multiple of its ordinary one: ranges that the clips of a split take in turn."""
+"""Duration of an action as a multiple of its ordinary one: ranges that the clips of a split use in turn."""
 
 RATES = (12, 15, 18, 20, 24, 25, 30)
 """Frames per second."""
 
-_WALL = -2.6  # depth at which the wall meets the floor, behind everybody who walks
+_WALL = -2.6  # depth at which the wall meets the floor, behind all walking figures
 
 
 @dataclass(frozen=True)
 class Timing:
-    """When the action happens in a clip.
+    """The time of the action in a clip.
 
     Attributes:
         rate: frames per second.
-        frames: of the clip.
-        start: of the action, seconds.
-        duration: of the action, seconds.
+        frames: number of frames of the clip.
+        start: start of the action, in seconds.
+        duration: duration of the action, in seconds.
         tempo: duration as a multiple of the action's ordinary one.
     """
 
@@ -57,8 +57,8 @@ class Timing:
 def draw_timing(rng: np.random.Generator, action: Action, split: str, number: int) -> Timing:
     """Random timing of clip `number` of a split.
 
-    The action fills 0.4 to 0.9 of a clip of 1.2 to 3.5 seconds; in the split `speed` it fills a quarter of a clip where
-    it is fastest, and where it is slowest the clip is as long as it needs (up to 5.1 seconds).
+    The action fills 0.4 to 0.9 of a clip of 1.2 to 3.5 seconds. In the split `speed`, the fastest action fills a
+    quarter of its clip, and for the slowest the clip is as long as needed (up to 5.1 seconds).
     """
     ranges = TEMPO[split]
     low, high = ranges[number % len(ranges)]
@@ -73,14 +73,14 @@ def draw_timing(rng: np.random.Generator, action: Action, split: str, number: in
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that a clip shows, before it is painted.
+    """Everything that a clip shows, before it is drawn.
 
     Attributes:
-        timing: of the clip.
-        limbs: names of the actor's limbs that act.
-        shapes: all that moves.
-        backdrops: what stands behind the shapes, one picture per frame.
-        size: side of the picture, pixels.
+        timing: timing of the clip.
+        limbs: names of the actor's acting limbs.
+        shapes: everything that moves.
+        backdrops: backgrounds of the shapes, one picture per frame.
+        size: side of the picture, in pixels.
     """
 
     timing: Timing
@@ -90,10 +90,10 @@ class Scene:
     size: int
 
     def mask(self, parts: Collection[str] | None = None) -> Frames:
-        """The pixels that show some parts of the actor, without what hides them; bool [T, size, size].
+        """Returns the pixels that show some parts of the actor and are not hidden; bool [T, size, size].
 
         Args:
-            parts: some of `PARTS`; None is the limbs that act.
+            parts: some of `PARTS`; None means the acting limbs.
         """
         return silhouettes(self.shapes, self.limbs if parts is None else parts, self.size)
 
@@ -107,12 +107,12 @@ def render(
 
 
 def draw_scene(rng: np.random.Generator, action: Action, split: str, number: int, size: int) -> Scene:
-    """The scene of clip `number` of a split, `size` pixels wide and high; `render` draws the light after it."""
+    """Draws the scene of clip `number` of a split, `size` pixels wide and high; `render` draws the light after it."""
     return draw_scene_at(rng, action, draw_timing(rng, action, split, number), size)
 
 
 def draw_scene_at(rng: np.random.Generator, action: Action, timing: Timing, size: int) -> Scene:
-    """The scene of an action at a given time, `size` pixels wide and high."""
+    """Draws the scene of an action at a given timing, `size` pixels wide and high."""
     seconds = timing.seconds
     body = draw_body(rng)
     mirror = bool(rng.random() < 0.5)

@@ -1,4 +1,4 @@
-"""`generate`: the built-in synthetic data set on disk, the same bytes for the same seed."""
+"""`generate`: writes the built-in synthetic data set, with the same bytes for the same seed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from kinema.tables import write_csv
 from kinema.text import parse_json
 
 EDITION = 1
-"""Counts up when the same seed gives other pictures."""
+"""Increases whenever the same seed gives other pictures."""
 
 COMPLETE, UNFINISHED = "puppets.json", "puppets.unfinished.json"
 COLUMNS = ("path", "label", "split", "pair", "twin", "fps", "frames", "tempo")
@@ -33,7 +33,7 @@ Job = TypeVar("Job")
 
 
 def reversal_pairs() -> tuple[tuple[str, str], ...]:
-    """The pairs of labels that are each other played backwards."""
+    """Returns the pairs of labels that are each other played backwards."""
     return tuple((action.label, action.reversed) for action in ACTIONS if action.reversed)
 
 
@@ -49,7 +49,7 @@ class ClipJob:
     size: int
 
     def generator(self) -> np.random.Generator:
-        """The source of everything random in the clip, so that no other clip and no process matters."""
+        """The source of all randomness in the clip, independent of other clips and of the process."""
         return np.random.default_rng([self.seed, SPLITS.index(self.split), self.action, self.number])
 
 
@@ -68,23 +68,23 @@ def generate(
 
     The manifest has the columns path, label, split, pair (name of the reversal pair), twin (the clip that is exactly
     this one played backwards), fps, frames and tempo (duration of the action as a multiple of its ordinary one).
-    A complete output with the same parameters is left as it is; an interrupted one is made again.
+    A complete output with the same parameters is not changed; an incomplete one is made again.
 
     Args:
-        out: a folder that is new, empty, or holds puppets.
-        seed: not negative; all randomness comes from it. The number of workers does not change a byte.
-        train: clips of every class in the split `train`.
-        test: clips of every class in the split `test`; 0 leaves it out.
-        speed: clips of every class in the split `speed`, faster and slower than in the other two; 0 leaves it out.
+        out: a folder that is new, empty, or contains puppets.
+        seed: non-negative seed of all randomness. The number of workers does not change a single byte.
+        train: clips per class in the split `train`.
+        test: clips per class in the split `test`; 0 omits the split.
+        speed: clips per class in the split `speed`, faster and slower than in the other two; 0 omits the split.
         size: side of the square picture, an even number of at least 64 pixels.
-        workers: processes; None is one for every core that this process may use, 1 works in this process.
-        progress: called with the performances done and their total.
+        workers: number of processes; None is one per core that this process may use, 1 works in this process.
+        progress: called with the number of finished performances and of all performances.
 
     Returns:
         The folder.
 
     Raises:
-        KinemaError: a parameter out of range, or a folder that holds something else.
+        KinemaError: a parameter is out of range, or the folder contains something else.
         RunError: the files cannot be written, or the processes cannot be started.
     """
     out = Path(out)
@@ -110,7 +110,7 @@ def generate(
 
 @contextmanager
 def failing_as_a_run(out: Path) -> Iterator[None]:
-    """Turns what the disk or the processes refuse into a `RunError`."""
+    """Turns errors of the disk or of processes into a `RunError`."""
     try:
         yield
     except BrokenProcessPool as error:
@@ -125,7 +125,7 @@ def failing_as_a_run(out: Path) -> Iterator[None]:
 
 
 def perform(job: ClipJob) -> list[dict[str, str]]:
-    """Renders one performance, writes its clip (and the reversed twin), and gives their rows of the manifest."""
+    """Renders one performance, writes its clip (and the reversed twin), and returns their rows of the manifest."""
     action = ACTIONS[job.action]
     timing, frames = render(job.generator(), action, job.split, job.number, job.size)
     images = pictures(frames)
@@ -153,14 +153,14 @@ def in_processes(
     work: Callable[[Job], list[dict[str, str]]], jobs: Sequence[Job], workers: int | None, *, chunk: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, str]]:  # fmt: skip
-    """The rows that `work` gives for all jobs, in their order.
+    """Returns the rows of `work` for all jobs, in order.
 
     Args:
-        work: a function of a module, for other processes import it.
-        jobs: at least one.
-        workers: processes; None is one for every core that this process may use, 1 works in this process.
-        chunk: jobs that a process is given at a time.
-        progress: called with the jobs done and their total.
+        work: a module-level function, because other processes import it.
+        jobs: the jobs, at least one.
+        workers: number of processes; None is one per core that this process may use, 1 works in this process.
+        chunk: number of jobs per process at a time.
+        progress: called with the number of finished jobs and of all jobs.
     """
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
@@ -168,7 +168,7 @@ def in_processes(
     rows: list[dict[str, str]] = []
     with ExitStack() as stack:
         results: Iterator[list[dict[str, str]]] = map(work, jobs)
-        if workers > 1:  # spawn is what every system has, and it is safe beside the threads of the calling program
+        if workers > 1:  # all systems have spawn, and it is safe beside the threads of the calling program
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
             results = pool.map(work, jobs, chunksize=chunk)
@@ -188,7 +188,7 @@ def _check(seed: int, counts: dict[str, int], size: int, workers: int | None) ->
 
 
 def check_rendering(seed: int, size: int, workers: int | None) -> None:
-    """Refuses a seed, a size of the picture or a number of processes that cannot be."""
+    """Rejects an invalid seed, picture size or number of processes."""
     if seed < 0:
         raise KinemaError(f"seed is {seed}: give an integer of at least 0")
     if size < 64 or size % 2:
@@ -198,7 +198,7 @@ def check_rendering(seed: int, size: int, workers: int | None) -> None:
 
 
 def found(out: Path, parameters: Mapping[str, Any]) -> bool:
-    """Whether the folder already holds exactly these puppets; refuses a folder that holds something else."""
+    """True if the folder already contains exactly these puppets; rejects a folder that contains something else."""
     if out.exists() and not out.is_dir():
         raise KinemaError(f"{out} is a file: give a folder for the puppets")
     if (out / COMPLETE).is_file():
@@ -210,18 +210,18 @@ def found(out: Path, parameters: Mapping[str, Any]) -> bool:
             ) from error
         if there != parameters:
             raise KinemaError(
-                f"{out} holds puppets with other parameters ({there}): delete the folder or choose another"
+                f"{out} contains puppets with other parameters ({there}): delete the folder or choose another"
             )
         with (out / "manifest.csv").open(newline="", encoding="utf-8") as file:
             return all((out / row["path"]).is_file() for row in csv.DictReader(file))
     begun = (out / UNFINISHED).is_file()
     if out.is_dir() and not begun and any(not p.name.startswith(f".{UNFINISHED}.") for p in out.iterdir()):
-        raise KinemaError(f"{out} holds other files: give an empty or new folder for the puppets")
+        raise KinemaError(f"{out} contains other files: give an empty or new folder for the puppets")
     return False
 
 
 def begin(out: Path, parameters: Mapping[str, Any]) -> None:
-    """Marks the folder as unfinished puppets and removes what an interrupted run had begun to write."""
+    """Marks the folder as unfinished puppets and removes the files of an interrupted run."""
     text = json.dumps(parameters) + "\n"
     replace_file(out / UNFINISHED, lambda part: part.write_text(text, encoding="utf-8"))
     clear_parts(out)
@@ -229,7 +229,7 @@ def begin(out: Path, parameters: Mapping[str, Any]) -> None:
 
 
 def _make_folders(out: Path, counts: Mapping[str, int]) -> None:
-    """The folders of the clips, without those of an interrupted run."""
+    """Creates the folders of the clips, and removes clips of an interrupted run."""
     for split in SPLITS:
         for label in LABELS:
             folder = out / split / label
@@ -243,7 +243,7 @@ def _make_folders(out: Path, counts: Mapping[str, int]) -> None:
 
 
 def _remove_empty(folder: Path) -> None:
-    """A split without clips has no folders: they would be classes without a video to whoever reads the folders."""
+    """Removes the folders of a split without clips, which would otherwise be read as classes without videos."""
     with suppress(OSError):
         folder.rmdir()
 
@@ -253,5 +253,5 @@ def finish(out: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]])
     write_csv(out / "manifest.csv", columns, [[row[column] for column in columns] for row in rows])
     flips = json.dumps(FLIP_MAP) + "\n"
     replace_file(out / "flip_map.json", lambda part: part.write_text(flips, encoding="utf-8"))
-    # the rename is the last act: whoever finds `puppets.json` finds everything
+    # the rename comes last: if `puppets.json` exists, everything exists
     (out / UNFINISHED).replace(out / COMPLETE)

@@ -1,4 +1,4 @@
-"""H.264 in which a picture decodes to the same pixels whatever stands before and after it."""
+"""H.264 in which a picture decodes to the same pixels regardless of the pictures before and after it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from PIL import Image
 
 _QUALITY = 29  # the constant quantiser
 
-# Every picture is an intra picture with the same quantiser, chosen without looking at its neighbours: so a clip and its
-# reversed twin decode to the same pictures. One thread, because slices would depend on the number of cores.
+# Every picture is an intra picture with the same quantiser, chosen independently of its neighbours. A clip and its
+# reversed twin therefore decode to the same pictures. One thread, because slices would depend on the number of cores.
 _X264 = "keyint=1:bframes=0:scenecut=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:aq-mode=0:threads=1"
 
 
-# limited-range BT.601, what a player assumes of a small picture without tags: rows give Y, U, V from R, G, B and 1
+# limited-range BT.601, which players assume for a small picture without tags: rows give Y, U, V from R, G, B and 1
 _BT601 = (
     *(0.25679, 0.50413, 0.09791, 16.0),
     *(-0.14822, -0.29099, 0.43922, 128.0),
@@ -28,9 +28,9 @@ _BT601 = (
 
 
 def pictures(frames: Sequence[npt.NDArray[np.uint8]]) -> list[av.VideoFrame]:
-    """RGB frames [H, W, 3], H and W even, as 4:2:0 pictures, ready for any number of encodings.
+    """Converts RGB frames [H, W, 3], H and W even, to 4:2:0 pictures, ready for any number of encodings.
 
-    Pillow converts, because FFmpeg's converter starts threads for every picture and that takes longer than converting.
+    Pillow converts them, because FFmpeg's converter starts threads for every picture, which takes longer.
     """
     images = []
     for frame in frames:
@@ -41,7 +41,7 @@ def pictures(frames: Sequence[npt.NDArray[np.uint8]]) -> list[av.VideoFrame]:
 
 
 def mp4(images: Iterable[av.VideoFrame], rate: int) -> bytes:
-    """An MP4 file of the pictures in this order, at least one, at a constant `rate` of frames per second."""
+    """Encodes the pictures in this order, at least one, as an MP4 file with a constant `rate` of frames per second."""
     buffer = io.BytesIO()
     coming = iter(images)
     first = next(coming)

@@ -1,4 +1,4 @@
-"""The actor: proportions, a pose, and the joints that a pose puts where (two-bone inverse kinematics)."""
+"""The actor: proportions, a pose, and the joint positions of a pose (two-bone inverse kinematics)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PARTS = (*ARMS, *LEGS, "torso", "head")
 
 @dataclass(frozen=True)
 class Body:
-    """Lengths and radii in units of the body height (the first of a pair of joints is the person's left)."""
+    """Lengths and radii in body heights (the first of a pair of joints is the person's left one)."""
 
-    build: float = 1.0  # multiplies every radius
+    build: float = 1.0  # factor of every radius
     head: float = 0.074  # radius
     neck: float = 0.035
     torso: float = 0.27  # hip joints to shoulder joints
@@ -37,7 +37,7 @@ class Body:
 
     @property
     def hip_height(self) -> float:
-        """Height of the hip joints when standing at ease (the knees a little bent)."""
+        """Height of the hip joints when standing at ease (with slightly bent knees)."""
         return ANKLE + 0.985 * (self.thigh + self.shank)
 
     @property
@@ -52,7 +52,7 @@ class Body:
 
 
 def draw_body(rng: np.random.Generator) -> Body:
-    """Random proportions of a person of height 1."""
+    """Draws random proportions of a person of height 1."""
     legs, arms, child = rng.uniform(0.95, 1.05), rng.uniform(0.96, 1.06), rng.uniform(0.92, 1.2)
     width = rng.uniform(0.9, 1.12)
     return Body(
@@ -74,18 +74,18 @@ class Pose:
 
     Attributes:
         pelvis: middle of the hip joints [T, 3].
-        lean: of the torso forward, radians [T].
-        roll: of the torso to the person's left, radians [T].
-        twist: of the shoulders to the person's left, radians [T].
-        nod: of the head forward, beyond half of the lean, radians [T].
-        turn: of the head to the person's left, radians [T].
+        lean: forward lean of the torso, radians [T].
+        roll: roll of the torso to the person's left, radians [T].
+        twist: twist of the shoulders to the person's left, radians [T].
+        nod: forward tilt of the head beyond half of the lean, radians [T].
+        turn: turn of the head to the person's left, radians [T].
         reach: wrists relative to the shoulders, in arm lengths, not leaning with the torso [T, 2, 3].
         grip: wrists in the actor's frame [T, 2, 3].
-        hold: how much of `grip` (1) instead of `reach` (0) [T, 2].
+        hold: weight of `grip` (1) against `reach` (0) [T, 2].
         feet: ankles [T, 2, 3].
         tiptoe: pitch of the feet, radians [T, 2].
         yaw: direction the actor faces: 0 towards the camera, pi/2 to +x of the world [T].
-        place: of the actor's origin in the world [T, 3].
+        place: position of the actor's origin in the world [T, 3].
     """
 
     pelvis: Array
@@ -104,7 +104,7 @@ class Pose:
 
 
 def stand(frames: int, body: Body) -> Pose:
-    """Standing at ease, arms hanging, facing the camera."""
+    """Stands at ease, arms hanging, facing the camera."""
     feet = np.zeros((frames, 2, 3))
     feet[:, :, 0] = np.array([1.15, -1.15]) * body.hip
     feet[:, :, 1] = ANKLE
@@ -130,7 +130,7 @@ def stand(frames: int, body: Body) -> Pose:
 
 
 def arm(side: int, raised: Array, outward: float | Array, stretch: float | Array = 0.97) -> Array:
-    """Direction of an arm for `Pose.reach` [T, 3].
+    """Returns the direction of an arm for `Pose.reach` [T, 3].
 
     Args:
         side: 1 is the person's left, -1 the right.
@@ -144,7 +144,7 @@ def arm(side: int, raised: Array, outward: float | Array, stretch: float | Array
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Where everything is in the world: [T, 3], or [T, 2, 3] for a pair of which the first is the person's left."""
+    """Positions in the world: [T, 3], or [T, 2, 3] for a pair, the person's left one first."""
 
     pelvis: Array
     chest: Array
@@ -163,7 +163,7 @@ class Skeleton:
 
 
 def solve(body: Body, pose: Pose) -> Skeleton:
-    """The joints of a pose. A target out of reach is approached as far as the limb allows."""
+    """Computes the joints of a pose. A target out of reach is approached as far as the limb allows."""
     frames = len(pose.lean)
     ones = np.ones(frames)
     spine = np.stack([np.sin(pose.roll), np.cos(pose.lean) * np.cos(pose.roll), np.sin(pose.lean)], axis=1)
@@ -227,7 +227,7 @@ def solve(body: Body, pose: Pose) -> Skeleton:
 
 
 def _two_bones(root: Array, goal: Array, first: float, second: float, pole: Array) -> tuple[Array, Array]:
-    """Middle and end joint [T, 2, 3] of two bones from `root` towards `goal`, bent towards `pole` [2, 3]."""
+    """Returns middle and end joint [T, 2, 3] of two bones from `root` towards `goal`, bent towards `pole` [2, 3]."""
     line = goal - root
     distance = np.linalg.norm(line, axis=-1, keepdims=True)
     direction = line / np.maximum(distance, 1e-9)

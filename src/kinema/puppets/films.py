@@ -1,4 +1,4 @@
-"""`generate_films`: long films with several actions and idle time between, and when each begins and ends."""
+"""`generate_films`: long videos with several actions and idle time between them, and the times of the actions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kinema.puppets.stage import Array, paint
 
 FILM_SPLITS = ("train", "val", "test")
 FILM_COLUMNS = ("path", "label", "split", "start", "end", "fps")
-_STREAM = 1000  # keeps the random numbers of films apart from those of clips
+_STREAM = 1000  # separates the random numbers of long videos from those of clips
 _IDLE = (0.7, 2.0)  # seconds before and after an action
 _IDLE_SHOT = (1.5, 4.0)  # seconds of a shot without an action
 _IDLE_SHOTS = 0.15  # share of shots without an action
@@ -42,7 +42,7 @@ _RESTING = Action("", "", None, 2.0, (0.62, 0.8), _rest)
 
 @dataclass(frozen=True)
 class FilmJob:
-    """Film `number` of a split."""
+    """Long video `number` of a split."""
 
     out: str
     seed: int
@@ -53,13 +53,13 @@ class FilmJob:
     idle: str
 
     def generator(self) -> np.random.Generator:
-        """The source of everything random in the film."""
+        """The source of all randomness in the video."""
         return np.random.default_rng([self.seed, _STREAM, FILM_SPLITS.index(self.split), self.number])
 
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames between two cuts, and the actions in them as (label, first frame, frame after the last)."""
+    """The frames between two cuts, and the actions in them as (label, first frame, frame after the last)."""
 
     frames: Pictures
     actions: tuple[tuple[str, int, int], ...]
@@ -69,29 +69,29 @@ def generate_films(
     out: Path, *, seed: int = 0, films: tuple[int, int, int] = (8, 4, 8), seconds: float = 60.0, size: int = 112,
     idle: str | None = None, workers: int | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> Path:  # fmt: skip
-    """Writes long puppets films: `OUT/SPLIT/NUMBER.mp4`, `manifest.csv`, `labels.txt`, `flip_map.json`, `puppets.json`.
+    """Writes long puppet videos: `OUT/SPLIT/NUMBER.mp4`, `manifest.csv`, `labels.txt`, `flip_map.json`, `puppets.json`.
 
-    A film is a sequence of shots with a new scene and actor each, as a film that was cut. In a shot somebody stands
-    idle, performs an action, and stays idle in the pose in which the action ends. Where the action has a reverse, it
-    follows (or comes first). Some shots show nothing but idle standing. The manifest has one row per action, with the
-    columns path, label, split, start, end (seconds from the first frame) and fps. The scenes are drawn as those of the
-    short clips are; their random numbers are others.
+    A video is a sequence of shots with a new scene and actor each, like an edited video. In a shot, a figure stands
+    idle, performs an action, and stays idle in the final pose of the action. If the action has a reverse, the reverse
+    follows (or comes first). Some shots show only idle standing. The manifest has one row per action, with the columns
+    path, label, split, start, end (seconds from the first frame) and fps. The scenes are drawn in the same way as for
+    the short clips, but with other random numbers.
 
     Args:
-        out: a folder that is new, empty, or holds such films.
-        seed: not negative; all randomness comes from it. The number of workers does not change a byte.
-        films: number of films in the splits `train`, `val` and `test`; 0 leaves a split out.
-        seconds: shortest length of a film; it ends with the first shot that ends later.
+        out: a folder that is new, empty, or contains such videos.
+        seed: non-negative seed of all randomness. The number of workers does not change a single byte.
+        films: number of videos in the splits `train`, `val` and `test`; 0 omits a split.
+        seconds: shortest length of a video; it ends with the first shot that ends later.
         size: side of the square picture, an even number of at least 64 pixels.
-        idle: label of rows for the time between the actions; None writes no such rows.
-        workers: processes; None is one for every core that this process may use, 1 works in this process.
-        progress: called with the films done and their total.
+        idle: label of rows for the time between actions; None writes no such rows.
+        workers: number of processes; None is one per core that this process may use, 1 works in this process.
+        progress: called with the number of finished videos and of all videos.
 
     Returns:
         The folder.
 
     Raises:
-        KinemaError: a parameter out of range, or a folder that holds something else.
+        KinemaError: a parameter is out of range, or the folder contains something else.
         RunError: the files cannot be written, or the processes cannot be started.
     """
     out = Path(out)
@@ -116,7 +116,7 @@ def generate_films(
             if count:
                 (out / split).mkdir(exist_ok=True)
         rows = in_processes(perform_film, jobs, workers, progress=progress)
-        # A few films need not show all labels, and recognizers of clips and of films should have the same outputs.
+        # A few videos need not show all labels, but recognizers of clips and of long videos should have equal outputs.
         names = "".join(f"{label}\n" for label in sorted({*LABELS, *([idle] if idle else [])}))
         replace_file(out / "labels.txt", lambda part: part.write_text(names, encoding="utf-8"))
         finish(out, FILM_COLUMNS, rows)
@@ -124,7 +124,7 @@ def generate_films(
 
 
 def perform_film(job: FilmJob) -> list[dict[str, str]]:
-    """Renders and writes one film, and gives the rows of its actions, in the order of time."""
+    """Renders and writes one video, and returns the rows of its actions, in order of time."""
     rng = job.generator()
     rate = int(rng.choice(RATES))
     path = f"{job.split}/{job.number:04d}.mp4"
@@ -151,7 +151,7 @@ def perform_film(job: FilmJob) -> list[dict[str, str]]:
 
 
 def _shots(rng: np.random.Generator, rate: int, size: int) -> Iterator[Shot]:
-    """Shots without end, in which all actions come equally often."""
+    """Yields shots without end, in which all actions occur equally often."""
     while True:
         for number in rng.permutation(len(ACTIONS)):
             if rng.random() < _IDLE_SHOTS:
@@ -174,7 +174,7 @@ def _shot(rng: np.random.Generator, action: Action, rate: int, size: int) -> Sho
     first = (action.label, before, before + length)
     if not action.reversed:
         return Shot(frames, (first,))
-    # The film runs on backwards from its last frame: what the clips of the reversed class are, too.
+    # The video continues backwards from its last frame, as the clips of the reversed class do.
     if rng.random() < 0.5:
         second = (action.reversed, len(frames) + after, len(frames) + after + length)
         return Shot([*frames, *frames[::-1]], (first, second))
@@ -183,7 +183,7 @@ def _shot(rng: np.random.Generator, action: Action, rate: int, size: int) -> Sho
 
 
 def _gaps(spans: list[tuple[str, int, int]], total: int, label: str) -> list[tuple[str, int, int]]:
-    """The time between the actions, from the first frame to the last."""
+    """Returns the intervals between the actions, from the first frame to the last."""
     ends = [0, *(end for *_, end in spans)]
     starts = [*(first for _, first, _ in spans), total]
     return [(label, end, start) for end, start in zip(ends, starts, strict=True) if start > end]
@@ -195,6 +195,6 @@ def _check(films: tuple[int, int, int], seconds: float, idle: str | None) -> Non
             f"films is {','.join(map(str, films))}: give three numbers from 0 to 9999, for train, val and test"
         )
     if not 5 <= seconds <= 3600:
-        raise KinemaError(f"seconds is {seconds:g}: give the length of a film, from 5 to 3600")
+        raise KinemaError(f"seconds is {seconds:g}: give the length of a video, from 5 to 3600")
     if idle is not None and (not idle.strip() or idle in LABELS):
-        raise KinemaError(f"idle is {idle!r}: give a label for the idle time that no action has")
+        raise KinemaError(f"idle is {idle!r}: give a label for the idle time that differs from all actions")

@@ -1,4 +1,4 @@
-"""`limb_masks`: where the limbs that act are in a generated clip, for judging what a network looks at."""
+"""`limb_masks`: pixels of the acting limbs in a generated clip, to judge what a network looks at."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from kinema.text import parse_json
 
 
 def limb_masks(clip: str | Path, *, parts: Collection[str] | None = None) -> Frames:
-    """The pixels of a clip of the puppets that show the limbs that act, computed from the seed of the data set.
+    """Returns the pixels of a puppet clip that show the acting limbs, computed from the seed of the data set.
 
     Args:
-        clip: a file that `generate` wrote, still in its folder; its pixels are not read.
-        parts: some of `kinema.puppets.figure.PARTS`; None is the limbs that act.
+        clip: a file written by `generate`, still in its folder; its pixels are not read.
+        parts: some of `kinema.puppets.figure.PARTS`; None means the acting limbs.
 
     Returns:
-        bool `T H W` for all frames of the file. What another limb, a thing or a passer-by hides is not in it. A pixel
-        counts where at least half of it shows the limb.
+        bool `T H W` for all frames of the file. Pixels hidden by another limb, an object or a passer-by are not set. A
+        pixel is set if at least half of it shows the limb.
 
     Raises:
-        KinemaError: not a clip of the puppets, or a part that the actor does not have.
+        KinemaError: the file is not a puppet clip, or the actor does not have such a part.
     """
     for part in parts or ():
         if part not in PARTS:
@@ -37,12 +37,12 @@ def limb_masks(clip: str | Path, *, parts: Collection[str] | None = None) -> Fra
 
 
 def is_puppet(clip: str | Path) -> bool:
-    """Whether a file lies where `generate` writes its clips, so that `limb_masks` can answer."""
+    """True if a file is where `generate` writes its clips, so that `limb_masks` can be used."""
     return (Path(clip).absolute().parent.parent.parent / COMPLETE).is_file()
 
 
 def _scene(clip: Path) -> tuple[Scene, bool]:
-    """The scene of a clip, and whether the file shows it backwards."""
+    """Returns the scene of a clip, and True if the file shows it backwards."""
     path = clip.absolute()
     folder, (split, label, name) = path.parent.parent.parent, path.parts[-3:]
     try:

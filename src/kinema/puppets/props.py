@@ -1,4 +1,4 @@
-"""Things that an action needs: a chair, a box or ball to carry, a trunk with a lid, a wardrobe with a door."""
+"""Objects that an action needs: a chair, a box or ball to carry, a trunk with a lid, a wardrobe with a door."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ WOODS = ((168, 112, 66), (128, 84, 54), (206, 164, 108), (92, 74, 66), (222, 214
 TOYS = ((228, 76, 60), (248, 186, 60), (70, 150, 212), (96, 178, 104), (226, 120, 170), (240, 236, 226))
 
 BEHIND = -3.0
-"""Depth of furniture: behind every part of the actor (who has depths from -1 to 2)."""
+"""Depth of furniture: behind every part of the actor (with depths from -1 to 2)."""
 
 
 def axes(yaw: Array) -> Array:
-    """Unit vectors [T, 3, 3] of a frame whose z axis is turned by `yaw` [T] from the camera towards +x."""
+    """Returns unit vectors [T, 3, 3] of a frame whose z axis is turned by `yaw` [T] from the camera towards +x."""
     zero, one, cos, sin = np.zeros_like(yaw), np.ones_like(yaw), np.cos(yaw), np.sin(yaw)
     rows = ((cos, zero, -sin), (zero, one, zero), (sin, zero, cos))
     return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
@@ -33,7 +33,7 @@ class Chair:
     back: float = 0.3
 
     def shapes(self, pencil: Pencil, frames: int) -> list[LayerGroup]:
-        """All parts, the farther ones first."""
+        """Returns all parts, the farther ones first."""
         frame = axes(np.full(frames, self.yaw))
         width, depth, height = 0.15, 0.14, float(self.seat[1])
 
@@ -82,7 +82,7 @@ class Carried:
     ball: bool
 
     def shapes(self, pencil: Pencil, frames: int) -> list[LayerGroup]:
-        """The thing, before the torso and behind the arms that are nearer to the camera."""
+        """Returns the object, in front of the torso and behind the arms that are nearer to the camera."""
         if self.ball:
             solid = pencil.rounded(1.45, [(self.centre[:, None], (self.radius,), self.colour)])
             sides = np.array([[-0.55, 0.15, 0], [0.55, -0.15, 0]]) * self.radius
@@ -103,9 +103,9 @@ class Carried:
 
 @dataclass(frozen=True)
 class Trunk:
-    """A trunk whose lid turns by `angle` [T] around its far top edge, of which `hinge` is the middle [3].
+    """A trunk whose lid turns by `angle` [T] around its far top edge; `hinge` is the middle of that edge [3].
 
-    Seen along `yaw`, the direction of whoever stands before it, the free edge is `depth` nearer than the hinge.
+    Seen along `yaw`, the direction of a person before it, the free edge is `depth` nearer than the hinge.
     """
 
     hinge: Array
@@ -123,7 +123,7 @@ class Trunk:
         return self.hinge + arc @ frame
 
     def shapes(self, pencil: Pencil, frames: int) -> list[LayerGroup]:
-        """Body, the dark inside, what lies in it, and the lid."""
+        """Returns the body, the dark inside, its contents, and the lid."""
         frame = axes(np.full(frames, self.yaw))
         height = float(self.hinge[1])
         forward = frame[0, 2]
@@ -164,7 +164,7 @@ class Trunk:
 
 @dataclass(frozen=True)
 class Wardrobe:
-    """A wardrobe with one door, its front towards the camera; the door turns by `angle` [T] towards the camera.
+    """A wardrobe with one door, facing the camera; the door turns by `angle` [T] towards the camera.
 
     `hinge` is the floor point under the hinge, at the right of the front [3]; the handle is at the left.
     """
@@ -188,7 +188,7 @@ class Wardrobe:
         return np.stack([np.sin(self.angle), 0 * self.angle, np.cos(self.angle)], axis=1)
 
     def shapes(self, pencil: Pencil, frames: int) -> list[LayerGroup]:
-        """The case with its shelves, and the door."""
+        """Returns the case with its shelves, and the door."""
         frame = axes(np.zeros(frames))
         depth, half_w, half_h = 0.2, self.width / 2, self.height / 2
 

@@ -1,4 +1,4 @@
-"""Where it happens: backgrounds, things that move by, the camera's unrest, and the light."""
+"""The surroundings: backgrounds, moving objects, camera shake, and light."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 from kinema.puppets.stage import Array, Camera, Colour, LayerGroup, Pencil, shade
 
 MARGIN = 0.25
-"""What a background shows beyond the picture on every side, as a share of the picture."""
+"""Margin of a background beyond the picture on every side, as a share of the picture."""
 
-_DRAWN = 336  # side, in pixels, at which a background is drawn before it is resized: line widths are made for it
+_DRAWN = 336  # side, in pixels, of a background before it is resized; line widths are chosen for it
 
 Draw = ImageDraw.ImageDraw
 
@@ -29,7 +29,7 @@ SKY: Hues = ((0.52, 0.61), (0.52, 0.61), (0.03, 0.1))
 
 
 def tint(rng: np.random.Generator, hues: Hues, saturation: Range, value: Range) -> Colour:
-    """A colour whose hue lies in one of the ranges."""
+    """Returns a colour whose hue is in one of the ranges."""
     hue = rng.uniform(*hues[int(rng.integers(len(hues)))])
     rgb = colorsys.hsv_to_rgb(hue, rng.uniform(*saturation), rng.uniform(*value))
     return tuple(round(255 * c) for c in rgb)
@@ -41,7 +41,7 @@ def _gradient(top: Colour, bottom: Colour, width: int, height: int) -> Image.Ima
 
 
 def _planks(rng: np.random.Generator, draw: Draw, side: int, line: int, colour: Colour) -> None:
-    """Boards that run towards a vanishing point, or rows of tiles."""
+    """Draws boards that run towards a vanishing point, or rows of tiles."""
     vanish = (side * rng.uniform(0.4, 0.6), line - side * rng.uniform(0.25, 0.4))
     step = side * rng.uniform(0.09, 0.16)
     joint = shade(colour, 0.84)
@@ -166,7 +166,7 @@ def _city(rng: np.random.Generator, draw: Draw, image: Image.Image, line: int) -
 
 
 def _studio(rng: np.random.Generator, draw: Draw, image: Image.Image, line: int) -> None:
-    """A painted backdrop: a soft gradient with blobs, rings and bands."""
+    """Draws a painted backdrop: a soft gradient with blobs, rings and bands."""
     side = image.width
     wall = tint(rng, CALM, (0.15, 0.45), (0.45, 0.9))
     other = tint(rng, CALM, (0.15, 0.4), (0.45, 0.9))
@@ -200,7 +200,7 @@ _KINDS: tuple[Callable[[np.random.Generator, Draw, Image.Image, int], None], ...
 
 
 def background(rng: np.random.Generator, size: int, floor: float) -> Image.Image:
-    """A textured picture of side `size * (1 + 2 MARGIN)` whose wall meets the floor at the share `floor` of `size`."""
+    """Draws a textured picture of side `size * (1 + 2 MARGIN)`; the wall meets the floor at share `floor` of `size`."""
     side = round(size * (1 + 2 * MARGIN))
     image = Image.new("RGB", (_DRAWN, _DRAWN))
     line = int((floor + MARGIN) / (1 + 2 * MARGIN) * _DRAWN)
@@ -208,14 +208,14 @@ def background(rng: np.random.Generator, size: int, floor: float) -> Image.Image
     picture = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS), dtype=np.float32)
     rough = rng.normal(0, 1, (9, 9)).astype(np.float32)
     clouds = np.asarray(Image.fromarray(rough).resize((side, side), Image.Resampling.BICUBIC))
-    # a generator of its own: how much noise a size needs must not change what is drawn next
+    # a separate generator: the amount of noise for a size must not change later draws
     grain = np.random.default_rng(int(rng.integers(2**32))).normal(0, 1, (side, side)).astype(np.float32)
     picture = picture * (1 + 0.05 * clouds + 0.015 * grain)[..., None]
     return Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
 
 
 def unrest(rng: np.random.Generator, seconds: Array, slow: float, fast: float) -> Array:
-    """A smooth random movement [T]: a drift over the clip of up to `slow` and a tremble of about `fast`."""
+    """Returns a smooth random movement [T]: a drift over the clip of up to `slow` and a tremble of about `fast`."""
     middle = (seconds[0] + seconds[-1]) / 2
     length = max(float(seconds[-1] - seconds[0]), 1e-6)
     path = rng.uniform(-slow, slow) * (seconds - middle) / length
@@ -225,7 +225,7 @@ def unrest(rng: np.random.Generator, seconds: Array, slow: float, fast: float) -
 
 
 def view(image: Image.Image, camera: Camera, size: int, rest: tuple[float, float, float]) -> list[Image.Image]:
-    """The background as the camera sees it in every frame; `rest` is scale, x and y for which it was drawn."""
+    """Returns the background as the camera sees it in every frame; it was drawn for `rest`: scale, x and y."""
     zoom = camera.scale / rest[0]
     frames = []
     for t in range(len(zoom)):
@@ -240,9 +240,9 @@ def view(image: Image.Image, camera: Camera, size: int, rest: tuple[float, float
 
 
 def distractors(rng: np.random.Generator, pencil: Pencil, seconds: Array, actor: Array) -> list[LayerGroup]:
-    """Balls, boxes and balloons that move by, and now and then a post that passes before everything.
+    """Draws balls, boxes and balloons that move by, and sometimes a post that passes in front of everything.
 
-    `actor` [T] is the depth of the actor: what is nearer covers them.
+    `actor` [T] is the depth of the actor: nearer objects cover the actor.
     """
     shapes = []
     frames = len(seconds)
@@ -280,7 +280,7 @@ def distractors(rng: np.random.Generator, pencil: Pencil, seconds: Array, actor:
 
 
 def light(rng: np.random.Generator, frames: list[Image.Image], seconds: Array) -> list[np.ndarray]:
-    """Frames [H, W, 3] uint8 under a light with a brightness that drifts, a colour, and a darker border."""
+    """Applies light to frames [H, W, 3] uint8: a drifting brightness, a colour, and a darker border."""
     size = frames[0].width
     axis = np.linspace(-1, 1, size)
     radius = np.hypot(*np.meshgrid(axis + rng.uniform(-0.3, 0.3), axis + rng.uniform(-0.3, 0.3)))

@@ -1,4 +1,4 @@
-"""`contact_sheet`: a picture in which a person can check what the clips show."""
+"""`contact_sheet`: a picture with which people can check what the clips show."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _INK, _PAPER, _GAP = (40, 42, 54), (250, 249, 246), 2
 
 
 def contact_sheet(folder: Path, out: Path, *, split: str = "test", columns: int = 8, clips: int = 1) -> Path:
-    """Draws rows of evenly spaced frames, `clips` rows for every class, with the label beside them.
+    """Draws rows of evenly spaced frames, `clips` rows per class, with the label beside them.
 
     Args:
-        folder: what `generate` wrote.
-        out: the PNG file.
+        folder: folder written by `generate`.
+        out: path of the PNG file.
         split: `train`, `test` or `speed`.
-        columns: frames of a row.
-        clips: rows of a class.
+        columns: number of frames per row.
+        clips: number of rows per class.
 
     Returns:
-        The PNG file.
+        The path of the PNG file.
 
     Raises:
-        KinemaError: the folder holds no puppets, the split is unknown or empty, or a clip cannot be read.
+        KinemaError: the folder contains no puppets, the split is unknown or empty, or a clip cannot be read.
     """
     manifest = Path(folder) / "manifest.csv"
     if not manifest.is_file():

@@ -1,4 +1,4 @@
-"""What is drawn: a camera that projects, shapes of filled polygons, and the painter that turns them into frames."""
+"""Drawing: a camera that projects, shapes of filled polygons, and the painter that turns them into frames."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Frames = npt.NDArray[np.bool_]
 Colour = tuple[int, ...]
 
 Solid = tuple[Array, Sequence[float], Colour]
-"""What a rounded solid is the hull of: points [T, n, 3] and n radii in body heights; and its colour."""
+"""A rounded solid is the hull of points [T, n, 3] with n radii in body heights; and its colour."""
 
 SUPERSAMPLE = 3
 """Pixels of the canvas per pixel of a frame, along each side."""
 
 CORNERS = 22
-"""Corners of the polygon that stands for a round outline."""
+"""Number of corners of the polygon that approximates a round outline."""
 
 _ANGLES = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
 _DIRECTIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)  # K 2
@@ -28,7 +28,7 @@ _FACES = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), 
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """The colour darker (factor below 1) or nearer to white (above 1)."""
+    """Makes the colour darker (factor below 1) or closer to white (above 1)."""
     if factor <= 1:
         return tuple(round(c * factor) for c in colour)
     return tuple(round(c + (255 - c) * (factor - 1)) for c in colour)
@@ -39,12 +39,12 @@ class Camera:
     """A camera that looks along -z at a world measured in body heights (x right, y up, z towards the camera).
 
     Attributes:
-        scale: pixels of a body height at depth z = 0, per frame [T].
+        scale: pixels per body height at depth z = 0, per frame [T].
         x: column, in pixels, of the world's x = 0, per frame [T].
         y: row, in pixels, of the horizon, per frame [T].
-        height: of the eye above the floor, in body heights.
-        distance: of the eye from z = 0, in body heights.
-        mirror: the world is seen in a mirror: its x axis points to the left.
+        height: height of the eye above the floor, in body heights.
+        distance: distance of the eye from z = 0, in body heights.
+        mirror: mirror the world: its x axis points to the left.
     """
 
     scale: Array
@@ -55,7 +55,7 @@ class Camera:
     mirror: bool = False
 
     def project(self, points: Array) -> tuple[Array, Array]:
-        """World points [T, ..., 3] -> pixels [T, ..., 2] and the pixels of a body height there [T, ...]."""
+        """Projects world points [T, ..., 3] to pixels [T, ..., 2] and pixels per body height at that depth [T, ...]."""
         lift = (slice(None),) + (None,) * (points.ndim - 2)
         scale = self.scale[lift] * self.distance / (self.distance - points[..., 2])
         sign = -1.0 if self.mirror else 1.0
@@ -77,7 +77,7 @@ class Layer:
 class LayerGroup:
     """Layers that are drawn together, in order; shapes are drawn from the smallest depth [T] to the largest.
 
-    `part` names the part of the actor that the shape is, and is empty for everything else.
+    `part` is the name of the actor's part that the shape represents, and empty for everything else.
     """
 
     depth: Array
@@ -86,9 +86,9 @@ class LayerGroup:
 
 
 def hull(centres: Array, radii: Array) -> Array:
-    """The outline around circles: centres [T, n, 2] and radii [T, n] -> polygon [T, CORNERS, 2].
+    """Returns the outline around circles: centres [T, n, 2] and radii [T, n] -> polygon [T, CORNERS, 2].
 
-    The corner in every direction is the support point of the circles, so the polygon is their convex hull.
+    The corner in every direction is the support point of the circles, so that the polygon is their convex hull.
     """
     reach = np.einsum("tnc,kc->tkn", centres, _DIRECTIONS) + radii[:, None, :]
     best = reach.argmax(axis=2)
@@ -101,8 +101,8 @@ class Pencil:
     """Draws solids.
 
     Attributes:
-        camera: through which everything is seen.
-        light: where the light comes from, on the picture (x right, y down).
+        camera: the camera.
+        light: direction of the light on the picture (x right, y down).
         outline: width of the dark outline, in body heights.
     """
 
@@ -111,10 +111,9 @@ class Pencil:
     outline: float = 0.009
 
     def rounded(self, depth: Array | float, parts: Sequence[Solid]) -> LayerGroup:
-        """A shape of rounded solids.
+        """Draws a shape of rounded solids.
 
-        All outlines come first, so that parts of one shape flow into each other; every part has a shadow side and a
-        lit side.
+        All outlines come first, so that parts of one shape merge; every part has a shadow side and a lit side.
         """
         outlines, bodies, lits = [], [], []
         for points, radii, colour in parts:
@@ -127,18 +126,18 @@ class Pencil:
         return LayerGroup(self._depths(depth), [*outlines, *bodies, *lits])
 
     def flat(self, points: Array, radii: Sequence[float], colour: Colour, show: Frames | None = None) -> Layer:
-        """One hull of spheres without light or outline: eyes, stripes, shadows."""
+        """Draws one hull of spheres without light or outline: eyes, stripes, shadows."""
         centres, scale = self.camera.project(points)
         return Layer(hull(centres, np.asarray(radii) * scale), colour, show)
 
     def cuboid(self, centre: Array, half: Sequence[float], axes: Array, colour: Colour) -> list[Layer]:
-        """The faces of a box that the camera sees.
+        """Draws the faces of a box that the camera sees.
 
         Args:
-            centre: [T, 3].
+            centre: centre [T, 3].
             half: half of its three sides.
             axes: unit vectors of its sides in the world, [T, 3, 3] (axes[t, 0] is the direction of the first side).
-            colour: of its front; the top is lighter and the sides are darker.
+            colour: colour of its front; the top is lighter and the sides are darker.
         """
         signs = np.array([[a, b, c] for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)], dtype=float)
         corners = centre[:, None] + np.einsum("ks,tsc->tkc", signs * np.asarray(half), axes)  # T 8 3
@@ -157,11 +156,11 @@ class Pencil:
             edge = hull(corner, np.full(corner.shape[:2], self.outline) * self.camera.scale[:, None])
             layers.append(Layer(edge, shade(colour, 0.42), show))
             layers.append(Layer(corner, shade(colour, tone), show))
-        # every outline before every face: the edge between two visible faces stays thin
+        # all outlines before all faces: the edge between two visible faces stays thin
         return [*layers[0::2], *layers[1::2]]
 
     def shape(self, depth: Array | float, layers: Sequence[Layer]) -> LayerGroup:
-        """Layers at a depth, which may be one number for all frames."""
+        """Returns layers at a depth, which may be one number for all frames."""
         return LayerGroup(self._depths(depth), layers)
 
     def _depths(self, depth: Array | float) -> Array:
@@ -169,7 +168,7 @@ class Pencil:
 
 
 def paint(backdrops: Sequence[Image.Image], shapes: Sequence[LayerGroup]) -> list[Image.Image]:
-    """Draws the shapes on a backdrop per frame, supersampled, and gives RGB frames of the backdrops' size."""
+    """Draws the shapes on one backdrop per frame, supersampled, and yields RGB frames of the backdrops' size."""
     order = _order(shapes)
     polygons = [
         [
@@ -193,7 +192,7 @@ def paint(backdrops: Sequence[Image.Image], shapes: Sequence[LayerGroup]) -> lis
 
 
 def silhouettes(shapes: Sequence[LayerGroup], parts: Collection[str], size: int) -> Frames:
-    """The pixels of which at least half show one of the parts, nothing opaque being in front; bool [T, size, size]."""
+    """Pixels of which at least half show one of the parts, with nothing opaque in front, bool [T, size, size]."""
     order = _order(shapes)
     shown = np.zeros((order.shape[1], size, size), dtype=bool)
     for t in range(order.shape[1]):
@@ -209,5 +208,5 @@ def silhouettes(shapes: Sequence[LayerGroup], parts: Collection[str], size: int)
 
 
 def _order(shapes: Sequence[LayerGroup]) -> npt.NDArray[np.intp]:
-    """Numbers of the shapes in the order in which each frame shows them [shape, T]."""
+    """Returns the indices of the shapes in drawing order per frame [shape, T]."""
     return np.argsort(np.stack([shape.depth for shape in shapes]), axis=0, kind="stable")

@@ -1,4 +1,4 @@
-"""What the actor looks like: colours and clothes, and the shapes they make around the joints."""
+"""The actor's appearance: colours and clothes, and their shapes around the joints."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Look:
     accent: Colour
     short_sleeves: bool
     shorts: bool
-    style: str  # of the hair: short, long, bun, bald, cap
+    style: str  # hair: short, long, bun, bald, cap
     striped: bool
 
 
 def draw_look(rng: np.random.Generator, surroundings: Colour) -> Look:
-    """Random clothes; of a few candidates the ones that stand out most from the surroundings are worn."""
+    """Draws random clothes; of a few candidates, those that stand out most from the surroundings are used."""
 
     def pick(colours: tuple[Colour, ...], candidates: int = 1) -> Colour:
         chosen = rng.choice(len(colours), size=candidates, replace=False)
@@ -77,7 +77,7 @@ def draw_look(rng: np.random.Generator, surroundings: Colour) -> Look:
 
 
 def dress(pencil: Pencil, body: Body, look: Look, skeleton: Skeleton) -> list[LayerGroup]:
-    """The shapes of the actor, each with the name of its part and the depth at which it covers the others."""
+    """Returns the shapes of the actor, each with the name of its part and the depth at which it covers the others."""
     torso_depth = skeleton.pelvis[:, 2] * 0.5 + skeleton.chest[:, 2] * 0.5
     shapes = [replace(_torso(pencil, body, look, skeleton), part="torso")]
     shapes += [replace(shape, part="head") for shape in _head(pencil, body, look, skeleton)]
@@ -92,7 +92,7 @@ def dress(pencil: Pencil, body: Body, look: Look, skeleton: Skeleton) -> list[La
 
 
 def floor_shadow(pencil: Pencil, skeleton: Skeleton) -> LayerGroup:
-    """A soft dark spot on the floor between the feet and the pelvis."""
+    """Draws a soft dark spot on the floor between the feet and the pelvis."""
     middle = (skeleton.ankle.mean(axis=1) + skeleton.pelvis) / 2
     spread = np.abs(skeleton.ankle[:, 0, 0] - skeleton.ankle[:, 1, 0]) / 2 + 0.1
     layers = []
@@ -176,7 +176,7 @@ def _arm(pencil: Pencil, body: Body, look: Look, s: Skeleton, side: int, depth: 
 
 def _head(pencil: Pencil, body: Body, look: Look, s: Skeleton) -> list[LayerGroup]:
     r = body.head
-    # which side of the head the camera sees decides whether the hair or the face covers the other
+    # the visible side of the head decides whether the hair or the face covers the other
     away = s.facing[:, 2] < -0.25
     front = np.where(away, 1.2, 1.3)
     back = np.where(away, 1.3, 1.2)

@@ -1,4 +1,4 @@
-"""Confusion matrices as HTML tables: their figures stay as large as the text, however small the screen."""
+"""Confusion matrices as HTML tables, whose numbers are as large as the text on any screen."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from markupsafe import Markup
 
 from kinema.report.markup import part
 
-MOST = 32  # classes of a matrix
+MOST = 32  # most classes in a matrix
 _OTHER, _UNREAD = "other classes", "unreadable"
 
 
 def most_confused(
     truth: Sequence[str], answers: Sequence[Sequence[str | None]], labels: Sequence[str], most: int = MOST
 ) -> list[str]:
-    """The classes that a matrix shows: all, or of many those with the most errors in the order of the labels.
+    """Returns the classes to show in a matrix: all, or those with the most errors, in the order of the labels.
 
     Args:
         truth: N labels.
         answers: for each run N labels; None for a video that could not be read.
         labels: all classes.
-        most: how many may be shown.
+        most: largest number of classes.
     """
     if len(labels) <= most:
         return list(labels)
@@ -37,16 +37,16 @@ def most_confused(
 
 
 def confusion(title: str, truth: Sequence[str], said: Sequence[str | None], labels: Sequence[str]) -> Markup:
-    """A table: a row is what is shown, a column what the network said, a figure the per cent of the row.
+    """Returns a table with true classes as rows, predicted classes as columns, and per cent of the row as numbers.
 
-    Videos of classes that are not among `labels` are left out; answers that are not make one column more, and so do
-    videos that could not be read.
+    Videos of classes that are not in `labels` are left out; predictions that are not in `labels` share one additional
+    column, and unreadable videos another one.
 
     Args:
-        title: above the table.
+        title: title above the table.
         truth: N labels.
-        said: N labels, or None.
-        labels: of the rows and columns.
+        said: N predicted labels, or None.
+        labels: labels of the rows and columns.
     """
     shown = set(labels)
     counts = Counter(
@@ -61,16 +61,16 @@ def confusion(title: str, truth: Sequence[str], said: Sequence[str | None], labe
 
 
 def _cell(true: str, column: str, count: int, videos: int) -> dict[str, str] | None:
-    """Fill, ink, text and tip of a cell; None for one without a video."""
+    """Returns fill, ink, text and tip of a cell; None for a cell without a video."""
     if not count:
         return None
     share = count / videos
-    # Blue for what is right, orange for what is wrong, from white to full.
+    # Blue for right, orange for wrong, from white to full colour.
     full = (29, 78, 216) if column == true else (194, 65, 12)
     red, green, blue = (round(255 + (c - 255) * (0.12 + 0.88 * share)) for c in full)
     return {
         "fill": f"rgb({red},{green},{blue})",
         "ink": "#fff" if share > 0.5 else "#1f2937",
         "text": f"{100 * share:.0f}" if share >= 0.005 else "·",
-        "tip": f"{true}: {count} of {videos} said to be {column}",
+        "tip": f"{true}: {count} of {videos} predicted as {column}",
     }

@@ -1,4 +1,4 @@
-"""What a network makes of test videos in the plane (t-SNE), and how far videos of a class really lie together."""
+"""t-SNE of a network's features of test videos, and the purity of their neighbourhoods."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from kinema.processes import loader_workers, room_for_readers
 from kinema.recognizer import Recognizer
 
 CLASSES, VIDEOS, NEIGHBOURS = 16, 2000, 5
-# Where vectors are taken, in the order of the network.
+# Positions in the network from which vectors are taken, in its order.
 HEAD, EMBEDDING, LOGITS = "input of the head", "input of the classifier", "logits"
 Spaces = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """Test videos in the plane.
+    """The t-SNE of test videos.
 
     Attributes:
-        name: of the run.
-        space: where in the network the vectors were taken: `HEAD`, `EMBEDDING` or `LOGITS`.
+        name: name of the run.
+        space: position in the network from which the vectors were taken: `HEAD`, `EMBEDDING` or `LOGITS`.
         points: float64 N 2.
         truth: N labels.
         labels: the classes.
-        purity: mean share of a video's 5 nearest neighbours, among the vectors themselves, that show its class.
-        unread: videos without vectors.
+        purity: mean share of a video's 5 nearest neighbours (among the vectors, not in the plane) of the same class.
+        unread: number of videos without vectors.
     """
 
     name: str
@@ -49,13 +49,13 @@ class Embedding:
 
 
 def chosen(manifest: Manifest, *, classes: int = CLASSES, videos: int = VIDEOS, seed: int = 0) -> Manifest:
-    """A part of a test that a figure can show: the classes with the most videos, and of those a random choice.
+    """Returns a part of a test for a figure: the classes with the most videos, and a random sample of their videos.
 
     Args:
         manifest: the test.
-        classes: at most, the most frequent ones (of equally frequent ones, the first by name).
-        videos: at most.
-        seed: of the choice.
+        classes: largest number of classes, the most frequent ones (of equally frequent ones, the first by name).
+        videos: largest number of videos.
+        seed: seed of the sample.
     """
     counts = Counter(s.label for s in manifest.samples)
     kept = set(sorted(counts, key=lambda label: (-counts[label], label))[:classes])
@@ -75,18 +75,18 @@ def features(
     batch: int = 8,
     progress: Callable[[int, int], object] | None = None,
 ) -> Spaces:
-    """What a network makes of the central clip of every video, at three places.
+    """Computes the features of the central clip of every video, at three positions in a network.
 
     Args:
-        recognizer: whose features.
+        recognizer: the recognizer.
         manifest: the videos; their labels must be the recognizer's.
         workers: processes that read videos, as for a test.
-        batch: clips in one pass of the network.
-        progress: called with the videos done and their number.
+        batch: clips per forward pass.
+        progress: called with the number of finished videos and their total.
 
     Returns:
-        `HEAD`: float32 N C, the last stage averaged over time and space (pathways side by side); left out where it is
-        what the classifier reads. `EMBEDDING`: N F, the input of the classifier. `LOGITS`: N K. NaN for a video that
+        `HEAD`: float32 N C, the last stage averaged over time and space (pathways concatenated); left out if it is the
+        input of the classifier. `EMBEDDING`: N F, the input of the classifier. `LOGITS`: N K. NaN for a video that
         could not be read.
     """
     data = TestVideos(manifest, recognizer.labels, recognizer.spec, 1, 1)
@@ -117,14 +117,14 @@ def features(
 
 
 def embed(name: str, space: str, vectors: NDArray[np.float32], truth: Sequence[str], *, seed: int = 0) -> Embedding:
-    """What one place of a network makes of videos, in the plane.
+    """Computes the t-SNE of the vectors from one position in a network.
 
     Args:
-        name: of the run.
-        space: the place.
+        name: name of the run.
+        space: the position.
         vectors: N C; rows of NaN are left out and counted.
         truth: N labels.
-        seed: of t-SNE.
+        seed: seed of t-SNE.
 
     Raises:
         KinemaError: fewer than 5 videos could be read.
@@ -137,17 +137,17 @@ def embed(name: str, space: str, vectors: NDArray[np.float32], truth: Sequence[s
 
 
 def embedding(vectors: NDArray[np.floating[Any]], *, seed: int = 0) -> NDArray[np.float64]:
-    """t-SNE from the first two principal components on; the same seed gives the same picture.
+    """Computes t-SNE, starting from the first two principal components; the same seed gives the same picture.
 
     Args:
         vectors: N C, finite.
-        seed: of scikit-learn's random choices.
+        seed: seed of scikit-learn's random numbers.
 
     Returns:
         float64 N 2.
 
     Raises:
-        KinemaError: fewer than 5 rows, or scikit-learn is not installed.
+        KinemaError: there are fewer than 5 rows, or scikit-learn is not installed.
     """
     tsne = require_analysis()
     if len(vectors) < 5:
@@ -160,7 +160,7 @@ def embedding(vectors: NDArray[np.floating[Any]], *, seed: int = 0) -> NDArray[n
 
 
 def require_analysis() -> Any:
-    """scikit-learn's t-SNE.
+    """Imports scikit-learn's t-SNE.
 
     Raises:
         KinemaError: it is not installed.
@@ -173,12 +173,12 @@ def require_analysis() -> Any:
 
 
 def neighbour_purity(vectors: NDArray[np.floating[Any]], truth: Sequence[str], k: int = NEIGHBOURS) -> float:
-    """Mean share of the k nearest other videos (Euclidean) that show the same class, 0 to 1.
+    """Returns the mean share of the k nearest other videos (Euclidean) of the same class, 0 to 1.
 
     Args:
         vectors: N C.
         truth: N labels.
-        k: neighbours; all others where there are fewer.
+        k: number of neighbours; all other videos if there are fewer.
     """
     x = vectors.astype(np.float64)
     squares = (x**2).sum(1)
@@ -191,7 +191,7 @@ def neighbour_purity(vectors: NDArray[np.floating[Any]], truth: Sequence[str], k
 
 
 def chance_purity(truth: Sequence[str]) -> float:
-    """The purity of features that say nothing: how probably two videos drawn at random show the same class, 0 to 1.
+    """Returns the purity of uninformative features: the probability that two random videos have the same class, 0 to 1.
 
     Args:
         truth: N labels.

@@ -1,4 +1,4 @@
-"""What a run looked at: its most confident mistakes and hits with their maps, and one frame per class."""
+"""Explanations of a run: its most confident mistakes and hits with their maps, and one frame per class."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from kinema.recognizer import Recognizer
 
 COLUMNS = 6  # frames per strip
 _FRAME = 180  # pixels: the longer side of the frame of a class
-_QUALITY = 85  # of the JPEG pictures: a strip takes 60 kB in place of 300
-_TRUSTED = ("cam", "gradcam", "tube")  # in this order; a method that passed its check on the network goes first
+_QUALITY = 85  # quality of the JPEG pictures: a strip takes 60 kB instead of 300
+_TRUSTED = ("cam", "gradcam", "tube")  # order of preference; a method that passed its check on the network comes first
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Frames of one video under the map of its class.
+    """Frames of one video with the map of a class drawn over them.
 
     Attributes:
         video: its path.
-        truth: what it shows.
-        said: what the network said in the test.
+        truth: its true label.
+        said: the label predicted in the test.
         score: softmax score of `said` in the test, 0 to 1.
-        picture: JPEG; None where the video could not be read.
+        picture: JPEG; None if the video could not be read.
         error: why it could not be read, else None.
     """
 
@@ -49,15 +49,15 @@ class Strip:
 
 @dataclass(frozen=True)
 class Explained:
-    """What is shown of one run.
+    """The explained videos of one run.
 
     Attributes:
-        name: of the run.
-        method: of explanation.
-        layer: that it looks at.
-        mistakes: the most confident first.
-        hits: the most confident first.
-        verdicts: what the card says of methods on this network, by method and layer; empty where nothing was checked.
+        name: name of the run.
+        method: the explanation method.
+        layer: the explained layer.
+        mistakes: mistakes, the most confident first.
+        hits: hits, the most confident first.
+        verdicts: the verdicts of the card on methods for this network, by method and layer; empty without a check.
     """
 
     name: str
@@ -69,15 +69,15 @@ class Explained:
 
 
 def most_confident(result: TestResult, count: int) -> tuple[list[int], list[int]]:
-    """The videos whose answers have the highest scores.
+    """Returns the videos whose predictions have the highest scores.
 
     Args:
-        result: of a test; videos that could not be read are left out.
-        count: of each kind, at most.
+        result: result of a test; unreadable videos are left out.
+        count: largest number of mistakes and of hits.
 
     Returns:
-        Numbers of mistakes and of hits, the highest score first; of equal scores the first of the test. A class that is
-        easy does not take all places: hits are of as many different classes as possible.
+        Indices of mistakes and of hits, the highest score first; for equal scores the first in the test. Hits are from
+        as many different classes as possible, so that an easy class does not fill the list.
     """
     read = [i for i, said in enumerate(result.predictions) if said is not None]
     order = sorted(read, key=lambda i: -float(result.scores[i].max()))
@@ -95,12 +95,12 @@ def explained(
     """Explains the most confident mistakes and hits of a run.
 
     Args:
-        name: of the run.
-        recognizer: that was tested.
-        result: of its test.
-        root: the folder in which relative paths of the result start.
-        count: of mistakes and of hits, at most.
-        progress: called with the videos done and their number.
+        name: name of the run.
+        recognizer: the tested recognizer.
+        result: result of its test.
+        root: the folder to which paths of the result are relative.
+        count: largest number of mistakes and of hits.
+        progress: called with the number of finished videos and their total.
     """
     method = method_for(recognizer)
     layer = default_layer(recognizer.model)
@@ -117,9 +117,9 @@ def explained(
 
 
 def method_for(recognizer: Recognizer) -> str:
-    """The method to show: one that passed its check on this network, else cam, else Grad-CAM.
+    """Returns the method to show: one that passed its check on this network, else cam, else Grad-CAM.
 
-    The first needs class weights at the last stage, which a few heads do not have.
+    cam needs class weights at the last stage, which a few heads do not have.
     """
     layer = default_layer(recognizer.model)
     for name in _TRUSTED:
@@ -136,11 +136,11 @@ def method_for(recognizer: Recognizer) -> str:
 def class_frames(
     results: Iterable[TestResult], roots: Iterable[str | Path], labels: Iterable[str]
 ) -> Mapping[str, bytes]:
-    """A frame of each class: the middle one of the first video of the class that can be read.
+    """Returns a frame of each class: the middle frame of the first readable video of the class.
 
     Args:
-        results: of tests; the first that has a video of the class gives it.
-        roots: per result the folder in which its relative paths start.
+        results: results of tests; the first one with a video of the class is used.
+        roots: per result the folder to which its paths are relative.
         labels: the classes.
 
     Returns:

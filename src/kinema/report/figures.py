@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -13,11 +14,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from kinema.evaluation.calibration import Calibration
 from kinema.report.letters import Letters
 from kinema.report.markup import COLOURS, part
+from kinema.training.module import VAL_MAP
 
 CLASS_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#6b7280", "#a3a30f",
                  "#17becf")  # fmt: skip
@@ -26,6 +29,8 @@ History = Sequence[Mapping[str, Any]]  # the rows of a `metrics.csv`
 
 _WIDTH = 4.8  # inches of 96 pixels
 _RASTER = 1500  # points from which on a scatter is a picture inside the SVG
+_BESIDE = 7  # points between two marks of the same cost
+_CLOSE = 0.03  # of the width of an axis: marks that lie closer hide each other
 _MARKED = 40  # epochs up to which each has its mark
 # A person's own settings, such as a Chinese font for all figures, have not the letters that `Letters` counts on.
 _own_style = matplotlib.rc_context(
@@ -48,13 +53,23 @@ def loss_curves(histories: Mapping[str, History], colours: Mapping[str, str]) ->
 
 
 @_own_style
-def top1_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> Markup:
+def top1_curves(histories: Mapping[str, History], colours: Mapping[str, str], what: str = "top-1") -> Markup:
     """Top-1 on the training clips and, dashed, on the validation videos where there are any."""
     validated = any(row.get("val_top1") is not None for rows in histories.values() for row in rows)
-    axes = _axes(2.6, "top-1, %: training clips" + (", dashed: validation videos" if validated else ""))
+    axes = _axes(2.6, f"{what}, %: training clips" + (", dashed: validation videos" if validated else ""))
     for i, (name, rows) in enumerate(histories.items()):
         _line(axes, rows, "train_top1", 100, color=colours[name], marker=_mark(i))
         _line(axes, rows, "val_top1", 100, color=colours[name], marker=_mark(i), linestyle="--")
+    axes.set_ylim(0, 102)
+    return _svg(axes)
+
+
+@_own_style
+def map_curves(histories: Mapping[str, History], colours: Mapping[str, str]) -> Markup:
+    """Mean average precision on the validation videos, of trainings with several labels per video."""
+    axes = _axes(2.6, "mAP, %: validation videos")
+    for i, (name, rows) in enumerate(histories.items()):
+        _line(axes, rows, VAL_MAP, 100, color=colours[name], marker=_mark(i), linestyle="--")
     axes.set_ylim(0, 102)
     return _svg(axes)
 
@@ -103,9 +118,14 @@ def bars(
 
 
 @_own_style
-def gains(points: Mapping[str, float]) -> Markup:
-    """Differences of recall in points, to the right in green where a class gained, to the left in red where it lost."""
-    axes, letters = _axes(len(points) * 0.21 + 0.45, "change of recall, points"), Letters()
+def gains(points: Mapping[str, float], what: str = "recall") -> Markup:
+    """Differences in points, to the right in green where a class gained, to the left in red where it lost.
+
+    Args:
+        points: label -> difference.
+        what: differs.
+    """
+    axes, letters = _axes(len(points) * 0.21 + 0.45, f"change of {what}, points"), Letters()
     values = list(points.values())
     drawn = axes.barh(range(len(values)), values, 0.72, color=["#059669" if v > 0 else "#dc2626" for v in values])
     axes.bar_label(drawn, labels=[_short(v, "+") for v in values], fontsize=8.5, color=INK, padding=2)
@@ -163,23 +183,32 @@ def scatter(title: str, points: NDArray[np.floating[Any]], truth: Sequence[str],
 
 @_own_style
 def trade_off(
-    cost: str, costs: Mapping[str, float], top1: Mapping[str, tuple[float, float, float]], colours: Mapping[str, str]
-) -> Markup:
-    """Top-1 over a cost, one point with its interval per run.
+    cost: str, costs: Mapping[str, float], shares: Mapping[str, tuple[float, float, float]],
+    colours: Mapping[str, str], what: str = "top-1",
+) -> Markup:  # fmt: skip
+    """Accuracy over a cost, one point with its interval per run.
 
     Args:
         cost: what it is, in which unit.
         costs: run -> cost, above 0; the axis is logarithmic.
-        top1: run -> top-1 and the ends of its interval, 0 to 1.
+        shares: run -> accuracy and the ends of its interval, 0 to 1.
         colours: run -> colour.
+        what: the accuracy is: top-1 or mAP.
     """
-    axes, letters = _axes(2.9, f"top-1, % over {cost}"), Letters()
+    axes, letters = _axes(2.9, f"{what}, % over {cost}"), Letters()
+    places, figure = _clusters(list(costs.values())), axes.get_figure(root=True)
+    assert figure is not None
     for i, (name, value) in enumerate(costs.items()):
-        share, low, high = top1[name]
-        axes.errorbar(
+        share, low, high = shares[name]
+        # Runs of one network cost the same: they stand beside each other, or their intervals would hide one another.
+        place = places[:i].count(places[i]) - (places.count(places[i]) - 1) / 2
+        beside = ScaledTranslation(place * _BESIDE / 72, 0, figure.dpi_scale_trans)
+        drawn = axes.errorbar(
             [value], [100 * share], [[100 * max(0.0, share - low)], [100 * max(0.0, high - share)]],
             fmt=_mark(i), color=colours[name], markersize=6, linewidth=1.2, label=letters(name),
         )  # fmt: skip
+        for artist in drawn.get_children():
+            artist.set_transform(artist.get_transform() + beside)
     axes.set_xscale("log")
     few = max(costs.values()) < 4 * min(costs.values())  # then powers of ten give no label, or one
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if few else (1.0, 2.0, 5.0)))
@@ -229,6 +258,16 @@ def _axes(height: float, title: str = "") -> Axes:
     axes.set_axisbelow(True)
     axes.set_title(title, fontsize=9.5, color=INK, loc="left")
     return axes
+
+
+def _clusters(costs: Sequence[float]) -> list[int]:
+    """The number of the cluster of each cost: those whose marks would lie on each other on a logarithmic axis."""
+    order = sorted(range(len(costs)), key=lambda i: costs[i])
+    wide = _CLOSE * math.log(costs[order[-1]] / costs[order[0]])
+    found = [0] * len(costs)
+    for before, i in pairwise(order):
+        found[i] = found[before] + (math.log(costs[i] / costs[before]) > wide)
+    return found
 
 
 def _legend_below(axes: Axes, runs: int) -> None:

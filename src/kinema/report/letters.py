@@ -1,9 +1,9 @@
 """Labels in figures, in any script.
 
-The text of an SVG figure stays text, so that the browser draws it with its own fonts, joins Arabic letters and orders
-them, as it does for the rest of the page. Matplotlib only has to know how much room a label takes. Its own font lacks
-most scripts, and for each missing letter it prints a warning and reserves too little room. So it gets a stand-in of
-about the right width, which is exchanged for the label in the finished SVG.
+The text of an SVG figure stays text, so that the browser draws it with its own fonts, and joins and orders Arabic
+letters like in the rest of the page. Matplotlib only needs the width of a label. Its own font lacks most scripts: for
+each missing letter it prints a warning and reserves too little space. It therefore gets a placeholder of about the
+right width, which is replaced by the label in the finished SVG.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from kinema.text import printable
 
 NOTE = (
     "Labels are drawn with the fonts of the browser: where boxes stand instead of letters, install a font for their "
-    "script, such as those of the Noto family."
+    "script, such as Noto Sans CJK for Chinese, Japanese and Korean."
 )
 _MOST = 24  # em of a label in a figure
 _WIDE, _EMOJI, _NARROW = "—", "—.", "n"  # 1, 1.3 and 0.6 em
-_MARKS = "\u200c\u200d"  # without width; in the stand-in they write its number, so that it occurs nowhere else
+_MARKS = "\u200c\u200d"  # characters without width; they encode the number of a placeholder, which makes it unique
 
 
 class Letters:
@@ -34,7 +34,7 @@ class Letters:
         self._labels: dict[str, str] = {}
 
     def __call__(self, label: str) -> str:
-        """What to give to Matplotlib for a label: the label itself where its font has all letters and there is room."""
+        """Returns the text for Matplotlib: the label itself if its font has all letters and there is room."""
         shown = _clean(label)
         short = _shortened(shown)
         stand_in = "".join(map(_stand_in, short))
@@ -47,25 +47,25 @@ class Letters:
         return marked
 
     def restore(self, svg: str) -> str:
-        """Exchanges the stand-ins in an SVG text for the labels."""
+        """Replaces the placeholders in an SVG text by the labels."""
         for stand_in, label in self._labels.items():
             svg = svg.replace(f">{escape(stand_in, quote=False)}<", f">{label}<")
         return svg
 
 
 def needs_note(labels: Iterable[str]) -> bool:
-    """Whether a label has letters that the font of the figures lacks, and for which the browser takes another."""
+    """Returns True if a label has letters that the font of the figures lacks; the browser then uses another font."""
     return any(not _has(letter) for label in labels for letter in _clean(label) if not _invisible(letter))
 
 
 def _clean(label: str) -> str:
-    """On one line, and without characters that XML or UTF-8 forbids."""
+    """Returns the text on one line, without characters that XML or UTF-8 forbids."""
     spaced = "".join(" " if letter.isspace() else letter for letter in printable(label))
     return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cn") else letter for letter in spaced)
 
 
 def _shortened(label: str) -> str:
-    """A label that leaves no room for the figure loses its middle, since labels often differ in their last words."""
+    """Shortens a long label by removing its middle, because labels often differ in their last words."""
     widths = [_width(letter) for letter in label]
     if sum(widths) <= _MOST:
         return label
@@ -76,18 +76,18 @@ def _shortened(label: str) -> str:
     while used + widths[tail - 1] <= _MOST:
         used += widths[tail - 1]
         tail -= 1
-    while tail < len(label) and _invisible(label[tail]):  # never a mark without its letter
+    while tail < len(label) and _invisible(label[tail]):  # do not separate a mark from its letter
         tail += 1
     return f"{label[:head].rstrip()} … {label[tail:].lstrip()}"
 
 
 def _width(letter: str) -> float:
-    """In em, roughly."""
+    """Returns the approximate width in em."""
     return 0.0 if _invisible(letter) else 1.0 if _is_wide(letter) else 0.57
 
 
 def _stand_in(letter: str) -> str:
-    if letter == "$":  # two of them would begin a formula
+    if letter == "$":  # two of them would start a formula
         return "0"
     if _has(letter) and letter not in _MARKS:
         return letter
@@ -101,7 +101,7 @@ def _is_wide(letter: str) -> bool:
 
 
 def _invisible(letter: str) -> bool:
-    """Marks that stand above or below a letter, joiners, and what chooses between forms of a sign."""
+    """Returns True for combining marks, joiners and variation selectors."""
     return unicodedata.category(letter) in ("Mn", "Me", "Cf") or "\U0001f3fb" <= letter <= "\U0001f3ff"
 
 

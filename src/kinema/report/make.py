@@ -10,8 +10,10 @@ from typing import Any
 from kinema.data.manifest import data_root, read_manifest
 from kinema.errors import KinemaError
 from kinema.evaluation.comparison import Comparison, compare
-from kinema.evaluation.many import compare_many
-from kinema.evaluation.tested import Tested
+from kinema.evaluation.many import ManyComparison, compare_many
+from kinema.evaluation.set_comparison import SetComparison, compare_sets
+from kinema.evaluation.set_many import ManySets, compare_many_sets
+from kinema.evaluation.tested import Tested, require_one_kind
 from kinema.files import replace_file
 from kinema.recognizer import Recognizer
 from kinema.report.embedding import Embedding, chosen, embed, features, require_analysis
@@ -58,18 +60,28 @@ def make_report(
         The runs that the page shows; `missing` of each says what it could not.
 
     Raises:
-        KinemaError: a place that is not a run, unavailable features, or pictures without a test.
+        KinemaError: a place that is not a run, tests of one label per video beside tests of several, unavailable
+            features, or pictures without a test or of videos with several labels.
     """
     file = Path(out)
     if file.is_dir():
         raise KinemaError(f"{file}: is a folder; give the name of an HTML file as --out")
     runs = open_runs(places)
     tests = [run.test for run in runs if run.test is not None]
-    many = compare_many(tests, groups=groups) if len(tests) > 2 or (groups and tests) else None
-    comparisons: list[Comparison | str] = []
+    several = require_one_kind(tests)
+    if several and (with_features or explain):
+        option = "--features" if with_features else "--explain"
+        raise KinemaError(
+            f"{option}: shows videos by their one label, and {tests[0].file} is of a test with several labels per "
+            f"video; leave {option} out"
+        )
+    many: ManyComparison | ManySets | None = None
+    if len(tests) > 2 or (groups and tests):
+        many = compare_many_sets(tests, groups=groups) if several else compare_many(tests, groups=groups)
+    comparisons: list[Comparison | SetComparison | str] = []
     for other in tests[1:]:
         try:
-            comparisons.append(compare(tests[0], other))
+            comparisons.append(compare_sets(tests[0], other) if several else compare(tests[0], other))
         except KinemaError as error:
             comparisons.append(str(error))
     if (with_features or explain) and not tests:
@@ -108,8 +120,8 @@ def _described(run: Run) -> Mapping[str, Any]:
     test = run.test.document.get("test")
     if not isinstance(test, Mapping):
         raise KinemaError(
-            f"{run.test.file}: there is no metrics.json beside it that says what was tested; test again to get "
-            "features and pictures"
+            f"{run.test.file}: there is no metrics.json beside it with the tested data; test again to get features "
+            "and pictures"
         )
     return test
 
@@ -137,7 +149,7 @@ def _root(test: Tested, data: str | None) -> Path:
     return Path(test.result.root) if data is None else data_root(read_manifest(data, check=False).source)
 
 
-def _telling(tests: Sequence[Tested], comparisons: Sequence[Comparison | str]) -> list[str]:
+def _telling(tests: Sequence[Tested], comparisons: Sequence[Comparison | SetComparison | str]) -> list[str]:
     """The classes for which a frame is shown: those that changed most between runs, else the hardest and easiest."""
     for comparison in comparisons:
         if isinstance(comparison, Comparison):

@@ -1,19 +1,21 @@
-"""The sections of a page for more than two runs: means of groups, and McNemar's test between every two."""
+"""The sections of a page for more than two runs: means of groups, and every two of them."""
 
 from __future__ import annotations
 
 from markupsafe import Markup
 
-from kinema.evaluation.grid import ALPHA, GridCell, McNemarGrid
+from kinema.evaluation.grid import ALPHA, GridCell, PairGrid
 from kinema.evaluation.groups import Grouped
 from kinema.evaluation.many import ManyComparison
+from kinema.evaluation.set_groups import GroupedSets
+from kinema.evaluation.set_many import ManySets
 from kinema.report.markup import by_run, caution, joined, note, part
 from kinema.text import plural
 
 _TONES = {"better": "gain", "worse": "loss"}
 
 
-def groups(found: ManyComparison | None) -> Markup:
+def groups(found: ManyComparison | ManySets | None) -> Markup:
     """The mean of each group and how it differs from the first one.
 
     Args:
@@ -22,16 +24,21 @@ def groups(found: ManyComparison | None) -> Markup:
     grouped = None if found is None else found.grouped
     if grouped is None:
         return Markup("")
+    figures: dict[str, list[str]] = {}
+    if isinstance(grouped, Grouped):
+        figures["mean top-1, %"] = [f"{100 * g.top1:.1f}" for g in grouped.groups]
+        figures["mean class, %"] = [f"{100 * g.mean_class:.1f}" for g in grouped.groups]
+    else:
+        figures["mean mAP, %"] = [f"{100 * g.mean_ap:.1f}" for g in grouped.groups]
     means = by_run(
         [g.name for g in grouped.groups],
         {
             "runs": [len(g.members) for g in grouped.groups],
-            "mean top-1, %": [f"{100 * g.top1:.1f}" for g in grouped.groups],
+            **figures,
             "standard deviation, points": [
                 None if g.spread is None else f"{100 * g.spread:.1f}" for g in grouped.groups
             ],
             "95 % interval over seeds": [_interval(g.interval, "") for g in grouped.groups],
-            "mean class, %": [f"{100 * g.mean_class:.1f}" for g in grouped.groups],
             "members": [", ".join(g.members) for g in grouped.groups],
         },
     )
@@ -42,7 +49,7 @@ def groups(found: ManyComparison | None) -> Markup:
     return joined([means, note(small), _differences(grouped)])
 
 
-def _differences(grouped: Grouped) -> Markup:
+def _differences(grouped: Grouped | GroupedSets) -> Markup:
     compared = [d for d in grouped.differences if d.difference is not None]
     refused = [caution(f"Not compared: {d.second} with {d.first}: {d.refused}") for d in grouped.differences
                if d.difference is None]  # fmt: skip
@@ -65,8 +72,8 @@ def _differences(grouped: Grouped) -> Markup:
     return joined([part("against_group", compared[0].first), *refused, drawn, note(small)])
 
 
-def grid_of_tests(found: ManyComparison | None) -> Markup:
-    """McNemar's test between every two.
+def grid_of_tests(found: ManyComparison | ManySets | None) -> Markup:
+    """McNemar's test between every two, or where videos have several labels the bootstrap of their mAPs.
 
     Args:
         found: None where there are not enough tests.
@@ -76,16 +83,18 @@ def grid_of_tests(found: ManyComparison | None) -> Markup:
     grid = found.grid
     rows = [(row, [_cell(grid.cell(row, column)) for column in grid.names]) for row in grid.names]
     refused = [caution(f"Not compared: {c.first} and {c.second}: {c.refused}") for c in grid.cells if c.refused]
+    what = ("of mAP of", "p of the paired bootstrap over videos") if isinstance(found, ManySets) else (
+        "of", "McNemar's p (exact binomial)")  # fmt: skip
     small = (
-        "Points of the run in the line over the run in the column, on the videos of both, and McNemar's p (exact "
-        f"binomial), corrected by Holm's method for all {plural(_number(grid), 'comparison')} together. Green: better, "
+        f"Points {what[0]} the run in the line over the run in the column, on the videos of both, and {what[1]}, "
+        f"corrected by Holm's method for all {plural(_number(grid), 'comparison')} together. Green: better, "
         f"red: worse, at the level {ALPHA}; without a colour no difference is shown, which is not to say that there is "
         "none."
     )
     return joined([*refused, part("matrix", grid.names, rows), note(small)])
 
 
-def _number(grid: McNemarGrid) -> int:
+def _number(grid: PairGrid) -> int:
     return sum(cell.p is not None for cell in grid.cells)
 
 

@@ -11,15 +11,15 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2", "#65a30d", "#db2777")
-LONG = 24  # characters from which on a value may be broken
+LONG = 24  # a value of at least this many characters may be broken
 
 
 @cache
 def environment(package: str = __package__) -> Environment:
-    """The templates of a package beside those of the report.
+    """Returns the templates of a package and of the report.
 
     Args:
-        package: its folder `templates` is looked through first.
+        package: its folder `templates` is searched first.
     """
     return Environment(
         loader=ChoiceLoader([PackageLoader(name) for name in dict.fromkeys((package, __package__))]),
@@ -28,77 +28,77 @@ def environment(package: str = __package__) -> Environment:
 
 
 def part(name: str, *values: Any, **options: Any) -> Markup:
-    """One of the macros in `parts.html`.
+    """Renders one of the macros in `parts.html`.
 
     Args:
-        name: of the macro.
+        name: name of the macro.
         *values: its arguments; text is escaped, `Markup` is not.
-        **options: as `values`, by name.
+        **options: its keyword arguments.
     """
     return Markup(getattr(environment().get_template("parts.html").module, name)(*values, **options))
 
 
 def joined(parts: Iterable[str]) -> Markup:
-    """Parts below each other."""
+    """Joins parts below each other."""
     return Markup("").join(parts)
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """The colour of every run, the same in all figures of a page."""
+    """Returns the colour of every run, the same in all figures of a page."""
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
 
 
 def note(text: str) -> Markup:
-    """A sentence in small print."""
+    """Renders a sentence in small print."""
     return part("note", text)
 
 
 def caution(text: str) -> Markup:
-    """A sentence that one has to know before the figures below it."""
+    """Renders a sentence that readers need to know before the figures below it."""
     return part("caution", text)
 
 
 def subtitle(text: str) -> Markup:
-    """A heading inside a section."""
+    """Renders a heading inside a section."""
     return part("subtitle", text)
 
 
 def tiles(entries: Iterable[tuple[str, str, Sequence[str]]]) -> Markup:
-    """One box per entry: name, one large figure, and lines below it; each with the colour of its run on top."""
+    """Renders one box per entry: name, a large figure and lines below it, with the colour of its run on top."""
     return part("tiles", [(*entry, COLOURS[i % len(COLOURS)]) for i, entry in enumerate(entries)])
 
 
 def grid(figures: Iterable[str], *, small: bool = False) -> Markup:
-    """Figures beside each other where there is room, below each other where there is not.
+    """Renders figures side by side if there is room, else below each other.
 
     Args:
         figures: SVG or HTML.
-        small: three of them fit beside each other, else two.
+        small: up to three figures side by side, else two.
     """
     return part("grid", list(figures), small=small)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, numeric: bool = True) -> Markup:
-    """A table; where it is wider than the screen it moves sideways under its first column.
+    """Renders a table; if it is wider than the screen, it scrolls sideways under its first column.
 
     Args:
-        head: names of the columns; empty names give no line of names.
-        rows: of any values.
-        numeric: all columns but the first are numbers and stand to the right.
+        head: names of the columns; without names there is no header.
+        rows: rows of any values.
+        numeric: all columns except the first are right-aligned numbers.
     """
     lines = [["" if value is None else value for value in row] for row in rows]
     return part("table", head if any(head) else [], lines, numeric=numeric)
 
 
 def by_run(names: Sequence[str], facts: Mapping[str, Sequence[Any]], *, mark: bool = False) -> Markup:
-    """A table with a column per run and a line per fact, which fits a narrow screen.
+    """Renders a table with a column per run and a row per fact, which fits a narrow screen.
 
     Facts that no run has are left out.
 
     Args:
-        names: of the runs.
-        facts: name -> one value per run, None where it is not known.
-        mark: set off the lines in which the runs differ.
+        names: names of the runs.
+        facts: name -> one value per run, None if it is not known.
+        mark: highlight the rows in which the runs differ.
     """
     lines = [
         (fact, [_cell(value) for value in values], mark and len({str(value) for value in values}) > 1)
@@ -109,22 +109,22 @@ def by_run(names: Sequence[str], facts: Mapping[str, Sequence[Any]], *, mark: bo
 
 
 def image(data: bytes, kind: str, text: str) -> Markup:
-    """A picture inside the page.
+    """Renders a picture embedded in the page.
 
     Args:
-        data: the file.
+        data: content of the file.
         kind: `jpeg` or `png`.
-        text: in place of the picture.
+        text: alternative text.
     """
     return part("image", encoded(data), kind, text)
 
 
 def encoded(data: bytes) -> str:
-    """A file as text."""
+    """Returns a file as text."""
     return base64.b64encode(data).decode()
 
 
 def _cell(value: Any) -> tuple[str, bool]:
-    """A cell and whether it may be broken: figures and short words are not, for half a figure is another one."""
+    """Returns a cell and whether it may be broken; numbers and short words are not, because half a number misleads."""
     text = "" if value is None else str(value)
     return text, len(text) > LONG

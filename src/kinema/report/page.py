@@ -14,9 +14,12 @@ from kinema.evaluation.comparison import Comparison
 from kinema.evaluation.latency import Latency
 from kinema.evaluation.many import ManyComparison
 from kinema.evaluation.metrics import Metrics
+from kinema.evaluation.multi_label import MultiLabelMetrics
+from kinema.evaluation.set_comparison import SetComparison
+from kinema.evaluation.set_many import ManySets
 from kinema.evaluation.statistics import FEW
 from kinema.evaluation.tested import Tested
-from kinema.report import figures
+from kinema.report import figures, sets
 from kinema.report.confusion import MOST, confusion, most_confused
 from kinema.report.embedding import NEIGHBOURS, Embedding, chance_purity
 from kinema.report.explained import Explained
@@ -39,6 +42,7 @@ from kinema.report.markup import (
 from kinema.report.runs import Run
 from kinema.report.seen import faithfulness_table, frames_of_classes, mistakes_and_hits
 from kinema.report.trade_off import Counted, trade_off
+from kinema.training.module import VAL_MAP
 
 BARS, GAINS, PAIRS = 40, 12, 15  # lines that a person still reads
 SIDE = 3  # runs of which two tables have room beside each other
@@ -46,19 +50,19 @@ SIDE = 3  # runs of which two tables have room beside each other
 
 def render(
     runs: Sequence[Run],
-    comparisons: Sequence[Comparison | str],
+    comparisons: Sequence[Comparison | SetComparison | str],
     embeddings: Sequence[Embedding],
     shown: Sequence[Explained] = (),
     frames: Mapping[str, bytes] | None = None,
     *,
-    many: ManyComparison | None = None,
+    many: ManyComparison | ManySets | None = None,
     costs: Sequence[Counted] = (),
     times: Sequence[Latency | None] = (),
 ) -> str:
-    """The page.
+    """The page. Where videos have several labels, mAP stands in the place of accuracies.
 
     Args:
-        runs: at least one.
+        runs: at least one; their tests are all of one label per video, or all of several.
         comparisons: of every later test with the first one; a sentence where the two cannot be compared.
         embeddings: of the features; empty where nobody asked for them.
         shown: what each run looked at; empty where nobody asked for it.
@@ -68,11 +72,15 @@ def render(
         times: one per run; empty where nothing was measured.
     """
     tested = {run.name: run.test for run in runs if run.test is not None}
-    metrics = {name: test.metrics for name, test in tested.items()}
+    metrics = {name: test.metrics for name, test in tested.items() if not test.result.multi_label}
+    set_metrics = {name: test.set_metrics for name, test in tested.items() if test.result.multi_label}
+    all_metrics: dict[str, Metrics | MultiLabelMetrics] = {**metrics, **set_metrics}
     found = [c for c in comparisons if isinstance(c, Comparison)]
+    found_sets = [c for c in comparisons if isinstance(c, SetComparison)]
     refused = joined(caution(f"Not compared: {c}") for c in comparisons if isinstance(c, str))
     names = ", ".join(run.name for run in runs)
     inks = colours([run.name for run in runs])
+    several = [sets.classes(tested, set_metrics, found_sets, inks)] if set_metrics else []
     costs, times = costs or [None] * len(runs), times or [None] * len(runs)
     return (
         environment()
@@ -80,25 +88,25 @@ def render(
         .render(
             title=f"Kinema report: {names}",
             names=names,
-            tiles=tiles(_tile(run, metrics.get(run.name)) for run in runs),
+            tiles=tiles(_tile(run, all_metrics.get(run.name)) for run in runs),
             missing=joined(note(sentence) for run in runs for sentence in run.missing),
             beside=len(runs) <= SIDE,
-            accuracy=_accuracy(runs, metrics),
-            comparison=joined([refused, _comparison(found)]),
+            accuracy=sets.accuracy(runs, set_metrics) if set_metrics else _accuracy(runs, metrics),
+            comparison=joined([refused, _comparison(found), sets.comparison(found_sets)]),
             sections=[
                 ("Groups", groups(many)),
                 ("Every two runs", grid_of_tests(many)),
-                ("Accuracy and cost", trade_off(runs, metrics, costs, times, inks)),
-                ("Classes", _classes(tested, metrics, found, inks)),
+                ("Accuracy and cost", trade_off(runs, all_metrics, costs, times, inks)),
+                ("Classes", joined([_classes(tested, metrics, found, inks), *several])),
                 ("Examples of classes", frames_of_classes(frames or {}, metrics)),
-                ("Confusion", _confusion(tested)),
+                ("Confusion", Markup("") if set_metrics else _confusion(tested)),
                 ("Calibration", _calibration(tested, inks)),
                 ("Mistakes and hits", mistakes_and_hits(shown)),
-                ("How far the maps can be believed", faithfulness_table(shown)),
+                ("Verdicts on the explanation methods", faithfulness_table(shown)),
                 ("Training", _training(runs, inks)),
                 ("Features", _features(embeddings)),
                 ("Cost", cost(runs, costs, times)),
-                ("Coverage", coverage(runs, metrics)),
+                ("Coverage", coverage(runs, all_metrics)),
                 ("Protocol", protocol(runs)),
                 ("Versions", versions(runs)),
             ],
@@ -107,17 +115,21 @@ def render(
     )
 
 
-def _tile(run: Run, m: Metrics | None) -> tuple[str, str, list[str]]:
+def _tile(run: Run, m: Metrics | MultiLabelMetrics | None) -> tuple[str, str, list[str]]:
     if m is None:
         return run.name, "–", ["not tested"]
-    low, high = m.top1_interval
+    if isinstance(m, MultiLabelMetrics):
+        what, figure, (low, high) = "mAP", m.mean_ap, m.mean_ap_interval
+    else:
+        what, figure, (low, high) = "top-1", m.top1, m.top1_interval
     test = tested_as(run)
     known = [
         " ".join(map(str, (data_name(str(test["data"])), test["split"]))) if "data" in test and "split" in test else "",
         f"{test['views']} views" if "views" in test else "",
     ]
-    return run.name, f"{100 * m.top1:.1f} %", [
-        f"top-1, 95 % interval {100 * low:.1f} to {100 * high:.1f}", str(m.coverage), ", ".join(filter(None, known)),
+    return run.name, f"{100 * figure:.1f} %", [
+        f"{what}, 95 % interval {100 * low:.1f} to {100 * high:.1f}",
+        str(m.coverage), ", ".join(filter(None, known)),
     ]  # fmt: skip
 
 
@@ -141,8 +153,8 @@ def _accuracy(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> Markup:
     }
     return by_run([run.name for run in runs], facts) + note(
         "A video that could not be read counts as an error. Intervals of top-1: Wilson's. "
-        "Most frequent label: what always naming it would give."
-        + (" Absent: more videos that the annotation names; they are left out of every figure." if absent else "")
+        "Most frequent label: the accuracy of always predicting it."
+        + (" Absent: further videos in the annotation; they are left out of every figure." if absent else "")
     )
 
 
@@ -158,19 +170,23 @@ def _comparison(found: Sequence[Comparison]) -> Markup:
         "p": [f"{c.mcnemar.p:.2g}" for c in found],
         "p, exact binomial": [f"{c.mcnemar.p_exact:.2g}" for c in found],
         "both right": [c.mcnemar.table[0][0] for c in found],
-        "this one alone right": [c.mcnemar.table[0][1] for c in found],
-        f"{first} alone right": [c.mcnemar.table[1][0] for c in found],
+        "only this one right": [c.mcnemar.table[0][1] for c in found],
+        f"only {first} right": [c.mcnemar.table[1][0] for c in found],
         "both wrong": [c.mcnemar.table[1][1] for c in found],
     }
     remarks = joined(caution(remark + ".") for c in found for remark in c.remarks)
-    several = " These p are not corrected for their number; those of every two runs are." if len(found) > 1 else ""
+    several = (
+        " These p values are not corrected for their number; those in the comparison of all pairs are."
+        if len(found) > 1
+        else ""
+    )
     return (
         part("against", first)
         + remarks  # before the figures, which they may take the ground from
         + by_run([c.second.name for c in found], facts)
         + note(
-            "McNemar's test with Edwards' correction; where the two disagree on fewer than "
-            f"{FEW} videos, go by the exact p. The interval of the difference: paired bootstrap over videos." + several
+            "McNemar's test with Edwards' correction; if the two disagree on fewer than "
+            f"{FEW} videos, use the exact p. The interval of the difference: paired bootstrap over videos." + several
         )
     )
 
@@ -191,7 +207,7 @@ def _classes(
     drawn = [subtitle(title) + figures.bars(ordered, inks)]
     for c in found:
         drawn.append(_changes(c) + _hardest(c))
-    small = "Where a class has few videos, much of a change is chance." if found else ""
+    small = "In a class with few videos, changes are largely due to chance." if found else ""
     labels = [label for values in recalls.values() for label in values]
     fonts = [note(NOTE)] if needs_note([*labels, *tested]) else []
     return joined([grid(one for one in drawn if one), *fonts, *([note(small)] if small else [])])
@@ -213,7 +229,7 @@ def _hardest(c: Comparison) -> Markup:
     if not rows:
         return Markup("")
     shown = f" (the first {PAIRS} of {len(c.pairs)})" if len(c.pairs) > PAIRS else ""
-    title = f"Hardest pairs: videos of either class taken for the other{shown}"
+    title = f"Hardest pairs: videos of either class classified as the other{shown}"
     return subtitle(title) + table(("classes", "videos", c.first.name, c.second.name), rows)
 
 
@@ -230,7 +246,7 @@ def _confusion(tested: Mapping[str, Tested]) -> Markup:
         if len(shown) < len(s.labels):
             cut = f" The {MOST} of {len(s.labels)} classes with the most errors."
         parts.append(confusion(name, s.truth, s.predictions, shown))
-    lead = f"Rows: what is shown. Columns: what the network said. Per cent of the row.{cut}"
+    lead = f"Rows: true classes. Columns: predicted classes. Per cent of the row.{cut}"
     return part("paragraph", lead) + grid(parts)
 
 
@@ -243,15 +259,17 @@ def _calibration(tested: Mapping[str, Tested], inks: Mapping[str, str]) -> Marku
     facts: dict[str, list[Any]] = {
         "expected calibration error, points": [f"{100 * one.ece:.1f}" for one in ones],
         "mean confidence, %": [f"{100 * one.confidence:.1f}" for one in ones],
-        "right of those that were read, %": [f"{100 * one.accuracy:.1f}" for one in ones],
+        "accuracy on readable videos, %": [f"{100 * one.accuracy:.1f}" for one in ones],
         "predictions": [one.predictions for one in ones],
     }
     drawn = grid((figures.reliability(name, one, inks[name]) for name, one in known.items()), small=True)
+    what = f"Predictions in {BINS} bins of their confidence, which is the score of the predicted label"
+    if any(test.result.multi_label for test in tested.values()):
+        what = f"Every label of every video is a prediction with its score as confidence, in {BINS} bins"
     small = (
-        f"Predictions in {BINS} bins of their confidence, which is the score of the predicted label: the share that is "
-        "right, with Wilson's 95 % interval. Below the dashed line the scores are too high. The expected calibration "
-        "error is the mean distance of the bins from that line, weighted by their predictions. Unreadable videos are "
-        "left out."
+        f"{what}: the share that is right, with Wilson's 95 % interval. Below the dashed line the scores are too high. "
+        "The expected calibration error is the mean distance of the bins from that line, weighted by their "
+        "predictions. Unreadable videos are left out."
     )
     return joined([drawn, by_run(list(known), facts), note(small)])
 
@@ -260,13 +278,18 @@ def _training(runs: Sequence[Run], inks: Mapping[str, str]) -> Markup:
     histories = {run.name: run.history for run in runs}
     if not any(histories.values()):
         return Markup("")
-    curves = (figures.loss_curves, figures.top1_curves, figures.rate_curves)
+    several = any(run.card.get("multi_label") for run in runs)
+    hits = "highest score is a true label" if several else "top-1"
+    drawings = [figures.loss_curves(histories, inks), figures.top1_curves(histories, inks, hits)]
+    if any(row.get(VAL_MAP) is not None for rows in histories.values() for row in rows):
+        drawings.append(figures.map_curves(histories, inks))
+    drawings.append(figures.rate_curves(histories, inks))
     facts: dict[str, list[Any]] = {
         "epochs": [len(rows) or None for rows in histories.values()],
         "time, s": [f"{sum(row['seconds'] or 0 for row in rows):.0f}" if rows else None for rows in histories.values()],
         "waiting for data, %": [f"{100 * _waited(rows):.1f}" if rows else None for rows in histories.values()],
     }
-    drawn = grid((draw(histories, inks) for draw in curves), small=True)
+    drawn = grid(drawings, small=True)
     return drawn + joined(map(note, about_curves(runs))) + by_run(list(histories), facts)
 
 
@@ -291,9 +314,9 @@ def _features(embeddings: Sequence[Embedding]) -> Markup:
         + figures.class_legend(classes)
         + by_run([f"{e.name}: {e.space}" for e in embeddings], facts)
         + note(
-            "t-SNE of what the network makes of the central clip of each test video: what its head reads, averaged "
-            "over time and space, where that is not what the classifier reads; what the classifier reads; and the "
-            "logits. Distances between clusters say little; neighbours of the same class: the mean share of the "
-            f"{NEIGHBOURS} nearest videos, among the vectors themselves, that show the class of the video."
+            "t-SNE of features of the central clip of each test video, from up to three positions: the input of the "
+            "head, averaged over time and space, if it differs from the input of the classifier; the input of the "
+            "classifier; and the logits. Distances between clusters mean little. Neighbours of the same class: mean "
+            f"share of the {NEIGHBOURS} nearest videos, among the vectors themselves, with the class of the video."
         )
     )

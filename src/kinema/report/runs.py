@@ -1,4 +1,4 @@
-"""What there is of a run: its configuration, curves, recognizer and test, and what is missing."""
+"""The available parts of a run: configuration, curves, recognizer and test, and the missing ones."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from kinema.training.run_log import read_metrics
 
 @dataclass(frozen=True)
 class Run:
-    """One run, as far as it got.
+    """One run, finished or not.
 
     Attributes:
-        name: short, different from that of every other run it stands beside.
-        folder: of the training, None where only a test is known.
-        config: its `config.yaml`; {} where there is none.
+        name: short name, unique in the report.
+        folder: folder of the training, None if only a test is known.
+        config: its `config.yaml`; {} if there is none.
         history: the rows of its `metrics.csv`.
-        card: of its recognizer; {} where there is none.
-        test: None where it has not been tested.
-        unread: path and reason of every training video that could not be read.
-        missing: a sentence for everything that a report would show and cannot, with the command that makes it.
+        card: card of its recognizer; {} if there is none.
+        test: its test; None if it has not been tested.
+        unread: path and reason of every unreadable training video.
+        missing: a sentence for each missing part of the report, with the command that creates it.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Run:
 
     @property
     def architecture(self) -> Mapping[str, Any] | None:
-        """Name and options of the network; None where neither a recognizer nor a test tells."""
+        """Name and options of the network; None without a recognizer and a test."""
         found = self.card.get("architecture") or (self.test.document.get("architecture") if self.test else None)
         return found if isinstance(found, Mapping) else None
 
     @property
     def clip(self) -> Mapping[str, Any]:
-        """The ClipSpec's fields; {} where neither a recognizer nor a test tells."""
+        """The fields of the ClipSpec; {} without a recognizer and a test."""
         if self.test is not None and "protocol" in self.test.document:
             found: Mapping[str, Any] = self.test.document["protocol"]["clip"]
             return found
@@ -57,18 +57,18 @@ class Run:
 
 
 def open_runs(places: Sequence[str | Path]) -> list[Run]:
-    """The runs that a person names.
+    """Opens the given runs.
 
     Args:
         places: run folders (unfinished ones included), test folders or `scores.parquet` files.
 
     Raises:
-        KinemaError: a place that is neither, one that is named twice, or damaged files.
+        KinemaError: a place is none of these, is given twice, or has damaged files.
     """
     resolved = [Path(place).resolve() for place in places]
     for place, path in zip(places, resolved, strict=True):
         if resolved.count(path) > 1:
-            raise KinemaError(f"{place}: is named twice; name every run once")
+            raise KinemaError(f"{place}: is given twice; give every run once")
     return [_open(Path(place), name) for place, name in zip(places, distinct_names(places), strict=True)]
 
 
@@ -82,9 +82,11 @@ def _open(place: Path, name: str) -> Run:
         folder = place
         test = None
         if not any((place / mark).exists() for mark in (CONFIG, "recognizer")) and not _tests(place):
-            raise KinemaError(f"{place}: neither a run nor a test; give the folder of a kinema train or a kinema test")
+            raise KinemaError(
+                f"{place}: neither a run nor a test; give a folder written by kinema train or kinema test"
+            )
         if _tests(place):
-            find_scores(place)  # several: asks which
+            find_scores(place)  # several tests: raises an error that lists them
             test = open_test(place, name)
     config = (read_run_config(folder) or {}) if folder is not None else {}
     card = _card(folder / "recognizer" / CARD) if folder is not None else {}
@@ -98,7 +100,7 @@ def _tests(folder: Path) -> list[Path]:
 
 
 def _trained_in(place: Path, test: Tested | None) -> Path | None:
-    """The run folder of a test: the one it lies in, or the one that its `metrics.json` names, if it is still there."""
+    """Returns the run folder of a test: its parent folder, or the one in its `metrics.json`, if it still exists."""
     folder = place.parent if place.is_file() else place
     candidates = [folder.parent]
     if test is not None and isinstance(test.document.get("test"), dict):
@@ -111,17 +113,19 @@ def _missing(
 ) -> tuple[str, ...]:
     found = []
     if folder is None:
-        found.append(f"{name}: no curves, for {place} is a test without its run folder; name the run folder as well")
+        found.append(
+            f"{name}: no curves, because {place} is a test without its run folder; give the run folder as well"
+        )
     elif not history:
         found.append(
-            f"{name}: no curves, for {folder} holds no metrics.csv with a finished epoch; kinema train makes it"
+            f"{name}: no curves, because {folder} contains no metrics.csv with a finished epoch; kinema train writes it"
         )
     if folder is not None and not card:
-        found.append(f"{name}: the training has not finished; its kinema train command, given again, continues it")
+        found.append(f"{name}: the training has not finished; repeat its kinema train command to continue it")
     if test is None and folder is not None:
         found.append(f"{name}: not tested, so there are no accuracies; test it with: {how_to_test(folder)}")
     elif test is not None and not test.document:
-        found.append(f"{name}: no protocol, for no metrics.json lies beside {test.file}; test again")
+        found.append(f"{name}: no protocol, because there is no metrics.json beside {test.file}; test again")
     return tuple(found)
 
 
@@ -138,7 +142,7 @@ def _history(file: Path) -> list[dict[str, Any]]:
 
 
 def _card(file: Path) -> dict[str, Any]:
-    """The entries of a card by their names; {} where there is none."""
+    """Returns the entries of a card; {} if there is none."""
     if not file.is_file():
         return {}
     card = read_card(file)

@@ -1,4 +1,4 @@
-"""The sections of a page that show pictures of videos: mistakes and hits with their maps, and frames of classes."""
+"""The sections of a page with pictures of videos: mistakes and hits with their maps, and frames of classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kinema.report.markup import encoded, joined, note, part, subtitle, table
 
 
 def mistakes_and_hits(found: Sequence[Explained]) -> Markup:
-    """Per run its most confident mistakes and hits, each a strip of frames under the map of a class."""
+    """Renders the most confident mistakes and hits of each run as strips of frames with the map of a class."""
     parts = []
     for one in found:
         layer = f" at {one.layer}" if one.layer else ""
@@ -24,20 +24,21 @@ def mistakes_and_hits(found: Sequence[Explained]) -> Markup:
     if not found:
         return Markup("")
     return joined(parts) + note(
-        "Scores above a strip are those of the test, over all its views; the one in the strip is that of the central "
-        "clip, which is what is explained. Of a mistake the upper row shows the evidence for what the network said, "
-        "the lower row that for what is right. Blue: little evidence, yellow: much. White frame: what the network saw."
+        "The score above a strip is that of the test, averaged over all its views; the score in the strip is that of "
+        "the central clip, which is the explained one. For a mistake, the upper row shows the evidence for the "
+        "predicted class, the lower row for the true class. Blue: little evidence; yellow: much. White frame: the "
+        "network's input."
     )
 
 
 def _strip(strip: Strip) -> Markup:
     said = f"{strip.said}, {100 * strip.score:.0f} %"
-    answer = f"says {said}" if strip.said == strip.truth else f"says {said}; it is {strip.truth}"
+    answer = f"predicted: {said}" if strip.said == strip.truth else f"predicted: {said}; true: {strip.truth}"
     return part("strip", strip.video, answer, None if strip.picture is None else encoded(strip.picture), strip.error)
 
 
 def faithfulness_table(found: Sequence[Explained]) -> Markup:
-    """What the cards say of how far the methods can be believed on each network."""
+    """Renders the verdicts of the cards on the methods for each network."""
     rows = [
         (
             one.name, v.method, v.layer or "", f"{v.gain:.3f}", f"{v.over_random:+.3f}", f"{v.over_centre:+.3f}",
@@ -54,20 +55,20 @@ def faithfulness_table(found: Sequence[Explained]) -> Markup:
     drawn = table(head, rows, numeric=False) if rows else Markup("")
     if rows:
         drawn += note(
-            "At least: the lower end of the 95 % interval; a method passes where both are above 0 and its map changes "
+            "At least: the lower end of the 95 % interval. A method passes if both are above 0 and its map changes "
             "when the weights are randomised. Same untrained, same for another class: rank correlation of the maps."
         )
     return drawn + joined(
-        note(f"{name}: no method was checked; kinema explain RUN --check DATA does it.") for name in unchecked
+        note(f"{name}: no method was checked; run kinema explain RUN --check DATA.") for name in unchecked
     )
 
 
 def _judged(verdict: Verdict) -> str:
-    return "passed" if verdict.passed else "not to be believed: " + "; ".join(verdict.reasons)
+    return "passed" if verdict.passed else "not to be trusted: " + "; ".join(verdict.reasons)
 
 
 def frames_of_classes(frames: Mapping[str, bytes], metrics: Mapping[str, Metrics]) -> Markup:
-    """One frame per class with its recall in each run, after thesis figure 6.5.
+    """Renders one frame per class with its recall in each run, as in figure 6.5 of the thesis.
 
     Args:
         frames: class -> JPEG.

@@ -12,6 +12,7 @@ from kinema.errors import KinemaError
 from kinema.evaluation.cost import Cost, count, environment
 from kinema.evaluation.latency import Latency, Network, measure
 from kinema.evaluation.metrics import Metrics
+from kinema.evaluation.multi_label import MultiLabelMetrics
 from kinema.report import figures
 from kinema.report.markup import grid, joined, note
 from kinema.report.runs import Run
@@ -60,10 +61,10 @@ def latencies(
 
 
 def trade_off(
-    runs: Sequence[Run], metrics: Mapping[str, Metrics], costs: Sequence[Counted], times: Sequence[Latency | None],
-    inks: Mapping[str, str],
+    runs: Sequence[Run], metrics: Mapping[str, Metrics | MultiLabelMetrics], costs: Sequence[Counted],
+    times: Sequence[Latency | None], inks: Mapping[str, str],
 ) -> Markup:  # fmt: skip
-    """Top-1 against MACs of a view, parameters and milliseconds, one figure each (SRTG figure 6, thesis 4.7, 5.7, 5.8).
+    """Accuracy against MACs of a view, parameters and milliseconds, one figure each (SRTG figure 6, thesis 4.7, 5.7).
 
     Args:
         runs: of the page.
@@ -82,22 +83,35 @@ def trade_off(
     ]
     if len(known) < 2:
         return Markup("")
-    points = {name: (m.top1, *m.top1_interval) for name, m, _, _ in known}
+    points = {name: _figure(m) for name, m, _, _ in known}
+    several = isinstance(known[0][1], MultiLabelMetrics)
+    what, kind = ("mAP", "bootstrap over videos") if several else ("top-1", "Wilson's")
+    unit, by = ("G", 1e9) if max(c.macs for _, _, c, _ in known) >= 1e9 else ("M", 1e6)
     drawn = [
-        figures.trade_off("MACs of a view, G", {name: c.macs / 1e9 for name, _, c, _ in known}, points, inks),
-        figures.trade_off("parameters, M", {name: c.params / 1e6 for name, _, c, _ in known}, points, inks),
+        figures.trade_off(
+            f"MACs of a view, {unit}", {name: c.macs / by for name, _, c, _ in known}, points, inks, what
+        ),
+        figures.trade_off("parameters, M", {name: c.params / 1e6 for name, _, c, _ in known}, points, inks, what),
     ]
     timed = {name: time.p50_ms for name, _, _, time in known if time is not None}
-    small = "Top-1 with Wilson's 95 % interval; the axis of the cost is logarithmic."
+    small = (
+        f"Vertical lines: 95 % interval ({kind}); the axis of the cost is logarithmic, and runs of nearly the same "
+        "cost stand beside each other."
+    )
     if timed:
-        drawn.append(figures.trade_off("median time of a clip, ms", timed, points, inks))
+        drawn.append(figures.trade_off("median time of a clip, ms", timed, points, inks, what))
         place = environment()
         machine = place.get("gpu", place["cpu"])
         small += (
-            f" Time: one clip at a time, the networks by turns, on {machine}, "
+            f" Time: one clip at a time, the networks interleaved, on {machine}, "
             f"{plural(int(place['threads']), 'thread')}, torch {place['torch']}."
         )
     return joined([grid(drawn, small=True), note(small)])
+
+
+def _figure(m: Metrics | MultiLabelMetrics) -> tuple[float, float, float]:
+    """Top-1 or mAP with the ends of its interval."""
+    return (m.mean_ap, *m.mean_ap_interval) if isinstance(m, MultiLabelMetrics) else (m.top1, *m.top1_interval)
 
 
 def _count(run: Run) -> Counted:

@@ -1,4 +1,4 @@
-"""Recognition of a stream while it arrives, and of long films: decisions, and segments with start and end."""
+"""Recognition of streams as frames arrive, and of long videos: decisions, and segments with start and end."""
 
 from __future__ import annotations
 

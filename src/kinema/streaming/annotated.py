@@ -1,4 +1,4 @@
-"""A film with its segments: the label of the moment under the picture, and a bar of the whole film."""
+"""A video with its segments: the current label below the picture, and a bar of the whole video."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from kinema.data.lettering import Colour, fitted, line_height, write
+from kinema.data.lettering import Colour, fitted, line_height, missing, warn_of_missing, write
 from kinema.data.video import FrameFolder, VideoReader, open_video
 from kinema.data.video_writer import Pixels, write_mp4
 from kinema.errors import KinemaError, UnreadableVideo
@@ -19,9 +19,9 @@ from kinema.files import replace_file
 from kinema.streaming.segments import Segment
 from kinema.streaming.timelines import Timeline
 
-_CLOCK = Fraction(1, 90_000)  # seconds of a tick: hits the frames of all usual rates
-_NARROWEST = 320  # pixels; a smaller picture is enlarged, so that labels can be read
-_CHUNK = 8  # frames that are held at once
+_CLOCK = Fraction(1, 90_000)  # seconds per tick; divides the frame intervals of all common rates
+_NARROWEST = 320  # pixels; a smaller picture is enlarged to make labels legible
+_CHUNK = 8  # frames that are kept in memory at once
 _GROUND, _QUIET, _LOST = (24, 24, 28), (70, 70, 78), (120, 40, 40)
 _WHITE, _GREY = (245, 245, 245), (150, 150, 158)
 
@@ -29,30 +29,34 @@ _WHITE, _GREY = (245, 245, 245), (150, 150, 158)
 def write_annotated(
     file: Path, found: Timeline, labels: Sequence[str], *, progress: Callable[[float, float], None] | None = None
 ) -> None:
-    """Writes a film with its segments as H.264 in MP4, every frame at its own time.
+    """Writes a video with its segments as H.264 in MP4, every frame at its own time.
 
-    Under the picture stand the label and the score of the segment of that moment, or "no action", and a bar of the
-    whole film with its segments, one colour per label, and the parts that could not be read in dark red. A frame that
-    cannot be read shows the one before it.
+    Below the picture are the label and the score of the current segment, or "no action", and a bar of the
+    whole video with its segments, one colour per label, and the parts that could not be read in dark red. A frame that
+    cannot be read repeats the previous one.
 
     Args:
-        file: replaced in one step where it exists.
-        found: of a film that could be read.
-        labels: of the recognizer; their order gives the colours.
-        progress: called with the seconds of the film that are written and its duration; what it raises ends the work.
+        file: the MP4 file; an existing one is replaced in one step.
+        found: the timeline of a video that could be read.
+        labels: labels of the recognizer; their order determines the colours.
+        progress: called with the seconds that are written and the duration; an exception that it raises ends the work.
 
     Raises:
-        KinemaError: the film could not be read.
-        UnreadableVideo: the film cannot be opened any more.
+        KinemaError: the video could not be read.
+        UnreadableVideo: the video can no longer be opened.
         RunError: the file cannot be written.
+
+    Warns:
+        KinemaWarning: no installed font has the letters of a label that is shown.
     """
     if found.duration is None:
         raise KinemaError(f"{found.path}: there is nothing to show, since the film cannot be read ({found.error})")
+    warn_of_missing(segment.label for segment in found.segments)
     with open_video(found.path) as reader:
         count = len(reader)
         steps = np.arange(count)
         ticks = np.round(reader.times / float(_CLOCK)).astype(np.int64) - steps
-        stamps = np.maximum.accumulate(ticks) + steps  # each later than the one before
+        stamps = np.maximum.accumulate(ticks) + steps  # each later than the previous one
         end = max(round(reader.duration / _CLOCK), int(stamps[-1]) + 1)
         board = _Board(found, labels, reader.info.width, reader.info.height)
 
@@ -69,7 +73,7 @@ def write_annotated(
 
 
 def _frames(reader: VideoReader | FrameFolder) -> Iterator[Pixels]:
-    """All frames in order; one that cannot be read is the one before it, black at the beginning."""
+    """Yields all frames in order. An unreadable frame repeats the previous one; at the beginning it is black."""
     last: Pixels = np.zeros((reader.info.height, reader.info.width, 3), np.uint8)
     for first in range(0, len(reader), _CHUNK):
         numbers = range(first, min(first + _CHUNK, len(reader)))
@@ -85,11 +89,17 @@ def _frames(reader: VideoReader | FrameFolder) -> Iterator[Pixels]:
 
 
 class _Board:
-    """Draws the strip under the pictures of one film."""
+    """Draws the strip below the frames of one video."""
 
     def __init__(self, found: Timeline, labels: Sequence[str], width: int, height: int) -> None:
         self._found, self._duration = found, max(found.duration or 0.0, 1e-6)
         self._colours = {label: _colour(i) for i, label in enumerate(labels)}
+        # The number of a class says what boxes stand for.
+        self._names = {
+            label: f"{label} (class {i})" if missing([label]) else label
+            for i, label in enumerate(labels)
+            if any(segment.label == label for segment in found.segments)
+        }
         factor = max(1, -(-_NARROWEST // width))
         self._width, self._height = width * factor, height * factor
         self._text = max(14, self._width // 28)
@@ -100,7 +110,7 @@ class _Board:
         self._empty = self._draw_bar()
 
     def picture(self, frame: NDArray[np.uint8], time: float) -> Pixels:
-        """A frame with the strip of that moment."""
+        """Returns a frame with the strip of its time."""
         image = self._empty.copy()
         shown = Image.fromarray(frame)
         if shown.size != (self._width, self._height):
@@ -112,7 +122,7 @@ class _Board:
             write(image, at, "no action", self._text, _GREY)
         else:
             score = f"  {now.score:.2f}"
-            label = fitted(now.label, self._text, max(self._text, room - self._text * len(score) // 2))
+            label = fitted(self._names[now.label], self._text, max(self._text, room - self._text * len(score) // 2))
             write(image, at, label + score, self._text, self._colours[now.label])
         x = self._place(time)
         top = self._bar_top - 3
@@ -145,7 +155,7 @@ class _Board:
 
 
 def _colour(number: int) -> Colour:
-    """Light colours, far apart from one number to the next."""
+    """Returns a light colour; colours of consecutive numbers differ strongly."""
     hue = (0.08 + 0.618034 * number) % 1.0
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.55, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)

@@ -1,4 +1,4 @@
-"""Thresholds of segments, set on labelled films; and a test of segments on others."""
+"""Calibration of segment thresholds on labelled videos, and measurement of segments on other videos."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _RELEASES = (0.5, 0.75, 1.0)  # times the threshold
 _SHORTEST = (0.0, 0.25, 0.5, 0.75)  # times the length of a short action, the tenth percentile
 _SMOOTHING = (0.0, 0.25, 0.5, 1.0)  # times the median length of an action
-_LAGS = (0.0, 0.25, 0.5, 0.75)  # times the same, in the mode step; the scores of windows stand around their middle
+_LAGS = (0.0, 0.25, 0.5, 0.75)  # times the same, in mode step; the scores of windows are centred
 
 
 @dataclass(frozen=True)
 class WatchedFilm:
-    """A labelled film with the scores that a recognizer gave it.
+    """A labelled video with the scores of a recognizer.
 
     Attributes:
-        path: of the film.
-        truth: the actions that it shows.
+        path: path of the video.
+        truth: the actions in it.
         track: its scores, or None.
-        error: why there are none, without the path, or None.
+        error: why there are no scores, without the path, or None.
     """
 
     path: str
@@ -46,14 +46,14 @@ class WatchedFilm:
 
 
 def calibration_split(manifest: Manifest, asked: str | None = None) -> str:
-    """The split on which thresholds are set.
+    """Returns the split on which thresholds are set.
 
     Args:
-        manifest: labelled films.
-        asked: name of a split, or `all`; None takes the validation split, or everything where no split is named.
+        manifest: labelled videos.
+        asked: name of a split, or `all`; None is the validation split, or all videos if the data have no splits.
 
     Raises:
-        KinemaError: no such split.
+        KinemaError: there is no such split.
     """
     names = manifest.splits
     if asked is not None:
@@ -63,7 +63,7 @@ def calibration_split(manifest: Manifest, asked: str | None = None) -> str:
     found = next((name for name in names if name.lower() in VALIDATION), None)
     if found is None and not (manifest.held_out or len(names) == 1):
         raise KinemaError(
-            f"{manifest.source} has no split val on which thresholds could be set: name another one with --split: "
+            f"{manifest.source} has no split val, on which thresholds are set by default: give --split, one of "
             f"{', '.join((*names, 'all'))}"
         )
     return found or "all"
@@ -72,12 +72,12 @@ def calibration_split(manifest: Manifest, asked: str | None = None) -> str:
 def labelled_films(
     manifest: Manifest, labels: Sequence[str], background: Sequence[str] = ()
 ) -> dict[str, tuple[TrueSegment, ...]]:
-    """The actions that each film shows, in the order of time.
+    """Returns the actions in each video, in temporal order.
 
     Args:
-        manifest: samples with `start` and `end`; one without stands for the whole film.
-        labels: of the recognizer.
-        background: labels that stand for "no action"; their samples are not actions.
+        manifest: samples with `start` and `end`; a sample without them is the whole video.
+        labels: labels of the recognizer.
+        background: labels that mean "no action"; their samples are not actions.
 
     Returns:
         Path -> its actions.
@@ -99,18 +99,18 @@ def watch_films(
     recognizer: Recognizer, films: Mapping[str, tuple[TrueSegment, ...]], sight: Sight, *, workers: int = 1,
     limits: ReadLimits | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> list[WatchedFilm]:  # fmt: skip
-    """The scores of labelled films.
+    """Computes the scores of labelled videos.
 
     Args:
-        recognizer: what recognises.
+        recognizer: the recognizer.
         films: path -> its actions, from `labelled_films`.
-        sight: how to look at them.
+        sight: how the recognizer is run on them.
         workers: as for `timeline`.
         limits: as for `timeline`.
-        progress: called with the films done and their total.
+        progress: called with the number of finished videos and their total.
 
     Returns:
-        One entry per film: its scores over time, or why it could not be read.
+        One entry per video: its scores over time, or the reason why it could not be read.
     """
     watched = []
     for done, (path, truth) in enumerate(films.items(), 1):
@@ -127,18 +127,18 @@ def watch_films(
 
 
 def measure_films(watched: Sequence[WatchedFilm], labels: Sequence[str], settings: SegmentSettings) -> SegmentMetrics:
-    """Measures the segments that the settings give on labelled films.
+    """Measures the segments found with given settings on labelled videos.
 
     Args:
-        watched: from `watch_films`.
-        labels: of the recognizer.
-        settings: with which segments are made.
+        watched: the videos, from `watch_films`.
+        labels: labels of the recognizer.
+        settings: the settings of the segments.
 
     Returns:
         mAP, precision, recall, F1, delay and false alarms.
 
     Raises:
-        KinemaError: the films show no action.
+        KinemaError: the videos contain no action.
     """
     films = [
         Film(film.truth, (), None) if film.track is None
@@ -152,31 +152,31 @@ def calibrate(
     watched: Sequence[WatchedFilm], labels: Sequence[str], sight: Sight, *, background: Sequence[str] = (),
     source: str = "", split: str = "", progress: Callable[[int, int], None] | None = None,
 ) -> SegmentSettings:  # fmt: skip
-    """Sets threshold, release, shortest duration, smoothing and lag by the F1 at an overlap of 0.5.
+    """Sets threshold, release, shortest duration, smoothing and lag to maximise F1 at an overlap of 0.5.
 
-    All rules of a grid are tried, whose times follow from the lengths of the actions. Of rules with the same F1 the one
-    with the higher mean average precision at 0.5 is taken, then the one with the higher threshold. The result fits the
-    films on which it was set, and may fit others less well: measure it on others.
+    All rules of a grid are tried; its times are multiples of the lengths of the actions. Among rules with the same F1,
+    the one with the higher mean average precision at 0.5 is chosen, then the one with the higher threshold. The result
+    is fitted to these videos and may be worse on others: measure it on other videos.
 
     Args:
-        watched: labelled films with their scores; those that could not be read play no part.
-        labels: of the recognizer.
-        sight: with which they were watched.
-        background: labels that stand for "no action".
+        watched: labelled videos with their scores; unreadable ones are ignored.
+        labels: labels of the recognizer.
+        sight: how the recognizer was run on them.
+        background: labels that mean "no action".
         source: name of the data, for the card.
-        split: name of its part, for the card.
-        progress: called with the rules tried and their total.
+        split: name of the split, for the card.
+        progress: called with the number of tried rules and their total.
 
     Returns:
-        Settings that a card can hold; `set_on` says on what they were set and what they reach there.
+        Settings for a card; `set_on` names the data and states the figures reached on them.
 
     Raises:
-        KinemaError: the films that could be read show no action.
+        KinemaError: the readable videos contain no action.
     """
     films = [(film, film.track) for film in watched if film.track is not None]
     actions = [a for film, _ in films for a in film.truth]
     if not actions:
-        raise KinemaError(f"{source or 'the films'}: no film that can be read shows an action: add labelled films")
+        raise KinemaError(f"{source or 'the videos'}: no readable video contains an action: add labelled videos")
     lengths = [a.t_end - a.t_start for a in actions]
     short, usual = float(np.quantile(lengths, 0.1)), float(np.median(lengths))
     rules = list(product(_SMOOTHING, _THRESHOLDS, _RELEASES, _SHORTEST))
@@ -225,7 +225,7 @@ def _smoothed(track: Track, labels: Sequence[str], rule: SegmentRule) -> NDArray
 def _segments(
     track: Track, smoothed: NDArray[np.float64], tops: NDArray[np.intp], segmenter: Segmenter
 ) -> tuple[Segment, ...]:
-    """As `find_segments`, for scores that are smoothed already."""
+    """Does the same as `find_segments`, for scores that are already smoothed."""
     found: list[Segment] = []
     until = float(track.starts[0])
     spans = zip(track.starts.tolist(), track.ends.tolist(), track.known.tolist(), tops.tolist(), strict=True)

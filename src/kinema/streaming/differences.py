@@ -1,4 +1,4 @@
-"""Where two recognizers see different actions in the same film."""
+"""The parts of a video in which two recognizers see different actions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from kinema.streaming.tracks import Track
 
 @dataclass(frozen=True)
 class Differing:
-    """A part of a film for which two recognizers name different classes.
+    """A part of a video to which two recognizers assign different classes.
 
     Attributes:
         t_start: seconds.
         t_end: seconds.
-        first: the class with the highest score of the first one; None where its part could not be read.
-        second: the same of the second one.
+        first: the class with the highest score of the first recognizer; None if it could not read this part.
+        second: the same for the second recognizer.
     """
 
     t_start: float
@@ -30,20 +30,20 @@ class Differing:
 def differing_parts(
     first: Track, first_labels: Sequence[str], second: Track, second_labels: Sequence[str]
 ) -> tuple[list[Differing], float]:
-    """The parts of a film in which the classes with the highest scores differ.
+    """Finds the parts of a video in which the classes with the highest scores differ.
 
     Classes are compared by name, so two recognizers with different labels can be compared. A part that neither could
-    read is in none of the figures.
+    read is not counted.
 
     Args:
-        first: scores of the first recognizer over the film.
-        first_labels: of its columns.
-        second: scores of the second recognizer over the same film; its rows may lie at other times.
-        second_labels: of its columns.
+        first: scores of the first recognizer over the video.
+        first_labels: labels of its columns.
+        second: scores of the second recognizer over the same video; its rows may be at other times.
+        second_labels: labels of its columns.
 
     Returns:
-        The parts in the order of time, and the share (0 to 1) of the time seen by either in which both name the same
-        class.
+        The parts in temporal order, and the agreement: of the time seen by at least one recognizer, the share (0 to 1)
+        in which both give the same class.
     """
     borders = np.unique(np.concatenate([first.starts, first.ends, second.starts, second.ends]))
     found: list[Differing] = []

@@ -1,4 +1,4 @@
-"""Decisions while frames arrive: by one frame at a time where the network streams, else by sliding windows."""
+"""Decisions while frames arrive: frame by frame if the network can stream, else with sliding windows."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Decision:
     """The decision after a frame.
 
     Attributes:
-        time: of the frame, seconds from the first one.
+        time: time of the frame, in seconds from the first one.
         label: the most probable label.
-        score: its score, averaged as asked for.
+        score: its score, averaged as requested.
         top_k: pairs of label and score, best first.
         latency: seconds from the arrival of the frame to the decision.
     """
@@ -46,30 +46,30 @@ class Decision:
     latency: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self)
 
 
 class Pace:
-    """Takes frames by their times, at most `rate` of them per second, whatever the rate of the source is or becomes.
+    """Selects frames by their times, at most `rate` per second, even if the rate of the source changes.
 
     Args:
         rate: frames per second.
 
     Raises:
-        KinemaError: a rate that is not above 0.
+        KinemaError: the rate is not above 0.
     """
 
     def __init__(self, rate: float) -> None:
         if not 0 < rate < inf:
             raise KinemaError(f"rate is {rate:g}: give frames per second, above 0")
         self.interval = 1 / rate
-        # Many containers round time stamps to milliseconds: a frame may seem to come that much too early.
+        # Many containers round time stamps to milliseconds, so a frame may seem to be early by as much.
         self._early = min(_ROUNDING, self.interval / 10)
         self._due: float | None = None
 
     def wants(self, time: float) -> bool:
-        """Whether a frame of that time is to be taken; those between two wanted ones are not."""
+        """Returns True if the frame at this time is selected."""
         if self._due is None:
             self._due = time
         if time + self._early < self._due:
@@ -81,22 +81,25 @@ class Pace:
 class Live:
     """Recognises a stream frame by frame.
 
-    Frames are taken by their time stamps, `1 / rate` seconds apart, whatever the rate of the source is or becomes. The
-    modes: `step`, the network's own streaming, at the cost of one frame; `delayed`, the same of a network that looks
-    ahead, whose decisions are `model.delay` frames late and those of the whole stream; `window`, the last T frames at
-    every frame, as the paper's online recognition does (STM, section 4.6), in which the first frame stands for those
-    before it; `auto` is `step` where the network streams, else `window`.
+    Frames are selected by their time stamps, `1 / rate` seconds apart, even if the rate of the source changes. Modes:
+
+    - `step`: streaming of the network itself, at the cost of one frame per decision.
+    - `delayed`: the same for a network that looks ahead. Decisions are `model.delay` frames late, and equal those that
+      the network makes for the whole stream at once.
+    - `window`: the last T frames at every frame, as in the paper's online recognition (STM, section 4.6). At the
+      beginning the first frame is repeated.
+    - `auto`: `step` if the network can stream, else `window`.
 
     Args:
-        recognizer: what recognises.
-        rate: frames per second that are taken; the spacing of the frames in training, see `Recognizer.rate`.
+        recognizer: the recognizer.
+        rate: frames per second to classify; normally the frame spacing used in training, see `Recognizer.rate`.
         mode: see above.
-        average: over the scores of frames: `mean` of all so far (the paper's), `last:N`, `ema:D` with the decay D, or
-            `none`.
-        top_k: how many labels a decision names.
+        average: average of the frame scores: `mean` of all so far (as in the paper), `last:N`, `ema:D` with the decay
+            D, or `none`.
+        top_k: number of labels per decision.
 
     Raises:
-        KinemaError: a rate that is not above 0, an unknown mode or average, or a mode that the network does not have.
+        KinemaError: the rate is not above 0, the mode or average is unknown, or the network does not have the mode.
     """
 
     def __init__(
@@ -128,14 +131,14 @@ class Live:
 
     @torch.inference_mode()
     def feed(self, pixels: NDArray[np.uint8], time: float) -> tuple[float, Tensor] | None:
-        """Classifies a wanted frame.
+        """Classifies a selected frame.
 
         Args:
             pixels: uint8 H W 3.
-            time: of the frame, in seconds.
+            time: time of the frame, in seconds.
 
         Returns:
-            The time of the newest classified frame and its own scores, K; None before the first one.
+            The time of the newest classified frame and its scores, K, not averaged; None before the first one.
         """
         spec = self.recognizer.spec
         box = test_boxes(pixels.shape[0], pixels.shape[1], spec, 1)[0]
@@ -153,7 +156,7 @@ class Live:
 
     @torch.inference_mode()
     def flush(self) -> Iterator[tuple[float, Tensor]]:
-        """The scores of the last frames of a `delayed` stream that has ended."""
+        """Returns the scores of the last frames of a `delayed` stream that has ended."""
         if self.mode == "delayed" and self._state is not None:
             logits, self._state = self._model.flush(self._state)  # type: ignore[operator]
             for row in logits[0]:
@@ -161,7 +164,7 @@ class Live:
                     yield self._times.popleft(), self.recognizer.to_scores(row).cpu()
 
     def decide(self, time: float, scores: Tensor, arrival: float) -> Decision:
-        """The decision after one more frame, its scores averaged with those before."""
+        """Returns the decision after one more frame, with scores averaged over the frames so far."""
         averaged = self._averaged(scores)
         best = averaged.topk(min(max(1, self.top_k), len(averaged)))
         labels = self.recognizer.labels
@@ -181,12 +184,12 @@ class Live:
 
 
 def recognise(reader: SourceReader, live: Live, *, seconds: float | None = None) -> Iterator[Decision | Lost]:
-    """A decision for every wanted frame of a source, and what was lost on the way.
+    """Yields a decision for every selected frame of a source, and the losses.
 
     Args:
-        reader: of the source, entered.
-        live: what decides.
-        seconds: of the source after which to stop; None goes on to its end.
+        reader: reader of the source, already entered.
+        live: makes the decisions.
+        seconds: stop after this many seconds of the source; None reads to its end.
     """
     arrival = monotonic()
     for event in reader:

@@ -17,9 +17,9 @@ class Tally:
     """Counts of the frames of a source; at its end `arrived` is `used + dropped + skipped`.
 
     Attributes:
-        arrived: frames that the source gave.
-        dropped: frames that were replaced by newer ones before anybody took them.
-        skipped: frames that were taken but lie between two wanted ones.
+        arrived: frames received from the source.
+        dropped: frames that newer ones replaced in the queue before they were read.
+        skipped: frames that were read but not selected, because the rate to classify is lower.
         used: frames that a network saw.
         unreadable: losses, such as damaged frames and broken connections.
     """
@@ -36,8 +36,8 @@ class Taken:
     """A frame from the queue.
 
     Attributes:
-        frame: with its pixels and its time in the source.
-        arrival: when it arrived, by `time.monotonic`.
+        frame: the frame, with its pixels and its time in the source.
+        arrival: its time of arrival, by `time.monotonic`.
     """
 
     frame: Arrived
@@ -45,14 +45,14 @@ class Taken:
 
 
 class SourceReader:
-    """Gives the events of a source, the newest frames where it is live and whoever takes them is slow.
+    """Provides the events of a source; if the source is live and the consumer slow, only the newest frames.
 
-    A live source is never held up: when the queue is full, its oldest frame is dropped and counted. Any other source
+    A live source is never blocked: when the queue is full, its oldest frame is dropped and counted. Any other source
     waits until there is room, so that no frame is missed. Use it in a `with` statement.
 
     Args:
-        source: what to read.
-        capacity: frames that the queue holds.
+        source: the source to read.
+        capacity: largest number of frames in the queue.
     """
 
     def __init__(self, source: Source, capacity: int = 8) -> None:
@@ -73,22 +73,24 @@ class SourceReader:
     ) -> None:
         with self._change:
             self._stopped = True
-            # What waits in the queue, and the frame that was taken when an interrupt came before it was counted.
+            # Counts the frames in the queue, and the one that was read but not yet counted when an interrupt came.
             self.tally.dropped = self.tally.arrived - self.tally.used - self.tally.skipped
             self._queue.clear()
             self._change.notify_all()
-        self._thread.join(1.0)  # it may wait for a frame of a dead connection; a daemon does not hold the program
+        self._thread.join(
+            1.0
+        )  # it may wait for a frame of a dead connection; a daemon thread does not keep the program alive
 
     def __iter__(self) -> Iterator[Taken | Lost]:
-        """The events, until the source ends.
+        """Yields the events until the source ends.
 
         Raises:
-            KinemaError: what the source raised, after everything that came before it.
+            KinemaError: the error that the source raised, after all events before it.
         """
         while True:
             with self._change:
                 while not self._queue and not self._ended:
-                    self._change.wait(0.5)  # a limit, so that an interrupt from the keyboard is seen
+                    self._change.wait(0.5)  # with a timeout, so that a keyboard interrupt is handled
                 if not self._queue:
                     if self._error is not None:
                         raise self._error
@@ -111,7 +113,7 @@ class SourceReader:
                 self._change.notify_all()
 
     def _take(self, event: Arrived | Lost) -> bool:
-        """Puts an event into the queue; False where nobody wants any more."""
+        """Puts an event into the queue; returns False if the reader was closed."""
         if isinstance(event, Lost):
             self.tally.unreadable += 1
         elif self._source.live:
@@ -131,7 +133,7 @@ class SourceReader:
         return True
 
     def _drop(self) -> None:
-        """Drops the oldest frame; losses stay, because they must be reported."""
+        """Drops the oldest frame; losses are kept, because they must be reported."""
         for i, event in enumerate(self._queue):
             if isinstance(event, Taken):
                 del self._queue[i]

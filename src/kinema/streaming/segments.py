@@ -1,4 +1,4 @@
-"""From scores over time to segments with a label, a start and an end."""
+"""Segments with a label, a start and an end, found in scores over time."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from kinema.errors import KinemaError, unknown
 class SegmentRule:
     """The rule for the start and the end of an action.
 
-    A segment of a class begins when its smoothed score rises to `threshold`, and it ends when the score falls below
-    `release` or another class takes over. Stretches shorter than `shortest` are not segments. Everything else is "no
-    action".
+    A segment of a class begins when its smoothed score reaches `threshold`, and it ends when the score falls below
+    `release` or a segment of another class begins. Shorter segments than `shortest` are discarded. All remaining time
+    is "no action".
 
     Attributes:
         threshold: score at which a segment begins, above 0, at most 1.
         release: score below which it ends, at most `threshold` (hysteresis).
-        shortest: seconds.
-        smoothing: seconds over which scores are averaged, the ones before included; 0 takes them as they are.
-        lag: seconds by which scores trail the action. A network that sees no future recognises an action only some way
-            into it, and still shows it after its end; segments are moved back by so much.
+        shortest: minimum length in seconds.
+        smoothing: length in seconds of the moving average of past scores; 0 is no smoothing.
+        lag: seconds by which scores trail the action. A causal network recognises an action only some time after its
+            start, and still for some time after its end; segments are moved back by this time.
     """
 
     threshold: float = 0.5
@@ -50,21 +50,21 @@ class SegmentRule:
                 raise KinemaError(f"{name} is {getattr(self, name):g}: give seconds of at least 0")
 
     def to_dict(self) -> dict[str, float]:
-        """Plain values for a card."""
+        """Returns plain values for a card."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of time in which one action is seen.
+    """A time span in which one action is seen.
 
     Attributes:
-        label: of the action.
+        label: label of the action.
         t_start: seconds.
         t_end: seconds.
-        score: the mean of the smoothed scores of the label from start to end, before they are moved back by the lag.
-        t_known: seconds, when the label could first be said: the segment had lasted as long as the rule asks, and what
-            its scores are made from had been seen.
+        score: mean of the smoothed scores of the label from start to end, before the correction of the lag.
+        t_known: seconds at which the label was first known: the segment had the minimum length, and all frames behind
+            its scores had been seen.
     """
 
     label: str
@@ -74,12 +74,12 @@ class Segment:
     t_known: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self)
 
 
 def moved_back(segments: Sequence[Segment], lag: float) -> list[Segment]:
-    """Segments that begin and end `lag` seconds before, though not before 0; what is then empty is left out."""
+    """Moves segments back by `lag` seconds, but not before 0; segments that become empty are removed."""
     if not lag:
         return list(segments)
     moved = (replace(s, t_start=max(0.0, s.t_start - lag), t_end=s.t_end - lag) for s in segments)
@@ -87,12 +87,12 @@ def moved_back(segments: Sequence[Segment], lag: float) -> list[Segment]:
 
 
 class Segmenter:
-    """Finds segments while scores arrive; memory is that of the smoothing.
+    """Finds segments while scores arrive; keeps only the scores that the smoothing needs.
 
     Args:
         labels: K names, in the order of the scores.
         rule: when a segment begins and ends.
-        background: labels that stand for "no action" and never make a segment.
+        background: labels that mean "no action" and never form a segment.
     """
 
     def __init__(self, labels: Sequence[str], rule: SegmentRule, background: Sequence[str] = ()) -> None:
@@ -108,13 +108,13 @@ class Segmenter:
         self._scores: list[tuple[float, float]] = []  # (seconds, score) of the open segment
 
     def feed(self, t_start: float, t_end: float, scores: ArrayLike, known: float | None = None) -> list[Segment]:
-        """Takes the scores of the next stretch of time.
+        """Adds the scores of the next time span.
 
         Args:
-            t_start: seconds, not before the end of the stretch before.
+            t_start: seconds, not before the end of the previous span.
             t_end: seconds.
             scores: K, from 0 to 1.
-            known: seconds, when everything had been seen that the scores are made from; None is `t_end`.
+            known: seconds at which all frames behind the scores had been seen; None is `t_end`.
 
         Returns:
             The segments that have ended.
@@ -126,13 +126,13 @@ class Segmenter:
     def advance(
         self, t_start: float, t_end: float, smoothed: NDArray[np.float64], best: int, known: float
     ) -> list[Segment]:
-        """Same as `feed`, for scores that are already smoothed.
+        """Does the same as `feed`, for scores that are already smoothed.
 
         Args:
             t_start: seconds.
             t_end: seconds.
             smoothed: K.
-            best: number of the label with the highest of them, the background left out.
+            best: index of the label with the highest score, without the background labels.
             known: seconds.
         """
         top = 0.0 if self._ground[best] else float(smoothed[best])
@@ -152,16 +152,16 @@ class Segmenter:
 
     @property
     def until(self) -> float:
-        """Seconds, up to which the open segment lasts so far; of the last one where none is open."""
+        """The end of the open segment so far, in seconds; if none is open, that of the last segment."""
         return self._until
 
     @property
     def open(self) -> str | None:
-        """The label of the segment that has begun and not ended, or None."""
+        """The label of the open segment, or None."""
         return None if self._class is None else self.labels[self._class]
 
     def end(self) -> list[Segment]:
-        """Ends the segment that is open, at the end of the stream or of what is known of it."""
+        """Ends the open segment, at the end of the stream or before a gap."""
         if self._class is None:
             return []
         label, known = self.labels[self._class], self._known
@@ -173,7 +173,7 @@ class Segmenter:
         return moved_back([Segment(label, self._start, self._until, score, known)], self.rule.lag)
 
     def smooth(self, t_start: float, t_end: float, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The mean of the scores over the seconds of smoothing that end with this stretch; keeps what it needs."""
+        """Returns the mean of the scores over the smoothing time up to the end of this span, and drops older scores."""
         self._recent.append((t_start, t_end, scores))
         begin = t_end - self.rule.smoothing
         self._recent = [part for part in self._recent if part[1] > begin] or [self._recent[-1]]

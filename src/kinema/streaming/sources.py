@@ -1,4 +1,4 @@
-"""Where frames come from: a camera, an address, a file, a pipe, or a folder that fills."""
+"""Sources of frames: a camera, an address, a file, a pipe, or a folder that receives video files."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from kinema.errors import KinemaError, RunError, UnreadableVideo
 _ADDRESS = re.compile(r"(rtsps?|rtmps?|https?|udp|tcp|srt|rtp)://", re.IGNORECASE)
 _CAMERA = re.compile(r"(?:camera:)?(\d+)|/dev/video(\d+)")
 _CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "{}")}
-PATIENCE = 10.0  # seconds without a byte after which a connection counts as broken
-GIVE_UP = 60.0  # seconds without a frame after which a source that reconnects ends
-_BACK_OFF = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further try; the last one repeats
-_SETTLED = 1.0  # seconds for which a file in a folder has to keep its size before it counts as written
-_JUMP = 10.0  # seconds between two frames beyond which their time stamps have started again
+PATIENCE = 10.0  # seconds without a byte after which a connection is considered broken
+GIVE_UP = 60.0  # seconds without a frame after which a reconnecting source gives up
+_BACK_OFF = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt; the last value repeats
+_SETTLED = 1.0  # seconds without a change of size after which a file in a folder is considered complete
+_JUMP = 10.0  # a larger gap in seconds between two frames means that the time stamps have restarted
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Arrived:
     """A frame of a source.
 
     Attributes:
-        pixels: uint8 H W 3, as shown; the size may change from frame to frame.
-        time: seconds from the first frame, by the time stamps of the source; never falls.
+        pixels: uint8 H W 3, in display orientation; the size may change from frame to frame.
+        time: seconds from the first frame, by the time stamps of the source; never decreases.
     """
 
     pixels: NDArray[np.uint8]
@@ -50,10 +50,10 @@ class Arrived:
 
 @dataclass(frozen=True)
 class Lost:
-    """Something that could not be read; the source continues.
+    """A part of a source that could not be read; the source continues.
 
     Attributes:
-        reason: in a sentence.
+        reason: the reason, in a sentence.
     """
 
     reason: str
@@ -67,9 +67,9 @@ class Source:
     """A stream of frames.
 
     Attributes:
-        name: as the person gave it.
-        live: it cannot wait: whoever is too slow misses frames.
-        events: gives frames and losses until the source ends; called once.
+        name: the name given by the user.
+        live: whether the source cannot wait, so that a slow consumer misses frames.
+        events: yields frames and losses until the source ends; called once.
     """
 
     name: str
@@ -78,14 +78,14 @@ class Source:
 
 
 def open_source(text: str, *, realtime: bool = False, give_up: float = GIVE_UP, idle: float | None = None) -> Source:
-    """Opens what `kinema stream` reads from: a camera, an address, a file, a folder or the standard input.
+    """Opens a source for `kinema stream`: a camera, an address, a file, a folder or standard input.
 
     Args:
         text: a camera (`0`, `camera:0`, `/dev/video0`), an address (`rtsp://…`, `http://…`, `udp://…`), a video file,
-            `-` for the standard input, or a folder into which video files are written.
-        realtime: plays a file at its own speed, as a camera would give it; elsewhere without effect.
-        give_up: seconds without a frame after which an address counts as dead.
-        idle: seconds without a new file after which a folder counts as complete; None waits for ever.
+            `-` for standard input, or a folder into which video files are written.
+        realtime: reads a file at its playback speed, like a camera; no effect on other sources.
+        give_up: seconds without a frame after which an address ends with an error.
+        idle: seconds without a new file after which a folder is considered complete; None waits forever.
 
     Returns:
         The source; give it to `kinema.streaming.reader.SourceReader`.
@@ -106,8 +106,10 @@ def open_source(text: str, *, realtime: bool = False, give_up: float = GIVE_UP, 
     if path.is_dir():
         return Source(text, False, lambda: _clocked(_folder(path, idle)))
     if not path.exists():
-        raise KinemaError(f"{text}: there is no such file, folder, camera or address{nearest_name(path)}: check it")
-    open_video_stream(path)[0].close()  # says at once what is wrong with it
+        raise KinemaError(
+            f"{text}: there is no such file, folder, camera or address{nearest_name(path)}: check the name"
+        )
+    open_video_stream(path)[0].close()  # reports a problem with the file immediately
     if realtime:
         return Source(text, True, lambda: _paced(_clocked(_file(path))))
     return Source(text, False, lambda: _clocked(_file(path)))
@@ -120,7 +122,7 @@ def _open_camera(text: str, number: int) -> Source:
         there = sorted(str(path) for path in Path("/dev").glob("video*"))
         raise KinemaError(
             f"{text}: there is no camera {device}; "
-            + (f"choose from {', '.join(there)}" if there else "no camera is connected, or this account may not see it")
+            + (f"choose from {', '.join(there)}" if there else "connect a camera, or give this account access to it")
         )
     if form not in av.formats_available:
         raise KinemaError(f"{text}: this build of FFmpeg (PyAV {av.__version__}) cannot open cameras ({form})")
@@ -129,9 +131,11 @@ def _open_camera(text: str, number: int) -> Source:
         try:
             container = av.open(device, format=form, timeout=PATIENCE)
         except (av.FFmpegError, OSError) as error:
-            raise RunError(f"{text}: the camera {device} cannot be opened ({error.strerror}): is it in use?") from error
+            raise RunError(
+                f"{text}: the camera {device} cannot be opened ({error.strerror}): close other programs that use it"
+            ) from error
         yield from _clocked(_decoded(container))
-        raise RunError(f"{text}: the camera {device} gives no more frames: is it still connected?")
+        raise RunError(f"{text}: the camera {device} delivers no more frames: check that it is connected")
 
     return Source(text, True, events)
 
@@ -140,7 +144,7 @@ Timed = tuple[VideoFrame, NDArray[np.uint8]] | Lost
 
 
 def _decoded(container: InputContainer, patience: float = inf) -> Iterator[Timed]:
-    """The frames of an open container, whatever their size; what cannot be decoded is a loss. Closes it.
+    """Yields the frames of an open container and the losses, and closes it at the end. Frames may differ in size.
 
     Raises:
         TimeoutError: data came for `patience` seconds, but no frame.
@@ -150,7 +154,7 @@ def _decoded(container: InputContainer, patience: float = inf) -> Iterator[Timed
     seen = time.monotonic()
     with container:
         if not container.streams.video:
-            raise KinemaError(f"{container.name}: it holds no video: give another source")
+            raise KinemaError(f"{container.name}: it contains no video: give another source")
         stream = container.streams.video[0]
         packets = container.demux(stream)
         while True:
@@ -175,7 +179,7 @@ def _decoded(container: InputContainer, patience: float = inf) -> Iterator[Timed
 
 
 def _clocked(frames: Iterator[Timed]) -> Iterator[Event]:
-    """Gives every frame a time from the first one, which goes on where time stamps are missing or start again."""
+    """Gives every frame a time from the first one, which continues if time stamps are missing or restart."""
     last_stamp: float | None = None
     first, now, step = True, 0.0, 1 / 25
     for found in frames:
@@ -196,7 +200,7 @@ def _clocked(frames: Iterator[Timed]) -> Iterator[Event]:
 
 
 def _paced(events: Iterator[Event]) -> Iterator[Event]:
-    """Holds every frame back until its time has come."""
+    """Delays every frame until its playback time."""
     began = time.monotonic()
     for event in events:
         if isinstance(event, Arrived):
@@ -213,14 +217,17 @@ def _pipe(stream: IO[bytes]) -> Iterator[Timed]:
     try:
         container = av.open(stream, mode="r")
     except (av.FFmpegError, OSError) as error:
-        raise KinemaError(f"standard input: it is not a video that can be read while it arrives ({error})") from error
+        raise KinemaError(
+            f"standard input: it is not a video that can be read as a stream "
+            f"({error}); give another format, such as Matroska"
+        ) from error
     yield from _decoded(container)
 
 
 def _address(text: str, give_up: float) -> Iterator[Timed]:
-    """Connects again whenever the connection breaks; ends with an error after `give_up` seconds without a frame."""
-    # Begin after a second, not five. What was analysed is then decoded at once, and the queue drops what is late. The
-    # flag nobuffer would lose its key frame, and nothing would be seen until the next one, after many seconds perhaps.
+    """Reconnects whenever the connection breaks; raises an error after `give_up` seconds without a frame."""
+    # Analyse the stream for one second, not five. The analysed part is then decoded at once, and the queue drops late
+    # frames. The flag nobuffer would lose its key frame: no frame could be decoded until the next one.
     options: dict[str, Any] = {"analyzeduration": "1000000"}
     if text.lower().startswith("rtsp"):
         options["rtsp_transport"] = "tcp"
@@ -238,13 +245,15 @@ def _address(text: str, give_up: float) -> Iterator[Timed]:
         pause = _BACK_OFF[min(tries, len(_BACK_OFF) - 1)]
         tries += 1
         if time.monotonic() + pause - last > give_up:
-            raise RunError(f"{text}: no frame for {give_up:g} s ({why}): check the address and that it is sending")
+            raise RunError(
+                f"{text}: no frame for {give_up:g} s ({why}): check the address, and that the source is sending"
+            )
         yield Lost(f"the connection broke ({why}), trying again in {pause:g} s")
         time.sleep(pause)
 
 
 def _folder(path: Path, idle: float | None) -> Iterator[Timed]:
-    """The video files of a folder in the order in which they were written, each once it keeps its size."""
+    """Yields the video files of a folder in the order in which they were written, each once it is complete."""
     done: set[str] = set()
     last = time.monotonic()
     while True:
@@ -252,7 +261,7 @@ def _folder(path: Path, idle: float | None) -> Iterator[Timed]:
         for file in _new_files(path, done):
             if time.time() - file.stat().st_mtime < _SETTLED:
                 waiting = True
-                break  # those after it are newer
+                break  # the following files are newer
             done.add(file.name)
             last = time.monotonic()
             try:

@@ -1,4 +1,4 @@
-"""Start and end of each action in a film: segments from the scores of a recognizer over time."""
+"""Start and end of each action in a video: segments from the scores of a recognizer over time."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from kinema.streaming.tracks import FilmMode, LostPart, Sight, Track, choose_sig
 
 SEGMENTS = "segments"  # key of the card
 GAP = 1.0  # seconds without scores that end a segment
-SEGMENT_COLUMNS = ("path", "label", "start", "end")  # of a table of segments, which training reads
+SEGMENT_COLUMNS = ("path", "label", "start", "end")  # columns of a table of segments, which training reads
 
 
 @dataclass(frozen=True)
 class SegmentSettings:
-    """How scores over time become segments, as the card of a recognizer holds it.
+    """The settings of segments, as stored in the card of a recognizer.
 
     Attributes:
-        rule: when a segment begins and when it is over.
-        background: labels that stand for "no action".
-        sight: how the recognizer looked at the films on which the rule was set; None where nobody has set it.
-        set_on: on what the rule was set and what it reached there, plain values; empty where nobody has set it.
+        rule: when a segment begins and when it ends.
+        background: labels that mean "no action".
+        sight: how the recognizer was run on the videos of the calibration; None without a calibration.
+        set_on: data of the calibration and figures reached on them, plain values; empty without a calibration.
     """
 
     rule: SegmentRule = field(default_factory=SegmentRule)
@@ -37,14 +37,14 @@ class SegmentSettings:
     set_on: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a card."""
+        """Returns plain values for a card."""
         sight = self.sight or Sight("auto")
         looks = {"mode": sight.mode, "rate": sight.rate, "window": sight.window, "step": sight.step}
         return {**self.rule.to_dict(), "background": list(self.background), **looks, "set_on": dict(self.set_on)}
 
 
 def stored_settings(recognizer: Recognizer) -> SegmentSettings | None:
-    """The segment settings in the card; None if it has none.
+    """Returns the segment settings in the card; None if it has none.
 
     Raises:
         KinemaError: a threshold outside 0 to 1, a label that the recognizer does not have, or values of another type.
@@ -76,14 +76,14 @@ def stored_settings(recognizer: Recognizer) -> SegmentSettings | None:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The segments of a film.
+    """The segments of a video.
 
     Attributes:
-        path: of the film.
-        segments: in the order of time.
-        duration: seconds of the film; None where it cannot be read.
+        path: path of the video.
+        segments: segments in temporal order.
+        duration: seconds of the video; None if it cannot be read.
         lost: parts of it that could not be read.
-        error: why the whole film could not be read, without the path, or None.
+        error: why the whole video could not be read, without the path, or None.
     """
 
     path: str
@@ -93,7 +93,7 @@ class Timeline:
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return {
             "path": self.path,
             "duration": self.duration,
@@ -103,10 +103,10 @@ class Timeline:
         }
 
     def rows(self, path: str | None = None) -> list[list[str]]:
-        """The cells of `SEGMENT_COLUMNS`, one row per segment, times to a millisecond.
+        """Returns the cells of `SEGMENT_COLUMNS`, one row per segment, with times to the millisecond.
 
         Args:
-            path: to write instead of the film's own.
+            path: path to write instead of the video's.
         """
         name = self.path if path is None else path
         return [[name, s.label, f"{s.t_start:.3f}", f"{s.t_end:.3f}"] for s in self.segments]
@@ -117,30 +117,30 @@ def timeline(
     background: Sequence[str] | None = None, mode: FilmMode = "auto", rate: float | None = None,
     window: float | None = None, step: float | None = None, workers: int = 1, limits: ReadLimits | None = None,
 ) -> Timeline:  # fmt: skip
-    """Finds the start and end of each action in a film.
+    """Finds the start and end of each action in a video.
 
-    A causal network sees every frame once; any other one is shown overlapping windows. What is not given is taken from
-    the card, where `kinema timeline --calibrate` has stored it, else it has the defaults of `SegmentRule` and of
-    `choose_sight`.
+    A causal network sees every frame once; other networks see overlapping windows. Arguments that are not given are
+    taken from the card, where `kinema timeline --calibrate` stores them, else they are the defaults of `SegmentRule`
+    and `choose_sight`.
 
     Args:
-        recognizer: what recognises.
+        recognizer: the recognizer.
         video: a video file or a folder of frames.
-        rule: when a segment begins and when it is over.
-        background: labels that stand for "no action".
+        rule: when a segment begins and when it ends.
+        background: labels that mean "no action".
         mode: `step`, `delayed`, `window` or `auto`, see `choose_sight`.
         rate: frames per second in the modes `step` and `delayed`.
         window: seconds of a window.
         step: seconds from one window to the next.
         workers: 0 reads in this process, any other number in a separate process.
-        limits: what reading a few frames may cost.
+        limits: limits for reading a few frames.
 
     Returns:
         The segments, and the parts that could not be read.
 
     Raises:
-        UnreadableVideo: the film cannot be read.
-        KinemaError: thresholds outside 0 to 1, a background that is not a label, a mode that the network does not have.
+        UnreadableVideo: the video cannot be read.
+        KinemaError: a threshold outside 0 to 1, a background that is not a label, or a mode that the network lacks.
     """
     settings = settled(
         recognizer, rule=rule, background=background, mode=mode, rate=rate, window=window, step=step
@@ -154,10 +154,10 @@ def settled(
     recognizer: Recognizer, *, rule: SegmentRule | None = None, background: Sequence[str] | None = None,
     mode: FilmMode = "auto", rate: float | None = None, window: float | None = None, step: float | None = None,
 ) -> SegmentSettings:  # fmt: skip
-    """The settings with which films are looked at: what is given, else what the card says, else the defaults.
+    """Returns the settings: the given ones, else those in the card, else the defaults.
 
     Args:
-        recognizer: with its card.
+        recognizer: the recognizer, with its card.
         rule: as for `timeline`.
         background: as for `timeline`.
         mode: as for `timeline`.
@@ -179,7 +179,7 @@ def settled(
         sight,
         there.set_on if rule is None else {},
     )
-    Segmenter(recognizer.labels, chosen.rule, chosen.background)  # refuses an unknown label before a film is read
+    Segmenter(recognizer.labels, chosen.rule, chosen.background)  # rejects an unknown label before a video is read
     return chosen
 
 
@@ -187,17 +187,17 @@ def timelines(
     recognizer: Recognizer, videos: Sequence[str | Path], settings: SegmentSettings, *, workers: int = 1,
     limits: ReadLimits | None = None,
 ) -> Iterator[Timeline]:  # fmt: skip
-    """The timelines of many films; one that cannot be read has no segments and says why.
+    """Yields the timelines of many videos; an unreadable video has no segments but an error.
 
     Args:
-        recognizer: what recognises.
+        recognizer: the recognizer.
         videos: video files or folders of frames.
-        settings: from `settled`.
+        settings: settings from `settled`.
         workers: as for `timeline`.
         limits: as for `timeline`.
 
     Yields:
-        A timeline per film, in order.
+        A timeline per video, in order.
     """
     assert settings.sight is not None
     for video in videos:
@@ -210,10 +210,10 @@ def timelines(
 
 
 def find_segments(track: Track, labels: Sequence[str], settings: SegmentSettings) -> tuple[Segment, ...]:
-    """The segments in scores over time.
+    """Finds the segments in scores over time.
 
     Args:
-        track: of a film.
+        track: scores of a video.
         labels: K names, in the order of the scores.
         settings: the rule and the background.
     """
@@ -229,12 +229,12 @@ def find_segments(track: Track, labels: Sequence[str], settings: SegmentSettings
 
 
 def feed_decision(segmenter: Segmenter, decision: Decision, interval: float) -> list[Segment]:
-    """The segments that have ended after one more decision of a stream.
+    """Returns the segments that have ended with one more decision of a stream.
 
     Args:
-        segmenter: of the same labels.
-        decision: that names the scores of all labels, not averaged (see `Live`).
-        interval: seconds from one wanted frame to the next; a longer silence ends the open segment.
+        segmenter: a segmenter with the same labels.
+        decision: a decision with the scores of all labels, not averaged (see `Live`).
+        interval: seconds between two selected frames; a longer gap ends the open segment.
     """
     scores = dict(decision.top_k)
     ended = segmenter.end() if decision.time - segmenter.until > GAP + interval else []

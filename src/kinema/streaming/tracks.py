@@ -1,4 +1,4 @@
-"""The scores of a whole film over time: frame by frame where the network streams, else window by window."""
+"""The scores of a whole video over time: frame by frame if the network can stream, else window by window."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from kinema.recognizer import FailedWindow, Recognizer
 from kinema.streaming.live import Pace
 
 FilmMode = Literal["auto", "step", "delayed", "window"]
-_CHUNK = 16  # frames in one pass of a network that streams
-_OVERLAP = 4  # windows that show every moment, where nobody gives the step
-_HELD = 2.0  # a frame stands for at most so many times its usual share of the film, where the next ones are missing
-_LOST = 3  # chunks in a row that crash or hang their reader: then the rest of the film is given up
+_CHUNK = 16  # frames per forward pass of a network that streams
+_OVERLAP = 4  # windows that contain each moment, if no step is given
+_HELD = 2.0  # a frame before missing ones covers at most this many times its usual time span
+_LOST = 3  # after this many consecutive chunks that crash or hang their reader, the rest of the video is given up
 
 
 @dataclass(frozen=True)
 class LostPart:
-    """A part of a film that could not be read.
+    """A part of a video that could not be read.
 
     Attributes:
         t_start: seconds from the first frame.
         t_end: seconds from the first frame.
-        reason: why, without the path.
+        reason: the reason, without the path.
     """
 
     t_start: float
@@ -51,12 +51,12 @@ class Track:
     """Scores over time.
 
     Attributes:
-        starts: float64 [n], seconds from the first frame at which each row of scores begins to hold.
-        ends: float64 [n], seconds.
-        known: float64 [n], seconds at which everything had been seen that the scores are made from.
+        starts: float64 [n], start of the time span of each row of scores, in seconds from the first frame.
+        ends: float64 [n], end of each time span, in seconds.
+        known: float64 [n], seconds at which all frames behind the scores had been seen.
         scores: float64 [n, K]; each row sums to 1 unless the recognizer is `multi_label`.
-        duration: seconds of the film.
-        lost: the parts that could not be read, in the order of time.
+        duration: seconds of the video.
+        lost: the parts that could not be read, in temporal order.
     """
 
     starts: NDArray[np.float64]
@@ -69,7 +69,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Sight:
-    """How a recognizer is run on a film.
+    """How a recognizer is run on a video.
 
     Attributes:
         mode: `step`, `delayed` (see `Live`) or `window`.
@@ -84,7 +84,7 @@ class Sight:
     step: float | None = None
 
     def describe(self) -> str:
-        """In a few words."""
+        """Returns a short description."""
         if self.mode == "window":
             return f"windows of {self.window:.3g} s every {self.step:.3g} s"
         return f"mode {self.mode}, {self.rate:.3g} frames per second"
@@ -94,28 +94,27 @@ def choose_sight(
     recognizer: Recognizer, *, mode: FilmMode = "auto", rate: float | None = None, window: float | None = None,
     step: float | None = None,
 ) -> Sight:  # fmt: skip
-    """How to look at films: `step` where the network is causal, else sliding windows.
+    """Chooses how a recognizer is run on videos: `step` if the network is causal, else sliding windows.
 
     Args:
-        recognizer: its card states the spacing of frames in training, from which the defaults come.
-        mode: see `Sight`; `auto` is `step` where the network can, else `window`, and `window` where a window is given.
+        recognizer: the recognizer; the defaults follow from the frame spacing of training in its card.
+        mode: see `Sight`; `auto` is `window` if a window is given or the network cannot stream, else `step`.
         rate: frames per second; None is that of the training.
-        window: seconds; None is the time that a clip of the training spans.
+        window: seconds; None is the duration of a clip in training.
         step: seconds, at most the window; None is a quarter of the window.
 
     Returns:
         The mode with its rate, or its window and step.
 
     Raises:
-        KinemaError: a mode that the network does not have, times that are not positive or are not known, or a
-            recognizer of several labels per video.
+        KinemaError: the network lacks the mode, a time is not positive or not known, or the recognizer is multi-label.
     """
     if mode not in get_args(FilmMode):
         raise unknown("mode", str(mode), get_args(FilmMode))
     if recognizer.multi_label:
         raise KinemaError(
-            "the recognizer gives a video several labels, and a timeline has one label at a time: use predict with "
-            "--window, which names all labels of every window"
+            "the recognizer predicts several labels per video, but a timeline has one label at a time: use predict "
+            "with --window, which prints all labels of every window"
         )
     if mode == "auto":
         windows = window is not None or step is not None or not _streams(recognizer)
@@ -145,21 +144,21 @@ def read_track(
     recognizer: Recognizer, video: str | Path, sight: Sight, *, workers: int = 1, limits: ReadLimits | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Track:  # fmt: skip
-    """The scores of a film.
+    """Computes the scores of a video.
 
-    Parts that cannot be read are left out and named; in the mode `step` the network goes on with the next frame.
+    Unreadable parts are skipped and listed; in mode `step` the network continues with the next frame.
 
     Args:
-        recognizer: what recognises.
+        recognizer: the recognizer.
         video: a video file or a folder of frames.
-        sight: how to look, from `choose_sight`.
+        sight: how to run it, from `choose_sight`.
         workers: 0 reads in this process, without protection from a file that crashes or hangs the decoder; any other
             number in a separate process.
-        limits: what reading a few frames may cost.
-        progress: called with the seconds of the film that are done; what it raises ends the work.
+        limits: limits for reading a few frames.
+        progress: called with the finished seconds of the video; an exception that it raises ends the work.
 
     Raises:
-        UnreadableVideo: the film cannot be opened, or nothing of it can be read.
+        UnreadableVideo: the video cannot be opened, or no part of it can be read.
     """
     readers, told = min(abs(workers), 1), progress or _ignore
     if sight.mode == "window":
@@ -187,7 +186,7 @@ def _by_windows(
     recognizer: Recognizer, video: str | Path, sight: Sight, readers: int, limits: ReadLimits | None,
     told: Callable[[float], None],
 ) -> Track:  # fmt: skip
-    """Scores of a window hold half a step to each side of its middle; the outermost ones to the ends of the film."""
+    """Assigns scores to half a step on each side of a window's centre; the outermost reach the ends of the video."""
     assert sight.window is not None
     place = {label: i for i, label in enumerate(recognizer.labels)}
     rows, spans, lost = [], [], []
@@ -210,7 +209,7 @@ def _by_windows(
     middles = (begins + known) / 2
     half = (sight.step or sight.window) / 2
     starts, ends = middles - half, middles + half
-    # Neighbours share their border exactly; where a window is missing, a gap stays.
+    # Neighbouring spans share their border exactly; a missing window leaves a gap.
     near = starts[1:] - ends[:-1] < half
     borders = (middles[1:] + middles[:-1]) / 2
     starts[1:], ends[:-1] = np.where(near, borders, starts[1:]), np.where(near, borders, ends[:-1])
@@ -228,7 +227,7 @@ def _by_steps(
 ) -> Track:  # fmt: skip
     assert sight.rate is not None
     model, state = recognizer.model.eval(), _initial_state(recognizer, sight.mode)
-    waiting: list[float] = []  # times of frames whose scores are not known yet
+    waiting: list[float] = []  # times of frames whose scores are not yet known
     times: list[float] = []
     known: list[float] = []
     rows: list[NDArray[np.float64]] = []
@@ -276,7 +275,7 @@ def _chunks(
 def _sound(
     loader: Loader[dict[str, Any]], video: str | Path, chunk: float, lost: list[LostPart]
 ) -> Iterator[dict[str, Any]]:
-    """The chunks that were read, of so many seconds, until the film ends; what is lost goes into the list."""
+    """Yields the chunks of a video, of a given number of seconds, until its end; adds lost parts to the list."""
     broken, end = 0, 0.0
     for number, found in enumerate(loader):
         if not found:
@@ -297,10 +296,10 @@ def _sound(
 
 
 class _Chunks:
-    """The frames of a film that a stream would take, a few at a time, cut for a network; a data set for a `Loader`.
+    """The frames of a video that a stream would use, a few at a time, cropped for a network; a data set for `Loader`.
 
-    A sample is a dict with `frames`, uint8 `n S S 3`, their `times`, the `duration` of the film, the `end` of the chunk
-    and the `lost` parts in it; nothing behind the last frame.
+    A sample is a dict with `frames`, uint8 `n S S 3`, their `times`, the `duration` of the video, the `end` of the
+    chunk and the `lost` parts in it. There is no sample after the last frame.
     """
 
     def __init__(self, video: str | Path, spec: ClipSpec, rate: float) -> None:
@@ -344,21 +343,21 @@ class _Chunks:
 
     @property
     def item_bytes(self) -> int:
-        """Bytes of the frames of a chunk."""
+        """Number of bytes of the frames of a chunk."""
         return _CHUNK * view_bytes(self._spec, 1, 1) // self._spec.frames
 
     def path(self, key: int) -> str:
-        """The film."""
+        """The video."""
         return self._video
 
     def failure(self, key: int, reason: str) -> dict[str, Any]:
-        """What stands for a chunk whose reading ended unexpectedly, or for a film that cannot be opened."""
+        """Returns the sample for a chunk whose reader ended unexpectedly, or for a video that cannot be opened."""
         return {"error": reason}
 
 
 def _runs(
     starts: NDArray[np.float64], ends: NDArray[np.float64], lost: NDArray[np.bool_], reason: str
 ) -> list[tuple[float, float, str]]:
-    """Adjacent lost frames as one part each."""
+    """Merges adjacent lost frames into one part."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], lost, [False]]).astype(int)))
     return [(float(starts[a]), float(ends[b - 1]), reason) for a, b in edges.reshape(-1, 2)]

@@ -1,4 +1,4 @@
-"""Networks learn: configuration, loop, checkpoints, schedules."""
+"""Training: configuration, loop, checkpoints, schedules."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ __all__ = ["Optim", "TrainConfig", "train", "twins_loss"]
 
 _HOMES = {"Optim": "config", "TrainConfig": "config", "train": "run", "twins_loss": "twins"}
 
-# `kinema --help` reads configurations alone
+# `kinema --help` needs only the configurations
 __getattr__ = lazy_names(__name__, {name: f"{__name__}.{home}" for name, home in _HOMES.items()})

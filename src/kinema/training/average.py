@@ -11,21 +11,21 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 class MovingAverage(AveragedModel):
     """An exponential moving average of all parameters and buffers, in evaluation mode.
 
-    PyTorch's own update asks the device twice per step whether it is the first one; this one counts on the host.
+    PyTorch's own update asks the device twice per step whether it is the first one; this class counts on the host.
 
     Args:
         model: the network that is averaged.
-        decay: in [0, 1): share of the old average in a new one.
+        decay: weight of the old average in the new one, in [0, 1).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self._blend = get_ema_multi_avg_fn(decay)
         super().__init__(model, multi_avg_fn=self._blend, use_buffers=True)
         self.requires_grad_(False).eval()
-        self._begun: bool | None = None  # not known before the first step, since a checkpoint may be loaded
+        self._begun: bool | None = None  # unknown before the first step: a checkpoint may be loaded
 
     def update_parameters(self, model: nn.Module) -> None:
-        """Updates the average with the present weights; the first ones are copied."""
+        """Updates the average with the current weights; the first call copies them."""
         if self._begun is None:
             self._begun = bool(self.n_averaged > 0)
         own = [t.detach() for t in chain(self.module.parameters(), self.module.buffers())]

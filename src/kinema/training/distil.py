@@ -1,4 +1,4 @@
-"""Distillation: learning from the scores of another network too, such as a causal one from a window network."""
+"""Distillation: also learn from the scores of another network, for example a causal network from a window network."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kinema.recognizer import Recognizer
 
 @dataclass(frozen=True)
 class Distil:
-    """Distillation (Hinton, Vinyals and Dean, 2015).
+    """Settings of distillation (Hinton, Vinyals and Dean, 2015).
 
     Attributes:
-        teacher: a run or recognizer with the same labels, whose scores are learned too; null for no distillation.
-        weight: share of the distillation in the loss, above 0, at most 1; the cross-entropy has the rest.
-        temperature: by which the logits of both are divided, above 0.
+        teacher: a run or recognizer with the same labels, whose scores are also learned; null means no distillation.
+        weight: weight of the distillation in the loss, above 0 and at most 1; the cross-entropy has the rest.
+        temperature: divisor of the logits of both networks, above 0.
     """
 
     teacher: str | None = None
@@ -32,24 +32,24 @@ class Distil:
 
     def __post_init__(self) -> None:
         if self.teacher == "":
-            raise KinemaError("distil.teacher is empty: name a run or recognizer, or give null")
+            raise KinemaError("distil.teacher is empty: give a run or recognizer, or null")
         if not 0 < self.weight <= 1:
-            raise KinemaError(f"distil.weight is {self.weight}: give a share above 0 and at most 1")
+            raise KinemaError(f"distil.weight is {self.weight}: give a number above 0 and at most 1")
         if not 0 < self.temperature < inf:
             raise KinemaError(f"distil.temperature is {self.temperature}: give a number above 0")
         for name, usual in (("weight", 0.5), ("temperature", 2.0)):
             if self.teacher is None and getattr(self, name) != usual:
                 raise KinemaError(
-                    f"distil.{name} is {getattr(self, name)}: it needs distil.teacher, a run or recognizer"
+                    f"distil.{name} is {getattr(self, name)}, which needs distil.teacher: give a run or recognizer"
                 )
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """The divergence of the student's scores from those of the teacher, both at a temperature.
+    """Computes the divergence of the student's scores from the teacher's, both at a temperature.
 
-    `T^2 KL(softmax(teacher / T) || softmax(student / T))`, the mean over the batch; the factor keeps the size of the
-    gradients at any T. Computed in float32 (float64 for float64 logits), whatever autocast says. No gradient reaches
-    the teacher.
+    `T^2 KL(softmax(teacher / T) || softmax(student / T))`, averaged over the batch; the factor T^2 keeps gradients the
+    same size at any T. Computed in float32 (float64 for float64 logits), also under autocast. No gradient reaches the
+    teacher.
 
     Args:
         student: logits N K.
@@ -57,7 +57,7 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
         temperature: T, above 0.
 
     Returns:
-        A scalar, 0 where both have the same scores.
+        A scalar; 0 if both have the same scores.
 
     Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015, section 2.
     """
@@ -69,15 +69,15 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
 
 
 class Teacher:
-    """The network that is learned from, in evaluation mode; no module, so that no checkpoint holds it.
+    """The teacher network, in evaluation mode. It is not a module, so that no checkpoint contains it.
 
     Args:
-        config: names it.
-        labels: K names, what the outputs of the student mean.
-        spec: how the clips of the student are made.
+        config: settings that name it.
+        labels: K names, the meanings of the student's outputs.
+        spec: specification of the student's clips.
 
     Raises:
-        KinemaError: it does not exist, has other labels, or other numbers of frames in its clips.
+        KinemaError: it does not exist, has other labels, or its clips have another number of frames.
     """
 
     def __init__(self, config: Distil, labels: Sequence[str], spec: ClipSpec) -> None:
@@ -87,13 +87,13 @@ class Teacher:
         if sorted(recognizer.labels) != sorted(labels):
             odd = sorted(set(recognizer.labels) ^ set(labels))
             raise KinemaError(
-                f"{name}, whose labels are not those of the data (the first that differs is {odd[0]!r}): give one that "
-                "was trained on the same labels"
+                f"{name}, but its labels are not those of the data (the first difference is {odd[0]!r}): give "
+                "one that was trained on the same labels"
             )
         if recognizer.spec.frames != spec.frames:
             raise KinemaError(
-                f"{name}, whose clips have {recognizer.spec.frames} frames, but clip.frames is {spec.frames}: give one "
-                "with the same number"
+                f"{name}, which takes clips of {recognizer.spec.frames} frames, but clip.frames is {spec.frames}: give "
+                "one with the same number of frames"
             )
         self._model = recognizer.model.eval().requires_grad_(False)
         self._order = torch.tensor([recognizer.labels.index(label) for label in labels])
@@ -101,7 +101,7 @@ class Teacher:
 
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
-        """Its logits, N K, in the order of the student's labels.
+        """Returns its logits, N K, in the order of the student's labels.
 
         Args:
             x: N 3 T H W, normalised for the student.
@@ -112,7 +112,7 @@ class Teacher:
 
 
 def renormalised(x: Tensor, own: ClipSpec, theirs: ClipSpec) -> Tensor:
-    """Clips N 3 T H W that are normalised for one spec, as another one wants them: mean, std and colour order."""
+    """Converts clips N 3 T H W that are normalised for one spec to those of another: mean, std and colour order."""
     if (own.mean, own.std, own.colour) == (theirs.mean, theirs.std, theirs.colour):
         return x
     mean, std, new_mean, new_std = (

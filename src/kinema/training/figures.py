@@ -1,7 +1,7 @@
-"""The figures of a training step, which leave the device one step later and all at once.
+"""The metrics of a training step. They leave the device one step later and all at once.
 
 Reading a number from a device waits until the device has computed it. A step that reads its own loss therefore waits
-for its forward pass before it may queue its backward pass. The figures of the step before are there already, or soon.
+for its forward pass before it can queue its backward pass. The metrics of the previous step are ready, or soon will be.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from kinema.errors import RunError
 
 @dataclass
 class StepFigures:
-    """The figures of one step, still on the device.
+    """The metrics of one step, still on the device.
 
     Attributes:
         step: number of the step, from 0.
-        lr: learning rate of the step, before the factors of parts.
-        files: the videos of its clips.
-        names: of the figures; `loss` is one of them.
+        lr: learning rate of the step, before the factors of `optim.lr_mult`.
+        files: videos of its clips.
+        names: names of the metrics; `loss` is one of them.
     """
 
     step: int
@@ -34,10 +34,10 @@ class StepFigures:
     _clips: list[int] = field(default_factory=list)
 
     def add(self, clips: int, figures: dict[str, Tensor]) -> None:
-        """Adds the means over the clips of a part of the batch; figures that are not given are 0.
+        """Adds the means over the clips of a part of the batch; metrics that are not given are 0.
 
         Args:
-            clips: how many the part has.
+            clips: number of clips in the part.
             figures: scalars on the device.
         """
         zero = figures["loss"].detach().new_zeros(())
@@ -45,10 +45,10 @@ class StepFigures:
         self._clips.append(clips)
 
     def read(self) -> dict[str, float]:
-        """Copies the figures to the host.
+        """Copies the metrics to the host.
 
         Returns:
-            For each name the sum over all clips, and `clips`, how many there are.
+            Per name the sum over all clips, and `clips`, the number of clips.
 
         Raises:
             RunError: the loss is not finite.

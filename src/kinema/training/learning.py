@@ -1,4 +1,4 @@
-"""Which parts of a network learn, and at which rate: frozen parts, factors by part, fixed BatchNorm statistics."""
+"""Trainable parts of a network and their learning rates: frozen parts, factors, fixed BatchNorm statistics."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from kinema.ops.recurrence import gated_stages
 from kinema.text import plural
 from kinema.training.config import Optim, TrainConfig
 
-# Keys of `optim.lr_mult` that are not the name of one part.
-FEATURES = "features"  # everything but the classifier
+# Keys of `optim.lr_mult` that are not the name of a single part.
+FEATURES = "features"  # everything except the classifier
 RECURRENCE = "recurrence"  # recurrent cells; the names of their weights contain this word
 
 
 def freeze(model: VideoModel, config: TrainConfig) -> None:
-    """Sets `requires_grad` of every parameter that must not learn to False.
+    """Sets `requires_grad` to False for every parameter that must not be trained.
 
     Args:
         model: changed in place.
-        config: its `trainable`, `optim.lr_mult` and `frozen_batchnorm` decide.
+        config: `trainable`, `optim.lr_mult` and `frozen_batchnorm` are used.
 
     Raises:
         KinemaError: `trainable` or `optim.lr_mult` names a part that the network does not have, a factor has no effect,
-            or nothing is left to learn.
+            or nothing trainable is left.
     """
     if config.trainable == "class_regularisation" and not model.class_regularisation:
         raise KinemaError(
@@ -52,9 +52,9 @@ def freeze(model: VideoModel, config: TrainConfig) -> None:
 
 
 def keep_frozen(model: VideoModel, config: TrainConfig) -> None:
-    """Puts the network into training mode, but every frozen BatchNorm into evaluation mode.
+    """Sets the network to training mode, but every frozen BatchNorm to evaluation mode.
 
-    A BatchNorm is frozen where its weights are, where it is in a part that does not learn, and everywhere with
+    A BatchNorm is frozen if its weights are frozen, if it is in a part that is not trained, and always with
     `frozen_batchnorm`.
 
     Args:
@@ -72,10 +72,10 @@ def keep_frozen(model: VideoModel, config: TrainConfig) -> None:
 
 
 def check_gates(model: VideoModel, config: TrainConfig) -> None:
-    """Refuses a `gate_warmup` that has no gate to hold open, or one that would stop the network from learning.
+    """Rejects a `gate_warmup` if there is no gate to hold open, or if it would stop the network from learning.
 
     Raises:
-        KinemaError: the network has no hard gate, or multiplies its trunk by the states.
+        KinemaError: the network has no hard gate, or its fusion multiplies the features by the states.
     """
     if not config.gate_warmup:
         return
@@ -85,45 +85,45 @@ def check_gates(model: VideoModel, config: TrainConfig) -> None:
         )
     if model.trunk_product:
         raise KinemaError(
-            f"gate_warmup is {config.gate_warmup}, but options.fusion is mul at the end of every block, so open gates "
-            "multiply all features by states near 0: set options.fusion to residual, or gate_warmup to 0"
+            f"gate_warmup is {config.gate_warmup}, but options.fusion is mul at the end of every block, where open "
+            "gates multiply all features by states near 0: set options.fusion to residual, or gate_warmup to 0"
         )
 
 
 def doubts(model: VideoModel, config: TrainConfig) -> list[str]:
-    """Finds choices with which a network can hardly learn.
+    """Finds settings with which a network can hardly learn.
 
     Args:
-        model: after `freeze`.
-        config: of the run.
+        model: the network after `freeze`.
+        config: configuration of the run.
 
     Returns:
-        One sentence per choice.
+        One sentence per setting.
     """
     if config.weights is not None:
         return []
     found = []
     if model.trunk_product and config.trainable == "all":
         found.append(
-            "options.fusion is mul at the end of every block: recurrent states near 0 multiply all features, and the "
-            "network hardly learns from random weights; options.fusion residual learns"
+            "options.fusion is mul at the end of every block: recurrent states near 0 multiply all features, so that "
+            "the network hardly learns from random weights; options.fusion residual learns"
         )
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     if frozen:
         found.append(
             f"weights is not given, so {plural(len(frozen), 'frozen tensor')} (the first is {frozen[0]}) will keep "
-            "the values of an untrained network: give weights of a trained one"
+            "the values of an untrained network: give the weights of a trained one"
         )
     return found
 
 
 def rate(name: str, optim: Optim, recurrence: float = 1.0) -> float:
-    """The factor that the learning rate of one parameter is multiplied by.
+    """Returns the factor of the learning rate of one parameter.
 
     Args:
-        name: of the parameter, as `named_parameters` gives it.
-        optim: its `lr_mult` decides.
-        recurrence: factor of recurrent cells where `lr_mult` has no key `recurrence`.
+        name: name of the parameter, as `named_parameters` gives it.
+        optim: its `lr_mult` is used.
+        recurrence: factor of recurrent cells if `lr_mult` has no key `recurrence`.
     """
     given = optim.lr_mult
     own = given.get(RECURRENCE, recurrence) if _matches(name, RECURRENCE) else 1.0
@@ -134,14 +134,14 @@ def rate(name: str, optim: Optim, recurrence: float = 1.0) -> float:
 
 
 def parameter_groups(model: VideoModel, optim: Optim) -> list[dict[str, Any]]:
-    """Groups the parameters that learn by their learning rate and their weight decay.
+    """Groups the trainable parameters by learning rate and weight decay.
 
     Args:
-        model: after `freeze`.
-        optim: gives the rate, the factors of the parts and the weight decay.
+        model: the network after `freeze`.
+        optim: the learning rate, the factors of the parts and the weight decay.
 
     Returns:
-        Groups for an optimiser of PyTorch, each with `params`, `lr` and `weight_decay`.
+        Groups for a PyTorch optimiser, each with `params`, `lr` and `weight_decay`.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -155,11 +155,11 @@ def parameter_groups(model: VideoModel, optim: Optim) -> list[dict[str, Any]]:
 
 
 def optimiser(model: VideoModel, optim: Optim) -> torch.optim.Optimizer:
-    """Builds the optimiser that `optim.name` names.
+    """Builds the optimiser of `optim.name`.
 
     Args:
-        model: after `freeze`.
-        optim: everything about it.
+        model: the network after `freeze`.
+        optim: all settings of the optimiser.
     """
     groups = parameter_groups(model, optim)
     if optim.name == "adamw":
@@ -176,7 +176,7 @@ def _batchnorms(model: nn.Module) -> list[nn.Module]:
 
 
 def _matches(name: str, key: str) -> bool:
-    """Whether a key of `optim.lr_mult` applies to the parameter of that name."""
+    """True if a key of `optim.lr_mult` applies to the parameter with that name."""
     if key == FEATURES:
         return not name.startswith("classifier.")
     if key == RECURRENCE:
@@ -185,7 +185,7 @@ def _matches(name: str, key: str) -> bool:
 
 
 def _known(model: VideoModel, optim: Optim) -> None:
-    """Refuses a key of `optim.lr_mult` that matches no parameter."""
+    """Rejects a key of `optim.lr_mult` that matches no parameter."""
     names = [name for name, _ in model.named_parameters()]
     for key in optim.lr_mult:
         if not any(_matches(name, key) for name in names):
@@ -196,10 +196,10 @@ def _known(model: VideoModel, optim: Optim) -> None:
 
 
 def _effective(model: VideoModel, config: TrainConfig) -> None:
-    """Refuses factors of parts that `trainable` freezes anyway."""
+    """Rejects factors of parts that `trainable` freezes."""
     learning = [name for name, p in model.named_parameters() if p.requires_grad]
     for key in config.optim.lr_mult:
         if key != FEATURES and not any(_matches(name, key) for name in learning):  # TrainConfig checks `features`
             raise KinemaError(
-                f"optim.lr_mult.{key} has no effect where trainable is {config.trainable}: remove one of the two"
+                f"optim.lr_mult.{key} has no effect if trainable is {config.trainable}: remove one of the two"
             )

@@ -1,4 +1,4 @@
-"""Batches for training: they depend on seed, epoch and step alone, so that a run can be resumed at any step."""
+"""Batches for training. They depend only on seed, epoch and step, so that a run can be resumed at any step."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from kinema.training.videos import relative_names
 
 
 class Batches(Sampler[list[ClipKey]]):
-    """The batches of an epoch, every sample once (or every class equally often), in an order drawn from (seed, epoch).
+    """The batches of an epoch: every sample once (or every class equally often), in an order drawn from (seed, epoch).
 
-    The epoch travels with the sample, because the workers of a loader outlive an epoch and must know it for the
-    augmentation. Each process of several gets every n-th clip of a batch. It has no length, for that may differ between
-    epochs, and Lightning would ask for it once.
+    The epoch is sent with each sample, because the workers of a loader outlive an epoch and need it for the
+    augmentation. With n processes, each gets every n-th clip of a batch. The object has no length, because the length
+    may differ between epochs and Lightning would ask for it only once.
 
     Args:
-        steps: number and shape of the clips of each batch.
+        steps: number and shape of the clips in each batch.
         targets: class of each sample.
-        config: seed and balance of the run.
-        rank: which process of how many.
+        config: seed and class balance of the run.
+        rank: rank of this process.
     """
 
     def __init__(self, steps: Steps, targets: Sequence[Target], config: TrainConfig, rank: Rank) -> None:
@@ -47,15 +47,15 @@ class Batches(Sampler[list[ClipKey]]):
 
     @property
     def sampler(self) -> Batches:
-        """This object: Lightning calls `set_epoch` of what it finds under this name."""
+        """This object itself: Lightning calls `set_epoch` of the attribute with this name."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch of the next batches; Lightning calls it before every epoch."""
+        """Sets the epoch of the following batches; Lightning calls it before every epoch."""
         self.epoch = epoch
 
     def go_on(self, epoch: int, step: int) -> None:
-        """Makes the next batches start at a step of an epoch, as after a resume; later epochs are whole again."""
+        """Makes the next batches start at a step of an epoch, as after a resume; later epochs are complete."""
         self.epoch, self.resumed = epoch, (epoch, step)
 
     def __iter__(self) -> Iterator[list[ClipKey]]:
@@ -76,9 +76,9 @@ class Batches(Sampler[list[ClipKey]]):
 
 
 class TimedLoader(Loader[dict[str, Any]]):
-    """A loader that adds to each batch, as `waited`, the seconds for which the training waited for it.
+    """A loader that adds to each batch, as `waited`, the seconds that the training waited for it.
 
-    Where a loader has no length, Lightning fetches a batch before the previous step has run, so that a callback
+    For a loader without a length, Lightning fetches a batch before the previous step has run, so that a callback
     cannot measure which batch was slow.
     """
 
@@ -92,7 +92,7 @@ class TimedLoader(Loader[dict[str, Any]]):
 def train_loader(
     manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, rank: Rank
 ) -> tuple[TimedLoader, Batches]:
-    """Builds the loader of augmented training clips in the shapes of the schedule, and the sampler of its batches."""
+    """Builds the loader of augmented training clips in the shapes of the schedule, and its batch sampler."""
     clips = TrainClips(
         manifest, labels, spec, config.augment, config.seed, twins=config.twins.weight > 0,
         multi_label=config.loss == "binary",
@@ -109,7 +109,7 @@ def train_loader(
 def val_loader(
     manifest: Manifest, labels: tuple[str, ...], spec: ClipSpec, config: TrainConfig, cuda: bool, rank: Rank
 ) -> TimedLoader:
-    """Builds the loader of one central clip per video; of n processes each gets every n-th, in as many batches."""
+    """Builds the loader of one central clip per video. Each of n processes gets every n-th, in as many batches."""
     videos = TestVideos(manifest, labels, spec, 1, 1, multi_label=config.loss == "binary")
     together = config.batch * rank.world
     parts = [range(begin, min(begin + together, len(videos))) for begin in range(0, len(videos), together)]
@@ -118,7 +118,7 @@ def val_loader(
 
 
 def fingerprint(manifest: Manifest) -> str:
-    """Hashes (SHA-256) the names of the videos below their common folder, their labels and times, in their order."""
+    """Hashes (SHA-256) the names of the videos relative to their common folder, their labels and times, in order."""
     names = relative_names([s.path for s in manifest.samples])
     rows = [[name, s.label, s.start, s.end] for name, s in zip(names, manifest.samples, strict=True)]
     whole = json.dumps([manifest.labels, sorted(manifest.flip_map.items()), rows])
@@ -135,6 +135,6 @@ def _loader(
 
 
 def _collate_central(items: list[Any], pinned: bool) -> dict[str, Any]:
-    """Collates a batch of the one view of each video."""
+    """Collates a batch of videos with one view each."""
     clips = [i if isinstance(i, Failure) else {**i, "clip": i["views"][0]} for i in items]
     return collate_train(clips, pinned=pinned)

@@ -1,4 +1,4 @@
-"""Which clips make a batch, and how their labels are mixed: class-balanced draws, mixup, label smoothing."""
+"""Composition of a batch and of its labels: class-balanced draws, mixup, label smoothing."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from torch import Tensor
 def mixup(
     clips: Tensor, labels: Tensor, classes: int, alpha: float, smoothing: float, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Mixes every clip with another one of the batch, and their labels alike (Zhang et al., mixup, 2018).
+    """Mixes every clip with another clip of the batch, and their labels in the same way (Zhang et al., mixup, 2018).
 
-    The share is drawn once for the batch, as in the original: share * clip + (1 - share) * partner. Smoothed targets
-    give `F.cross_entropy` what its `label_smoothing` gives. Targets of several labels are smoothed each by itself,
-    towards one half.
+    The weight is drawn once per batch, as in the original: weight * clip + (1 - weight) * partner. Smoothed targets
+    give `F.cross_entropy` the same result as its `label_smoothing`. If clips have several labels, each target is
+    smoothed separately, towards one half.
 
     Args:
         clips: float `N 3 T H W`; **mixed in place**.
-        labels: int64 `N`; or of clips with several labels float32 `N K`, 0 and 1.
+        labels: int64 `N`; or float32 `N K` of 0 and 1, if clips have several labels.
         classes: K.
-        alpha: the share is drawn from Beta(alpha, alpha); 0 leaves the clips alone.
+        alpha: the weight is drawn from Beta(alpha, alpha); 0 does not mix.
         smoothing: part of every target that is spread evenly over all classes.
-        rng: source of all randomness; two views of the same clips are mixed alike by two generators of the same seed.
+        rng: source of all randomness; two generators with the same seed mix two views of the same clips alike.
 
     Returns:
-        (`clips` itself, float32 targets `N K`; where each clip has one label, each row sums to 1).
+        (`clips` itself, float32 targets `N K`; each row sums to 1 if each clip has one label).
     """
     if labels.ndim == 2:
         targets = labels * (1 - smoothing) + smoothing / 2
@@ -45,10 +45,10 @@ def mixup(
 
 
 def balanced_order(targets: Sequence[Any] | NDArray[Any], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draws clips so that every class comes equally often.
+    """Draws clips so that every class occurs equally often.
 
-    Each class that has clips comes n / classes times, rounded up or down by lot. Within a class no clip comes a second
-    time before all have come once, and so on.
+    Each class that has clips occurs n / classes times, rounded up or down at random. No clip of a class is drawn a
+    second time before all its clips have been drawn once, and so on.
 
     Args:
         targets: class of every clip.
@@ -56,7 +56,7 @@ def balanced_order(targets: Sequence[Any] | NDArray[Any], n: int, rng: np.random
         rng: source of all randomness.
 
     Returns:
-        int64 `n`, indices into `targets`, shuffled.
+        int64 `n`: indices into `targets`, shuffled.
     """
     values = np.asarray(targets)
     by_class = np.argsort(values, kind="stable")

@@ -1,4 +1,4 @@
-"""Multigrid training: smaller clips in larger batches, at the same cost a step (thesis, section 4.4.1, figure 4.6)."""
+"""Multigrid training: smaller clips in larger batches, at the same cost per step (thesis, section 4.4.1, fig. 4.6)."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from kinema.text import plural
 Cycles = Literal["none", "long", "short", "both"]
 RateAt = Literal["full", "first"]
 
-_LONG = (8, 4, 2, 1)  # times the clips of the full batch
+_LONG = (8, 4, 2, 1)  # multiples of the full batch
 _SHORT = (4, 2, 1)
 
 
 @dataclass(frozen=True)
 class Multigrid:
-    """A schedule of clip shapes.
+    """Settings of a schedule of clip shapes.
 
     Attributes:
-        cycles: `none`, `long` (four shapes within an epoch), `short` (another size every step), or `both`.
-        full_epochs: the last so many epochs take every clip at the full shape, so that the weights end on what is
-            tested. Figure 4.6 has none; the paper behind it (Wu et al., A Multigrid Method for Efficiently Training
-            Video Models, CVPR 2020) ends so.
-        rate_at: the phase of the long cycle that `optim.lr` belongs to; the rates of the others follow from the linear
-            scaling rule. `full`: the last phase, at the full shape, so that the first has 8 times `optim.lr`. `first`:
-            the first phase, so that the last, and with it the `full_epochs`, has an eighth of `optim.lr` ("an initial
-            learning rate of 0.1, halved at each cycle": SRTG, section 4.2). No effect without a long cycle.
-        sub_batches: BatchNorm normalises every `batch` clips by themselves, so that its statistics do not change with
+        cycles: `none`, `long` (four shapes within an epoch), `short` (another size at every step), or `both`.
+        full_epochs: number of epochs at the end in which every clip has the full shape, so that training ends at the
+            shape that is tested. Figure 4.6 has none; the paper behind it (Wu et al., A Multigrid Method for
+            Efficiently Training Video Models, CVPR 2020) ends in this way.
+        rate_at: phase of the long cycle whose rate is `optim.lr`; the rates of the other phases follow from the linear
+            scaling rule. `full`: the last phase, at the full shape, so that the first phase has 8 times `optim.lr`.
+            `first`: the first phase, so that the last one and the `full_epochs` have an eighth of `optim.lr` ("an
+            initial learning rate of 0.1, halved at each cycle": SRTG, section 4.2). No effect without a long cycle.
+        sub_batches: let BatchNorm normalise every `batch` clips separately, so that its statistics do not depend on
             the size of the batch.
     """
 
@@ -49,8 +49,8 @@ class Multigrid:
             raise KinemaError(f"multigrid.full_epochs is {self.full_epochs}: give 0 or more")
         if self.full_epochs and self.cycles == "none":
             raise KinemaError(
-                f"multigrid.full_epochs is {self.full_epochs}, but every epoch has the full shape where "
-                "multigrid.cycles is none: remove it, or give multigrid.cycles"
+                f"multigrid.full_epochs is {self.full_epochs}, but every epoch has the full shape when "
+                "multigrid.cycles is none: remove it, or set multigrid.cycles"
             )
 
     @property
@@ -61,13 +61,13 @@ class Multigrid:
 
 @dataclass(frozen=True)
 class BatchShape:
-    """The batch of one step.
+    """The shape of one step's batch.
 
     Attributes:
-        clips: in the batch.
-        frames: of each clip.
-        crop: height and width in pixels.
-        rate: factor of the learning rate. It follows the long cycle alone: half the batch, half the rate.
+        clips: number of clips in the batch.
+        frames: number of frames of each clip.
+        crop: height and width of each clip, in pixels.
+        rate: factor of the learning rate. Only the long cycle changes it: half the batch, half the rate.
     """
 
     clips: int
@@ -81,10 +81,10 @@ class Steps:
     """The steps of a whole training.
 
     Attributes:
-        usual: of an epoch.
-        last: of each of the last epochs.
-        epochs: of the training.
-        full_epochs: how many of them are the last.
+        usual: steps of an epoch.
+        last: steps of each of the last epochs.
+        epochs: number of epochs of the training.
+        full_epochs: number of last epochs, at the full shape.
     """
 
     usual: tuple[BatchShape, ...]
@@ -93,16 +93,16 @@ class Steps:
     full_epochs: int = 0
 
     def of(self, epoch: int) -> tuple[BatchShape, ...]:
-        """The steps of an epoch, from 0; after the end of the training, those at the full shape."""
+        """Returns the steps of an epoch, counted from 0; after the end of the training, those at the full shape."""
         return self.usual if epoch < self.epochs - self.full_epochs else self.last
 
     def before(self, epoch: int) -> int:
-        """How many steps lie before an epoch; before epoch `epochs`, all of the training."""
+        """Returns the number of steps before an epoch; before epoch `epochs`, that of the whole training."""
         first = min(epoch, self.epochs - self.full_epochs)
         return first * len(self.usual) + (epoch - first) * len(self.last)
 
     def at(self, step: int) -> tuple[int, int]:
-        """The epoch of a step of the training, and which of that epoch's steps it is, all from 0."""
+        """Returns the epoch of a step of the training, and the step within that epoch; all count from 0."""
         first = self.epochs - self.full_epochs
         if step < self.before(first):
             return divmod(step, len(self.usual))
@@ -111,10 +111,10 @@ class Steps:
 
 
 def long_shapes(batch: int, frames: int, crop: int) -> tuple[BatchShape, ...]:
-    """The four shapes of a long cycle: (8B, T/4, H/sqrt 2), (4B, T/2, H/sqrt 2), (2B, T/2, H), (B, T, H).
+    """Returns the four shapes of a long cycle: (8B, T/4, H/sqrt 2), (4B, T/2, H/sqrt 2), (2B, T/2, H), (B, T, H).
 
-    Frames are rounded down, to 1 at least; crops to the nearest even number (half-way: up), to 2 at least. The full
-    crop stays as it is. 16 frames of 224 pixels give 4 of 158, 8 of 158, 8 of 224 and 16 of 224.
+    Frames are rounded down, to at least 1. Crops are rounded to the nearest even number (half-way: up), to at least 2.
+    The full crop stays as it is. For example, 16 frames of 224 pixels give 4 of 158, 8 of 158, 8 of 224 and 16 of 224.
 
     Args:
         batch: B.
@@ -129,7 +129,7 @@ def long_shapes(batch: int, frames: int, crop: int) -> tuple[BatchShape, ...]:
 
 
 def short_shapes(shape: BatchShape) -> tuple[BatchShape, ...]:
-    """The three shapes of a short cycle: (4B, H/2), (2B, H/sqrt 2), (B, H), with frames and rate as they are.
+    """Returns the three shapes of a short cycle: (4B, H/2), (2B, H/sqrt 2), (B, H), with unchanged frames and rate.
 
     Args:
         shape: gives B and H; 224 pixels give 112, 158 and 224 (rounding as for `long_shapes`).
@@ -141,18 +141,20 @@ def short_shapes(shape: BatchShape) -> tuple[BatchShape, ...]:
 
 
 def plan(multigrid: Multigrid, *, samples: int, batch: int, frames: int, crop: int) -> tuple[BatchShape, ...]:
-    """The steps of one epoch, in order; their clips are `samples` together, each sample once.
+    """Plans the steps of one epoch, in order; their clips sum to `samples`, and each sample occurs once.
 
-    `long` runs through its four shapes once an epoch, each for the same number of steps; `short` changes the shape
-    every step; `both` runs short cycles within each of the four. What such an even schedule leaves over is less than
-    one more step of each: it becomes further steps, at most one of each shape and the largest batches first, and at the
-    very end a smaller batch of the full shape. The full shape occurs whenever there are `batch` samples. One clip alone
-    joins the last batch of the full shape, since BatchNorm cannot normalise a single value.
+    `long` runs through its four shapes once per epoch, with the same number of steps each. `short` changes the shape at
+    every step. `both` runs short cycles within each of the four phases.
+
+    The samples that such an even schedule leaves over are fewer than one more step of each shape needs. They become
+    further steps, at most one per shape and the largest batches first, and at the very end a smaller batch of the full
+    shape. The full shape occurs whenever there are `batch` samples. A single remaining clip joins the last batch of the
+    full shape, because BatchNorm cannot normalise a single value.
 
     Args:
-        multigrid: which cycles.
-        samples: clips of an epoch.
-        batch: B, clips a step at the full shape.
+        multigrid: settings; `cycles` is used.
+        samples: number of clips per epoch.
+        batch: B, clips per step at the full shape.
         frames: T.
         crop: H, in pixels.
 
@@ -161,7 +163,7 @@ def plan(multigrid: Multigrid, *, samples: int, batch: int, frames: int, crop: i
     """
     for name, value in (("samples", samples), ("batch", batch), ("frames", frames), ("crop", crop)):
         if value < 1:
-            raise KinemaError(f"a schedule of batches with {name} {value}: give at least 1")
+            raise KinemaError(f"{name} is {value} in a schedule of batches: give at least 1")
     full = BatchShape(batch, frames, crop)
     bases = long_shapes(batch, frames, crop) if multigrid.cycles in ("long", "both") else (full,)
     short = multigrid.cycles in ("short", "both")
@@ -179,18 +181,18 @@ def plan(multigrid: Multigrid, *, samples: int, batch: int, frames: int, crop: i
 
 
 def all_steps(multigrid: Multigrid, *, epochs: int, samples: int, batch: int, frames: int, crop: int) -> Steps:
-    """The steps of a whole training, by `plan`.
+    """Plans the steps of a whole training with `plan`.
 
     Args:
-        multigrid: which cycles, and how many epochs at the full shape after them.
-        epochs: of the training.
-        samples: clips of an epoch.
-        batch: B, clips a step at the full shape.
+        multigrid: settings: the cycles, and the number of epochs at the full shape after them.
+        epochs: number of epochs of the training.
+        samples: number of clips per epoch.
+        batch: B, clips per step at the full shape.
         frames: T.
         crop: H, in pixels.
 
     Raises:
-        KinemaError: as `plan`.
+        KinemaError: the same as `plan`.
     """
     usual, last = (
         plan(grid, samples=samples, batch=batch, frames=frames, crop=crop) for grid in (multigrid, Multigrid())
@@ -203,9 +205,9 @@ def _scaled(steps: Sequence[BatchShape], factor: float) -> tuple[BatchShape, ...
 
 
 def _fill(cycles: Sequence[Sequence[BatchShape]], samples: int) -> list[BatchShape]:
-    """As many whole steps as `samples` allow, phase after phase; less than a full batch is left over."""
+    """Makes as many whole steps as `samples` allow, phase by phase; less than a full batch is left over."""
     short = len(cycles[0])
-    each = [sum(cycle[i].clips for cycle in cycles) for i in range(short)]  # clips of step i of all phases together
+    each = [sum(cycle[i].clips for cycle in cycles) for i in range(short)]  # clips of step i, summed over all phases
     whole, left = divmod(samples, sum(each))
     steps = whole * short
     while left >= each[steps % short]:
@@ -222,10 +224,10 @@ def _fill(cycles: Sequence[Sequence[BatchShape]], samples: int) -> list[BatchSha
 
 
 def phases(plan: Sequence[BatchShape]) -> list[tuple[str, int, int]]:
-    """The phases of an epoch: runs of steps with the same number of frames and the same rate.
+    """Finds the phases of an epoch: runs of steps with the same number of frames and the same rate.
 
     Returns:
-        (name, first step, last step) of each; both steps belong to it and count from 0.
+        (name, first step, last step) per phase; the steps are inclusive and count from 0.
     """
     found = []
     for (frames, rate), run in groupby(enumerate(plan), key=lambda step: (step[1].frames, step[1].rate)):
@@ -236,9 +238,9 @@ def phases(plan: Sequence[BatchShape]) -> list[tuple[str, int, int]]:
 
 
 def describe(steps: Steps) -> list[str]:
-    """A training as lines to print: an epoch's shapes with their steps and clips, the sum, and the last epochs.
+    """Describes a training in lines to print: an epoch's shapes with their steps and clips, the sum, the last epochs.
 
-    A batch that is smaller or one clip larger than the others of its shape is not told apart.
+    A batch that is smaller, or one clip larger, than the others of its shape is not shown separately.
     """
     lines = _describe_epoch(steps.usual)
     if steps.full_epochs:

@@ -1,4 +1,4 @@
-"""The network of a run, which resumes with the options it began with, even where defaults have changed since."""
+"""Builds the network of a run. A resumed run keeps the options that it began with, even if defaults have changed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kinema.training.checkpoint import begun
 from kinema.training.config import TrainConfig
 
 FILE = "network.json"
-_DECIDED = ("num_classes", "frames")  # by the labels and by clip.frames
+_DECIDED = ("num_classes", "frames")  # they follow from the labels and from clip.frames
 
 
 @dataclass(frozen=True)
 class Begun:
-    """What the network of a run was built with.
+    """The options that the network of a run was built with.
 
     Attributes:
         options: every option with its value.
@@ -35,19 +35,19 @@ class Begun:
 
 
 def build(config: TrainConfig, out: Path, num_classes: int) -> tuple[VideoModel, ClipSpec, list[str]]:
-    """Builds the network of a run and says how its clips are made.
+    """Builds the network of a run and the specification of its clips.
 
     Args:
-        config: of the run.
-        out: the run folder. Where it holds checkpoints, options and clip fields that `config` does not give are those
+        config: configuration of the run.
+        out: the run folder. If it contains checkpoints, options and clip fields that `config` does not give are those
             that the run began with; else they are the defaults of this version.
-        num_classes: outputs.
+        num_classes: number of outputs.
 
     Returns:
-        The network, its clips, and lines for a person about defaults that have changed since.
+        The network, its clip specification, and lines to print about defaults that have changed since.
 
     Raises:
-        KinemaError: an option or a field of the clip is wrong, or what the run began with cannot be read.
+        KinemaError: an option or a field of the clip is wrong, or the file with the run's first options cannot be read.
     """
     torch.manual_seed(config.seed)
     first = _read(out, config)
@@ -66,7 +66,7 @@ def build(config: TrainConfig, out: Path, num_classes: int) -> tuple[VideoModel,
 
 
 def keep(out: Path, model: VideoModel, spec: ClipSpec) -> None:
-    """Writes `network.json`, the options that the network of a run was built with, unless the run has begun before.
+    """Writes `network.json`, the options that the network of a run was built with, unless the run has already begun.
 
     Raises:
         RunError: the file cannot be written.
@@ -78,7 +78,7 @@ def keep(out: Path, model: VideoModel, spec: ClipSpec) -> None:
 
 
 def _read(out: Path, config: TrainConfig) -> Begun | None:
-    """Reads `network.json`; None where the run has not begun, has no such file, or trains another network."""
+    """Reads `network.json`; None if the run has not begun, has no such file, or trains another network."""
     file = out / FILE
     if not begun(out / "checkpoints") or not file.is_file():
         return None
@@ -88,8 +88,8 @@ def _read(out: Path, config: TrainConfig) -> Begun | None:
         name, options = architecture["name"], dict(architecture["options"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KinemaError(
-            f"{file}: does not say what the run began with ({' '.join(str(error).split())}); restore it, or give "
-            "another --out"
+            f"{file}: does not contain the options that the run began with ({' '.join(str(error).split())}); "
+            "restore it, or give another --out"
         ) from error
     return Begun(options, clip) if name == config.model else None
 
@@ -98,8 +98,8 @@ def _remarks(first: Begun | None, config: TrainConfig, out: Path) -> list[str]:
     if first is None:
         if begun(out / "checkpoints") and not (out / FILE).is_file():
             return [
-                f"note: {out / FILE} is missing, for an earlier version began this run: options that the command does "
-                "not give have the defaults of this version"
+                f"note: {out / FILE} is missing, because an earlier version began this run: options that are not given "
+                "have the defaults of this version"
             ]
         return []
     known = find_model(config.model).options()
@@ -109,4 +109,4 @@ def _remarks(first: Begun | None, config: TrainConfig, out: Path) -> list[str]:
         if key in known and key not in (*_DECIDED, *config.options)
         and known[key].default is not None and json.loads(json.dumps(known[key].default)) != value
     ]  # fmt: skip
-    return [f"note: this run keeps what it began with: {', '.join(found)}"] if found else []
+    return [f"note: this run keeps the options that it began with: {', '.join(found)}"] if found else []

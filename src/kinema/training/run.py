@@ -1,9 +1,8 @@
-"""`train`: from a configuration to a run folder with a recognizer in it.
+"""`train`: trains with a configuration and leaves a run folder with a recognizer in it.
 
-A run folder holds `config.yaml`, `network.json` (every option of the network), `videos.parquet` (what it trains on),
-`metrics.csv`, `checkpoints/`, what its logger writes (`tensorboard/`), where videos could not be read or are absent
-`training-ledger.csv`, and at the end
-`recognizer/`.
+A run folder contains `config.yaml`, `network.json` (every option of the network), `videos.parquet` (the training
+videos), `metrics.csv`, `checkpoints/`, the output of its logger (`tensorboard/`), `training-ledger.csv` if videos could
+not be read or are absent, and at the end `recognizer/`.
 """
 
 from __future__ import annotations
@@ -55,24 +54,24 @@ _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-m
 
 
 def run_folder(config: TrainConfig) -> Path:
-    """The run folder of a configuration: its `out`, or else `runs/` with the names of model and data."""
+    """Returns the run folder of a configuration: its `out`, or else `runs/` with the names of model and data."""
     return Path(config.out or f"runs/{config.model}-{data_name(config.data)}")
 
 
 def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
-    """Trains; continues a run that was stopped; does nothing where the run is finished.
+    """Trains a network, continues a run that was stopped, or does nothing if the run is finished.
 
     Args:
-        config: the run.
-        say: receives a line for a person, several times.
+        config: configuration of the run.
+        say: receives lines to print.
 
     Returns:
         The run folder.
 
     Raises:
-        KinemaError: bad data or configuration, data that have changed since the run began, or a folder that holds
-            another run or that another process is writing into.
-        RunError: the loss is not finite, the disk is full, no video can be read.
+        KinemaError: the data or the configuration are wrong, the data have changed since the run began, the folder
+            contains another run, or another process is writing into it.
+        RunError: the loss is not finite, the disk is full, or no video can be read.
     """
     here = environment_rank(config.processes)
     if not here.first:
@@ -104,14 +103,15 @@ def _split(manifest: Manifest, config: TrainConfig, field: str) -> Manifest:
     name = getattr(config, field)
     if name not in manifest.named_splits:
         fix = f"give one of them as {field}" + ("" if field == "train_split" else ", or null")
-        raise KinemaError(f"{field} is {name!r}, but {config.data} has {', '.join(manifest.splits) or 'none'}: {fix}")
+        known = ", ".join(manifest.splits) or "none"
+        raise KinemaError(f"{field} is {name!r}, but the splits of {config.data} are {known}: {fix}")
     return manifest.split(name)
 
 
 def _with_loss(config: TrainConfig, learned: Manifest) -> TrainConfig:
-    """The configuration with the loss that the data have, where it is `auto`."""
+    """Returns the configuration with `loss: auto` replaced by the loss that fits the data."""
     if learned.multi_label:
-        config.check_sets(f"{config.data} holds cells with several labels")
+        config.check_sets(f"{config.data} has cells with several labels")
     if config.loss == "auto":
         return replace(config, loss="binary" if learned.multi_label else "cross_entropy")
     return config
@@ -125,7 +125,7 @@ def _network(config: TrainConfig, out: Path, learned: Manifest) -> tuple[VideoMo
 
 
 def _require_run_folder(out: Path) -> None:
-    """Raises `KinemaError` where the folder exists, is not empty and is not a run folder."""
+    """Raises `KinemaError` if the folder exists, is not empty and is not a run folder."""
     if (out / CONFIG).exists() or not out.exists():
         return
     if not out.is_dir() or any(path.name != LOCK for path in out.iterdir()):
@@ -133,7 +133,7 @@ def _require_run_folder(out: Path) -> None:
 
 
 def _open_folder(out: Path, config: TrainConfig, learned: Manifest) -> None:
-    """Writes configuration and videos of a new run; raises `KinemaError` where the folder holds another run."""
+    """Writes configuration and videos of a new run; raises `KinemaError` if the folder contains another run."""
     for folder in (out, out / "checkpoints", out / "recognizer", out / LAST):
         clear_parts(folder)
     path = out / CONFIG
@@ -147,31 +147,31 @@ def _open_folder(out: Path, config: TrainConfig, learned: Manifest) -> None:
         if has_begun:
             fix = "give another --out"
             if changed == ["epochs"] and (out / "recognizer").exists():
-                fix += f", and --weights {out} to start from what it learned: its own schedule has ended"
-            raise KinemaError(f"{out}: holds another run, which differs in {', '.join(changed)}; {fix}")
+                fix += f", and --weights {out} to start from its weights: its own schedule has ended"
+            raise KinemaError(f"{out}: contains another run, which differs in {', '.join(changed)}; {fix}")
     text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
     replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
     write_videos(out, listed(learned))
 
 
 def _require_same_videos(out: Path, config: TrainConfig, learned: Manifest, *, moved: bool) -> None:
-    """Refuses to go on with other videos than those that the run began with.
+    """Rejects a resume with other videos than those that the run began with.
 
     Args:
         out: the run folder.
-        config: of the command.
-        learned: the training split, as it is now.
-        moved: the data are given by another path than at the beginning.
+        config: configuration of the command.
+        learned: the training split as it is now.
+        moved: True if the data are given by another path than at the beginning.
 
     Raises:
-        KinemaError: what differs, or that it cannot be known.
+        KinemaError: the videos differ (the message says how), or they cannot be compared.
     """
     if not moved and (out / "recognizer" / CARD).is_file():
         return
     before = read_videos(out)
     if before is None:
         if moved:
-            raise KinemaError(f"{out}: holds another run, which differs in data; give another --out")
+            raise KinemaError(f"{out}: contains another run, which differs in data; give another --out")
         return
     now = listed(learned)
     what = difference(before, now)
@@ -224,10 +224,11 @@ def _fit(
         say(f"note: {remark}")
     doubt = doubts(config.twins, config.batch, len(learned.labels), processes=here.world)
     if doubt:
-        more = "" if config.multigrid.cycles == "none" else " (this is of the steps of the full shape)"
+        more = "" if config.multigrid.cycles == "none" else " (this applies to the steps at the full shape)"
         say(f"note: {doubt}{more}")
     _quiet()
     selection = Selection(config)
+    last = newest(out / "checkpoints", say, tidy=here.first)
     trainer = pl.Trainer(
         accelerator=accelerator,
         **_devices(config, here),
@@ -238,7 +239,7 @@ def _fit(
         callbacks=[
             selection,
             RunLog(out / "metrics.csv", config.epochs, say, absent),
-            Checkpoints(out / "checkpoints", config.checkpoint_steps, batches.steps),
+            Checkpoints(out / "checkpoints", config.checkpoint_steps, batches.steps, last),
         ],
         logger=logger(config, out),
         plugins=[AtomicCheckpointIO()],
@@ -247,11 +248,10 @@ def _fit(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    last = newest(out / "checkpoints", say, tidy=here.first)
     if last:
         epoch, step = done(last)
         say(f"resuming from {last}")
-        # Reader processes begin to fetch before Lightning tells the epoch to the sampler, and Lightning does not skip.
+        # Reader processes fetch before Lightning tells the sampler the epoch, and Lightning does not skip batches.
         batches.go_on(epoch, step)
     try:
         with (
@@ -260,7 +260,7 @@ def _fit(
         ):  # fmt: skip
             trainer.fit(module, loader, val, ckpt_path=last, weights_only=True)
     except BaseException:
-        if trainer.strategy.launcher is not None:  # processes that Lightning has started would wait for this one
+        if trainer.strategy.launcher is not None:  # else processes that Lightning has started wait for this one
             trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
         raise
     finally:
@@ -272,14 +272,14 @@ def _fit(
 
 @contextmanager
 def _in_one_sentence(out: Path) -> Iterator[None]:
-    """Turns interrupts, full memory, full disks and too small batches into one sentence each."""
+    """Turns interrupts, full memory, full disks and too small batches into one-sentence errors."""
     try:
         yield
-    except SystemExit as stop:  # what Lightning makes of Ctrl-C and of SIGTERM, the latter with status 0
+    except SystemExit as stop:  # Lightning's reaction to Ctrl-C and SIGTERM, the latter with status 0
         raise _interrupted(out) from stop
     except torch.OutOfMemoryError as error:
         raise RunError(
-            f"{out}: the memory of the device is full; lower batch and with it optim.lr, and give another --out"
+            f"{out}: the memory of the device is full; lower batch, and optim.lr with it, and give another --out"
         ) from error
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
@@ -288,22 +288,22 @@ def _in_one_sentence(out: Path) -> Iterator[None]:
             f"{out}: a BatchNorm received a single value per channel, which has no variance: raise batch, clip.crop or "
             "clip.frames, and give another --out"
         ) from error
-    except OSError as error:  # of a logger
+    except OSError as error:  # from a logger
         if error.errno not in FULL:
             raise
         raise RunError(
-            f"{out}: cannot be written ({reason(error)}); free space, and the same command continues from its newest "
-            "checkpoint"
+            f"{out}: cannot be written ({reason(error)}); free space and run the same command again to "
+            "continue from the newest checkpoint"
         ) from error
 
 
 def _interrupted(out: Path) -> RunError:
-    return RunError(f"{out}: interrupted; the same command continues from its newest checkpoint")
+    return RunError(f"{out}: interrupted; run the same command again to continue from the newest checkpoint")
 
 
 @contextmanager
 def _quiet_threads() -> Iterator[None]:
-    """Hides tracebacks of loggers' threads about a full disk: the training says that in its own sentence."""
+    """Hides tracebacks of loggers' threads about a full disk: the training reports it in one sentence."""
     plain = threading.excepthook
 
     def hook(caught: threading.ExceptHookArgs) -> None:
@@ -318,7 +318,7 @@ def _quiet_threads() -> Iterator[None]:
 
 
 def _devices(config: TrainConfig, here: Rank) -> dict[str, Any]:
-    """The arguments of the Trainer for devices, number of nodes and strategy."""
+    """Returns the arguments of the Trainer for devices, number of nodes and strategy."""
     if ":" in config.device and not config.device.startswith("cpu"):
         if here.world > 1:
             raise KinemaError(
@@ -335,12 +335,12 @@ def _save(
     config: TrainConfig, learned: Manifest, module: Training, selection: Selection, spec: ClipSpec, out: Path,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    # A file may hold several of the clips.
+    # A file may contain several of the clips.
     expected, failed = len(learned.samples), sum(sample.path in module.failures for sample in learned.samples)
     if module.failures or module.val_failures:
         say(
             f"{failed} training and {len(module.val_failures)} validation videos could not be read; "
-            f"{out / LEDGER} names them"
+            f"{out / LEDGER} lists them"
         )
         if failed >= expected:
             raise RunError(
@@ -376,18 +376,18 @@ def _save(
         best = selection.best
         say(
             f"kept: epoch {best.epoch} of {selection.epoch}, the best on {config.val_split!r} "
-            f"({module.val_name} {best.value:.1%}); the last one is in {out / LAST}"
+            f"({module.val_name} {best.value:.1%}); the last epoch is in {out / LAST}"
         )
-    save(config.keep, "recognizer")  # the last to be written: with it the run is finished
+    save(config.keep, "recognizer")  # written last: it marks the run as finished
     say(f"recognizer saved in {out / 'recognizer'}")
 
 
 def _silent(line: str) -> None:
-    """Prints nothing: stands for `say` in all processes but the first."""
+    """Prints nothing: replaces `say` in all processes except the first."""
 
 
 def _quiet() -> None:
-    """Hides Lightning's advice about loaders and precision, between which the lines of `RunLog` would be lost."""
+    """Hides Lightning's advice about loaders and precision, which would bury the lines of `RunLog`."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")

@@ -20,20 +20,20 @@ from kinema.training.module import OPEN, VAL_MAP, Training
 from kinema.training.multigrid import BatchShape, phases
 
 LEDGER = "training-ledger.csv"
-COLUMNS = (  # and for each stage with gates, `open_` and its name: share of clips for which they were open
+COLUMNS = (  # and per stage with gates, `open_` and its name: share of clips for which they were open
     "epoch", "step", "lr", "train_loss", "twins_loss", "train_top1", "val_top1", "val_videos", "seconds", "data_wait",
 )  # fmt: skip
 
 
 class RunLog(pl.Callback):
-    """Per epoch one line and one row of `metrics.csv`; a progress bar on a terminal; the ledger.
+    """Prints one line and writes one row of `metrics.csv` per epoch; shows a progress bar; writes the ledger.
 
     Args:
-        path: of `metrics.csv`, which is written again after every epoch. Beside it
-            `training-ledger.csv` names the videos that could not be read so far or are absent, where there are any.
-        epochs: of the whole training.
+        path: path of `metrics.csv`, which is written anew after every epoch. `training-ledger.csv` beside it lists the
+            videos that could not be read so far or are absent, if there are any.
+        epochs: number of epochs of the whole training.
         say: prints a line.
-        absent: videos that the annotation of the data names and that are not there.
+        absent: videos that the annotation of the data lists but that do not exist.
     """
 
     def __init__(self, path: Path, epochs: int, say: Callable[[str], None], absent: Sequence[str] = ()) -> None:
@@ -41,18 +41,18 @@ class RunLog(pl.Callback):
         self.rows: list[dict[str, Any]] | None = None  # None until the run has begun
         self.bar: ProgressBar | None = None
         self.began = self.step_began = time.perf_counter()
-        self.seconds: list[float] = []  # of every step of the epoch so far, waiting included
+        self.seconds: list[float] = []  # per step of the epoch so far, including waiting
         self.waits: list[float] = []
-        self.steps_here = self.done = self.steps = 0  # steps of this process; of the run so far; of the whole run
+        self.steps_here = self.done = self.steps = 0  # steps since this start; of the run so far; of the whole run
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock before the readers start and the first batch is read."""
         self.began = time.perf_counter()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Reads the rows of the epochs that are done, where the run resumes, and shows the bar."""
+        """Reads the rows of the finished epochs if the run resumes, and shows the bar."""
         if self.rows is None:
-            done = trainer.current_epoch  # epochs, of a checkpoint that an earlier version wrote
+            done = trainer.current_epoch  # for a checkpoint of an earlier version
             self.rows = [row for row in read_metrics(self.path) if row["epoch"] <= done] if done else []
         if on_terminal() and trainer.is_global_zero:
             assert isinstance(pl_module, Training)
@@ -62,20 +62,20 @@ class RunLog(pl.Callback):
             self.bar.show()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Empties the times of steps and of waiting for the new epoch."""
+        """Clears the times of steps and of waiting for the new epoch."""
         self.seconds, self.waits = [], []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Notes how long the step waited for its batch, and starts its clock."""
+        """Records how long the step waited for its batch, and starts its clock."""
         self.waits.append(batch["waited"])
         self.step_began = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Notes the time of the step and moves the bar."""
+        """Records the time of the step and moves the bar."""
         self.seconds.append(self.waits[-1] + time.perf_counter() - self.step_began)
         self.steps_here += 1
         if self.bar is not None:
@@ -112,7 +112,7 @@ class RunLog(pl.Callback):
         self.rows = rows
         write_ledger(self.path.with_name(LEDGER), pl_module, self.absent)
         steps_left = pl_module.steps.before(self.epochs) - pl_module.steps.before(epoch)
-        left = (time.perf_counter() - self.began) / max(1, self.steps_here) * steps_left  # they cost about the same
+        left = (time.perf_counter() - self.began) / max(1, self.steps_here) * steps_left  # steps cost the same
         val = "" if row["val_top1"] is None else f", val top-1 {row['val_top1']:.1%}"
         val += f", val mAP {row[VAL_MAP]:.1%}" if VAL_MAP in row else ""
         train = "no clip could be read"
@@ -131,7 +131,7 @@ class RunLog(pl.Callback):
             trainer.logger.log_metrics(shown, step=trainer.global_step)
 
     def _tell(self, *lines: str) -> None:
-        """Prints lines, and hides the bar meanwhile."""
+        """Prints lines, and hides the bar while doing so."""
         if self.bar is not None:
             self.bar.hide()
         for line in lines:
@@ -140,9 +140,9 @@ class RunLog(pl.Callback):
             self.bar.show()
 
     def _phases(self, epoch: Sequence[BatchShape]) -> list[str]:
-        """One line per phase of a multigrid epoch: clips, time, speed and the share spent waiting for data."""
+        """Returns one line per phase of a multigrid epoch: clips, time, speed and the share spent waiting for data."""
         found = phases(epoch)
-        if len(found) < 2 or len(self.seconds) < len(epoch):  # one that was taken up has not seen all
+        if len(found) < 2 or len(self.seconds) < len(epoch):  # a resumed epoch has not seen all steps
             return []
         lines = []
         for name, first, last in found:
@@ -154,11 +154,11 @@ class RunLog(pl.Callback):
         return lines
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far and the times of the current epoch, for a checkpoint."""
+        """Returns the rows so far and the times of the current epoch, for a checkpoint."""
         return {"rows": self.rows, "seconds": self.seconds, "waits": self.waits}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores rows and times from a checkpoint; `metrics.csv` itself may be gone or older."""
+        """Restores rows and times from a checkpoint; `metrics.csv` itself may be missing or older."""
         self.rows = state_dict.get("rows")
         self.seconds, self.waits = list(state_dict["seconds"]), list(state_dict["waits"])
 
@@ -179,7 +179,7 @@ class RunLog(pl.Callback):
 
 
 def write_ledger(path: Path, module: Training, absent: Sequence[str]) -> None:
-    """Writes the ledger: videos that could not be read, with reasons, then absent ones. No file without any."""
+    """Writes the ledger: videos that could not be read, with reasons, then absent ones. Without any, writes no file."""
     if not (module.failures or module.val_failures or absent):
         return
     failed = sorted({**module.val_failures, **module.failures}.items())
@@ -187,7 +187,7 @@ def write_ledger(path: Path, module: Training, absent: Sequence[str]) -> None:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Reads the rows of a `metrics.csv`: numbers, and None for empty cells. An empty list where there is no file.
+    """Reads the rows of a `metrics.csv`: numbers, and None for empty cells. Returns an empty list if there is no file.
 
     Raises:
         KinemaError: the file is damaged.

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the time that has passed, in epochs."""
+"""The learning rate as a function of time, in epochs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from kinema.training.config import Optim
 
 
 def factor(optim: Optim, epoch: float, epochs: int) -> float:
-    """The factor of the learning rate at a time of the training: schedule and warm-up.
+    """Returns the factor of the learning rate at a time of the training: schedule and warm-up.
 
     Args:
-        optim: the schedule.
-        epoch: epochs that have passed, with the fraction of the current one.
-        epochs: of the whole training.
+        optim: settings of the schedule.
+        epoch: epochs that have passed, including the fraction of the current one.
+        epochs: number of epochs of the whole training.
     """
     value = 1.0
     if optim.schedule == "cosine":
@@ -27,11 +27,12 @@ def factor(optim: Optim, epoch: float, epochs: int) -> float:
 
 
 def unreached(optim: Optim, epochs: int) -> list[str]:
-    """Lists the parts of the schedule that a training of so many epochs never reaches, one sentence each."""
+    """Lists the parts of the schedule that a training of `epochs` epochs never reaches, one sentence each."""
     found = []
     if optim.warmup >= epochs:
-        found.append(f"optim.warmup is {optim.warmup:g} of {plural(epochs, 'epoch')}: the rate never reaches its value")
+        training = plural(epochs, "epoch")
+        found.append(f"optim.warmup is {optim.warmup:g} of {training}: the rate never reaches its full value")
     late = [m for m in optim.milestones if m >= epochs]
     if optim.schedule == "step" and late:
-        found.append(f"optim.milestones {late} lie at or after the end of {plural(epochs, 'epoch')} and never act")
+        found.append(f"optim.milestones {late} are at or after the end of {plural(epochs, 'epoch')} and have no effect")
     return found

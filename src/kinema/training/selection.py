@@ -1,4 +1,4 @@
-"""Which epoch of a training is kept, and when it ends early: both decided by the validation split."""
+"""Selection of the epoch to keep, and early stopping, both by the validation split."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Best:
     """The best epoch so far.
 
     Attributes:
-        epoch: from 1; of epochs with equal figures, the first.
-        value: its figure on the validation split.
-        weights: of the network that is validated, on the CPU; None where only the last epoch is kept.
+        epoch: its number, from 1; the first of several epochs with equal metrics.
+        value: its metric on the validation split.
+        weights: weights of the validated network, on the CPU; None if only the last epoch is kept.
     """
 
     epoch: int
@@ -28,12 +28,12 @@ class Best:
 
 
 class Selection(pl.Callback):
-    """Keeps the weights of the best epoch, and ends the training after `patience` epochs that are not better.
+    """Keeps the weights of the best epoch, and ends the training after `patience` epochs without improvement.
 
-    All of it is in the checkpoint, so that a run which continues after a stop keeps and ends as it would have.
+    All of it is stored in the checkpoint, so that a resumed run keeps and ends exactly as an uninterrupted one.
 
     Args:
-        config: its `keep` and `patience` decide.
+        config: its `keep` and `patience` are used.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -43,11 +43,11 @@ class Selection(pl.Callback):
 
     @property
     def ended(self) -> bool:
-        """Whether `patience` has run out."""
+        """True if `patience` has run out."""
         return bool(self.patience) and self.best is not None and self.epoch - self.best.epoch >= self.patience
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Ends a run that had ended early, and was stopped before its recognizer was saved."""
+        """Ends a run again that had ended early but was stopped before its recognizer was saved."""
         trainer.should_stop = trainer.should_stop or self.ended
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -62,7 +62,7 @@ class Selection(pl.Callback):
         trainer.should_stop = trainer.should_stop or self.ended
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors for a checkpoint."""
+        """Returns plain values and tensors for a checkpoint."""
         return {"epoch": self.epoch, "best": None if self.best is None else vars(self.best)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -71,11 +71,11 @@ class Selection(pl.Callback):
         self.best = None if state_dict["best"] is None else Best(**state_dict["best"])
 
     def card(self, config: TrainConfig, kept: str, figure: str) -> dict[str, Any] | None:
-        """The card entry about the chosen epoch; None where the validation split chose nothing.
+        """Returns the card entry about the chosen epoch; None if the validation split chose nothing.
 
         Args:
-            config: of the run.
-            kept: `best` or `last`: which epoch the recognizer is of.
+            config: configuration of the run.
+            kept: `best` or `last`: the epoch that the recognizer comes from.
             figure: column of `metrics.csv` that was compared.
         """
         if self.best is None or (self.keep == "last" and not self.patience):
@@ -88,6 +88,6 @@ class Selection(pl.Callback):
             "value": self.best.value,
             "best_epoch": self.best.epoch,
             "split": config.val_split,
-            # The last epoch is not chosen by anything, unless the training ended where it did because of the split.
+            # The last epoch is not a selected one, unless the split decided when the training ended.
             "selected": kept == "best" or bool(self.patience),
         }

@@ -1,4 +1,4 @@
-"""`run_splits`: a training and a test on every official split of a data set, and the mean over them."""
+"""`run_splits`: trains and tests on every official split of a data set, and computes the mean over the splits."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ FIGURES = ("top1", "topk", "mean_class")
 
 @dataclass(frozen=True)
 class SplitResult:
-    """One official split.
+    """The results on one official split.
 
     Attributes:
-        number: of the split, from 1.
-        data: as `--data` takes it, such as ucf101/2:FOLDER.
-        run: its run folder, which holds the test as well.
-        metrics: what the test found.
+        number: number of the split, from 1.
+        data: value for `--data`, such as ucf101/2:FOLDER.
+        run: its run folder, which also contains the test.
+        metrics: results of the test.
     """
 
     number: int
@@ -49,13 +49,13 @@ class SplitResult:
 
 @dataclass(frozen=True)
 class SplitsResult:
-    """All official splits of a data set.
+    """The results on all official splits of a data set.
 
     Attributes:
-        out: the folder of the runs and of `splits.json`.
+        out: folder of the runs and of `splits.json`.
         model: name of the network.
         protocol: views of the tests.
-        splits: in order.
+        splits: the splits, in order.
     """
 
     out: Path
@@ -64,21 +64,21 @@ class SplitsResult:
     splits: tuple[SplitResult, ...]
 
     def mean(self, figure: str) -> float:
-        """The mean of a figure of `FIGURES` over the splits, each counted alike."""
+        """Returns the mean of a metric in `FIGURES` over the splits; all splits have the same weight."""
         return fmean(getattr(split.metrics, figure) for split in self.splits)
 
     def spread(self, figure: str) -> float:
-        """The sample standard deviation of a figure over the splits."""
+        """Returns the sample standard deviation of a metric over the splits."""
         return stdev(getattr(split.metrics, figure) for split in self.splits)
 
     @property
     def coverage(self) -> Coverage:
-        """The videos of all tests together."""
+        """The numbers of videos, summed over all tests."""
         found = [split.metrics.coverage for split in self.splits]
         return Coverage(*(sum(getattr(c, name) for c in found) for name in ("expected", "read", "failed", "absent")))
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of `splits.json`."""
+        """Returns the content of `splits.json`."""
         return {
             "model": self.model,
             "views": self.protocol,
@@ -102,24 +102,24 @@ def run_splits(
     say: Callable[[str], None] = print,
     progress: Callable[[str], AbstractContextManager[Progress | None]] | None = None,
 ) -> SplitsResult:
-    """Trains and tests on each official split; what is finished is not done again.
+    """Trains and tests on each official split; finished splits are not done again.
 
-    A split goes into `split-1` and so on below `config.out`. The same call continues where an earlier one stopped.
+    The split number 1 goes into `split-1` below `config.out`, and so on. The same call continues after a stop.
 
     Args:
-        config: of the trainings; `data` is a catalogue with several official splits and its folder, ucf101:FOLDER.
-            Without `out`, the folder is `runs/<model>-<catalogue>-splits`.
-        views: `CLIPSxCROPS` of the tests.
-        random_clips: a seed: clips of the tests are drawn (see `run_test`).
-        test_batch: views in one pass of the network in a test.
+        config: configuration of the trainings; `data` is a catalogue with several official splits and its folder, such
+            as ucf101:FOLDER. Without `out`, the folder is `runs/<model>-<catalogue>-splits`.
+        views: views of the tests, as `CLIPSxCROPS`.
+        random_clips: seed for tests with randomly drawn clips (see `run_test`).
+        test_batch: views per pass of the network in a test.
         overwrite: replace tests that were made with other views.
-        say: receives a line for a person, several times.
+        say: receives lines to print.
         progress: see `run_test`.
 
     Raises:
-        KinemaError: data without several official splits, a split whose files are missing (said before the first
-            training), several processes, or a folder that holds something else.
-        RunError: as `train` and `run_test` raise it.
+        KinemaError: the data do not have several official splits, the files of a split are missing (checked before the
+            first training), there are several processes, or the folder contains something else.
+        RunError: the same as `train` and `run_test`.
     """
     source = _source(config.data)
     protocol = protocol_name(parse_views(views), random_clips)
@@ -160,11 +160,11 @@ def _source(data: str) -> Source:
     source = parse_catalogue(data)
     several = [name for name, parts in NAMES.items() if parts > 1]
     if source is None or source.name not in several:
-        named = "it is not a catalogue" if source is None else f"{source.name} has one official split only"
+        named = "it is not a catalogue" if source is None else f"{source.name} has only one official split"
         forms = " or ".join(f"{name}:FOLDER" for name in several)
-        raise KinemaError(f"{data}: {named}; give {forms}, or use kinema train and kinema test")
+        raise KinemaError(f"{data}: {named}; give one of {forms}, or use kinema train and kinema test")
     if "/" in data.partition(":")[0]:
-        raise KinemaError(f"{data}: names one official split; write {source.name}:{source.root} for all of them")
+        raise KinemaError(f"{data}: names one official split; give {source.name}:{source.root} for all splits")
     return source
 
 
@@ -178,8 +178,8 @@ def _require_free(out: Path) -> None:
 def _require_one_process(config: TrainConfig) -> None:
     if environment_rank(config.processes).world > 1:
         raise KinemaError(
-            f"processes: kinema splits trains in one process; train each split separately, the first with torchrun and "
-            f"kinema train … --data {config.data} --out {config.out}, then kinema splits tests them and gives the mean"
+            f"processes: kinema splits trains in one process; train each split separately, the first one with torchrun "
+            f"and kinema train … --data {config.data} --out {config.out}, then run kinema splits to test them"
         )
 
 
@@ -192,7 +192,7 @@ def _device(name: str) -> str:
 
 
 def _finished(plan: TestPlan, run: Path) -> Metrics | None:
-    """The figures of an earlier test of this very recognizer with the same protocol; None where there is none."""
+    """Returns the metrics of an earlier test of this recognizer with the same protocol; None if there is none."""
     folder = default_out(run, plan.test.split)
     if not (folder / METRICS).is_file():
         return None

@@ -1,4 +1,4 @@
-"""The weights that a training starts from, and whether their classifier means the labels that are learned."""
+"""Loads the weights that a training starts from, and decides whether their classifier fits the labels."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from kinema.weights.releases import named
 def start(model: VideoModel, config: TrainConfig, labels: Sequence[str], order: Order = "text") -> list[str]:
     """Loads `config.weights`.
 
-    The classifier of a recognizer, or of a release whose outputs have known names, is taken over where its labels are
-    those of the data, in whatever order; where they are others, though as many, it stays as it was built, and so it
-    does where a release does not tell the order of its outputs. A file tells no labels: there the number of outputs
-    decides, and a warning says which label each output is taken for, unless `labels.txt` states the order.
+    The classifier of a recognizer, or of a release whose outputs have known names, is loaded if its labels are those of
+    the data, in any order. It is not loaded if its labels differ, even if their number is the same, or if a release
+    does not state the order of its outputs. A file has no labels: there the number of outputs decides, and a warning
+    says which label each output is assumed to have, unless `labels.txt` states the order.
 
     Args:
-        model: takes the weights.
-        config: names them, and what learns.
-        labels: K names, what the outputs of `model` are going to mean.
-        order: what ordered them.
+        model: network that receives the weights.
+        config: names the weights and the trainable part.
+        labels: K names, the meanings of the outputs of `model`.
+        order: how the labels were ordered.
 
     Returns:
-        Lines for a person: what became of the classifier, what stays as it was built, what else to know.
+        Lines to print: whether the classifier was loaded, which weights are new, and warnings.
 
     Raises:
-        KinemaError: they do not fit the network, or the classifier would be new and never learn.
+        KinemaError: the weights do not fit the network, or the classifier would be new and never trained.
     """
     assert config.weights is not None
     classifier = model.classifier
@@ -48,7 +48,7 @@ def start(model: VideoModel, config: TrainConfig, labels: Sequence[str], order: 
     if not report.classifier:
         taken, why = False, "the numbers of classes differ, or these weights have none"
     elif there is None:
-        taken, why = True, "as many classes as labels, whose order a file does not tell"
+        taken, why = True, "as many classes as labels, but a file does not state their order"
     elif sorted(there) == sorted(labels):
         taken, why = True, "the same labels"
         places = [there.index(label) for label in labels]
@@ -60,13 +60,13 @@ def start(model: VideoModel, config: TrainConfig, labels: Sequence[str], order: 
         classifier.load_state_dict(built)
     if not taken and config.trainable == "class_regularisation":
         raise KinemaError(
-            f"{config.weights}: its classifier is not one of the labels of {config.data}, and does not learn where "
+            f"{config.weights}: its classifier is not for the labels of {config.data}, and is not trained when "
             "trainable is class_regularisation: give weights that were trained on these labels, or set trainable to all"
         )
     lines = [f"starts from {config.weights}; its classifier is {'taken over' if taken else 'new'} ({why})"]
     if report.new:
         whole = plural(len(report.new), "tensor")
-        lines.append(f"{whole} that these weights do not have stay as built, the first is {report.new[0]}")
+        lines.append(f"not in these weights, so with initial values: {whole}, the first is {report.new[0]}")
     for done, count in Counter(report.converted.values()).items():
         lines.append(f"{plural(count, 'tensor')} {done}")
     if taken and there is None and order != "file":
@@ -79,7 +79,7 @@ def start(model: VideoModel, config: TrainConfig, labels: Sequence[str], order: 
 
 
 def _labels(source: str, model: VideoModel) -> tuple[str, ...] | None:
-    """Labels of the recognizer or release: () where it does not state them, None where `source` is another file."""
+    """Returns the labels of the recognizer or release: () if it states none; None if `source` is another file."""
     network = model.backbone if isinstance(model, Attached) else model
     release = named(source, str(network.architecture["name"]))
     if release is not None:

@@ -1,7 +1,7 @@
 """BatchNorm over groups of a large batch, so that its statistics do not change with the size of the batch.
 
-Multigrid training (Wu et al., 2020, the thesis's reference 292) takes up to 32 times the clips of the full shape.
-Normalised all together they would meet other statistics than the full shape does, and the tests.
+Multigrid training (Wu et al., 2020, the thesis's reference 292) uses batches of up to 32 times the clips of the full
+shape. Normalised all together, they would have other statistics than batches of the full shape and than the tests.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from kinema.errors import KinemaError
 
 
 class SubBatches:
-    """Makes every BatchNorm of a network normalise every `size` clips separately while it trains.
+    """Makes every BatchNorm of a network normalise each group of `size` clips separately during training.
 
-    A batch of 8B clips then gives what eight batches of B clips give, one after the other: outputs, gradients and the
-    running statistics, which take up group after group with the module's momentum. For up to `size` clips, in
-    evaluation and where a BatchNorm is frozen, it is the plain BatchNorm. Names in the state dict stay as they are.
+    A batch of 8B clips then gives the same as eight batches of B clips, one after the other: the same outputs,
+    gradients and running statistics, which are updated group by group with the module's momentum. For at most `size`
+    clips, in evaluation mode and if a BatchNorm is frozen, it is the plain BatchNorm. State dict names do not change.
 
-    What enters a BatchNorm must be clip-major: `N ...`, or `(N T) ...` with the frames of a clip together.
+    The input of a BatchNorm must be clip-major: `N ...`, or `(N T) ...` with the frames of a clip together.
 
     Args:
-        model: the network; until `remove`, grouped modules with the same parameters and buffers stand in place of its
+        model: the network; until `remove`, grouped modules with the same parameters and buffers replace its
             BatchNorm1d, 2d and 3d modules.
 
     Attributes:
         modules: the grouped modules.
-        remark: one sentence about what is left alone, or None.
+        remark: one sentence about modules that are not divided, or None.
 
     Raises:
-        KinemaError: the network is divided already, or is itself a BatchNorm.
+        KinemaError: the network is already divided, or is itself a BatchNorm.
     """
 
     def __init__(self, model: nn.Module) -> None:
         if any(isinstance(m, _Grouped) for m in model.modules()):
             raise KinemaError("this network's BatchNorm is already divided into sub-batches: remove() those first")
         if isinstance(model, _PLAIN):
-            raise KinemaError("a BatchNorm alone cannot be replaced: give the network that holds it")
-        made: dict[nn.Module, nn.Module] = {}  # a module may have several places
+            raise KinemaError("a single BatchNorm cannot be replaced: give the network that contains it")
+        made: dict[nn.Module, nn.Module] = {}  # a module may occur in several places
         self._places: list[tuple[nn.Module, str, nn.Module]] = []
         for path, module in list(model.named_modules(remove_duplicate=False)):
             if isinstance(module, _PLAIN):
@@ -59,18 +59,18 @@ class SubBatches:
         )
 
     def set(self, clips: int, size: int) -> None:
-        """Sets how the next forward passes are divided.
+        """Sets how the following forward passes are divided.
 
         Args:
-            clips: N of the next batch.
-            size: clips of a group; 0 does not divide. A single clip at the end joins the group before it.
+            clips: N, number of clips of the next batch.
+            size: clips per group; 0 does not divide. A single clip at the end joins the group before it.
         """
         groups = group_sizes(clips, size) if size else []
         for module in self.modules:
             module.groups = groups  # type: ignore[assignment]
 
     def remove(self) -> None:
-        """Puts the modules of the network back, with the parameters and statistics as they are now."""
+        """Puts the original modules back, with the current parameters and statistics."""
         for parent, name, module in self._places:
             _share(getattr(parent, name), module)
             setattr(parent, name, module)
@@ -78,7 +78,7 @@ class SubBatches:
 
 
 def group_sizes(clips: int, size: int) -> list[int]:
-    """Clips of each group: `size`, and fewer in the last one, but a last one of a single clip joins the one before."""
+    """Returns the clips per group: `size`, and fewer in the last one; a single last clip joins the group before it."""
     groups = [size] * (clips // size)
     rest = clips % size
     if rest == 1 and groups:
@@ -89,7 +89,7 @@ def group_sizes(clips: int, size: int) -> list[int]:
 
 
 class _Grouped(_BatchNorm):
-    """Normalises the groups of a batch one by one; as a base class it must stand before a BatchNorm."""
+    """Normalises the groups of a batch one by one; as a base class it must precede a BatchNorm class."""
 
     groups: list[int]
 
@@ -103,9 +103,9 @@ class _Grouped(_BatchNorm):
                 f"sub-batches were set for {clips} clips, but a BatchNorm was given {x.shape[0]} rows: call set() with "
                 "the clips of every batch before its forward pass"
             )
-        rows = x.shape[0] // clips  # of a clip
+        rows = x.shape[0] // clips  # per clip
         if rows * min(groups) * x.shape[2:].numel() < 2:
-            return super().forward(x)  # groups of a single value a channel, which no BatchNorm can normalise
+            return super().forward(x)  # groups with one value per channel, which BatchNorm cannot normalise
         return torch.cat([super(_Grouped, self).forward(part) for part in x.split([rows * n for n in groups])])
 
 
@@ -125,7 +125,7 @@ _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def _grouped(module: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> _Grouped:
-    """The grouped module of the same kind, with the same parameters, buffers and mode."""
+    """Makes the grouped module of the same kind, with the same parameters, buffers and mode."""
     kind = next(
         grouped
         for plain, grouped in zip(_PLAIN, (_Grouped1d, _Grouped2d, _Grouped3d), strict=True)

@@ -1,8 +1,8 @@
-"""Which videos a run trains on, and whether they are still the same when it resumes.
+"""Records the videos that a run trains on, and checks that they are still the same when it resumes.
 
-A run can be resumed with its data under another path (a relative path, a symbolic link, a copy on another disk): it is
-not the path that is compared but the videos, that is the names below their common folder, labels, times and sizes of
-all, and the bytes of a sample.
+A run can be resumed with its data under another path (a relative path, a symbolic link, a copy on another disk). Paths
+are not compared, but the videos are: their names relative to their common folder, labels, times and sizes, and the
+bytes of a sample of them.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from kinema.processes import loader_workers
 from kinema.text import parse_json, printable
 
 FILE = "videos.parquet"
-SAMPLED = 256  # videos of which the bytes are compared; in a smaller data set that is all of them
-WHOLE = 1 << 20  # bytes up to which a file is hashed whole
-_PARTS, _PART = 4, 1 << 18  # of a larger file
-_SHARE = 500  # paths that a thread takes at once: to hand over each by itself takes longer than to look at it
+SAMPLED = 256  # videos whose bytes are compared; all of them in a smaller data set
+WHOLE = 1 << 20  # bytes; files up to this size are hashed completely
+_PARTS, _PART = 4, 1 << 18  # number and size, in bytes, of the hashed parts of a larger file
+_SHARE = 500  # paths that a thread takes at once: handing over one path takes longer than looking at it
 _PICTURES = (".jpg", ".jpeg", ".png")
 _LABELS, _FLIPS = b"kinema.labels", b"kinema.flip_map"
 
 
 @dataclass(frozen=True)
 class Videos:
-    """The videos of a training split, in its order.
+    """The videos of a training split, in order.
 
     Attributes:
         labels: all labels of the data.
-        flips: pairs of the flip map, sorted.
-        rows: name below the common folder of all, label, start and end in seconds or None.
-        sizes: name -> bytes of a file, or the number of pictures in a folder of frames; None where it could not be
+        flips: pairs of labels in the flip map, sorted.
+        rows: per video its name relative to the common folder, its label, and start and end in seconds or None.
+        sizes: name -> bytes of a file, or number of pictures in a folder of frames; None if it could not be
             reached.
-        digests: name -> SHA-256 of the bytes, of a sample; None where they could not be read.
+        digests: name -> SHA-256 of the bytes, for a sample of videos; None if they could not be read.
     """
 
     labels: tuple[str, ...]
@@ -58,7 +58,7 @@ class Videos:
 
 
 def listed(manifest: Manifest) -> Videos:
-    """The videos of a split as they are on the disk now; none of them needs to be readable."""
+    """Records the videos of a split as they are on disk now; they need not be readable."""
     names = relative_names([s.path for s in manifest.samples])
     paths = dict(zip(names, (s.path for s in manifest.samples), strict=True))
     sampled = heapq.nsmallest(SAMPLED, paths, key=_draw)
@@ -74,19 +74,19 @@ def listed(manifest: Manifest) -> Videos:
 
 
 def relative_names(paths: Sequence[str]) -> list[str]:
-    """Paths below the deepest folder that holds all of them, with `/`, whatever that folder is called."""
-    whole = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - resolve() would ask the disk for every part
+    """Returns paths relative to the deepest folder that contains all of them, with `/`, whatever its name is."""
+    whole = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - resolve() would query the disk for every part
     try:
         common = os.path.commonpath({os.path.dirname(path) for path in whole})  # noqa: PTH120
-    except ValueError:  # none, or on several drives
+    except ValueError:  # no paths, or paths on several drives
         return [printable(path) for path in whole]
     return [printable(path[len(common) :].lstrip(os.sep).replace(os.sep, "/")) for path in whole]
 
 
 def difference(old: Videos, new: Videos) -> str | None:
-    """The first thing in which two lists of videos differ, or None where they are the same.
+    """Describes the first difference between two lists of videos; None if they are the same.
 
-    A video that could not be reached at one of the two times is not known to differ.
+    A video that could not be reached at one of the two times does not count as different.
     """
     before, now = {row[0]: row for row in old.rows}, {row[0]: row for row in new.rows}
     for name in now:
@@ -96,22 +96,22 @@ def difference(old: Videos, new: Videos) -> str | None:
         if name not in now:
             return f"{name} is missing"
     if len(old.rows) != len(new.rows):
-        return f"there are {len(new.rows)} clips and were {len(old.rows)}"
+        return f"there are {len(new.rows)} clips instead of {len(old.rows)}"
     for a, b in zip(old.rows, new.rows, strict=True):
         if a[0] != b[0]:
-            return f"the order differs: {b[0]} stands where {a[0]} stood"
+            return f"the order differs: {b[0]} is in the place of {a[0]}"
         if a[1] != b[1]:
-            return f"{b[0]} is labelled {b[1]!r} and was {a[1]!r}"
+            return f"{b[0]} has the label {b[1]!r} instead of {a[1]!r}"
         if a[2:] != b[2:]:
             return f"{b[0]} has another start or end"
     if old.labels != new.labels:
-        return f"the labels are {', '.join(new.labels[:5])}{', …' if new.labels[5:] else ''} and were others"
+        return f"the labels are {', '.join(new.labels[:5])}{', …' if new.labels[5:] else ''}, which have changed"
     if old.flips != new.flips:
         return "the flip map differs"
     for name, size in new.sizes.items():
         was = old.sizes.get(name)
         if size is not None and was is not None and size != was:
-            return f"{name} has another size, {size} and not {was}"
+            return f"{name} has the size {size} instead of {was}"
     for name, digest in new.digests.items():
         was_digest = old.digests.get(name)
         if digest is not None and was_digest is not None and digest != was_digest:
@@ -120,12 +120,12 @@ def difference(old: Videos, new: Videos) -> str | None:
 
 
 def is_proof(old: Videos, new: Videos) -> bool:
-    """Whether the bytes of at least one video could be compared; else two folders may hold different videos."""
+    """True if the bytes of at least one video could be compared; else two folders may contain different videos."""
     return any(digest is not None and old.digests.get(name) is not None for name, digest in new.digests.items())
 
 
 def write_videos(folder: Path, videos: Videos) -> None:
-    """Writes `videos.parquet` into a run folder. Raises `RunError` where it cannot be written."""
+    """Writes `videos.parquet` into a run folder. Raises `RunError` if it cannot be written."""
     names, labels, starts, ends = zip(*videos.rows, strict=True) if videos.rows else ((), (), (), ())
     table = pa.table(
         {
@@ -140,14 +140,14 @@ def write_videos(folder: Path, videos: Videos) -> None:
     )
 
     def write(part: Path) -> None:
-        with part.open("wb") as file:  # Python's file, so that a full disk raises Python's OSError with its reason
+        with part.open("wb") as file:  # a Python file, so that a full disk raises an OSError with its reason
             pq.write_table(table, file)
 
     replace_file(folder / FILE, write)
 
 
 def read_videos(folder: Path) -> Videos | None:
-    """Reads `videos.parquet`; None where there is none, as in runs of earlier versions.
+    """Reads `videos.parquet`; None if it does not exist, as in runs of earlier versions.
 
     Raises:
         KinemaError: the file is damaged.
@@ -176,7 +176,7 @@ def read_videos(folder: Path) -> Videos | None:
 
 
 def _of_each(look: Callable[[str], Any], paths: Sequence[str]) -> list[Any]:
-    """Calls `look` for each path, in several threads; None where the system refuses it."""
+    """Calls `look` for each path in several threads; None if the system rejects the path."""
 
     def attempt(part: Sequence[str]) -> list[Any]:
         found = []
@@ -196,7 +196,7 @@ def _of_each(look: Callable[[str], Any], paths: Sequence[str]) -> list[Any]:
 
 
 def _draw(name: str) -> bytes:
-    """Sort key that draws the same videos on every machine, and not the first ones, which may all be of one class."""
+    """Sort key that draws the same videos on every machine; the first videos alone might all belong to one class."""
     return hashlib.sha256(name.encode()).digest()
 
 
@@ -237,7 +237,7 @@ def _hash(files: Iterable[Path], names: list[str]) -> str:
 
 
 def _blocks(file: BinaryIO) -> Iterable[bytes]:
-    """The whole of a small file; of a large one parts from its beginning to its end."""
+    """Reads a small file completely, and parts of a large one from beginning to end."""
     size = file.seek(0, os.SEEK_END)
     if size <= WHOLE:
         file.seek(0)

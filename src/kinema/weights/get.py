@@ -1,4 +1,4 @@
-"""Weights of others as recognizers: fetch or read them, check them, build their network, and save it."""
+"""Turns weights of other projects into recognizers: fetch or read them, check them, build their network, save it."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ Labels = str | Path | Sequence[str] | None
 
 @dataclass(frozen=True)
 class Imported:
-    """A network with the weights of others.
+    """A network with weights of another project.
 
     Attributes:
         model: the network, in evaluation mode.
-        spec: how its clips are made.
-        labels: of its outputs; empty where they were neither needed nor given.
-        report: what became of every name in the file.
-        implied: what the format of the file says about the network.
-        card: the entry `weights` of the recognizer's card: where the weights come from.
-        file: that was read: a path or the address of a hub.
-        sha256: of the file; "" where it is not computed.
-        complete: whether every part of the network that can have a source has one.
+        spec: specification of its clips.
+        labels: names of its outputs; empty if they were neither needed nor given.
+        report: how every name in the file was used.
+        implied: options and clip fields that follow from the format of the file.
+        card: the entry `weights` of the recognizer's card: the origin of the weights.
+        file: the file that was read: a path or the address of a hub.
+        sha256: hash of the file; "" if it was not computed.
+        complete: True if every part of the network that can have a source has one.
         saved: the recognizer's folder, or None.
     """
 
@@ -55,10 +55,10 @@ class Imported:
 
 
 class IncompleteWeights(RunError):
-    """A file that does not fit its network completely, of which nothing is saved.
+    """A file that does not fit its network completely, so that nothing is saved.
 
     Attributes:
-        imported: how far it fits; its `report` names what is missing.
+        imported: the partial result; its `report` lists what is missing.
     """
 
     def __init__(self, message: str, imported: Imported) -> None:
@@ -76,24 +76,24 @@ def get_release(
     timeout: float = 30.0,
     progress: Callable[[int, int], object] | None = None,
 ) -> Imported:
-    """Fetches a public release unless it is here, checks it, and builds its network; saves a recognizer if asked.
+    """Fetches a public release unless it exists here, checks it, and builds its network; can save a recognizer.
 
     Args:
         release: its name (`kinema.weights.list_releases`), or the release itself.
         out: folder for the recognizer; None saves nothing.
         file: the release's file, if it was downloaded by hand; None fetches it.
-        labels: names of the outputs, or a text file with one per line; needed with `out` where the order of the
-            release's own outputs is not known, or where `classes` is given.
-        classes: outputs of a new classifier with random weights; None keeps the release's own.
-        timeout: seconds to wait for an answer of the network.
-        progress: called with (bytes so far, bytes in all).
+        labels: names of the outputs, or a text file with one per line; required with `out` if the order of the
+            release's own outputs is unknown, or if `classes` is given.
+        classes: number of outputs of a new classifier with random weights; None keeps the release's own classifier.
+        timeout: seconds to wait for an answer from the network.
+        progress: called with (bytes so far, bytes in total).
 
     Returns:
-        The network, and the report of what became of every name in the file.
+        The network, and the report on how every name in the file was used.
 
     Raises:
-        KinemaError: no such release or file, a file with another hash, or labels that are missing or do not fit.
-        RunError: the file cannot be fetched or read, or is not what is known of the release.
+        KinemaError: the release or file does not exist, a hash differs, or labels are missing or do not fit.
+        RunError: the file cannot be fetched or read, or differs from what is known about the release.
         IncompleteWeights: its weights do not fit the network completely.
     """
     release = find_release(release) if isinstance(release, str) else release
@@ -114,10 +114,8 @@ def get_release(
         found = implied(release.model, release.options, tensors)
         model, spec = release.build(classes, found)
     except KinemaError as error:
-        raise RunError(
-            f"{release.name}: its file does not match what the catalogue says ({error}); nothing was saved"
-        ) from error
-    # The remarks say how to build the network, which the release knows.
+        raise RunError(f"{release.name}: its file does not match the catalogue ({error}); nothing was saved") from error
+    # The remarks say how to build the network, but the release already states that.
     report = replace(import_weights(model, tensors), remarks=())
     card = {
         "release": release.name,
@@ -143,24 +141,24 @@ def import_file(
     options: Mapping[str, Any] | None = None,
     clip: Mapping[str, Any] | None = None,
 ) -> Imported:
-    """Builds a network with the weights in a file of another project; saves a recognizer if asked.
+    """Builds a network with the weights in a file of another project; can save a recognizer.
 
-    What the format of the file implies for the network and its clips is taken over.
+    Options and clip fields that follow from the format of the file are used.
 
     Args:
         source: a safetensors or PyTorch file, or `hf-hub:organisation/name`.
-        model: a name of `kinema.list_models`.
-        out: folder for the recognizer, which needs `labels`; None saves nothing.
+        model: name of a model (see `kinema.list_models`).
+        out: folder for the recognizer, which requires `labels`; None saves nothing.
         labels: names of the outputs, or a text file with one per line.
-        classes: outputs, where no labels are given; None is 400.
-        options: of the network, which the file does not imply.
+        classes: number of outputs, if no labels are given; None is 400.
+        options: options of the network that do not follow from the file.
         clip: fields of the `ClipSpec` to set.
 
     Returns:
-        The network, and the report of what became of every name in the file.
+        The network, and the report on how every name in the file was used.
 
     Raises:
-        KinemaError: no such file, network or option, or labels that are missing.
+        KinemaError: a file, network or option does not exist, or labels are missing.
         IncompleteWeights: the weights do not fit the network completely.
 
     Warns:
@@ -179,7 +177,7 @@ def import_file(
     if classes is not None and classes < 1:
         raise KinemaError(f"classes is {classes}: give a number above 0")
     if classes is not None and names is not None and classes != len(names):
-        raise KinemaError(f"classes is {classes}, but there are {len(names)} labels: give one of the two")
+        raise KinemaError(f"classes is {classes}, but there are {len(names)} labels: give only one of the two")
     tensors = read_tensors(source)
     found = implied(model, options, tensors, source)
     try:
@@ -205,12 +203,12 @@ def _origin(report: ImportReport, found: Implied) -> dict[str, Any]:
 
 
 def _save(imported: Imported, out: str | Path | None, misfit: str) -> Imported:
-    """Saves what is complete.
+    """Saves a complete result.
 
     Args:
-        imported: what was built.
+        imported: the network that was built.
         out: the folder; None saves nothing.
-        misfit: the beginning of the sentence about weights that are not complete.
+        misfit: start of the error message about incomplete weights.
     """
     if not imported.complete:
         raise IncompleteWeights(f"{misfit}; nothing was saved", imported)
@@ -222,7 +220,7 @@ def _save(imported: Imported, out: str | Path | None, misfit: str) -> Imported:
 
 
 def _given(labels: Labels) -> tuple[str, ...] | None:
-    """Names that were given as such or as a file."""
+    """Returns names that were given directly or as a file."""
     if labels is None:
         return None
     if not isinstance(labels, str | Path):
@@ -234,13 +232,13 @@ def _given(labels: Labels) -> tuple[str, ...] | None:
 
 
 def _release_labels(release: Release, labels: Labels, classes: int | None) -> tuple[str, ...]:
-    """Names of the outputs of a release."""
+    """Returns the names of the outputs of a release."""
     wanted = classes or release.classes
     names = _given(labels)
     if names is not None:
         if len(names) != wanted:
             where = labels if isinstance(labels, str | Path) else "labels"
-            raise KinemaError(f"{where}: has {len(names)} labels for {wanted} outputs; give one label per output")
+            raise KinemaError(f"{where} has {len(names)} labels for {wanted} outputs; give one label per output")
         return names
     if classes is not None:
         raise KinemaError(
@@ -256,11 +254,11 @@ def _release_labels(release: Release, labels: Labels, classes: int | None) -> tu
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors; a fetched file that cannot be read is deleted, so that the next try fetches it again."""
+    """Returns the tensors; a fetched file that cannot be read is deleted, so that the next call fetches it again."""
     try:
         return read_tensors(path)
     except KinemaError as error:
         if cache_folder() in path.parents:
             path.unlink(missing_ok=True)
-            raise RunError(f"{error}; what was fetched is deleted") from error
+            raise RunError(f"{error}; the fetched file was deleted") from error
         raise

@@ -13,26 +13,26 @@ HUB = "hf-hub:"
 
 
 def from_hub(name: str, files: Sequence[str]) -> Path:
-    """Fetches files of a repository, or finds them where they were fetched before.
+    """Fetches files of a repository, unless they were fetched before.
 
     Args:
         name: `organisation/name`.
-        files: their names.
+        files: names of the files.
 
     Returns:
-        The folder that holds them.
+        The folder that contains them.
 
     Raises:
-        RunError: no network, or no such repository.
+        RunError: there is no network, or no such repository.
     """
-    from huggingface_hub import snapshot_download  # a second to import, and few need it
+    from huggingface_hub import snapshot_download  # takes a second to import, and is rarely needed
 
     client = logging.getLogger("huggingface_hub")
     level = client.level
-    client.setLevel(logging.ERROR)  # it warns of each of its five tries
+    client.setLevel(logging.ERROR)  # it warns at each of its five attempts
     try:
         return Path(snapshot_download(name, allow_patterns=list(files)))
-    except Exception as error:  # the hub's client raises a dozen unrelated kinds
+    except Exception as error:  # the hub's client raises many unrelated kinds of errors
         raise RunError(
             f"{HUB}{name}: cannot be fetched ({type(error).__name__}); check the name and the network"
         ) from error
@@ -41,30 +41,30 @@ def from_hub(name: str, files: Sequence[str]) -> Path:
 
 
 def to_hub(folder: Path, name: str, *, private: bool = False) -> str:
-    """Puts the files of a folder into a repository, which is made where there is none.
+    """Uploads the files of a folder to a repository, which is created if it is missing.
 
     Args:
-        folder: whose files go there.
+        folder: the folder with the files.
         name: `organisation/name`.
-        private: whether a new repository is private.
+        private: make a new repository private.
 
     Returns:
         The address of the commit.
 
     Raises:
-        KinemaError: not such a name.
-        RunError: no network, or the hub refuses.
+        KinemaError: the name has another form.
+        RunError: there is no network, or the hub refuses.
     """
     name = name.removeprefix(HUB)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise KinemaError(f"{name!r} is not a repository of the hub: give organisation/name")
+        raise KinemaError(f"{name!r} is not the name of a repository on the hub: give organisation/name")
     from huggingface_hub import HfApi
 
     client = HfApi()
     try:
         client.create_repo(name, private=private, exist_ok=True)
         commit = client.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Recognizer of Kinema")
-    except Exception as error:  # the hub's client raises a dozen unrelated kinds
+    except Exception as error:  # the hub's client raises many unrelated kinds of errors
         raise RunError(
             f"{HUB}{name}: cannot be written ({type(error).__name__}); log in with `hf auth login`, and check the name "
             "and the network"

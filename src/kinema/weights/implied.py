@@ -1,7 +1,7 @@
-"""What a file of weights implies: its format, and the options of the network that the format and the shapes tell.
+"""What a file of weights implies: its format, and the network options that follow from format and shapes.
 
-`kinema weights import` builds the network with them, so that it computes what the release did without any option given
-by hand. What each format implies stands beside its name map in `kinema.weights.names`.
+`kinema weights import` builds the network with them, so that it computes the same as the release without options given
+by hand. The declarations of each format are beside its name map in `kinema.weights.names`.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from kinema.weights.families import Names, names_of
 from kinema.weights.names.formats import File
 
 _OWN = "Kinema"
-_FREE = ("frames", "width", "dropout")  # of a card of this library, what may be set to something else
+_FREE = ("frames", "width", "dropout")  # options in a card of this library that may be changed
 
 
 @dataclass(frozen=True)
 class Implied:
-    """What a file implies for one network.
+    """Options and clip fields that a file implies for one network.
 
     Attributes:
-        format: the project whose names the file has; "" where no format is recognised.
-        source: where it is written what the format implies.
-        options: of the network, which the file or its format has for certain.
-        usual: of the network, which the published files of the format have but a file does not tell.
+        format: project whose names the file has; "" if no format is recognised.
+        source: source of the declarations of the format.
+        options: options of the network that certainly follow from the file or its format.
+        usual: options that the published files of the format have but that a file does not show.
         clip: fields of the `ClipSpec`.
-        refused: why the network cannot compute what the file's did, or None.
-        inside: the option that holds the options, for a network on a backbone; "" is the network itself.
+        refused: reason why the network cannot compute the same as the file's network, or None.
+        inside: option that contains the options, for a network on a backbone; "" is the network itself.
     """
 
     format: str = ""
@@ -50,13 +50,13 @@ class Implied:
     inside: str = ""
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The options to build the network with.
+        """Returns the options to build the network with.
 
         Args:
-            given: by a person; they go before what is only usual.
+            given: options that the user gave; they override options that are only usual.
 
         Raises:
-            KinemaError: one of them contradicts the file, or the network cannot compute what the file's did.
+            KinemaError: an option contradicts the file, or the network cannot compute the same as the file's network.
         """
         if self.refused is not None:
             raise KinemaError(f"the file is in the format of {self.format}: {self.refused}")
@@ -64,19 +64,19 @@ class Implied:
         for key, value in self.options.items():
             if key in inner and not _same(inner[key], value):
                 why = f"is in the format of {self.format}, which has" if self.format else "has"
-                raise KinemaError(f"options.{key} is {inner[key]!r}, but the file {why} {key}={value!r}: leave it out")
+                raise KinemaError(f"options.{key} is {inner[key]!r}, but the file {why} {key}={value!r}: omit it")
         chosen = {**self.usual, **self.options, **inner}
         return {**given, self.inside: chosen} if self.inside and chosen else {**given, **chosen}
 
     def spec(self, model: VideoModel, given: Mapping[str, Any]) -> ClipSpec:
-        """How clips are made: the network's own way, what the format implies, and what a person gives."""
+        """Returns the clip specification: the network's own, changed by the format and then by the user."""
         return ClipSpec.from_dict({**model.clip_spec.to_dict(), **self.clip, **given})
 
     def lines(self, given: Mapping[str, Any]) -> list[str]:
-        """Lines to print: the format, and the settings that follow from it.
+        """Returns lines to print: the format, and the settings that follow from it.
 
         Args:
-            given: the options that a person gave.
+            given: options that the user gave.
         """
         inner = self._inner(given)
         sure = ", ".join(f"{key}={value!r}" for key, value in self.options.items() if key not in inner)
@@ -84,35 +84,35 @@ class Implied:
         if self.format or sure:
             lines.append(f"format: {self.format or 'not recognised'}" + (f"; taken over: {sure}" if sure else ""))
         return lines + [
-            f"note: the file does not tell {key}; {key}={value!r} is what the published files of {self.format} have, "
-            f"--options.{key} sets another"
+            f"note: the file does not state {key}; {key}={value!r} is used as in the published files of {self.format}; "
+            f"--options.{key} changes it"
             for key, value in self.usual.items()
             if key not in inner and self.format != _OWN
         ]
 
     def differences(self, options: Mapping[str, Any]) -> list[str]:
-        """Remarks about a network that is built already.
+        """Returns remarks about a network that has already been built.
 
         Args:
-            options: resolved, of that network.
+            options: resolved options of that network.
         """
         inner = self._inner(options)
         whose = f"the format of {self.format} has" if self.format else "the file has"
         found = [
-            f"{whose} {key}={value!r}, this network {inner[key]!r}: only one that is built with {key}={value!r} "
-            "computes what theirs did"
+            f"{whose} {key}={value!r}, but this network has {inner[key]!r}: only a network with {key}={value!r} "
+            "computes the same"
             for key, value in self.options.items()
             if key in inner and not _same(inner[key], value)
         ]
         found += [
-            f"the published files of {self.format} have {key}={value!r}, this network {inner[key]!r}"
+            f"the published files of {self.format} have {key}={value!r}, but this network has {inner[key]!r}"
             for key, value in self.usual.items()
             if key in inner and not _same(inner[key], value)
         ]
         return found if self.refused is None else [*found, f"the format of {self.format}: {self.refused}"]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a card records them."""
+        """Returns plain values, for a card."""
         values = asdict(self)
         return {key: values[key] for key in ("format", "source", "options", "usual", "clip")}
 
@@ -123,16 +123,16 @@ class Implied:
 def implied(
     name: str, options: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str | Path | None = None
 ) -> Implied:
-    """What a file implies for a network of the zoo.
+    """Returns what a file implies for a network.
 
     Args:
-        name: of the network.
-        options: that a person has given for it.
-        tensors: of the file.
-        source: the file; where a card of this library lies beside it and is of the same network, the card decides.
+        name: name of the network.
+        options: options that the user gave for it.
+        tensors: tensors of the file.
+        source: the file; if a card of this library for the same network is beside it, the card decides.
 
     Raises:
-        KinemaError: an unknown network or option.
+        KinemaError: the network or an option is unknown.
     """
     own = None if source is None else _own_card(name, Path(source))
     if own is not None:
@@ -143,25 +143,25 @@ def implied(
 
 
 def implied_for(model: VideoModel, options: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Implied:
-    """The same for a network that is built; its weights are not looked at.
+    """Same as above, for a network that has been built; its weights are not used.
 
     Args:
         model: the network.
-        options: that a person has given for it, or all of them.
-        tensors: of the file.
+        options: options that the user gave for it, or all options.
+        tensors: tensors of the file.
     """
     network, inside = model, ""
     own = set(model.state_dict())
     if isinstance(model, Attached):
         if any(name.startswith("backbone.") and name in own for name in tensors):
-            return Implied()  # a file of this library, for the whole network
+            return Implied()  # a file of this library for the whole network
         network, inside = model.backbone, "backbone_options"
         own = set(network.state_dict())
     entry, names = find_model(str(network.architecture["name"])), names_of(network)
     known = entry.options()
     file = _file(names, tensors, own, entry.name, entry.preset, (options.get(inside) or {}) if inside else options)
     sure = names.structure(file)
-    if not set(file.shapes) <= own:  # else the names are this library's
+    if not set(file.shapes) <= own:  # otherwise the names are this library's
         for one in names.formats:
             if file.has(one.mark):
                 sure |= one.options(file)
@@ -187,7 +187,7 @@ def _file(
 
 
 def _known(values: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """Those that are options of the network; what its name fixes is not one."""
+    """Returns the options of the network that its name does not fix."""
     return {key: value for key, value in values.items() if key in known}
 
 
@@ -198,7 +198,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _own_card(name: str, path: Path) -> Implied | None:
-    """What the card beside a file of this library says, if it is of the same network."""
+    """Returns the options in the card beside a file of this library, if it is for the same network."""
     if not path.is_dir() and path.name != WEIGHTS:
         return None
     folder = path if path.is_dir() else path.parent

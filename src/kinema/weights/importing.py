@@ -1,4 +1,4 @@
-"""Weights from elsewhere, by the name maps of each family, or of another recognizer. Every name is accounted for."""
+"""Loads weights of other projects or recognizers, by the name maps of each family. The report covers every name."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _NEW_EVERYWHERE = re.compile(r"^class_regularisation\.")
 
 @dataclass(frozen=True)
 class ImportReport:
-    """How each name was used.
+    """Report on how each name was used.
 
     Attributes:
         loaded: source name -> name in the network.
-        new: names of the network that the source cannot have (temporal parts), left as built.
-        missing: names of the network for which the source has nothing.
-        unused: names of the source for which the network has no place.
-        shapes: names of the network whose shape the source does not have, with both shapes.
-        classifier: whether the final layer was taken over; otherwise it is new.
-        remarks: what a person should know beyond the names.
-        converted: name in the network -> what was done to the source's tensor before it fitted.
+        new: names of the network that the source cannot have (temporal parts); they keep their initial values.
+        missing: names of the network that are missing in the source.
+        unused: names of the source that the network does not have.
+        shapes: names of the network whose shape differs in the source, with both shapes.
+        classifier: True if the final layer was loaded; otherwise it is new.
+        remarks: further information for the user.
+        converted: name in the network -> how the source's tensor was converted.
     """
 
     loaded: dict[str, str]
@@ -53,31 +53,31 @@ class ImportReport:
 
     @property
     def complete(self) -> bool:
-        """Every part of the network that can have a source has one."""
+        """True if every part of the network that can have a source has one."""
         return not (self.missing or self.unused or self.shapes)
 
     def lines(self) -> list[str]:
-        """Lines to print: the counts, then every name that was not mapped one to one."""
-        head = "taken over" if self.classifier else "new, as the numbers of classes differ or the source has none"
+        """Returns lines to print: the counts, then every name that was not mapped one to one."""
+        head = "taken over" if self.classifier else "new, because the numbers of classes differ or the source has none"
         lines = [f"{len(self.loaded)} tensors loaded; classifier {head}"]
         lines += [f"  {count} of them {done}" for done, count in Counter(self.converted.values()).items()]
-        for what, names in (("new, left as built", self.new), ("missing in the file", self.missing),
+        for what, names in (("new, with initial values", self.new), ("missing in the file", self.missing),
                             ("not used", self.unused), ("of another shape", self.shapes)):  # fmt: skip
             lines += [f"  {what}: {name}" for name in names]
         return [*lines, *self.remarks]
 
 
 def read_tensors(source: str | Path) -> dict[str, Tensor]:
-    """The tensors of a file: safetensors, or a PyTorch file of nothing but tensors and plain values.
+    """Reads the tensors of a file: safetensors, or a PyTorch file that contains only tensors and plain values.
 
     Args:
         source: a file, a recognizer or run folder, or `hf-hub:organisation/name` (its `model.safetensors`).
 
     Returns:
-        Name -> tensor on the CPU, as the file has them.
+        Name -> tensor on the CPU, as in the file.
 
     Raises:
-        KinemaError: no such file, not weights, or a file that would have to run code to be read.
+        KinemaError: the file does not exist, has no weights, or would have to run code to be read.
     """
     path = Path(source)
     if str(source).startswith(HUB):
@@ -87,28 +87,28 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
             path = path / inside
     if path.is_dir():
         raise KinemaError(
-            f"{path}: holds no model.safetensors; if it is a run, let its training finish, else give another folder or "
-            "file"
+            f"{path}: contains no model.safetensors; if it is a run, finish its training, or give another folder "
+            "or file"
         )
     if not path.is_file():
         near = _near_release(source)
         offer = f", did you mean {near[0]!r}" if near else ""
         raise KinemaError(
-            f"{path}: there is no such file of weights, nor such a run{offer}; check the path, train the run first, or "
+            f"{path}: there is no such file of weights and no such run{offer}; check the path, train the run first, or "
             "give a name of `kinema weights list`"
         )
     require_readable(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with warnings.catch_warnings():  # about pickle protocols, of files that are then refused anyway
+        with warnings.catch_warnings():  # about pickle protocols of files that are rejected anyway
             warnings.simplefilter("ignore")
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError) as error:
         raise KinemaError(f"{path}: not a safetensors file, or truncated ({error}); fetch or save it again") from error
-    except Exception as error:  # the unpickler raises whatever the file leads it to
+    except Exception as error:  # depending on the file, the unpickler raises any kind of error
         raise KinemaError(
-            f"{path}: holds more than tensors, or is damaged, and is not unpickled; save its state dict as safetensors"
+            f"{path}: is damaged or contains more than tensors and is not unpickled; save its state dict as safetensors"
         ) from error
     if isinstance(found, Mapping) and "pytorch-lightning_version" in found and "tally" in found:
         raise KinemaError(f"{path}: is a training checkpoint; give the folder of its run once it has finished")
@@ -116,29 +116,29 @@ def read_tensors(source: str | Path) -> dict[str, Tensor]:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
     if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()) or not found:
-        raise KinemaError(f"{path}: holds no state dict; give a file that maps names to tensors")
+        raise KinemaError(f"{path}: contains no state dict; give a file that maps names to tensors")
     return {str(k): v for k, v in found.items()}
 
 
 def _near_release(source: str | Path) -> list[str]:
-    """Names of releases that a person may have meant; none for a path, in which a name may stand by chance."""
+    """Returns names of releases that the user may have meant; none for a path, which may contain a name by chance."""
     if Path(source).name != str(source):
         return []
     return near_names(str(source), [IMAGENET, *(release.name for release in releases())])
 
 
 def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportReport:
-    """Puts tensors under the names of another release, or of this library, into a network.
+    """Loads tensors with the names of another release, or of this library, into a network.
 
-    Which releases a family knows, its module in `kinema.weights.names` says. What fits is loaded, the report names
-    everything that does not; of two tensors for the same place that differ, the second does not.
+    The known releases of a family are listed in its module in `kinema.weights.names`. Tensors that fit are loaded; the
+    report lists all others. If two different tensors have the same target, the second one does not fit.
 
     Args:
-        model: receives the weights.
+        model: network that receives the weights.
         tensors: name -> tensor, from `read_tensors`.
 
     Returns:
-        What became of every name of both sides.
+        How every name of both sides was used.
     """
     own = model.state_dict()
     names = names_of(model)
@@ -158,12 +158,12 @@ def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportRe
                 unused.append(name)
         elif own[target].shape != tensor.shape:
             if not target.startswith("classifier."):
-                shapes.append(f"{target}, {tuple(own[target].shape)} here and {tuple(tensor.shape)} there")
+                shapes.append(f"{target}, {tuple(own[target].shape)} here and {tuple(tensor.shape)} in the file")
         else:
             loaded[name], values[target] = target, tensor
             converted |= {target: made[1]} if made else {}
     classifier = {"classifier.weight", "classifier.bias"} <= set(values)
-    if not classifier:  # half a classifier is none
+    if not classifier:  # half a classifier is not used
         loaded = {k: v for k, v in loaded.items() if not v.startswith("classifier.")}
         values = {k: v for k, v in values.items() if not k.startswith("classifier.")}
         converted = {k: v for k, v in converted.items() if k in values}
@@ -178,32 +178,32 @@ def import_weights(model: VideoModel, tensors: Mapping[str, Tensor]) -> ImportRe
 
 
 def start_from(model: VideoModel, source: str | Path) -> ImportReport:
-    """Loads weights to start a training from; everything but the classifier and the temporal parts must fit.
+    """Loads weights to start a training from; everything except the classifier and temporal parts must fit.
 
     Args:
-        model: takes the weights.
-        source: as `read_tensors`, or the name of a release that is here, or `imagenet` (see `releases.locate`).
+        model: network that receives the weights.
+        source: same as for `read_tensors`, or the name of a local release, or `imagenet` (see `releases.locate`).
 
     Returns:
-        What was loaded, what was left out and why.
+        The report: what was loaded, what was left out and why.
 
     Raises:
-        KinemaError: it does not exist or does not fit; what was loaded before that is left in the network.
+        KinemaError: the source does not exist or does not fit; weights loaded before the error stay in the network.
     """
     name = str(model.architecture["name"])
-    network = model.backbone if isinstance(model, Attached) else model  # what a release may be of
+    network = model.backbone if isinstance(model, Attached) else model  # the network that a release may be for
     report = import_weights(model, read_tensors(locate(source, str(network.architecture["name"]))))
     if not report.complete:
         other = f"give weights of {name} with the same options"
         kinds = [
             (report.missing, "it lacks", other),
-            (report.unused, f"{name} has no place for", other),
-            (report.shapes, "another shape has", "build the network with the same width and options"),
+            (report.unused, f"{name} does not have", other),
+            (report.shapes, "the shape differs for", "build the network with the same width and options"),
         ]
         found, what, fix = next(kind for kind in kinds if kind[0])
         names = "1 name" if len(found) == 1 else f"{len(found)} names"
         raise KinemaError(
-            f"{source}: does not fit {name}: {what} {found[0]}, {names} in all; {fix}; "
-            "`kinema weights import` lists them all"
+            f"{source}: does not fit {name}: {what} {found[0]}, {names} in total; {fix}; "
+            "`kinema weights import` lists all of them"
         )
     return report

@@ -18,22 +18,22 @@ from kinema.weights.releases import PACKAGE, Release, find_release, named, relea
 
 
 class Releases:
-    """The public releases, as `kinema.models.registry.Resolver`."""
+    """The public releases, as a `kinema.models.registry.Resolver`."""
 
     def names(self) -> frozenset[str]:
-        """The networks that a release was made for, or that can start from one."""
+        """Returns the networks that a release was made for, or that can start from one."""
         return frozenset(name for release in releases() for name in (release.model, *release.fits))
 
     def load(self, name: str, release: str | None, options: Mapping[str, Any]) -> VideoModel:
         """Builds a network with the weights of a release.
 
         Args:
-            name: of the network.
-            release: its name, or `imagenet`; None prefers what was made for this network, and of that what is at hand.
-            options: of the network; those that the release fixes may be left out.
+            name: name of the network.
+            release: name of the release, or `imagenet`; None prefers releases for this network, and of them local ones.
+            options: options of the network; those that the release fixes may be omitted.
 
         Raises:
-            KinemaError: no such release for this network, or an option contradicts it.
+            KinemaError: there is no such release for this network, or an option contradicts it.
             RunError: its file cannot be fetched, or does not fit.
         """
         chosen = best(name) if release is None else _named(name, release)
@@ -43,12 +43,12 @@ class Releases:
         for key, value in fixed.items():
             if key in options and options[key] != value:
                 raise KinemaError(
-                    f"{key} is {options[key]!r}, but the release {chosen.name} has {key}={value!r}: leave it out"
+                    f"{key} is {options[key]!r}, but the release {chosen.name} has {key}={value!r}: omit it"
                 )
         frames = {"frames": clip["frames"]} if "frames" in clip else {}
         given = {**frames, **fixed, **options, "num_classes": chosen.classes}
         wanted = options.get("num_classes", chosen.classes)
-        with torch.device("meta"):  # refuses wrong options before anything is fetched
+        with torch.device("meta"):  # rejects wrong options before anything is fetched
             create_model(name, **given).reset_classifier(wanted)
         tensors = read_tensors(fetch(chosen)[0])
         model = create_model(name, **implied(name, given, tensors).complete(given))
@@ -63,13 +63,13 @@ class Releases:
 
 
 def best(name: str) -> Release:
-    """The release that `pretrained=True` selects.
+    """Returns the release that `pretrained=True` selects.
 
-    Those made for the network come before those that it can only start from; of each kind what is at hand comes before
-    what can be fetched, and the first of the table before later ones.
+    Releases for the network come before releases that it can only start from. Of each kind, local ones come before
+    those that must be fetched, and earlier ones in the table before later ones.
 
     Raises:
-        KinemaError: none is known.
+        KinemaError: no release is known.
     """
     found = [r for r in releases() if r.model == name] or [r for r in releases() if name in r.fits]
     if not found:

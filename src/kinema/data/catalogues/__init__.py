@@ -1,4 +1,4 @@
-"""Catalogues: public data sets as people have them, official annotation files beside files or frame folders."""
+"""Catalogues: public data sets in their usual layout, official annotation files beside files or frame folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["NAMES", "Listing", "Source", "catalogue", "list_catalogue", "parse"]
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-SHOWN = 3  # videos that a message names
+SHOWN = 3  # videos that a message lists
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Listing:
 
     Attributes:
         samples: in the order of the annotation files.
-        labels: all of them, in the order of public checkpoints.
-        flip_map: the labels that a left-right flip exchanges.
-        findings: what is wrong or missing.
-        absent: split -> the videos that are left out, one entry a row of the annotation, as it spells them.
+        labels: all labels, in the order of public checkpoints.
+        flip_map: pairs of labels that a left-right flip exchanges.
+        findings: problems and missing videos.
+        absent: split -> the videos that are left out, one entry per row of the annotation, spelled as there.
     """
 
     samples: list[Sample]
@@ -48,20 +48,20 @@ class Listing:
 
 
 def list_catalogue(source: Source, *, check: bool = True) -> Listing:
-    """Reads the annotation files of a catalogue and looks for its videos, by one listing of the folders.
+    """Reads the annotation files of a catalogue and looks for its videos, with one listing of the folders.
 
-    Of the sets from YouTube and of Something-Something a video that is absent is left out and reported. Of UCF-101 and
-    HMDB-51, which one can have whole, it is an error, or without `check` a sample that cannot be read.
+    For the sets from YouTube and for Something-Something, an absent video is left out and reported. UCF-101 and HMDB-51
+    can be downloaded completely; there an absent video is an error, or without `check` a sample that cannot be read.
 
     Raises:
-        KinemaError: no such folder, an annotation file that is missing or damaged, or none of the videos is there.
+        KinemaError: the folder does not exist, an annotation file is missing or damaged, or no video exists.
     """
     root = source.root
     reach(root)
     if not is_folder(root):
         form = f"{source.name}:FOLDER"
         raise KinemaError(
-            f"no folder {str(root)!r} for the catalogue {source.name}: write {form}, the folder of its videos"
+            f"no folder {str(root)!r} for the catalogue {source.name}: give {form} with the folder of its videos"
         )
     annotation = READERS[source.name](root, source.part)
     wanted = {name for row in annotation.rows for name in (*row.names, *row.whole)}
@@ -80,8 +80,8 @@ def list_catalogue(source: Source, *, check: bool = True) -> Listing:
         samples.append(sample)
     if len(absent) == len(annotation.rows):
         raise KinemaError(
-            f"{root} holds none of the {len(absent)} videos that {annotation.files[0]} and its like name: put them "
-            f"there, the first is {absent[0].shown}, as a file or as a folder of frames"
+            f"{root} contains none of the {len(absent)} videos in {annotation.files[0]} and the other lists: put them "
+            f"there as files or folders of frames, the first is {absent[0].shown}"
         )
     findings = [*annotation.findings, *_unlisted(root, unlisted), *_remarks(source, annotation, samples, twice)]
     left_out: dict[str, tuple[str, ...]] = {}
@@ -106,22 +106,20 @@ def _sample(row: AnnotationRow, shelf: Shelf, twice: dict[str, list[str]]) -> Sa
 
 
 def _left_out(root: Path, annotation: Annotation, absent: list[AnnotationRow]) -> Finding:
-    """Videos that are gone from YouTube: counted for every split, because a figure on the rest is of fewer videos."""
+    """Reports videos that are gone from YouTube, with counts per split: metrics cover only the remaining videos."""
     named, gone = Counter(row.split for row in annotation.rows), Counter(row.split for row in absent)
     counts = " and ".join(f"{gone[split]} of the {named[split]} {split} videos" for split in named if gone[split])
-    message = f"{counts} that the annotation names are not in {root} ({_first(absent)}) and are left out"
-    message += ": figures are of the others"
+    message = f"{counts} in the annotation are not in {root} ({_first(absent)}) and are left out"
+    message += ": metrics cover only the others"
     return Finding("warning", "absent", message, tuple(f"{row.shown} ({row.split})" for row in absent))
 
 
 def _unlisted(root: Path, errors: list[OSError]) -> list[Finding]:
-    """Folders that cannot be listed; a disk's own `lost+found`, which only root may enter, holds no videos."""
+    """Reports folders that cannot be listed, except a disk's own `lost+found`, which holds no videos."""
     found = [error for error in errors if Path(str(error.filename)).name != "lost+found"]
     if not found:
         return []
-    message = (
-        f"{root}: {plural(len(found), 'folder')} cannot be listed, and videos in there count as absent (the first "
-    )
+    message = f"{root}: {plural(len(found), 'folder')} cannot be listed, and videos in them count as absent (the first "
     message += f"is {found[0].filename}: {reason(found[0])})"
     return [Finding("warning", "unlistable", message, tuple(f"{e.filename}: {reason(e)}" for e in found))]
 
@@ -130,8 +128,8 @@ def _gone(root: Path, annotation: Annotation, absent: list[AnnotationRow]) -> Fi
     files = annotation.files
     places = " and ".join(map(str, files)) if len(files) <= 2 else f"the split files in {files[0].parent}"
     number = len({row.shown for row in absent})
-    message = f"{places} name {plural(number, 'video')} that {'are' if number > 1 else 'is'} not in {root} "
-    message += f"({_first(absent)}): fetch what is missing, this data set can be downloaded whole"
+    message = f"{places} list {plural(number, 'video')} that {'are' if number > 1 else 'is'} not in {root} "
+    message += f"({_first(absent)}): download what is missing, this data set is available completely"
     return Finding("error", "no-file", message, tuple(dict.fromkeys(str(root / row.shown) for row in absent)))
 
 
@@ -147,17 +145,17 @@ def _remarks(
     labels = annotation.labels
     if labels.names != read_labels(source.name):
         message = f"{labels.source} has other labels, or another order, than public checkpoints of {source.name}"
-        message += ": their outputs mean other classes"
+        message += ": the outputs of those checkpoints then mean other classes"
         found.append(Finding("warning", "label-order", message))
     empty = set(labels.names) - {sample.label for sample in samples}
     if empty:
         message = f"{len(empty)} of the {len(labels.names)} classes have no video"
-        message += ": they stay outputs, which are never right"
+        message += ": such outputs remain but are never correct"
         found.append(Finding("warning", "empty-classes", message, tuple(n for n in labels.names if n in empty)))
     if twice:
         name, paths = next(iter(twice.items()))
         verb = "lies" if len(twice) == 1 else "lie"
         message = f"{plural(len(twice), 'video')} {verb} in {source.root} more than once ({name} as {paths[0]} and "
-        message += f"{paths[1]}): the first is taken, move the others elsewhere"
+        message += f"{paths[1]}): the first is used, move the others elsewhere"
         found.append(Finding("warning", "twice", message, tuple(" = ".join(paths) for paths in twice.values())))
     return found

@@ -1,4 +1,4 @@
-"""What every catalogue reads from its annotation files: rows that name videos, and the labels."""
+"""Parts of annotation files that all catalogues share: rows with videos, and labels."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from kinema.text import parse_json
 
 
 class AnnotationRow(NamedTuple):
-    """A video that an annotation file names.
+    """A video that an annotation file lists.
 
     Attributes:
-        label: what it shows, one of the data set's labels.
+        label: its label, one of the labels of the data set.
         split: train, val or test.
-        shown: the video as the annotation spells it, for messages.
-        names: that its file or frame folder may have, without suffix.
+        shown: name of the video as spelled in the annotation, for messages.
+        names: possible names of its file or frame folder, without suffix.
         folder: its class folder.
-        start: of the part, in seconds.
-        end: of the part, in seconds.
-        whole: names of files that hold more than the part, so that start and end apply.
+        start: start of the part, in seconds.
+        end: end of the part, in seconds.
+        whole: names of files that contain more than the part, so that start and end apply.
     """
 
     label: str
@@ -42,15 +42,15 @@ class AnnotationRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Annotation:
-    """All that the annotation files of a data set say.
+    """Contents of all annotation files of a data set.
 
     Attributes:
-        files: that were read.
+        files: the files that were read.
         rows: the videos.
-        labels: in the order of public checkpoints.
-        complete: every video must be there; otherwise some are expected to be gone.
-        unique: the name of a video occurs once in the data set.
-        findings: what a person should know of the files.
+        labels: the labels, in the order of public checkpoints.
+        complete: True if every video must exist; otherwise some are expected to be gone.
+        unique: True if the name of a video occurs only once in the data set.
+        findings: problems in the files that the user should know.
     """
 
     files: tuple[Path, ...]
@@ -62,12 +62,12 @@ class Annotation:
 
 
 def find_file(root: Path, names: Iterable[str], folders: Sequence[str] = ()) -> Path | None:
-    """The first annotation file that is there, in the root or in a folder of it.
+    """Finds the first annotation file that exists, in the root or in one of its folders.
 
     Args:
-        root: of the data set.
-        names: that the file may have.
-        folders: that it may lie in, beside `annotations` and `labels`.
+        root: root folder of the data set.
+        names: possible names of the file.
+        folders: further folders that it may be in, besides `annotations` and `labels`.
     """
     names = list(names)
     for folder in (root, *(root / name for name in (*folders, "annotations", "labels"))):
@@ -78,7 +78,7 @@ def find_file(root: Path, names: Iterable[str], folders: Sequence[str] = ()) -> 
 
 
 def require(root: Path, names: Sequence[str], folders: Sequence[str] = ()) -> Path:
-    """`find_file` for a file that must exist."""
+    """Same as `find_file`, for a file that must exist."""
     found = find_file(root, names, folders)
     if found is None:
         raise missing(root, names, folders)
@@ -86,13 +86,13 @@ def require(root: Path, names: Sequence[str], folders: Sequence[str] = ()) -> Pa
 
 
 def missing(root: Path, names: Sequence[str], folders: Sequence[str] = ()) -> KinemaError:
-    """The error for an annotation file that is nowhere."""
+    """Builds the error for an annotation file that is not found."""
     places = " or ".join(str(root / folder) for folder in (*folders[:1], "annotations"))
     return KinemaError(f"{root} has no annotation file {' or '.join(names)}: put it there, or into {places}")
 
 
 def own_labels(root: Path, name: str) -> LabelList:
-    """The labels in `labels.txt` in the root, one a line, or else those of this package."""
+    """Reads the labels in `labels.txt` in the root, one per line, or else returns those of this package."""
     file = find_file(root, ["labels.txt"])
     if file is None:
         return LabelList(read_labels(name), f"kinema's list of {name}")
@@ -101,10 +101,10 @@ def own_labels(root: Path, name: str) -> LabelList:
 
 
 def read_lines(file: Path) -> list[tuple[int, str]]:
-    """Number and text of the lines that are not empty.
+    """Returns number and text of the lines that are not empty.
 
     Raises:
-        KinemaError: not UTF-8, or no line.
+        KinemaError: the file is not UTF-8, or has no lines.
     """
     found = [(i, line.strip()) for i, line in enumerate(read_text(file).splitlines(), 1) if line.strip()]
     if not found:
@@ -113,10 +113,10 @@ def read_lines(file: Path) -> list[tuple[int, str]]:
 
 
 def read_json(file: Path) -> Any:
-    """The document in a JSON file.
+    """Returns the content of a JSON file.
 
     Raises:
-        KinemaError: not JSON.
+        KinemaError: the file is not JSON.
     """
     try:
         return parse_json(read_text(file))
@@ -127,16 +127,16 @@ def read_json(file: Path) -> Any:
 def read_csv(
     file: Path, columns: Sequence[str] = (), *, width: int = 0, delimiter: str = ","
 ) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of the rows of a CSV, one by one: some have a million.
+    """Yields line number and cells of each row of a CSV; some files have a million rows.
 
     Args:
-        file: with a header where `columns` are given.
-        columns: whose cells are wanted, in this order.
-        width: of a CSV without header, the cells that a row has at least; all are given.
-        delimiter: between the cells.
+        file: a CSV, with a header if `columns` are given.
+        columns: names of the wanted columns, in the wanted order.
+        width: for a CSV without header, the smallest number of cells per row; all cells are returned.
+        delimiter: separator of the cells.
 
     Raises:
-        KinemaError: not a CSV, a column or a cell is missing, or there is no row.
+        KinemaError: the file is not a CSV, a column or a cell is missing, or there is no row.
     """
     reader = csv.reader(read_text(file).splitlines(), delimiter=delimiter)
     header = [cell.strip() for cell in next(reader, [])] if columns else []
@@ -154,17 +154,17 @@ def read_csv(
                 continue
             if len(cells) < least:
                 line = reader.line_num
-                raise KinemaError(f"{file} line {line}: fewer than {least} cells between {delimiter!r}: correct it")
+                raise KinemaError(f"{file} line {line}: fewer than {least} cells (separator {delimiter!r}): correct it")
             empty = False
             yield reader.line_num, [cells[i] for i in places] if columns else cells
     except csv.Error as error:
         raise KinemaError(f"{file} is not a CSV ({error}): download it again") from error
     if empty:
-        raise KinemaError(f"{file} names no video: download it again")
+        raise KinemaError(f"{file} lists no video: download it again")
 
 
 def first_lines(texts: Iterable[tuple[int, str]]) -> dict[str, int]:
-    """Every text with the first line that it stands in."""
+    """Returns every text with the number of its first line."""
     found: dict[str, int] = {}
     for line, text in texts:
         found.setdefault(text, line)
@@ -172,7 +172,7 @@ def first_lines(texts: Iterable[tuple[int, str]]) -> dict[str, int]:
 
 
 def seconds(text: str, file: Path, line: int) -> float | None:
-    """A time in an annotation file; None for an empty cell."""
+    """Parses a time in an annotation file; None for an empty cell."""
     if not text:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The table of catalogues: a module of this folder registers its own, and nothing else has to know it."""
+"""The registry of catalogues. Each module of this folder registers its own catalogue; no other code lists them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ def catalogue(name: str, splits: int = 1) -> Callable[[Read], Read]:
     """Registers a function that reads the annotation files of a data set.
 
     Args:
-        name: what stands in front of the folder, `name:FOLDER`. A list of its labels lies in `data/labels/name.txt`.
-        splits: how many official splits there are; the function gets the number of one, from 1 on.
+        name: name of the catalogue, the part before the colon of `name:FOLDER`. Its labels are in
+            `data/labels/name.txt`.
+        splits: number of official splits; the function receives the number of one split, from 1.
 
     Raises:
-        KinemaError: there is a catalogue of that name already.
+        KinemaError: a catalogue with that name already exists.
     """
 
     def register(read: Read) -> Read:

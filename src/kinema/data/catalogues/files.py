@@ -1,4 +1,4 @@
-"""Which videos lie below a folder, as files or as folders of frames, by one listing of its folders."""
+"""Finds the videos below a folder, as files or as folders of frames, with one listing of its folders."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from kinema.data.catalogues.labels import plain
 from kinema.data.clutter import is_clutter
 from kinema.data.video import SUFFIXES
 
-DEPTH = 5  # folders below the root
+DEPTH = 5  # levels of folders below the root
 
 
 def list_videos(root: Path, wanted: Collection[str], unlisted: list[OSError] | None = None) -> dict[str, list[str]]:
-    """Looks for videos by their names.
+    """Searches for videos by their names.
 
-    A folder that is named like a wanted video is its folder of frames. Neither it nor the folders beside it are listed
-    inside, so that a hundred thousand frame folders cost one listing.
+    A folder that is named like a wanted video is its folder of frames. The contents of that folder and of the folders
+    beside it are not listed, so that a hundred thousand frame folders cost one listing.
 
     Args:
-        root: where to look, at most `DEPTH` folders down; links are followed.
+        root: folder to search, at most `DEPTH` levels deep; links are followed.
         wanted: names without suffix.
-        unlisted: receives an error for every folder that cannot be listed.
+        unlisted: receives an error per folder that cannot be listed.
 
     Returns:
-        name -> paths, files before folders of frames, else in the order of the sorted folders.
+        name -> paths, files before folders of frames, otherwise in the order of the sorted folders.
     """
     files: dict[str, list[str]] = defaultdict(list)
     frames: dict[str, list[str]] = defaultdict(list)
@@ -37,7 +37,7 @@ def list_videos(root: Path, wanted: Collection[str], unlisted: list[OSError] | N
             frames[name].append(f"{folder}{os.sep}{name}")
         deep = len(Path(folder).relative_to(root).parts) >= DEPTH
         below[:] = [] if sequences or deep else sorted(name for name in below if not is_clutter(name))
-        for name in names:  # as texts, because a Path for each of a hundred thousand takes seconds
+        for name in names:  # as strings, because a hundred thousand Path objects take seconds
             stem, _, suffix = name.rpartition(".")
             if stem in wanted and f".{suffix.lower()}" in SUFFIXES and not is_clutter(name):
                 files[stem].append(f"{folder}{os.sep}{name}")
@@ -49,13 +49,13 @@ def list_videos(root: Path, wanted: Collection[str], unlisted: list[OSError] | N
 
 
 class Shelf:
-    """The videos of a data set, to be asked for by name and class folder.
+    """The videos of a data set, looked up by name and class folder.
 
     Args:
-        found: as `list_videos` gives them.
-        classes: the names that class folders have.
-        unique: a name belongs to one video only, wherever it lies; otherwise a file in the folder of another class is
-            another video.
+        found: result of `list_videos`.
+        classes: possible names of class folders.
+        unique: True if a name belongs to one video only, in whatever folder it is; otherwise a file in the folder of
+            another class is another video.
     """
 
     def __init__(self, found: dict[str, list[str]], classes: Iterable[str], *, unique: bool) -> None:
@@ -64,7 +64,7 @@ class Shelf:
         self._plain: dict[str, str] = {}
 
     def paths(self, names: Iterable[str], folder: str) -> list[str]:
-        """The paths of a video that may have one of several names; several where it lies there more than once."""
+        """Returns the paths of a video that may have one of several names; several if it exists more than once."""
         for name in names:
             found = self._found.get(name)
             if not found:

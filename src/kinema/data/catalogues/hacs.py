@@ -1,7 +1,7 @@
 """HACS: `HACS_clips_v1.1.1.csv` (the papers' clips of two seconds) or `HACS_segments_v1.1.1.json`, and `v_ID.mp4`.
 
-The videos are whole; a clip is the part from start to end. Only positive clips are read, and no test clips, which have
-no labels.
+The videos are complete; a clip is the part from start to end. Only positive clips are read. Test clips are not read,
+because they have no labels.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _SPLITS = {"training": "train", "validation": "val", "testing": None, "train": "
 
 @catalogue("hacs")
 def read(root: Path, part: int) -> Annotation:
-    """The clips, or where only these are there the segments.
+    """Reads the clips, or the segments if only those exist.
 
     Raises:
-        KinemaError: neither file is there, or it is damaged.
+        KinemaError: neither file exists, or it is damaged.
     """
     labels = own_labels(root, "hacs")
     clips = find_file(root, _CLIPS, _FOLDERS)
@@ -59,7 +59,7 @@ def _clips(file: Path, labels: LabelList) -> list[AnnotationRow]:
         first, last = seconds(start, file, line), seconds(end, file, line)
         rows.append(_row(meant[label], split, name, first, last, (start, end)))
     if not rows:
-        raise KinemaError(f"{file} has no row of training or validation with the label 1: download it again")
+        raise KinemaError(f"{file} has no row with the label 1 for training or validation: download it again")
     return rows
 
 
@@ -81,7 +81,7 @@ def _segments(file: Path, labels: LabelList) -> list[AnnotationRow]:
         reason = f"{file} does not have the form of ActivityNet's annotations ({error!r}): download it again"
         raise KinemaError(reason) from error
     if not rows:
-        raise KinemaError(f"{file} has no segment of training or validation: download it again")
+        raise KinemaError(f"{file} has no segment for training or validation: download it again")
     return rows
 
 

@@ -1,4 +1,4 @@
-"""HMDB-51: a `CLASS_test_split1.txt` for each class, 1 for train, 2 for test, 0 for neither, and class folders."""
+"""HMDB-51: class folders, and per class a `CLASS_test_split1.txt` with 1 for train, 2 for test and 0 for neither."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SPLITS = {"0": None, "1": "train", "2": "test"}
 
 @catalogue("hmdb51", splits=3)
 def read(root: Path, part: int) -> Annotation:
-    """The official split `part`.
+    """Reads the official split `part`.
 
     Raises:
-        KinemaError: no split file, one of an unknown class, one with another code than 0, 1 and 2, or a class with a
-            folder of videos but without a split file.
+        KinemaError: there is no split file, a file is of an unknown class or has a code other than 0, 1 and 2, or a
+            class has a folder of videos but no split file.
     """
     ending = f"_test_split{part}.txt"
     labels = LabelList(read_labels("hmdb51"), "kinema's list of hmdb51")
@@ -38,7 +38,7 @@ def read(root: Path, part: int) -> Annotation:
     listed = {row.label for row in rows}
     for label in labels.names:
         if label not in listed and (root / label).is_dir():
-            raise KinemaError(f"{folder} has no {label}{ending} for the videos in {root / label}: fetch it")
+            raise KinemaError(f"{folder} has no {label}{ending} for the videos in {root / label}: download it")
     return Annotation(tuple(files), rows, labels, complete=True, unique=False)
 
 

@@ -1,6 +1,6 @@
 """Kinetics-400 and -700: `train.csv` and `val.csv`, and clips named `ID_000012_000022.mp4` or `ID.mp4`.
 
-The test lists are not read: the figures of the papers are of val.
+The test lists are not read: the results in the papers are on val.
 """
 
 from __future__ import annotations

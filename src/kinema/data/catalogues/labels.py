@@ -1,4 +1,4 @@
-"""Official label lists, in the order of most public checkpoints, and what annotation files call the labels."""
+"""Official label lists, in the order of most public checkpoints, and the spellings of labels in annotation files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kinema.data.labels import read_labels
 from kinema.data.sources import clean_label
 from kinema.errors import KinemaError, unknown
 
-# Pairs of official label indices, from 0 on, that a left-right flip exchanges.
+# Pairs of official label indices, counted from 0, that a left-right flip exchanges.
 FLIPS: Mapping[str, tuple[tuple[int, int], ...]] = {
     "something_v1": ((2, 4), (30, 41), (52, 66)),
     "something_v2": ((86, 87), (93, 94), (166, 167)),
@@ -20,14 +20,14 @@ FLIPS: Mapping[str, tuple[tuple[int, int], ...]] = {
 
 
 def flip_map(name: str) -> dict[str, str]:
-    """What each left- or right-handed label becomes when a clip is mirrored; holds both directions."""
+    """Returns the label that each left- or right-handed label becomes when a clip is mirrored, in both directions."""
     labels = read_labels(name)
     pairs = [(labels[a], labels[b]) for a, b in FLIPS.get(name, ())]
     return dict(pairs) | {b: a for a, b in pairs}
 
 
 def plain(text: str) -> str:
-    """A name without case, space and punctuation: folders write `riding_a_bike`, lists `riding a bike`."""
+    """Removes case, spaces and punctuation from a name: folders write `riding_a_bike`, lists `riding a bike`."""
     return re.sub(r"[\W_]+", "", text).casefold()
 
 
@@ -36,8 +36,8 @@ class LabelList:
     """The labels of a data set, in the order of a network's outputs.
 
     Attributes:
-        names: of the labels.
-        source: the file or list they come from, for messages.
+        names: the labels.
+        source: the file or list that they come from, for messages.
     """
 
     names: tuple[str, ...]
@@ -48,18 +48,18 @@ class LabelList:
         return {plain(name): name for name in self.names}
 
     def meaning(self, text: str) -> str | None:
-        """The label that a text means, whatever its case, spaces and punctuation; None if it is none."""
+        """Returns the label that a text means, ignoring case, spaces and punctuation; None if there is none."""
         return self._by_plain.get(plain(text))
 
     def meanings(self, found: Mapping[str, int], file: Path) -> dict[str, str]:
-        """What the texts in the label column of a file mean: names, or indices from 0 on.
+        """Decides the meaning of the texts in the label column of a file: names, or indices from 0.
 
         Args:
-            found: every text, with the first line that it stands in.
-            file: for messages.
+            found: every text, with the number of its first line.
+            file: the file, for messages.
 
         Raises:
-            KinemaError: a text that is no label, indices that start at 1, or names and indices side by side.
+            KinemaError: a text is not a label, indices start at 1, or names and indices are mixed.
         """
         meant = {text: self.meaning(text) for text in found}
         strange = [text for text, label in meant.items() if label is None]
@@ -77,43 +77,43 @@ class LabelList:
                 f"{other!r}: write names everywhere"
             )
         near = unknown("label", text, self.names)
-        raise KinemaError(f"{file} line {found[text]}: {near} ({self.source} is the list; correct one of the two)")
+        raise KinemaError(f"{file} line {found[text]}: {near} (compare {self.source} and correct one of them)")
 
     def _check_indices(self, indices: Iterable[int], file: Path) -> None:
         low, high, last = min(indices), max(indices), len(self.names) - 1
         if low >= 1 and high == last + 1:
             raise KinemaError(
-                f"{file}: its labels run from {low} to {high}, but the indices of {self.source} run from 0 to {last}: "
+                f"{file}: its labels go from {low} to {high}, but the indices of {self.source} go from 0 to {last}: "
                 "subtract 1"
             )
         if high > last:
             raise KinemaError(
-                f"{file}: holds the label index {high}, but those of {self.source} run from 0 to {last}: subtract 1 "
-                "where they start at 1, or write names"
+                f"{file}: contains the label index {high}, but those of {self.source} go from 0 to {last}: subtract 1 "
+                "if they start at 1, or write names"
             )
 
 
 def from_indices(indices: Mapping[str, int], file: Path, *, first: int = 0) -> LabelList:
-    """The labels of a file that numbers them.
+    """Orders the labels of a file that numbers them.
 
     Args:
         indices: label -> number.
-        file: that they were read from.
-        first: the number that the first label must have.
+        file: the file that they were read from.
+        first: the required number of the first label.
 
     Raises:
-        KinemaError: the numbers start elsewhere, repeat or leave one out.
+        KinemaError: the numbers start elsewhere, repeat, or have a gap.
     """
     if not indices:
         raise KinemaError(f"{file} is empty: download it again")
     ordered = sorted(indices, key=indices.__getitem__)
     low = indices[ordered[0]]
     if low != first:
-        raise KinemaError(f"{file}: its labels start at {low}, they must start at {first}: renumber them")
+        raise KinemaError(f"{file}: its labels start at {low} but must start at {first}: renumber them")
     for i, name in enumerate(ordered):
         if indices[name] != first + i:
             raise KinemaError(
-                f"{file}: the label {name!r} has the number {indices[name]} where {first + i} is expected: number the "
-                f"labels from {first} on without gaps"
+                f"{file}: the label {name!r} has the number {indices[name]} instead of {first + i}: number the "
+                f"labels from {first} without gaps"
             )
     return LabelList(tuple(clean_label(name) for name in ordered), str(file))

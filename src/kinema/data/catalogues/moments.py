@@ -21,10 +21,10 @@ from kinema.errors import KinemaError
 
 @catalogue("moments_in_time")
 def read(root: Path, part: int) -> Annotation:
-    """Both sets.
+    """Reads both sets.
 
     Raises:
-        KinemaError: a set is missing or damaged, or the categories are not numbered from 0.
+        KinemaError: a set is missing or damaged, or the numbers of the categories do not start at 0.
     """
     train, val = require(root, ["trainingSet.csv"]), require(root, ["validationSet.csv"])
     categories = find_file(root, ["moments_categories.txt"])

@@ -25,7 +25,7 @@ _SPLITS = {"train": "train", "validation": "val"}
 
 @catalogue("something_v1")
 def read_v1(root: Path, part: int) -> Annotation:
-    """`something-something-v1-train.csv` and `-validation.csv`: `id;label` without header.
+    """Reads `something-something-v1-train.csv` and `-validation.csv`: `id;label` without header.
 
     Raises:
         KinemaError: a file is missing or damaged.
@@ -46,10 +46,10 @@ def read_v1(root: Path, part: int) -> Annotation:
 
 @catalogue("something_v2")
 def read_v2(root: Path, part: int) -> Annotation:
-    """`something-something-v2-train.json` and `-validation.json`, in newer copies `train.json` and `validation.json`.
+    """Reads `something-something-v2-train.json` and `-validation.json`, or newer copies (`train.json` …).
 
     Raises:
-        KinemaError: a file is missing or damaged, or the labels are not numbered from 0.
+        KinemaError: a file is missing or damaged, or the numbers of the labels do not start at 0.
     """
     names = {word: [f"something-something-v2-{word}.json", f"{word}.json"] for word in (*_SPLITS, "labels")}
     listed = find_file(root, names["labels"])
@@ -61,7 +61,7 @@ def read_v2(root: Path, part: int) -> Annotation:
     for split, file in files.items():
         entries = read_json(file)
         if not entries:
-            raise KinemaError(f"{file} names no video: download it again")
+            raise KinemaError(f"{file} lists no video: download it again")
         try:
             table = [(i, str(entry["id"]), _bare(_template(entry))) for i, entry in enumerate(entries, 1)]
         except (KeyError, TypeError, AttributeError) as error:
@@ -72,14 +72,14 @@ def read_v2(root: Path, part: int) -> Annotation:
 
 
 def _template(entry: Mapping[str, str]) -> str:
-    """The class; `label` is a sentence with the things themselves, but some copies keep the class there."""
+    """Returns the class. `label` is normally a sentence with the objects filled in, in some copies it is the class."""
     return entry["template"] if "template" in entry else entry["label"]
 
 
 def _numbered(file: Path) -> LabelList:
     document = read_json(file)
     if not isinstance(document, dict) or not all(str(number).isdecimal() for number in document.values()):
-        raise KinemaError(f"{file} is not an object of labels and their numbers: download it again")
+        raise KinemaError(f"{file} is not a JSON object of labels and their numbers: download it again")
     return from_indices({name: int(number) for name, number in document.items()}, file)
 
 

@@ -1,4 +1,4 @@
-"""UCF-101: `trainlist01.txt`, `testlist01.txt`, `classInd.txt`, and one folder of AVI files a class."""
+"""UCF-101: `trainlist01.txt`, `testlist01.txt`, `classInd.txt`, and one folder of AVI files per class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FOLDERS = ("ucfTrainTestlist", "UCF101TrainTestSplits-RecognitionTask", "splits
 
 @catalogue("ucf101", splits=3)
 def read(root: Path, part: int) -> Annotation:
-    """The official split `part`.
+    """Reads the official split `part`.
 
     Raises:
         KinemaError: a list is missing or damaged, or numbers the classes in another way than `classInd.txt`.
@@ -51,14 +51,14 @@ def _rows(file: Path, split: str, labels: LabelList, numbers: dict[str, int]) ->
         label = labels.meaning(folder)
         if not slash or label is None:
             raise KinemaError(
-                f"{file} line {line}: {path!r} does not begin with a class of {labels.source}: correct it"
+                f"{file} line {line}: {path!r} does not start with a class of {labels.source}: correct it"
             )
         if number and number.strip() != str(numbers[label]):
             raise KinemaError(
-                f"{file} line {line}: numbers {label} {number.strip()}, but {labels.source} numbers it "
-                f"{numbers[label]}: use the lists of one source, official ones start at 1"
+                f"{file} line {line}: {label} has the number {number.strip()}, but in {labels.source} it is "
+                f"{numbers[label]}: use lists from one source, official ones start at 1"
             )
         stem = name.rpartition(".")[0] or name
-        # Some copies spell the files of one class like its folder, with a small s.
+        # In some copies, the file names of one class start with a small letter, like their folder.
         rows.append(AnnotationRow(label, split, path, (stem, stem.replace("HandStand", "Handstand")), folder))
     return rows

@@ -1,4 +1,4 @@
-"""What the doctor looks at, apart from duplicates: labels and splits, and the files one by one and side by side."""
+"""The checks of the doctor, except duplicates: labels and splits, and single files compared with the others."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from kinema.data.splits import training_split
 from kinema.data.video import VideoInfo
 from kinema.text import plural
 
-IMBALANCE = 10  # times as many training videos in the largest class as in the smallest
-TINY = 64  # pixels of the short side
+IMBALANCE = 10  # ratio of training videos in the largest and the smallest class
+TINY = 64  # pixels on the short side
 STRETCHED = 3  # long side over short side
 OUTLIER_SIZE = 3  # times larger or smaller than the median short side
 OUTLIER_RATE = 2.5  # times faster or slower than the median frame rate
@@ -34,18 +34,18 @@ Times = Mapping[str, npt.NDArray[np.float64]]
 
 
 def check_labels(manifest: Manifest) -> list[Finding]:
-    """Labels: too few, in some splits only, confusable, left and right without a flip map, unevenly frequent."""
+    """Checks labels: too few, only in some splits, easily confused, left and right without a flip map, unbalanced."""
     found = []
     if len(manifest.labels) == 1:
-        message = f"there is one class only ({manifest.labels[0]!r}): add videos of another class"
+        message = f"there is only one class ({manifest.labels[0]!r}): add videos of another class"
         found.append(Finding("error", "one-class", message))
     found += _check_splits(manifest)
     for label, other in _look_alikes(manifest.labels):
-        message = f"the labels {label!r} and {other!r} differ only in case, space, punctuation or zeros: make them one"
+        message = f"the labels {label!r} and {other!r} differ only in case, spaces, punctuation or zeros: merge them"
         found.append(Finding("warning", "similar-labels", message))
     handed = {a: b for a, b in _handed(manifest.labels) if a not in manifest.flip_map}
     if handed:
-        message = "training mirrors clips, but no flip map says what these labels become: write flip_map.json beside "
+        message = "training mirrors clips, but no flip map says which labels are exchanged: write flip_map.json beside "
         message += f"the data, {json.dumps(handed, ensure_ascii=False)}, or train with augment.flip 0"
         found.append(Finding("warning", "no-flip-map", message, tuple(f"{a} <-> {b}" for a, b in handed.items())))
     found += _check_balance(manifest)
@@ -53,14 +53,14 @@ def check_labels(manifest: Manifest) -> list[Finding]:
 
 
 def check_files(manifest: Manifest, infos: Infos, frames: int, times: Times | None = None) -> list[Finding]:
-    """Files: too short for a clip, part outside of the video, tiny, stretched, unlike the rest in size or frame rate.
+    """Checks files: too short for a clip, part outside the video, tiny, elongated, or outliers in size or frame rate.
 
     Args:
         manifest: the samples.
-        infos: of the files that can be read.
-        frames: that a clip needs.
-        times: of the frames of files with a variable rate of which samples are parts, float64 [frames] seconds; a file
-            that is not in it is taken to have a constant rate.
+        infos: information on the readable files.
+        frames: number of frames of a clip.
+        times: times of the frames of variable-rate files of which samples are parts, float64 [frames] seconds; a file
+            that is not included is assumed to have a constant rate.
     """
     readable = [(s, infos[s.path]) for s in manifest.samples if s.path in infos]
     found: list[Finding] = []
@@ -76,33 +76,33 @@ def check_files(manifest: Manifest, infos: Infos, frames: int, times: Times | No
     report(
         "error",
         "start-outside",
-        "{n} {have} a part that begins after the video has ended: correct start and end, which are seconds",
+        "{n} {have} a part that starts after the end of the video: correct start and end (in seconds)",
         [(s.path, f"start {s.start:g} s of {i.duration:.2f} s") for s, i in outside],
     )
     late = [(s, i) for s, i in readable if s.end is not None and s.end > i.duration + _rounding(i)]
     report(
         "warning",
         "end-outside",
-        "{n} {have} a part that ends after the video: it is cut at the end of the video",
+        "{n} {have} a part that ends after the end of the video: the part is shortened",
         [(s.path, f"end {s.end:g} s of {i.duration:.2f} s") for s, i in late],
     )
     report(
         "warning",
         "too-short",
-        f"{{n}} {{have}} fewer frames than the {frames} of a clip: clips are completed by the rule clip.pad",
+        f"{{n}} {{have}} fewer frames than a clip ({frames}): clips are completed as clip.pad says",
         [(s.path, f"{n} frames") for s, i in readable if 0 < (n := _frames(s, i, times or {})) < frames],
     )
     files = sorted({i.path: i for _, i in readable}.items())
     report(
         "warning",
         "tiny",
-        f"{{n}} {{have}} a short side below {TINY} pixels: little can be recognised",
+        f"{{n}} {{have}} a short side below {TINY} pixels: too small to recognise much",
         [(p, _size(i)) for p, i in files if _short(i) < TINY],
     )
     report(
         "warning",
         "stretched",
-        f"{{n}} {{are}} more than {STRETCHED} times as long as wide: a square crop shows a small part of the picture",
+        f"{{n}} {{have}} a long side over {STRETCHED} times the short side: a square crop shows only a small part",
         [(p, _size(i)) for p, i in files if max(i.width, i.height) > STRETCHED * _short(i)],
     )
     if not files:
@@ -127,7 +127,7 @@ def check_files(manifest: Manifest, infos: Infos, frames: int, times: Times | No
 
 
 def _check_splits(manifest: Manifest) -> list[Finding]:
-    """A label that is tested must be trained; a label in one split only makes that split's figures wrong."""
+    """Checks splits: a tested label must be trained; a label in a single split makes its metrics wrong."""
     splits = manifest.splits
     if len(splits) < 2:
         return []
@@ -148,11 +148,11 @@ def _check_splits(manifest: Manifest) -> list[Finding]:
             untrained = tuple(sorted(k for k, w in places.items() if split in w and train not in w and len(w) > 1))
             if split != train and untrained:
                 message = f"{_labels(untrained)} in split {split!r} but not in {train!r}: "
-                message += f"{'they' if untrained[1:] else 'it'} can never be right there"
+                message += f"{'they' if untrained[1:] else 'it'} can never be correct there"
                 found.append(Finding("error", "label-not-trained", message, untrained))
             missing = tuple(sorted(k for k, w in places.items() if split not in w and train in w and len(w) > 1))
             if missing:
-                message = f"{_labels(missing)} not in split {split!r}: its figures say nothing of "
+                message = f"{_labels(missing)} not in split {split!r}: its metrics say nothing about "
                 message += "them" if missing[1:] else "it"
                 found.append(Finding("warning", "label-not-in-split", message, missing))
     return found
@@ -165,7 +165,7 @@ def _check_balance(manifest: Manifest) -> list[Finding]:
     if len(counts) < 2 or counts[0][1] < IMBALANCE * counts[-1][1]:
         return []
     (most, many), (least, few) = counts[0], counts[-1]
-    message = f"{most!r} has {many} training videos but {least!r} has {few}: add some, or look at mean-class accuracy"
+    message = f"{most!r} has {many} training videos but {least!r} has {few}: add some, or use mean-class accuracy"
     return [Finding("warning", "imbalance", message, tuple(f"{label}: {n}" for label, n in reversed(counts)))]
 
 
@@ -179,7 +179,7 @@ def _look_alikes(labels: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def _handed(labels: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Pairs of labels that become each other when `left` and `right` are exchanged, each once."""
+    """Finds pairs of labels that become each other if `left` and `right` are exchanged, each pair once."""
     known = {label.lower(): label for label in labels}
     swap = {"left": "right", "right": "left"}
     pairs = []
@@ -192,18 +192,18 @@ def _handed(labels: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def parts_of_variable(manifest: Manifest, infos: Infos) -> list[str]:
-    """The files of which a part is a sample and whose frames must be counted by their times."""
+    """Finds the files of which a part is a sample and whose frames must be counted by their times."""
     parts = {s.path for s in manifest.samples if s.start is not None or s.end is not None}
     return [path for path, info in infos.items() if info.variable_rate and path in parts]
 
 
 def _frames(sample: Sample, info: VideoInfo, times: Times) -> int:
-    """How many different frames a sample shows; 0 for one that lies outside of the video."""
+    """Returns how many different frames a sample shows; 0 if it is outside the video."""
     if sample.start is None and sample.end is None:
         return info.frames
     if info.path in times:
         return len(part_frames(times[info.path], sample.start, sample.end, info.duration))
-    # The same rule for frames of equal length, without a list of all of them: the middles that lie inside.
+    # The same rule for frames of equal length, without listing all of them: count the midpoints inside the part.
     start = max(sample.start or 0.0, 0.0)
     end = info.duration if sample.end is None else min(sample.end, info.duration)
     if end <= start:
@@ -213,7 +213,7 @@ def _frames(sample: Sample, info: VideoInfo, times: Times) -> int:
 
 
 def _rounding(info: VideoInfo) -> float:
-    """Seconds by which the end of a part may lie behind the video: a frame and a half."""
+    """Returns the seconds by which the end of a part may exceed the video: one and a half frames."""
     return min(1.5 / info.fps, 0.1) if info.variable_rate else 1.5 / info.fps
 
 

@@ -1,4 +1,4 @@
-"""The report on a data set, for a person or a program."""
+"""The report on a data set, for people or programs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from kinema.text import plural, printable
 if TYPE_CHECKING:
     from rich.console import Group
 
-SHOWN = 20  # paths that a person sees per finding; `to_dict` holds all
+SHOWN = 20  # paths that are printed per finding; `to_dict` returns all
 
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """The readable videos of one split in figures; ranges are (smallest, median, largest).
+    """Statistics of the readable videos of one split; ranges are (smallest, median, largest).
 
     Attributes:
-        samples: entries of the manifest, readable or not.
-        classes: samples of every label.
-        hours: of video in the split's samples, only their parts from start to end.
-        fps: frames per second.
-        frames: a video.
-        short_side: in pixels.
+        samples: number of entries in the manifest, readable or not.
+        classes: number of samples per label.
+        hours: hours of video in the split's samples; only the parts from start to end count.
+        fps: range of frames per second.
+        frames: range of frames per video.
+        short_side: range of the short side, in pixels.
     """
 
     samples: int
@@ -40,17 +40,17 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the doctor says of a data set.
+    """The result of examining a data set.
 
     Attributes:
         source: the folder or CSV.
-        splits: the figures of every split, by name; "all" where the data has none.
+        splits: statistics per split, by name; "all" if the data have no splits.
         findings: errors first.
-        held_out: the test split was chosen by Kinema, not by the data.
-        files: that the manifest names and that exist.
-        looked: whether frames were decoded and near-identical files looked for.
-        labels: in the order of the outputs that a network will get.
-        order: what ordered them (see `Manifest.order`).
+        held_out: True if the test split was chosen by Kinema, not by the data.
+        files: number of files in the manifest that exist.
+        looked: True if frames were decoded and near-identical files were searched for.
+        labels: labels in the order of a network's outputs.
+        order: how they were ordered (see `Manifest.order`).
     """
 
     source: str
@@ -69,20 +69,20 @@ class Diagnosis:
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """Findings to look at."""
+        """Findings that should be checked."""
         return tuple(f for f in self.findings if f.severity == "warning")
 
     @property
     def ok(self) -> bool:
-        """No error."""
+        """True if there is no error."""
         return not self.errors
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for `--json`, with every path."""
+        """Returns plain values for `--json`, with every path."""
         return asdict(self) | {"ok": self.ok}
 
     def render(self) -> Group:
-        """The page for a person: a table of the splits, then the findings with their first files."""
+        """Renders the report: a table of the splits, then the findings with their first files."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -99,17 +99,18 @@ class Diagnosis:
         orders = {"file": "as in labels.txt", "catalogue": "in the usual order of the data set", "number": "by number"}
         parts.append(Text(f"Outputs {orders.get(self.order, 'by name')}: {printable(outputs(self.labels))}."))
         if self.held_out:
-            parts.append(Text("The data names no split: Kinema holds out a fifth of every class as `test`."))
+            parts.append(Text("The data have no splits: Kinema holds out a fifth of every class as `test`."))
         if not self.looked:
-            parts.append(Text("Quick: no frame was decoded, near-identical and half-broken files were not looked for."))
+            quick = "Quick: no frames were decoded; near-identical and partly damaged files were not searched for."
+            parts.append(Text(quick))
         for finding in self.findings:
             style = "bold red" if finding.severity == "error" else "yellow"
             parts.append(Text(f"{finding.severity} [{finding.code}] {printable(finding.message)}", style=style))
             parts += [Text(f"    {printable(path)}") for path in finding.paths[:SHOWN]]
             if len(finding.paths) > SHOWN:
                 command = f"kinema data doctor {shlex.quote(self.source)} --json"
-                parts.append(Text(f"    … and {len(finding.paths) - SHOWN} more: {command} names all"))
-        verdict = "look at the warnings" if self.warnings else "nothing to fix"
+                parts.append(Text(f"    … and {len(finding.paths) - SHOWN} more: {command} lists all"))
+        verdict = "check the warnings" if self.warnings else "nothing to fix"
         if self.errors:
             verdict = "fix the errors before training"
         totals = f"{plural(len(self.errors), 'error')}, {plural(len(self.warnings), 'warning')}"
@@ -118,7 +119,7 @@ class Diagnosis:
 
 
 def _span(values: Iterable[float] | None) -> str:
-    """`3 … 12`, or one figure where all are the same."""
+    """Formats a range: `3 … 12`, or one number if all are the same."""
     if values is None:
         return "–"
     texts = [f"{value:.4g}" for value in sorted(values)]

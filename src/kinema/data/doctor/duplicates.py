@@ -1,31 +1,32 @@
-"""Files that show the same: identical bytes, near-identical pictures (a second encoding, say), or the same scene.
+"""Finds files with the same content: identical bytes, near-identical pictures (such as a second encoding), same scene.
 
-All but identical bytes is decided on five small grey pictures per video, between its first and its last frame.
+Except for identical bytes, all decisions use five small grey pictures per video, from its first to its last frame.
 
-What clips of many sources have in common says nothing about them. So frames at the ends that show one colour (black
-or white, a fade) or a title are passed over when the pictures are taken; frames without contrast are not compared;
-each frame is scaled to one contrast, with bright spots such as a logo clipped; and bars at the margins have no
-weight.
+Content that clips from many sources have in common says nothing about them. Therefore:
 
-Near-identical are two videos with at least three frames to compare, of which each pair is alike, and whose motion,
-which is what is left when the mean frame is taken away, is alike too, also when any one of the frames is left out.
-Motion tells two clips of one fixed camera apart, and a clip from its own reversal. Videos of clearly different length
-are no copies. A shorter part of a longer video is not recognised.
+- frames at the ends that show one colour (black or white, a fade) or a title are skipped when the pictures are taken;
+- frames without contrast are not compared, and bars at the margins have no weight;
+- each frame is scaled to the same contrast, and bright spots such as a logo are clipped.
+
+Two videos are near-identical if they have at least three frames to compare, each pair of frames is similar, and their
+motion is similar too, also when any single frame is left out. Motion is what remains after the mean frame is
+subtracted. It distinguishes two clips of one fixed camera, and a clip from its own reversal. Videos of clearly
+different length are not copies. A shorter part of a longer video is not recognised.
 
 The thresholds were set on 322 clips, 300 of surveillance cameras and 22 of one person in one room, and on copies of
 108 of them (`benchmarks/duplicates.py`): smaller, heavily compressed, border cut off, a twentieth of the beginning or
-of the end cut off. 97 % of the copies were found (the border is the hardest: 92 %), of copies of clips with fades at
-both ends 79 %. Of the 51681 pairs of different clips none was called near-identical; with black, white or blue ends,
-fades, titles, a logo or bars in all clips at most 3 were, all of one camera and nearly the same action. On 150
-generated clips, changed likewise, one pair in 15 times 11175 was, and 246 of 250 copies were found.
+end cut off. 97 % of the copies were found (cutting the border is the hardest: 92 %); of copies of clips with fades at
+both ends, 79 %. None of the 51681 pairs of different clips was called near-identical. With black, white or blue ends,
+fades, titles, a logo or bars in all clips, at most 3 pairs were, all of one camera and nearly the same action. On 150
+generated clips with the same changes, one pair in 15 times 11175 was, and 246 of 250 copies were found.
 
-The same scene is a correlation of the fine structure of the mean pictures (each point less the mean of the nine
-around it: skies and floors are alike everywhere), as a whole, in every half and along the margin. Its thresholds were
-set on the 300 clips of surveillance cameras: of the pairs that one camera took, four fifths were found, some of which
-the data's own list of sources has as two; no pair of two scenes was above 0.58. The parts count because a horizon and
-a person who stands still are alike in scenes with plain backgrounds: of 3.3 million pairs of drawn scenes one reached
-0.86 as a whole, and 18 more than 0.81. None of the 18 passes by its parts, but 207 of the 209 pairs of one camera do.
-Where bars leave less than a third of the picture, no scene is compared.
+Two videos show the same scene if the fine structure of their mean pictures correlates, as a whole, in every half and
+along the margin. Fine structure is each point minus the mean of the nine points around it, because skies and floors
+look the same everywhere. The thresholds were set on the 300 clips of surveillance cameras. Four fifths of the pairs
+from one camera were found; some of these are two sources in the data's own list. No pair of two scenes was above 0.58.
+The parts count because a horizon and a person who stands still look the same in scenes with plain backgrounds: of 3.3
+million pairs of drawn scenes, one reached 0.86 as a whole, and 18 more than 0.81. None of the 18 passes by its parts,
+but 207 of the 209 pairs of one camera do. If bars leave less than a third of the picture, no scene is compared.
 """
 
 from __future__ import annotations
@@ -53,13 +54,13 @@ from kinema.processes import loader_workers
 
 FRAMES, SIDE = 5, 12
 SAME_FRAME, SAME_PICTURE, SAME_SCENE = 0.7, 0.85, 0.85
-SAME_MOTION, SAME_LESS = 0.76, 0.45  # of all frames, and when any one of them is left out
+SAME_MOTION, SAME_LESS = 0.76, 0.45  # with all frames, and with any one of them left out
 SAME_HALF, SAME_MARGIN = 0.6, 0.75
-STILL, SAME_STILL = 1.0, 0.998  # grey levels of motion below which only pictures are compared, and more strictly
-COMPARED = 3  # frames with something on them that two videos must have in common
-LONGER = 1.25  # times as long
-SPREAD = 6  # grey levels between the dark and the light parts of a frame below which it shows nothing
-_CLIPPED = 2.5  # spreads from the median beyond which a pixel, such as one of a logo, counts no more
+STILL, SAME_STILL = 1.0, 0.998  # below this motion (grey levels) only pictures are compared, more strictly
+COMPARED = 3  # pairs of frames with content that two videos must have
+LONGER = 1.25  # ratio of lengths
+SPREAD = 6  # grey levels; a frame with less between dark and light parts shows nothing
+_CLIPPED = 2.5  # spreads from the median; pixels further away, such as a logo, are clipped
 _BAR = (2, 8)  # grey levels of change in a row or column: certainly part of a bar, certainly not
 _ALIKE, _CARD, _TITLE = 0.8, 0.9995, 0.3  # correlation of frames of one scene, of one still card, and of both
 
@@ -69,13 +70,13 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class _Frames:
-    """Frames that can be compared whatever their brightness.
+    """Frames that can be compared regardless of their brightness.
 
     Attributes:
-        units: `N T P`, each frame a row of length 1 without bars, or zeros where it shows nothing.
-        shown: `N T`, frames that show something.
+        units: `N T P`, one row of length 1 per frame, without bars; zeros if the frame shows nothing.
+        shown: `N T`, True for frames that show something.
         content: `N P`, 0 in bars at the margins, 1 elsewhere.
-        contrast: `N`, root mean square of a usual frame in grey levels.
+        contrast: `N`, root mean square of a typical frame, in grey levels.
     """
 
     units: Looks
@@ -95,7 +96,7 @@ def look(path: str) -> Entry:
 
 
 def _small(path: str, frames_of: Callable[[int], Indices]) -> Tensor:
-    """Frames of a video, scaled to the size in which they are compared, uint8 `T S S 3`."""
+    """Returns frames of a video, scaled to the size of comparison, uint8 `T S S 3`."""
 
     def whole(height: int, width: int) -> list[Box]:
         return [Box(0, 0, height, width)]
@@ -104,12 +105,12 @@ def _small(path: str, frames_of: Callable[[int], Indices]) -> Tensor:
 
 
 def pictures_of(read: Callable[[Callable[[int], Indices]], Tensor]) -> NDArray[np.uint8]:
-    """Five small grey pictures of a video, from its first to its last frame.
+    """Returns five small grey pictures of a video, from its first to its last frame.
 
-    Where frames at the beginning or end show nothing, or a title, they are of five frames between those.
+    If frames at the beginning or end show nothing or a title, the pictures are five frames between those.
 
     Args:
-        read: called with what chooses frames of n; gives them, uint8 RGB `T H W 3`.
+        read: receives a function that chooses frame indices from n frames; returns those frames, uint8 RGB `T H W 3`.
 
     Returns:
         uint8 `T S S`.
@@ -122,14 +123,14 @@ def pictures_of(read: Callable[[Callable[[int], Indices]], Tensor]) -> NDArray[n
 
 
 def _pictures(read: Callable[[Callable[[int], Indices]], Tensor], begin: float, end: float) -> NDArray[np.uint8]:
-    """Between two parts of the length, 0 to 1."""
+    """Returns evenly spaced small grey pictures between two parts of the length, 0 to 1."""
     frames = read(lambda n: (np.linspace(begin, end, FRAMES) * (n - 1)).round().astype(np.int64))
     small = cut(frames, Box(0, 0, frames.shape[1], frames.shape[2]), SIDE, flip=False)
     return np.tensordot(small.numpy(), [0.299, 0.587, 0.114], 1).round().astype(np.uint8)
 
 
 def _scene(pictures: NDArray[np.uint8]) -> tuple[int, int]:
-    """The first and the last of the pictures that show the scene, less flat ones and titles at the ends."""
+    """Returns the indices of the first and last picture of the scene, without flat pictures and titles at the ends."""
     frames = _frames(pictures[None].astype(np.float32))
     shown = np.flatnonzero(frames.shown[0])
     if len(shown) < 2:
@@ -140,7 +141,7 @@ def _scene(pictures: NDArray[np.uint8]) -> tuple[int, int]:
         titles = [*shown[:before], *shown[len(shown) - after :]]
         if len(scene) < COMPARED:
             continue
-        moves = _ALIKE <= similar[np.ix_(scene, scene)].min() < _CARD  # else the scene could be the title
+        moves = _ALIKE <= similar[np.ix_(scene, scene)].min() < _CARD  # otherwise the scene could be the title
         stands = len(titles) < 2 or before == after or similar[np.ix_(titles, titles)].min() >= _CARD
         if moves and stands and similar[np.ix_(titles, scene)].max() < _TITLE:
             return int(scene[0]), int(scene[-1])
@@ -148,26 +149,26 @@ def _scene(pictures: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def stack_looks(entries: Iterable[Entry]) -> Looks:
-    """float32 `N T S S` from entries that hold a look."""
+    """Stacks the entries that contain a look: float32 `N T S S`."""
     pictures = [np.frombuffer(base64.b64decode(entry["look"]), np.uint8) for entry in entries]
     return np.array(pictures, np.float32).reshape(len(pictures), FRAMES, SIDE, SIDE)
 
 
 def is_blank(looks: Looks) -> Mask:
-    """Videos whose five pictures are one flat grey: bool `N`."""
+    """Marks videos whose five pictures are one flat grey: bool `N`."""
     return looks.std((1, 2, 3)) < 1
 
 
 def near_pairs(
     looks: Looks, groups: NDArray[np.int64], lengths: NDArray[np.float64] | None = None
 ) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of near-identical videos that are in different groups.
+    """Finds pairs (i, j), i < j, of near-identical videos in different groups.
 
     Args:
         looks: `N T S S`.
-        groups: of each video, int64 `N`; pairs within a group are not looked for.
-        lengths: of each video, float64 `N 2`, frames and seconds; pairs that differ in both by more than `LONGER` times
-            are no copies. None compares no lengths.
+        groups: group of each video, int64 `N`; pairs within a group are not searched for.
+        lengths: length of each video, float64 `N 2`, frames and seconds; pairs that differ in both by more than
+            `LONGER` times are not copies. None compares no lengths.
     """
     frames = _frames(looks)
     scene = _of_scene(frames)
@@ -220,10 +221,10 @@ def _frames(looks: Looks) -> _Frames:
 
 
 def _content(looks: Looks) -> Looks:
-    """0 in bars at the margins, which keep one colour in every frame that shows something, and 1 elsewhere: `N P`.
+    """Weights `N P`: 0 in bars at the margins, which keep one colour in every frame that shows something, 1 elsewhere.
 
-    The row or column beside a bar is left out too: it may be part of the bar. There is no sharp limit, because a copy
-    of a dark video would fall on the other side of it.
+    The row or column beside a bar is also left out, because it may be part of the bar. There is no sharp limit, because
+    a copy of a dark video could fall on the other side of it.
     """
     varied = (looks.max((2, 3)) - looks.min((2, 3)) > _BAR[1])[..., None, None]
     most, least = np.where(varied, looks, -np.inf).max(1), np.where(varied, looks, np.inf).min(1)
@@ -241,7 +242,7 @@ def _content(looks: Looks) -> Looks:
 
 
 def _same_motion(frames: _Frames, scene: Mask, i: NDArray[np.int64], j: NDArray[np.int64], worst: Looks) -> Mask:
-    """Of pairs whose frames are alike, those that move alike, or stand still and are the more alike."""
+    """From pairs whose frames are similar, keeps those with similar motion, or without motion but more similar."""
     both = frames.shown[i] & frames.shown[j]
     used = both & scene[i] & scene[j]
     used = np.where(used.sum(1, keepdims=True) >= COMPARED, used, both)
@@ -253,20 +254,20 @@ def _same_motion(frames: _Frames, scene: Mask, i: NDArray[np.int64], j: NDArray[
         left = used[:, t] & (fewer.sum(1) >= COMPARED)
         less, _ = _motion(frames, i[left], j[left], fewer[left])
         least[left] = np.minimum(least[left], less)
-    # A title that lasts stands still too.
+    # A title that is shown for long also stands still.
     still = (motion < STILL) & (both.sum(1) - used.sum(1) <= 1)
     return ((alike >= SAME_MOTION) & (least >= SAME_LESS) & (motion > 0)) | (still & (worst >= SAME_STILL))
 
 
 def _of_scene(frames: _Frames) -> Mask:
-    """Frames that resemble the one that most others resemble: what is left is no title and no cut."""
+    """Keeps frames that resemble the one that most others resemble; the rest are titles and cuts."""
     similar = np.einsum("ntp,nsp->nts", frames.units, frames.units)
     central = np.maximum(similar, 0).sum(2).argmax(1)
     return (similar[np.arange(len(similar)), central] >= 0.5) & frames.shown
 
 
 def _motion(frames: _Frames, i: NDArray[np.int64], j: NDArray[np.int64], used: Mask) -> tuple[Looks, Looks]:
-    """Of pairs, the correlation of what is left without the mean frame, and the larger motion in grey levels."""
+    """Returns per pair the correlation of the frames minus the mean frame, and the larger motion in grey levels."""
     number = np.maximum(used.sum(1), 1)[:, None, None]
     rows = []
     for videos in (i, j):
@@ -279,11 +280,11 @@ def _motion(frames: _Frames, i: NDArray[np.int64], j: NDArray[np.int64], used: M
 
 
 def shared_scenes(looks: Looks, groups: NDArray[np.int64]) -> dict[int, int]:
-    """For every video that shows the scene of one in another group: that one, or of several the most similar.
+    """Returns for every video that shows the scene of a video in another group: the most similar such video.
 
     Args:
         looks: `N T S S`.
-        groups: of each video, int64 `N`.
+        groups: group of each video, int64 `N`.
     """
     frames = _frames(looks)
     number = np.maximum(frames.shown.sum(1), 1)[:, None, None]
@@ -291,7 +292,7 @@ def shared_scenes(looks: Looks, groups: NDArray[np.int64]) -> dict[int, int]:
     padded = np.pad(means, ((0, 0), (1, 1), (1, 1)), mode="edge")
     around = sum(padded[:, y : y + SIDE, x : x + SIDE] for y in range(3) for x in range(3)) / 9
     fine = (means - around) * frames.content.reshape(means.shape)
-    fine[frames.content.sum(1) < SIDE * SIDE / 3] = 0  # between wide bars there are too few points to judge by
+    fine[frames.content.sum(1) < SIDE * SIDE / 3] = 0  # between wide bars, too few points remain
     scenes, plain = _part(fine, np.ones((SIDE, SIDE), bool))
     parts = [(*_part(fine, where), least) for where, least in _parts()]
     scenes[plain] = 0
@@ -310,7 +311,7 @@ def shared_scenes(looks: Looks, groups: NDArray[np.int64]) -> dict[int, int]:
 
 
 def _parts() -> list[tuple[Mask, float]]:
-    """The halves and the margin of a picture, with the correlation that each must have."""
+    """The halves and the margin of a picture, with the correlation that each one must reach."""
     y, x = np.mgrid[:SIDE, :SIDE]
     half = SIDE // 2
     margin = np.minimum(np.minimum(x, SIDE - 1 - x), np.minimum(y, SIDE - 1 - y)) < 2
@@ -318,21 +319,21 @@ def _parts() -> list[tuple[Mask, float]]:
 
 
 def _part(fine: Looks, where: Mask) -> tuple[Looks, Mask]:
-    """Rows of length 1 from one part of the pictures, and which of them have no structure there."""
+    """Returns rows of length 1 from one part of the pictures, and marks those without structure there."""
     values = fine[:, where]
     rows, contrast = _unit(values - values.mean(1, keepdims=True))
     return rows, contrast < 0.5
 
 
 def identical(paths: Iterable[str], workers: int = -1) -> tuple[list[tuple[str, ...]], dict[str, str]]:
-    """Files that hold the same bytes (of frame folders: the same pictures in order).
+    """Finds files with the same bytes (for frame folders: the same pictures in order).
 
     Args:
-        paths: of files or frame folders.
+        paths: files or frame folders.
         workers: threads; -1 is one per core, at most 16.
 
     Returns:
-        groups of two or more paths; and path -> reason of those that could not be read (any more).
+        groups of two or more paths; and path -> reason for those that could not be read (any more).
     """
     by_size: dict[int, list[str]] = defaultdict(list)
     unread: dict[str, str] = {}
@@ -353,7 +354,7 @@ def identical(paths: Iterable[str], workers: int = -1) -> tuple[list[tuple[str, 
 
 
 def groups_of(keys: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """The groups of two or more names that have the same key."""
+    """Returns the groups of two or more names that have the same key."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name, key in keys.items():
         groups[key].append(name)
@@ -361,7 +362,7 @@ def groups_of(keys: Mapping[str, str]) -> list[tuple[str, ...]]:
 
 
 def _unit(values: Looks) -> tuple[Looks, Looks]:
-    """Rows of length 1, and the root mean square they had."""
+    """Scales rows to length 1; also returns their previous root mean square."""
     rows = values.reshape(len(values), -1)
     length = np.linalg.norm(rows, axis=1)
     return rows / np.maximum(length, 1e-6)[:, None], length / np.sqrt(rows.shape[1])

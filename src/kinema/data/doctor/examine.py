@@ -1,4 +1,4 @@
-"""The doctor: looks through a data set before the first training step and says what is wrong with it."""
+"""The doctor: examines a data set before the first training step and reports its problems."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from kinema.text import plural
 def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: int = -1) -> Diagnosis:
     """Examines a data set: manifest, labels, splits, files, duplicates.
 
-    What was learnt of a file is cached (`kinema.data.doctor.index`): a second examination takes only as long as the
-    listing.
+    Results per file are cached (`kinema.data.doctor.index`): a second examination takes only as long as listing the
+    files.
 
     Args:
-        data: the folder or CSV, as for `read_manifest`.
-        deep: also decode five frames of every file, from the first to the last: finds files that break off or show
-            nothing, and near-identical ones in different splits.
-        frames: that a clip needs; shorter videos are listed.
+        data: the folder, CSV or catalogue, as for `read_manifest`.
+        deep: also decode five frames of every file, from the first to the last; this finds files that break off or show
+            nothing, and near-identical files in different splits.
+        frames: number of frames of a clip; shorter videos are listed.
         workers: processes that examine files; -1 is one per core, at most 16, and 0 examines them in this one.
 
     Returns:
-        The figures of every split and the findings, errors first.
+        Statistics of every split, and the findings, errors first.
 
     Raises:
         KinemaError: there is nothing to examine (no such folder, no video in it, a CSV without its columns).
     """
     found = survey(data)
     manifest = found.manifest
-    # What cannot be reached is told with the other unreadable files below.
+    # Paths that cannot be reached are reported with the other unreadable files below.
     findings = [*(f for f in found.findings if f.code != UNREACHABLE), *check_labels(manifest)]
     absent = {path for f in found.findings if f.code == "no-file" for path in f.paths}
     files = [path for path in dict.fromkeys(s.path for s in manifest.samples) if path not in absent]
@@ -85,7 +85,7 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
 
 
 def _check_identical(manifest: Manifest, copies: list[tuple[str, ...]]) -> list[Finding]:
-    """Equal bytes: in two splits or under two labels they falsify figures; within a split they only weigh double."""
+    """Reports equal bytes: in two splits or under two labels they falsify results; within a split they count twice."""
     splits, labels = _members(manifest)
     across, within, torn = [], [], []
     for group in copies:
@@ -103,7 +103,7 @@ def _check_identical(manifest: Manifest, copies: list[tuple[str, ...]]) -> list[
         message = f"identical files are in different splits ({plural(len(across), 'group')}): keep each in one split"
         found.append(Finding("error", "identical-across-splits", message, tuple(across)))
     if torn:
-        message = f"identical files have different labels ({plural(len(torn), 'group')}): keep the right one"
+        message = f"identical files have different labels ({plural(len(torn), 'group')}): keep the correct label"
         found.append(Finding("error", "identical-with-other-label", message, tuple(torn)))
     if within:
         message = f"identical files are in the same split ({plural(len(within), 'group')}): keep one of each"
@@ -117,7 +117,7 @@ def _check_identical(manifest: Manifest, copies: list[tuple[str, ...]]) -> list[
 def _check_looks(
     manifest: Manifest, looks: Mapping[str, Entry], infos: Infos, copies: list[tuple[str, ...]]
 ) -> list[Finding]:
-    """Videos that show nothing, and near-identical ones (that are no copies) in different splits."""
+    """Reports videos that show nothing, and near-identical ones (that are not exact copies) in different splits."""
     if not looks:
         return []
     splits, _ = _members(manifest)
@@ -126,7 +126,7 @@ def _check_looks(
     found = []
     blank = tuple(path for path, empty in zip(paths, is_blank(pictures), strict=True) if empty)
     if blank:
-        message = f"{plural(len(blank), 'video')} with one flat colour only: replace or remove"
+        message = f"{plural(len(blank), 'video')} with only one flat colour: replace or remove"
         found.append(Finding("warning", "blank", message, blank))
     where = ["/".join(sorted(splits[path])) for path in paths]
     groups = np.unique(where, return_inverse=True)[1]
@@ -138,7 +138,7 @@ def _check_looks(
         if not splits[a] & splits[b] and (a not in copied or copied[a] != copied.get(b))
     ]
     if near:
-        message = f"near-identical videos are in different splits ({plural(len(near), 'pair')}): look at them, keep one"
+        message = f"near-identical videos are in different splits ({plural(len(near), 'pair')}): check them, keep one"
         lines = tuple(_line(pair, " ~ ", splits) for pair in near)
         found.append(Finding("warning", "near-identical", message, lines))
     told = {path for group in (*near, *copies) for path in group}
@@ -146,10 +146,10 @@ def _check_looks(
     scenes = {i: j for i, j in shared_scenes(pictures, groups).items() if i in tested and paths[i] not in told}
     if scenes:
         message = (
-            f"{len(scenes)} of {plural(len(tested), 'video')} outside of train "
-            f"{'shows' if len(scenes) == 1 else 'show'} a scene that another split shows"
+            f"{len(scenes)} of {plural(len(tested), 'video')} outside train "
+            f"{'shows' if len(scenes) == 1 else 'show'} a scene that another split also shows"
         )
-        message += " too: the figures reward knowing the place, split by camera or source if you can"
+        message += ": the test then rewards knowing the place, so split by camera or source if possible"
         lines = tuple(_line((paths[i], paths[j]), " ~ ", splits) for i, j in scenes.items())
         found.append(Finding("warning", "same-scene", message, lines))
     return found
@@ -160,7 +160,7 @@ def _line(paths: tuple[str, ...], between: str, splits: Mapping[str, set[str]]) 
 
 
 def _members(manifest: Manifest) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """The splits and the labels of every file."""
+    """Returns the splits and the labels of every file."""
     splits: dict[str, set[str]] = defaultdict(set)
     labels: dict[str, set[str]] = defaultdict(set)
     for sample in manifest.samples:

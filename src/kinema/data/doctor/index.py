@@ -1,7 +1,7 @@
-"""A cache of what is known of files (length, size, hash, looks), so that a data set is examined once and not again.
+"""A cache of facts about files (length, size, hash, looks), so that a data set is examined only once.
 
-One file of JSON lines a data source and kind of knowledge, in `$KINEMA_CACHE` or `~/.cache/kinema`. An entry holds as
-long as the file keeps its size and time of change; whatever is wrong with a cache file, it is built again.
+There is one file of JSON lines per data source and kind of fact, in `$KINEMA_CACHE` or `~/.cache/kinema`. An entry is
+valid while the file keeps its size and modification time. A cache file that is wrong in any way is built again.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from kinema.text import parse_json
 
 log = logging.getLogger(__name__)
 
-_FORMAT = f"4 of kinema {kinema.__version__}"  # of a cache file; another one means: build again
+_FORMAT = f"4 of kinema {kinema.__version__}"  # written in a cache file; a file with another format is built again
 _PASSING = "passing"
 Entry = dict[str, Any]
 
 
 def probe_all(paths: Iterable[str], source: str | Path, *, workers: int = -1) -> dict[str, VideoInfo | UnreadableVideo]:
-    """Probes files, from the cache where they have not changed.
+    """Probes files; unchanged files come from the cache.
 
     Args:
         paths: video files or frame folders.
-        source: the data set they belong to; names the cache file.
+        source: data set that they belong to; part of the cache file's name.
         workers: processes; -1 is one per core, at most 16.
 
     Returns:
-        for every path what `probe` gives, or the error that it raises.
+        Per path the result of `probe`, or the error that it raises.
     """
     entries = remembered("probes", paths, source, _probe_entry, workers=workers)
     return {
@@ -57,15 +57,15 @@ def probe_all(paths: Iterable[str], source: str | Path, *, workers: int = -1) ->
 
 
 def times_all(paths: Iterable[str], source: str | Path, *, workers: int = -1) -> dict[str, npt.NDArray[np.float64]]:
-    """When the frames of files are shown, from the cache where the files have not changed.
+    """Returns the display times of frames; those of unchanged files come from the cache.
 
     Args:
         paths: video files or frame folders.
-        source: the data set they belong to; names the cache file.
+        source: data set that they belong to; part of the cache file's name.
         workers: processes; -1 is one per core, at most 16.
 
     Returns:
-        for every path that can be read: float64 [frames], seconds since the first frame, to a microsecond.
+        Per readable path: float64 [frames], seconds since the first frame, rounded to a microsecond.
     """
     entries = remembered("times", paths, source, _times_entry, workers=workers)
     return {path: _unpack(entry["gaps"]) for path, entry in entries.items() if "gaps" in entry}
@@ -79,19 +79,19 @@ def remembered(
     *,
     workers: int = -1,
 ) -> dict[str, Entry]:
-    """Calls `compute` for every path whose entry is missing or older than the file, and keeps the results.
+    """Calls `compute` for every path whose entry is missing or outdated, and stores the results.
 
     Args:
-        kind: of knowledge; names the cache file together with `source`.
-        paths: of files or folders.
-        source: the data set they belong to.
-        compute: from a path to plain JSON values; called in other processes, so that a file which crashes or hangs the
-            decoder gives an entry with an error. What it learns by an error of the system, which may have passed by
-            the next time (`failed`), is not kept.
+        kind: kind of fact; part of the cache file's name, together with `source`.
+        paths: files or folders.
+        source: data set that they belong to.
+        compute: function from a path to plain JSON values. It is called in other processes, so that a file that crashes
+            or hangs the decoder gives an entry with an error. A result of a system error, which may be gone the next
+            time (`failed`), is not stored.
         workers: processes; -1 is one per core, at most 16.
 
     Returns:
-        an entry for every path.
+        An entry per path.
     """
     wanted = list(dict.fromkeys(paths))
     stamps = {path: _stamp(path) for path in wanted}
@@ -111,12 +111,12 @@ def remembered(
 
 
 def failed(error: UnreadableVideo) -> Entry:
-    """The entry of a file that could not be read: {"error": reason}, with a mark where the system was the cause."""
+    """Makes the entry of a file that could not be read: {"error": reason}, marked if the system was the cause."""
     return {"error": error.reason} | ({_PASSING: True} if isinstance(error.__cause__, OSError) else {})
 
 
 def _ended(reason: str) -> Entry:
-    """The entry of a file on which examining crashed, hung, or went beyond a limit: it is examined again next time."""
+    """Makes the entry of a file whose examination crashed, hung or exceeded a limit; it is examined again next time."""
     return {"error": reason, _PASSING: True}
 
 
@@ -137,7 +137,7 @@ def _times_entry(path: str) -> Entry:
 
 
 def _pack(times: npt.NDArray[np.float64]) -> str:
-    """Gaps compress well: an hour of 30 frames per second takes some kilobytes."""
+    """Packs times; gaps compress well: an hour at 30 frames per second takes some kilobytes."""
     gaps = np.diff(np.round(times * 1e6).astype("<i8"), prepend=0)
     return base64.b64encode(zlib.compress(gaps.tobytes())).decode("ascii")
 
@@ -147,14 +147,14 @@ def _unpack(text: str) -> npt.NDArray[np.float64]:
 
 
 def _key(path: str) -> str:
-    return os.path.abspath(path)  # noqa: PTH100 - Path.absolute() keeps `..`, resolve() asks the disk for every part
+    return os.path.abspath(path)  # noqa: PTH100 - Path.absolute() keeps `..`, resolve() is slow on disk
 
 
 def _stamp(path: str) -> list[int] | None:
-    """What changes with a video; None where it cannot be reached.
+    """Returns values that change when the video changes; None if it cannot be reached.
 
-    Size and time of change, of a frame folder with the number of its files; of a sample in a shard its size, its hash
-    and what changes with the shard.
+    These are size and modification time, for a frame folder also the number of its files; for a sample in a shard its
+    size, its hash and the values of the shard.
     """
     try:
         member, parts = find_member(path), split_member(path)
@@ -170,7 +170,7 @@ def _stamp(path: str) -> list[int] | None:
 
 
 def _may_exist(path: str) -> bool:
-    """False only where it is known that nothing is there: a disk that is away for the moment keeps its entries."""
+    """False only if certainly nothing exists there: the entries of a temporarily missing disk are kept."""
     parts = split_member(path)
     try:
         return look_up(parts[0] if parts else path) is not None
@@ -190,20 +190,20 @@ def _load(file: Path) -> dict[str, Entry]:
         first, _, rest = file.read_bytes().partition(b"\n")
         head = parse_json(first)
         if head["format"] != _FORMAT or head["sha256"] != hashlib.sha256(rest).hexdigest():
-            raise ValueError("it has another version, or was changed")
+            raise ValueError("it has another version or was changed")
         lines = [parse_json(line) for line in rest.splitlines()]
         return {line["path"]: {"stamp": line["stamp"], "entry": line["entry"]} for line in lines}
     except (ValueError, KeyError, TypeError, OSError) as error:
-        log.warning("the cache file %s cannot be used (%s): it is built again", file, error)
+        log.warning("the cache file %s cannot be used (%s) and is built again", file, error)
         return {}
 
 
 def _save(file: Path, entries: Mapping[str, Entry]) -> None:
-    """Replaces the file in one step; a cache that cannot be written costs time, and no run."""
+    """Replaces the file in one step; a cache that cannot be written costs time but fails no run."""
     rest = "".join(json.dumps({"path": key, **line}) + "\n" for key, line in entries.items())
     head = {"format": _FORMAT, "sha256": hashlib.sha256(rest.encode()).hexdigest()}
     text = json.dumps(head) + "\n" + rest
     try:
         replace_file(file, lambda part: part.write_text(text, "utf-8"))
     except RunError as error:
-        log.warning("the cache is not kept, and the next run examines the files again: %s", error)
+        log.warning("the cache cannot be written, so the next run examines the files again: %s", error)

@@ -1,5 +1,5 @@
-"""Batches of clips, read by processes of their own: a file that crashes, hangs or eats memory costs one sample.
+"""Batches of clips, read by separate processes: a file that crashes, hangs or takes too much memory costs one sample.
 
-`limits` says what one sample may cost, `slots` is the memory that the processes share, `reader` is what runs in such a
-process, `pool` gives them work and replaces those that die, `loader` makes batches of what they read.
+`limits` bounds the time and memory of a sample, `slots` is the memory that the processes share, `reader` is the code of
+a reader process, `pool` distributes work and replaces readers that die, `loader` makes batches of the samples.
 """

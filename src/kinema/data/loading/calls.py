@@ -1,4 +1,4 @@
-"""A function of one file, called for many files by processes that may crash, hang or run out of memory."""
+"""Calls a function for many files, in processes that may crash, hang or run out of memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Result = TypeVar("Result")
 
 
 class Calls(Generic[Result]):
-    """The results of a function as the samples of a `Loader`; sample i is that of path i.
+    """The results of a function as samples of a `Loader`; sample i belongs to path i.
 
     Args:
-        function: from a path to a value that can be pickled.
-        paths: of files or folders.
-        failed: from a reason to the value that stands for a path on which the function ended unexpectedly.
+        function: function from a path to a value that can be pickled.
+        paths: files or folders.
+        failed: function from a reason to the placeholder for a path on which `function` ended unexpectedly.
     """
 
-    item_bytes = 0  # values travel as they are, not through shared memory
+    item_bytes = 0  # values are pickled, not sent through shared memory
 
     def __init__(
         self, function: Callable[[str], Result], paths: Sequence[str], failed: Callable[[str], Result]
@@ -31,11 +31,11 @@ class Calls(Generic[Result]):
         return (self._function(self._paths[key]),)
 
     def path(self, key: int) -> str:
-        """The path of a sample."""
+        """Returns the path of a sample."""
         return self._paths[key]
 
     def failure(self, key: int, reason: str) -> tuple[Result]:
-        """What stands for a call that ended unexpectedly."""
+        """Returns the placeholder for a call that ended unexpectedly."""
         return (self._failed(reason),)
 
 
@@ -46,13 +46,13 @@ def call_each(
     """Calls a function for every path, in other processes.
 
     Args:
-        function: from a path to a value that can be pickled.
-        paths: of files or folders.
-        failed: from a reason to the value that stands for a path on which the function crashed, hung, raised an error,
-            or went beyond the limits.
-        workers: how many processes; 0 calls it in this one, without protection.
-        limits: what one call may cost.
-        watch: called several times a second meanwhile, unless `workers` is 0; what it raises ends the processes.
+        function: function from a path to a value that can be pickled.
+        paths: files or folders.
+        failed: function from a reason to the placeholder for a path on which `function` crashed, hung, raised an error,
+            or exceeded the limits.
+        workers: number of processes; 0 calls it in this process, without protection.
+        limits: limits of one call.
+        watch: called several times per second, unless `workers` is 0; an error that it raises ends the processes.
 
     Returns:
         The values, in the order of the paths.

@@ -1,4 +1,4 @@
-"""Limits for reading one sample, and how a process enforces them."""
+"""Limits for reading one sample, and their enforcement in a process."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class ReadLimits:
     """Limits for reading one sample; a sample that exceeds one counts as unreadable.
 
     Attributes:
-        seconds: total time for one sample; time spent waiting for the network does not count.
-        stalled: seconds without any progress (no packet, no frame), which tells a hang from a slow file.
+        seconds: total time for one sample; waiting for the network does not count.
+        stalled: seconds without any progress (no packet, no frame), which distinguishes a hang from a slow file.
         memory: GiB that a reader may allocate for a sample; enforced on Linux only.
     """
 
@@ -33,7 +33,7 @@ class ReadLimits:
 
 
 def limit_memory(limits: ReadLimits) -> None:
-    """Bounds the address space of this process at what it has now and `limits.memory` more; nothing outside Linux."""
+    """Limits the address space of this process to its current size plus `limits.memory`; does nothing outside Linux."""
     if sys.platform != "linux":
         return
     import resource
@@ -47,5 +47,5 @@ def limit_memory(limits: ReadLimits) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be allocated; PyTorch says it by a RuntimeError."""
+    """True if an error says that memory could not be allocated; PyTorch raises a RuntimeError for it."""
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""`Loader`: an iterable of batches, read by a pool of processes, or in this one."""
+"""`Loader`: an iterable of batches, read by a pool of processes or by the process itself."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from kinema.data.loading.limits import ReadLimits
 from kinema.data.loading.pool import ReaderPool
 from kinema.data.loading.reader import Readable, attempt
 
-# Readers of a single video. Where a process takes seconds to start, which is everywhere but on Linux, it is read here.
+# Readers of a single video. A process takes seconds to start on all systems except Linux; there, this process reads.
 SINGLE_VIDEO_READERS = 1 if sys.platform == "linux" else 0
-_AHEAD = 2**30  # bytes of samples that may be read ahead, beyond what the readers and one batch need
+_AHEAD = 2**30  # bytes of samples read ahead, beyond those for the readers and one batch
 
 Batch = TypeVar("Batch")
 
 
 class Loader(Generic[Batch]):
-    """Batches of samples, in a given order, whatever becomes of the processes that read them.
+    """Batches of samples in a given order, even if reader processes fail.
 
-    A sample whose reading crashes, hangs, or takes too much time or memory stands in its batch as what `data.failure`
-    gives. Readers start with the first batch and live until `close`, from one epoch to the next.
+    A sample whose reading crashes, hangs, or takes too much time or memory is replaced in its batch by the value of
+    `data.failure`. Readers start with the first batch and live until `close`, across epochs.
 
     Args:
         data: the samples.
-        batch_sampler: the keys of each batch; iterated again for every epoch.
-        collate: makes a batch of samples. It must copy their tensors, which are views of memory that is used again.
-        readers: processes that read; 0 reads in this process, where nothing protects it from a decoder that crashes.
-        largest: samples of the largest batch.
-        limits: of time and memory for a sample.
-        watch: called several times a second while a sample is waited for; what it raises ends the iteration.
+        batch_sampler: keys of each batch; iterated again for every epoch.
+        collate: makes a batch of samples. It must copy their tensors, which are views of memory that is reused.
+        readers: number of reader processes; 0 reads in this process, without protection from a decoder that crashes.
+        largest: number of samples in the largest batch.
+        limits: time and memory limits per sample.
+        watch: called several times per second while waiting for a sample; an error that it raises ends the iteration.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Loader(Generic[Batch]):
         try:
             return attempt(self.data, key)
         except MemoryError:
-            return self.data.failure(key, "reading it takes more memory than there is")
+            return self.data.failure(key, "reading it needs more memory than is available")
 
     def _read_by_others(self) -> Iterator[Batch]:
         if self._pool is None:
@@ -80,7 +80,7 @@ class Loader(Generic[Batch]):
         batches: deque[_Batch] = deque()
         try:
             while _submit(pool, batches, coming) or batches:
-                first = batches[0] if batches else None  # none where all slots still belong to an epoch left early
+                first = batches[0] if batches else None  # none if all slots belong to an epoch left early
                 if first is not None and first.whole and all(map(pool.ready, first.numbers)):
                     batches.popleft()
                     batch = self.collate([pool.item(number) for number in first.numbers])
@@ -94,12 +94,12 @@ class Loader(Generic[Batch]):
                     if self._watch is not None:
                         self._watch()
         finally:
-            if self._pool is pool:  # else it is closed, and nothing is on its way
+            if self._pool is pool:  # otherwise it is closed, and no sample is pending
                 pool.drop([number for batch in batches for number in batch.numbers])
 
 
 class _Batch:
-    """A batch on its way: which samples were asked for, and which must still be."""
+    """A batch in progress: the samples that were requested, and those still to request."""
 
     def __init__(self, keys: Sequence[Any]) -> None:
         self.keys = deque(keys)
@@ -111,7 +111,7 @@ class _Batch:
 
 
 def _submit(pool: ReaderPool, batches: deque[_Batch], coming: Iterator[Sequence[Any]]) -> bool:
-    """Asks for as many samples as there is room for, batch after batch; returns whether more batches may come."""
+    """Requests as many samples as there is room for, batch by batch; returns True if more batches may follow."""
     while pool.free:
         if batches and not batches[-1].whole:
             batch = batches[-1]
@@ -121,13 +121,13 @@ def _submit(pool: ReaderPool, batches: deque[_Batch], coming: Iterator[Sequence[
         if keys is None:
             return False
         if len(keys) > pool.slots:
-            raise ValueError(f"a batch of {len(keys)} samples is larger than the maximum that was announced")
+            raise ValueError(f"a batch of {len(keys)} samples is larger than the announced maximum")
         batches.append(_Batch(keys))
     return True
 
 
 def alone(items: list[Any]) -> Any:
-    """The only sample of a batch, its tensors in memory of their own: a `collate` for batches of one."""
+    """Copies the only sample of a batch to its own memory: a `collate` for batches of one."""
     (item,) = items
     if not isinstance(item, dict):
         return item

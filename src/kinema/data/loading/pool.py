@@ -1,4 +1,4 @@
-"""Reader processes that may crash, hang or run out of memory: what they were reading is lost, and nothing else."""
+"""Reader processes that may crash, hang or run out of memory; only the sample that they were reading is lost."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from kinema.errors import RunError
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 3  # readers that a sample may kill; another process may have killed the first ones
-_BARREN = 3  # readers in a row that die before they can read
-_POLL = 0.25  # seconds; the longest wait for a message, and between looks at the limits
-_PIPE = 2**15  # bytes of tasks that one reader may have: a pipe holds twice as many, and must never be full
+ATTEMPTS = 3  # readers that one sample may kill; another process may have killed the first ones
+_BARREN = 3  # consecutive readers that die before they can read
+_POLL = 0.25  # seconds; the longest wait for a message, and between checks of the limits
+_PIPE = 2**15  # bytes of tasks per reader: a pipe holds twice as much and must never be full
 _START = 120.0  # seconds that a reader may take to start
 
 
 @dataclass
 class _Reader:
-    """A process and what it has been asked for: the first task is being read."""
+    """A process and its tasks; it is reading the first one."""
 
     process: BaseProcess
     connection: Connection
@@ -54,19 +54,19 @@ class _Task:
 
 
 class ReaderPool:
-    """Reads samples in other processes, in the order in which they are submitted or nearly so.
+    """Reads samples in other processes, roughly in the order in which they are submitted.
 
-    A reader that dies is replaced. What it was reading is read again by the next one; what has killed `ATTEMPTS`
-    readers, went beyond a limit of time, or twice beyond that of memory, becomes what `data.failure` gives, and so do
+    A reader that dies is replaced, and the next one reads its sample again. A sample becomes the value of
+    `data.failure` if it has killed `ATTEMPTS` readers, exceeded a time limit, or exceeded the memory limit twice. So do
     later samples of the same path.
 
-    Nothing here runs beside the caller: readers are given work, and looked after, while `wait` waits.
+    Nothing runs in the background: readers receive work and are checked only while `wait` waits.
 
     Args:
         data: the samples.
-        readers: how many processes.
-        slots: how many samples may be on their way, from `submit` to `release`; at least the number of readers.
-        limits: of time and memory for a sample.
+        readers: number of processes.
+        slots: number of samples between `submit` and `release` at a time; at least the number of readers.
+        limits: time and memory limits per sample.
     """
 
     def __init__(self, data: Readable, *, readers: int, slots: int, limits: ReadLimits) -> None:
@@ -78,7 +78,7 @@ class ReaderPool:
         self._slots = Slots(max(slots, readers), data.item_bytes, readers, forked=forked)
         self._free = list(range(self._slots.count))
         self._tasks: dict[int, _Task] = {}
-        self._waiting: deque[int] = deque()  # submitted, and no reader has them
+        self._waiting: deque[int] = deque()  # submitted, but not yet given to a reader
         self._deaths: Counter[int] = Counter()
         self._given_up: dict[str, str] = {}  # path -> reason
         self._submitted = 0
@@ -87,19 +87,19 @@ class ReaderPool:
 
     @property
     def slots(self) -> int:
-        """How many samples may be on their way."""
+        """The number of samples that may be in progress at a time."""
         return self._slots.count
 
     @property
     def free(self) -> int:
-        """How many samples may be submitted now."""
+        """The number of samples that may be submitted now."""
         return len(self._free)
 
     def submit(self, key: Any) -> int:
-        """Asks for a sample; `free` must not be 0.
+        """Requests a sample; `free` must not be 0.
 
         Returns:
-            The number by which `ready`, `take` and `release` know it.
+            The number that identifies it for `ready`, `take` and `release`.
         """
         number = self._submitted
         self._submitted += 1
@@ -108,21 +108,21 @@ class ReaderPool:
         return number
 
     def ready(self, number: int) -> bool:
-        """Whether a sample is there."""
+        """True if a sample is available."""
         return self._tasks[number].done
 
     def item(self, number: int) -> Any:
-        """A sample that is there; its tensors are views that hold until `release`."""
+        """Returns an available sample; its tensors are views that are valid until `release`."""
         return self._tasks[number].item
 
     def release(self, number: int) -> None:
-        """Gives back the slot of a sample that is there."""
+        """Frees the slot of an available sample."""
         task = self._tasks.pop(number)
         self._free.append(task.slot)
         self._deaths.pop(number, None)
 
     def drop(self, numbers: Sequence[int]) -> None:
-        """Takes back what was asked for: it is not read if no reader has it yet, and thrown away otherwise."""
+        """Cancels a request: the sample is not read if no reader has it yet, and is dropped otherwise."""
         for number in numbers:
             task = self._tasks[number]
             if number in self._waiting:
@@ -134,7 +134,7 @@ class ReaderPool:
                 task.wanted = False
 
     def wait(self) -> None:
-        """Waits shortly for replies, hands out work, and replaces readers that died or went beyond a limit.
+        """Waits shortly for replies, hands out work, and replaces readers that died or exceeded a limit.
 
         Raises:
             RunError: no reader can be started.
@@ -145,11 +145,11 @@ class ReaderPool:
         for i, reader in enumerate(self._readers):
             if reader is not None and reader.connection in heard:
                 self._receive(i)
-        # Not what the caller did before, nor all the time for which this process or the machine stood still.
+        # Excludes the time before this call, and the time for which this process or the machine was suspended.
         self._watch(min(time.monotonic() - began, 4 * _POLL))
 
     def stock_up(self) -> None:
-        """Hands out all work that waits, before the caller turns to something else."""
+        """Hands out all waiting work before the caller does something else."""
         self._hand_out(-(-self._slots.count // len(self._readers)))
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ class ReaderPool:
         self._slots.close()
 
     def _hand_out(self, depth: int) -> None:
-        """Gives every reader up to `depth` tasks, those with the fewest first."""
+        """Gives every reader up to `depth` tasks; readers with the fewest come first."""
         while self._waiting:
             for i, reader in enumerate(self._readers):
                 if reader is None:
@@ -188,7 +188,7 @@ class ReaderPool:
             task.bytes = len(message)
             try:
                 reader.connection.send_bytes(message)
-            except OSError:  # it has died, and may have sent something before
+            except OSError:  # it has died, and may have sent a reply before
                 self._receive(i)
 
     def _start(self, i: int) -> None:
@@ -210,7 +210,7 @@ class ReaderPool:
         self._readers[i] = _Reader(process, ours)
 
     def _receive(self, i: int) -> None:
-        """Takes all that a reader has sent."""
+        """Receives everything that a reader has sent."""
         reader = self._readers[i]
         assert reader is not None
         try:
@@ -245,18 +245,18 @@ class ReaderPool:
         self._finish(number, self._data.failure(key, reason))
 
     def _exhausted(self, i: int, number: int) -> None:
-        """A sample took all memory that its reader may have; once it may be what others have left behind there."""
+        """Handles a sample that took all memory of its reader; the first time, earlier samples may be the cause."""
         self._deaths[number] += 1
         reader = self._readers[i]
         assert reader is not None
         if self._deaths[number] > 1:
-            self._give_up(number, f"reading it takes more than {self._limits.memory:g} GiB of memory")
+            self._give_up(number, f"reading it needs more than {self._limits.memory:g} GiB of memory")
         else:
             reader.tasks.appendleft(number)
         self._retire(i)
 
     def _replace(self, i: int) -> None:
-        """A reader died by itself, or by somebody's hand."""
+        """Handles a reader that died by itself, or was killed from outside."""
         reader = self._readers[i]
         assert reader is not None
         reader.process.join(5)
@@ -271,11 +271,13 @@ class ReaderPool:
             self._deaths[number] += 1
             if self._deaths[number] >= ATTEMPTS:
                 reader.tasks.popleft()
-                self._give_up(number, f"the process that read it {how}, {ATTEMPTS} times: the file may be harmful")
+                self._give_up(
+                    number, f"the process that read it {how}, {ATTEMPTS} times: the file may be damaged or malicious"
+                )
         self._retire(i)
 
     def _retire(self, i: int) -> None:
-        """Ends a reader; what it had not begun goes back to the front of the queue."""
+        """Ends a reader; tasks that it had not begun go back to the front of the queue."""
         reader = self._readers[i]
         assert reader is not None
         reader.process.kill()
@@ -285,15 +287,15 @@ class ReaderPool:
         self._readers[i] = None
 
     def _watch(self, passed: float) -> None:
-        """Replaces readers that have ended, and ends those that went beyond a limit of time.
+        """Replaces readers that have ended, and ends those that exceeded a time limit.
 
         Args:
-            passed: seconds that were spent waiting since the last look.
+            passed: seconds spent waiting since the last check.
         """
         for i, reader in enumerate(self._readers):
             if reader is None:
                 continue
-            if reader.process.exitcode is not None:  # if its end of the pipe is held open, by whatever was forked since
+            if reader.process.exitcode is not None:  # a process forked since may hold its end of the pipe open
                 self._receive(i)
                 if self._readers[i] is reader:
                     self._replace(i)

@@ -1,4 +1,4 @@
-"""What runs in a process that reads: one sample after another, into the slots that it is told."""
+"""The code of a reader process: reads one sample after another into the given slots."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from kinema.files import on_behalf_of
 
 log = logging.getLogger(__name__)
 
-_LOOK = 2.0  # seconds between looks whether the process that is read for is still there
+_LOOK = 2.0  # seconds between checks that the parent process still exists
 
 
 class Readable(Protocol):
-    """A data set whose samples may be read by other processes."""
+    """A dataset whose samples can be read by other processes."""
 
     @property
     def item_bytes(self) -> int:
-        """Bytes of the tensors of its largest sample."""
+        """Size of the tensors of its largest sample, in bytes."""
 
     def __getitem__(self, key: Any) -> Any:
-        """The sample: a dict, of which tensors travel through shared memory, or what `failure` gives."""
+        """Returns the sample: a dict, whose tensors go through shared memory, or the value of `failure`."""
 
     def failure(self, key: Any, reason: str) -> Any:
-        """What stands for a sample that could not be read, with the reason."""
+        """Returns the placeholder for a sample that could not be read, with the reason."""
 
     def path(self, key: Any) -> str:
-        """The file or folder that is read for a sample."""
+        """Returns the file or folder that is read for a sample."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Reply:
     """A sample on its way between processes.
 
     Attributes:
-        item: the sample, of a dict without its tensors.
-        names: of the tensors.
-        layouts: where they lie in the slot.
-        exhausted: reading it took more memory than a reader may have.
+        item: the sample; if it is a dict, without its tensors.
+        names: names of the tensors.
+        layouts: their places in the slot.
+        exhausted: True if reading it took more memory than a reader may use.
     """
 
     item: Any
@@ -61,7 +61,7 @@ class Reply:
 
 
 def attempt(data: Readable, key: Any) -> Any:
-    """A sample of `data`, or what stands for one that cannot be read, whatever goes wrong; only memory is passed on.
+    """Returns a sample of `data`, or its placeholder after any error except lack of memory.
 
     Raises:
         MemoryError: there was not enough memory.
@@ -76,29 +76,29 @@ def attempt(data: Readable, key: Any) -> Any:
             raise MemoryError from error
         log.debug("reading %s failed", data.path(key), exc_info=True)
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        return data.failure(key, f"reading it failed unexpectedly ({why}): please report this")
+        return data.failure(key, f"reading it failed unexpectedly ({why}); please report this")
 
 
 def serve(
     data: Readable, slots: Slots, number: int, connection: Connection, limits: ReadLimits,
     others: Sequence[Connection], parent: int,
 ) -> None:  # fmt: skip
-    """Reads what arrives on the connection until it closes or the parent is gone.
+    """Reads the requested samples until the connection closes or the parent is gone.
 
     Args:
         data: the samples.
-        slots: where their tensors go.
-        number: of this reader; names its counter of progress.
-        connection: gives (task, key, slot), takes (task, `Reply`).
-        limits: of memory.
-        others: connections of the parent that a forked process has inherited, and must not hold open.
-        parent: its process number.
+        slots: memory for their tensors.
+        number: number of this reader, for its progress counter.
+        connection: receives (task, key, slot), sends (task, `Reply`).
+        limits: memory limits.
+        others: connections of the parent that a forked process has inherited; they are closed.
+        parent: process id of the parent.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent handles it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     faulthandler.disable()
-    # What a forked process inherits is not its own to clean up: an encoder of the parent would wait for its threads,
-    # which do not exist here, and crash.
+    # A forked process must not clean up what it inherits: an encoder of the parent would wait for its threads, which do
+    # not exist here, and crash.
     gc.freeze()
     torch.set_num_threads(1)
     for other in others:
@@ -117,7 +117,7 @@ def serve(
                 return
         try:
             task, key, slot = connection.recv()
-        except (EOFError, ConnectionError):  # the parent is gone; by force, if it still had something to say
+        except (EOFError, ConnectionError):  # the parent is gone; it was killed if the connection broke
             return
         beat()
         reply = _reply(data, key, slots, slot)
@@ -140,7 +140,7 @@ def _reply(data: Readable, key: Any, slots: Slots, slot: int) -> Reply:
 
 
 def restore(reply: Reply, slots: Slots, slot: int) -> Any:
-    """The sample of a reply; its tensors are views of the slot."""
+    """Rebuilds the sample of a reply; its tensors are views of the slot."""
     if not reply.names:
         return reply.item
     return {**reply.item, **dict(zip(reply.names, slots.read(slot, list(reply.layouts)), strict=True))}

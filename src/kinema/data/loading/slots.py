@@ -1,4 +1,4 @@
-"""Memory that a process and its readers share: equal slots, each for the tensors of one sample."""
+"""Memory shared by a process and its readers: slots of equal size, each for the tensors of one sample."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import torch
 from torch import Tensor
 
 _ALIGN = 64  # bytes
-_TENSORS = 8  # of a sample, for which there is room to be aligned
+_TENSORS = 8  # tensors per sample for which there is room for alignment
 Layout = tuple[int, tuple[int, ...], tuple[int, ...], torch.dtype]  # offset, shape in memory, permutation, dtype
 
 
 class Slots:
-    """Slots of equal size, and a counter per reader.
+    """Slots of equal size, and one counter per reader.
 
-    Forked readers inherit anonymous memory, which no mount of `/dev/shm` bounds: a container gives that 64 MB. Where
-    processes are not forked, the memory has a name. Pages are only taken from the system once they are written.
-
+    Forked readers inherit anonymous memory, which is not limited by the size of `/dev/shm` (64 MB in a container). If
+    processes are not forked, the memory has a name. The system assigns pages only when they are written.
     Args:
-        count: how many slots.
-        size: bytes of the tensors of a sample.
-        readers: how many counters.
-        forked: whether the readers are forked.
+        count: number of slots.
+        size: bytes per slot, for the tensors of one sample.
+        readers: number of counters.
+        forked: True if the readers are forked.
     """
 
     def __init__(self, count: int, size: int, readers: int, *, forked: bool) -> None:
@@ -43,7 +42,7 @@ class Slots:
         memory = self._memory
         self._bytes = torch.frombuffer(memory.buf if isinstance(memory, SharedMemory) else memory, dtype=torch.uint8)
         self.beats = self._bytes[: 8 * self._readers].view(torch.int64).numpy()
-        """int64 per reader: how often it made progress."""
+        """int64 per reader: number of times that it made progress."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k not in ("_bytes", "beats")}
@@ -53,7 +52,7 @@ class Slots:
         self._attach()
 
     def write(self, slot: int, tensors: list[Tensor]) -> list[Layout]:
-        """Copies tensors into a slot, each in the order of its own memory.
+        """Copies tensors into a slot, keeping the memory order of each.
 
         Raises:
             ValueError: they do not fit.
@@ -72,7 +71,7 @@ class Slots:
         return layouts
 
     def read(self, slot: int, layouts: list[Layout]) -> list[Tensor]:
-        """The tensors of a slot, as views of it: valid until it is written again."""
+        """Returns the tensors of a slot as views, valid until the slot is written again."""
         return [self._view(slot, layout) for layout in layouts]
 
     def _view(self, slot: int, layout: Layout) -> Tensor:
@@ -87,6 +86,6 @@ class Slots:
         )
 
     def close(self) -> None:
-        """Gives up a named memory; views that are still held stay valid."""
+        """Releases a named memory; existing views stay valid."""
         if isinstance(self._memory, SharedMemory):
             self._memory.unlink()

@@ -1,4 +1,4 @@
-"""From which videos a packed data set was made, as its folder says."""
+"""Reads from which videos a packed data set was made."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _FIX = "pack the data again"
 
 @dataclass(frozen=True)
 class Origins:
-    """Where the videos of a packed data set come from.
+    """The source videos of a packed data set.
 
     Attributes:
-        root: absolute path of the folder in which the data lay that were packed.
-        names: path of a packed video, relative to its folder -> path of its source, relative to `root` where it lay
-            below it.
+        root: absolute path of the folder of the original data.
+        names: path of a packed video, relative to its folder -> path of its source, relative to `root` if it is below
+            it.
     """
 
     root: str
@@ -30,10 +30,10 @@ class Origins:
 
 
 def read_origins(folder: Path) -> Origins | None:
-    """The sources of the videos in a folder that `pack` has written; None for any other folder.
+    """Returns the sources of the videos in a folder that `pack` has written; None for any other folder.
 
     Raises:
-        KinemaError: the files of the folder that tell it are damaged.
+        KinemaError: the files with this information are damaged.
     """
     parameters, manifest = folder / PARAMETERS, folder / _MANIFEST
     if not parameters.is_file() or not manifest.is_file():
@@ -41,9 +41,9 @@ def read_origins(folder: Path) -> Origins | None:
     try:
         root = parse_json(parameters.read_text(encoding="utf-8"))["data"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise KinemaError(f"{parameters}: does not state what was packed; {_FIX}") from error
+        raise KinemaError(f"{parameters}: does not say which data were packed; {_FIX}") from error
     (_, header), *rows = read_csv_file(manifest, ("path", _COLUMN), _FIX).rows or [(1, [])]
     if not isinstance(root, str) or not {"path", _COLUMN} <= set(header):
-        raise KinemaError(f"{manifest}: has no column {_COLUMN}, or {parameters} no folder of the data; {_FIX}")
+        raise KinemaError(f"{manifest} has no column {_COLUMN}, or {parameters} no folder of the data; {_FIX}")
     path, source = header.index("path"), header.index(_COLUMN)
     return Origins(root, {row[path]: row[source] for _, row in rows if len(row) > max(path, source)})

@@ -1,4 +1,4 @@
-"""`pack`: a data set as small, fast-decoding videos in numbered folders, with the same labels, splits and times."""
+"""`pack`: re-encodes a data set as small videos that decode fast, with the same labels, splits and times."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from kinema.tables import write_csv
 from kinema.text import parse_json
 
 PARAMETERS, RECORDS, LEDGER = "pack.json", "packed.jsonl", "ledger.csv"
-SHARD = 1000  # videos in one folder
+SHARD = 1000  # videos per folder
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What `pack` did.
+    """The result of `pack`.
 
     Attributes:
         out: the folder.
-        videos: of the data set, each file once.
-        written: in this run.
-        kept: that an earlier run had written.
+        videos: number of videos of the data set; each file counts once.
+        written: number of videos written in this run.
+        kept: number of videos that an earlier run had written.
         failures: path and reason of every video that could not be read.
-        size_before: bytes of all that are packed.
-        size_after: bytes of their packed files.
-        remarks: sentences that a person should read.
+        size_before: size of all packed sources, in bytes.
+        size_after: size of their packed files, in bytes.
+        remarks: sentences that the user should read.
     """
 
     out: Path
@@ -55,13 +55,13 @@ class Packed:
     remarks: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Returns plain values for JSON."""
         return asdict(self) | {"out": str(self.out)}
 
 
 @dataclass(frozen=True)
 class PackJob:
-    """One video: its file and where it goes."""
+    """One video: its source file and its target."""
 
     source: str
     target: Path
@@ -80,41 +80,41 @@ def pack(
     workers: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Packed:
-    """Writes every video of a data set again (see `reencode`), 1000 per folder, and a manifest of the same meaning.
+    """Re-encodes every video of a data set (see `reencode`), 1000 per folder, and writes an equivalent manifest.
 
-    `OUT/manifest.csv` has the columns path, label, split, start, end and packed_from; other columns stay behind. It is
-    written last. `OUT/labels.txt` keeps the order of the labels, and those without a video; `OUT/absent.csv` names the
-    videos that a catalogue names and that were not there. Times are kept, so that start and end hold. Where the data
-    name no split, the held-out fifth is written down, for it would be another one of other paths. A video that cannot
-    be read whole is copied as it is, so that it fails or half works in the packed set as it did before, and
-    `OUT/ledger.csv` names it. The same call again continues where the last one stopped, and takes up videos that have
-    changed or come since.
+    `OUT/manifest.csv` has the columns path, label, split, start, end and packed_from; other columns are dropped. It is
+    written last. `OUT/labels.txt` keeps the order of the labels, including labels without a video. `OUT/absent.csv`
+    lists the videos of a catalogue that were missing. Times are kept, so that start and end remain valid. If the data
+    have no splits, the held-out fifth is written to the manifest, because other paths would give another fifth.
+
+    A video that cannot be read completely is copied unchanged, so that it fails or works in the packed set as before,
+    and `OUT/ledger.csv` lists it. The same call again continues after a stop, and packs videos that are new or changed.
 
     With `shards`, the folders become tar files in WebDataset's layout, `OUT/0000.tar` with its index
-    `OUT/0000.index.json` (see `kinema.data.shards`), and the manifest names samples, such as `0000.tar#0000017.mp4`. A
-    folder of frames that cannot be read whole has no place in a shard and is missing from it.
+    `OUT/0000.index.json` (see `kinema.data.shards`), and the manifest lists samples such as `0000.tar#0000017.mp4`. A
+    folder of frames that cannot be read completely cannot be stored in a shard and is left out.
 
     Args:
-        data: what `read_manifest` takes.
-        out: a new or empty folder, or one that holds the same data set packed the same way.
-        short_side: of the pictures in pixels, even; smaller ones are not enlarged.
-        gop: frames from one keyframe to the next, at most.
-        shards: write tar files in place of folders.
-        workers: processes; None is one per core, 1 works in this process.
-        progress: called with the videos done and their number.
+        data: the data set, as for `read_manifest`.
+        out: a new or empty folder, or one that contains the same data set, packed in the same way.
+        short_side: short side of the pictures, in pixels, even; smaller pictures are not enlarged.
+        gop: largest distance between keyframes, in frames.
+        shards: write tar files instead of folders.
+        workers: number of processes; None is one per core, 1 works in this process.
+        progress: called with the number of finished videos and of all videos.
 
     Returns:
-        How many videos were written, kept from an earlier call and unreadable, and their bytes before and after.
+        The numbers of videos written, kept from an earlier call and unreadable, and their sizes before and after.
 
     Raises:
-        KinemaError: bad data, a value out of range, or a folder that holds something else or that another process is
-            packing into.
-        RunError: the disk is full, or a process was killed; what is finished stays.
+        KinemaError: the data are wrong, a value is out of range, the folder contains something else, or another process
+            is packing into it.
+        RunError: the disk is full, or a process was killed; finished videos are kept.
     """
     if short_side < 2 or short_side % 2:
         raise KinemaError(f"short_side is {short_side}: give an even number of pixels")
     if gop < 1:
-        raise KinemaError(f"gop is {gop}: give at least 1 frame from keyframe to keyframe")
+        raise KinemaError(f"gop is {gop}: give at least 1")
     if workers is not None and workers < 1:
         raise KinemaError(f"workers is {workers}: give at least 1")
     manifest, out = read_manifest(data, check=False), Path(out)
@@ -130,7 +130,7 @@ def pack(
             if error.errno not in FULL:
                 raise
             raise RunError(
-                f"{out}: cannot be written ({reason(error)}); free space, and the same command continues"
+                f"{out}: cannot be written ({reason(error)}); free space and run the same command again to continue"
             ) from error
 
 
@@ -139,7 +139,7 @@ def _pack(
     progress: Callable[[int, int], object] | None,
 ) -> Packed:  # fmt: skip
     sources = {_relative(path, root): path for path in dict.fromkeys(s.path for s in manifest.samples)}
-    (out / "manifest.csv").unlink(missing_ok=True)  # until the end it would name files that are being replaced
+    (out / "manifest.csv").unlink(missing_ok=True)  # it would list files that are being replaced
     for folder in (out, *out.glob("[0-9]*")):
         clear_parts(folder)
     if shards:
@@ -167,7 +167,7 @@ def _pack(
                 paths[name], why = _copy(job)
                 failures[job.source] += why
                 if shards and paths[name].is_dir():
-                    failures[job.source] += "; a folder of frames has no place in a shard"
+                    failures[job.source] += "; such a folder of frames cannot be stored in a shard"
             if progress is not None:
                 progress(kept + done, len(sources))
     ordered = tuple((path, failures[path]) for path in sources.values() if path in failures)
@@ -197,7 +197,7 @@ def _open_folder(out: Path, manifest: Manifest, parameters: dict[str, Any]) -> N
     walked = source.is_dir() and not (source / "manifest.csv").is_file()
     if walked and out.resolve().is_relative_to(source.resolve()):
         raise KinemaError(
-            f"{out}: is inside the data and would be read as one of its classes; give a folder outside it"
+            f"{out}: is inside the data and would be read as one of their classes; give a folder outside it"
         )
     if out.exists() and not out.is_dir():
         raise KinemaError(f"{out}: is a file; give a folder")
@@ -211,21 +211,21 @@ def _open_folder(out: Path, manifest: Manifest, parameters: dict[str, Any]) -> N
         differ = [key for key, value in parameters.items() if there.get(key) != value]
         if differ:
             listed = " and ".join(f"{key} {there.get(key)}" for key in differ)
-            raise KinemaError(f"{out}: holds videos packed with {listed}; give another folder")
+            raise KinemaError(f"{out}: contains videos packed with {listed}; give another folder")
     elif out.is_dir() and any(out.iterdir()):
-        raise KinemaError(f"{out}: holds other files; give a new or empty folder")
+        raise KinemaError(f"{out}: contains other files; give a new or empty folder")
     else:
         replace_file(file, lambda part: part.write_text(json.dumps(parameters) + "\n", encoding="utf-8"))
 
 
 def _records(out: Path, sources: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """What is packed already, of sources that have not changed since."""
+    """Returns the videos that are already packed and whose sources have not changed since."""
     found: dict[str, dict[str, Any]] = {}
     file = out / RECORDS
     for line in file.read_bytes().splitlines() if file.is_file() else []:
         try:
             record = parse_json(line)
-        except ValueError:  # the line that a killed run was writing
+        except ValueError:  # the last line of a killed run
             continue
         if _is_record(record):
             found[record["source"]] = record
@@ -235,7 +235,7 @@ def _records(out: Path, sources: dict[str, str]) -> dict[str, dict[str, Any]]:
         for name, record in found.items()
         if name in sources
         and owner[record["number"]] == name
-        and _stamp(sources[name]) in (record["stamp"], None)  # what cannot be reached now need not have changed
+        and _stamp(sources[name]) in (record["stamp"], None)  # a source that cannot be reached counts as unchanged
         and is_packed(_place(out, record["number"], ".mp4"))
     }
     kept = {record["number"] for record in good.values()}
@@ -247,7 +247,7 @@ def _records(out: Path, sources: dict[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def _is_record(record: Any) -> bool:
-    """Whether a line of the records is one that this version wrote; a video without one is packed again."""
+    """True if a line of the records was written by this version; otherwise the video is packed again."""
     if not isinstance(record, dict):
         return False
     stamp = record.get("stamp", False)
@@ -257,17 +257,17 @@ def _is_record(record: Any) -> bool:
 
 
 def _numbers(sources: dict[str, str], records: dict[str, dict[str, Any]]) -> dict[str, int]:
-    """The number of every source: what it has, else the lowest free ones in order."""
+    """Assigns numbers to sources: the existing ones, otherwise the lowest free ones in order."""
     taken = {record["number"] for record in records.values()}
     free = (number for number in range(len(sources) + len(taken)) if number not in taken)
     return {name: records[name]["number"] if name in records else next(free) for name in sources}
 
 
 def _stamp(path: str) -> list[int] | None:
-    """Bytes and time of change; of a folder of frames, of all of them; None where it cannot be reached."""
+    """Returns size and modification time, over all files of a folder of frames; None if it cannot be reached."""
     try:
         member = find_member(path)
-        if member is not None:  # a sample of a shard, which has a hash in place of a time
+        if member is not None:  # a sample of a shard, which has a hash instead of a time
             return [member.size, int(member.sha256[:12], 16)]
         with on_behalf_of(path):
             files = sorted(Path(path).iterdir()) if is_folder(path) else [Path(path)]
@@ -278,13 +278,13 @@ def _stamp(path: str) -> list[int] | None:
 
 
 def _work(jobs: list[PackJob], workers: int) -> Iterator[tuple[PackJob, Reencoded | str]]:
-    """Every job with what was written or why it could not be read, as they end."""
+    """Yields every job with its result, or why it could not be read, as they finish."""
     workers = min(workers, len(jobs))
     if workers <= 1:
         yield from ((job, _attempt(job)) for job in jobs)
         return
     waiting = iter(jobs)
-    # spawn is what every system has, and it is safe beside the threads of the calling program
+    # All systems have spawn, and it is safe beside the threads of the calling program.
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
     running: dict[Future[Reencoded | str], PackJob] = {}
     try:
@@ -299,8 +299,8 @@ def _work(jobs: list[PackJob], workers: int) -> Iterator[tuple[PackJob, Reencode
                 yield running.pop(future), future.result()
     except BrokenProcessPool as error:
         raise RunError(
-            "a process that packs videos was killed (memory full, or a decoder crashed); the same command continues, "
-            "with --workers 1 it shows at which video"
+            "a process that packs videos was killed (memory full, or a decoder crashed); run the same command again to "
+            "continue, with --workers 1 to see which video causes it"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -314,13 +314,13 @@ def _attempt(job: PackJob) -> Reencoded | str:
 
 
 def _copy(job: PackJob) -> tuple[Path, str]:
-    """The file or folder of frames as it is, under its number.
+    """Copies the file or folder of frames unchanged, under its number.
 
     Returns:
-        its place, where nothing is if the source is not there or cannot be read whole; and what to add to the reason
-        for which it was not packed.
+        its path, which is empty if the source does not exist or cannot be read completely; and text to append to the
+        reason why it was not packed.
     """
-    job.target.unlink(missing_ok=True)  # of another source that had the number before
+    job.target.unlink(missing_ok=True)  # from another source that had the number before
     folder = is_folder(job.source)
     target = job.target.with_suffix("" if folder else _suffix(job.source))
     _remove(target)
@@ -332,7 +332,7 @@ def _copy(job: PackJob) -> tuple[Path, str]:
         for part in parts:
             _copy_file(job.source, part, target / part.name if folder else target)
     except UnreadableVideo as error:
-        # A folder less some of its frames would be another video, and would look sound.
+        # A folder with some frames missing would be another video, and would look intact.
         _remove(target)
         return target, f"; it could not be copied ({error.reason})"
     return target, ""
@@ -346,7 +346,7 @@ def _remove(place: Path) -> None:
 
 
 def _suffix(source: str) -> str:
-    """Of a file's name, where it is one that the name of the copy can end in."""
+    """Returns the suffix of a file's name if the name of the copy can end in it."""
     suffix = Path(source).suffix.lower()
     return suffix if re.fullmatch(r"\.\w{1,15}", suffix) else ".mp4"
 

@@ -1,4 +1,4 @@
-"""Packed videos as tar shards in WebDataset's layout, each with an index beside it."""
+"""Packs videos into tar shards in WebDataset's layout, each with an index beside it."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _CHUNK = 2**20
 
 
 def shard_of(folder: Path) -> Path:
-    """The shard that takes the videos of a numbered folder."""
+    """Returns the shard for the videos of a numbered folder."""
     return folder.with_name(f"{folder.name}.tar")
 
 
 def sample_path(video: Path) -> Path:
-    """The name in its shard of what was packed as `OUT/0000/0000000.mp4`."""
+    """Returns the name in its shard of the video that was packed as `OUT/0000/0000000.mp4`."""
     return shard_of(video.parent).with_name(f"{shard_of(video.parent).name}#{video.name}")
 
 
 def is_packed(video: Path) -> bool:
-    """Whether a video is there, as a file that waits for its shard or in its shard."""
+    """True if a video exists, as a file that waits for its shard or in its shard."""
     return video.is_file() or video.name in _held(shard_of(video.parent))
 
 
 def clear_shards(out: Path) -> None:
-    """Removes shards without a sound index, as a killed run leaves them: their videos are still in the folders."""
+    """Removes shards without an intact index, left by a killed run: their videos are still in the folders."""
     for shard in out.glob("[0-9]*.tar"):
         if not _held(shard):
             shard.unlink()
@@ -49,28 +49,28 @@ def write_shards(
 ) -> dict[str, Path]:
     """Moves packed videos from their numbered folders into shards.
 
-    A shard that holds what it should is left alone. At every moment each video is in its folder or in a shard with an
-    index, so that a killed run loses nothing.
+    A shard that already has the right content is not changed. At every moment each video is in its folder or in a shard
+    with an index, so that a killed run loses nothing.
 
     Args:
         out: the folder.
-        manifest: what was packed.
-        videos: path in the manifest -> where it is packed as a file (`OUT/0000/0000000.mp4`), if it could be.
-        names: path in the manifest -> the name by which its source is known.
-        sound: paths that were re-encoded in this run or an earlier one; others are only taken if their file is there.
+        manifest: manifest of the packed data set.
+        videos: path in the manifest -> path of its packed file (`OUT/0000/0000000.mp4`), if it could be packed.
+        names: path in the manifest -> name of its source.
+        sound: paths that were re-encoded in this run or an earlier one; others are used only if their file exists.
 
     Returns:
-        path in the manifest -> name of the sample.
+        Path in the manifest -> name of the sample.
     """
     facts = _facts(manifest, names)
-    members: dict[Path, dict[str, bytes]] = defaultdict(dict)  # folder -> name of the video -> what is said of it
+    members: dict[Path, dict[str, bytes]] = defaultdict(dict)  # folder -> name of the video -> its JSON
     for path, video in sorted(videos.items(), key=lambda item: item[1].name):
         if path in sound or video.is_file():
             members[video.parent][video.name] = json.dumps(facts[path]).encode()
     for folder in sorted(members):
         _write_shard(folder, members[folder], manifest.labels if not manifest.multi_label else ())
     for shard in out.glob("[0-9]*.tar"):
-        if shard.with_suffix("") not in members:  # its videos have left the data
+        if shard.with_suffix("") not in members:  # its videos are no longer in the data
             shard.unlink()
             Path(index_of(str(shard))).unlink(missing_ok=True)
     for folder in out.glob("[0-9]*"):
@@ -80,7 +80,7 @@ def write_shards(
 
 
 def _facts(manifest: Manifest, names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """What the JSON beside each video says: where it comes from, and its rows of the manifest."""
+    """Returns the JSON beside each video: its source, and its rows of the manifest."""
     facts: dict[str, dict[str, Any]] = {}
     for s in manifest.samples:
         row = {"label": s.label, "split": s.split, "start": s.start, "end": s.end}
@@ -98,7 +98,7 @@ def _write_shard(folder: Path, members: Mapping[str, bytes], labels: tuple[str, 
     for name in members:
         if not (folder / name).is_file():
             replace_file(folder / name, _writer(_kept(shard, name)))
-    Path(index_of(str(shard))).unlink(missing_ok=True)  # from here on the folder alone counts
+    Path(index_of(str(shard))).unlink(missing_ok=True)  # from here on only the folder counts
     places: dict[str, Place] = {}
 
     def write(part: Path) -> None:
@@ -123,7 +123,7 @@ def _kept(shard: Path, name: str) -> bytes:
         return read_member(f"{shard}#{name}")
     except UnreadableVideo as error:
         raise KinemaError(
-            f"{shard}: {name} in it is damaged; remove this file, and the same command continues"
+            f"{shard}: {name} in it is damaged; remove this file and run the same command again to continue"
         ) from error
 
 
@@ -132,7 +132,7 @@ def _writer(content: bytes) -> Any:
 
 
 def _held(shard: Path) -> Mapping[str, Place]:
-    """The samples of a shard as far as they can be read by its index."""
+    """Returns the samples of a shard that can be read by its index."""
     try:
         index = read_index(str(shard))
         whole = shard.is_file() and shard.stat().st_size == index.size
@@ -142,7 +142,7 @@ def _held(shard: Path) -> Mapping[str, Place]:
 
 
 def _output(rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...]) -> int | None:
-    """The class as WebDataset's `.cls` holds it, where all rows of the video have the same one."""
+    """Returns the index of the class for WebDataset's `.cls`, if all rows of the video have the same one."""
     found = {row["label"] for row in rows}
     return labels.index(found.pop()) if len(found) == 1 and labels else None
 
@@ -161,7 +161,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _header(name: str, size: int) -> tarfile.TarInfo:
-    """Without times and users, so that the same videos give the same bytes."""
+    """Makes a header without times and users, so that the same videos give the same bytes."""
     header = tarfile.TarInfo(name)
     header.size, header.mode = size, 0o644
     return header

@@ -68,10 +68,10 @@ def _vp9_shows(frame: bytes) -> bool:
 
 
 def starts_clean(codec: str, data: bytes, extradata: bytes | None) -> bool:
-    """Whether decoding may start at what a container calls a key packet, as far as its first bytes tell.
+    """True if decoding can start at a packet that the container flags as a keyframe.
 
     Args:
-        codec: FFmpeg's canonical name; those other than H.264 and AV1 are believed.
+        codec: FFmpeg's canonical name; for codecs other than H.264 and AV1 the container's flag is trusted.
         data: the first bytes of the packet.
         extradata: of the stream.
     """
@@ -81,7 +81,7 @@ def starts_clean(codec: str, data: bytes, extradata: bytes | None) -> bool:
 
 
 def av1_starts_clean(data: bytes) -> bool:
-    """Whether the first frame of an AV1 packet is a keyframe that is shown (AV1 bitstream, 5.3 and 5.9.2)."""
+    """True if the first frame of an AV1 packet is a keyframe that is shown (AV1 bitstream, 5.3 and 5.9.2)."""
     at = 0
     while at + 1 < len(data):
         kind, extended, sized = data[at] >> 3 & 15, data[at] >> 2 & 1, data[at] >> 1 & 1
@@ -211,7 +211,7 @@ def is_torn(codec: str, data: bytes, extradata: bytes | None) -> bool:
 
 
 def _is_forbidden(data: bytes, at: int, end: int) -> bool:
-    zeros = data.find(b"\x00\x00", at, end)  # several times as fast as the expression, which most units need not meet
+    zeros = data.find(b"\x00\x00", at, end)  # much faster than the expression, and most units have no zeros
     return zeros >= 0 and _FORBIDDEN.search(data, zeros, end) is not None
 
 

@@ -1,4 +1,4 @@
-"""The outermost parts of a file (the boxes of MP4 and MOV, RIFF, EBML), which tell whether it is whole."""
+"""The top-level parts of a file (the boxes of MP4 and MOV, RIFF, EBML), which show whether it is complete."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ _OUTERMOST = frozenset(
     (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"moof", b"styp", b"sidx")
 )
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-_MOST = 4096  # a file of fragments has two per fragment; further ones tell nothing new
+_MOST = 4096  # a fragmented file has two per fragment; further ones add no information
 
 
 @dataclass(frozen=True)
 class Box:
-    """One outermost box.
+    """One top-level box.
 
     Attributes:
-        name: four bytes.
-        at: where it begins in the file, bytes.
-        size: bytes that it declares, its head included.
-        held: bytes of these that the file holds.
+        name: name, four bytes.
+        at: position of its start in the file, in bytes.
+        size: size that it declares, including its header, in bytes.
+        held: number of these bytes that the file contains.
     """
 
     name: bytes
@@ -30,7 +30,7 @@ class Box:
 
 
 def outermost(path: Path) -> list[Box]:
-    """The boxes of a file up to the first that is none; empty if the file is no MP4.
+    """Lists the boxes of a file up to the first invalid one; empty if the file is not an MP4.
 
     Raises:
         OSError: the file cannot be read.
@@ -54,7 +54,7 @@ def outermost(path: Path) -> list[Box]:
 
 
 def is_truncated(path: Path) -> bool:
-    """Whether an MP4, AVI or Matroska file says that it is longer than it is.
+    """True if an MP4, AVI or Matroska file declares to be longer than it is.
 
     Raises:
         OSError: the file cannot be read.
@@ -70,7 +70,7 @@ def is_truncated(path: Path) -> bool:
 
 
 def _ebml_length(data: bytes) -> int:
-    """The length at the front of an EBML element; 0 if it is not told (a live stream)."""
+    """Returns the length at the start of an EBML element; 0 if it is not stated (a live stream)."""
     width = 9 - data[0].bit_length() if data and data[0] else 0
     bits = 7 * width
     value = int.from_bytes(data[:width], "big") & ((1 << bits) - 1)
@@ -78,27 +78,27 @@ def _ebml_length(data: bytes) -> int:
 
 
 def why_truncated(path: Path) -> str | None:
-    """What is missing of a file that is not whole, or None if nothing is or the format does not tell.
+    """Describes what is missing from an incomplete file; None if nothing is missing or the format does not show it.
 
     Raises:
         OSError: the file cannot be read.
     """
     boxes = outermost(path)
     if not boxes:
-        return "the file is truncated (it declares more bytes than it holds)" if is_truncated(path) else None
+        return "the file is truncated (it declares more bytes than it contains)" if is_truncated(path) else None
     cut = next((box for box in boxes if box.held < box.size), None)
     names = [box.name for box in boxes]
     if cut and cut.name == b"moov":
-        return f"the file is truncated inside its frame table (moov), of which it holds {cut.held} of {cut.size} bytes"
+        return f"the file is truncated inside its frame table (moov), {cut.held} of {cut.size} bytes are there"
     if cut and b"moov" not in names:
         name = cut.name.decode("ascii", "replace")
         name = name if name.isprintable() and name.isascii() else "a part without a name"
         return (
-            f"the file is truncated: it holds {cut.held} of {cut.size} bytes of {name}, and the frame table (moov) "
+            f"the file is truncated: it contains {cut.held} of {cut.size} bytes of {name}, and the frame table (moov) "
             "that should follow is missing"
         )
     if cut:
         return f"the file is truncated: {cut.size - cut.held} of its {cut.at + cut.size} bytes are missing at the end"
     if b"moov" not in names and b"moof" not in names:
-        return "its frame table (moov) is missing, because the recording was not finished or the file is truncated"
+        return "its frame table (moov) is missing because the recording was not finished or the file is truncated"
     return None

@@ -1,4 +1,4 @@
-"""Which packets of a file are damaged, as far as its container can tell."""
+"""Finds the damaged packets of a file, as far as its container shows them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from kinema.data.reading.pyav import canonical_name, open_input
 from kinema.data.reading.transport import Loss, first_loss
 
 _CHUNK = re.compile(rb"[0-9]{2}(?:d[bc]|wb|tx|pc|sb)|ix[0-9]{2}|JUNK|idx1")
-HEAD = 16  # bytes of a packet by which it is told from another
-_UNPARSED = ("mov", "matroska")  # containers whose packets are frames already
+HEAD = 16  # bytes of a packet by which it is compared with another
+_UNPARSED = ("mov", "matroska")  # containers whose packets are already frames
 
 
 @dataclass
 class Damage:
-    """What is lost of a stream.
+    """The lost parts of a stream.
 
     Attributes:
         packets: ascending serials of damaged packets.
-        gaps: ascending serials of intact packets after which something is lost.
-        lengths: bytes that belong to a packet, for packets that hold a part of a later, lost one behind them.
+        gaps: ascending serials of intact packets after which data are lost.
+        lengths: bytes that belong to a packet, for packets that are followed by a part of a later, lost packet.
     """
 
     packets: list[int] = field(default_factory=list)
@@ -36,30 +36,30 @@ class Damage:
     lengths: dict[int, int] = field(default_factory=dict)
 
     def add(self, serial: int) -> None:
-        """Notes a damaged packet."""
+        """Records a damaged packet."""
         if not self.has(serial):
             insort(self.packets, serial)
 
     def part(self, serial: int) -> None:
-        """Notes that something is lost after a packet."""
+        """Records that something is lost after a packet."""
         if not self.breaks(serial, serial + 1):
             insort(self.gaps, serial)
 
     def has(self, serial: int) -> bool:
-        """Whether a packet is damaged."""
+        """True if a packet is damaged."""
         return bool(self.within(serial, serial))
 
     def within(self, first: int, last: int) -> list[int]:
-        """The damaged packets from `first` to `last`, both included."""
+        """Returns the damaged packets from `first` to `last`, inclusive."""
         return self.packets[bisect_left(self.packets, first) : bisect_right(self.packets, last)]
 
     def breaks(self, first: int, last: int) -> bool:
-        """Whether something is lost between packet `first` and packet `last`."""
+        """True if data are lost between packet `first` and packet `last`."""
         at = bisect_left(self.gaps, first)
         return at < len(self.gaps) and self.gaps[at] < last
 
     def copy(self, without: Container[int] = ()) -> Damage:
-        """A copy to which more can be added, less some packets."""
+        """Returns a copy to which more can be added, without some packets."""
         packets = [serial for serial in self.packets if serial not in without]
         return Damage(packets, list(self.gaps), dict(self.lengths))
 
@@ -74,19 +74,19 @@ def locate(
 ) -> Damage:
     """Finds the packets to which the damage belongs that a container reports.
 
-    FFmpeg cuts the units of some containers into frames with a parser. The parser gives frame N - 1 when it is fed the
-    beginning of frame N, and FFmpeg puts on frame N - 1 the flag of what it just fed, or drops the flag if the parser
-    gives nothing. Therefore the file is demuxed once more without the parser, and damage is assigned by the places in
-    the file. Transport streams, which are the ones that report losses, are always demuxed twice (0.18 s beside 0.49 s
-    for 150 MB), other containers only if a packet is flagged.
+    FFmpeg cuts the units of some containers into frames with a parser. The parser returns frame N - 1 when it receives
+    the beginning of frame N. FFmpeg puts the flag of the data it has just passed in on frame N - 1, or drops the flag
+    if the parser returns nothing. Therefore the file is demuxed again without the parser, and damage is assigned by
+    positions in the file. Transport streams, which are the ones that report losses, are always demuxed twice (0.18 s
+    in addition to 0.49 s for 150 MB), other containers only if a packet is flagged.
 
     Args:
         path: the file.
         stream: the opened stream.
-        places: per packet, where in the file the unit begins in which the packet begins.
-        sizes: per packet, bytes.
-        flagged: ascending serials of packets that FFmpeg calls corrupt.
-        heads: per packet, its first bytes (`HEAD` of them).
+        places: per packet, the position in the file of the unit in which the packet begins.
+        sizes: per packet, its size in bytes.
+        flagged: ascending serials of packets that FFmpeg reports as corrupt.
+        heads: per packet, its first `HEAD` bytes.
 
     Raises:
         OSError: the file cannot be read.
@@ -107,14 +107,14 @@ def locate(
             begun = range(bisect_left(places, unit.place), bisect_right(places, unit.place))
             end = following.place if following else None
             loss = first_loss(path, unit.place, end) if name == "mpegts" else None
-            # FFmpeg may give a packet the place of a unit that stands, astray, within it.
+            # FFmpeg may report for a packet the position of a misplaced unit in the middle of it.
             begins = unit.aligned and bool(begun) and _begin_alike(heads[begun.start], unit.head)
             _assign(damage, unit, begun, sizes, loss, begins=begins)
     return damage
 
 
 def _torn_chunks(path: Path, places: Sequence[int], sizes: Sequence[int]) -> list[int]:
-    """The packets of an AVI file between which and the next one the file does not consist of chunks."""
+    """Finds the packets of an AVI file that are followed by data that do not consist of chunks."""
     torn: list[int] = []
     with path.open("rb") as file:
         for serial, (place, size, following) in enumerate(zip(places, sizes, places[1:], strict=False)):
@@ -136,7 +136,7 @@ def _torn_chunks(path: Path, places: Sequence[int], sizes: Sequence[int]) -> lis
 
 @dataclass(frozen=True)
 class _Unit:
-    """What a container stores as one piece; `aligned` if it begins with a frame."""
+    """A piece as stored by a container; `aligned` if it begins with a frame."""
 
     place: int
     corrupt: bool
@@ -156,12 +156,12 @@ def _units(path: Path, stream: VideoStream) -> list[_Unit]:
                     head = bytes(memoryview(packet)[:64])
                     units.append(_Unit(place, packet.is_corrupt, begins_frame(codec, head), head))
         except (av.FFmpegError, IndexError):
-            pass  # what was demuxed before is known, and the first pass met the same
+            pass  # the units before it are known, and the first pass had the same error
     return units
 
 
 def _begin_alike(packet: bytes, unit: bytes) -> bool:
-    """Whether a packet begins with a unit; zeros in front of a start code may belong to the packet before."""
+    """True if a packet and a unit begin with the same bytes; zeros before a start code are ignored."""
     one, two = packet.lstrip(b"\0"), unit.lstrip(b"\0")
     length = min(len(one), len(two))
     return one[:length] == two[:length]
@@ -170,7 +170,7 @@ def _begin_alike(packet: bytes, unit: bytes) -> bool:
 def _assign(
     damage: Damage, unit: _Unit, begun: range, sizes: Sequence[int], loss: Loss | None, *, begins: bool
 ) -> None:
-    """Notes the damage of one unit, in which the packets `begun` begin; the first of them with it, if it `begins`."""
+    """Records the damage of one unit, in which the packets `begun` begin; `begins` if the first has its first byte."""
     before = begun.start - 1
     if not loss or not loss.complete:
         for serial in begun:

@@ -1,4 +1,4 @@
-"""Decodes as little as shows the wanted frames, and every frame as a decoder that ran from the start shows it."""
+"""Decodes as little as the wanted frames need; each frame is the same as after decoding from the start."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from kinema.data.reading.picture_numbers import PictureNumbers
 from kinema.data.reading.progress import beat
 from kinema.data.reading.pyav import new_header, prepare
 
-_LONGEST_DELAY = 16  # packets from one that goes in to its frame coming out; the bound of H.264 and HEVC
+_LONGEST_DELAY = 16  # packets between the input of a packet and the output of its frame; the bound of H.264 and HEVC
 
 
 @dataclass
 class Work:
-    """What reading cost so far.
+    """Counters of the work so far.
 
     Attributes:
         decoded: packets that were sent to the decoder.
-        spared: of these, packets that it was told to pass over if no other frame needs them.
+        spared: those of them that the decoder was allowed to skip if no other frame needs them.
         seeks: jumps to another keyframe.
-        fallbacks: how often a frame was lost after a jump and decoding had to begin farther back.
+        fallbacks: number of times that a frame was lost after a jump and decoding had to restart further back.
     """
 
     decoded: int = 0
@@ -37,23 +37,23 @@ class Work:
 
 
 class Decoder:
-    """One codec context that walks over `Packets`.
+    """One codec context that moves through `Packets`.
 
     Args:
-        packets: of the stream.
-        threads: that decode; 1 where many readers run beside one another.
+        packets: packets of the stream.
+        threads: number of decoding threads; 1 if many readers run at the same time.
 
     Attributes:
-        work: what decoding cost so far.
-        damage: packets that could not be decoded, or not well, and what the container knows to be lost.
-        complete: whether every packet was decoded from the first to the last, so that all damage is known.
+        work: counters of the work so far.
+        damage: packets that could not be decoded correctly, and losses that the container reports.
+        complete: True if every packet was decoded from first to last, so that all damage is known.
     """
 
     def __init__(self, packets: Packets, threads: int) -> None:
         self.work = Work()
         self.damage = packets.damage.copy()
         self.complete = False
-        self._doubtful: set[int] = set()  # damage that may come from a jump to a keyframe that is none
+        self._doubtful: set[int] = set()  # damage that may come from a jump to a false keyframe
         self._packets = packets
         self._threads = threads
         self._context = packets.decoder
@@ -63,29 +63,29 @@ class Decoder:
             self._context.thread_type = "FRAME"
         self._extradata = packets.decoder.extradata
         self._numbers = PictureNumbers(self._extradata) if packets.codec == "h264" else None
-        # In H.264 a picture says itself that no other needs it. In HEVC it says so only within its temporal layer.
+        # In H.264, a picture states that no other picture needs it. In HEVC, that holds only within its temporal layer.
         self._may_spare = packets.codec == "h264" and packets.progressive
         self._walk: Iterator[tuple[int, av.Packet]] = iter(())
-        self._begun = 0  # the packet with which the decoder began
-        self._next: int | None = None  # the packet to send next; None when only a restart helps
-        self._shown = -1  # the last frame that came out
-        self._ahead: dict[int, VideoFrame] = {}  # frames that came out behind the last one that was wanted
+        self._begun = 0  # the packet with which the decoder started
+        self._next: int | None = None  # the packet to send next; None if a restart is needed
+        self._shown = -1  # the last output frame
+        self._ahead: dict[int, VideoFrame] = {}  # output frames after the last wanted one
         self._used = False
         self._passing = False
 
     def collect(
         self, table: FrameTable, wanted: Sequence[int], *, farther: bool = False, exhaustive: bool = False
     ) -> Iterator[tuple[int, VideoFrame]]:
-        """Decodes wanted frames and yields each that does not depend on damage.
+        """Decodes wanted frames and yields each one that does not depend on damage.
 
-        A frame is held until all that were decoded before it have come out, because a decoder may tell only then that
-        one of these is damaged. Finish or close the generator before you begin another one.
+        A frame is held until all frames that were decoded before it have been output, because a decoder may report only
+        then that one of them is damaged. Finish or close the generator before you start another one.
 
         Args:
-            table: of the stream.
+            table: frame table of the stream.
             wanted: ascending frame indices, without repeats.
-            farther: begin one keyframe before the one that should do, and forget damage that is doubtful.
-            exhaustive: decode every packet from the first on, never jump, and forget damage that is doubtful.
+            farther: start one keyframe before the one that should suffice, and forget doubtful damage.
+            exhaustive: decode every packet from the first one, never jump, and forget doubtful damage.
 
         Yields:
             (frame index, decoded frame), ascending.
@@ -107,10 +107,10 @@ class Decoder:
             finished = True
         finally:
             if not finished:
-                self._next = None  # what the decoder still holds is lost: only a restart helps
+                self._next = None  # frames inside the decoder are lost: a restart is needed
 
     def all_frames(self) -> Iterator[VideoFrame]:
-        """Every frame that the decoder shows, from the first packet to the last; a frame's `pts` is its packet."""
+        """Yields every frame of the decoder, from the first packet to the last; a frame's `pts` is its packet."""
         self._restart(0, -1)
         for _, packet in self._walk:
             yield from self._checked(None, self._send(None, packet))
@@ -119,18 +119,18 @@ class Decoder:
         self.complete = True
 
     def forget(self) -> None:
-        """Takes back what was learned about damage: the next call starts afresh."""
+        """Forgets the damage that was found: the next call starts fresh."""
         self.damage = self._packets.damage.copy()
         self._doubtful.clear()
         self._next = None
         self.complete = False
 
     def count_sound(self, table: FrameTable, pixels: int) -> int | None:
-        """How many frames of the table do not depend on damage, or None if it would take too long to find out.
+        """Returns how many frames of the table do not depend on damage, or None if finding out would take too long.
 
         Args:
-            table: of the stream.
-            pixels: that may be decoded, in all frames of the stream together.
+            table: frame table of the stream.
+            pixels: largest number of pixels to decode, over all frames.
         """
         if not self.complete:
             width, height = self._packets.size
@@ -145,11 +145,11 @@ class Decoder:
         return sum(not self.is_spoiled(table, index) for index in range(len(table)))
 
     def give_up(self, table: FrameTable, index: int) -> None:
-        """Notes that a frame does not come out of the decoder, wherever it begins."""
+        """Records that a frame is never output, wherever decoding starts."""
         self.damage.add(int(table.serials[index]))
 
     def _reaches(self, run: list[int], start: int) -> bool:
-        """Whether decoding on from here meets the run without going back, and without passing a keyframe."""
+        """True if decoding from here reaches the run without going back and without passing a keyframe."""
         return self._next is not None and start <= self._next and (run[0] > self._shown or run[0] in self._ahead)
 
     def _restart(self, serial: int, index: int) -> None:
@@ -157,7 +157,7 @@ class Decoder:
             self._context.flush_buffers()
         if serial and self._packets.primer and not self._used:
             _, first = next(self._packets.walk(0))
-            with suppress(av.FFmpegError):  # it is damaged, which decoding from the start notes
+            with suppress(av.FFmpegError):  # the damage is recorded when decoding from the start
                 self._context.decode(first)
             self._context.flush_buffers()
         self.work.seeks += serial > 0 or self._used
@@ -170,14 +170,14 @@ class Decoder:
         self._shown = max(index, 0) - 1
 
     def _feed(self, table: FrameTable, run: list[int], *, drain: bool, spare: bool) -> Iterator[tuple[int, VideoFrame]]:
-        """Decodes on until all frames of a run came out, or until none of them can come any more.
+        """Continues decoding until all frames of a run were output, or until none of them can follow any more.
 
         Args:
-            table: of the stream.
+            table: frame table of the stream.
             run: ascending frame indices.
-            drain: end with the packet of the last frame and empty the decoder, so that a restart must follow; else
-                decode on until the decoder lets it go, so that the next call may go on from there.
-            spare: pass over frames that nobody wants and no other frame needs.
+            drain: end with the packet of the last frame and empty the decoder, so that a restart must follow; otherwise
+                decode until the decoder outputs it, so that the next call can continue from there.
+            spare: skip frames that are not wanted and that no other frame needs.
         """
         pending = set(run)
         held = [(index, self._ahead[index]) for index in run if index in self._ahead]
@@ -206,7 +206,7 @@ class Decoder:
             yield from self._sound(table, held.pop(0))
 
     def _take(self, table: FrameTable, frames: list[VideoFrame], pending: set[int]) -> list[tuple[int, VideoFrame]]:
-        """Of the frames that came out, those that are wanted; removes them from `pending`."""
+        """Yields the wanted frames among the output ones, and removes them from `pending`."""
         wanted: list[tuple[int, VideoFrame]] = []
         for frame in self._checked(table, frames):
             if table.counted:
@@ -223,7 +223,7 @@ class Decoder:
         return wanted
 
     def _note_missing(self, table: FrameTable, index: int) -> None:
-        """Notes the packet with which decoding began if its frame did not come out before this one, which needs it."""
+        """Records the first decoded packet if its frame was not output before this one, which needs it."""
         first = int(table.index_of[self._begun])
         if self._shown < first < index:
             self._note(table, self._begun)
@@ -239,7 +239,7 @@ class Decoder:
         return frames
 
     def _send(self, table: FrameTable | None, packet: av.Packet | None, *, passed: bool = False) -> list[VideoFrame]:
-        """Decodes one packet, or empties the decoder; damage is noted, for later frames may depend on it."""
+        """Decodes one packet, or empties the decoder; damage is recorded, because later frames may depend on it."""
         if passed != self._passing:
             self._context.skip_frame = "NONREF" if passed else "DEFAULT"
             self._passing = passed
@@ -252,13 +252,13 @@ class Decoder:
             return self._context.decode(packet)
         except av.FFmpegError:
             at = len(self._packets) - 1 if packet is None or packet.pts is None else packet.pts
-            # With several threads an error shows up that many packets late.
+            # With several threads, an error is reported that many packets late.
             for serial in range(max(0, at - self._threads + 1), at + 1):
                 self._note(table, serial)
             return []
 
     def _look_into(self, table: FrameTable | None, packet: av.Packet) -> None:
-        """Notes what the bytes of a packet prove: that it is damaged, or does not follow the one before it."""
+        """Records what the bytes of a packet prove: that it is damaged, or that it does not follow the previous one."""
         data, serial = bytes(packet), packet.pts or 0
         if is_torn(self._packets.codec, data, self._extradata):
             self._note(table, serial)
@@ -272,22 +272,22 @@ class Decoder:
                 self._numbers.learn(header)
         if not self._numbers.fits(data, clean):
             if clean:
-                self.damage.part(serial - 1)  # spares what does not draw on the frames before the keyframe
+                self.damage.part(serial - 1)  # frames that need nothing from before the keyframe are intact
             else:
                 self.damage.add(serial)
 
     def _note(self, table: FrameTable | None, serial: int) -> None:
-        """Notes a damaged packet; it is doubtful if the decoder began with the keyframe on which the packet depends."""
+        """Records a damaged packet; it is doubtful if decoding started with the keyframe that the packet depends on."""
         if not self.damage.has(serial):
             self.damage.add(serial)
             if table is not None and self._begun and self._begun >= table.start_before(serial + 1):
                 self._doubtful.add(serial)
 
     def is_spoiled(self, table: FrameTable, index: int) -> bool:
-        """Whether damage was met between the keyframe of a frame and the frame itself.
+        """True if there was damage between the keyframe of a frame and the frame itself.
 
-        Frames that are stored behind the keyframe and shown before it do not count: none after it draws on them, and
-        after a jump to the keyframe they cannot be decoded.
+        Frames that are stored after the keyframe but shown before it do not count: no later frame depends on them, and
+        they cannot be decoded after a jump to the keyframe.
         """
         first, last = int(table.starts[index]), int(table.serials[index])
         if self.damage.breaks(first, last):
@@ -296,7 +296,7 @@ class Decoder:
         return any(not 0 <= table.index_of[serial] < shown for serial in self.damage.within(first, last))
 
     def is_lost(self, table: FrameTable, index: int) -> bool:
-        """Whether a frame depends on damage that does not come from a jump."""
+        """True if a frame depends on damage that does not come from a jump."""
         return self.is_spoiled(table, index) and not any(
             serial in self._doubtful
             for serial in self.damage.within(int(table.starts[index]), int(table.serials[index]))
@@ -304,7 +304,7 @@ class Decoder:
 
 
 def _runs(table: FrameTable, wanted: Sequence[int]) -> list[list[int]]:
-    """Groups frames that are met by decoding on: a new run begins where the next frame lies beyond a keyframe."""
+    """Groups frames that continuous decoding reaches: a new run starts if the next frame is beyond a keyframe."""
     runs: list[list[int]] = []
     reached = -1
     for index in wanted:

@@ -1,4 +1,4 @@
-"""`FrameFolder`: a folder of JPEG or PNG frames, read as if it were a video."""
+"""`FrameFolder`: reads a folder of JPEG or PNG frames as if it were a video."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from kinema.data.reading.progress import beat
 from kinema.errors import UnreadableVideo
 from kinema.files import on_behalf_of
 
-_ORIENTATION = 0x0112  # EXIF; values from 5 on exchange width and height
+_ORIENTATION = 0x0112  # EXIF; values of 5 and above exchange width and height
 
 
 def frame_names(folder: Path) -> list[str]:
-    """The names of the frames of a folder, in the order of their numbers (see `frame_sequence.choose`).
+    """Returns the names of the frames of a folder, in the order of their numbers (see `frame_sequence.choose`).
 
     Raises:
         UnreadableVideo: there are none, or more than one possible sequence.
@@ -31,16 +31,16 @@ def frame_names(folder: Path) -> list[str]:
 
 
 class FrameFolder:
-    """Reads frames of a folder by their place in the sequence that the file names form (see `frame_sequence`).
+    """Reads frames of a folder by their position in the sequence of file names (see `frame_sequence`).
 
-    Pictures become RGB with 8 bits; alpha is left away; the turn that a camera wrote into a JPEG (EXIF) is applied.
+    Pictures become RGB with 8 bits, alpha is dropped, and the rotation that a camera wrote into a JPEG is applied.
 
     Args:
         path: the folder.
-        fps: frames per second, which a folder does not tell.
+        fps: frames per second, which a folder does not state.
 
     Raises:
-        UnreadableVideo: the folder holds no JPEG or PNG file, or more than one possible sequence of frames.
+        UnreadableVideo: the folder contains no JPEG or PNG file, or more than one possible sequence of frames.
     """
 
     def __init__(self, path: str | Path, fps: float = 30.0) -> None:
@@ -66,10 +66,10 @@ class FrameFolder:
 
     @property
     def info(self) -> VideoInfo:
-        """Facts about the frames; reads the head of every file.
+        """Information about the frames; reads the header of every file.
 
         Raises:
-            UnreadableVideo: a file is no picture, or its size is not that of the first.
+            UnreadableVideo: a file is not a picture, or its size differs from that of the first one.
         """
         if self._info is None:
             sizes = [self._size(name) for name in self._names]
@@ -91,7 +91,7 @@ class FrameFolder:
         return self._info
 
     def read(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
-        """Frames by their number, in any order, repeats allowed; only these files are opened, and the first.
+        """Reads frames by number, in any order, repeats allowed; only these files and the first one are opened.
 
         Args:
             indices: whole numbers in [0, frames).
@@ -100,8 +100,8 @@ class FrameFolder:
             uint8 [len(indices), height, width, 3], RGB.
 
         Raises:
-            UnreadableVideo: a file is no picture, or its size is not that of the first.
-            IndexError: a number lies outside [0, frames).
+            UnreadableVideo: a file is not a picture, or its size differs from that of the first one.
+            IndexError: a number is outside [0, frames).
         """
         order = self._inside(indices)
         width, height = self._size(self._names[0])
@@ -111,7 +111,7 @@ class FrameFolder:
         return clip
 
     def frames(self, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Frames one at a time, so that a caller can scale each and drop it before the next is opened.
+        """Yields frames one at a time, so that a caller can scale each and drop it before the next is opened.
 
         Args:
             indices: whole numbers in [0, frames), in any order; repeats count once.
@@ -120,8 +120,8 @@ class FrameFolder:
             An iterator over (frame index, uint8 [height, width, 3] RGB), ascending.
 
         Raises:
-            UnreadableVideo: by the iterator: a file is no picture, or its size is not that of the first.
-            IndexError: a number lies outside [0, frames).
+            UnreadableVideo: while iterating: a file is not a picture, or its size differs from that of the first one.
+            IndexError: a number is outside [0, frames).
         """
         return self._pictures(np.unique(self._inside(indices)).tolist())
 
@@ -148,7 +148,7 @@ class FrameFolder:
             raise UnreadableVideo(
                 self.path,
                 f"frame {name} has {size[0]} x {size[1]} pixels but {self._names[0]} has {first[0]} x {first[1]}: "
-                "give all frames one size",
+                "give all frames the same size",
             )
 
     def _size(self, name: str) -> tuple[int, int]:
@@ -159,7 +159,7 @@ class FrameFolder:
     def _picture(self, name: str) -> np.ndarray:
         with self._opened(name) as image:
             image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip and not scale
+            if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
                 return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
             return np.asarray(image.convert("RGB"))
 
@@ -175,8 +175,8 @@ class FrameFolder:
             if isinstance(error, OSError) and error.errno:  # the file system's error, not Pillow's
                 reason = f"frame {name} cannot be read ({error.strerror}): check its permissions and the disk"
             else:
-                reason = f"frame {name} is not a whole JPEG or PNG picture ({error}): replace it"
+                reason = f"frame {name} is not a complete JPEG or PNG picture ({error}): replace it"
             raise UnreadableVideo(self.path, reason) from error
 
     def close(self) -> None:
-        """Nothing is held open; there so that folders and files are used alike."""
+        """Does nothing, because no file stays open; exists so that folders and files have the same interface."""

@@ -1,4 +1,4 @@
-"""Which pictures of a folder are the frames of its film: one sequence, chosen by the pattern of the names."""
+"""Chooses the pictures of a folder that are the frames of its video: one sequence, by the pattern of the names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kinema.data.clutter import is_clutter
 from kinema.errors import UnreadableVideo
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-_DEPICTIONS = frozenset(  # words in the names of pictures that are made from frames, or shown instead of a film
+_DEPICTIONS = frozenset(  # words in names of pictures that are derived from frames or represent a video
     (
         "flow", "flowx", "flowy", "optical", "opticalflow", "depth", "disparity", "disp", "mask", "masks", "seg",
         "segmentation", "semantic", "instance", "label", "labels", "gt", "groundtruth", "annotation", "heatmap",
@@ -25,9 +25,9 @@ _DEPICTIONS = frozenset(  # words in the names of pictures that are made from fr
     )
 )  # fmt: skip
 _COLOUR = frozenset(("rgb", "color", "colour"))
-_LONG = 3  # frames of a sequence beside which a picture with a pattern of its own is left out
+_LONG = 3  # beside a sequence of this many frames, a single picture with another pattern is left out
 
-# A time counts as one number: its last part starts again every second or minute.
+# A time counts as one number, because its last part restarts every second or minute.
 _CLOCK = re.compile(
     r"(?<!\d)(?:"
     r"\d{4}[-_.]\d\d[-_.]\d\d[-_.t ]+\d\d[-_.:h]\d\d[-_.:m]\d\d(?:[.,]\d+)?"  # 2024-01-31_12-00-59.5
@@ -43,7 +43,7 @@ class FrameSequence:
     """The frames of a folder.
 
     Attributes:
-        names: of the frames, in the order of their numbers.
+        names: names of the frames, in the order of their numbers.
         left_out: other JPEG and PNG files of the folder, sorted.
         gaps: (first, last) number of every run of numbers that are missing between the first and the last frame.
     """
@@ -56,7 +56,7 @@ class FrameSequence:
 @dataclass(frozen=True)
 class _Name:
     name: str
-    pattern: tuple[str, ...]  # the texts between the numbers, without the suffix
+    pattern: tuple[str, ...]  # texts between the numbers, without the suffix
     numbers: tuple[int | Decimal, ...]
     timed: bool
 
@@ -66,7 +66,7 @@ class _Name:
 
     @property
     def depicts(self) -> bool:
-        """Made from frames, such as the two directions of optical flow, whose names are often one letter."""
+        """True for names of derived pictures, such as the two directions of optical flow, often a single letter."""
         component = len(self.numbers) == 1 and self.words and self.words <= {"x", "y", "u", "v"}
         return bool(component or self.words & _DEPICTIONS)
 
@@ -76,7 +76,7 @@ class _Name:
 
 
 def pictures(folder: Path) -> list[str]:
-    """The names of the JPEG and PNG files right inside a folder, in no order."""
+    """Returns the names of the JPEG and PNG files directly inside a folder, unordered."""
     with os.scandir(folder) as entries:
         found = [entry for entry in entries if entry.name.lower().endswith(_SUFFIXES) and entry.is_file()]
     return [entry.name for entry in found if not is_clutter(entry.name)]
@@ -86,7 +86,7 @@ def frame_sequence(folder: Path) -> FrameSequence:
     """Chooses the frames among the pictures of a folder (see `choose`).
 
     Raises:
-        UnreadableVideo: the folder holds no picture, or more than one possible sequence.
+        UnreadableVideo: the folder contains no picture, or more than one possible sequence.
         OSError: the folder cannot be listed.
     """
     return choose(folder, pictures(folder))
@@ -95,30 +95,30 @@ def frame_sequence(folder: Path) -> FrameSequence:
 def choose(folder: str | Path, names: Iterable[str]) -> FrameSequence:
     """Chooses the frames among the names of pictures.
 
-    Names are one sequence where they differ in one number only (`img_00001.jpg`, `v1_0001.jpg`, `frame (1).jpg`), or in
-    several numbers that are one time (`2024-01-31_12-00-59.png`). Case and padding do not matter. Of several sequences
+    Names form one sequence if they differ only in one number (`img_00001.jpg`, `v1_0001.jpg`, `frame (1).jpg`), or in
+    several numbers that form a time (`2024-01-31_12-00-59.png`). Case and padding do not matter. Of several sequences
 
-    - one whose name says `rgb` or `color` is preferred,
-    - those whose names say optical flow, depth, mask, thumbnail … are left out,
-    - pictures without a number are left out, and so is one with a pattern of its own beside three or more frames.
+    - one whose name contains `rgb` or `color` is preferred,
+    - those whose names contain words for optical flow, depth, mask, thumbnail … are left out,
+    - pictures without a number are left out, and so is a single picture with another pattern beside three or more.
 
     Args:
-        folder: for messages.
-        names: of the JPEG and PNG files of one folder.
+        folder: the folder, for messages.
+        names: names of the JPEG and PNG files of one folder.
 
     Raises:
-        UnreadableVideo: no picture; two sequences remain; two pictures have the same number; several pictures without
-            a number, whose order is not known.
+        UnreadableVideo: there is no picture; two sequences remain; two pictures have the same number; or several
+            pictures have no number, so that their order is unknown.
     """
     names = sorted(names)
     if not names:
-        raise UnreadableVideo(folder, "the folder holds no JPEG or PNG frames")
+        raise UnreadableVideo(folder, "the folder contains no JPEG or PNG frames")
     sequences = _preferred(_sequences([_parsed(name) for name in names]))
     first, *others = sequences
     if others:
         if not any(s[0].numbers for s in sequences):
             reason = f"the names of its {len(sequences)} pictures ({first[0].name}, {others[0][0].name}, …) have no "
-            raise UnreadableVideo(folder, reason + "number, so their order is not known: number them")
+            raise UnreadableVideo(folder, reason + "number, so their order is unknown: number them")
         raise _ambiguous(folder, first[0].name, others[0][0].name)
     for one, other in pairwise(first):
         if one.numbers == other.numbers:
@@ -132,7 +132,7 @@ def choose(folder: str | Path, names: Iterable[str]) -> FrameSequence:
 
 
 def _ambiguous(folder: str | Path, one: str, other: str) -> UnreadableVideo:
-    reason = f"the pictures could be more than one sequence, such as {one} and {other}: give each a folder of its own"
+    reason = f"the pictures could be more than one sequence, such as {one} and {other}: put each into its own folder"
     return UnreadableVideo(folder, reason)
 
 
@@ -150,15 +150,15 @@ def _parsed(name: str) -> _Name:
 
 
 def _seconds(clock: str) -> Decimal:
-    """A number in the order of times: the digits of date and time, with the fraction of a second."""
+    """Converts a time to a number with the same order: the digits of date and time, with the fraction of a second."""
     whole, _, fraction = re.fullmatch(r"(.*?)([.,](\d+))?", clock).groups()  # type: ignore[union-attr]
-    if re.fullmatch(r"(\d\d[.])?\d\d[.]\d\d", clock):  # 12.00.59, whose last part is no fraction
+    if re.fullmatch(r"(\d\d[.])?\d\d[.]\d\d", clock):  # 12.00.59, whose last part is not a fraction
         whole, fraction = clock, ""
     return Decimal(f"{re.sub(r'[^0-9]', '', whole)}.{fraction or 0}")
 
 
 def _sequences(names: Sequence[_Name]) -> list[list[_Name]]:
-    """Every possible sequence, each in the order of its numbers."""
+    """Returns every possible sequence, each in the order of its numbers."""
     patterns: dict[tuple[str, ...], list[_Name]] = defaultdict(list)
     for entry in names:
         patterns[entry.pattern].append(entry)
@@ -167,14 +167,14 @@ def _sequences(names: Sequence[_Name]) -> list[list[_Name]]:
 
 
 def _by_kind(entries: list[_Name]) -> list[list[_Name]]:
-    """JPEG and PNG apart where both have a picture of the same number."""
+    """Separates JPEG and PNG if both have a picture with the same number."""
     kinds = [[entry for entry in entries if entry.png is png] for png in (False, True)]
     numbers = [{entry.numbers for entry in kind} for kind in kinds]
     return kinds if numbers[0] & numbers[1] else [entries]
 
 
 def _by_field(entries: list[_Name]) -> list[list[_Name]]:
-    """Names that differ in several numbers: several sequences where one of the numbers starts again in each."""
+    """Splits names that differ in several numbers: several sequences if one of the numbers restarts in each."""
     fields = list(zip(*(entry.numbers for entry in entries), strict=True))
     varying = [i for i, values in enumerate(fields) if len(set(values)) > 1]
     if len(varying) < 2:
@@ -197,7 +197,7 @@ def _by_field(entries: list[_Name]) -> list[list[_Name]]:
 
 
 def _as_seconds(entries: list[_Name], varying: list[int]) -> list[_Name] | None:
-    """With two numbers as one where they are a decimal that grows evenly: `0.00`, `0.04` …, and not `shot1.0001`."""
+    """Joins two numbers if they are a decimal that grows evenly: `0.00`, `0.04` …, but not `shot1.0001`."""
     first = varying[0]
     if varying != [first, first + 1] or entries[0].pattern[first + 1] != "." or entries[0].timed:
         return None
@@ -212,7 +212,7 @@ def _as_seconds(entries: list[_Name], varying: list[int]) -> list[_Name] | None:
 
 
 def _preferred(sequences: list[list[_Name]]) -> list[list[_Name]]:
-    """Those that can be the film: less what is made from frames, has no number, or stands alone."""
+    """Keeps the sequences that can be the video: without derived pictures, pictures without number and single ones."""
 
     def keep(found: list[list[_Name]], good: Callable[[list[_Name]], bool]) -> list[list[_Name]]:
         return [s for s in found if good(s)] or found
@@ -225,7 +225,7 @@ def _preferred(sequences: list[list[_Name]]) -> list[list[_Name]]:
 
 
 def _gaps(entries: Sequence[_Name]) -> tuple[tuple[int, int], ...]:
-    """Missing numbers, as runs; none are known where the numbers are times or keep no step."""
+    """Returns missing numbers as runs; none if the numbers are times or have no regular step."""
     if len(entries) < 3 or entries[0].timed:
         return ()
     fields = list(zip(*(entry.numbers for entry in entries), strict=True))

@@ -1,4 +1,4 @@
-"""Which packet shows which frame, at what time, and where decoding must start to show it."""
+"""Maps packets to frames: which packet shows which frame, at what time, and where decoding must start for it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _MAY_INTERLACE = frozenset(("h264", "mpeg2video", "mpeg1video"))
 
 @dataclass(frozen=True)
 class FrameTable:
-    """The frames of a stream in the order in which they are shown.
+    """The frames of a stream, in display order.
 
     Attributes:
         serials: int64 per frame: the packet that it comes from.
-        starts: int64 per frame: the last packet from which decoding gives this frame exactly.
+        starts: int64 per frame: the last packet from which decoding gives exactly this frame.
         times: float64 per frame: seconds since the first frame, ascending.
         index_of: int64 per packet: the frame that it shows, -1 for none.
-        settled: int64 per frame: when this frame has come out of a decoder, all that were decoded before it have.
-        counted: packets that show two frames occur: frames are known by counting from the first, and by nothing else.
+        settled: int64 per frame: once this frame has been output, so have all that were decoded before it.
+        counted: True if some packets show two frames: frames can then be identified only by counting from the start.
     """
 
     serials: np.ndarray
@@ -38,20 +38,20 @@ class FrameTable:
 
     @cached_property
     def keys(self) -> np.ndarray:
-        """The packets at which decoding is begun, ascending int64; the first packet is always among them."""
+        """The packets at which decoding may start, ascending int64; the first packet is always one of them."""
         return np.unique(np.append(self.starts, 0))
 
     def start_before(self, serial: int) -> int:
-        """The last packet before `serial` at which decoding is begun; 0 if there is none."""
+        """Returns the last packet before `serial` at which decoding may start; 0 if there is none."""
         at = int(np.searchsorted(self.keys, serial, "left")) - 1
         return int(self.keys[max(at, 0)])
 
 
 def from_stamps(packets: Packets) -> FrameTable | None:
-    """The table by the stamps of the packets, or None where they cannot be trusted and only decoding tells.
+    """Builds the table from the packets' timestamps; None if they cannot be trusted and the file must be decoded.
 
-    Trusted are codecs that are known to show one frame a packet, with a stamp of its own on each, in a stream that
-    begins with a keyframe, and that reorders its stamps exactly if it reorders its frames.
+    Timestamps are trusted for codecs that are known to show one frame per packet, if each packet has its own timestamp,
+    the stream begins with a keyframe, and the timestamps are reordered exactly if the frames are.
     """
     if not (packets.certain and packets.clean[0]) or (packets.codec in _MAY_INTERLACE and not packets.progressive):
         return None
@@ -63,14 +63,14 @@ def from_stamps(packets: Packets) -> FrameTable | None:
     order = np.argsort(stamps, kind="stable")
     serials, steps = shown[order], np.diff(stamps[order])
     reorders = bool((np.diff(stamps) < 0).any())
-    leads = packets.pts[0] > stamps[order[0]]  # frames before the first keyframe that no decoder can show
+    leads = packets.pts[0] > stamps[order[0]]  # frames before the first keyframe, which no decoder can show
     if leads or (steps == 0).any() or reorders != (packets.reorder > 0):
         return None
     return _table(packets, serials, (stamps[order] - stamps[order[0]]) * packets.unit)
 
 
 def from_decoding(packets: Packets, serials: Sequence[int | None]) -> FrameTable:
-    """The table by what a decoder showed from the first packet to the last: the packet of each frame, in order."""
+    """Builds the table from the output of a decoder for all packets: the packet of each frame, in order."""
     last = len(packets) - 1
     shown = np.array([last if serial is None else serial for serial in serials], np.int64)
     if len(set(serials)) < len(serials) or None in serials:
@@ -81,7 +81,7 @@ def from_decoding(packets: Packets, serials: Sequence[int | None]) -> FrameTable
 
 
 def _times(packets: Packets, serials: np.ndarray) -> np.ndarray:
-    """By presentation stamps, else by decoding stamps put in order, else a frame a period."""
+    """Returns frame times: presentation times, else sorted decoding times, else one frame per period."""
     stamps = packets.pts[serials]
     if (stamps == NO_STAMP).any() or (np.diff(stamps) <= 0).any():
         stamps = np.sort(packets.dts[serials])
@@ -96,8 +96,8 @@ def _table(packets: Packets, serials: np.ndarray, times: np.ndarray) -> FrameTab
     keys = np.flatnonzero(packets.clean & (index_of >= 0))
     starts = np.zeros_like(serials)
     if len(keys) and (np.diff(index_of[keys]) > 0).all():
-        # The last keyframe that is both stored and shown no later than the frame: what is stored after a keyframe but
-        # shown before it (open GOP) still draws on the frames before that keyframe.
+        # The last keyframe that is both stored and shown no later than the frame: a frame that is stored after a
+        # keyframe but shown before it (open GOP) still depends on the frames before that keyframe.
         last = np.minimum(
             np.searchsorted(keys, serials, "right"), np.searchsorted(index_of[keys], np.arange(len(serials)), "right")
         )

@@ -1,4 +1,4 @@
-"""The headers of H.264 (ISO 14496-10, 7.3): parameter sets, and what a slice says of its picture."""
+"""Parses the headers of H.264 (ISO 14496-10, 7.3): parameter sets and the beginning of slices."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _LONGEST_HEADER = 600  # bytes of a slice that are searched for what its header 
 
 @dataclass(frozen=True)
 class SequenceSet:
-    """A sequence parameter set, as far as slices need it.
+    """The part of a sequence parameter set that is needed to parse slices.
 
     Attributes:
-        number: by which picture parameter sets name it.
+        number: its identifier in picture parameter sets.
         frame_bits: of `frame_num`, which counts modulo 2 ** `frame_bits`.
-        gaps: `gaps_in_frame_num_value_allowed_flag`: reference pictures may have been left out on purpose.
+        gaps: `gaps_in_frame_num_value_allowed_flag`: reference pictures may be left out intentionally.
         frames_only: no picture is a field or a frame of mixed macroblocks.
         planes: three colour planes are coded apart.
         has_chroma: there are chroma samples in the same slices.
@@ -40,10 +40,10 @@ class SequenceSet:
 
 @dataclass(frozen=True)
 class PictureSet:
-    """A picture parameter set, as far as slices need it.
+    """The part of a picture parameter set that is needed to parse slices.
 
     Attributes:
-        number: by which slices name it.
+        number: its identifier in slices.
         sequence: the number of its sequence parameter set.
         order_present: `bottom_field_pic_order_in_frame_present_flag`.
         lists: reference pictures in both lists, unless a slice says otherwise.
@@ -84,7 +84,7 @@ class Bits:
     """Reads bits from the front; IndexError behind the end.
 
     Attributes:
-        left: bits that were not read yet.
+        left: number of bits that were not read yet.
     """
 
     __slots__ = ("_value", "left")
@@ -105,13 +105,13 @@ class Bits:
         return self.take(2 * (self.left - rest.bit_length()) + 1) - 1
 
     def skip_golomb(self, count: int) -> None:
-        """Passes over numbers in the codes ue(v) and se(v), which are equally long."""
+        """Skips numbers in the codes ue(v) and se(v), which have the same length."""
         for _ in range(count):
             self.golomb()
 
 
 def payload(unit: bytes) -> bytes:
-    """What a unit holds behind its first byte, without the bytes that keep start codes out of it (7.4.1)."""
+    """Returns the content of a unit after its first byte, without emulation prevention bytes (7.4.1)."""
     return unit[1:].replace(b"\x00\x00\x03", b"\x00\x00")
 
 
@@ -119,7 +119,7 @@ def read_sequence_set(unit: bytes) -> SequenceSet:
     """Parses a sequence parameter set (7.3.2.1.1).
 
     Args:
-        unit: from its NAL header on; what follows the set does not matter.
+        unit: from its NAL header on; bytes after the set are ignored.
 
     Raises:
         IndexError: it is cut off.
@@ -164,10 +164,10 @@ def _skip_scaling(bits: Bits, size: int) -> None:
 
 
 def read_picture_set(unit: bytes) -> PictureSet | None:
-    """Parses a picture parameter set (7.3.2.2); None for one with slice groups, which no file for players has.
+    """Parses a picture parameter set (7.3.2.2); None for one with slice groups, which are not supported.
 
     Args:
-        unit: from its NAL header on; what follows the set does not matter.
+        unit: from its NAL header on; bytes after the set are ignored.
 
     Raises:
         IndexError: it is cut off.
@@ -203,7 +203,7 @@ def parameter_sets(header: bytes) -> Iterator[bytes]:
 
 
 class ParameterSets:
-    """The parameter sets that a stream has given so far."""
+    """The parameter sets that were read from a stream so far."""
 
     def __init__(self) -> None:
         self._sequences: dict[int, SequenceSet] = {}
@@ -211,10 +211,10 @@ class ParameterSets:
         self._latest: dict[int, bytes] = {}
 
     def add(self, unit: bytes) -> bool:
-        """Takes a sequence or picture parameter set; one that cannot be parsed is passed over.
+        """Adds a sequence or picture parameter set; one that cannot be parsed is ignored.
 
         Returns:
-            Whether it is another than the last of its kind, which streams repeat before each keyframe.
+            True if it differs from the last one of its kind; streams repeat these before each keyframe.
         """
         kind = unit[0] & 31
         if self._latest.get(kind) == unit:
@@ -235,7 +235,7 @@ class ParameterSets:
         return True
 
     def of(self, number: int) -> tuple[SequenceSet, PictureSet] | None:
-        """The sets of a slice that names a picture parameter set; None if one of them is unknown."""
+        """Returns the sets for the number of a picture parameter set; None if one of them is unknown."""
         picture = self._pictures.get(number)
         sequence = self._sequences.get(picture.sequence) if picture else None
         return (sequence, picture) if sequence and picture else None
@@ -246,7 +246,7 @@ def read_slice(data: bytes, at: int, sets: ParameterSets) -> tuple[SequenceSet, 
 
     Args:
         data: the packet.
-        at: where in it the unit begins, by its NAL header.
+        at: position in it of the unit's NAL header.
         sets: of the stream.
 
     Raises:
@@ -268,13 +268,13 @@ def read_slice(data: bytes, at: int, sets: ParameterSets) -> tuple[SequenceSet, 
 
 
 def forgets_all(data: bytes, at: int, sets: ParameterSets) -> bool:
-    """Whether a reference picture is told to forget all pictures before it, as `frame_num` is then counted from 0.
+    """True if a reference picture removes all earlier ones from memory, after which `frame_num` restarts from 0.
 
-    That is `memory_management_control_operation` 5, in the last part of the header of its slices.
+    This is `memory_management_control_operation` 5, in the last part of the header of its slices.
 
     Args:
         data: the packet.
-        at: where in it a slice begins that is not of an instantaneous refresh.
+        at: position in it of a slice that does not belong to an IDR picture.
         sets: of the stream.
 
     Raises:
@@ -309,7 +309,7 @@ def forgets_all(data: bytes, at: int, sets: ParameterSets) -> bool:
 
 
 def _skip_references(bits: Bits, kind: int, sequence: SequenceSet, picture: PictureSet) -> None:
-    """Passes over the reference lists of a slice and their weights (7.3.3.1, 7.3.3.2)."""
+    """Skips the reference lists of a slice and their weights (7.3.3.1, 7.3.3.2)."""
     lists = list(picture.lists[: 1 + (kind == _B)])
     if bits.take(1):
         lists = [bits.golomb() + 1 for _ in lists]

@@ -1,4 +1,4 @@
-"""What is known of a video before any of its pictures is looked at, and which of its frames a part of it shows."""
+"""Information about a video without its pictures, and the frames that a part of it shows."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy.typing as npt
 Seconds = npt.NDArray[np.float64]
 Frames = npt.NDArray[np.int64]
 
-# Stamps that are rounded to a coarse time base (24 frames per second in units of 1/30 s) and single lost frames double
-# a gap. A frame that stays on the screen for longer than this many normal gaps is held on purpose.
+# Timestamps that are rounded to a coarse time base (24 frames per second in units of 1/30 s), and single lost frames,
+# double a gap. A frame that is shown for more than this many normal gaps is a deliberate standstill.
 _HELD = 2.1
-# Of the distances of frames from a regular grid, in steps: rounding to a time base as coarse as the step gives 1.
+# Limit for deviations of frames from a regular grid, in steps: rounding to a time base as coarse as the step gives 1.
 _JITTER = 1.25
 MOST_TICKS = 64  # per frame, on average
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Facts about one video.
+    """Information about one video.
 
     Attributes:
         path: the file or the folder of frames.
-        frames: how many there are.
-        fps: mean frames per second, the inverse of the mean time from a frame to the next. With a variable rate it says
-            nothing about a part of the video: use `ticks` for that.
+        frames: number of frames.
+        fps: mean frames per second, the inverse of the mean time between frames. With a variable rate it says nothing
+            about a part of the video: use `ticks` for that.
         duration: seconds from the beginning of the first frame to the end of the last one.
-        width: of the picture as shown, after rotation, pixels.
-        height: of the picture as shown, after rotation, pixels.
-        codec: FFmpeg's name.
-        variable_rate: frames lie off a regular grid by more than a tenth of its step.
-        has_audio: a sound stream lies beside the video.
+        width: width of the picture as shown, after rotation, in pixels.
+        height: height of the picture as shown, after rotation, in pixels.
+        codec: FFmpeg's name of the codec.
+        variable_rate: True if frames deviate from a regular grid by more than a tenth of its step.
+        has_audio: True if the file also has an audio stream.
     """
 
     path: str
@@ -47,11 +47,11 @@ class VideoInfo:
 
 
 def is_variable(times: np.ndarray, unit: float) -> bool:
-    """Whether frames lie off a regular grid, beyond what rounding to the container's unit explains.
+    """True if frames deviate from a regular grid by more than rounding to the container's unit explains.
 
     Args:
         times: float64 [frames], seconds, ascending.
-        unit: seconds of one tick of the container's stamps.
+        unit: seconds per tick of the container's timestamps.
     """
     if len(times) < 3:
         return False
@@ -61,11 +61,11 @@ def is_variable(times: np.ndarray, unit: float) -> bool:
 
 
 def normal_gap(gaps: np.ndarray) -> float:
-    """Seconds from a frame to the next where a video runs at its normal rate; 0 where no gap is above 0.
+    """Returns the time between frames when a video runs at its normal rate, in seconds; 0 if no gap is above 0.
 
-    The lower median of the gaps, so that a burst counts as normal when at least half of the frames belong to it;
-    averaged with the gaps that differ from it by less than a seventh or a millisecond, because stamps are rounded
-    (29.97 frames per second in milliseconds: gaps of 33 and 34).
+    This is the lower median of the gaps, so that a burst counts as normal if at least half of the frames belong to it.
+    It is averaged with the gaps that differ from it by less than a seventh or a millisecond, because timestamps are
+    rounded (29.97 frames per second in milliseconds: gaps of 33 and 34).
 
     Args:
         gaps: float64 [gaps], seconds.
@@ -80,24 +80,25 @@ def normal_gap(gaps: np.ndarray) -> float:
 def part_frames(
     times: np.ndarray, start: float | None = None, end: float | None = None, duration: float | None = None
 ) -> Frames:
-    """The frames that a part of a video holds, each once.
+    """Returns the frames of a part of a video, each once.
 
-    A frame is shown from its time until the next frame's. It belongs to the part in which the middle of that time lies.
-    So two adjacent parts share no frame and lose none, and a part whose bounds are rounded by less than half a frame
-    holds the frames that were meant. In addition a part holds a frame that stays on the screen for more than twice the
-    normal gap, of the video or of the part, if the part shows it for at least half of that gap: parts that cut a
-    standstill in two both show it. A part that holds no frame by these rules, because it is shorter than one, holds the
-    frame that is shown in its middle.
+    A frame is shown from its time until the time of the next frame. It belongs to the part that contains the middle of
+    this interval. Two adjacent parts therefore share no frame and lose none, and a part whose bounds are rounded by
+    less than half a frame has the intended frames.
+
+    There are two additions. A frame that is shown for more than twice the normal gap (of the video or of the part) also
+    belongs to a part that shows it for at least half of that gap, so that two parts that cut a standstill both show it.
+    A part without frames by these rules, because it is shorter than a frame, has the frame that is shown in its middle.
 
     Args:
         times: float64 [frames], seconds, ascending; stamps may repeat.
-        start: of the part, in seconds since the first frame; None is the first frame.
-        end: seconds, not included; None is the end of the last frame.
-        duration: seconds from the first frame to the end of the last one; None stands for a last frame of normal length
-            (of one second, if there is no other frame).
+        start: start of the part, in seconds since the first frame; None is the first frame.
+        end: end of the part, in seconds, exclusive; None is the end of the last frame.
+        duration: seconds from the first frame to the end of the last one; None assumes a last frame of normal length
+            (one second if there is no other frame).
 
     Returns:
-        int64 [n], ascending and without gaps. At least one if the bounds hold any of the video, else none.
+        int64 [n], ascending and without gaps. At least one if the part contains any of the video, else none.
     """
     bounds = _bounds(times, start, end, duration)
     return np.zeros(0, np.int64) if bounds is None else _members(times, *bounds)
@@ -106,25 +107,25 @@ def part_frames(
 def ticks(
     times: np.ndarray, start: float | None = None, end: float | None = None, duration: float | None = None
 ) -> Frames:
-    """The frames of a part of a video at the ticks of a regular clock, whatever the frame rate does elsewhere.
+    """Returns the frames of a part of a video at the ticks of a regular clock, independent of the rest of the video.
 
-    Where the frames of the part (see `part_frames`) lie on a regular grid, up to rounding and jitter, the ticks are
-    these frames, each once. Otherwise the clock's step is the normal gap of the part (`normal_gap`), and a frame gets
-    one tick per step for which the part shows it, and never less than one: motion keeps its speed, and no frame is
-    passed over. Only a burst of frames much closer than the normal gap takes more ticks than its time has steps.
+    If the frames of the part (see `part_frames`) are on a regular grid, up to rounding and jitter, the ticks are these
+    frames, each once. Otherwise the step of the clock is the normal gap of the part (`normal_gap`), and a frame gets
+    one tick per step for which the part shows it, but at least one: motion keeps its speed, and no frame is skipped.
+    Only a burst of frames much closer than the normal gap takes more ticks than its time has steps.
 
-    There are at most `MOST_TICKS` ticks per frame, on average: a burst of 30 frames per second in an hour of standstill
-    would give 100 000. Beyond that the clock's step is longer, and every frame still has a tick.
+    There are at most `MOST_TICKS` ticks per frame, on average: otherwise a burst at 30 frames per second in an hour of
+    standstill would give 100 000. Beyond this limit the step is longer, and every frame still has a tick.
 
     Args:
         times: float64 [frames], seconds, ascending; stamps may repeat.
-        start: of the part, in seconds since the first frame; None is the first frame.
-        end: seconds, not included; None is the end of the last frame.
-        duration: seconds from the first frame to the end of the last one; None stands for a last frame of normal length
-            (of one second, if there is no other frame).
+        start: start of the part, in seconds since the first frame; None is the first frame.
+        end: end of the part, in seconds, exclusive; None is the end of the last frame.
+        duration: seconds from the first frame to the end of the last one; None assumes a last frame of normal length
+            (one second if there is no other frame).
 
     Returns:
-        int64 [n] frame indices, not descending. At least one if the bounds hold any of the video, else none.
+        int64 [n] frame indices, non-decreasing. At least one if the part contains any of the video, else none.
     """
     bounds = _bounds(times, start, end, duration)
     if bounds is None:
@@ -142,7 +143,7 @@ def ticks(
 def _bounds(
     times: np.ndarray, start: float | None, end: float | None, duration: float | None
 ) -> tuple[float, float, float] | None:
-    """Start and end of the part and the end of the video, on the clock of `times`; None where the part is empty."""
+    """Returns start and end of the part and end of the video, on the clock of `times`; None if the part is empty."""
     if not len(times):
         return None
     if duration is None:
@@ -156,7 +157,7 @@ def _bounds(
 
 
 def _members(times: np.ndarray, first: float, last: float, close: float) -> Frames:
-    before = int(np.searchsorted(times, first, "right")) - 1  # the frame on the screen when the part begins
+    before = int(np.searchsorted(times, first, "right")) - 1  # the frame that is shown when the part begins
     low = max(0, min(before, int(np.searchsorted(times, first, "left"))))
     high = max(low + 1, int(np.searchsorted(times, last, "left")))
     edges = _edges(times, low, high, close)
@@ -171,12 +172,12 @@ def _members(times: np.ndarray, first: float, last: float, close: float) -> Fram
 
 
 def _edges(times: np.ndarray, low: int, high: int, close: float) -> Seconds:
-    """When the frames from `low` to before `high` begin, and when the last of them ends."""
+    """Returns when the frames from `low` to before `high` start, and when the last of them ends."""
     return np.append(times[low:high], times[high] if high < len(times) else max(close, times[-1]))
 
 
 def _is_regular(times: np.ndarray) -> bool:
-    """Whether frames are evenly spaced, up to the rounding of stamps and jitter of about a frame."""
+    """True if frames are evenly spaced, up to rounded timestamps and jitter of about a frame."""
     gaps = np.diff(times)
     if len(gaps) < 1:
         return True
@@ -189,11 +190,11 @@ def _is_regular(times: np.ndarray) -> bool:
 
 
 def _repeats(lengths: Seconds) -> Frames:
-    """How many ticks each frame gets: its length in steps, rounded so that the error does not add up, at least one."""
+    """Returns the ticks per frame: its length in steps, at least one, rounded so that errors do not add up."""
     counts, owed = [], 0.0
     for length in lengths.tolist():
         owed += length
         count = max(1, int(owed + 0.5))
-        owed = max(owed - count, -0.5)  # what a burst took beyond its time is not taken from the frames after it
+        owed = max(owed - count, -0.5)  # extra ticks of a burst are not taken from later frames
         counts.append(count)
     return np.array(counts, np.int64)

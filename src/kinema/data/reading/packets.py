@@ -1,4 +1,4 @@
-"""The compressed packets of a video stream, in the order in which they are stored, which is the order of decoding."""
+"""The compressed packets of a video stream, in storage order, which is also decoding order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kinema.errors import UnreadableVideo
 
 NO_STAMP = int(np.iinfo(np.int64).min)
 
-# Codecs of which it is known that a key packet forgets all that was before, and how many frames a packet shows.
+# Codecs whose key packets are known to reset the decoder, and the number of frames per packet.
 # fmt: off
 KNOWN_CODECS = frozenset((
     "h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "h263", "flv1",
@@ -32,51 +32,51 @@ KNOWN_CODECS = frozenset((
     "huffyuv", "ffvhuff", "utvideo", "dvvideo", "rawvideo", "qtrle",
 ))
 # fmt: on
-_LOOKS_INSIDE = frozenset(("vp8", "vp9", "mpeg4"))  # what a packet shows is known from each packet's own bytes only
-_KEYS_DIFFER = frozenset(("h264", "av1"))  # decoding may not start at each packet that a container calls a key
-# Codecs of which decoders show what stands before the first keyframe, drawn from nothing. (H.264 leaves it away.)
+_LOOKS_INSIDE = frozenset(("vp8", "vp9", "mpeg4"))  # only the packet's own bytes tell which frames it shows
+_KEYS_DIFFER = frozenset(("h264", "av1"))  # decoding cannot start at every packet that a container flags as a keyframe
+# Codecs whose decoders show frames before the first keyframe, without a reference. (H.264 decoders drop them.)
 _SHOWN_WITHOUT_START = frozenset(("hevc", "mpeg1video", "mpeg2video", "mpeg4"))
-_HEAD = 4096  # bytes of a packet: enough to hold all that stands before the picture itself
+_HEAD = 4096  # bytes of a packet: enough for all headers before the picture
 
 Identity = tuple[int | None, int | None, int]  # pts, dts, bytes
 
 
 class WrongTableError(Exception):
-    """The packets that were read are not those that the file's own table announced."""
+    """The packets that were read differ from those in the file's own table."""
 
 
 class Packets:
-    """What a file stores, without decoding any of it.
+    """The contents of a file, without decoding any of it.
 
-    Packets are known by their `serial`, their place in decoding order, and carry it as their time stamp when they are
-    handed out, so that a decoded frame tells which packet it came from however the file stamps its frames.
+    Packets are identified by their `serial`, their position in decoding order. When they are handed out, they carry it
+    as their timestamp, so that a decoded frame shows which packet it came from, however the file stamps its frames.
 
-    What there is comes from the tables of an MP4 file where they suffice, else from one demuxing pass.
+    The list comes from the tables of an MP4 file if they suffice, else from one demuxing pass.
 
     Args:
         path: the file.
-        memory: bytes; a demuxed stream that is smaller stays in memory, so that going back to a keyframe needs no seek
-            in the container and works for containers that cannot seek. Other streams are read from the file again.
+        memory: bytes. A demuxed stream that is smaller stays in memory, so that going back to a keyframe needs no seek
+            in the container and works for containers that cannot seek. Larger streams are read from the file again.
 
     Attributes:
         decoder: the stream's codec context, not yet opened.
         codec: FFmpeg's canonical name.
-        size: width and height of the stored picture, pixels.
-        has_audio: whether a sound stream lies beside.
-        unit: seconds of one tick of the stamps.
-        reorder: frames that the decoder may hold back to put them in order.
-        progressive: whether the stream is known to be free of interlaced pictures.
-        listed: whether the packets are known from the file's tables and not yet seen.
-        pts, dts: int64 per packet, `NO_STAMP` where the file has none.
+        size: width and height of the stored picture, in pixels.
+        has_audio: True if the file also has an audio stream.
+        unit: seconds per tick of the timestamps.
+        reorder: number of frames that the decoder may hold back to reorder them.
+        progressive: True if the stream is known to contain no interlaced pictures.
+        listed: True if the packets are known from the file's tables and have not been read yet.
+        pts, dts: int64 per packet, `NO_STAMP` if the file has none.
         clean: bool per packet: decoding may start here.
         hidden: bool per packet: shows no frame (alternate references, frames that an edit list cuts off).
-        certain: whether every packet is known to show one frame, or none where `hidden`.
-        damage: what the container knows to be lost.
-        missing: packets that the container's own table lists but the file does not hold (it is cut off).
-        primer: the first packet is needed by all later ones.
+        certain: True if every packet is known to show one frame, or none if `hidden`.
+        damage: losses that the container reports.
+        missing: number of packets that are in the container's table but not in the file (it is cut off).
+        primer: True if all later packets need the first one.
 
     Raises:
-        UnreadableVideo: the file cannot be opened, or holds no video.
+        UnreadableVideo: the file cannot be opened, or contains no video.
     """
 
     def __init__(self, path: Path, memory: int) -> None:
@@ -108,7 +108,7 @@ class Packets:
             raise
 
     def _list(self) -> bool:
-        """Takes the packets from the file's tables, if these suffice."""
+        """Reads the packet list from the file's tables, if these suffice."""
         if not self._is_mov() or not self.certain or self.codec in _LOOKS_INSIDE:
             return False
         table = read_sample_table(self.path, self._stream)
@@ -129,7 +129,7 @@ class Packets:
         return True
 
     def scan(self) -> None:
-        """Takes the packets from a demuxing pass."""
+        """Reads the packet list by demuxing."""
         is_known, keys_differ = self.certain, self.codec in _KEYS_DIFFER
         looks_inside = self.codec in _LOOKS_INSIDE
         extradata = self.decoder.extradata
@@ -138,19 +138,19 @@ class Packets:
         empty = total = 0
         anchor = NO_STAMP
         if self.codec == "mpeg4":
-            self.reorder = 0  # its header speaks of frames held back even where none are
+            self.reorder = 0  # its header states held-back frames even if there are none
         if self.listed:
             self._reopen()
         self.listed = False
         self._held = []
         for packet in self._demux():
             size = packet.size
-            if not size:  # the end, or the empty chunk of a dropped frame, which a decoder would take for the end
+            if not size:  # the end, or an empty chunk of a dropped frame, which would end decoding
                 empty += packet.dts is not None
                 continue
             if packet.is_corrupt:
                 flagged.append(len(clean))
-            # FFmpeg places only the first frame that begins in a unit of the container.
+            # FFmpeg gives a position only for the first frame that begins in a unit of the container.
             places.append(packet.pos if packet.pos is not None else places[-1] if places else -1)
             heads.append(bytes(memoryview(packet)[:HEAD]))
             if looks_inside:
@@ -159,7 +159,7 @@ class Packets:
                 if self.codec == "mpeg4":
                     if is_b_vop(data):
                         self.reorder = 1
-                        # A B frame is shown before the last frame that is none, or the stamps are wrong.
+                        # A B frame is shown before the last frame of another type; otherwise the stamps are wrong.
                         self.certain = self.certain and (packet.pts is None or packet.pts < anchor)
                     elif packet.pts is not None:
                         anchor = packet.pts
@@ -180,7 +180,7 @@ class Packets:
                     self._held = None
         if not clean:
             declared = max(self._stream.frames, empty)
-            reason = f"it holds none of the {declared} frames that it declares" if declared else "it holds no frame"
+            reason = f"it contains none of the {declared} frames it declares" if declared else "it contains no frame"
             missing = why_truncated(self.path)
             reason = f"{reason}, because {missing}" if missing else reason
             raise UnreadableVideo(self.path, f"{reason}: copy, download or record it again")
@@ -195,13 +195,13 @@ class Packets:
             self.damage.add(0)
 
     def _declared(self) -> int:
-        """How many packets the file says it has, as far as it says so; 0 if it is known to hold all of them."""
+        """Returns the number of packets that the file states, if any; 0 if the file is known to contain all of them."""
         entries = index_entries(self._stream) if self._is_mov() else None
         if entries is not None:
             return len(entries)
         if not is_truncated(self.path):
             return 0
-        if self._container.format.name.startswith("matroska"):  # tells its duration only
+        if self._container.format.name.startswith("matroska"):  # states only its duration
             return round((self._container.duration or 0) / 1e6 * self._rate)
         return self._stream.frames
 
@@ -210,14 +210,14 @@ class Packets:
 
     @property
     def period(self) -> float:
-        """Seconds from frame to frame by what the file declares; for streams without usable stamps."""
+        """Returns the time between frames that the file states, in seconds; for streams without usable timestamps."""
         stored = [duration for duration in self._durations if duration and duration > 0]
         return median(stored) * self.unit if stored else 1 / self._rate
 
     def length(self, serial: int) -> float:
-        """Seconds for which the frame of a packet is shown, by what the file declares; 0 where it does not tell.
+        """Returns for how many seconds the frame of a packet is shown, as the file states it; 0 if it does not.
 
-        Where packets are known from the file's tables, only the length of the last frame is known.
+        If packets are known from the file's tables, only the length of the last frame is known.
         """
         if self._durations:
             return max(0, self._durations[serial] or 0) * self.unit
@@ -228,10 +228,10 @@ class Packets:
         return len(self.pts)
 
     def walk(self, start: int) -> Iterator[tuple[int, av.Packet]]:
-        """The packets from serial `start` on, each with its serial.
+        """Yields the packets from serial `start`, each with its serial.
 
         Raises:
-            WrongTableError: `listed` packets turn out to be others.
+            WrongTableError: the packets differ from those that were `listed`.
         """
         if self._held is not None:
             packets: Iterator[tuple[int, av.Packet]] = enumerate(islice(self._held, start, None), start)
@@ -244,7 +244,7 @@ class Packets:
             yield serial, packet
 
     def _reread(self, start: int) -> Iterator[tuple[int, av.Packet]]:
-        """The packets from `start` on, out of the file: by a seek, or from its beginning where that goes wrong."""
+        """Yields the packets from `start` from the file: after a seek, or from its beginning if the seek fails."""
         for source in (self._sought, self._from_beginning):
             for serial, packet in source(start):
                 if _identity(packet) != self._identities[serial]:
@@ -258,7 +258,7 @@ class Packets:
             raise WrongTableError
 
     def _sought(self, start: int) -> Iterator[tuple[int, av.Packet]]:
-        """Packets after a seek to `start`, the first at or before it; none if the container cannot do that."""
+        """Yields packets after a seek to `start`, the first one at or before it; none if the container cannot seek."""
         stamp = int(self.dts[start] if self.dts[start] != NO_STAMP else self.pts[start])
         if stamp == NO_STAMP:
             return
@@ -275,7 +275,7 @@ class Packets:
 
     @cached_property
     def _places(self) -> dict[Identity, int | None]:
-        """The serial of each packet, None where several look alike."""
+        """Returns the serial of each packet, None if several look the same."""
         places: dict[Identity, int | None] = {}
         for serial, identity in enumerate(self._identities):
             places[identity] = None if identity in places else serial
@@ -296,14 +296,14 @@ class Packets:
                 beat()
                 yield packet
         except av.error.InvalidDataError:
-            return  # damage in the container: the packets before it are usable
+            return  # damage in the container: the packets before it can be used
         except IndexError:
-            return  # PyAV stumbles, behind the last packet, over streams that began within the file
+            return  # after the last packet, PyAV fails for streams that began within the file
         except av.FFmpegError as error:
             raise UnreadableVideo(self.path, f"reading stopped inside the file ({error.strerror})") from error
 
     def close(self) -> None:
-        """Gives back the file and the memory."""
+        """Closes the file and frees the memory."""
         self._container.close()
         self._held = []
 

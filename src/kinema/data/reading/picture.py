@@ -1,4 +1,4 @@
-"""A decoded frame as the picture that a player shows: RGB, of one size, turned as the file says."""
+"""Converts a decoded frame to the picture that a player shows: RGB, of one size, rotated as the file states."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _UPRIGHT = (False, False, False)
 class Picture:
     """Turns decoded frames into RGB arrays.
 
-    Colours are those of FFmpeg's default conversion; of pixel formats with alpha the colours count and the alpha does
-    not; more than 8 bits are rounded to 8. Pixels are taken as they are stored: a sample aspect ratio is not applied.
-    A frame of another size than the stream declares (the size may change within a stream) is scaled to it.
+    Colours are those of FFmpeg's default conversion. Alpha is ignored. More than 8 bits are rounded to 8. Pixels are
+    used as stored: a sample aspect ratio is not applied. A frame of another size than the stream declares (the size may
+    change within a stream) is scaled to the declared size.
 
     Args:
-        size: width and height that the stream declares, pixels.
+        size: width and height that the stream declares, in pixels.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._width, self._height = size
-        self._reformatter = VideoReformatter()  # kept: setting up a conversion costs as much as the conversion
+        self._reformatter = VideoReformatter()  # kept, because setting up a conversion costs as much as the conversion
         self._turn: tuple[bool, bool, bool] | None = None  # whether to transpose, then to reverse rows and columns
 
     @property
     def is_known(self) -> bool:
-        """Whether a frame was seen, without which nobody knows how the picture is turned."""
+        """True once a frame was seen; before, the rotation is unknown."""
         return self._turn is not None
 
     def look(self, frame: VideoFrame) -> None:
-        """Learns from a frame how the stream's pictures are turned."""
+        """Reads the rotation of the stream's pictures from a frame."""
         if self._turn is None:
             self._turn = _turn(frame.side_data.get("DISPLAYMATRIX"))
             if not self._width or not self._height:
@@ -43,12 +43,12 @@ class Picture:
 
     @property
     def shown_size(self) -> tuple[int, int]:
-        """Width and height as shown, pixels."""
+        """Width and height as shown, in pixels."""
         transposed = self._turn is not None and self._turn[0]
         return (self._height, self._width) if transposed else (self._width, self._height)
 
     def rgb(self, frame: VideoFrame) -> np.ndarray:
-        """The frame as shown, uint8 [height, width, 3]; may be a view of the decoder's memory."""
+        """Returns the frame as shown, uint8 [height, width, 3]; may be a view of the decoder's memory."""
         self.look(frame)
         array: np.ndarray = self._reformatter.reformat(
             frame, width=self._width, height=self._height, format="rgb24", **ONE_THREAD
@@ -62,9 +62,9 @@ class Picture:
 
 
 def _turn(matrix: Any) -> tuple[bool, bool, bool]:
-    """Whether a display matrix transposes, and whether it then reverses rows and columns; to the nearest right angle.
+    """Returns whether a display matrix transposes and then reverses rows and columns; to the nearest right angle.
 
-    A point (x, y) is shown at (a x + c y, b x + d y), for the matrix (a b; c d), up to a shift.
+    For the matrix (a b; c d), a point (x, y) is shown at (a x + c y, b x + d y), up to a shift.
     """
     if matrix is None:
         return _UPRIGHT

@@ -1,4 +1,4 @@
-"""Whether the pictures of an H.264 stream follow one another as their encoder numbered them."""
+"""Checks that the pictures of an H.264 stream follow one another as their encoder numbered them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _START_CODE = b"\x00\x00\x01"
 _SLICES, _REFRESH, _SETS = (1, 2, 5), 5, (7, 8)  # types of units (table 7-1)
 _DELIMITER, _ESCAPE = b"\x09", b"\x00\x00\x03"
 _LONGEST_SET = 1024  # bytes that are kept of a parameter set; what stands behind them is not needed
-# Reference pictures among the frames that are stored behind a keyframe and shown before it: 15 B frames have up to 7.
+# At most this many reference pictures are stored after a keyframe and shown before it: 15 B frames have up to 7.
 _LEADING = 7
 
 
 class PictureNumbers:
-    """Follows `frame_num`, by which H.264 counts reference pictures (ISO 14496-10, 7.4.3).
+    """Checks `frame_num`, by which H.264 counts reference pictures (ISO 14496-10, 7.4.3).
 
-    A picture has the number after the one of the last reference picture before it in decoding order; an instantaneous
-    refresh has 0. So a reference picture that vanished, came twice or stands in another's place shows in the next
-    picture, where decoders conceal it. Not judged are streams that may leave out pictures
-    (`gaps_in_frame_num_value_allowed_flag`), encoders that never count, and what follows parameter sets that are
-    missing. The two fields of a frame may have the same number.
+    The number of a picture is one more than that of the previous reference picture in decoding order; an IDR picture
+    has 0. If a reference picture was lost, duplicated or swapped, the number of the next picture does not fit. Decoders
+    conceal this.
 
-    A number may also be left out by the pictures behind a keyframe that are shown before it: editors remove these where
-    they cut a stream with open groups of pictures.
+    Three kinds of streams are not checked: those that may leave out pictures (`gaps_in_frame_num_value_allowed_flag`),
+    those whose numbers never rise, and those whose parameter sets are missing. The two fields of a frame may have the
+    same number. Numbers may be missing directly after a keyframe of an open GOP, because editors that cut a stream
+    there remove the pictures that are stored after the keyframe and shown before it.
 
     Args:
         extradata: of the stream.
@@ -36,30 +36,30 @@ class PictureNumbers:
         self._sets = ParameterSets()
         self._counts = False  # numbers have risen
         # By the first 18 bits of ordinary slices: where `frame_num` ends in the first 40 bits, its mask, and whether
-        # the picture is a reference. Nearly all packets are judged by this, in a quarter of the time.
+        # the picture is a reference. Nearly all packets are checked with this, in a quarter of the time.
         self._known: dict[int, tuple[int, int, bool]] = {}
         self.learn(extradata or b"")
         self.restart()
 
     def restart(self) -> None:
-        """Forgets the pictures so far, as the next packet may be any; parameter sets stay, as they do in a decoder."""
+        """Accepts any packet next; the parameter sets are kept, as in a decoder."""
         self._last: int | None = None  # number of the last reference picture
         self._before = (b"", 0)  # its packet, and where in that its slice begins
         self._is_field = False  # the last picture was a field; another may follow in the same packet
         self._opens = False  # the last picture was a keyframe that is no refresh
 
     def learn(self, extradata: bytes) -> None:
-        """Takes the parameter sets of a header, in the form of MP4 (`avcC`) or with start codes."""
+        """Adds the parameter sets of a header, in the form of MP4 (`avcC`) or with start codes."""
         for unit in parameter_sets(extradata):
             self._sets.add(unit)
         self._known.clear()
 
     def fits(self, data: bytes, clean: bool) -> bool:
-        """Whether a packet may follow those before it.
+        """True if a packet can follow the packets before it.
 
         Args:
             data: the next packet in the order of decoding.
-            clean: decoding may start at it.
+            clean: decoding can start at it.
         """
         width, last = self._width, self._last
         at = width or data.find(_START_CODE) + 3
@@ -80,7 +80,7 @@ class PictureNumbers:
         return self._fits(data, clean)
 
     def _fits(self, data: bytes, clean: bool) -> bool:
-        """As `fits`, for any packet."""
+        """Does what `fits` does, for every kind of packet."""
         for at in self._units(data):
             kind = data[at] & 31
             if kind in _SETS:
@@ -94,7 +94,7 @@ class PictureNumbers:
         return True
 
     def _take(self, data: bytes, at: int, clean: bool) -> bool:
-        """Judges a picture by one of its slices, and goes on from it."""
+        """Checks a picture by one of its slices, and continues from it."""
         if data[at] & 31 == _REFRESH:
             self._last, self._before, self._opens, self._is_field = 0, (data, at), False, False
             return True
@@ -129,7 +129,7 @@ class PictureNumbers:
         return fits
 
     def _remember(self, head: bytes, end: int, bits: int) -> None:
-        """Notes how to read the slices that begin with the same bits, if `frame_num` begins within the first 18."""
+        """Stores how to read slices that begin with the same bits, if `frame_num` begins within the first 18."""
         free = 10 - (end - bits)
         if free >= 0 and _ESCAPE not in head and len(head) == 5:
             first = int.from_bytes(head, "big") >> 22 >> free << free
@@ -137,7 +137,7 @@ class PictureNumbers:
             self._known.update((first + i, how) for i in range(1 << free))
 
     def _forgot(self) -> bool:
-        """Whether the last reference picture made the numbers begin anew, as far as that can be read."""
+        """True if the last reference picture restarted the numbers, or if that cannot be read."""
         data, at = self._before
         if data[at] & 31 == _REFRESH:
             return False
@@ -147,7 +147,7 @@ class PictureNumbers:
             return True
 
     def _units(self, data: bytes) -> Iterator[int]:
-        """Where the units of a packet begin."""
+        """Yields the positions at which the units of a packet begin."""
         width = self._width
         if width:
             at = 0

@@ -1,4 +1,4 @@
-"""Signs of life of a reader, by which whoever watches it tells a slow file from a hang."""
+"""Progress reports of a reader, with which its supervisor distinguishes a slow file from a hang."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _watcher: Callable[[], None] | None = None
 
 
 def watch(callback: Callable[[], None] | None) -> None:
-    """Sets what is called at every sign of progress in this process; None for nothing."""
+    """Sets the function that is called at every progress in this process; None for no function."""
     global _watcher
     _watcher = callback
 

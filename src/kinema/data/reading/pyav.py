@@ -9,7 +9,7 @@
 | 18.1 | `CodecContext.field_order` |
 | 19.0 | `av.open` without `metadata_errors`: metadata that is not UTF-8 no longer raises |
 
-Without `index_entries` and `discard` files are read more slowly; the frames are the same.
+Without `index_entries` and `discard`, files are read more slowly; the frames are the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kinema.data.reading.sequence import is_progressive
 
 _MAJOR = int(av.__version__.split(".")[0])
 _PICTURE_CODECS = frozenset(("mjpeg", "png", "bmp", "webp", "gif"))
-# Decoders that are not named after their codec.
+# Decoders that do not have the name of their codec.
 _CANONICAL = {
     "libdav1d": "av1",
     "libaom-av1": "av1",
@@ -38,33 +38,33 @@ _CANONICAL = {
     "mpegvideo": "mpeg2video",
 }
 
-# For `VideoReformatter.reformat`: as many threads as there are cores would compete with the other readers.
+# For `VideoReformatter.reformat`: the default, as many threads as cores, would compete with the other readers.
 ONE_THREAD: dict[str, Any] = {"threads": 1} if _MAJOR >= 17 else {}
 
 
 def open_input(path: Path, **options: str) -> InputContainer:
-    """Opens a local file for reading, whatever the encoding of its metadata.
+    """Opens a local file for reading, with metadata in any encoding.
 
     Args:
         path: the file.
-        **options: of the container.
+        **options: options of the container.
 
     Raises:
         av.FFmpegError: FFmpeg cannot open it.
     """
     arguments: dict[str, Any] = {"metadata_errors": "replace"} if _MAJOR < 19 else {}
-    # An absolute path, because FFmpeg takes "a:b.mp4" for a protocol; local files only, because a playlist may name
-    # addresses in the network.
-    # Options of streams are not given here: PyAV 14 crashes with them where streams are found later (MPEG-PS).
+    # An absolute path, because FFmpeg reads "a:b.mp4" as a protocol; only local files, because a playlist may contain
+    # network addresses.
+    # No stream options are given here: PyAV 14 crashes with them if streams are found later (MPEG-PS).
     options = {"protocol_whitelist": "file", **options}
     return av.open(str(path.absolute()), container_options=options, **arguments)
 
 
 def prepare(context: VideoCodecContext) -> None:
-    """Lets a decoder refuse frames that are too large, before it takes memory for them, and damaged pictures of MJPEG.
+    """Makes a decoder reject frames that are too large, before it allocates memory, and damaged MJPEG pictures.
 
-    FFmpeg has nearly the same limit of its own, which also holds while it looks at the streams. Of a damaged JPEG it
-    else shows the rest of the picture as it lay in memory, which may be another frame.
+    FFmpeg has nearly the same size limit, which also applies while it probes the streams. For a damaged JPEG, it would
+    otherwise show old memory in the rest of the picture, which may be another frame.
     """
     context.options = {"max_pixels": str(LARGEST_FRAME)}
     if canonical_name(context) == "mjpeg":
@@ -72,7 +72,7 @@ def prepare(context: VideoCodecContext) -> None:
 
 
 def is_cover(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether a video stream is only a picture attached to something else, such as the cover of an album."""
+    """True if a video stream is only an attached picture, such as an album cover."""
     if hasattr(stream, "disposition"):
         return bool(stream.disposition & av.stream.Disposition.attached_pic)
     context = stream.codec_context
@@ -80,32 +80,32 @@ def is_cover(container: InputContainer, stream: VideoStream) -> bool:
 
 
 def leave_unread(container: InputContainer, wanted: VideoStream) -> None:
-    """Tells FFmpeg to skip the packets of all other streams, where PyAV can."""
+    """Makes FFmpeg skip the packets of all other streams, if PyAV can."""
     for stream in container.streams:
         if stream is not wanted and hasattr(stream, "discard"):
             stream.discard = av.stream.Discard.all
 
 
 def canonical_name(context: VideoCodecContext) -> str:
-    """FFmpeg's name of the codec, not of the decoder."""
+    """Returns FFmpeg's name of the codec, not of the decoder."""
     name: str | None = getattr(context.codec, "canonical_name", None)
     return name or _CANONICAL.get(context.codec.name, context.codec.name)
 
 
 def index_entries(stream: VideoStream) -> list[Any] | None:
-    """FFmpeg's index of a stream, or None where PyAV does not show it."""
+    """Returns FFmpeg's index of a stream, or None if PyAV does not expose it."""
     entries = getattr(stream, "index_entries", None)
     return None if entries is None else list(entries)
 
 
 def reorder_depth(context: VideoCodecContext) -> int:
-    """How many frames the decoder may hold back to reorder them; 1 stands for any number where PyAV shows no more."""
+    """Returns how many frames the decoder may hold back to reorder them; 1 means any number if PyAV exposes no more."""
     depth = getattr(context, "reorder_depth", None)
     return int(context.has_b_frames) if depth is None else int(depth)
 
 
 def progressive(context: VideoCodecContext) -> bool:
-    """Whether a stream is known to hold no interlaced pictures."""
+    """True if a stream is known to contain no interlaced pictures."""
     order = getattr(context, "field_order", None)
     if order is None:
         return is_progressive(canonical_name(context), context.extradata)

@@ -1,4 +1,4 @@
-"""What an MP4 or MOV file stores, by its own tables: no packet has to be read, however large the file is."""
+"""The packets of an MP4 or MOV file from its own tables: no packet has to be read, however large the file is."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _INSIDE = (b"mdia", b"minf", b"stbl")
 
 @dataclass(frozen=True)
 class SampleTable:
-    """The packets of a stream in the order in which they are stored.
+    """The packets of a stream in storage order.
 
     Attributes:
-        pts: int64 presentation stamps.
-        dts: int64 decoding stamps.
-        sizes: bytes.
-        places: where they begin in the file, bytes.
-        keys: bool, whether the file calls them keyframes.
+        pts: int64 presentation times.
+        dts: int64 decoding times.
+        sizes: sizes, in bytes.
+        places: positions in the file, in bytes.
+        keys: bool, True if the file marks them as keyframes.
     """
 
     pts: np.ndarray
@@ -35,11 +35,11 @@ class SampleTable:
 
 
 def read_sample_table(path: Path, stream: VideoStream) -> SampleTable | None:
-    """The table of an opened stream, or None where it does not tell all and packets must be looked at.
+    """Returns the table of an opened stream, or None if it is incomplete and the packets must be read.
 
-    FFmpeg's index gives decoding stamps, after edit lists; the composition offsets, which lead to presentation stamps,
-    are read from the file. None for fragmented files, for edit lists that hide, repeat or drop packets, and for files
-    that are cut off.
+    FFmpeg's index gives decoding times, after edit lists. The composition offsets, which lead to presentation times,
+    are read from the file. Returns None for fragmented files, for edit lists that hide, repeat or drop packets, and for
+    files that are cut off.
     """
     tables = _tables(path, stream.id)
     entries = [(e.timestamp, e.size, e.pos, e.is_keyframe, e.is_discard) for e in index_entries(stream) or ()]
@@ -57,12 +57,12 @@ def read_sample_table(path: Path, stream: VideoStream) -> SampleTable | None:
         if (counts < 0).any() or counts.sum() != stored or np.abs(values).max() > 1 << 28:
             return None
         offsets = np.repeat(values, counts)
-    shift = max(0, -int(offsets.min()))  # FFmpeg moves decoding stamps back so that no offset is negative
+    shift = max(0, -int(offsets.min()))  # FFmpeg shifts decoding times so that no offset is negative
     return SampleTable(dts + shift + offsets, dts, sizes, places, keys)
 
 
 def _tables(path: Path, track: int) -> dict[bytes, bytes] | None:
-    """The sample tables of a track by their names, or None if the file has none that stand for all of it."""
+    """Returns the sample tables of a track by name, or None if the file has no tables for all of it."""
     moov = next((box for box in outermost(path) if box.name == b"moov"), None)
     if moov is None or moov.held < moov.size:
         return None
@@ -73,7 +73,7 @@ def _tables(path: Path, track: int) -> dict[bytes, bytes] | None:
 
 def _track_tables(moov: bytes, track: int) -> dict[bytes, bytes] | None:
     for name, body in _boxes(moov[8:]):
-        if name == b"mvex":  # the frames lie in fragments
+        if name == b"mvex":  # the frames are in fragments
             return None
         if name == b"trak":
             inside = dict(_boxes(body))

@@ -1,4 +1,4 @@
-"""What the header of a stream says about interlacing."""
+"""Reads from the header of a stream whether it may be interlaced."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _EXTENSION = b"\x00\x00\x01\xb5"
 
 
 def is_progressive(codec: str, header: bytes | None) -> bool:
-    """Whether a stream's header excludes interlaced pictures.
+    """True if a stream's header excludes interlaced pictures.
 
     Args:
         codec: FFmpeg's canonical name.
-        header: what FFmpeg calls extradata; None or an unknown form counts as "not excluded".
+        header: FFmpeg's extradata; None or an unknown form counts as "not excluded".
     """
     if codec == "h264" and header:
         units = [unit for unit in parameter_sets(header) if unit[0] & 31 == 7]

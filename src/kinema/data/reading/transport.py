@@ -1,4 +1,4 @@
-"""Where a transport stream (MPEG-TS) lost packets: by the continuity counters that FFmpeg checks, but to the byte."""
+"""Finds where a transport stream (MPEG-TS) lost packets, from the continuity counters, exact to the byte."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _LAYOUTS = (
     (188, 0),
     (192, 4),
     (204, 0),
-)  # bytes per packet, and where its sync byte stands (Blu-ray puts a time before)
+)  # bytes per packet, and position of its sync byte (Blu-ray has a time before it)
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The first loss within or right after one PES packet, which normally holds one frame.
+    """The first loss within or directly after one PES packet, which normally holds one frame.
 
     Attributes:
-        intact: bytes of the elementary stream that the PES packet holds before the loss.
-        complete: whether these are known to be all of it, so that the loss concerns only what follows.
+        intact: bytes of the elementary stream in the PES packet before the loss.
+        complete: True if these are known to be all of it, so that the loss affects only later data.
     """
 
     intact: int
@@ -27,18 +27,18 @@ class Loss:
 
 
 def first_loss(path: Path, begin: int, end: int | None) -> Loss | None:
-    """Looks for the first loss in a PES packet.
+    """Searches for the first loss in a PES packet.
 
-    A PES packet is known to be complete if it says its length, or if the transport packet before the loss is stuffed,
-    which a multiplexer does only where a PES packet ends.
+    A PES packet is known to be complete if it states its length, or if the transport packet before the loss has
+    stuffing, which a multiplexer adds only at the end of a PES packet.
 
     Args:
         path: the file.
-        begin: where the first transport packet of the PES packet begins, bytes.
-        end: where the next PES packet of the stream begins; None if it is the last.
+        begin: position of the first transport packet of the PES packet, in bytes.
+        end: position of the next PES packet of the stream; None if it is the last one.
 
     Returns:
-        The loss, or None if there is none or the packets cannot be made out.
+        The loss, or None if there is none or the packets cannot be identified.
 
     Raises:
         OSError: the file cannot be read.
@@ -76,15 +76,15 @@ def _fits(data: bytes, size: int, sync: int) -> bool:
 
 
 def _follows(before: bytes, packet: bytes) -> bool:
-    """Whether a packet's counter continues that of the one before."""
+    """True if a packet's counter continues that of the previous packet."""
     has_payload, extended = packet[3] & 16, packet[3] & 32
-    if extended and packet[4] and packet[5] & 128:  # "the counter starts again here"
+    if extended and packet[4] and packet[5] & 128:  # "the counter restarts here"
         return True
     return packet[3] & 15 == (before[3] + (1 if has_payload else 0)) & 15
 
 
 def _payload(packet: bytes) -> tuple[bytes, bool]:
-    """What a transport packet carries, and whether it is stuffed."""
+    """Returns the payload of a transport packet, and whether it has stuffing."""
     if not packet[3] & 32:
         return packet[4:] if packet[3] & 16 else b"", False
     length = packet[4]

@@ -1,4 +1,4 @@
-"""`VideoReader`: exact frames of a video file by their number, at the least decoding."""
+"""`VideoReader`: exact frames of a video file by number, with as little decoding as possible."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from kinema.data.reading.picture import Picture
 from kinema.errors import UnreadableVideo
 from kinema.files import on_behalf_of
 
-# Pixels that a refusal may decode to count the frames that are readable: up to a second of H.264 on one core. Not
-# seconds, which would make the sentence depend on what else the machine does.
+# Largest number of pixels to decode for an error message that counts the readable frames: up to a second of H.264 on
+# one core. A time limit would make the message depend on the load of the machine.
 _COUNTING = 2**28
-_LOOKS = 16  # keyframes that are tried where the first frame is damaged, to learn how the pictures are turned
+_LOOKS = 16  # keyframes to try for the rotation if the first frame is damaged
 
 
 class VideoReader:
-    """Reads frames of a video file by their number in the order of showing.
+    """Reads frames of a video file by number, in display order.
 
-    Every frame has the same bits as the one that decoding the whole file gives at that place. Frames that nobody asks
-    for are not converted, and not decoded where none of the wanted ones depends on them; the reader goes to another
-    keyframe only when the next wanted frame lies beyond one.
+    Every frame has the same bits as when the whole file is decoded. Frames that are not requested are not converted,
+    and not decoded if no requested frame depends on them. The reader jumps to another keyframe only if the next
+    requested frame is beyond one.
 
-    Frames are counted from the container's packets. Where these do not tell (stamps that are missing, equal or not
-    those of the shown order; packets that hold two frames or none), opening decodes the file once, keeps the frames if
-    they are small enough, and is exact as well.
+    Frames are counted from the container's packets. If these are not reliable (timestamps that are missing, equal or
+    not in display order; packets with two frames or none), opening decodes the file once, keeps the frames if they are
+    small enough, and is also exact.
 
-    A file that lists more frames than it holds (it is truncated), or in which frames are damaged, keeps its count.
-    Frames that do not depend on the damage can be read. Asking for another raises `UnreadableVideo`, which says how
-    many frames are readable if that is known or quickly found out. Damage costs each reader a few groups of pictures
-    of decoding once, never a restart from the beginning for each read. `kinema.data.reading` says which damage is not
-    seen.
+    A file that lists more frames than it contains (it is truncated), or with damaged frames, keeps its frame count.
+    Frames that do not depend on the damage can be read. Other frames raise `UnreadableVideo`, which says how many
+    frames are readable if that is known or found quickly. Each reader decodes a few groups of pictures more because of
+    the damage, once; it never restarts from the beginning for each read. `kinema.data.reading` lists the damage that is
+    not detected.
 
     Args:
         path: the file.
-        threads: that decode; leave it at 1 where several readers run beside one another, as in a loader's workers.
-        memory: bytes that the reader may keep of packets, and again of frames.
+        threads: number of decoding threads; leave it at 1 if several readers run at the same time, as loader workers.
+        memory: bytes that the reader may keep of packets, and the same amount again of frames.
 
     Attributes:
-        path: the file, as errors name it.
-        file: where it can be opened; another path only for a sample of a shard.
-        times: float64 [frames], when each frame is shown, seconds since the first one, ascending.
+        path: the file, as named in errors.
+        file: path that can be opened; it differs only for a sample of a shard.
+        times: float64 [frames], time at which each frame is shown, in seconds since the first one, ascending.
         duration: seconds from the beginning of the first frame to the end of the last one.
-        stored: frames that the file holds; the table of a file that is cut off lists more, up to `len(reader)`.
-        converted: frames that were turned into RGB so far.
+        stored: frames that the file contains; the table of a file that is cut off lists more, up to `len(reader)`.
+        converted: number of frames converted to RGB so far.
 
     Raises:
         UnreadableVideo: no frame can be read.
@@ -72,7 +72,7 @@ class VideoReader:
         self._info: VideoInfo | None = None
         self._exhaustive = False
         self._counted = False
-        self._readable: int | None = None  # frames that are neither missing nor damaged
+        self._readable: int | None = None  # number of frames that are neither missing nor damaged
         self.converted = 0
         self._memory = memory
         try:
@@ -82,7 +82,7 @@ class VideoReader:
             raise
 
     def _index(self) -> None:
-        """Finds out which frames there are; those that are missing continue the times of the others."""
+        """Lists the frames; those that are missing continue the times of the others."""
         table = from_stamps(self._packets)
         if table is None and self._packets.listed:
             self._packets.scan()
@@ -100,14 +100,14 @@ class VideoReader:
         self.duration = float(self.times[-1]) + (length or step)
 
     def _count_out(self) -> FrameTable:
-        """Decodes everything once, to see which frames there are."""
+        """Decodes everything once, to list the frames."""
         serials = self._decode_all()
         if not serials:
             raise self._nothing()
         return from_decoding(self._packets, serials)
 
     def _decode_all(self) -> list[int | None]:
-        """The packet of every frame in the order of showing; keeps the frames as far as memory allows."""
+        """Returns the packet of every frame in display order; keeps the frames as far as memory allows."""
         serials: list[int | None] = []
         kept = 0
         self._kept.clear()
@@ -129,12 +129,12 @@ class VideoReader:
 
     @property
     def work(self) -> Work:
-        """What decoding cost so far."""
+        """Counters of the decoding work so far."""
         return self._decoder.work
 
     @property
     def info(self) -> VideoInfo:
-        """Facts about the video; how the picture is turned is known from the first frame, which may be decoded here."""
+        """Information about the video. The first frame states the rotation, so it may be decoded here."""
         if self._info is None:
             if not self._picture.is_known:
                 self._look()
@@ -155,7 +155,7 @@ class VideoReader:
         return self._info
 
     def _look(self) -> None:
-        """Learns from any sound frame how the pictures are turned."""
+        """Reads the rotation of the pictures from any intact frame."""
         firsts = [int(index) for index in self._table.index_of[self._table.keys] if index > 0]
         refused: UnreadableVideo | None = None
         for index in [0, *firsts[:_LOOKS]]:
@@ -169,7 +169,7 @@ class VideoReader:
             raise refused
 
     def read(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
-        """Frames by their number, in any order, repeats allowed.
+        """Reads frames by number, in any order, repeats allowed.
 
         Args:
             indices: whole numbers in [0, frames).
@@ -178,13 +178,13 @@ class VideoReader:
             uint8 [len(indices), height, width, 3], RGB.
 
         Raises:
-            UnreadableVideo: a wanted frame is missing or damaged.
-            IndexError: a number lies outside [0, frames).
+            UnreadableVideo: a requested frame is missing or damaged.
+            IndexError: a number is outside [0, frames).
         """
         order = self._inside(indices)
         for index in order.tolist():
             if index >= len(self._table) or self._decoder.is_lost(self._table, index):
-                raise self._refusal(index)  # before anything is decoded for the others
+                raise self._refusal(index)  # before decoding for the others
         clip: torch.Tensor | None = None
         for index, picture in self.frames(order):
             if clip is None:
@@ -195,21 +195,21 @@ class VideoReader:
         return clip
 
     def frames(self, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Frames one at a time, so that a caller can scale each and drop it before the next is decoded.
+        """Yields frames one at a time, so that a caller can scale each and drop it before the next is decoded.
 
-        Finish or close the iterator before you ask the reader for anything else.
+        Finish or close the iterator before you use the reader for anything else.
 
         Args:
             indices: whole numbers in [0, frames), in any order; repeats count once.
 
         Returns:
-            An iterator over (frame index, uint8 [height, width, 3] RGB), ascending. After a jump that lost a frame,
-            the frames that were missed follow at the end. If the file's own tables prove wrong on the way, frames come
-            again, and the last one counts. The array may be a view of the decoder's memory: copy what you keep.
+            An iterator over (frame index, uint8 [height, width, 3] RGB), ascending. If a jump lost a frame, the missed
+            frames follow at the end. If the file's own tables turn out to be wrong, frames are repeated, and the last
+            one counts. The array may be a view of the decoder's memory: copy what you keep.
 
         Raises:
-            UnreadableVideo: by the iterator, after the last frame that can be read: one is missing or damaged.
-            IndexError: a number lies outside [0, frames).
+            UnreadableVideo: while iterating, after the last readable frame: a frame is missing or damaged.
+            IndexError: a number is outside [0, frames).
         """
         return self._pictures(np.unique(self._inside(indices)).tolist())
 
@@ -246,15 +246,15 @@ class VideoReader:
         unmet = yield from self._attempt(held)
         doubtful = [i for i in unmet if not self._decoder.is_lost(self._table, i)]
         if doubtful and not self._exhaustive:
-            # Either they are damaged, or the keyframe lied from which decoding began: begin one farther back.
+            # Either they are damaged, or decoding started at a false keyframe: start one keyframe further back.
             self.work.fallbacks += 1
             again = yield from self._attempt(doubtful, farther=True)
             doubtful = [i for i in again if not self._decoder.is_lost(self._table, i)]
         if doubtful and not self._exhaustive:
-            self._exhaustive = True  # as a player would, from the start
+            self._exhaustive = True  # like a player, from the start
             self._kept.clear()
             again = yield from self._attempt(doubtful)
-            if again == doubtful:  # it was not for the jumps
+            if again == doubtful:  # the jumps were not the cause
                 self._exhaustive = False
             doubtful = again
         for index in doubtful:
@@ -269,7 +269,7 @@ class VideoReader:
     def _attempt(
         self, wanted: list[int], *, farther: bool = False
     ) -> Generator[tuple[int, VideoFrame], None, list[int]]:
-        """Yields the wanted frames that can be read this way; returns the others."""
+        """Yields the requested frames that can be read in this way; returns the others."""
         unmet = set(wanted)
         for index in wanted:
             if index in self._kept and not self._decoder.is_spoiled(self._table, index):
@@ -282,7 +282,7 @@ class VideoReader:
         return sorted(unmet)
 
     def _refusal(self, index: int) -> UnreadableVideo:
-        """The error for a frame that is missing or damaged, with the number of those that are readable if known."""
+        """Builds the error for a missing or damaged frame, with the number of readable frames if known."""
         if not self._picture.is_known and not all(self._packets.size):
             return self._nothing()
         declared, held = len(self), len(self._table)
@@ -293,20 +293,20 @@ class VideoReader:
         if self._readable is not None:
             extent = f"; {self._readable} of {declared} frames are readable"
         elif held < declared:
-            extent = f" and holds {held} of {declared} frames"
+            extent = f" and contains {held} of {declared} frames"
         else:
             extent = f" (it has {declared} frames)"
         reason = f"frame {index} cannot be read because the file is {state}{extent}"
         return UnreadableVideo(self.path, f"{reason}: copy or download it again")
 
     def _nothing(self) -> UnreadableVideo:
-        """The error for a file whose decoder shows no frame."""
+        """Builds the error for a file of which the decoder outputs no frame."""
         reason = f"none of its {len(self._packets) + self._packets.missing} frames can be decoded"
-        if not all(self._packets.size):  # FFmpeg forgets a size that it refuses
-            reason += "; the size of its frames is damaged, or larger than the 16384 x 16384 pixels that are read"
+        if not all(self._packets.size):  # FFmpeg drops a size that it rejects
+            reason += "; the size of its frames is damaged or larger than the limit of 16384 x 16384 pixels"
         return UnreadableVideo(self.path, f"{reason}: copy or download it again")
 
     def close(self) -> None:
-        """Gives back the file and the memory."""
+        """Closes the file and frees the memory."""
         self._packets.close()
         self._kept.clear()

@@ -1,4 +1,4 @@
-"""`AnimatedPicture`: an animated WebP file, which FFmpeg decodes only from PyAV 19 on, read with Pillow."""
+"""`AnimatedPicture`: reads an animated WebP file with Pillow, because FFmpeg decodes it only from PyAV 19."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from kinema.data.reading.video_file import VideoReader
 from kinema.errors import UnreadableVideo
 from kinema.files import on_behalf_of
 
-_UNTIMED = 100  # milliseconds that browsers show a frame whose duration is 0
+_UNTIMED = 100  # milliseconds for which browsers show a frame of duration 0
 _MOST_FRAMES = 1_000_000
 
 
 def is_animated_webp(path: Path) -> bool:
-    """Whether a file begins like an animated WebP file, whatever its name is.
+    """True if a file begins like an animated WebP file, whatever its name.
 
     Raises:
         OSError: the file cannot be read.
@@ -33,15 +33,15 @@ def is_animated_webp(path: Path) -> bool:
 
 
 class AnimatedPicture(VideoReader):
-    """Reads frames of an animated WebP file by their number.
+    """Reads frames of an animated WebP file by number.
 
-    Each frame is what a browser shows, partial frames laid over those before; transparency is left away, as everywhere.
+    Each frame is what a browser shows: partial frames are drawn over the previous ones. Transparency is dropped.
 
     Args:
         path: the file.
 
     Raises:
-        UnreadableVideo: the file cannot be read, is cut off, or holds no frame.
+        UnreadableVideo: the file cannot be read, is cut off, or contains no frame.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -62,7 +62,7 @@ class AnimatedPicture(VideoReader):
 
     @property
     def info(self) -> VideoInfo:
-        """Facts about the animation."""
+        """Information about the animation."""
         frames = len(self.times)
         period = float(self.times[-1]) / (frames - 1) if frames > 1 else self.duration
         return VideoInfo(
@@ -78,7 +78,7 @@ class AnimatedPicture(VideoReader):
         )
 
     def read(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
-        """Frames by their number, as `VideoReader.read` gives them."""
+        """Reads frames by number, like `VideoReader.read`."""
         order = self._inside(indices)
         clip = torch.empty((len(order), self._size[1], self._size[0], 3), dtype=torch.uint8)
         for index, picture in self.frames(order):
@@ -86,7 +86,7 @@ class AnimatedPicture(VideoReader):
         return clip
 
     def frames(self, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Frames one at a time, as `VideoReader.frames` gives them."""
+        """Yields frames one at a time, like `VideoReader.frames`."""
         return self._decoded(np.unique(self._inside(indices)).tolist())
 
     def _decoded(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -104,13 +104,13 @@ class AnimatedPicture(VideoReader):
             yield index, picture
 
     def close(self) -> None:
-        """Gives back the file."""
+        """Closes the file."""
         if self._image is not None:
             self._image.close()
 
 
 def _contents(path: Path) -> tuple[tuple[int, int], list[int]]:
-    """Width and height of the picture, and the duration of every frame in milliseconds."""
+    """Returns width and height of the picture, and the duration of every frame in milliseconds."""
     durations: list[int] = []
     with path.open("rb") as file:
         end = path.stat().st_size
@@ -128,8 +128,8 @@ def _contents(path: Path) -> tuple[tuple[int, int], list[int]]:
                     raise UnreadableVideo(path, f"it has more than {_MOST_FRAMES} frames: cut it into parts")
             at += 8 + length + length % 2
     if declared > end:
-        found = f"it holds {end} of {declared} bytes and {len(durations)} whole frames"
+        found = f"it contains {end} of {declared} bytes and {len(durations)} complete frames"
         raise UnreadableVideo(path, f"the file is truncated: {found}: copy or download it again")
     if not durations:
-        raise UnreadableVideo(path, "the animation holds no frame: save it again")
+        raise UnreadableVideo(path, "the animation contains no frame: save it again")
     return size, durations

@@ -1,8 +1,8 @@
-"""Which frames of a video make a clip: pure functions on the n ticks of a regular time grid (`video.ticks`).
+"""Samplers choose the frames of a clip: pure functions of the n ticks of a regular time grid (`video.ticks`).
 
-A sampler is a subclass of `Sampler` in a file of its own in this folder, or anywhere else: its `name` is what
-`ClipSpec.sampler` says. A video that is too short is first extended to the ticks that a clip needs, by `ClipSpec.pad`:
-`loop` starts again from the first tick, `last` repeats the last one, `error` refuses. Samplers see the extended video.
+A sampler is a subclass of `Sampler` in its own file in this folder, or anywhere else; `ClipSpec.sampler` is its `name`.
+A video that is too short is first extended to the ticks that a clip needs, by `ClipSpec.pad`: `loop` starts again from
+the first tick, `last` repeats the last one, `error` rejects the video. Samplers receive the extended video.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ for _module in iter_modules(__path__):
 
 
 def needed_ticks(spec: ClipSpec) -> int:
-    """The fewest ticks from which a clip can be cut without completing it by `spec.pad`."""
+    """Returns the fewest ticks from which a clip can be cut without extension by `spec.pad`."""
     return find_sampler(spec.sampler).ticks(spec)
 
 
 def train_indices(n: int, spec: ClipSpec, rng: np.random.Generator) -> Ticks:
-    """Draws the frames of one training clip, see `Sampler.train`.
+    """Draws the frames of one training clip (see `Sampler.train`).
 
     Args:
-        n: ticks of the video.
-        spec: the clip.
+        n: number of ticks of the video.
+        spec: specification of the clip.
         rng: source of all randomness.
 
     Returns:
-        int64 [T], ascending except where `loop` starts again.
+        int64 [T], ascending except if `loop` starts again.
 
     Raises:
-        KinemaError: the video has no tick, or too few of them while `spec.pad` is `error`.
+        KinemaError: the video has no tick, or too few while `spec.pad` is `error`.
     """
     return _fold(find_sampler(spec.sampler).train(_extended(n, spec), spec, rng), n, spec)
 
 
 def test_indices(n: int, spec: ClipSpec, clips: int) -> Ticks:
-    """The frames of `clips` test clips, see `Sampler.test`; the same at every call, and one clip is the centre.
+    """Returns the frames of `clips` test clips (see `Sampler.test`); always the same, and a single clip is the centre.
 
     Args:
-        n: ticks of the video.
-        spec: the clip.
-        clips: how many.
+        n: number of ticks of the video.
+        spec: specification of the clips.
+        clips: number of clips.
 
     Returns:
         int64 [clips, T].
 
     Raises:
-        KinemaError: no clip asked for, no tick, or too few ticks while `spec.pad` is `error`.
+        KinemaError: `clips` is below 1, or there is no tick, or too few ticks while `spec.pad` is `error`.
     """
     if clips < 1:
         raise KinemaError(f"{clips} test clips were requested: give at least 1")
@@ -66,19 +66,19 @@ def test_indices(n: int, spec: ClipSpec, clips: int) -> Ticks:
 
 
 def random_indices(n: int, spec: ClipSpec, clips: int, rng: np.random.Generator) -> Ticks:
-    """The frames of `clips` test clips that are drawn as in training (STM, section 4.2), ordered by their starts.
+    """Draws the frames of `clips` test clips as in training (STM, section 4.2), ordered by their starts.
 
     Args:
-        n: ticks of the video.
-        spec: the clip.
-        clips: how many.
+        n: number of ticks of the video.
+        spec: specification of the clips.
+        clips: number of clips.
         rng: source of all randomness.
 
     Returns:
         int64 [clips, T].
 
     Raises:
-        KinemaError: no clip asked for, no tick, or too few ticks while `spec.pad` is `error`.
+        KinemaError: `clips` is below 1, or there is no tick, or too few ticks while `spec.pad` is `error`.
     """
     if clips < 1:
         raise KinemaError(f"{clips} test clips were requested: give at least 1")
@@ -92,12 +92,12 @@ def _extended(n: int, spec: ClipSpec) -> int:
     need = needed_ticks(spec)
     if n < need and spec.pad == "error":
         raise KinemaError(
-            f"the clip needs {need} frames but the video has {n}: set clip.pad to loop or last, or clip.frames lower"
+            f"the clip needs {need} frames but the video has {n}: set clip.pad to loop or last, or lower clip.frames"
         )
     return max(n, need)
 
 
 def _fold(ticks: NDArray[np.integer], n: int, spec: ClipSpec) -> Ticks:
-    """From ticks of the extended video to ticks of the video."""
+    """Maps ticks of the extended video to ticks of the video."""
     folded = np.minimum(ticks, n - 1) if spec.pad == "last" else ticks % n
     return folded.astype(np.int64)

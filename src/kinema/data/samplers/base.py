@@ -1,4 +1,4 @@
-"""What a sampler is, and the table of all of them."""
+"""The base class of samplers, and the registry of all samplers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Ticks = NDArray[np.int64]
 
 
 class Sampler:
-    """Which ticks of a video make a clip. A subclass with a `name` can be used as `ClipSpec.sampler` from then on.
+    """Chooses the ticks of a video for a clip. A subclass with a `name` can then be used as `ClipSpec.sampler`.
 
     Attributes:
-        name: what `ClipSpec.sampler` says.
-        strided: `ClipSpec.stride` has an effect.
-        whole: a clip stands for the whole video, and not only for the time from its first frame to its last one.
+        name: the value for `ClipSpec.sampler`.
+        strided: True if `ClipSpec.stride` has an effect.
+        whole: True if a clip represents the whole video, not only the time from its first to its last frame.
     """
 
     name: ClassVar[str] = ""
@@ -35,15 +35,15 @@ class Sampler:
         _SAMPLERS[cls.name] = cls()
 
     def ticks(self, spec: ClipSpec) -> int:
-        """The fewest ticks from which a clip can be cut without repeating one."""
+        """Returns the fewest ticks from which a clip can be cut without repeating one."""
         raise NotImplementedError
 
     def train(self, n: int, spec: ClipSpec, rng: np.random.Generator) -> Ticks:
         """Draws the ticks of a training clip.
 
         Args:
-            n: ticks of the video, at least `ticks(spec)`.
-            spec: gives `frames` and `stride`.
+            n: number of ticks of the video, at least `ticks(spec)`.
+            spec: specification; `frames` and `stride` are used.
             rng: source of all randomness.
 
         Returns:
@@ -52,12 +52,12 @@ class Sampler:
         raise NotImplementedError
 
     def test(self, n: int, spec: ClipSpec, clips: int) -> Ticks:
-        """The ticks of test clips, the same at every call; one clip is the centre.
+        """Returns the ticks of test clips, the same at every call; a single clip is the centre.
 
         Args:
-            n: ticks of the video, at least `ticks(spec)`.
-            spec: gives `frames` and `stride`.
-            clips: how many, at least 1.
+            n: number of ticks of the video, at least `ticks(spec)`.
+            spec: specification; `frames` and `stride` are used.
+            clips: number of clips, at least 1.
 
         Returns:
             int64 [clips, T] in [0, n).
@@ -65,7 +65,7 @@ class Sampler:
         raise NotImplementedError
 
     def spacing(self, spec: ClipSpec, duration: float, fps: float) -> float:
-        """Seconds from one frame of a clip to the next, in a video of that duration and frame rate."""
+        """Returns the seconds between frames of a clip, in a video of that duration and frame rate."""
         return duration / spec.frames if self.whole else spec.stride / fps
 
 
@@ -73,15 +73,15 @@ _SAMPLERS: dict[str, Sampler] = {}
 
 
 def sampler_names() -> tuple[str, ...]:
-    """The names that `ClipSpec.sampler` may have."""
+    """Returns the possible values of `ClipSpec.sampler`."""
     return tuple(sorted(_SAMPLERS))
 
 
 def find_sampler(name: str) -> Sampler:
-    """The sampler of that name.
+    """Returns the sampler with that name.
 
     Raises:
-        KinemaError: there is none; the nearest names are offered.
+        KinemaError: there is none; the message suggests the nearest names.
     """
     if name not in _SAMPLERS:
         raise unknown("clip.sampler", str(name), _SAMPLERS)
@@ -89,7 +89,7 @@ def find_sampler(name: str) -> Sampler:
 
 
 def strided(start: int, n: int, spec: ClipSpec) -> Ticks:
-    """T ticks from `start`, `stride` apart or, if those overshoot, spread evenly to the last tick."""
+    """Returns T ticks from `start`, `stride` apart; if those exceed the video, spread evenly to the last tick."""
     steps = np.arange(spec.frames, dtype=np.int64)
     left = n - 1 - start
     if spec.stride * (spec.frames - 1) <= left:
@@ -98,7 +98,7 @@ def strided(start: int, n: int, spec: ClipSpec) -> Ticks:
 
 
 def evenly_started(n: int, spec: ClipSpec, clips: int) -> Ticks:
-    """Strided clips whose starts are evenly spaced from the first to the last possible one; one is in the middle."""
+    """Returns strided clips with evenly spaced starts, from the first to the last possible; a single one is central."""
     span = min((spec.frames - 1) * spec.stride + 1, n)
     last = n - span
     starts = [last // 2] if clips == 1 else [(2 * j * last + clips - 1) // (2 * (clips - 1)) for j in range(clips)]

@@ -1,4 +1,4 @@
-"""The sampler of 3-D networks: neighbouring frames at a stride."""
+"""The sampler for 3-D networks: neighbouring frames at a stride."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Dense(Sampler):
     name = "dense"
 
     def ticks(self, spec: ClipSpec) -> int:
-        """The whole span of the stride."""
+        """The full span of the clip with its stride."""
         return (spec.frames - 1) * spec.stride + 1
 
     def train(self, n: int, spec: ClipSpec, rng: np.random.Generator) -> Ticks:
-        """From a uniformly random start."""
+        """Draws a clip with a uniformly random start."""
         start = int(rng.integers(0, n - self.ticks(spec) + 1))
         return start + spec.stride * np.arange(spec.frames)
 
     def test(self, n: int, spec: ClipSpec, clips: int) -> Ticks:
-        """From evenly spaced starts, one clip from the middle."""
+        """Returns clips with evenly spaced starts; a single clip is central."""
         return evenly_started(n, spec, clips)

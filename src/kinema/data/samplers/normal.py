@@ -1,4 +1,4 @@
-"""The sampler of the thesis: a start that is drawn from a normal distribution."""
+"""The sampler of the thesis: the start is drawn from a normal distribution."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from kinema.data.samplers.base import Sampler, Ticks, evenly_started, strided
 
 
 class Normal(Sampler):
-    """T ticks `stride` apart from a start that is usually in the first half of the video.
+    """T ticks, `stride` apart, from a start that is usually in the first half of the video.
 
-    In training the start is drawn from a normal distribution with mean n/4 and deviation n/6, redrawn until it lies in
-    [0, n/2], and moved forward so far that T ticks are left. Where the stride overshoots the end, T ticks are spread
-    evenly from the start to the last tick. In testing starts are evenly spaced.
+    In training the start is drawn from a normal distribution with mean n/4 and standard deviation n/6, redrawn until it
+    is in [0, n/2], and moved earlier if fewer than T ticks are left. If the stride exceeds the end, T ticks are spread
+    evenly from the start to the last tick. In testing, starts are evenly spaced.
 
     Source: thesis, figure 5.6.
     """
@@ -21,20 +21,20 @@ class Normal(Sampler):
     name = "normal"
 
     def ticks(self, spec: ClipSpec) -> int:
-        """One per frame, because the stride gives way before a frame is repeated."""
+        """One per frame, because the stride is reduced before a frame is repeated."""
         return spec.frames
 
     def train(self, n: int, spec: ClipSpec, rng: np.random.Generator) -> Ticks:
-        """From a normally distributed start."""
+        """Draws a clip with a normally distributed start."""
         return strided(min(draw_start(n, rng), n - spec.frames), n, spec)
 
     def test(self, n: int, spec: ClipSpec, clips: int) -> Ticks:
-        """From evenly spaced starts; where the stride overshoots, all clips are spread evenly over the video."""
+        """Returns clips with evenly spaced starts; if the stride exceeds the end, they spread evenly over the video."""
         return evenly_started(n, spec, clips)
 
 
 def draw_start(n: int, rng: np.random.Generator) -> int:
-    """A tick from a normal distribution with mean n/4 and deviation n/6, redrawn until it lies in [0, n/2]."""
+    """Draws a tick from a normal distribution with mean n/4 and deviation n/6, redrawn until it is in [0, n/2]."""
     while True:  # 87 % of the draws are inside
         start = rng.normal(n / 4, n / 6)
         if 0 <= start <= n / 2:

@@ -1,4 +1,4 @@
-"""The index of a shard: where in it each sample lies, how long it is, and the hash that it must have."""
+"""The index of a shard: position, length and required hash of each sample."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from kinema.text import parse_json, plural
 
 _FORMAT = 1
 _FIX = "copy it again, or pack the shards again with kinema data pack --shards"
-_HELD = 1024  # indexes in the memory of a process, 0.3 MB each; reading one takes 4 ms
+_HELD = 1024  # indexes that a process keeps in memory, 0.3 MB each; reading one takes 4 ms
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a sample lies.
+    """Position of a sample.
 
     Attributes:
-        offset: of its first byte in the shard.
-        size: bytes.
-        sha256: of these bytes, as hex.
+        offset: position of its first byte in the shard.
+        size: size, in bytes.
+        sha256: hash of these bytes, as hex.
     """
 
     offset: int
@@ -37,13 +37,13 @@ class Place:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What a shard holds.
+    """The contents of a shard.
 
     Attributes:
-        size: bytes of the whole shard.
-        samples: name -> place, in the order of the shard.
-        twice: names that the index holds more than once; nobody can tell which of them is meant.
-        facts: hash of what the shard says of its samples beside the videos.
+        size: size of the whole shard, in bytes.
+        samples: name -> position, in the order of the shard.
+        twice: names that occur more than once in the index, so that it is unclear which sample is meant.
+        facts: hash of the other information about the samples in the shard, besides the videos.
     """
 
     size: int
@@ -53,7 +53,7 @@ class ShardIndex:
 
 
 def write_index(shard: Path, index: ShardIndex) -> None:
-    """Writes the index beside its shard. Raises `RunError` where it cannot be written."""
+    """Writes the index beside its shard. Raises `RunError` if it cannot be written."""
     samples = [{"name": name, **asdict(place)} for name, place in index.samples.items()]
     content = {"format": _FORMAT, "shard": shard.name, "size": index.size, "facts": index.facts, "samples": samples}
     text = json.dumps(content, ensure_ascii=False, indent=0) + "\n"
@@ -61,10 +61,10 @@ def write_index(shard: Path, index: ShardIndex) -> None:
 
 
 def read_index(shard: str) -> ShardIndex:
-    """The index of a shard; a process reads it once for as long as it does not change.
+    """Returns the index of a shard; a process reads it once and keeps it while it does not change.
 
     Raises:
-        KinemaError: it is missing, cannot be reached or is damaged.
+        KinemaError: the index is missing, cannot be reached or is damaged.
     """
     place = index_of(shard)
     try:
@@ -81,10 +81,10 @@ def _read(place: str, _version: tuple[Any, ...]) -> ShardIndex:
     try:
         found = parse_json(content)
         if found["format"] != _FORMAT:
-            raise ValueError(f"format {found['format']!r}, and this version reads format {_FORMAT}")
+            raise ValueError(f"its format is {found['format']!r}, but this version reads format {_FORMAT}")
         size = found["size"]
         if type(size) is not int:
-            raise ValueError("the size of the shard is no number")
+            raise ValueError("the size of the shard is not a number")
         samples: dict[str, Place] = {}
         twice = set()
         for row in found["samples"]:
@@ -92,7 +92,7 @@ def _read(place: str, _version: tuple[Any, ...]) -> ShardIndex:
             if not _sound(name, at):
                 raise ValueError(f"the entry of {name!r} has no place, size or hash")
             if at.offset + at.size > size:
-                raise ValueError(f"the entry of {name!r} lies beyond the end of the shard")
+                raise ValueError(f"the entry of {name!r} is beyond the end of the shard")
             if name in samples:
                 twice.add(name)
             samples[name] = at
@@ -109,10 +109,10 @@ def _sound(name: object, place: Place) -> bool:
 
 
 def find_member(path: str | Path) -> Place | None:
-    """Where a sample lies, by the index of its shard; None of a path that names no sample.
+    """Returns the position of a sample from the index of its shard; None if the path is not the name of a sample.
 
     Raises:
-        UnreadableVideo: the index cannot be read, or does not hold it exactly once.
+        UnreadableVideo: the index cannot be read, or does not contain the sample exactly once.
     """
     parts = split_member(path)
     if parts is None:
@@ -123,7 +123,7 @@ def find_member(path: str | Path) -> Place | None:
     except KinemaError as error:
         raise UnreadableVideo(path, str(error)) from error
     if name in index.twice:
-        raise UnreadableVideo(path, f"{index_of(shard)} names two samples {name!r}: {_FIX}")
+        raise UnreadableVideo(path, f"{index_of(shard)} lists two samples {name!r}: {_FIX}")
     if name not in index.samples:
         near = near_names(name, index.samples)
         offer = f", did you mean {near[0]!r}?" if near else ""
@@ -132,10 +132,10 @@ def find_member(path: str | Path) -> Place | None:
 
 
 def check_shard(shard: str) -> str | None:
-    """What is wrong with a shard as a whole that costs some of its samples; None where nothing is.
+    """Describes a problem of the whole shard that costs some of its samples; None if there is none.
 
     Raises:
-        KinemaError: the shard or its index is missing or cannot be read, so that no sample of it can be had.
+        KinemaError: the shard or its index is missing or unreadable, so that none of its samples can be read.
     """
     index = read_index(shard)
     try:
@@ -145,5 +145,5 @@ def check_shard(shard: str) -> str | None:
     if size == index.size:
         return None
     lost = sum(place.offset + place.size > size for place in index.samples.values())
-    state = "is truncated" if size < index.size else "is another one than its index describes"
+    state = "is truncated" if size < index.size else "does not match its index"
     return f"{shard}: the shard {state} ({size} of {index.size} bytes), {plural(lost, 'sample')} cannot be read: {_FIX}"

@@ -11,9 +11,9 @@ INDEX = ".index.json"
 
 
 def split_member(path: str | Path) -> tuple[str, str] | None:
-    """Shard and name of a sample; None of a path that names no sample.
+    """Returns shard and name of a sample; None if a path is not the name of a sample.
 
-    A file that happens to be called like a sample is a file.
+    An existing file with such a name is treated as a file.
     """
     found = _MEMBER.fullmatch(os.fspath(path))
     if found is None or os.path.lexists(path):
@@ -22,5 +22,5 @@ def split_member(path: str | Path) -> tuple[str, str] | None:
 
 
 def index_of(shard: str) -> str:
-    """Where the index of a shard lies."""
+    """Returns the path of a shard's index."""
     return shard[: -len(".tar")] + INDEX

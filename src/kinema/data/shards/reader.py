@@ -1,4 +1,4 @@
-"""Opens a sample of a shard as a video: its bytes are fetched, compared with their hash, and held in memory."""
+"""Opens a sample of a shard as a video: its bytes are fetched, compared with their hash, and kept in memory."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _HANDLES = "/proc/self/fd"
 
 
 def read_member(path: str | Path) -> bytes:
-    """The bytes of a sample, compared with the hash in the index.
+    """Returns the bytes of a sample, compared with the hash in the index.
 
     Args:
         path: `SHARD.tar#NAME`, a path or an address.
 
     Raises:
-        UnreadableVideo: the sample, its shard or the index is not there, cannot be reached or is damaged.
+        UnreadableVideo: the sample, its shard or the index does not exist, cannot be reached or is damaged.
     """
     parts, place = split_member(path), find_member(path)
     if parts is None or place is None:
@@ -43,24 +43,24 @@ def read_member(path: str | Path) -> bytes:
     except StoreError as error:
         raise UnreadableVideo(path, f"{parts[0]}: {error}") from error
     if len(content) < place.size:
-        reason = f"the shard is truncated ({len(content)} of the sample's {place.size} bytes are there): copy it again"
+        reason = f"the shard is truncated ({len(content)} of the sample's {place.size} bytes exist): copy it again"
         raise UnreadableVideo(path, reason)
     if len(content) > place.size:
-        reason = f"its server sends {len(content)} bytes where {place.size} were asked for: use one that sends ranges"
+        reason = f"its server sent {len(content)} bytes instead of {place.size}: use a server that supports ranges"
         raise UnreadableVideo(path, reason)
     if hashlib.sha256(content).hexdigest() != place.sha256:
-        raise UnreadableVideo(path, "its bytes have another SHA-256 than the index says: copy the shard again")
+        raise UnreadableVideo(path, "the SHA-256 of its bytes differs from the index: copy the shard again")
     return content
 
 
 def open_member(path: str | Path) -> MemberReader:
-    """A reader for a sample in a shard; use it in a `with` statement. Its errors name the sample.
+    """Opens a reader for a sample in a shard; use it in a `with` statement. Its errors name the sample.
 
     Args:
         path: `SHARD.tar#NAME`, a path or an address.
 
     Raises:
-        UnreadableVideo: the sample cannot be had, or no frame of it.
+        UnreadableVideo: the sample, or any frame of it, cannot be read.
     """
     content = read_member(path)
     with on_behalf_of(path):
@@ -77,11 +77,11 @@ class MemberReader(VideoReader):
 
     Args:
         path: `SHARD.tar#NAME`, a path or an address.
-        held: the sample's bytes; closed with the reader.
-        place: the path by which these bytes can be opened.
+        held: the sample's bytes; closed together with the reader.
+        place: path by which these bytes can be opened.
 
     Raises:
-        UnreadableVideo: no frame can be had.
+        UnreadableVideo: no frame can be read.
     """
 
     def __init__(self, path: str | Path, held: IO[bytes], place: str) -> None:
@@ -99,17 +99,17 @@ class MemberReader(VideoReader):
 
     @property
     def info(self) -> VideoInfo:
-        """Facts about the video."""
+        """Information about the video."""
         with self._naming():
             return replace(super().info, path=self._name)
 
     def read(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
-        """Frames by their number, as `VideoReader.read` gives them."""
+        """Reads frames by number, like `VideoReader.read`."""
         with self._naming():
             return super().read(indices)
 
     def frames(self, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Frames one at a time, as `VideoReader.frames` gives them."""
+        """Yields frames one at a time, like `VideoReader.frames`."""
         return self._named(super().frames(indices))
 
     def _named(self, frames: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
@@ -117,7 +117,7 @@ class MemberReader(VideoReader):
             yield from frames
 
     def close(self) -> None:
-        """Gives back the memory."""
+        """Frees the memory."""
         super().close()
         self._held_bytes.close()
 
@@ -127,10 +127,10 @@ class MemberPicture(MemberReader, AnimatedPicture):
 
 
 def _held(content: bytes, suffix: str) -> tuple[IO[bytes], str]:
-    """The bytes as a file that can be opened by its path, and this path; it is gone when it is closed.
+    """Returns the bytes as a file that can be opened by path, and that path; closing it deletes it.
 
-    In memory a file outlives no process, however that ends. It has no suffix there. FFmpeg needs none for what begins
-    like an MP4 file, and for the rest it looks at the suffix, so that the rest goes to a temporary file.
+    A file in memory ends with its process, however that ends. It has no suffix. FFmpeg needs no suffix if the content
+    begins like an MP4 file; for other formats it uses the suffix, so that those go to a temporary file.
     """
     if content[4:8] == b"ftyp" and hasattr(os, "memfd_create") and Path(_HANDLES).is_dir():
         file: IO[bytes] = os.fdopen(os.memfd_create("sample"), "w+b")

@@ -1,4 +1,4 @@
-"""The manifest of shards at an address of fsspec: its tables are fetched, its samples stay where they are."""
+"""The manifest of shards at an fsspec address: its tables are fetched, its samples stay where they are."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 def survey_address(address: str, survey_folder: Callable[[Path, bool], Survey], *, check: bool) -> Survey:
-    """The manifest at an address, and what is wrong with it.
+    """Reads the manifest at an address, and lists its problems.
 
     Args:
-        address: of the folder that `kinema data pack --shards` wrote, or of its manifest.csv.
-        survey_folder: does the same for a folder of this machine; its second argument is whether to check paths.
-        check: look whether every shard is there and whole, and holds the samples.
+        address: address of the folder that `kinema data pack --shards` wrote, or of its manifest.csv.
+        survey_folder: does the same for a local folder; its second argument says whether to check paths.
+        check: check that every shard exists, is complete, and contains its samples.
 
     Raises:
-        KinemaError: no manifest is there, it cannot be fetched or is damaged.
+        KinemaError: there is no manifest, it cannot be fetched, or it is damaged.
     """
     with _tables(address) as (folder, root):
         here = str(folder)
@@ -48,9 +48,9 @@ def survey_address(address: str, survey_folder: Callable[[Path, bool], Survey], 
 
 @contextmanager
 def _tables(address: str) -> Iterator[tuple[Path, str]]:
-    """The tables of a packed data set in a folder of this machine, and the address of its folder."""
+    """Returns the tables of a packed data set in a local folder, and the address of its folder."""
     root = address.removesuffix(f"/{TABLE}").rstrip("/")
-    reads = f"{address} is an address, and Kinema reads files on this machine, or shards at an address"
+    reads = f"{address} is an address, but Kinema reads files on this machine, or shards at an address"
     if "::" in address:
         raise KinemaError(f"{reads}: give the address of the unpacked folder")
     try:
@@ -59,8 +59,8 @@ def _tables(address: str) -> Iterator[tuple[Path, str]]:
         raise KinemaError(f"{reads}: {error}") from error
     if not there:
         raise KinemaError(
-            f"{reads}: there is no {TABLE} at it, so copy there what kinema data pack --shards writes, or download the "
-            "data and give their path"
+            f"{reads}: there is no {TABLE} there, so copy the output of kinema data pack --shards to it, or download "
+            "the data and give their path"
         )
     with tempfile.TemporaryDirectory(prefix="kinema-") as name:
         folder = Path(name)
@@ -71,18 +71,18 @@ def _tables(address: str) -> Iterator[tuple[Path, str]]:
 
 
 def _check_samples(root: str, paths: Sequence[str]) -> tuple[Finding, ...]:
-    """Shards that are missing or cut off, samples that are not in them, and paths that are no samples."""
+    """Reports shards that are missing or cut off, samples that are not in them, and paths that are not samples."""
     sharded = {path: parts for path in paths if (parts := split_member(path))}
     notes = Notes(Path(root))
     others = tuple(path for path in dict.fromkeys(paths) if path not in sharded)
     if others:
-        message = f"{root}/{TABLE}: {plural(len(others), 'path')} of it name no samples of shards (the first is "
+        message = f"{root}/{TABLE}: {plural(len(others), 'path')} in it are not samples of shards (the first is "
         message += f"{others[0]}): pack the data with kinema data pack --shards, or copy them to this machine"
         notes.findings.append(Finding("error", "no-shard", message, others))
     whole = check_shards(sharded, notes)
     absent = tuple(p for p, (shard, name) in sharded.items() if shard in whole and name not in whole[shard].samples)
     if absent:
-        message = f"{root}/{TABLE}: {plural(len(absent), 'sample')} of it are not in their shards (the first is "
+        message = f"{root}/{TABLE}: {plural(len(absent), 'sample')} in it are not in their shards (the first is "
         message += f"{absent[0]}): correct the manifest, or pack the data again"
         notes.findings.append(Finding("error", "no-file", message, absent))
     return notes.all()

@@ -1,4 +1,4 @@
-"""Where shards lie: bytes of files of this machine and of whatever fsspec can read, by one set of functions."""
+"""Reads the bytes of shards, from local files and from everything that fsspec can read, with the same functions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from kinema.files import is_folder, look_up, reason
 
 
 class StoreError(Exception):
-    """Why bytes cannot be had, in words that follow the name of the file."""
+    """The reason why bytes cannot be read, in words that follow the name of the file."""
 
 
 class AbsentError(StoreError):
-    """There is no such file."""
+    """The file does not exist."""
 
 
 def version_of(place: str) -> tuple[Any, ...]:
-    """What changes when a file does; empty at an address, which is asked once per process.
+    """Returns a value that changes when a file does; empty for an address, which is read once per process.
 
     Raises:
-        StoreError: it is not there, or cannot be reached.
+        StoreError: the file does not exist, or cannot be reached.
     """
     if is_address(place):
         return ()
@@ -40,7 +40,7 @@ def version_of(place: str) -> tuple[Any, ...]:
 
 
 def size_of(place: str) -> int:
-    """Bytes of a file. Raises as `version_of`."""
+    """Returns the bytes of a file. Raises as `version_of`."""
     if not is_address(place):
         return int(version_of(place)[0])
     files, path = _opened(place)
@@ -48,17 +48,17 @@ def size_of(place: str) -> int:
         return int(files.info(path)["size"])
     except FileNotFoundError as error:
         raise AbsentError("there is no such file") from error
-    except Exception as error:  # every file system of fsspec raises errors of its own
+    except Exception as error:  # every file system of fsspec raises its own kinds of errors
         raise StoreError(f"cannot be reached ({why(error)})") from error
 
 
 def read_range(place: str, begin: int, end: int | None = None) -> bytes:
-    """Bytes `begin` to `end` of a file, or fewer where it is shorter. Raises as `version_of`."""
+    """Returns bytes `begin` to `end` of a file, or fewer if it is shorter. Raises as `version_of`."""
     if not is_address(place):
         try:
-            with open(place, "rb") as file:  # noqa: PTH123 - Path("a ") would be another text
+            with open(place, "rb") as file:  # noqa: PTH123 - Path would change "a//b"
                 size = os.fstat(file.fileno()).st_size
-                begin, end = min(begin, size), size if end is None else min(end, size)  # not what a damaged index says
+                begin, end = min(begin, size), size if end is None else min(end, size)  # a damaged index may state more
                 file.seek(begin)
                 return file.read(end - begin)
         except FileNotFoundError as error:
@@ -75,9 +75,9 @@ def read_range(place: str, begin: int, end: int | None = None) -> bytes:
 
 
 def find_shards(folder: str) -> list[str] | None:
-    """The shards of a folder, by their indexes; None of what is no folder of shards.
+    """Returns the shards of a folder, by their indexes; None if it is not a folder of shards.
 
-    A shard whose index is missing is among them, so that whoever reads it says so.
+    A shard whose index is missing is included, so that reading it reports the problem.
     """
     if not is_address(folder):
         place = Path(folder)
@@ -91,7 +91,7 @@ def find_shards(folder: str) -> list[str] | None:
     try:
         files, path = _opened(folder)
         listed = [str(name).rpartition("/")[2] for name in files.ls(path, detail=False)]
-    except Exception:  # whoever lists the videos there learns why
+    except Exception:  # listing the videos there reports the reason
         return None
     if not any(name.endswith(INDEX) for name in listed):
         return None

@@ -18,22 +18,22 @@ Start = Literal["activations", "weights"]
 
 
 def relevance(kernel: Kernel | LocalKernel, means: Tensor, parents: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
-    """How much each input channel of a layer counts for some of its outputs.
+    """Computes the relevance of each input channel of a layer for some of its outputs.
 
-    The mean of the kernel times the mean of the activations, `p_i = mean(W[j, i]) mean(a_i)`, scaled to [0, 1] over the
-    input channels. Grouped kernels are zero-inflated to all inputs: the zeros take part in the scaling as its lower
-    end, but only channels of the output's own group can be chosen. Where all p are equal nothing is chosen, except the
-    only input of a channel-wise kernel.
+    The relevance is the mean of the kernel times the mean of the activations, `p_i = mean(W[j, i]) mean(a_i)`, scaled
+    to [0, 1] over the input channels. Grouped kernels are zero-inflated to all inputs: the zeros are the lower end of
+    the scale, but only channels of the output's own group can be chosen. If all p are equal nothing is chosen, except
+    the only input of a channel-wise kernel.
 
     Args:
-        kernel: of the layer.
+        kernel: kernel of the layer.
         means: C_in, the mean of each input channel over time, height and width.
         parents: int64 P, output channels.
-        mode: `feature`: every output by itself. `layer`: p is averaged over all outputs given. `group`: it is averaged
-            over those that share a group of the convolution.
+        mode: `feature`: each output separately. `layer`: p is averaged over all given outputs. `group`: p is averaged
+            over the outputs in the same group of the convolution.
 
     Returns:
-        float P C_in in [0, 1], NaN where nothing is chosen, and bool P C_in: the inputs that an output can see.
+        float P C_in in [0, 1], NaN if nothing is chosen, and bool P C_in: the inputs that an output can see.
 
     Source: thesis, sections 7.5.2 to 7.5.4.
     """
@@ -59,17 +59,17 @@ def _scaled(products: Tensor, seen: Tensor) -> Tensor:
 
 
 def class_relevance(kernel: Kernel, means: Tensor, target: int, start: Start) -> Tensor:
-    """How much each input of the classifier counts for a class.
+    """Computes the relevance of each input of the classifier for a class.
 
     Args:
-        kernel: of the classifier.
+        kernel: kernel of the classifier.
         means: F, its inputs.
         target: index of the class.
         start: `activations`: weight times input, scaled to [0, 1] over the inputs. `weights`: the weights scaled over
-            all classes and inputs, whatever the clip, as in the authors' released code.
+            all classes and inputs, independent of the clip, as in the authors' released code.
 
     Returns:
-        F in [0, 1], NaN where nothing is chosen.
+        F in [0, 1], NaN if nothing is chosen.
     """
     if start == "activations":
         return relevance(kernel, means, torch.tensor([target], device=means.device), "feature")[0][0]
@@ -79,13 +79,13 @@ def class_relevance(kernel: Kernel, means: Tensor, target: int, start: Start) ->
 
 @dataclass
 class Found:
-    """What a back-step found.
+    """The result of a back-step.
 
     Attributes:
-        origins: of the nodes, in the order of their columns; the first, `NOTHING`, is the class.
+        origins: origins of the nodes, in the order of their columns; the first, `NOTHING`, is the class.
         columns: name of the column of each node.
-        scores: of the nodes.
-        links: (parent, child, strength): numbers of nodes and how much the child counts, 0 to 1.
+        scores: scores of the nodes.
+        links: (parent, child, strength): indices of nodes and the relevance of the child, 0 to 1.
     """
 
     origins: list[int]
@@ -98,10 +98,10 @@ class BackStep:
     """All steps of one pyramid.
 
     Args:
-        columns: of the network.
+        columns: columns of the network.
         near: the columns within reach, nearest first, see `Columns.within`.
         means: number of a layer -> mean of each of its input channels.
-        kernel: gives the kernel of the layer with a number.
+        kernel: returns the kernel of the layer with a number.
         threshold: theta, 0 to 1.
         mode: see `relevance`.
     """
@@ -113,18 +113,18 @@ class BackStep:
         self._columns, self._near, self._means, self._kernel = columns, near, means, kernel
         self._threshold, self._mode = threshold, mode
         count = len(columns.provenance.origins)
-        self._levels = torch.zeros(count, dtype=torch.int64)  # of the column of an origin; 0 where it is out of reach
+        self._levels = torch.zeros(count, dtype=torch.int64)  # height of an origin's column; 0 if it is out of reach
         for column in near.values():
             self._levels[list(column.origins)] = column.level
-        self._scores = torch.full((count,), -1.0, dtype=torch.float64)  # of the origins chosen so far
+        self._scores = torch.full((count,), -1.0, dtype=torch.float64)  # scores of the origins chosen so far
         self._links: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def run(self, target: int, score: float, start: Start) -> Found:
-        """Walks from a class.
+        """Walks back from a class.
 
         Args:
             target: index of the class.
-            score: of the class, the score of its node.
+            score: score of the class, for its node.
             start: see `class_relevance`.
         """
         number = self._columns.provenance.classifier
@@ -140,12 +140,12 @@ class BackStep:
         return self._collected(score)
 
     def _chosen(self, column: Column) -> list[int]:
-        """The origins of a column that were chosen, by their channels."""
+        """Returns the chosen origins of a column, by channel."""
         origins = [origin for origin in column.origins if self._scores[origin] >= 0]
         return sorted(origins, key=lambda origin: self._columns.name(origin)[1])
 
     def _step(self, column: Column) -> None:
-        """From the chosen channels of a column to what feeds them."""
+        """Goes from the chosen channels of a column to the channels that feed them."""
         parents: dict[int, list[tuple[int, int]]] = {}  # layer -> (origin, output channel)
         same: list[tuple[int, int]] = []
         for origin in self._chosen(column):
@@ -159,19 +159,19 @@ class BackStep:
         for number, given in parents.items():
             inputs = self._columns.provenance.layers[number].inputs
             if not inputs.any():
-                continue  # it reads the clip
+                continue  # it reads the clip itself
             pairs = torch.tensor(given)
             means = self._means[number]
             scaled, seen = relevance(self._kernel(number), means, pairs[:, 1].to(means.device), self._mode)
             self._link(pairs[:, 0], column.level, inputs, scaled, seen)
 
     def _link(self, parents: Tensor, level: int, inputs: Tensor, scaled: Tensor, seen: Tensor) -> None:
-        kept = (scaled >= self._threshold) & seen  # NaN is not
+        kept = (scaled >= self._threshold) & seen  # false for NaN
         parent, channel = kept.nonzero().cpu().unbind(1)
         self._add(parents[parent], inputs[channel], scaled[kept].cpu(), level)
 
     def _add(self, parents: Tensor, children: Tensor, strengths: Tensor, level: int) -> None:
-        """Keeps the links to what lies further from the class and within reach."""
+        """Adds the links to channels that are further from the class and within reach."""
         kept = self._levels[children] > level
         parents, children, strengths = parents[kept], children[kept], strengths[kept].double()
         self._scores.scatter_reduce_(0, children, strengths, "amax")
@@ -187,7 +187,7 @@ class BackStep:
         number = torch.zeros(len(self._scores), dtype=torch.int64)
         number[origins] = torch.arange(len(origins))
         parents, children, strengths = (torch.cat(parts) for parts in zip(*self._links, strict=True))
-        # A channel that a layer reads several times is linked once, as strongly as at its strongest.
+        # A channel that a layer reads several times is linked once, with its largest strength.
         pairs, where = torch.unique(number[parents] * len(origins) + number[children], return_inverse=True)
         strongest = torch.zeros(len(pairs), dtype=torch.float64).scatter_reduce_(0, where, strengths, "amax")
         ends = ((pairs // len(origins)).tolist(), (pairs % len(origins)).tolist())

@@ -21,38 +21,39 @@ from kinema.text import printable
 
 PICTURE, COLUMN, GAP, MARGIN, HEAD, TEXT = 76, 250, 14, 24, 66, 15  # pixels
 LETTER = 7.2  # pixels, the mean width of a letter of a warning
-LINKS = 6  # of a channel, drawn: the strongest
+LINKS = 6  # number of drawn links per channel, the strongest ones
 INK, FAINT, WARNING = "#1a1a1a", "#5f5f5f", "#a04000"
-LINE = "#0072b2"  # the blue of Okabe and Ito
+LINE = "#0072b2"  # blue of the palette of Okabe and Ito
 FONT = "DejaVu Sans, Verdana, sans-serif"
 
 
 @dataclass
 class _Place:
-    """Where a node is drawn: its left edge and the middle of its height."""
+    """The position of a node in the drawing: its left edge and its vertical centre."""
 
     x: float
     y: float
 
 
 def draw(pyramid: Pyramid, pixels: Pixels | None = None, *, most: int = 6, warning: str | None = None) -> str:
-    """Draws a pyramid: the class at the left, to the right of it the layers, step by step towards the input.
+    """Draws a pyramid: the class on the left, and to its right the layers, step by step towards the input.
 
-    A channel is a picture: the frame in which it is most active, with its activation over it in viridis. Beneath stand
-    its number and its score. Lines go from a channel to those that feed it, thicker for those that count for more. Of
-    many channels those with the strongest way from the class are drawn, and each column says how many there are.
+    Each channel is a picture: the frame in which it is most active, with its activation drawn over it in viridis. Below
+    it are its index and its score. Lines lead from a channel to those that feed it; a thicker line means more
+    relevance. If there are many channels, those with the strongest path from the class are drawn; each column states
+    the total.
 
     Args:
-        pyramid: to draw.
-        pixels: uint8 T H W 3, the frames of the clip; None draws activations alone.
-        most: channels per layer; of a step with more than two layers fewer, so that all have room.
-        warning: written below the legend, such as the verdict that the method is not to be believed here.
+        pyramid: the pyramid to draw.
+        pixels: uint8 T H W 3, the frames of the clip; None draws only activations.
+        most: channels per layer; fewer in a step with more than two layers, so that all fit.
+        warning: text below the legend, such as the verdict that the method cannot be trusted on this network.
 
     Returns:
-        An SVG that needs no other file.
+        An SVG without external files.
 
     Raises:
-        KinemaError: `most` below 1, or pixels of another number of frames than the clip has.
+        KinemaError: `most` is below 1, or pixels has another number of frames than the clip.
     """
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         raise KinemaError(f"most is {most!r}: give a number of at least 1")
@@ -101,7 +102,7 @@ def draw(pyramid: Pyramid, pixels: Pixels | None = None, *, most: int = 6, warni
 
 
 def _ways(pyramid: Pyramid) -> list[float]:
-    """Of every node the strength of its strongest way from the class: the product of the strengths along it."""
+    """Returns per node the strength of its strongest path from the class: the product of the strengths along it."""
     found = [1.0] + [0.0] * (len(pyramid.nodes) - 1)
     for parent, child, strength in pyramid.links:  # sorted by parent, and parents come before their children
         found[child] = max(found[child], found[parent] * strength)
@@ -109,7 +110,7 @@ def _ways(pyramid: Pyramid) -> list[float]:
 
 
 def _room(most: int, level: Sequence[str]) -> int:
-    """Channels that are drawn per layer of a step."""
+    """Returns the number of drawn channels per layer of a step."""
     return min(most, max(2, 2 * most // len(level)))
 
 
@@ -150,7 +151,7 @@ def _cell(parent: ET.Element, x: float, y: float, pyramid: Pyramid, node: Node, 
 
 
 def _picture(pyramid: Pyramid, node: Node, pixels: Pixels | None) -> tuple[int, str] | None:
-    """The frame in which a node is most active, and the picture of it; None where no map is held."""
+    """Returns the frame in which a node is most active, and its picture; None if there is no map."""
     try:
         planes = checked(pyramid.volume(node))
     except KinemaError:
@@ -168,7 +169,7 @@ def _picture(pyramid: Pyramid, node: Node, pixels: Pixels | None) -> tuple[int, 
 
 
 def _links(parent: ET.Element, pyramid: Pyramid, places: dict[int, _Place]) -> None:
-    """The strongest links of every node that is drawn, the weak ones beneath."""
+    """Draws the strongest links of every drawn node, stronger ones on top."""
     of: dict[int, list[tuple[float, int]]] = {}
     for above, below, strength in pyramid.links:
         if above in places and below in places:
@@ -185,7 +186,7 @@ def _links(parent: ET.Element, pyramid: Pyramid, places: dict[int, _Place]) -> N
 
 
 def _over(pyramid: Pyramid, strength: float) -> float:
-    """A strength from the threshold to 1, as 0 to 1."""
+    """Maps a strength from [threshold, 1] to [0, 1]."""
     room = 1 - pyramid.threshold
     return min(1.0, max(0.0, (strength - pyramid.threshold) / room)) if room > 0 else 1.0
 
@@ -212,7 +213,7 @@ def _text(
     made = ET.SubElement(parent, "text", x=_n(x), y=_n(y), fill=colour)
     made.set("font-size", str(size))
     for key, value in (("paint-order", "stroke"), ("stroke", "#ffffff"), ("stroke-width", "3")):
-        made.set(key, value)  # lines pass behind the letters
+        made.set(key, value)  # lines are drawn behind the text
     if bold:
         made.set("font-weight", "bold")
     if end:
@@ -221,12 +222,12 @@ def _text(
 
 
 def _xml(text: str) -> str:
-    """The text without the characters that XML does not know."""
+    """Returns the text without characters that XML does not allow."""
     return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "\ufffd", printable(text))
 
 
 def _short(text: str, most: int) -> str:
-    """The end of a long name, which tells layers apart."""
+    """Returns the end of a long name, which distinguishes layers."""
     return text if len(text) <= most else f"…{text[1 - most :]}"
 
 

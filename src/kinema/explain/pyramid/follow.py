@@ -1,9 +1,9 @@
-"""Follows channels through the operations of a forward pass, whatever the network.
+"""Follows channels through the operations of a forward pass, for any network.
 
-Beside every tensor stands another of the same shape that holds the origin of each of its elements (`Origins`). What
-moves elements (views, concatenation, padding, selection) moves their origins; sums unite them; a product with a gate or
-with a statistic of the map keeps those of the map. Layers, which give their outputs new origins, are told from outside
-(`provenance.py`).
+Every tensor has a companion of the same shape that contains the origin of each of its elements (`Origins`). Operations
+that move elements (views, concatenation, padding, selection) move their origins; sums unite them; a product with a
+gate or with a statistic of the map keeps the origins of the map. Layers give their outputs new origins; they are
+reported by `provenance.py`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from kinema.explain.pyramid.kernels import Kernel, convolution_kernel
 from kinema.explain.pyramid.origins import ID, NOTHING, Origins, constant_along
 
-# An operation with weights that is no module: its input, which of its arguments that is, its kernel, and the dimension
-# of the input's channels. Gives the origins of the output's channels.
+# An operation with weights that is not a module: its input, the index of this argument, its kernel, and the dimension
+# of the input's channels. Returns the origins of the output's channels.
 Found = Callable[[Tensor, int, Kernel, int], Tensor]
 
 _MOVES = {
@@ -53,14 +53,14 @@ _MATRICES = {"mm": (0, 1), "bmm": (0, 1), "mv": (0, 1), "linear": (0, 1), "addmm
 
 @dataclass(frozen=True)
 class Operation:
-    """What the schema of an operation says.
+    """Properties of an operation, from its schema.
 
     Attributes:
-        name: without the name space.
-        is_view: its results are views of its input.
-        written: it writes into its input.
-        fresh: its results hold nothing of its input.
-        weighted: it may have weights: a convolution or a product of matrices.
+        name: its name without the namespace.
+        is_view: whether its results are views of its input.
+        written: whether it writes to its input.
+        fresh: whether its results are independent of its input.
+        weighted: whether it may have weights: a convolution or a product of matrices.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Operation:
 
 @cache
 def operation(func: Any) -> Operation:
-    """What an operation of PyTorch is; read once, because a forward pass has thousands of calls."""
+    """Returns the properties of an operation; cached, because a forward pass has thousands of calls."""
     name = func._schema.name.split("::")[1]
     return Operation(
         name, func.is_view, func._schema.is_mutable, name.startswith("new_") or name.endswith("_like"),
@@ -81,7 +81,7 @@ def operation(func: Any) -> Operation:
 
 
 def _tensors(given: Any) -> Iterator[Tensor]:
-    """The tensors among arguments or results; `torch.utils._pytree` takes half of the time of a trace for them."""
+    """Yields the tensors among arguments or results; `torch.utils._pytree` would double the time of a trace."""
     if isinstance(given, Tensor):
         yield given
     elif isinstance(given, tuple | list):
@@ -90,15 +90,15 @@ def _tensors(given: Any) -> Iterator[Tensor]:
 
 
 class Follower(TorchDispatchMode):
-    """The origins of all tensors that operations make while it is entered.
+    """Records the origins of all tensors that operations create while it is active.
 
     Args:
-        parameters: of the network.
-        found: called for an operation with weights that is no module.
+        parameters: parameters of the network.
+        found: called for an operation with weights that is not a module.
 
     Attributes:
-        origins: what the numbers stand for.
-        paused: while above 0 operations run without being followed.
+        origins: the meaning of the numbers.
+        paused: while above 0, operations run without being followed.
         lost: names of operations that mixed channels in a way that cannot be followed.
         weighted: operations so far that may have weights; `read.py` counts them in the same way.
     """
@@ -112,19 +112,19 @@ class Follower(TorchDispatchMode):
         self._weights = {p.untyped_storage().data_ptr() for p in parameters}
 
     def of(self, x: Tensor) -> Tensor | None:
-        """The origins of the elements of a tensor; None where nothing is known."""
+        """Returns the origins of the elements of a tensor; None if they are not known."""
         found: Tensor | None = self._ids.get(x)
         return found
 
     def channels(self, x: Tensor, dim: int) -> Tensor:
-        """The origin of each channel of a tensor, int64 C."""
+        """Returns the origin of each channel of a tensor, int64 C."""
         ids = self.of(x)
         if ids is None:
             return torch.full((x.shape[dim],), NOTHING, dtype=torch.int64, device=x.device)
         return self.origins.over(ids, [d for d in range(x.dim()) if d != dim % x.dim()]).flatten().long()
 
     def put(self, x: Tensor, ids: Tensor, dim: int | None = None) -> None:
-        """Says where a tensor comes from: origins that can be expanded to it, or one per channel along `dim`."""
+        """Sets the origins of a tensor: expanded to its shape, or one per channel along `dim`."""
         if dim is not None:
             ids = ids.reshape([-1 if d == dim % x.dim() else 1 for d in range(x.dim())])
         # The strides are those of the tensor, so that every view of it is a view of these too.
@@ -132,7 +132,7 @@ class Follower(TorchDispatchMode):
         self._ids[x] = own.copy_(ids.expand(x.shape))
 
     def gate(self, x: Tensor) -> None:
-        """Says that a tensor only weighs what it is multiplied with."""
+        """Marks a tensor as a gate, which only weights the tensors that it is multiplied with."""
         self._gates[x] = True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -178,7 +178,7 @@ class Follower(TorchDispatchMode):
     def _rule(
         self, name: str, func: Any, args: Any, kwargs: Any, known: list[Tensor], made: Tensor
     ) -> tuple[Tensor, bool]:
-        """The origins of the first result of an operation, and whether it is a gate."""
+        """Returns the origins of the first result of an operation, and whether it is a gate."""
         gate = all(x in self._gates for x in known)
         first = self._ids[known[0]]
         nothing = first.new_zeros(())
@@ -218,7 +218,7 @@ class Follower(TorchDispatchMode):
         return self._other(name, known, made), gate or name in _GATES
 
     def _mapped(self, given: Any) -> Any:
-        """The arguments of an operation with origins in place of tensors; those of indices stay."""
+        """Returns the arguments of an operation with tensors replaced by their origins; index tensors are kept."""
 
         if isinstance(given, tuple | list):
             return [self._mapped(one) for one in given]
@@ -230,11 +230,11 @@ class Follower(TorchDispatchMode):
         return torch.zeros((), dtype=ID, device=given.device).expand(given.shape) if ids is None else ids
 
     def _spread(self, ids: Tensor) -> Tensor:
-        """One origin per sample and channel, at every position."""
+        """Returns one origin per sample and channel, at every position."""
         return self.origins.over(ids, range(2, ids.dim()))
 
     def _other(self, name: str, known: list[Tensor], made: Tensor) -> Tensor:
-        """What works on every element, or keeps samples and channels; anything else is lost."""
+        """Handles operations on single elements, or that keep samples and channels; for others the origins are lost."""
         for x in known:
             if x.shape == made.shape:
                 return self._ids[x]
@@ -245,7 +245,7 @@ class Follower(TorchDispatchMode):
         return self._ids[first].new_zeros(())
 
     def _times(self, known: list[Tensor], made: Tensor) -> Tensor:
-        """A gate, or what is broadcast, only weighs the other factor."""
+        """Handles a product: a gate or a broadcast tensor only weights the other factor."""
         kept = [x for x in known if self._ids[x].any()] or known[:1]
         kept = [x for x in kept if x not in self._gates] or kept
         kept = [x for x in kept if x.shape == made.shape] or kept
@@ -260,7 +260,7 @@ class Follower(TorchDispatchMode):
         return found.reshape(made.shape) if found.numel() == made.numel() else found.new_zeros(())
 
     def _convolution(self, named: dict[str, Any], made: Tensor) -> Tensor:
-        """A convolution that is no module: channel-wise it keeps the channels, else it is a layer."""
+        """Handles a convolution that is not a module: a channel-wise one keeps the channels, any other is a layer."""
         x, weight = named.get("input", named.get("self")), named["weight"]
         groups, transposed = int(named.get("groups", 1)), bool(named.get("transposed", False))
         assert isinstance(x, Tensor)
@@ -271,9 +271,9 @@ class Follower(TorchDispatchMode):
         return ids.to(ID).reshape(1, -1, *[1] * (made.dim() - 2))
 
     def _product(self, name: str, args: Any, made: Tensor) -> tuple[Tensor, bool]:
-        """A product of matrices: with weights it is a layer, with numbers per position it keeps the channels.
+        """Handles a product of matrices: with weights it is a layer, with numbers per position it keeps the channels.
 
-        A table of how positions relate to one another (queries and keys) counts as a gate.
+        A matrix that relates positions to each other (queries and keys) counts as a gate.
         """
         first, second = _MATRICES[name]
         left, right = args[first], args[second].mT if name == "linear" else args[second]

@@ -1,4 +1,4 @@
-"""The graph of a Class Feature Pyramid: which channels of which layers a class rests on."""
+"""The graph of a Class Feature Pyramid: the channels that contribute to a class, layer by layer."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Node(NamedTuple):
 
     Attributes:
         layer: name of the layer; `classifier` for the class.
-        channel: of the layer's output; for the class its index.
-        score: how much it counts for the parent for which it counts most, 0 to 1; for the class its softmax score.
+        channel: index in the layer's output; for the class, its index.
+        score: its largest relevance for a parent, 0 to 1; for the class, its softmax score.
     """
 
     layer: str
@@ -35,11 +35,11 @@ class Node(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """A channel and one of those that feed it.
+    """A link between a channel and one of the channels that feed it.
 
     Attributes:
-        parent: nearer to the class.
-        child: nearer to the input.
+        parent: the channel closer to the class.
+        child: the channel closer to the input.
     """
 
     parent: Node
@@ -48,23 +48,23 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True)
 class Pyramid:
-    """What a back-step from a class found.
+    """The result of the back-step from a class.
 
-    Two pyramids are equal if their graphs are; maps, pictures and the label do not count.
+    Two pyramids are equal if their graphs are equal; maps, pixels and the label are not compared.
 
     Attributes:
-        nodes: the class first, then the channels found, layer by layer, nearest to the class first.
-        links: (parent, child, strength): numbers of nodes, and how much the child counts for the parent, 0 to 1.
-        levels: for each step from the class the layers that lie there, `("classifier",)` first. A layer in reach of
-            which nothing was chosen is named too.
+        nodes: the class first, then the chosen channels, layer by layer, closest to the class first.
+        links: (parent, child, strength): indices of nodes, and the relevance of the child for the parent, 0 to 1.
+        levels: the layers at each step from the class, `("classifier",)` first. Layers within reach of which no channel
+            was chosen are included.
         target: index of the class.
         threshold: theta, 0 to 1.
         mode: `feature`, `layer` or `group`.
         start: `activations` or `weights`.
         size: T, H, W of the clip.
-        maps: number of a node -> float t h w, its activation. Empty in a pyramid that was read from JSON without maps.
-        pixels: uint8 T H W 3, the frames of the clip, for drawing; None where they are not known.
-        label: name of the class; None where it is not known.
+        maps: index of a node -> float t h w, its activation. Empty in a pyramid that was read from JSON without maps.
+        pixels: uint8 T H W 3, the frames of the clip, for drawing; None if they are not known.
+        label: name of the class; None if it is not known.
     """
 
     nodes: tuple[Node, ...]
@@ -81,7 +81,7 @@ class Pyramid:
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
-        """(parent, child), sorted by parent and then by child; as many as `links`."""
+        """The links as (parent, child), sorted by parent and then by child."""
         return tuple(Edge(self.nodes[parent], self.nodes[child]) for parent, child, _ in self.links)
 
     @cached_property
@@ -90,14 +90,14 @@ class Pyramid:
 
     @property
     def depth(self) -> int:
-        """Steps from the class to the farthest layer in reach."""
+        """The number of steps from the class to the farthest layer within reach."""
         return len(self.levels) - 1
 
     def of_layer(self, layer: str) -> tuple[Node, ...]:
-        """The channels chosen in a layer, by number.
+        """Returns the chosen channels of a layer, by index.
 
         Raises:
-            KinemaError: a layer that is in none of `levels`.
+            KinemaError: the layer is not in `levels`.
         """
         known = [name for level in self.levels for name in level]
         if layer not in known:
@@ -105,25 +105,25 @@ class Pyramid:
         return tuple(node for node in self.nodes if node.layer == layer)
 
     def children(self, node: Node) -> tuple[Node, ...]:
-        """The channels that feed a node.
+        """Returns the channels that feed a node.
 
         Raises:
-            KinemaError: a node of another pyramid.
+            KinemaError: the node is not in this pyramid.
         """
         number = self.number_of(node)
         return tuple(self.nodes[child] for parent, child, _ in self.links if parent == number)
 
     def volume(self, node: Node) -> Tensor:
-        """Where and when a channel is active: its activation map, enlarged to the clip by cubic splines.
+        """Returns the activation map of a channel, enlarged to the size of the clip with cubic splines.
 
         Args:
-            node: one of `nodes`; the class has the sum over the channels that feed it.
+            node: one of `nodes`; for the class, the map is the sum over the channels that feed it.
 
         Returns:
-            float32 T H W in [0, 1]; zeros where the map is constant.
+            float32 T H W in [0, 1]; zeros if the map is constant.
 
         Raises:
-            KinemaError: a node of another pyramid, or one of which no map is held.
+            KinemaError: the node is not in this pyramid, or has no map.
         """
         number = self.number_of(node)
         if number == 0:
@@ -131,16 +131,16 @@ class Pyramid:
         return self._sum([number], f"channel {node.channel} of {node.layer}")
 
     def layer_volume(self, layer: str) -> Tensor:
-        """Where and when the chosen channels of a layer are active: the sum of their maps, enlarged.
+        """Returns the sum of the maps of the chosen channels of a layer, enlarged to the size of the clip.
 
         Args:
-            layer: one of those in `levels`.
+            layer: a layer in `levels`.
 
         Returns:
-            float32 T H W in [0, 1]; zeros where nothing was chosen.
+            float32 T H W in [0, 1]; zeros if nothing was chosen.
 
         Raises:
-            KinemaError: a layer that is not in the pyramid, or one of which no map is held.
+            KinemaError: the layer is not in the pyramid, or has no map.
         """
         return self._sum([self.number_of(node) for node in self.of_layer(layer)], layer)
 
@@ -148,8 +148,8 @@ class Pyramid:
         held = [self.maps[number].float() for number in numbers if number in self.maps]
         if numbers and not held:
             raise KinemaError(
-                f"no map of {what} is held: it has none over space and time, or the pyramid was read from JSON written "
-                "without maps=True"
+                f"there is no map of {what}: it has none over space and time, or the pyramid was read from JSON; write "
+                "the JSON with maps=True"
             )
         total = torch.zeros(self.size)
         for shape in {one.shape for one in held}:  # branches may differ in size
@@ -158,10 +158,10 @@ class Pyramid:
         return to_unit(total)
 
     def number_of(self, node: Node) -> int:
-        """The number of a node, its place in `nodes`.
+        """Returns the index of a node in `nodes`.
 
         Raises:
-            KinemaError: a node of another pyramid.
+            KinemaError: the node is not in this pyramid.
         """
         number = self._numbers.get((node.layer, node.channel)) if isinstance(node, Node) else None
         if number is None:
@@ -169,10 +169,10 @@ class Pyramid:
         return number
 
     def to_json(self, *, maps: bool = False) -> str:
-        """The pyramid as JSON, see `from_json`.
+        """Returns the pyramid as JSON, see `from_json`.
 
         Args:
-            maps: also the activation maps, so that volumes can be had from it; they make it many times as long.
+            maps: include the activation maps, from which volumes are computed; they make the text many times longer.
         """
         document: dict[str, Any] = {
             "format": FORMAT, "target": self.target, "label": self.label, "mode": self.mode, "start": self.start,
@@ -185,7 +185,7 @@ class Pyramid:
 
     @classmethod
     def from_json(cls, text: str) -> Pyramid:
-        """Reads what `to_json` wrote.
+        """Reads a pyramid from the JSON of `to_json`.
 
         Args:
             text: JSON: `format`, `target`, `label`, `mode`, `start`, `threshold`, `size` (T, H, W), `levels` (names of
@@ -193,16 +193,16 @@ class Pyramid:
                 child, strength) and optionally `maps` (number of a node -> t h w).
 
         Raises:
-            KinemaError: no such JSON; the field is named.
+            KinemaError: it is not such JSON; the message names the field.
         """
         return _parsed(cls, text)
 
     def svg(self, pixels: Pixels | None = None, *, most: int = 6, warning: str | None = None) -> str:
-        """The pyramid as a drawing, see `kinema.explain.pyramid.draw.draw`.
+        """Draws the pyramid as an SVG, see `kinema.explain.pyramid.draw.draw`.
 
         Args:
             pixels: uint8 T H W 3, the frames of the clip; None takes `pixels` of the pyramid.
-            most: channels that are drawn per layer, at least 1; see `kinema.explain.pyramid.draw.draw`.
+            most: number of drawn channels per layer, at least 1; see `kinema.explain.pyramid.draw.draw`.
             warning: a sentence below the legend.
         """
         from kinema.explain.pyramid.draw import draw
@@ -214,9 +214,9 @@ def _parsed(cls: type[Pyramid], text: str) -> Pyramid:
     try:
         document = parse_json(text)
     except (ValueError, TypeError) as error:
-        raise KinemaError(f"the pyramid is not JSON ({error}): give what Pyramid.to_json wrote") from None
+        raise KinemaError(f"the pyramid is not JSON ({error}): give the text from Pyramid.to_json") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise KinemaError(f"the pyramid's field format is not {FORMAT}: give what Pyramid.to_json wrote")
+        raise KinemaError(f"the pyramid's field format is not {FORMAT}: give the text from Pyramid.to_json")
 
     def get(key: str, convert: Any) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""The layers that a back-step walks through: convolutions, linear and recurrent layers, and what their kernels see."""
+"""The layers of a back-step, which are convolutions, linear and recurrent layers, and their kernels."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ Rows = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Kernel:
-    """What the outputs of a layer see of its inputs.
+    """The weights from the inputs to the outputs of a layer.
 
     Attributes:
         weights: float C_out [C_in / groups], the mean of each kernel over time, height and width.
-        groups: of the channels.
+        groups: number of groups of channels.
     """
 
     weights: Tensor
     groups: int = 1
 
     def group_of(self, channels: Tensor) -> Tensor:
-        """The group of each output channel."""
+        """Returns the group of each output channel."""
         return channels // (len(self.weights) // self.groups)
 
     def rows(self, channels: Tensor) -> Rows:
-        """The kernels of some outputs, zero-inflated to all inputs.
+        """Returns the kernels of some outputs, zero-inflated to all inputs.
 
         Args:
             channels: int64 P.
@@ -52,15 +52,15 @@ class Kernel:
 
 
 class LocalKernel:
-    """The kernel of a stage whose inside cannot be followed: how its output changes with its input at this clip.
+    """The kernel of a stage whose inner operations cannot be followed: the gradient of its output at this clip.
 
-    The mean of an output channel is differentiated by every input; a row is the sum of the gradient over time, height
-    and width. For a convolution with stride 1 that is the sum of its kernel, borders apart.
+    The mean of an output channel is differentiated with respect to every input; a row is the sum of the gradient over
+    time, height and width. For a convolution with stride 1 this is the sum of its kernel, except at the borders.
 
     Args:
-        model: the network, which is put into evaluation meanwhile.
+        model: the network, which is put into evaluation mode meanwhile.
         stage: one of its modules.
-        name: of the stage.
+        name: name of the stage.
         x: the input of the stage, `1 C T H W`.
     """
 
@@ -70,14 +70,14 @@ class LocalKernel:
         self._model, self._stage, self._name, self._x = model, stage, name, x
 
     def group_of(self, channels: Tensor) -> Tensor:
-        """All outputs are of one group."""
+        """Returns zeros: all outputs are in one group."""
         return torch.zeros_like(channels)
 
     def rows(self, channels: Tensor) -> Rows:
-        """See `Kernel.rows`.
+        """Does the same as `Kernel.rows`.
 
         Raises:
-            KinemaError: the stage does not run on one input by itself, or lets no gradient through.
+            KinemaError: the stage cannot run separately on its input, or no gradient passes through it.
         """
         try:
             with undisturbed(self._model), torch.inference_mode(False), torch.enable_grad():
@@ -86,7 +86,7 @@ class LocalKernel:
                 found = [torch.autograd.grad(means[c], x, retain_graph=True)[0] for c in channels.tolist()]
         except (TypeError, RuntimeError) as error:
             raise KinemaError(
-                f"stage {self._name} cannot be walked back by its gradient ({type(error).__name__}): choose a smaller "
+                f"stage {self._name} cannot be traced back by its gradient ({type(error).__name__}): choose a smaller "
                 "depth"
             ) from error
         rows = torch.stack([one.transpose(0, 1).flatten(1).sum(1) for one in found])
@@ -94,10 +94,10 @@ class LocalKernel:
 
 
 def kernel_of(module: nn.Module) -> Kernel:
-    """The kernel of a layer.
+    """Returns the kernel of a layer.
 
-    A recurrent layer is walked through the weights by which its input becomes the content of its states (the candidate
-    of an LSTM or GRU); stacked layers are multiplied.
+    For a recurrent layer, these are the weights from its input to the content of its states (the candidate of an LSTM
+    or GRU); the weights of stacked layers are multiplied.
     """
     with torch.no_grad():
         if isinstance(module, nn.RNNBase):
@@ -108,7 +108,7 @@ def kernel_of(module: nn.Module) -> Kernel:
 
 
 def convolution_kernel(weight: Tensor, groups: int, transposed: bool = False) -> Kernel:
-    """The kernel of a convolution or a linear layer from its weights, as PyTorch shapes them."""
+    """Returns the kernel of a convolution or a linear layer from its weights in PyTorch's shape."""
     means = weight if weight.dim() == 2 else weight.flatten(2).mean(2, dtype=_wide(weight))
     if transposed:  # C_in C_out/groups
         means = means.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
@@ -142,13 +142,13 @@ class Layer:
     """One run of a layer in the forward pass.
 
     Attributes:
-        name: of its module; of a module that runs several times the later ones are `NAME#2`, …
-        module: None for an operation with weights that is no module.
-        call: which run of the module, or of those operations, from 0.
-        kernel: gives what its outputs see; None for a stage that is walked by a `LocalKernel`.
+        name: name of its module; for a module that runs several times, later runs are `NAME#2`, …
+        module: the module; None for an operation with weights that is not a module.
+        call: index of the run of the module, or of such operations, from 0.
+        kernel: its kernel; None for a stage that uses a `LocalKernel`.
         inputs: int64 C_in, the origin of each input channel.
-        dim: of its input that holds the channels.
-        argument: which argument of the operation is its input, where it is no module.
+        dim: dimension of its input that contains the channels.
+        argument: index of the argument that is the input of an operation.
     """
 
     name: str
@@ -161,7 +161,7 @@ class Layer:
 
 
 def channel_dim(module: nn.Module, x: Tensor) -> int:
-    """The dimension of the input or output of a layer that holds its channels."""
+    """Returns the dimension of the input or output of a layer that contains its channels."""
     if isinstance(module, nn.Linear | nn.RNNBase):
         return x.dim() - 1
     return 0 if isinstance(module, _ConvNd) and x.dim() == len(module.kernel_size) + 1 else 1

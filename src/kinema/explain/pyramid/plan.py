@@ -1,7 +1,7 @@
-"""What a pyramid needs to know of a network before it looks at a clip: which layers lie how far from the class.
+"""The distances of the layers of a network from the class, which a pyramid needs before it reads a clip.
 
 The rules for blocks are those of the thesis, section 7.5.4: along an identity shortcut a channel passes unchanged, and
-the branches of a block count as long as the longest of them. What was found is kept for the next clip.
+all branches of a block have the length of the longest one. The result is cached for the next clip.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from kinema.explain.pyramid.provenance import Carrier, Provenance, trace
 
 CLASS = "classifier"  # the column of the class
 _PLAIN = (bool, int, float, str, tuple, type(None))
-_PASSING = {"training", "grad_checkpointing"}  # what does not change the way of a channel
+_PASSING = {"training", "grad_checkpointing"}  # hooks and attributes that do not affect the path of a channel
 
 Signature = list[Any]
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a channel is made of.
+    """The parts of a channel.
 
     Attributes:
-        own: outputs of layers, which are walked through their kernels.
+        own: outputs of layers, which are traced through their kernels.
         same: channels that pass unchanged along an identity shortcut.
     """
 
@@ -41,10 +41,10 @@ class Column:
     """The channels of one layer.
 
     Attributes:
-        name: of the layer.
-        level: steps from the class, along the longest way.
-        height: falls with every step towards the input.
-        origins: of its channels.
+        name: name of the layer.
+        level: number of steps from the class, along the longest path.
+        height: decreases with every step towards the input.
+        origins: origins of its channels.
     """
 
     name: str
@@ -60,8 +60,8 @@ class Columns:
         self.provenance = provenance
         self._what = provenance.origins.what
         self._inputs = [set(layer.inputs.tolist()) - {NOTHING} for layer in provenance.layers]
-        # Layers below each origin, along the longest way, by which steps towards the input are told. Parts of a sum and
-        # inputs of a layer have lower numbers than the sum and the outputs.
+        # Number of layers below each origin on the longest path, which orders the steps towards the input. Parts of
+        # a sum and inputs of a layer have lower numbers than the sum and the outputs.
         self._heights = [0.0]
         self._layer_heights = [0.0] * len(self._inputs)
         for origin in range(1, len(provenance.origins)):
@@ -74,14 +74,14 @@ class Columns:
                 below = max((self._heights[i] for i in self._inputs[found.layer]), default=0.0)
                 self._layer_heights[found.layer] = 1 + below
             self._heights.append(self._layer_heights[found.layer])
-        # What only a gate reads does not count as read.
+        # Channels that only a gate reads do not count as read.
         self._read = {origin for number in self._leading() for origin in self._inputs[number]}
         self._sources: dict[int, Source] = {}
         self._names: dict[int, tuple[str, int]] = {}
         self._taken: dict[tuple[str, int], int] = {}
 
     def _leading(self) -> set[int]:
-        """The layers from which a way leads to the classifier."""
+        """Returns the layers from which a path leads to the classifier."""
         found: set[int] = set()
         seen: set[int] = set()
         waiting = {self.provenance.classifier}
@@ -97,7 +97,7 @@ class Columns:
         return found
 
     def source(self, origin: int) -> Source:
-        """What a channel is made of. A part of a sum that layers also read by itself passes unchanged."""
+        """Returns the parts of a channel. A part of a sum that layers also read separately passes unchanged."""
         if origin not in self._sources:
             own: list[Own] = []
             same: list[int] = []
@@ -115,10 +115,10 @@ class Columns:
         return self._sources[origin]
 
     def name(self, origin: int) -> tuple[str, int]:
-        """Layer and channel: of a sum those of its main path, the one with the most layers.
+        """Returns layer and channel; for a sum those of its main path, the one with the most layers.
 
-        A sum of channels that are all read by themselves too, and the second of two sums with the same main path, is
-        called `LAYER, summed`.
+        A sum whose parts are all also read separately, and the second of two sums with the same main path, is called
+        `LAYER, summed`.
         """
         if origin not in self._names:
             source, layers = self.source(origin), self.provenance.layers
@@ -134,16 +134,17 @@ class Columns:
         return self._names[origin]
 
     def within(self, depth: int) -> dict[str, Column]:
-        """The columns that lie at most `depth` steps from the class, the class among them, nearest first.
+        """Returns the columns at most `depth` steps from the class, including the class, closest first.
 
-        What the classifier itself reads is always there: a short branch beside a long one ends in the last column.
+        The direct inputs of the classifier are always included: a short branch beside a long one ends in the last
+        column.
         """
         start = self._inputs[self.provenance.classifier]
         waiting: dict[str, Column] = {}
         found = {CLASS: Column(CLASS, 0)}
         self._reach(start, 1, waiting, found)
         while any(column.level <= depth for column in waiting.values()):
-            # All ways to the highest column are known.
+            # All paths to the highest column are known.
             column = waiting.pop(max(waiting, key=lambda name: waiting[name].height))
             found[column.name] = column
             sources = [self.source(origin) for origin in column.origins]
@@ -166,7 +167,7 @@ class Columns:
             column.origins.add(origin)
 
     def readers(self, near: dict[str, Column]) -> set[int]:
-        """The layers that a back-step within some columns can walk through, the classifier included."""
+        """Returns the layers that a back-step within some columns can pass, including the classifier."""
         deepest = max(column.level for column in near.values())
         found = {self.provenance.classifier}
         for column in near.values():
@@ -176,21 +177,21 @@ class Columns:
 
 
 class Plan:
-    """The layers within reach of a class, and where their maps are had.
+    """The layers within reach of a class, and the sources of their maps.
 
     Args:
-        model: see `kinema.explain.layers`.
+        model: the network, see `kinema.explain.layers`.
         clip: `1 3 T H W`.
         depth: see `class_feature_pyramid`.
 
     Attributes:
-        columns: of the network.
-        near: the columns within reach, nearest first.
-        readers: numbers of the layers that are walked through.
-        carriers: column -> number of the last map that a module other than a layer gave of its channels, or None.
+        columns: columns of the network.
+        near: the columns within reach, closest first.
+        readers: numbers of the layers on the paths.
+        carriers: column -> number of the last map of its channels that a module other than a layer returned, or None.
 
     Raises:
-        KinemaError: a network that cannot be followed, or a depth through a module without layers.
+        KinemaError: the network cannot be followed, or depth names a module without layers.
     """
 
     def __init__(self, model: nn.Module, clip: Tensor, depth: int | str) -> None:
@@ -204,10 +205,10 @@ class Plan:
         }
         for carrier in self.kept.values():
             carrier.settle()
-        provenance.carriers = []  # they hold the tensors of the small clip
+        provenance.carriers = []  # they contain the tensors of the small clip
 
     def _through(self, name: str) -> int:
-        """The steps that lead through a module."""
+        """Returns the number of steps through a module."""
         depth = 4
         while True:
             near = self.columns.within(depth)
@@ -217,7 +218,7 @@ class Plan:
                 break
             depth *= 2
         if not here:
-            raise KinemaError(f"depth is {name!r}: no layer of that module leads to the classifier; name another")
+            raise KinemaError(f"depth is {name!r}: no layer of this module leads to the classifier; give another one")
         return max(here) + 1
 
     def _carrier(self, column: Column) -> int | None:
@@ -229,10 +230,11 @@ _known: WeakKeyDictionary[nn.Module, tuple[Signature, dict[Any, Plan]]] = WeakKe
 
 
 def plan_of(model: nn.Module, clip: Tensor, depth: int | str) -> Plan:
-    """The plan for a network: a new one, or that of an earlier clip of the same length if nothing has changed since.
+    """Returns the plan for a network: a new one, or that of an earlier clip of the same length if nothing has changed.
 
     Modules, their plain attributes, the shapes of their weights and the number of hooks are compared. Weights may
-    change: no plan holds any. A network in which operations with weights are layers is followed again every time.
+    change, because plans do not contain them. A network in which operations with weights are layers is traced each
+    time.
 
     Raises:
         KinemaError: see `Plan`.
@@ -256,7 +258,7 @@ def _signature(model: nn.Module) -> Signature:
         plain = tuple((k, v) for k, v in vars(module).items() if k not in _PASSING and isinstance(v, _PLAIN))
         shapes = tuple(p.shape for p in module.parameters(recurse=False))
         hooks = len(module._forward_hooks), len(module._forward_pre_hooks)
-        # Not the network itself: it would then never be forgotten.
+        # Not the network itself, which would then never be freed.
         found.append((None if module is model else module, name, type(module), plain, shapes, hooks))
     return found
 

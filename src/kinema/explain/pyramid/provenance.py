@@ -1,4 +1,4 @@
-"""Which channels of which layers each layer of a network reads, found by following one small clip through it."""
+"""The channels that each layer of a network reads, found by following one small clip through the network."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from kinema.explain.pyramid.follow import Follower
 from kinema.explain.pyramid.kernels import WALKED, Kernel, Layer, channel_dim, kernel_of
 from kinema.explain.pyramid.origins import Origins
 
-# Sides of the clip that is followed; a network that cannot take one gets the next, at last its own clip. Of 33 pixels
-# two are left where 32 become one, so that a map of one pixel is not taken for a mean.
+# Sides of the followed clip. If a network does not accept one, the next is tried, and finally the clip itself. With
+# 33 pixels, a reduction by 32 leaves two pixels, so that the map is not mistaken for a mean.
 SIDES = (33, 64, 112)
-FRAMES = 8  # of the small clip, or those of the clip where it has fewer
+FRAMES = 8  # frames of the small clip, or of the clip if it has fewer
 
 
 class Carrier:
-    """A map that a module gave.
+    """A map that a module returned.
 
     Args:
-        module: that gave it.
-        call: which run of the module, from 0.
-        channels: gives the origin of each of its channels, int64 C.
+        module: the module.
+        call: index of the run of the module, from 0.
+        channels: returns the origin of each of its channels, int64 C.
     """
 
     def __init__(self, module: nn.Module, call: int, channels: Callable[[], Tensor]) -> None:
@@ -39,29 +39,29 @@ class Carrier:
 
     @cached_property
     def channels(self) -> Tensor:
-        """The origin of each of its channels, int64 C, when the network was through: it may have been overwritten."""
+        """The origin of each of its channels, int64 C, after the forward pass: the map may have been overwritten."""
         assert self._channels is not None
         return self._channels().cpu()
 
     def settle(self) -> None:
-        """Finds the origins now and forgets the map."""
+        """Computes the origins now and releases the map."""
         self._channels = None if self.origins else self._channels
 
     @cached_property
     def origins(self) -> frozenset[int]:
-        """The origins of its channels."""
+        """Returns the origins of its channels."""
         return frozenset(self.channels.tolist())
 
 
 @dataclass
 class Provenance:
-    """The layers of a network in the order in which they run, and where their inputs come from.
+    """The layers of a network in the order in which they run, and the origins of their inputs.
 
     Attributes:
-        layers: that ran; the classifier is among them.
-        origins: what the numbers in `Layer.inputs` stand for.
-        classifier: number of the classifier among the layers; -1 where it did not run.
-        carriers: maps that other modules gave, in order; several may carry the same channel.
+        layers: the layers that ran, including the classifier.
+        origins: the meaning of the numbers in `Layer.inputs`.
+        classifier: index of the classifier among the layers; -1 if it did not run.
+        carriers: maps that other modules returned, in order; several may contain the same channel.
         lost: names of operations that could not be followed.
     """
 
@@ -75,15 +75,15 @@ class Provenance:
 def trace(model: nn.Module, clip: Tensor) -> Provenance:
     """Follows the channels of a network.
 
-    A small cut of the clip is used, because where a channel goes does not depend on the size of the picture.
+    A small crop of the clip is used, because the path of a channel does not depend on the size of the frames.
 
     Args:
-        model: see `kinema.explain.layers`; left as it was.
+        model: the network, see `kinema.explain.layers`; left unchanged.
         clip: `1 3 T H W`, on the device and in the dtype of the network.
 
     Raises:
-        KinemaError: a network without `feature_maps` or `classifier`, or whose classifier does not run or reads nothing
-            that can be followed.
+        KinemaError: the network has no `feature_maps` or `classifier`, its classifier does not run, or the inputs of
+            the classifier cannot be followed.
     """
     classifier_of(model)
     stages = stage_names(model)
@@ -99,19 +99,19 @@ def trace(model: nn.Module, clip: Tensor) -> Provenance:
         break
     if found.classifier < 0:
         raise KinemaError(
-            f"the classifier of {type(model).__name__} does not run as a module: its forward must call self.classifier"
+            f"the classifier of {type(model).__name__} is not called as a module: its forward must call self.classifier"
         )
     if not found.layers[found.classifier].inputs.any():
         reason = f", because {', '.join(found.lost)} mixes channels" if found.lost else ""
         raise KinemaError(
-            f"the inputs of the classifier of {type(model).__name__} cannot be followed back to a layer{reason}: use "
+            f"the inputs of the classifier of {type(model).__name__} cannot be traced back to a layer{reason}: use "
             "the method gradcam"
         )
     return found
 
 
 class _Tracer:
-    """Hooks on all modules of a network, which tell a `Follower` where layers begin and end."""
+    """Hooks on all modules of a network, which report the start and end of layers to a `Follower`."""
 
     def __init__(self, model: nn.Module, stages: tuple[str, ...]) -> None:
         self.model = model
@@ -119,9 +119,9 @@ class _Tracer:
         self.carriers: list[Carrier] = []
         self.follower = Follower([*model.parameters(), *model.buffers()], self.weighted)
         self._stages = {model.get_submodule(name): name for name in stages}
-        self._read: dict[nn.Module, Tensor] = {}  # what a stage reads
+        self._read: dict[nn.Module, Tensor] = {}  # inputs of stages
         self._running: list[str] = []
-        self._layer: nn.Module | None = None  # that is running; what is inside it is not followed
+        self._layer: nn.Module | None = None  # the running layer; its inner operations are not followed
         self._calls: Counter[nn.Module] = Counter()
         self._used: Counter[str] = Counter()
 
@@ -144,7 +144,7 @@ class _Tracer:
         )  # fmt: skip
 
     def weighted(self, x: Tensor, argument: int, kernel: Kernel, dim: int) -> Tensor:
-        """An operation with weights that is no module becomes a layer; gives the origins of its outputs."""
+        """Adds an operation with weights that is not a module as a layer; returns the origins of its outputs."""
         name = f"{self._running[-1]}.weights".lstrip(".")
         self._add(name, None, self.follower.weighted - 1, lambda: kernel, self.follower.channels(x, dim), dim)
         self.layers[-1].argument = argument
@@ -185,7 +185,7 @@ class _Tracer:
         self._calls[module] += 1
 
     def _opaque(self, stage: nn.Module, output: Tensor) -> None:
-        """A stage inside which nothing could be followed is itself a layer."""
+        """Adds a stage whose inner operations could not be followed as a layer."""
         self._add(self._stages[stage], stage, self._calls[stage], None, self._read[stage].long(), 1)
         ids = self.follower.origins.add_layer(len(self.layers) - 1, output.shape[1])
         self.follower.put(output, ids.to(output.device), 1)
@@ -206,7 +206,7 @@ class _Tracer:
                     own = ids.view(ends, -1).repeat(len(state) // ends, 1)
                     self.follower.put(state, own if state.dim() == 2 else own[:, None])
                     self.follower.gate(state)
-            self.follower.gate(states)  # where it multiplies a map; where it stands alone, it is followed
+            self.follower.gate(states)  # if it multiplies a map; otherwise it is followed
         elif isinstance(output, Tensor):
             dim = channel_dim(module, output)
             ids = self.follower.origins.add_layer(number, output.shape[dim]).to(output.device)
@@ -214,5 +214,5 @@ class _Tracer:
 
 
 def first_tensor(args: Any, kwargs: Any) -> Tensor | None:
-    """The input of a layer, however it was given."""
+    """Returns the input of a layer, given as positional or keyword argument."""
     return next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)), None)

@@ -1,4 +1,4 @@
-"""What the layers of a pyramid read in one forward pass: the mean of every channel, and maps of channels."""
+"""The inputs of the layers of a pyramid in one forward pass: the mean of every channel, and maps of channels."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from kinema.ops.precision import wide_dtype
 
 @dataclass
 class Readings:
-    """What one forward pass gave.
+    """The records of one forward pass.
 
     Attributes:
         logits: 1 K.
         means: number of a layer -> mean of each of its input channels, over everything else.
         inputs: number of a layer -> its whole input.
         outputs: number of a carrier -> its map.
-        head: what the head of X3D or MTNet reads, which pools inside; else None.
+        head: the input of the head of X3D or MTNet, which pools inside; else None.
     """
 
     logits: Tensor
@@ -41,29 +41,29 @@ class Readings:
 
 
 class Reader:
-    """Runs a network once and keeps what is asked for.
+    """Runs a network once and records the inputs and maps of a plan.
 
-    Maps are not copied: where the network overwrites one later (an in-place ReLU, the sum of a residual block), what is
-    kept is the later state, and that is also how `provenance` saw it.
+    Maps are not copied: if the network overwrites one later (an in-place ReLU, the sum of a residual block), the record
+    contains the later state, like the origins from `provenance`.
 
     Args:
-        model: left as it was, without hooks, also after an error.
-        plan: says which inputs of layers are read and which maps are kept.
+        model: left unchanged, without hooks, also after an error.
+        plan: defines which inputs of layers are read and which maps are kept.
     """
 
     def __init__(self, model: nn.Module, plan: Plan) -> None:
         self.model, self.provenance = model, plan.columns.provenance
         self.layers = {(self.provenance.layers[n].module, self.provenance.layers[n].call): n for n in plan.readers}
         self.carriers = {(carrier.module, carrier.call): n for n, carrier in plan.kept.items()}
-        self.inside: nn.Module | None = None  # the layer that is running
+        self.inside: nn.Module | None = None  # the running layer
         self.found = Readings(torch.empty(0))
         self._calls: Counter[nn.Module] = Counter()
 
     def run(self, clip: Tensor) -> Readings:
-        """One forward pass.
+        """Runs one forward pass.
 
         Raises:
-            KinemaError: the network takes another way than for the small clip that was followed, or gives no logits.
+            KinemaError: the computation differs from that for the small clip that was followed, or returns no logits.
         """
         functional = any(module is None for module, _ in self.layers)
         watched = {module for module, _ in (*self.layers, *self.carriers)}
@@ -89,17 +89,17 @@ class Reader:
             layer, means = self.provenance.layers[number], self.found.means.get(number)
             if means is None or len(means) != len(layer.inputs):
                 raise KinemaError(
-                    f"layer {layer.name} reads something else in the clip than in a smaller one: a pyramid cannot "
-                    "follow a network that takes another way for each size; use the method gradcam"
+                    f"layer {layer.name} has other inputs for this clip than for a smaller one: a pyramid cannot trace "
+                    "a network whose computation depends on the size; use the method gradcam"
                 )
         self.found.logits = logits
         return self.found
 
     def keep(self, number: int, x: Tensor, dim: int) -> None:
-        """Notes what a layer reads.
+        """Records the input of a layer.
 
         Raises:
-            KinemaError: values that are not finite.
+            KinemaError: values are not finite.
         """
         rest = [d for d in range(x.dim()) if d != dim]
         means = x.mean(rest, dtype=wide_dtype(x)) if rest else x.to(wide_dtype(x))
@@ -133,7 +133,7 @@ class Reader:
 
 
 class _Weighted(TorchDispatchMode):
-    """Reads the inputs of layers that are operations with weights, by their number among all such operations."""
+    """Records the inputs of layers that are operations with weights, by their index among all such operations."""
 
     def __init__(self, reader: Reader) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Class Feature Pyramids: a class is followed back through the layers to the channels that it rests on."""
+"""Class Feature Pyramids: trace a class back through the layers to the channels that contribute to it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from kinema.explain.source import Pixels, pixels_of
 from kinema.explain.tubes import clip_size
 
 DEPTH = 3  # the layers of table 7.1 and figure 7.12
-# Table 7.1, for SlowFast figure 7.12. The thesis chose each by the number of features that it leaves; what it says for
-# ResNet50-3D also stands for the networks of 34 layers.
+# Table 7.1, for SlowFast figure 7.12. The thesis chose each value by the number of remaining features; the value of
+# ResNet50-3D is also used for networks with 34 layers.
 _THRESHOLDS = {
     "i3d_v1": 0.65, "slowfast*": 0.65, "mtnet*": 0.67, "mtconv*": 0.67,
     "*r3d_34": 0.55, "*r3d_50": 0.55, "*r2plus1d_34": 0.55, "*r2plus1d_50": 0.55,
@@ -31,7 +31,7 @@ OTHERS = 0.6  # most networks of the table: ResNet101-3D, ResNet152-3D, ResNeXt1
 
 
 def default_threshold(model: nn.Module) -> float:
-    """Theta of a network: that of the thesis for its family, 0.6 for networks of which the thesis says nothing."""
+    """Returns theta for a network: the value of the thesis for its family, or 0.6 for networks not in the thesis."""
     architecture = getattr(model, "architecture", None)
     name = str(architecture.get("name")) if isinstance(architecture, dict) else ""
     return next((value for pattern, value in _THRESHOLDS.items() if fnmatchcase(name, pattern)), OTHERS)
@@ -47,49 +47,56 @@ def class_feature_pyramid(
     mode: Mode = "feature",
     start: Start = "activations",
 ) -> Pyramid:
-    """Follows a class back through a network.
+    """Traces a class back through a network.
 
     A step from output j of a layer to its inputs i: `p_i = mean(W[j, i]) mean(a_i)`, kernels averaged over time, height
     and width, activations a over the clip. p is scaled to [0, 1] over the inputs; those of at least `threshold` are
     chosen. The first step, from the class, is the same on the weights and inputs of the classifier.
 
-    Layers are convolutions, linear and recurrent layers. Which feeds which is found by following channels through all
-    operations of a forward pass, so that it works for any network: through BatchNorm, activations, pooling, shifts,
-    reshapes, selections of frames and joined pathways. Along an identity shortcut a channel passes unchanged and is
-    united with the main path; a shortcut that is a convolution is walked. Kernels of grouped convolutions are
-    zero-inflated to all channels. Branches count as long as the longest of them. Gates (squeeze and excitation,
-    recurrent states that multiply, attention) weigh channels and are not followed themselves. A stage whose inside
-    cannot be followed is walked by its gradient. What was found of a network is kept for its next clip.
+    Layers are convolutions, linear and recurrent layers. The connections between them are found by following channels
+    through all operations of a forward pass, so this works for any network: through BatchNorm, activations, pooling,
+    shifts, reshapes, selections of frames and joined pathways.
+
+    - Along an identity shortcut a channel passes unchanged and is united with the main path. A convolution in a
+      shortcut is
+      a step of its own.
+    - Kernels of grouped convolutions are zero-inflated to all channels.
+    - All branches of a block have the length of the longest one.
+    - Gates (squeeze and excitation, recurrent states that multiply, attention) weight channels and are not followed.
+    - For a stage whose inner operations cannot be followed, the gradient is used.
+
+    The structure found for a network is cached for its next clip.
 
     Args:
         model: `feature_maps`, `classifier` and `forward` are enough, see `kinema.explain.layers`.
         clip: float `1 3 T H W` or `3 T H W`, normalised.
         target: index of the class.
-        depth: steps from the class, at least 1; or the name of a module: the steps through it and all that follows it
-            (table 7.1 has "1 + mixed5c" for I3D, which is `"layer4.mixed_c"` of `i3d_v1`). A network that has fewer
-            gives all. A channel that the classifier reads directly is shown even where another way to it is longer.
+        depth: number of steps from the class, at least 1; or the name of a module: the steps through it and all later
+            layers (table 7.1 has "1 + mixed5c" for I3D, which is `"layer4.mixed_c"` of `i3d_v1`). If a network has
+            fewer steps, all are taken. A channel that the classifier reads directly is always included, even if another
+            path to it is longer.
         threshold: theta, 0 to 1; 0 chooses all channels, 1 only the strongest. None is `default_threshold`.
-        mode: `feature`: every channel is followed by itself. `layer`: p is averaged over the chosen channels of a
-            layer, and one set is chosen for all. `group`: as `layer` for each group of a grouped convolution.
-        start: `activations`: see above. `weights`: the first step takes the classifier's weights alone, scaled over all
-            classes, as the authors' released code.
+        mode: `feature`: every channel is traced separately. `layer`: p is averaged over the chosen channels of a layer,
+            and one set is chosen for all. `group`: as `layer`, for each group of a grouped convolution.
+        start: `activations`: see above. `weights`: the first step uses only the classifier's weights, scaled over all
+            classes, as in the authors' released code.
 
     Returns:
         The graph, with a map for every channel.
 
     Raises:
-        KinemaError: an argument outside its domain, several clips, a network whose classifier cannot be followed back,
-            or activations that are not finite.
+        KinemaError: an argument has an invalid value, there are several clips, the classifier cannot be traced back, or
+            activations are not finite.
 
-    Source: thesis, sections 7.5 and 8.1.4. As printed, equation 7.3 chooses every channel, so that the threshold acts
-    on p directly, as in the released code.
+    Source: thesis, sections 7.5 and 8.1.4. As printed, equation 7.3 chooses every channel; here the threshold is
+    applied to p directly, as in the released code.
     """
     check_target(model, target)
     return _Walk(model, one_clip(model, clip), depth, threshold, mode, start).pyramid(target)
 
 
 class _Walk:
-    """What the pyramids of several classes share: one trace and one forward pass."""
+    """The shared work for the pyramids of several classes: one trace and one forward pass."""
 
     def __init__(
         self, model: nn.Module, clip: Tensor, depth: int | str, threshold: float | None, mode: str, start: str
@@ -101,7 +108,7 @@ class _Walk:
         self.readings: Readings = Reader(model, self._plan).run(clip)
 
     def pyramid(self, target: int) -> Pyramid:
-        """The pyramid of a class."""
+        """Returns the pyramid of a class."""
         score = float(self.readings.logits[0].double().softmax(0)[target])
         walk = BackStep(self._columns, self._near, self.readings.means, self._kernel, self._theta, self._mode)
         found = walk.run(target, score, self._start)
@@ -122,7 +129,7 @@ class _Walk:
         return LocalKernel(self._model, layer.module, layer.name, self.readings.inputs[number])
 
     def _maps(self, found: Found) -> dict[int, Tensor]:
-        """The activation map of every node, t h w, on the CPU."""
+        """Returns the activation map of every node, t h w, on the CPU."""
         maps: dict[int, Tensor] = {}
         for name in dict.fromkeys(found.columns[1:]):
             numbers = [i for i, column in enumerate(found.columns) if column == name]
@@ -135,7 +142,7 @@ class _Walk:
         return dict(sorted(maps.items()))
 
     def _sites(self, column: Column) -> list[tuple[Tensor, Tensor]]:
-        """Maps C t h w that hold channels of a column, the largest first, and the origins of their channels."""
+        """Yields maps C t h w with channels of a column, the largest first, and the origins of their channels."""
         provenance, readings = self._columns.provenance, self.readings
         given: list[tuple[Tensor, Tensor]] = []
         for number in sorted(self._plan.readers):
@@ -146,7 +153,7 @@ class _Walk:
         if carrier is not None and carrier in readings.outputs:
             given.append((readings.outputs[carrier], self._plan.kept[carrier].channels))
         if readings.head is not None and column.name == "head.expand":
-            with torch.no_grad():  # the head pools inside; before, it is applied at every position by itself
+            with torch.no_grad():  # the head pools inside; before, it is applied per position
                 maps = self._model.get_submodule("head").maps(readings.head)  # type: ignore[operator]
             given.append((maps, torch.tensor(sorted(column.origins, key=lambda o: self._columns.name(o)[1]))))
         found = [(_map(x, len(channels)), channels) for x, channels in given]
@@ -159,7 +166,7 @@ class _Walk:
 
 
 def _map(x: Tensor, channels: int) -> Tensor | None:
-    """C t h w from a map of one clip, whose frames may lie in the batch; None where it is no such map."""
+    """Returns C t h w from a map of one clip, whose frames may be in the batch dimension; None for other tensors."""
     if x.dim() == 5 and len(x) == 1:
         found = x[0]
     elif x.dim() == 4:
@@ -172,10 +179,10 @@ def _map(x: Tensor, channels: int) -> Tensor | None:
 def _checked(
     model: nn.Module, depth: object, threshold: float | None, mode: str, start: str
 ) -> tuple[float, Mode, Start]:
-    """Theta, mode and start.
+    """Checks theta, mode and start, and returns theta.
 
     Raises:
-        KinemaError: an argument outside its domain.
+        KinemaError: an argument has an invalid value.
     """
     if isinstance(depth, str):
         names = [name for name, _ in model.named_modules() if name]
@@ -200,7 +207,7 @@ def _pyramid(asked: Asked) -> Findings:
 def _findings(
     asked: Asked, depth: Any = DEPTH, threshold: Any = None, mode: Any = "feature", start: Any = "activations"
 ) -> Findings:
-    """The pyramid of each class; the map is the sum over the channels that feed the class."""
+    """Computes the pyramid of each class; the map is the sum over the channels that feed the class."""
     walk = _Walk(asked.model, asked.clip, depth, threshold, mode, start)
     found = []
     for target in asked.choose(walk.readings.logits):

@@ -1,1 +1,1 @@
-"""What other releases call the tensors of a family of networks, one family per file. Names only, no tensors."""
+"""Names that other releases use for the tensors of a family of networks, one family per file; no tensors."""

@@ -9,9 +9,9 @@ from kinema.weights.names.rules import Rule, places
 
 _BLOCK = r"(layer\d\.\d+)"
 
-# Pattern of a whole name -> what it may be called here. Where an ip-CSN has both names, its own stands first.
+# Pattern of a whole name -> possible names here. If an ip-CSN has both names, its own comes first.
 _RULES: tuple[Rule, ...] = (
-    # VMZ: the convolution and BatchNorm of a step are one Sequential, the built convolution may be another inside.
+    # VMZ: convolution and BatchNorm of a step are one Sequential; a composed convolution may be another one inside it.
     (r"stem\.0\.weight", r"stem.conv.weight"),
     (r"stem\.1\.(.+)", r"stem.norm.\1"),
     (rf"{_BLOCK}\.conv1\.0\.weight", r"\1.conv_a.weight"),
@@ -24,7 +24,7 @@ _RULES: tuple[Rule, ...] = (
     (rf"{_BLOCK}\.conv3\.1\.(.+)", r"\1.norm_c.\2"),
     (rf"{_BLOCK}\.downsample\.([01]\..+)", r"\1.shortcut.\2"),
     (r"fc\.(.+)", r"classifier.\1"),
-    # mmaction2: the steps of the channel-wise part are numbered, one for ir-CSN and two for ip-CSN.
+    # mmaction2: steps of the channel-wise part are numbered, one for ir-CSN and two for ip-CSN.
     (r"backbone\.conv1\.conv\.weight", r"stem.conv.weight"),
     (r"backbone\.conv1\.bn\.(.+)", r"stem.norm.\1"),
     (rf"backbone\.{_BLOCK}\.conv1\.conv\.weight", r"\1.conv_a.weight"),
@@ -38,7 +38,7 @@ _RULES: tuple[Rule, ...] = (
     (rf"backbone\.{_BLOCK}\.downsample\.conv\.weight", r"\1.shortcut.0.weight"),
     (rf"backbone\.{_BLOCK}\.downsample\.bn\.(.+)", r"\1.shortcut.1.\2"),
     (r"cls_head\.fc_cls\.(.+)", r"classifier.\1"),
-    # PyTorchVideo, which has ir-CSN only.
+    # PyTorchVideo, which has only ir-CSN.
     (r"blocks\.0\.conv\.weight", r"stem.conv.weight"),
     (r"blocks\.0\.norm\.(.+)", r"stem.norm.\1"),
     (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch1_conv\.(.+)", r"layer\1.\2.shortcut.0.\3"),
@@ -66,9 +66,9 @@ FORMATS = (
 
 
 def candidates(name: str) -> list[str]:
-    """The names in a network of `csn` that may stand for a name of another release, likeliest first.
+    """Returns the names in a network of `csn` that may correspond to a name of another release, likeliest first.
 
-    A name that no release has stands for itself; the prefix `module.` is dropped.
+    A name that no release has is returned unchanged; the prefix `module.` is dropped.
     """
     return places(_RULES, name)
 

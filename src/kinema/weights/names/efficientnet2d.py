@@ -8,7 +8,7 @@ from kinema.models.efficientnet2d import GROUPS, EfficientNet2D
 from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import Format
 
-# Their blocks are numbered through all stages.
+# Their blocks are numbered across all stages.
 _BLOCKS = [f"{stage}.blocks.{i}" for stage, groups in GROUPS.items() for i in range(sum(count for count, *_ in groups))]
 # A block without expansion has its two norms under the same two names.
 _PARTS = {"_expand_conv": "expand", "_depthwise_conv": "depthwise", "_project_conv": "project",
@@ -19,7 +19,7 @@ _OUTSIDE = {"_conv_stem": "stem.entry.0", "_bn0": "stem.entry.1", "_conv_head": 
 
 
 def candidates(name: str) -> list[str]:
-    """The name in a network of `efficientnet2d` that stands for a name of the release; others stand for themselves."""
+    """Returns the name in a network of `efficientnet2d` for a name of the release; others are returned unchanged."""
     name = name.removeprefix("module.")
     found = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
     if found and int(found[1]) < len(_BLOCKS) and found[2] in _PARTS:

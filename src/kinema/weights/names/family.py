@@ -1,4 +1,4 @@
-"""What a family of networks knows of other releases, and the table of all families, which each module here fills."""
+"""What is known about other releases per family of networks, and the registry that each module here fills."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from kinema.weights.names.formats import File, Format, Values
 
 @dataclass(frozen=True)
 class Names:
-    """What a family knows of the names of other releases.
+    """What is known about the names of other releases for a family.
 
     Attributes:
-        candidates: the names here that may stand for a name there, likeliest first.
-        new: parts that no release has; they keep the values with which they were built.
-        remarks: sentences about a file, from the names here and there.
-        reader: makes `candidates` for one file, from all its names, where a name alone does not tell.
-        convert: source name, its tensor, the shape wanted -> another tensor and what was done, or None.
-        left_out: how names here begin for which the network has no place on purpose.
-        formats: of other projects, told apart by marks that no two of them share.
-        structure: options that follow from the names and shapes of any file.
+        candidates: maps a name in a release to the possible names here, likeliest first.
+        new: parts that no release has; they keep their initial values.
+        remarks: makes remarks about a file from the names here and in the file.
+        reader: makes `candidates` for one file from all its names, if a single name is ambiguous.
+        convert: source name, its tensor, the required shape -> another tensor and what was done, or None.
+        left_out: prefixes of names here that the network deliberately does not have.
+        formats: formats of other projects, distinguished by marks that are unique.
+        structure: finds options that follow from the names and shapes of any file.
     """
 
     candidates: Callable[[str], list[str]]
@@ -43,10 +43,10 @@ FAMILIES: dict[type[VideoModel], Names] = {}
 
 
 def register_names(family: type[VideoModel], names: Names) -> None:
-    """Says what a family knows of the names of other releases.
+    """Registers what is known about the names of other releases for a family.
 
     Raises:
-        KinemaError: the family has its names already.
+        KinemaError: the family already has registered names.
     """
     if family in FAMILIES:
         raise KinemaError(f"{family.__name__} already has registered names of other releases: register them once")

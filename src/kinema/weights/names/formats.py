@@ -1,7 +1,7 @@
-"""What the format of a release implies beyond its names: options of the network and how its clips are made.
+"""What the format of a release implies beyond its names: options of the network and clip fields.
 
-A file of weights holds neither the eps of a BatchNorm nor the frames that a pathway gets. Each family declares, beside
-its name map, the formats that it knows, and where the code stands from which each declaration was read.
+A file of weights states neither the eps of a BatchNorm nor the frames that a pathway receives. Each family declares,
+beside its name map, the formats that it knows, and the source code from which each declaration was taken.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class File:
 
     Attributes:
         shapes: name in the file, without `module.`, -> shape.
-        places: name that it has in a network of the family (the likeliest one) -> shape.
-        network: the name of the network that the file goes into.
-        preset: the arguments which that name fixes, such as `depth`.
-        given: the options of the network that a person has set.
+        places: name in a network of the family (the likeliest one) -> shape.
+        network: name of the network that receives the weights.
+        preset: arguments that this name fixes, such as `depth`.
+        given: options of the network that the user has set.
     """
 
     shapes: Mapping[str, Shape]
@@ -39,12 +39,12 @@ class File:
     given: Mapping[str, Any]
 
     def has(self, start: str) -> bool:
-        """Whether a name in the file begins so; `start` is a regular expression."""
+        """True if a name in the file starts with `start`, a regular expression."""
         return any(re.match(start, name) for name in self.shapes)
 
     @cached_property
     def classes(self) -> int | None:
-        """Outputs of the classifier, if there is one."""
+        """Number of outputs of the classifier, if there is one."""
         shape = self.places.get("classifier.bias")
         return shape[0] if shape else None
 
@@ -55,17 +55,17 @@ def _nothing(file: File) -> Values:
 
 @dataclass(frozen=True)
 class Format:
-    """How one project writes the weights of a family, and what that says about the network.
+    """The format of one project's weights for a family, and what it implies for the network.
 
     Attributes:
-        name: of the project.
-        mark: regular expression; a name that begins so is in every file of the format and in no other.
-        source: the code from which the rest was read, as repository and path.
-        options: what every network of the format has; another value given by hand is refused.
-        usual: what its published files have but a file does not tell; a value given by hand goes first.
-        clip: fields of the `ClipSpec` that the project's configurations have.
-        refused: why a file of the format cannot be computed by this network, or None.
-        compared: whether the project's own code was run beside the network here; else it was only read.
+        name: name of the project.
+        mark: regular expression for the start of a name that every file of the format has, and no other file.
+        source: source code of the declarations, as repository and path.
+        options: options that every network of the format has; other values given by hand are rejected.
+        usual: options that the published files have but that a file does not show; values given by hand override them.
+        clip: fields of the `ClipSpec` in the project's configurations.
+        refused: reason why this network cannot compute a file of the format, or None.
+        compared: True if the project's own code was run and compared with the network here; otherwise it was only read.
     """
 
     name: str
@@ -79,5 +79,5 @@ class Format:
 
 
 def always(**values: Any) -> Callable[[File], Values]:
-    """The same values for every file."""
+    """Returns a function that gives the same values for every file."""
     return lambda file: dict(values)

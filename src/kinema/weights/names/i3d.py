@@ -1,7 +1,7 @@
-"""Names of other releases of inflated ResNets, and 2-D weights made 3-D.
+"""Names of other releases of inflated ResNets, and 2-D weights converted to 3-D.
 
-Known are torchvision's 2-D ResNets, mmaction2, PySlowFast, PyTorchVideo, gluon-cv's PyTorch part and the blobs of
-Caffe2. The last are released as pickles, which are not read here: save their arrays as safetensors under their names.
+Supported are torchvision's 2-D ResNets, mmaction2, PySlowFast, PyTorchVideo, gluon-cv's PyTorch part and the blobs of
+Caffe2. Caffe2's are released as pickles, which are not read here: save their arrays as safetensors with their names.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import GREY, IMAGENET, File, Format, Values, always
 from kinema.weights.names.rules import inflate
 
-# Non-local blocks start without effect, so that weights of the plain network, 2-D ones too, may go into one that has
-# them; and mmaction2's have no bias before their BatchNorm, for which zeros mean the same.
+# Non-local blocks have no effect at the start, so that weights of the plain network, also 2-D ones, can be loaded into
+# a network with such blocks. mmaction2's blocks have no bias before their BatchNorm, which is the same as zeros.
 NEW = re.compile(r"\.non_local\.(?!bn\.num_batches_tracked)")
 
 _LETTERS = {
@@ -27,9 +27,9 @@ _NL = "theta|phi|g|out"
 
 Rules = tuple[tuple[str, str], ...]
 
-# Pattern of a whole name -> what it is called here, see `translate`.
+# Pattern of a whole name -> name here, see `translate`.
 _RULES: Rules = (
-    # torchvision; the names of its stages are those here.
+    # torchvision; its stages have the same names as here.
     (r"conv1\.weight", "stem.conv.weight"),
     (r"bn1\.(.+)", "stem.bn.{1}"),
     (r"fc\.(.+)", "classifier.{1}"),
@@ -53,7 +53,7 @@ _RULES: Rules = (
     (rf"s([2-5])\.pathway0_nonlocal(\d+)\.conv_({_NL})\.(.+)", "layer{1-1}.{2}.non_local.{3}.{4}"),
     (r"s([2-5])\.pathway0_nonlocal(\d+)\.(?:bn|norm)\.(.+)", "layer{1-1}.{2}.non_local.bn.{3}"),
     (r"head\.projection\.(.+)", "classifier.{1}"),
-    # Caffe2; riv, despite its name, is a variance.
+    # Caffe2; riv is a variance, despite its name.
     (r"conv1_w", "stem.conv.weight"),
     (r"res_conv1_bn_(s|b|rm|riv)", "stem.bn.{1:blob}"),
     (r"res([2-5])_(\d+)_branch1_w", "layer{1-1}.{2}.downsample.0.weight"),
@@ -83,10 +83,10 @@ _RULES: Rules = (
 
 
 def structure(file: File) -> Values:
-    """Options that follow from the names of a file, whoever wrote it: its non-local blocks.
+    """Returns options that follow from the names of any file: its non-local blocks.
 
     Args:
-        file: of any format, this library's included.
+        file: a file of any format, including this library's.
     """
     blocks = {name.rpartition(".non_local.")[0] for name in file.places if ".non_local." in name}
     if not blocks:
@@ -98,7 +98,7 @@ def structure(file: File) -> Values:
 
 
 def _pytorchvideo(file: File) -> Values:
-    """A pooling of time after the first stage counts as a block, so that the classifier is the block after it."""
+    """Finds pooling of time after the first stage: it counts as a block, so that the classifier's number is higher."""
     if file.preset["kind"] == "slowonly":
         return {}
     return {"pool2": file.has(r"blocks\.6\.proj\."), **_stem(file, 1)}
@@ -120,7 +120,7 @@ def _gluon(file: File) -> Values:
 
 
 def _mmaction2(file: File) -> Values:
-    flat = len(file.places.get("stem.conv.weight", ())) == 4  # a C2D, which its convolutions of 2-D tell
+    flat = len(file.places.get("stem.conv.weight", ())) == 4  # 2-D convolutions: a C2D
     return {"pool_padding": False, "pool2": True} if flat and file.preset["kind"] == "r2d" else {}
 
 
@@ -134,7 +134,7 @@ def _stem(file: File, stride: int) -> Values:
 
 
 def _pool2(file: File) -> Values:
-    """What all projects call I3D and C2D halves time after the first stage; their nopool variants look the same."""
+    """All projects' I3D and C2D halve time after the first stage; files of their nopool variants look the same."""
     return {} if file.preset["kind"] == "slowonly" else {"pool2": True}
 
 
@@ -171,19 +171,19 @@ _POOLED = re.compile(r"blocks\.(\d)\.(res_blocks\..+|proj\..+)")
 
 
 def candidates(name: str) -> list[str]:
-    """The names in a network of `i3d` that may stand for a name of another release, likeliest first.
+    """Returns the names in a network of `i3d` that may correspond to a name of another release, likeliest first.
 
-    A name that no release has stands for itself; the prefix `module.` is dropped.
+    A name that no release has is returned unchanged; the prefix `module.` is dropped.
     """
     name = name.removeprefix("module.")
     return [translate(_RULES, name) or name]
 
 
 def translate(rules: Rules, name: str) -> str | None:
-    """What the first rule whose pattern is the whole name makes of it, or None.
+    """Applies the first rule whose pattern matches the whole name; None if there is none.
 
-    In a target, {2} is group 2 of the pattern, {2-1} the number before it, {2+1} the one after, {2:conv} the number of
-    the convolution that others call a, b or c, {2:blob} what Caffe2's letters stand for.
+    In a target, {2} is group 2 of the pattern, {2-1} the number before it, {2+1} the number after it, {2:conv} the
+    number of the convolution that others call a, b or c, {2:blob} the meaning of Caffe2's letters.
     """
     for pattern, target in rules:
         found = re.fullmatch(pattern, name)
@@ -201,11 +201,11 @@ def _fill(found: re.Match[str], place: re.Match[str]) -> str:
 
 
 def reader(names: Collection[str]) -> Callable[[str], list[str]]:
-    """`candidates` for all names of one file.
+    """Makes `candidates` for all names of one file.
 
     Args:
-        names: of the file; PyTorchVideo counts the pooling after the first stage as a block, so that what follows has
-            numbers one higher, and only the last block tells.
+        names: names of the file. PyTorchVideo counts the pooling after the first stage as a block, so that the numbers
+            after it are one higher, and only the last block shows this.
     """
     if not any(name.removeprefix("module.").startswith("blocks.6.proj.") for name in names):
         return candidates

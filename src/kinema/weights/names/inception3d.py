@@ -30,9 +30,9 @@ _LOGITS = re.compile(r"logits\.conv3d\.(weight|bias)")
 
 
 def candidates(name: str) -> list[str]:
-    """The name in a network of `i3d_v1` that stands for a name of pytorch-i3d.
+    """Returns the name in a network of `i3d_v1` for a name of pytorch-i3d.
 
-    A name that it does not have stands for itself; the prefix `module.` is dropped.
+    A name that pytorch-i3d does not have is returned unchanged; the prefix `module.` is dropped.
     """
     name = name.removeprefix("module.")
     if (found := _UNIT.fullmatch(name)) and found[1] in _UNITS:
@@ -45,19 +45,19 @@ def candidates(name: str) -> list[str]:
 
 
 def convert(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor, str] | None:
-    """The last layer of pytorch-i3d is a 1x1x1 convolution, here it is linear.
+    """Converts the last layer of pytorch-i3d, a 1x1x1 convolution, to the linear layer used here.
 
     Args:
-        name: of the file.
-        tensor: as it stands there.
-        shape: wanted.
+        name: name in the file.
+        tensor: tensor in the file.
+        shape: required shape.
 
     Returns:
-        Its weight without the three sizes of 1 and what was done, or None for everything else.
+        Its weight without the three dimensions of size 1 and what was done, or None for all other tensors.
     """
     if tensor.ndim != 5 or len(shape) != 2 or tensor.shape[2:].numel() != 1:
         return None
-    return tensor.flatten(1), "made linear from a 1x1x1 convolution"
+    return tensor.flatten(1), "converted from a 1x1x1 convolution to a linear layer"
 
 
 register_names(InceptionI3D, Names(candidates, convert=convert, formats=FORMATS))

@@ -1,6 +1,6 @@
-"""Names of the authors' release of MF-Net, and its 2-D network made 3-D. Names only, no tensors.
+"""Names of the authors' release of MF-Net, and conversion of its 2-D network to 3-D. Names only, no tensors.
 
-They were read from the authors' code; no file of theirs was loaded.
+They were taken from the authors' code; none of their files was loaded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from kinema.weights.names.formats import Format
 from kinema.weights.names.rules import Rule, inflate, places
 
 _PARTS = {"i1": "multiplexer.0", "i2": "multiplexer.1", "m1": "fibers.0", "m2": "fibers.1", "w1": "shortcut"}
-# Their stages begin with 2, their units with 1.
+# Their stages start at 2, their units at 1.
 _RULES: tuple[Rule, ...] = (
     (r"conv1\.conv\.weight", "stem.conv.weight"),
     (r"conv1\.bn\.(.+)", r"stem.norm.\1"),
@@ -29,7 +29,7 @@ FORMATS = (Format("PyTorch-MFNet", r"conv2\.B01\.conv_i1\.", "cypw/PyTorch-MFNet
 
 
 def candidates(name: str) -> list[str]:
-    """The name in `mfnet` that stands for a name of the release; the prefix `module.` is dropped."""
+    """Returns the name in `mfnet` for a name of the release; the prefix `module.` is dropped."""
     return places(_RULES, name)
 
 

@@ -11,13 +11,13 @@ from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import GREY, File, Format, Values, always
 from kinema.weights.names.rules import Rule, places
 
-# Parts for which a plain network has no weights; they keep the values with which they were built.
+# Parts for which a plain network has no weights; they keep their initial values.
 NEW = re.compile(r"\.srtg\.")
 
-# Pattern of a whole name -> what it may be called here. Where a (2+1)D network has both names, its own stands first.
+# Pattern of a whole name -> possible names here. If a (2+1)D network has both names, its own comes first.
 _RULES: tuple[Rule, ...] = (
     (r"fc\.(.+)", r"classifier.\1"),
-    # SRTG: convolution, BatchNorm and ReLU of a step are one Sequential, the built convolutions another inside it.
+    # SRTG: convolution, BatchNorm and ReLU of a step are one Sequential; composed convolutions are another inside it.
     (r"stem\.0\.weight", r"stem.conv.weight", r"stem.conv.spatial.weight"),
     (r"stem\.1\.(.+)", r"stem.conv.bn.\1", r"stem.bn.\1"),
     (r"stem\.3\.weight", r"stem.conv.temporal.weight"),
@@ -28,7 +28,7 @@ _RULES: tuple[Rule, ...] = (
     (r"(layer\d\.\d+\.conv\d)\.0\.weight", r"\1.weight"),
     (r"(layer\d\.\d+)\.conv(\d)\.1\.(.+)", r"\1.bn\2.\3"),
     (r"(layer\d\.\d+)\.sar\.lstm\.(.+)", r"\1.srtg.recurrence.cell.\2"),
-    # 3D-ResNets-PyTorch: flat names, as 2-D ResNets have them; _s and _t are the spatial and temporal factors.
+    # 3D-ResNets-PyTorch: flat names, as in 2-D ResNets; _s and _t are the spatial and temporal factors.
     (r"conv1\.weight", r"stem.conv.weight"),
     (r"bn1\.(.+)", r"stem.bn.\1"),
     (r"conv1_s\.weight", r"stem.conv.spatial.weight"),
@@ -39,7 +39,7 @@ _RULES: tuple[Rule, ...] = (
     (r"(layer\d\.\d+)\.bn(\d)_s\.(.+)", r"\1.conv\2.bn.\3"),
     (r"(layer\d\.\d+\.conv\d)_t\.weight", r"\1.temporal.weight"),
     (r"(layer\d\.\d+\.bn\d)_t\.(.+)", r"\1.\2"),
-    # PyTorchVideo's R(2+1)D, whose factors stand in the other order.
+    # PyTorchVideo's R(2+1)D, whose factors have the opposite order.
     (r"blocks\.0\.conv\.weight", r"stem.conv.weight"),
     (r"blocks\.0\.norm\.(.+)", r"stem.bn.\1"),
     (r"blocks\.([1-4])\.res_blocks\.(\d+)\.branch1_conv\.(.+)", r"layer\1.\2.downsample.0.\3"),
@@ -57,18 +57,18 @@ _RULES: tuple[Rule, ...] = (
 
 
 def candidates(name: str) -> list[str]:
-    """The names in a network of `r3d` that may stand for a name of another release, likeliest first.
+    """Returns the names in a network of `r3d` that may correspond to a name of another release, likeliest first.
 
-    A name that neither release has stands for itself; the prefix `module.` is dropped.
+    A name that no release has is returned unchanged; the prefix `module.` is dropped.
     """
     return places(_RULES, name)
 
 
 def structure(file: File) -> Values:
-    """Options that follow from the names and shapes of a file, whoever wrote it.
+    """Returns options that follow from the names and shapes of any file.
 
     Args:
-        file: of any format, this library's included.
+        file: a file of any format, including this library's.
     """
     found: Values = {}
     places = file.places
@@ -87,7 +87,7 @@ def structure(file: File) -> Values:
 
 
 def _middle(file: File) -> Middle | None:
-    """How many channels stand between the factors of (2+1)D, as a rule; None where no rule gives those of the file."""
+    """Returns the rule for the channels between the factors of (2+1)D; None if no rule gives those of the file."""
     spatial = file.places.get("layer2.0.conv2.spatial.weight")
     temporal = file.places.get("layer2.0.conv2.temporal.weight")
     if not spatial or not temporal:
@@ -103,9 +103,9 @@ def _middle(file: File) -> Middle | None:
 
 
 def _torchvisions(file: File) -> Values:
-    """The SRTG authors' code and VMZ both follow torchvision's names; the channels between factors tell them apart.
+    """Distinguishes the SRTG authors' code and VMZ, both with torchvision's names, by the channels between factors.
 
-    The recurrent weights of the former belong to blocks that multiply by the states and have no gate.
+    The recurrent weights of SRTG belong to blocks that multiply by the states and have no gate.
     """
     recurrent = any(NEW.search(name) for name in file.places)
     product: Values = {"gate": "none", "fusion": "mul"} if recurrent else {}
@@ -114,7 +114,7 @@ def _torchvisions(file: File) -> Values:
 
 def _other_pool(file: File) -> str | None:
     if _middle(file) == "vmz" and file.preset["depth"] >= 50:
-        return "the stem of VMZ's R(2+1)D-152 pools space only, for which the network has no option"
+        return "the stem of VMZ's R(2+1)D-152 pools only space, for which this network has no option"
     return None
 
 
@@ -140,7 +140,7 @@ FORMATS = (
 
 
 def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
-    """What a person should know about a file beyond the list of its names.
+    """Returns remarks about a file beyond the list of its names.
 
     Args:
         own: names of the network.
@@ -150,8 +150,8 @@ def remarks(own: Iterable[str], source: Iterable[str]) -> list[str]:
     targets = {target for name in names for target in candidates(name)}
     if any(NEW.search(name) for name in own) and not any(NEW.search(name) for name in targets):
         return [
-            "the file has no recurrent weights (no name with sar.lstm): it holds a plain network, as the SRTG authors' "
-            "program builds under every srtg_ name, and the recurrent cells keep their random start"
+            "the file has no recurrent weights (no name with sar.lstm): it contains a plain network, as the SRTG "
+            "authors' code builds for every srtg_ name, and the recurrent cells keep their random initial weights"
         ]
     return []
 

@@ -1,7 +1,7 @@
 """Names of other releases of 2-D ResNets: torchvision, Res2Net, mmaction2, MIT's TSM and the authors of TEA and TANet.
 
-Those of TEA, TANet and Res2Net were read from their code; no file of theirs was loaded. The only tensors that are
-changed are STM's temporal kernels, where a causal network starts from one that looks ahead.
+Names of TEA, TANet and Res2Net were taken from their code; none of their files was loaded. Only one kind of tensor is
+changed: STM's temporal kernels, if a causal network starts from one that looks ahead.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from kinema.models.resnet2d import ResNet2D
 from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import IMAGENET, File, Format, Values, always
 
-# Parts for which a 2-D network has no weights; they keep the values with which they were built.
+# Parts for which a 2-D network has no weights; they keep their initial values.
 NEW = re.compile(r"\.(t\.(weight|fixed)|cmm\..*|mix\.weight|tam\..*|me\..*|mta\.t\.\d+)$")
 
-# What makes a name of another release one of torchvision's.
+# Rules that turn a name of another release into one of torchvision's.
 _RULES = [
     (re.compile(pattern), target)
     for pattern, target in (
-        # MIT's TSM: a ResNet of torchvision, its first convolutions inside the module that shifts, a classifier beside.
+        # MIT's TSM: torchvision's ResNet with its first convolutions inside the shift module, and a separate classifier
         (r"^base_model\.", ""),
         # TANet: the block is inside another module, beside its temporal adaptive module.
         (r"^((?:backbone\.)?layer\d\.\d+)\.(?:net|block)\.", r"\1."),
         (r"^(?:backbone\.)?(layer\d\.\d+)\.tam\.G\.", r"\1.conv2.tam.kernel."),
         (r"^(?:backbone\.)?(layer\d\.\d+)\.tam\.L\.", r"\1.conv2.tam.weigh."),
-        # Res2Net, and TEA, which has more in its blocks.
+        # Res2Net, and TEA, whose blocks have further parts.
         (r"\.me\.conv1\.", ".me.reduce."),
         (r"\.me\.bn1\.", ".me.norm."),
         (r"\.me\.conv2\.", ".me.move."),
@@ -40,7 +40,7 @@ _RULES = [
         (r"\.shifts\.(\d)\.conv\.weight$", r".mta.t.\1"),
         (r"\.net\.weight$", ".weight"),
         (r"^new_fc\.", "fc."),
-        # mmaction2: the convolution and BatchNorm of a step are one module.
+        # mmaction2: convolution and BatchNorm of a step are one module.
         (r"^cls_head\.fc_cls\.", "fc."),
         (r"^backbone\.conv1\.conv\.", "conv1."),
         (r"^backbone\.conv1\.bn\.", "bn1."),
@@ -53,32 +53,32 @@ _RULES = [
 
 
 def _unshifted(file: File) -> str | None:
-    """MIT's and mmaction2's convolutions that shift stand inside a module `net`."""
+    """Rejects weights with shifted convolutions (MIT and mmaction2: inside a module `net`) for other networks."""
     shifts = file.has(r".*\.conv1\.(conv\.)?net\.weight")
     if shifts and file.network.startswith("tsn_"):
         tsm = file.network.replace("tsn_", "tsm_", 1)
-        return f"it is of a network that shifts channels, which {file.network} does not: give --model {tsm}"
+        return f"it is for a network that shifts channels, but {file.network} does not: give --model {tsm}"
     return None
 
 
 def _eighth(file: File) -> dict[str, int]:
-    """Both shift an eighth of the channels to each side."""
+    """Both projects shift an eighth of the channels in each direction."""
     return {"fold": 8} if file.has(r".*\.conv1\.(conv\.)?net\.weight") else {}
 
 
 def _only(network: str) -> Callable[[File], str | None]:
-    """Refuses every network but the one whose blocks the file has."""
+    """Rejects every network except the one with the file's blocks."""
 
     def refused(file: File) -> str | None:
         if file.network == network:
             return None
-        return f"its blocks are those of {network}, which {file.network} does not have: give --model {network}"
+        return f"its blocks are those of {network}, but {file.network} does not have them: give --model {network}"
 
     return refused
 
 
 def structure(file: File) -> Values:
-    """Of TANet: the frames and widths of its temporal adaptive modules, from the shapes of the first one."""
+    """Returns, for TANet, the frames and widths of its temporal adaptive modules, from the shapes of the first one."""
     shapes = [file.places.get(f"layer1.0.conv2.tam.{part}.weight") for part in ("kernel.0", "kernel.3", "weigh.0")]
     if file.network != "tanet_r50" or None in shapes:
         return {}
@@ -121,7 +121,7 @@ FORMATS = (
 
 
 def candidates(name: str) -> list[str]:
-    """The names in a network of `resnet2d` that may stand for a name of another release, likeliest first.
+    """Returns the names in a network of `resnet2d` that may correspond to a name of another release, likeliest first.
 
     A 3x3 convolution goes where the network has it: plain, in CSTM, or beside CMM. The prefix `module.` is dropped.
     """
@@ -138,26 +138,26 @@ def candidates(name: str) -> list[str]:
 
 
 def convert(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor, str] | None:
-    """The temporal kernel of a CSTM that sees t - 1, t and t + 1, for a causal one, which sees t - 1 and t.
+    """Converts the temporal kernel of a CSTM on t - 1, t and t + 1 to a causal one on t - 1 and t.
 
-    The weight of t + 1 is added to that of t: where nothing moves, the causal network computes what the other one does.
+    The weight of t + 1 is added to that of t: if nothing moves, the causal network computes the same as the other one.
     The fixed kernel of the low frequency (t and t + 1) becomes that of t - 1 and t.
 
     Args:
-        name: of the file.
+        name: name in the file.
         tensor: C G 3.
         shape: C G 2.
 
     Returns:
-        The causal kernel and what was done, or None for everything else.
+        The causal kernel and what was done, or None for all other tensors.
     """
     kind = re.search(r"\.t\.(weight|fixed)$", name)
     if kind is None or tensor.ndim != 3 or len(shape) != 3 or (tensor.shape[2], shape[2]) != (3, 2):
         return None
     before, now, after = tensor.unbind(2)
     if kind[1] == "fixed":
-        return torch.stack([after, now], 2), "made causal, the later frame replaced by the earlier one"
-    return torch.stack([before, now + after], 2), "made causal, the weight of the later frame added to the present one"
+        return torch.stack([after, now], 2), "made causal by replacing the later frame with the earlier one"
+    return torch.stack([before, now + after], 2), "made causal by adding the later frame's weight to the current one"
 
 
 register_names(ResNet2D, Names(candidates, NEW, convert=convert, formats=FORMATS, structure=structure))

@@ -12,7 +12,7 @@ _RULES: tuple[Rule, ...] = (
     (r"bn1\.(.+)", r"stem.bn.\1"),
     (r"fc\.(.+)", r"classifier.\1"),
 )
-# Of the branch CVPR2018, which subtracts the mean of Kinetics and does not divide.
+# Values of the branch CVPR2018, which subtracts the mean of Kinetics and does not divide.
 _CLIP = {"mean": (0.450097, 0.422492, 0.390098), "std": (1 / 255,) * 3, "short_side": 112, "crop": 112, "stride": 1}
 FORMATS = (
     Format(
@@ -22,13 +22,13 @@ FORMATS = (
 
 
 def structure(file: File) -> Values:
-    """The groups of the 3x3x3 convolutions, which their shapes tell."""
+    """Returns the groups of the 3x3x3 convolutions, from their shapes."""
     shape = file.places.get("layer1.0.conv2.weight", ())
     return {"groups": shape[0] // shape[1]} if len(shape) == 5 and shape[0] % shape[1] == 0 else {}
 
 
 def candidates(name: str) -> list[str]:
-    """The name in a network of `resnext3d` that stands for a name of 3D-ResNets-PyTorch.
+    """Returns the name in a network of `resnext3d` for a name of 3D-ResNets-PyTorch.
 
     The blocks have the same names; the prefix `module.` is dropped.
     """

@@ -1,4 +1,4 @@
-"""Rules by which names and 2-D kernels of another release become those here."""
+"""Rules that convert names and 2-D kernels of another release to those here."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-# The pattern of a whole name, and what it may be called here, likeliest first, as templates of `re.Match.expand`.
+# Pattern of a whole name, and its possible names here, likeliest first, as templates of `re.Match.expand`.
 Rule = tuple[str, ...]
 
 
 def places(rules: Iterable[Rule], name: str) -> list[str]:
-    """What the first rule whose pattern is the whole name makes of it; without the prefix `module.`, none is itself."""
+    """Applies the first rule that matches the whole name, or returns it unchanged; drops the prefix `module.`."""
     name = name.removeprefix("module.")
     for pattern, *targets in rules:
         found = re.fullmatch(pattern, name)
@@ -23,17 +23,17 @@ def places(rules: Iterable[Rule], name: str) -> list[str]:
 
 
 def inflate(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor, str] | None:
-    """A 2-D kernel repeated over the frames of a 3-D one and divided by their number, or None.
+    """Repeats a 2-D kernel over the frames of a 3-D one and divides it by their number, or returns None.
 
-    A clip of equal frames then gives inside what the 2-D network gives for the frame.
+    In the interior of a clip of equal frames, the result is that of the 2-D network for the frame.
 
     Args:
-        name: of the file.
+        name: name in the file.
         tensor: O I K K.
         shape: O I T K K.
 
     Returns:
-        The 3-D kernel and what was done, or None where the tensor is to be taken as it is.
+        The 3-D kernel and what was done, or None if the tensor is used unchanged.
     """
     if tensor.ndim != 4 or len(shape) != 5 or (*shape[:2], *shape[3:]) != tuple(tensor.shape):
         return None

@@ -14,7 +14,7 @@ from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import GREY, IMAGENET, File, Format, Values, always
 from kinema.weights.names.i3d import Rules, translate
 
-# What stands between the pathways.
+# Layers between the pathways.
 _FUSIONS: Rules = (
     (r"s([1-4])_fuse\.conv_f2s\.(.+)", "layer{1}.fuse.conv.{2}"),  # PySlowFast
     (r"s([1-4])_fuse\.bn\.(.+)", "layer{1}.fuse.bn.{2}"),
@@ -28,10 +28,10 @@ _FUSIONS: Rules = (
     (r"t_pool1_subsample_bn_(s|b|rm|riv)", "layer1.fuse.bn.{1:blob}"),
     (r"t_res([2-4])_\d+_branch2c_bn_subsample_w", "layer{1}.fuse.conv.weight"),
     (r"t_res([2-4])_\d+_branch2c_bn_subsample_bn_(s|b|rm|riv)", "layer{1}.fuse.bn.{2:blob}"),
-    (r"blocks\.6\.proj\.(.+)", "classifier.{1}"),  # PyTorchVideo's concatenation counts as a block
+    (r"blocks\.6\.proj\.(.+)", "classifier.{1}"),  # PyTorchVideo counts the concatenation as a block
 )
 
-# Name in one pathway -> pathway, and the name in a network that has but this one, which `names.i3d` knows.
+# Name in one pathway -> pathway, and the name in a network with only this pathway, which `names.i3d` knows.
 _PATHWAYS: Rules = (
     (r"(s[1-5]\.)pathway([01])(_.+)", "{2} {1}pathway0{3}"),
     (r"(blocks\.\d\.)multipathway_blocks\.([01])\.(.+)", "{2} {1}{3}"),
@@ -45,10 +45,10 @@ _PATH = {"0": "slow", "1": "fast"}
 
 
 def structure(file: File) -> Values:
-    """Options that follow from the names and shapes of a file, whoever wrote it.
+    """Returns options that follow from the names and shapes of any file.
 
     Args:
-        file: of any format, this library's included.
+        file: a file of any format, including this library's.
     """
     found: Values = {}
     fusion = file.places.get("layer1.fuse.conv.weight")
@@ -62,7 +62,7 @@ def structure(file: File) -> Values:
 
 
 def _usual(file: File) -> Values:
-    """A stride is in no file: the published 4x16 fuse 5 frames and skip 8, as all of mmaction2 that fuse 5 do."""
+    """Files state no stride: the published 4x16 fuse 5 frames and skip 8, as do all files of mmaction2 that fuse 5."""
     fused = structure(file).get("fusion_taps")
     few = fused == 5 and (file.preset["depth"] == 50 or file.has(r"backbone\."))
     return {"alpha": 8 if few else 4}
@@ -92,9 +92,9 @@ FORMATS = (
 
 
 def candidates(name: str) -> list[str]:
-    """The names in a network of `slowfast` that may stand for a name of another release, likeliest first.
+    """Returns the names in a network of `slowfast` that may correspond to a name of another release, likeliest first.
 
-    A name that no release has stands for itself; the prefix `module.` is dropped.
+    A name that no release has is returned unchanged; the prefix `module.` is dropped.
     """
     name = name.removeprefix("module.")
     fusion, pathway = translate(_FUSIONS, name), translate(_PATHWAYS, name)
@@ -109,15 +109,15 @@ def candidates(name: str) -> list[str]:
 
 
 def convert(name: str, tensor: Tensor, shape: torch.Size) -> tuple[Tensor, str] | None:
-    """mmaction2's classifier has the features of the fast pathway first, here those of the slow one are.
+    """Reorders mmaction2's classifier, in which the features of the fast pathway come first; here the slow ones do.
 
     Args:
-        name: of the file.
-        tensor: as it stands there.
-        shape: wanted.
+        name: name in the file.
+        tensor: tensor in the file.
+        shape: required shape.
 
     Returns:
-        The classifier's weight in the order of this library and what was done, or None for everything else.
+        The classifier's weight in the order used here and what was done, or None for all other tensors.
     """
     if name.removeprefix("module.") != "cls_head.fc_cls.weight" or tensor.shape != shape:
         return None

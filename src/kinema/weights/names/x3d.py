@@ -9,9 +9,9 @@ from kinema.weights.names.family import Names, register_names
 from kinema.weights.names.formats import GREY, File, Format, Values, always
 from kinema.weights.names.rules import Rule, places
 
-# Pattern of a whole name -> what it is called here. Stages are numbered from 1 here.
+# Pattern of a whole name -> name here. Stages are numbered from 1 here.
 _RULES: tuple[Rule, ...] = (
-    # PyTorchVideo; its stem has the names of the two kernels the wrong way round.
+    # PyTorchVideo; the names of the two kernels in its stem are swapped.
     (r"blocks\.0\.conv\.conv_t\.weight", r"stem.spatial.weight"),
     (r"blocks\.0\.conv\.conv_xy\.weight", r"stem.temporal.weight"),
     (r"blocks\.0\.norm\.(.+)", r"stem.norm.\1"),
@@ -54,10 +54,10 @@ FORMATS = (
 
 
 def structure(file: File) -> Values:
-    """Options that follow from the names of a file, whoever wrote it: PySlowFast's first shortcut has a BatchNorm.
+    """Returns options that follow from the names of any file: PySlowFast's first shortcut has a BatchNorm.
 
     Args:
-        file: of any format, this library's included.
+        file: a file of any format, including this library's.
     """
     if not any(name.startswith("layer1.0.shortcut.0.") for name in file.places):
         return {}
@@ -65,9 +65,9 @@ def structure(file: File) -> Values:
 
 
 def candidates(name: str) -> list[str]:
-    """The names in a network of `x3d` that may stand for a name of another release, likeliest first.
+    """Returns the names in a network of `x3d` that may correspond to a name of another release, likeliest first.
 
-    A name that neither release has stands for itself; the prefix `module.` is dropped.
+    A name that no release has is returned unchanged; the prefix `module.` is dropped.
     """
     (place,) = places(_RULES, name)
     if re.match(r"(module\.)?s\d", name):  # SlowFast counts the stem as its first stage
