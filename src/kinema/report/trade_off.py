@@ -103,7 +103,7 @@ def trade_off(
         place = environment()
         machine = place.get("gpu", place["cpu"])
         small += (
-            f" Time: one clip at a time, the networks by turns, on {machine}, "
+            f" Time: one clip at a time, the networks interleaved, on {machine}, "
             f"{plural(int(place['threads']), 'thread')}, torch {place['torch']}."
         )
     return joined([grid(drawn, small=True), note(small)])
