@@ -13,6 +13,8 @@ names each page that is wider than its screen.
 from __future__ import annotations
 
 import argparse
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from playwright.sync_api import sync_playwright
 
 from kinema.app.names import short_names
 from kinema.app.server import make_site, served
+from kinema.data.manifest import read_manifest
 from kinema.demo.run import DemoConfig, demo_recognizers
 from kinema.recognizer import Recognizer
 
@@ -52,6 +55,22 @@ def fill(page: Any) -> None:
     tab(page, "Data")
     page.get_by_role("button", name="Check").click()
     page.get_by_text("errors,").wait_for(timeout=PATIENCE)
+    tab(page, "Label")
+    page.get_by_role("button", name="Open", exact=True).click()
+    page.wait_for_function("document.querySelector('.k-label-video')?.readyState > 0", timeout=PATIENCE)
+    page.locator(".k-label-video").evaluate(HALFWAY)
+    for key, there in (("o", "[data-act=clear]"), ("1", "[data-act=remove]"), ("i", "[data-act=clear]")):
+        page.keyboard.press(key)
+        page.locator(there).first.wait_for(timeout=PATIENCE)
+    page.keyboard.press("s")
+    page.locator("[data-act=accept], .k-desk .k-result").first.wait_for(timeout=PATIENCE)
+
+
+def some_films(data: Path, folder: Path) -> Path:
+    """Copies of a few videos of a data set, for the tab Label, which writes into their folder."""
+    for number, sample in enumerate(read_manifest(data).samples[::40][:5], 1):
+        shutil.copy(sample.path, folder / f"film {number}{Path(sample.path).suffix}")
+    return folder
 
 
 def tab(page: Any, name: str) -> None:
@@ -81,7 +100,8 @@ def main() -> None:
     else:
         parser.error("give --demo, or --recognizers and --data")
     recognizers = {name: Recognizer.load(run) for name, run in short_names([str(run) for run in runs]).items()}
-    site = make_site(recognizers, folders=short_names([str(data)]))
+    films = some_films(Path(data), Path(tempfile.mkdtemp()))
+    site = make_site(recognizers, folders=short_names([str(data)]), to_label={"films": str(films)})
     with served(site) as address, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=args.chromium, args=["--no-sandbox", *CAMERA])
         page = browser.new_page(viewport={"width": args.widths[0], "height": 900})
@@ -92,7 +112,7 @@ def main() -> None:
         for width in args.widths:
             page.set_viewport_size({"width": width, "height": 900})
             page.wait_for_timeout(1000)  # the row of tabs takes up the new width
-            for name in ("Recognise", "Why", "Compare", "Live", "Data"):
+            for name in ("Recognise", "Why", "Compare", "Live", "Label", "Data"):
                 tab(page, name)
                 if name == "Live":
                     page.get_by_role("button", name="Start the camera").click()
@@ -111,6 +131,7 @@ def main() -> None:
                 if name == "Live":
                     page.get_by_role("button", name="Stop the camera").click()
         browser.close()
+    shutil.rmtree(films)
 
 
 if __name__ == "__main__":
