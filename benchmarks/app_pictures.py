@@ -1,18 +1,20 @@
-"""Pictures of every tab of the page, made in a real Chromium.
+"""Makes pictures of every tab of `kinema app` in Chromium.
 
     .venv/bin/python benchmarks/app_pictures.py OUT --demo DEMO [--chromium /usr/bin/chromium] [--widths 1280 360]
     .venv/bin/python benchmarks/app_pictures.py OUT --recognizers RUN RUN --data DATA [--docs docs/pictures]
 
-DEMO is a folder of `kinema demo`; it is made first where it is not there. The pictures in docs/pictures are of the
-networks STM-18-0 and STM-18,Twins-0 of `puppets_twins.py` and their data. The example shown is the first one of the
-page. The tab Live sees Chromium's fake camera, a generated test picture, so its label means nothing. Written are
-OUT/TAB-WIDTH.png, and for the documentation app-TAB.jpg of the first width; the console prints how long the first paint
-took, and whether a page is wider than its screen.
+DEMO is a folder of `kinema demo`; it is created if it does not exist. The pictures in docs/pictures are of the
+networks STM-18-0 and STM-18,Twins-0 of `puppets_twins.py` and their data. They show the first example of the page. The
+tab Live uses Chromium's fake camera, a generated test picture, so its label has no meaning. The script writes
+OUT/TAB-WIDTH.png, and app-TAB.jpg of the first width for the documentation. It prints the time of the first paint, and
+names each page that is wider than its screen.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from playwright.sync_api import sync_playwright
 
 from kinema.app.names import short_names
 from kinema.app.server import make_site, served
+from kinema.data.manifest import read_manifest
 from kinema.demo.run import DemoConfig, demo_recognizers
 from kinema.recognizer import Recognizer
 
@@ -33,7 +36,7 @@ PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ??
 
 
 def fill(page: Any) -> None:
-    """Does in every tab what a visitor does first."""
+    """Performs the first actions of a visitor in every tab."""
     tab(page, "Recognise")
     page.get_by_role("radio").first.check()
     page.locator(".k-chart").first.wait_for(timeout=PATIENCE)
@@ -52,10 +55,26 @@ def fill(page: Any) -> None:
     tab(page, "Data")
     page.get_by_role("button", name="Check").click()
     page.get_by_text("errors,").wait_for(timeout=PATIENCE)
+    tab(page, "Label")
+    page.get_by_role("button", name="Open", exact=True).click()
+    page.wait_for_function("document.querySelector('.k-label-video')?.readyState > 0", timeout=PATIENCE)
+    page.locator(".k-label-video").evaluate(HALFWAY)
+    for key, there in (("o", "[data-act=clear]"), ("1", "[data-act=remove]"), ("i", "[data-act=clear]")):
+        page.keyboard.press(key)
+        page.locator(there).first.wait_for(timeout=PATIENCE)
+    page.keyboard.press("s")
+    page.locator("[data-act=accept], .k-desk .k-result").first.wait_for(timeout=PATIENCE)
+
+
+def some_films(data: Path, folder: Path) -> Path:
+    """Copies of a few videos of a data set, for the tab Label, which writes into their folder."""
+    for number, sample in enumerate(read_manifest(data).samples[::40][:5], 1):
+        shutil.copy(sample.path, folder / f"film {number}{Path(sample.path).suffix}")
+    return folder
 
 
 def tab(page: Any, name: str) -> None:
-    """Opens a tab; on a narrow screen it may stand in the menu of further tabs."""
+    """Opens a tab; on a narrow screen it may be in the menu of further tabs."""
     shown = page.get_by_role("tab", name=name)
     if not shown.first.is_visible():
         page.locator(".overflow-menu > button").click()
@@ -81,7 +100,8 @@ def main() -> None:
     else:
         parser.error("give --demo, or --recognizers and --data")
     recognizers = {name: Recognizer.load(run) for name, run in short_names([str(run) for run in runs]).items()}
-    site = make_site(recognizers, folders=short_names([str(data)]))
+    films = some_films(Path(data), Path(tempfile.mkdtemp()))
+    site = make_site(recognizers, folders=short_names([str(data)]), to_label={"films": str(films)})
     with served(site) as address, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=args.chromium, args=["--no-sandbox", *CAMERA])
         page = browser.new_page(viewport={"width": args.widths[0], "height": 900})
@@ -92,7 +112,7 @@ def main() -> None:
         for width in args.widths:
             page.set_viewport_size({"width": width, "height": 900})
             page.wait_for_timeout(1000)  # the row of tabs takes up the new width
-            for name in ("Recognise", "Why", "Compare", "Live", "Data"):
+            for name in ("Recognise", "Why", "Compare", "Live", "Label", "Data"):
                 tab(page, name)
                 if name == "Live":
                     page.get_by_role("button", name="Start the camera").click()
@@ -111,6 +131,7 @@ def main() -> None:
                 if name == "Live":
                     page.get_by_role("button", name="Stop the camera").click()
         browser.close()
+    shutil.rmtree(films)
 
 
 if __name__ == "__main__":

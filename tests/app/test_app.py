@@ -29,7 +29,7 @@ from kinema.data.manifest import read_manifest
 from kinema.data.video import probe
 from kinema.errors import KinemaError, UnreadableVideo
 from kinema.evaluation.runner import evaluate
-from kinema.media.jobs import Jobs, Stopped
+from kinema.media.jobs import Job, Jobs, Stopped
 from kinema.media.limits import UploadLimits
 from kinema.media.sessions import Sessions
 from kinema.media.uploads import take
@@ -150,13 +150,13 @@ def test_two_recognizers_are_compared_on_data(tmp_path: Path) -> None:
     session_of = Sessions(tmp_path / "sessions")
     session = session_of.find(session_of.new())
     seen = []
-    html = compared_on_data("my set", data, *both, session, lambda *_: lambda done, total: seen.append((done, total)))
+    html = compared_on_data("my set", data, *both, session, Job(lambda share, what: seen.append((share, what))))
     assert "two &lt;i&gt; against one on my set, split test" in html and "<i>" not in html and "McNemar" in html
     results = [evaluate(r, read_manifest(data).part("test"), workers=0) for _, r in both]
     rows = next(session.folder.glob("*.csv")).read_text().splitlines()
-    assert rows[0] == "path,start,end,label,one,two <i>"
+    assert rows[0] == "path,start,end,label,one,two <i>" and str(tmp_path) not in html + "".join(rows)
     assert len(rows) - 1 == int((results[0].correct != results[1].correct).sum())
-    assert seen[-1][0] == seen[-1][1] == len(results[0].paths)
+    assert seen[-1] == (1.0, "Step 2 of 2: testing two <i>, about 0 s left")
     context = type("Page", (), {"recognizer": dict(both).__getitem__})()
     with pytest.raises(KinemaError, match="one"):
         pair(context, "one", "one")

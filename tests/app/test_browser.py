@@ -15,6 +15,7 @@ from tiny import moving_square, tiny_data, write_video
 from kinema import ClipSpec, create_model
 from kinema.app.server import Site, make_site, served
 from kinema.data.manifest import read_manifest
+from kinema.media.jobs import Job
 from kinema.recognizer import Recognizer
 
 pytest.importorskip("gradio")
@@ -136,34 +137,66 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("film") / "long.mp4", np.concatenate([film] * 50))
 
 
+def ended_within(site: Site, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and len(site.jobs):
+        time.sleep(0.05)
+    return not len(site.jobs)
+
+
 def test_a_long_video_can_be_stopped(page_of: tuple[Site, str], browser: Any, video: Path, long_video: Path) -> None:
     site, address = page_of
-
-    def ended_within(seconds: float) -> bool:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and len(site.jobs):
-            time.sleep(0.05)
-        return not len(site.jobs)
-
     page = opened(browser, address)
-    assert not page.locator(".k-stop").is_visible()
+    assert not page.locator("#k-stop-recognise").is_visible()
     page.set_input_files("input[type=file]", str(long_video))
     page.get_by_text("s left").first.wait_for(timeout=PATIENCE)
-    page.locator(".k-stop").click()
-    assert ended_within(4)
+    page.locator("#k-stop-recognise").click()
+    assert ended_within(site, 4)
     page.get_by_text("Stopped").wait_for(timeout=PATIENCE)
-    page.locator(".k-stop").wait_for(state="hidden", timeout=PATIENCE)
+    page.locator("#k-stop-recognise").wait_for(state="hidden", timeout=PATIENCE)
     # The page lives on, and so does the place in the queue.
     upload(page, video)
     page.locator(".k-chart").wait_for(timeout=PATIENCE)
-    page.locator(".k-stop").wait_for(state="hidden", timeout=PATIENCE)
+    page.locator("#k-stop-recognise").wait_for(state="hidden", timeout=PATIENCE)
     page.context.close()
     # A page that is closed takes its job with it.
     page = opened(browser, address)
     page.set_input_files("input[type=file]", str(long_video))
     page.get_by_text("s left").first.wait_for(timeout=PATIENCE)
     page.context.close()
-    assert ended_within(4)
+    assert ended_within(site, 4)
+
+
+def test_why_and_compare_can_be_stopped(
+    page_of: tuple[Site, str], browser: Any, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, address = page_of
+    page, check = opened(browser, address), Job.check
+    upload(page, video)
+
+    def slow(job: Job) -> None:
+        time.sleep(0.05)  # at every layer and frame, so that a tiny network is as slow as a large one
+        check(job)
+
+    for tab, ask, part, sign in (
+        ("Why", "Show why", "why", ".k-overlay"),
+        ("Compare", "Compare on the video", "compare-video", "text=both name the same class"),
+        ("Compare", "Compare on the data set", "compare-data", "text=McNemar"),
+    ):
+        show(page, tab)
+        monkeypatch.setattr(Job, "check", slow)
+        page.get_by_role("button", name=ask).click()
+        page.get_by_text(" of 2: ").first.wait_for(timeout=PATIENCE)
+        page.locator(f"#k-stop-{part}").click()
+        assert ended_within(site, 4), part
+        page.get_by_text("Stopped").first.wait_for(timeout=PATIENCE)
+        page.locator(f"#k-stop-{part}").wait_for(state="hidden", timeout=PATIENCE)
+        # What was stopped can be asked again.
+        monkeypatch.setattr(Job, "check", check)
+        page.get_by_role("button", name=ask).click()
+        page.locator(sign).first.wait_for(timeout=PATIENCE)
+        page.locator(f"#k-stop-{part}").wait_for(state="hidden", timeout=PATIENCE)
+    page.context.close()
 
 
 def test_an_example_and_the_comparisons(page_of: tuple[Site, str], browser: Any) -> None:

@@ -71,12 +71,19 @@ def opened(browser: Any, address: str) -> Any:
     page.get_by_role("button", name="Open", exact=True).press("Enter")
     page.locator(".k-desk").wait_for(timeout=PATIENCE)
     page.wait_for_function("document.querySelector('.k-label-video')?.readyState > 0", timeout=PATIENCE)
-    page.wait_for_function("document.activeElement.matches('.k-label')", timeout=PATIENCE)
+    page.wait_for_function("document.activeElement.matches('.k-view')", timeout=PATIENCE)
+    page.wait_for_function("!window.kinemaOpening()", timeout=PATIENCE)
     return page
 
 
 def status(page: Any, text: str) -> None:
     page.locator(".k-desk", has_text=text).wait_for(timeout=PATIENCE)
+
+
+def there(page: Any, name: str) -> None:
+    """Waits until a video is shown and takes keys."""
+    found = "name => document.querySelector('.k-view')?.dataset.video === name && !window.kinemaOpening()"
+    page.wait_for_function(found, arg=name, timeout=PATIENCE)
 
 
 def seek(page: Any, time: float) -> None:
@@ -109,6 +116,7 @@ def test_segments_by_keyboard_only(address: str, browser: Any, films: Path) -> N
     status(page, "go left")
     # A label of one's own, and the whole video.
     page.keyboard.press("n")
+    there(page, "film 1.mp4")
     status(page, "Video 2 of 4")
     page.locator(".k-new-label").fill("stumble")
     page.locator(".k-new-label").press("Enter")
@@ -149,6 +157,47 @@ def test_segments_by_keyboard_only(address: str, browser: Any, films: Path) -> N
     page.close()
 
 
+def test_keys_that_come_before_the_video_are_refused_in_sight(
+    address: str, browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kinema.app.label_videos import LabelVideos
+
+    page = browser.new_page()
+    page.goto(address)
+    page.get_by_role("tab", name="Label").click(timeout=PATIENCE)
+    page.get_by_label("Your name").fill("hasty")
+    page.get_by_role("button", name="Open", exact=True).press("Enter")
+    page.locator(".k-desk").wait_for(timeout=PATIENCE)
+    there(page, "film 0.mp4")
+    opens, free = LabelVideos.open, threading.Event()
+
+    def late(videos: LabelVideos, video: str) -> Path:
+        free.wait(30)
+        return opens(videos, video)
+
+    monkeypatch.setattr(LabelVideos, "open", late)
+    page.keyboard.press("n")
+    for key in ("1", "o", "i"):
+        page.keyboard.press(key)
+        assert f"key {key} was not used" in page.locator(".k-refused").inner_text()
+    assert page.locator(".k-view.k-opening").count() == 1
+    free.set()
+    there(page, "film 1.mp4")
+    status(page, "0 of 4 labelled")
+    assert page.locator("[data-act=clear]").count() == 0  # nothing was marked
+    page.locator(".k-view:not(.k-opening)").wait_for(timeout=PATIENCE)
+    page.keyboard.press("1")
+    status(page, "1 of 4 labelled")
+    # Several steps at once are all done; at the end of the folder, keys work on.
+    for _ in range(3):
+        page.keyboard.press("n")
+    status(page, "is the last of 4 videos")
+    there(page, "film 9 broken.mp4")
+    page.keyboard.press("2")
+    status(page, "2 of 4 labelled")
+    page.close()
+
+
 def test_open_mark_label_undo_next_by_keyboard_and_train(address: str, browser: Any, films: Path) -> None:
     page = browser.new_page()
     page.goto(address)
@@ -168,13 +217,10 @@ def test_open_mark_label_undo_next_by_keyboard_and_train(address: str, browser: 
     reach("e.textContent.trim() === 'Open'")
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelector('.k-label-video')?.readyState > 0", timeout=PATIENCE)
-    page.wait_for_function("document.activeElement.matches('.k-label')", timeout=PATIENCE)
+    page.wait_for_function("document.activeElement.matches('.k-view')", timeout=PATIENCE)
     status(page, "saved in segments-ann.csv")
     for name, label in (("film 0", "1"), ("film 1", "2"), ("film 2", "1")):
-        status(page, name)
-        # The panel may be replaced a little before the video.
-        page.locator(f".k-label-video[aria-label='{name}.mp4']").wait_for(timeout=PATIENCE)
-        page.wait_for_function("document.querySelector('.k-label-video')?.readyState > 0", timeout=PATIENCE)
+        there(page, f"{name}.mp4")
         seek(page, 0.5)
         page.keyboard.press("i")
         seek(page, 2.0)

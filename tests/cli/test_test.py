@@ -227,4 +227,4 @@ def test_bad_input_is_one_sentence(saved: Path, data: Path, here: Path, capsys: 
     (here / "out").mkdir()
     (here / "out" / "ledger.csv").write_text("path,error\n", "utf-8")
     message = sentence(capsys, saved, "--data", data, "--out", "out")
-    assert message == "out: ledger.csv there is not of a finished test; give another --out, or --overwrite"
+    assert message == "out: contains ledger.csv, which is not from a finished test; give another --out, or --overwrite"

@@ -152,13 +152,13 @@ def test_the_same_data_may_be_given_by_another_path(
 
 def test_files_of_something_else_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "ledger.csv").write_text("path,error\n", encoding="utf-8")  # such as a training's
-    with pytest.raises(KinemaError, match=r"ledger\.csv there is not of a finished test"):
+    with pytest.raises(KinemaError, match=r"ledger\.csv, which is not from a finished test"):
         require_free(tmp_path, TEST)
     (tmp_path / "metrics.json").write_text("[1, 2", encoding="utf-8")
-    with pytest.raises(KinemaError, match=r"metrics\.json there is not of a finished test"):
+    with pytest.raises(KinemaError, match=r"metrics\.json, which is not from a finished test"):
         require_free(tmp_path, TEST)
     (tmp_path / "metrics.json").write_text('{"test": null}', encoding="utf-8")
-    with pytest.raises(KinemaError, match="not of a finished test"):
+    with pytest.raises(KinemaError, match="not from a finished test"):
         require_free(tmp_path, TEST)
     with pytest.raises(KinemaError, match="is a file; give a folder"):
         require_free(tmp_path / "ledger.csv", TEST)

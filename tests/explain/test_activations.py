@@ -277,7 +277,7 @@ class Pair(nn.Module):
         (Own(), ["relu.x"], "unknown layer"),
         (Odd(), ["flat"], "layer flat returns a tensor of shape"),
         (Odd(), ["unused"], "layer unused"),
-        (Odd(), ["pair"], "layer pair gives tuple"),
+        (Odd(), ["pair"], "layer pair returns tuple"),
         (NoMaps(), ["classifier"], "NoMaps has no feature_maps"),
         (torch.compile(Own()), ["second"], r"compiled.* give its \._orig_mod"),
         (nn.DataParallel(Own()), ["second"], r"wrapped in DataParallel: give its \.module"),

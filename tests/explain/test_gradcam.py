@@ -149,7 +149,7 @@ class WithoutGradients(Own):
     [
         (Own(), {"target": 9}, "target is 9"),
         (Own(), {"target": 0, "layer": "frist"}, "did you mean 'first'"),
-        (Own(), {"target": 0, "layer": "classifier"}, "layer classifier gives"),
+        (Own(), {"target": 0, "layer": "classifier"}, "layer classifier returns"),
         (Detached(), {"target": 0, "layer": "first"}, "no gradient reaches layer first"),
         (WithoutGradients(), {"target": 0}, "no gradient reaches layer second"),
         (Own(), {"target": 0, "clip": torch.zeros(2, 3, 4, 8, 8)}, "clip contains 2 clips"),

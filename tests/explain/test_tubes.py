@@ -261,7 +261,7 @@ class NoClassifier(Own):
         ),
         (Own(), {"target": 0, "layer": "scond"}, "did you mean 'second'"),
         (Own(), {"target": 0, "clip": torch.zeros(2, 3, 4, 8, 8)}, "clip contains 2 clips"),
-        (Own(), {"target": 0, "clip": torch.full((3, 4, 8, 8), float("inf"))}, "layer second holds .* not finite"),
+        (Own(), {"target": 0, "clip": torch.full((3, 4, 8, 8), float("inf"))}, "layer second has .* not finite"),
         (Hidden(), {"target": 0}, "layer second has 8 channels, but the classifier has 5 inputs: use gradcam"),
         (NoClassifier(), {"target": 0}, "NoClassifier has a classifier of type Sequential"),
         (zoo("r3d_34", num_classes=2).requires_grad_(False), {"target": 0, "layer": "layer2"}, "choose from layer4"),

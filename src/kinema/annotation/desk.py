@@ -310,13 +310,14 @@ class LabelDesk:
         done = {row.path for row in self._rows}
         self._position = next((i for i, video in enumerate(self._videos) if video not in done), 0)
 
-    def suggest(self, segments: Iterable[Segment]) -> None:
-        """Offers segments of the open video to accept or correct; earlier offers for it are forgotten.
+    def suggest(self, segments: Iterable[Segment], video: str | None = None) -> None:
+        """Offers segments of a video to accept or correct; earlier offers for it are forgotten.
 
         Args:
             segments: such as those of `kinema.streaming.timeline`.
+            video: one of `videos`; None is the open one.
         """
-        self._found[self.video] = tuple(segments)
+        self._found[video or self.video] = tuple(segments)
 
     def refresh(self) -> None:
         """Reads the table again, with the changes of other people and programs since the last action.

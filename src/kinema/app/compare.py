@@ -7,14 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kinema.app.context import NETWORK, Context, address, guarded, shown
+from kinema.app.context import Context, address, guarded, shown
 from kinema.app.markup import render
+from kinema.app.names import folder_of, relative_to_data, without_folder
 from kinema.app.recognise import leading, lines_of, track_of
+from kinema.app.stopping import add_stop, stoppable
 from kinema.errors import KinemaError
 from kinema.evaluation.comparison import compare
 from kinema.evaluation.comparison_files import disagreements
 from kinema.evaluation.tested import Tested
 from kinema.evaluation.testing import run_test
+from kinema.media.jobs import Job
 from kinema.media.sessions import Session
 from kinema.media.uploads import Upload
 from kinema.recognizer import Recognizer
@@ -22,10 +25,9 @@ from kinema.report.markup import COLOURS
 from kinema.streaming.differences import differing_parts
 from kinema.tables import csv_text
 
+_VIDEO, _DATA = "compare-video", "compare-data"  # parts of the page: their jobs
 _CURVES = 4  # per chart: two charts have a colour for every class
 _LISTED = 200  # videos of the table; the CSV holds all
-
-Steps = Callable[[str, float, float], Callable[[float, float], None]]
 
 
 def add_tab(context: Context, upload: Any) -> None:
@@ -37,11 +39,15 @@ def add_tab(context: Context, upload: Any) -> None:
     """
     import gradio as gr
 
-    def on_video(taken: Upload | None, first: str, second: str) -> str:
+    def on_video(
+        taken: Upload | None, first: str, second: str, request: gr.Request, progress: Any = gr.Progress()  # noqa: B008
+    ) -> str:  # fmt: skip
         def work() -> str:
             if taken is None:
                 raise KinemaError("there is no video yet: choose one in the tab Recognise")
-            return compared_on_video(taken, *pair(context, first, second))
+            both = pair(context, first, second)
+            with context.job(request, progress, _VIDEO) as job:
+                return compared_on_video(taken, *both, job)
 
         return guarded(work)
 
@@ -52,8 +58,8 @@ def add_tab(context: Context, upload: Any) -> None:
             if name not in context.folders:
                 raise KinemaError(f"data set {name!r}: choose from {', '.join(context.folders)}")
             both, session = pair(context, first, second), context.session(request)
-            with context.job(request, progress) as job:
-                return compared_on_data(name, context.folders[name], *both, session, job.step)
+            with context.job(request, progress, _DATA) as job:
+                return compared_on_data(name, context.folders[name], *both, session, job)
 
         return guarded(work)
 
@@ -64,13 +70,13 @@ def add_tab(context: Context, upload: Any) -> None:
         gr.Markdown("**On the video** of the tab Recognise: what both see, and where they differ.")
         ask = gr.Button("Compare on the video", variant="primary")
         parts = gr.HTML()
-        ask.click(on_video, [upload, first, second], parts, **NETWORK)
+        add_stop(context, _VIDEO, [(ask.click, on_video, [upload, first, second], [parts])], parts)
         if context.folders:
             gr.Markdown("**On a labelled data set**: both are tested on the same videos.")
             folder = gr.Dropdown(list(context.folders), value=next(iter(context.folders)), label="Data set")
             test = gr.Button("Compare on the data set", variant="primary")
             figures = gr.HTML()
-            test.click(on_data, [folder, first, second], figures, **NETWORK)
+            add_stop(context, _DATA, [(test.click, on_data, [folder, first, second], [figures])], figures)
 
 
 def pair(context: Context, first: str, second: str) -> tuple[tuple[str, Recognizer], tuple[str, Recognizer]]:
@@ -84,18 +90,27 @@ def pair(context: Context, first: str, second: str) -> tuple[tuple[str, Recogniz
     return (first, context.recognizer(first)), (second, context.recognizer(second))
 
 
-def compared_on_video(upload: Upload, first: tuple[str, Recognizer], second: tuple[str, Recognizer]) -> str:
+def compared_on_video(
+    upload: Upload, first: tuple[str, Recognizer], second: tuple[str, Recognizer], job: Job | None = None
+) -> str:
     """The scores of both recognizers over a video, and the parts where they differ, as HTML.
 
     Args:
         upload: the video.
         first: name and recognizer.
         second: name and recognizer.
+        job: is told how far the work is, and can stop it.
 
     Raises:
+        Stopped: the job was stopped.
         UnreadableVideo: no part of it can be read.
     """
-    tracks = [track_of(recognizer, upload)[0] for _, recognizer in (first, second)]
+    job = job or Job()
+    tracks = []
+    for number, (name, recognizer) in enumerate((first, second)):
+        step = job.step(f"Step {number + 1} of 2: recognising with {name}", number / 2, (number + 1) / 2)
+        with stoppable([recognizer], job):
+            tracks.append(track_of(recognizer, upload, step)[0])
     labels = [recognizer.labels for _, recognizer in (first, second)]
     parts, same = differing_parts(tracks[0], labels[0], tracks[1], labels[1])
     top = [names[i] for track, names in zip(tracks, labels, strict=True) for i in leading(track, _CURVES)]
@@ -112,7 +127,7 @@ def compared_on_video(upload: Upload, first: tuple[str, Recognizer], second: tup
 
 
 def compared_on_data(
-    name: str, data: str, first: tuple[str, Recognizer], second: tuple[str, Recognizer], session: Session, steps: Steps
+    name: str, data: str, first: tuple[str, Recognizer], second: tuple[str, Recognizer], session: Session, job: Job
 ) -> str:
     """Tests both recognizers on the same videos and shows where they differ, as HTML.
 
@@ -122,25 +137,36 @@ def compared_on_data(
         first: name and recognizer, the one compared with.
         second: name and recognizer, the one that is asked about.
         session: of the visitor; gets the table of the videos that only one of them gets right.
-        steps: gives for a title and two shares of the bar what is called with videos done and their total.
+        job: is told how far the work is, and can stop it.
 
     Raises:
         KinemaError: the data cannot be read, or have labels that a recognizer does not have.
         RunError: no video could be read.
     """
+    with without_folder(folder_of(data), name):
+        return _compared_on_data(name, data, (first, second), session, job)
+
+
+def _compared_on_data(
+    name: str, data: str, both: tuple[tuple[str, Recognizer], tuple[str, Recognizer]], session: Session, job: Job
+) -> str:
+    relative = relative_to_data(data, name)
     tests, remarks = [], []
-    for number, (title, recognizer) in enumerate((first, second)):
-        step = steps(f"testing {title}", number / 2, (number + 1) / 2)
-        run = run_test(recognizer, data, workers=1, progress=partial(_shown, step))
+    for number, (title, recognizer) in enumerate(both):
+        step = job.step(f"Step {number + 1} of 2: testing {title}", number / 2, (number + 1) / 2)
+        with stoppable([recognizer], job):
+            run = run_test(recognizer, data, workers=1, progress=partial(_shown, step))
         tests.append(Tested(title, Path(title), run.result, run.to_dict()))
         remarks += [f"{title}: {remark}" for remark in run.remarks]
         split = run.plan.test.split
     found = compare(*tests)
-    header, rows = disagreements(*tests)
+    remarks = list(map(relative, [*remarks, *found.remarks]))
+    header, listed = disagreements(*tests)
+    rows = [(relative(str(path)), *others) for path, *others in listed]
     table = session.place(".csv", f"{name.replace('/', '-')} differences.csv")
     table.write_text(csv_text(header, rows), encoding="utf-8")
     return render(
-        "compared_data", name=name, split=split, found=found, remarks=[*remarks, *found.remarks], rows=rows[:_LISTED],
+        "compared_data", name=name, split=split, found=found, remarks=remarks, rows=rows[:_LISTED],
         count=len(rows), csv=address(table),
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,8 @@ class Context:
         examples: videos that a visitor may choose instead of sending one.
         to_label: folders of videos that may be labelled, by the names to show.
         jobs: what runs for the open pages, and can be stopped.
+        ahead: converts the next video of the tab Label while a visitor looks at the one before.
+        about: a sentence on what the recognizers know, for the page; empty where there is nothing to say.
     """
 
     recognizers: Mapping[str, Recognizer]
@@ -49,6 +52,8 @@ class Context:
     examples: Examples
     to_label: Mapping[str, str] = field(default_factory=dict)
     jobs: Jobs = field(default_factory=Jobs)
+    ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "kinema-ahead"))
+    about: str = ""
 
     @property
     def names(self) -> list[str]:
@@ -81,14 +86,15 @@ class Context:
         """
         return self.sessions.find(request.cookies.get(COOKIE))
 
-    def job(self, request: Any, progress: Any) -> AbstractContextManager[Job]:
+    def job(self, request: Any, progress: Any, part: str) -> AbstractContextManager[Job]:
         """A job of the page that has sent a request, which shows how far it is.
 
         Args:
             request: `gradio.Request`.
             progress: `gradio.Progress`.
+            part: of the page, whose button stops the job; see `kinema.app.stopping.add_stop`.
         """
-        return self.jobs.run(request.session_hash or "", lambda share, what: progress(share, desc=what))
+        return self.jobs.run(request.session_hash or "", lambda share, what: progress(share, desc=what), part=part)
 
     def take(self, sent: str, request: Any, progress: Callable[[float, float], None] | None = None) -> Upload:
         """Moves what a visitor has sent into the visitor's session.

@@ -1,12 +1,8 @@
 """The tab Label: a folder of videos, one after the other, whose segments are marked with the keyboard."""
 
 # Gradio reads annotations as values, so they are not postponed in this module.
-import json
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +11,16 @@ from kinema.annotation.desk import LabelDesk, require_folder
 from kinema.annotation.least_sure import queue
 from kinema.annotation.training import TrainingJob
 from kinema.app.context import NETWORK, Context, address, guarded
+from kinema.app.label_actions import name_of, perform, read_actions
+from kinema.app.label_videos import LabelVideos
 from kinema.app.markup import render
+from kinema.app.names import relative, without_folder
 from kinema.errors import KinemaError
-from kinema.media.conversion import convert
-from kinema.media.sessions import Session
 from kinema.recognizer import Recognizer
 from kinema.report.markup import colours
 from kinema.streaming.timelines import find_segments, settled
 from kinema.streaming.tracks import read_track
 
-_LONGEST = 4 * 3600.0  # seconds of a film: those of the server's own folder may be longer than uploads
-_KEPT = 3  # converted videos of a visitor
 _SECOND = 2.0  # seconds between two looks at a training
 
 
@@ -35,13 +30,15 @@ class Visit:
 
     Attributes:
         desk: the folder, its order and its segments.
-        shown: converted videos by their originals, and how many seconds they last; the last ones alone.
+        videos: of the folder, as the browser plays them.
         sure: how sure the recognizer is of each video, for the list.
+        answered: the last action of the page that has been done or refused; the page waits for it.
     """
 
     desk: LabelDesk
-    shown: dict[str, tuple[Path, float]] = field(default_factory=dict)
+    videos: LabelVideos
     sure: dict[str, str] = field(default_factory=dict)
+    answered: int = 0
 
 
 def add_tab(context: Context) -> None:
@@ -57,8 +54,10 @@ def add_tab(context: Context) -> None:
     def enter(name: str, person: str, request: gr.Request) -> tuple:
         def work() -> tuple:
             with without_folder(context.to_label.get(name, ""), name):
-                visit = Visit(open_desk(context, name, person or getattr(request, "username", None) or ""))
-            return visit, view(context, visit, context.session(request)), panel(visit)
+                desk = open_desk(context, name, person or getattr(request, "username", None) or "")
+            videos = LabelVideos(context.session(request), context.limits, context.jobs, context.ahead)
+            visit = Visit(desk, videos)
+            return visit, view(visit, request.session_hash), panel(visit)
 
         return guarded(work, lambda text: (None, "", text))
 
@@ -69,13 +68,14 @@ def add_tab(context: Context) -> None:
 
         def work() -> str:
             with without_folder(visit.desk.folder):
-                return perform(visit.desk, json.loads(sent))
+                actions = read_actions(sent)
+                visit.answered = max([visit.answered, *(action.id for action in actions)])
+                perform(visit.desk, actions)
+            return ""
 
         said = guarded(work)
         moved = visit.desk.video != before
-        picture = gr.skip()
-        if moved:
-            picture = guarded(lambda: view(context, visit, context.session(request)))
+        picture = guarded(lambda: view(visit, request.session_hash)) if moved else gr.skip()
         return picture, panel(visit, said)
 
     def arrange(visit: Visit | None, name: str, request: gr.Request, progress: Any = gr.Progress()) -> tuple:  # noqa: B008
@@ -84,7 +84,7 @@ def add_tab(context: Context) -> None:
 
         def work() -> tuple:
             sort(visit, context.recognizer(name), lambda done, of: progress(done / of, desc=f"video {done} of {of}"))
-            return view(context, visit, context.session(request)), panel(visit)
+            return view(visit, request.session_hash), panel(visit)
 
         return guarded(work, lambda text: (gr.skip(), panel(visit, text)))
 
@@ -195,37 +195,6 @@ def open_desk(context: Context, name: str, person: str) -> LabelDesk:
     return LabelDesk(folder, folder / table_name(person), labels=labels)
 
 
-@contextmanager
-def without_folder(folder: str | Path, name: str = "") -> Iterator[None]:
-    """Leaves the folder out of the sentences of the block, since a visitor must not see where things lie on the server.
-
-    Args:
-        folder: that the visitor labels.
-        name: of the folder, as shown; stands for the folder itself.
-    """
-    try:
-        yield
-    except KinemaError as error:
-        raise KinemaError(shown(str(error), folder, name)) from error
-
-
-def shown(text: str, folder: str | Path, name: str = "") -> str:
-    """A sentence with paths relative to a folder.
-
-    Args:
-        text: the sentence.
-        folder: that the visitor labels; a text is left as it is where this is empty.
-        name: what stands for the folder itself; default: its own name.
-    """
-    if not str(folder):
-        return text
-    for place in dict.fromkeys([str(Path(folder).resolve()), str(Path(folder).absolute()), str(folder)]):
-        text = text.replace(place + os.sep, "")
-        instead = (name or Path(place).name).replace("\\", "\\\\")
-        text = re.sub(re.escape(place) + r"(?![\w-])", instead, text)
-    return text
-
-
 def table_name(person: str) -> str:
     """The file that holds the segments of a person, such as `segments-ann.csv`.
 
@@ -245,68 +214,20 @@ def job_folder(desk: LabelDesk) -> Path:
     return desk.table.file.with_name(f"{desk.table.file.stem}-training")
 
 
-def perform(desk: LabelDesk, actions: list[dict[str, Any]]) -> str:
-    """Does what a visitor has done on the page, in order; what follows an action that cannot be done is left out.
+def view(visit: Visit, page: str | None) -> str:
+    """The open video and the buttons beside it, as HTML; a sentence where it cannot be read.
 
     Args:
-        desk: of the visitor.
-        actions: each with `act`, `video` (number of the video that was shown) and, where the action needs it, `time`,
-            `label` or `number`.
-
-    Returns:
-        An empty text.
-
-    Raises:
-        KinemaError: an action that cannot be done.
+        visit: of the visitor.
+        page: that shows it.
     """
-    for action in actions:
-        act, time = action.get("act"), action.get("time")
-        if act in ("undo", "next", "previous"):
-            getattr(desk, act)()
-        elif action.get("video") != desk.position:
-            raise KinemaError(f"{Path(desk.video).name}: it was opened after the key was pressed; press it again")
-        elif act in ("start", "end") and isinstance(time, int | float):
-            {"start": desk.mark_start, "end": desk.mark_end}[act](time)
-        elif act in ("label", "new"):
-            label = str(action.get("label", ""))
-            if act == "new":
-                desk.add_label(label)
-            else:
-                desk.pick(label)
-        elif act in ("accept", "correct", "edit", "remove", "go_to"):
-            getattr(desk, act)(_number(action))
-        elif act == "clear":
-            desk.clear_marks()
-        else:
-            raise KinemaError(f"action {act!r}: load the page again")
-    return ""
-
-
-def _number(action: dict[str, Any]) -> int:
-    number = action.get("number")
-    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
-        raise KinemaError(f"video, segment or suggestion {number!r}: give a whole number from 1 on")
-    return int(number)
-
-
-def view(context: Context, visit: Visit, session: Session) -> str:
-    """The open video and the buttons beside it, as HTML; a sentence where it cannot be read."""
-    desk, error = visit.desk, ""
-    if desk.video not in visit.shown:
-        place = session.place(".mp4", f"{Path(desk.video).stem}.mp4")
-        limits = replace(context.limits, seconds=max(_LONGEST, context.limits.seconds))
-        try:
-            made = convert(Path(desk.video), place, limits, name=Path(desk.video).name)
-            visit.shown[desk.video] = (place, made.seconds)
-        except KinemaError as refused:
-            error = str(refused)
-        while len(visit.shown) > _KEPT:
-            visit.shown.pop(next(iter(visit.shown)))[0].unlink(missing_ok=True)
-    file, _ = visit.shown.get(desk.video, (None, 0.0))
-    return render(
-        "label_view", name=shown(desk.video, desk.folder), number=desk.position, error=error,
-        video=None if file is None else address(file),
-    )  # fmt: skip
+    desk, video, error = visit.desk, None, ""
+    try:
+        video = visit.videos.open(desk.video)
+    except KinemaError as refused:
+        error = str(refused)
+    visit.videos.prepare(desk.videos[desk.position + 1 : desk.position + 2], page or "")
+    return render("label_view", name=name_of(desk), error=error, video=None if video is None else address(video))
 
 
 def panel(visit: Visit, said: str = "") -> str:
@@ -319,11 +240,11 @@ def panel(visit: Visit, said: str = "") -> str:
     from markupsafe import Markup
 
     desk = visit.desk
-    _, seconds = visit.shown.get(desk.video, (None, 0.0))
-    end = max([seconds, *(s.end or s.start or 0.0 for s in desk.segments), *(s.t_end for s in desk.suggestions)])
+    ends = [*(s.end or s.start or 0.0 for s in desk.segments), *(s.t_end for s in desk.suggestions)]
+    end = max([visit.videos.seconds(desk.video), *ends])
     keys = {label: key for key, label in desk.keys.items()}
     return render(
-        "label_panel", name=shown(desk.video, desk.folder), number=desk.position, videos=len(desk.videos),
+        "label_panel", name=name_of(desk), answered=visit.answered, number=desk.position, videos=len(desk.videos),
         done=desk.done, sure=visit.sure.get(desk.video, ""), marks=desk.marks,
         labels=[(label, keys.get(label)) for label in desk.labels],
         colours=colours(desk.labels), segments=desk.segments, suggestions=desk.suggestions, length=end,
@@ -352,15 +273,15 @@ def suggested(visit: Visit, recognizer: Recognizer) -> str:
     Raises:
         UnreadableVideo: no part of the video can be read.
     """
-    desk = visit.desk
-    _, seconds = visit.shown.get(desk.video, (None, 2.0))
+    desk, video = visit.desk, visit.desk.video  # another one may be open when the network is done
+    seconds = visit.videos.seconds(video, 2.0)
     settings = settled(recognizer, window=None if recognizer.rate is not None else min(2.0, seconds))
     assert settings.sight is not None
-    track = read_track(recognizer, desk.video, settings.sight, workers=1)
-    desk.suggest(find_segments(track, recognizer.labels, settings))
-    if desk.suggestions:
+    track = read_track(recognizer, video, settings.sight, workers=1)
+    desk.suggest(find_segments(track, recognizer.labels, settings), video)
+    if desk.video != video or desk.suggestions:
         return ""
-    return render("note", text=f"The recognizer finds no further segment in {Path(desk.video).name}.")
+    return render("note", text=f"The recognizer finds no further segment in {Path(video).name}.")
 
 
 def compared(desk: LabelDesk, other: str) -> str:
@@ -371,7 +292,7 @@ def compared(desk: LabelDesk, other: str) -> str:
     """
     file = desk.table.file.with_name(table_name(other))
     found = compare_tables(desk.table.file, file)
-    names = {video: shown(video.path, desk.folder) for video in found.videos}
+    names = {video: relative(video.path, desk.folder) for video in found.videos}
     counted = sum(video.error is None for video in found.videos)
     return render(
         "label_agreement", first=desk.table.file.name, second=file.name, found=found, names=names, counted=counted
@@ -383,5 +304,5 @@ def trained(job: TrainingJob) -> str:
     progress = job.progress()
     if progress is None:
         return ""
-    message = shown(progress.message, job.folder.parent)
+    message = relative(progress.message, job.folder.parent)
     return render("label_training", progress=progress, message=message, folder=job.folder.name)

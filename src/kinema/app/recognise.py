@@ -9,7 +9,7 @@ from typing import Any
 
 from kinema.app.context import Context, address, guarded, shown
 from kinema.app.markup import chart_lines, render
-from kinema.app.stopping import add_stop
+from kinema.app.stopping import add_stop, stoppable
 from kinema.media.jobs import Job
 from kinema.media.limits import UploadLimits
 from kinema.media.sessions import Session
@@ -20,6 +20,7 @@ from kinema.streaming.timelines import SEGMENT_COLUMNS, SegmentSettings, Timelin
 from kinema.streaming.tracks import Track, read_track
 from kinema.tables import csv_text
 
+_PART = "recognise"  # of the page: its jobs
 _STEPS = ("Step 1 of 3: converting", "Step 2 of 3: recognising", "Step 3 of 3: writing the labels")
 
 
@@ -54,7 +55,7 @@ def add_tab(context: Context, upload: Any) -> None:
             return None, None, ""
 
         def work() -> tuple:
-            with context.job(request, progress) as job:
+            with context.job(request, progress, _PART) as job:
                 taken = context.take(sent, request, job.step(_STEPS[0], 0.0, 0.3))
                 return None, taken, recognised(context, taken, name, context.session(request), job)
 
@@ -67,7 +68,7 @@ def add_tab(context: Context, upload: Any) -> None:
             return None, ""
 
         def work() -> tuple:
-            with context.job(request, progress) as job:
+            with context.job(request, progress, _PART) as job:
                 taken = context.take_example(chosen, request, job.step(_STEPS[0], 0.0, 0.3))
                 return taken, recognised(context, taken, name, context.session(request), job)
 
@@ -78,12 +79,14 @@ def add_tab(context: Context, upload: Any) -> None:
             return ""
 
         def work() -> str:
-            with context.job(request, progress) as job:
+            with context.job(request, progress, _PART) as job:
                 return recognised(context, taken, name, context.session(request), job)
 
         return guarded(work)
 
     with gr.Tab("Recognise"):
+        if context.about:
+            gr.HTML(render("note", text=context.about))
         name = gr.Dropdown(context.names, value=context.names[0], label="Recognizer")
         sent = gr.File(label="Video", file_count="single", height=170)
         gr.Markdown(_invitation(context.limits))
@@ -94,7 +97,7 @@ def add_tab(context: Context, upload: Any) -> None:
             (example.input, recognise_example, [example, name], [upload, result]),
             (name.input, again, [upload, name], [result]),
         ]
-        add_stop(context, starts, result)
+        add_stop(context, _PART, starts, result)
 
 
 def recognise(recognizer: Recognizer, upload: Upload, session: Session, job: Job | None = None) -> Recognised:
@@ -113,7 +116,8 @@ def recognise(recognizer: Recognizer, upload: Upload, session: Session, job: Job
         UnreadableVideo: no part of it can be read.
     """
     job = job or Job()
-    track, settings = track_of(recognizer, upload, job.step(_STEPS[1], 0.3, 0.7))
+    with stoppable([recognizer], job):
+        track, settings = track_of(recognizer, upload, job.step(_STEPS[1], 0.3, 0.7))
     segments = find_segments(track, recognizer.labels, settings)
     line = Timeline(upload.name, segments, track.duration, track.lost)
     stem = Path(upload.name).stem

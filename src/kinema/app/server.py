@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +36,14 @@ class Site:
         sessions: of its visitors.
         root: the folder of all its files; gone after `close`.
         jobs: what runs for its visitors.
+        ahead: converts in advance.
     """
 
     app: Any
     sessions: Sessions
     root: Path
     jobs: Jobs
+    ahead: ThreadPoolExecutor
 
     def sweep(self) -> None:
         """Removes what ended sessions and forgotten uploads have left."""
@@ -53,6 +56,7 @@ class Site:
     def close(self) -> None:
         """Stops all jobs and removes all files."""
         self.jobs.stop_all()
+        self.ahead.shutdown(cancel_futures=True)
         self.sessions.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
@@ -60,7 +64,7 @@ class Site:
 def make_site(
     recognizers: dict[str, Recognizer], *, limits: UploadLimits | None = None, folders: Mapping[str, str] | None = None,
     to_label: Mapping[str, str] | None = None,
-    auth: Sequence[tuple[str, str]] = (), keep: float = 60.0,
+    auth: Sequence[tuple[str, str]] = (), keep: float = 60.0, about: str = "",
 ) -> Site:  # fmt: skip
     """Builds the page and the routes beside it.
 
@@ -74,6 +78,7 @@ def make_site(
         to_label: folders of videos that the tab Label may show and write segments into, by the names to show.
         auth: names and passwords; everybody is let in where there are none.
         keep: seconds for which the files of a visitor stay after the last page is closed.
+        about: a sentence on what the recognizers know, for the page.
 
     Raises:
         KinemaError: Gradio is not installed or too old.
@@ -138,6 +143,7 @@ def make_site(
         folders or {},
         Examples(folders or {}, root / "examples"),
         to_label or {},
+        about=about,
     )
     add_routes(app, context, Cameras())
     page = build(context)
@@ -147,7 +153,7 @@ def make_site(
         css=static("page.css") + static("label.css"),
         head=f"<script>{static('page.js')}{static('live.js')}{static('label.js')}</script>", footer_links=[],
     )  # fmt: skip
-    return Site(app, sessions, root, context.jobs)
+    return Site(app, sessions, root, context.jobs, context.ahead)
 
 
 def _known(sessions: Sessions, secret: str | None) -> bool:

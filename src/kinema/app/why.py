@@ -1,20 +1,24 @@
 """The tab Why: what the network looked at, by one or several methods and recognizers."""
 
 # Gradio reads annotations as values, so they are not postponed in this module.
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kinema.app.context import NETWORK, Context, guarded, shown
+from kinema.app.context import Context, guarded, shown
 from kinema.app.markup import render
+from kinema.app.stopping import add_stop, stoppable
 from kinema.errors import KinemaError
 from kinema.explain.explanation import METHODS
 from kinema.explain.files import Question, explain_video
 from kinema.explain.verdicts import read_verdict
+from kinema.media.jobs import Job
 from kinema.media.sessions import Session
 from kinema.media.uploads import Upload
 from kinema.recognizer import Recognizer
 
+_PART = "why"  # of the page: its jobs
+_STEPS = ("Step 1 of 2: explaining", "Step 2 of 2: writing the overlay")
 _FACTS = ("recognizer", "label", "score", "method", "layer")
 
 
@@ -29,15 +33,16 @@ def add_tab(context: Context, upload: Any) -> None:
 
     def explain_upload(
         taken: Upload | None, chosen: list[str], methods: list[str], target: str, start: float | None,
-        end: float | None, request: gr.Request,
+        end: float | None, request: gr.Request, progress: Any = gr.Progress(),  # noqa: B008
     ) -> str:  # fmt: skip
         def work() -> str:
             if taken is None:
                 raise KinemaError("there is no video yet: choose one in the tab Recognise")
-            file, facts = why(
-                context.recognizers, taken, context.session(request), names=chosen, methods=methods, target=target,
-                start=start or None, end=end or None,
-            )  # fmt: skip
+            with context.job(request, progress, _PART) as job:
+                file, facts = why(
+                    context.recognizers, taken, context.session(request), names=chosen, methods=methods,
+                    target=target, start=start or None, end=end or None, job=job,
+                )  # fmt: skip
             return render(
                 "why", name=taken.name, source=shown(taken.shown), overlay=shown(file), start=start or 0.0,
                 facts=[told(context, chosen[0], fact) for fact in facts],
@@ -54,12 +59,13 @@ def add_tab(context: Context, upload: Any) -> None:
             end = gr.Number(0, label="To second (0: the end)", minimum=0)
         ask = gr.Button("Show why", variant="primary")
         result = gr.HTML()
-        ask.click(explain_upload, [upload, chosen, methods, target, start, end], result, **NETWORK)
+        inputs = [upload, chosen, methods, target, start, end]
+        add_stop(context, _PART, [(ask.click, explain_upload, inputs, [result])], result)
 
 
 def why(
     recognizers: Mapping[str, Recognizer], upload: Upload, session: Session, *, names: list[str], methods: list[str],
-    target: str, start: float | None, end: float | None,
+    target: str, start: float | None, end: float | None, job: Job | None = None,
 ) -> tuple[Path, list[dict[str, Any]]]:  # fmt: skip
     """The overlay of one or several methods and recognizers, side by side.
 
@@ -72,12 +78,14 @@ def why(
         target: `top`, or a class.
         start: seconds, None for the beginning.
         end: seconds, None for the end.
+        job: is told how far the work is, and can stop it.
 
     Returns:
         The video, and one dict of facts per explanation (see `kinema.explain.write.facts`).
 
     Raises:
         KinemaError: a class, method or part of the video that does not exist.
+        Stopped: the job was stopped; no file is left.
     """
     if not names or not methods:
         raise KinemaError("recognizer and method: choose at least one of each")
@@ -86,7 +94,18 @@ def why(
         raise KinemaError(f"recognizer {absent[0]!r}: choose from {', '.join(recognizers)}")
     chosen = [(name, recognizers[name]) for name in names]
     file = session.place(".mp4", f"{Path(upload.name).stem} {' '.join(methods)}.mp4")
-    facts = explain_video(chosen, upload.shown, file, Question(tuple(methods), target, None, start, end))
+    job = job or Job()
+    explained = job.step(_STEPS[0], 0.0, 0.5)
+    writing: list[Callable[[float, float], None]] = []
+
+    def written(done: float, of: float) -> None:
+        if not writing:
+            writing.append(job.step(_STEPS[1], 0.5, 1.0))
+        writing[0](done, of)
+
+    question = Question(tuple(methods), target, None, start, end)
+    with stoppable([recognizer for _, recognizer in chosen], job):
+        facts = explain_video(chosen, upload.shown, file, question, explained=explained, written=written)
     return file, facts
 
 

@@ -10,6 +10,10 @@ from kinema.cli.arguments import add_device, device
 from kinema.errors import KinemaError
 from kinema.media.limits import UploadLimits
 
+DEMO = (
+    "The two networks of kinema demo have learned the actions of generated figures, and know nothing else: try the "
+    "examples. On videos of people their answers mean nothing."
+)
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -57,12 +61,14 @@ def run(args: Namespace) -> int:
     from kinema.data.video_search import find_videos
     from kinema.recognizer import Recognizer
 
+    about = ""
     if args.demo is not None:
         from kinema.demo.run import DemoConfig, demo_recognizers
 
         runs, puppets = demo_recognizers(DemoConfig(out=args.demo))
         args.recognizers += [str(run) for run in runs]
         args.data.append(str(puppets))
+        about = DEMO
     for data in args.data:
         read_manifest(data)
     for folder in args.label:
@@ -74,7 +80,7 @@ def run(args: Namespace) -> int:
         recognizers = {name: Recognizer.load(path, where) for name, path in names.items()}
         folders = short_names(list(dict.fromkeys(args.data)))
         to_label = short_names(list(dict.fromkeys(args.label)))
-        site = make_site(recognizers, limits=limits, folders=folders, to_label=to_label, auth=auth)
+        site = make_site(recognizers, limits=limits, folders=folders, to_label=to_label, auth=auth, about=about)
     except BaseException:
         listening.close()
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from kinema.files import look_up, reason
 from kinema.recognizer import Recognizer
 
 _LONGEST = 200  # bytes of a name: file systems allow 255, and a file that is being written has a longer name
+
+
+Progress = Callable[[float, float], None]  # units that are done, and their number
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,9 @@ class Answer:
 
 
 def explain_video(
-    recognizers: Sequence[tuple[str, Recognizer]], video: str | Path, file: Path, question: Question
-) -> list[dict[str, Any]]:
+    recognizers: Sequence[tuple[str, Recognizer]], video: str | Path, file: Path, question: Question,
+    *, explained: Progress | None = None, written: Progress | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Explains one video and writes one file.
 
     Args:
@@ -91,6 +95,9 @@ def explain_video(
         video: a video file or a folder of frames.
         file: its suffix chooses the format.
         question: what is asked.
+        explained: called with the explanations that are computed and their number; what it raises ends the work.
+        written: called with the frames that are written and their number; what it raises ends the work, and no file is
+            left.
 
     Returns:
         One dict of plain values per explanation.
@@ -101,21 +108,33 @@ def explain_video(
         RunError: the file cannot be written.
     """
     found: list[dict[str, Any]] = []
-    with Source(video) as film:
+    frames = 0
+
+    def drawn(count: int) -> None:
+        if written is not None:
+            written(count, frames)
+
+    with Source(video, watch=drawn) as film:
         spans = question.spans(film)
+        frames = sum(len(film.between(*span)) for span in spans)
+        asked, done = len(spans) * len(recognizers) * len(question.methods), 0
         whole = len(spans) == 1 and question.start is None and question.end is None
 
         def panels_of(span: Span) -> list[Panel]:
+            nonlocal done
             panels = []
             for name, recognizer in recognizers:
                 start, end = (None, None) if whole else span
                 clip, place = film.clip(recognizer.spec, start=start, end=end)
                 for method in question.methods:
-                    explained = explain(
+                    answers = explain(
                         recognizer, clip.to(recognizer.device), method=method, target=question.target,
                         layer=layer_of(question.layer, method),
                     )  # fmt: skip
-                    panels += [Panel(e, place, name if len(recognizers) > 1 else "") for e in explained]
+                    panels += [Panel(e, place, name if len(recognizers) > 1 else "") for e in answers]
+                    done += 1
+                    if explained is not None:
+                        explained(done, asked)
             found.extend(facts(film, panel) for panel in panels)
             return panels
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -163,12 +163,16 @@ class Source(Film):
     Args:
         video: its path.
         limits: what reading a few frames may cost.
+        watch: called with the number of frames that `pictures` has given so far; what it raises ends the reading.
 
     Raises:
         UnreadableVideo: no frame can be read.
     """
 
-    def __init__(self, video: str | Path, *, limits: ReadLimits | None = None) -> None:
+    def __init__(
+        self, video: str | Path, *, limits: ReadLimits | None = None, watch: Callable[[int], None] | None = None
+    ) -> None:
+        self._watch, self._given = watch, 0
         self._pieces = Pieces(str(video), source_clip, limits)
         try:
             (found,) = self._pieces.read([None])
@@ -199,7 +203,11 @@ class Source(Film):
         chunks = [order[begin : begin + step].tolist() for begin in range(0, len(order), step)]
         with closing(self._pieces.read(chunks, step * frame)) as pieces:  # what is left early is given back at once
             for chunk, found in zip(chunks, pieces, strict=True):
-                yield from zip(chunk, found["frames"].numpy(), strict=True)
+                for index, picture in zip(chunk, found["frames"].numpy(), strict=True):
+                    yield index, picture
+                    self._given += 1
+                    if self._watch is not None:
+                        self._watch(self._given)
 
 
 class ClipFilm(Film):

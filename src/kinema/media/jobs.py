@@ -35,7 +35,7 @@ class Job:
     def check(self) -> None:
         """Raises `Stopped` if the job was stopped."""
         if self._stopped.is_set():
-            raise Stopped("stopped: choose a video to begin again")
+            raise Stopped("stopped by the page that asked for it: start it again")
 
     def step(self, what: str, start: float = 0.0, end: float = 1.0) -> Callable[[float, float], None]:
         """Begins a part of the job.
@@ -68,35 +68,36 @@ class Jobs:
     """The running jobs, grouped by the pages that requested them; safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._running: dict[str, set[Job]] = {}
+        self._running: dict[str, dict[Job, str]] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return sum(map(len, self._running.values()))
 
     @contextmanager
-    def run(self, page: str, report: Report | None = None) -> Iterator[Job]:
+    def run(self, page: str, report: Report | None = None, *, part: str = "") -> Iterator[Job]:
         """A job for as long as the block runs.
 
         Args:
             page: name of the page that asked for it.
             report: see `Job`.
+            part: of the page that asked for it, so that one part can stop its jobs alone.
         """
         job = Job(report)
         with self._lock:
-            self._running.setdefault(page, set()).add(job)
+            self._running.setdefault(page, {})[job] = part
         try:
             yield job
         finally:
             with self._lock:
-                self._running[page].discard(job)
+                del self._running[page][job]
                 if not self._running[page]:
                     del self._running[page]
 
-    def stop(self, page: str) -> int:
-        """Stops the jobs of a page; returns how many there were."""
+    def stop(self, page: str, *, part: str | None = None) -> int:
+        """Stops the jobs of a page, or of one part of it; returns how many there were."""
         with self._lock:
-            jobs = list(self._running.get(page, ()))
+            jobs = [job for job, its in self._running.get(page, {}).items() if part is None or its == part]
         for job in jobs:
             job.stop()
         return len(jobs)

@@ -33,12 +33,12 @@ def cost(runs: Sequence[Run], costs: Sequence[Counted], times: Sequence[Latency 
         "network": [run.architecture and run.architecture.get("name") for run in runs],
         "parameters": [c and f"{c.params / 1e6:.3f} M" for c in counted],
         "clip": [c and f"{c.frames} x {c.size} x {c.size}" for c in counted],
-        "MACs of a view": [c and _large(c.macs) for c in counted],
-        "FLOPs of a view": [c and _large(c.flops) for c in counted],
-        "views of a video": views,
-        "median time of a clip, ms": [t and f"{t.p50_ms:.1f}" for t in times],
+        "MACs per view": [c and _large(c.macs) for c in counted],
+        "FLOPs per view": [c and _large(c.flops) for c in counted],
+        "views per video": views,
+        "median time per clip, ms": [t and f"{t.p50_ms:.1f}" for t in times],
         "quartiles of that time, ms": [t and f"{t.p25_ms:.1f} to {t.p75_ms:.1f}" for t in times],
-        "MACs of a video": [c and v and _large(c.macs * v) for c, v in zip(counted, views, strict=True)],
+        "MACs per video": [c and v and _large(c.macs * v) for c, v in zip(counted, views, strict=True)],
     }
     drawn = by_run([run.name for run in runs], facts)
     reasons = joined(
@@ -81,7 +81,9 @@ def coverage(runs: Sequence[Run], metrics: Mapping[str, Metrics | MultiLabelMetr
         for path, reason in entries
     ]
     more = (
-        f"… and {len(failures) - FAILURES} more; the ledgers in the runs name all." if len(failures) > FAILURES else ""
+        f"… and {len(failures) - FAILURES} more; the ledgers in the run folders list all."
+        if len(failures) > FAILURES
+        else ""
     )
     rows = table(("run", "split", "video", "why it could not be read"), failures[:FAILURES], numeric=False)
     ledger = [*([rows] if failures else []), *([note(more)] if more else [])]
@@ -111,7 +113,7 @@ def protocol(runs: Sequence[Run]) -> Markup:
         column |= _flat("training", run.config or (run.card.get("training") or {}).get("config", {}))
         columns.append(column)
     drawn = _beside(runs, columns)
-    return drawn + note("Lines in which the runs differ are set off.") if drawn and len(runs) > 1 else drawn
+    return drawn + note("Rows in which the runs differ are highlighted.") if drawn and len(runs) > 1 else drawn
 
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,11 +141,13 @@ def about_curves(runs: Sequence[Run]) -> list[str]:
     known = {kind for of_run in kinds.values() for kind in of_run}
     if known and len(runs) > 1:
         listed = "; ".join(f"{name} with {', '.join(of_run)}" for name, of_run in kinds.items() if of_run)
-        found.append(f"Training losses of unlike trainings do not compare: {listed}.")
+        found.append(f"Training losses of different kinds of training are not comparable: {listed}.")
     if "mixup" in known:
-        found.append("With mixup a training clip counts as right by one of its two labels alone, so that top-1 is low.")
+        found.append("With mixup a training clip counts as right for only one of its two labels, so top-1 is low.")
     if "multigrid" in known:
-        found.append("With multigrid the earlier steps of an epoch learn at up to 8 times the rate of its last one.")
+        found.append(
+            "With multigrid the earlier steps of an epoch use up to 8 times the learning rate of its last step."
+        )
     return found
 
 

@@ -120,8 +120,8 @@ def _described(run: Run) -> Mapping[str, Any]:
     test = run.test.document.get("test")
     if not isinstance(test, Mapping):
         raise KinemaError(
-            f"{run.test.file}: there is no metrics.json beside it that says what was tested; test again to get "
-            "features and pictures"
+            f"{run.test.file}: there is no metrics.json beside it with the tested data; test again to get features "
+            "and pictures"
         )
     return test
 

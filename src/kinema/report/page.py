@@ -102,7 +102,7 @@ def render(
                 ("Confusion", Markup("") if set_metrics else _confusion(tested)),
                 ("Calibration", _calibration(tested, inks)),
                 ("Mistakes and hits", mistakes_and_hits(shown)),
-                ("How far the maps can be believed", faithfulness_table(shown)),
+                ("Verdicts on the explanation methods", faithfulness_table(shown)),
                 ("Training", _training(runs, inks)),
                 ("Features", _features(embeddings)),
                 ("Cost", cost(runs, costs, times)),
@@ -153,8 +153,8 @@ def _accuracy(runs: Sequence[Run], metrics: Mapping[str, Metrics]) -> Markup:
     }
     return by_run([run.name for run in runs], facts) + note(
         "A video that could not be read counts as an error. Intervals of top-1: Wilson's. "
-        "Most frequent label: what always naming it would give."
-        + (" Absent: more videos that the annotation names; they are left out of every figure." if absent else "")
+        "Most frequent label: the accuracy of always predicting it."
+        + (" Absent: further videos in the annotation; they are left out of every figure." if absent else "")
     )
 
 
@@ -170,19 +170,23 @@ def _comparison(found: Sequence[Comparison]) -> Markup:
         "p": [f"{c.mcnemar.p:.2g}" for c in found],
         "p, exact binomial": [f"{c.mcnemar.p_exact:.2g}" for c in found],
         "both right": [c.mcnemar.table[0][0] for c in found],
-        "this one alone right": [c.mcnemar.table[0][1] for c in found],
-        f"{first} alone right": [c.mcnemar.table[1][0] for c in found],
+        "only this one right": [c.mcnemar.table[0][1] for c in found],
+        f"only {first} right": [c.mcnemar.table[1][0] for c in found],
         "both wrong": [c.mcnemar.table[1][1] for c in found],
     }
     remarks = joined(caution(remark + ".") for c in found for remark in c.remarks)
-    several = " These p are not corrected for their number; those of every two runs are." if len(found) > 1 else ""
+    several = (
+        " These p values are not corrected for their number; those in the comparison of all pairs are."
+        if len(found) > 1
+        else ""
+    )
     return (
         part("against", first)
         + remarks  # before the figures, which they may take the ground from
         + by_run([c.second.name for c in found], facts)
         + note(
-            "McNemar's test with Edwards' correction; where the two disagree on fewer than "
-            f"{FEW} videos, go by the exact p. The interval of the difference: paired bootstrap over videos." + several
+            "McNemar's test with Edwards' correction; if the two disagree on fewer than "
+            f"{FEW} videos, use the exact p. The interval of the difference: paired bootstrap over videos." + several
         )
     )
 
@@ -203,7 +207,7 @@ def _classes(
     drawn = [subtitle(title) + figures.bars(ordered, inks)]
     for c in found:
         drawn.append(_changes(c) + _hardest(c))
-    small = "Where a class has few videos, much of a change is chance." if found else ""
+    small = "In a class with few videos, changes are largely due to chance." if found else ""
     labels = [label for values in recalls.values() for label in values]
     fonts = [note(NOTE)] if needs_note([*labels, *tested]) else []
     return joined([grid(one for one in drawn if one), *fonts, *([note(small)] if small else [])])
@@ -225,7 +229,7 @@ def _hardest(c: Comparison) -> Markup:
     if not rows:
         return Markup("")
     shown = f" (the first {PAIRS} of {len(c.pairs)})" if len(c.pairs) > PAIRS else ""
-    title = f"Hardest pairs: videos of either class taken for the other{shown}"
+    title = f"Hardest pairs: videos of either class classified as the other{shown}"
     return subtitle(title) + table(("classes", "videos", c.first.name, c.second.name), rows)
 
 
@@ -242,7 +246,7 @@ def _confusion(tested: Mapping[str, Tested]) -> Markup:
         if len(shown) < len(s.labels):
             cut = f" The {MOST} of {len(s.labels)} classes with the most errors."
         parts.append(confusion(name, s.truth, s.predictions, shown))
-    lead = f"Rows: what is shown. Columns: what the network said. Per cent of the row.{cut}"
+    lead = f"Rows: true classes. Columns: predicted classes. Per cent of the row.{cut}"
     return part("paragraph", lead) + grid(parts)
 
 
@@ -255,7 +259,7 @@ def _calibration(tested: Mapping[str, Tested], inks: Mapping[str, str]) -> Marku
     facts: dict[str, list[Any]] = {
         "expected calibration error, points": [f"{100 * one.ece:.1f}" for one in ones],
         "mean confidence, %": [f"{100 * one.confidence:.1f}" for one in ones],
-        "right of those that were read, %": [f"{100 * one.accuracy:.1f}" for one in ones],
+        "accuracy on readable videos, %": [f"{100 * one.accuracy:.1f}" for one in ones],
         "predictions": [one.predictions for one in ones],
     }
     drawn = grid((figures.reliability(name, one, inks[name]) for name, one in known.items()), small=True)
@@ -310,9 +314,9 @@ def _features(embeddings: Sequence[Embedding]) -> Markup:
         + figures.class_legend(classes)
         + by_run([f"{e.name}: {e.space}" for e in embeddings], facts)
         + note(
-            "t-SNE of what the network makes of the central clip of each test video: what its head reads, averaged "
-            "over time and space, where that is not what the classifier reads; what the classifier reads; and the "
-            "logits. Distances between clusters say little; neighbours of the same class: the mean share of the "
-            f"{NEIGHBOURS} nearest videos, among the vectors themselves, that show the class of the video."
+            "t-SNE of features of the central clip of each test video, from up to three positions: the input of the "
+            "head, averaged over time and space, if it differs from the input of the classifier; the input of the "
+            "classifier; and the logits. Distances between clusters mean little. Neighbours of the same class: mean "
+            f"share of the {NEIGHBOURS} nearest videos, among the vectors themselves, with the class of the video."
         )
     )

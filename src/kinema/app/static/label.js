@@ -1,31 +1,68 @@
 // Keys and buttons of the tab Label. Actions wait in a list, so that none is lost while the server answers.
 (() => {
-  const waiting = [];
-  let focused = null;
+  const waiting = [], flights = [];
+  let focused = null, sent = 0, moving = 0;
+  const MOVES = ['next', 'previous', 'go_to'];
+  const LATE = 1000; // milliseconds from the end of an event to its answer in the document
   const video = () => document.querySelector('.k-label-video');
+  const view = () => document.querySelector('.k-view');
   const desk = () => document.querySelector('.k-desk');
   const press = id => { const e = document.getElementById(id); (e.matches('button') ? e : e.querySelector('button')).click(); };
+  // Until the video that was asked for is there, a key would mark something that nobody has seen.
+  const opening = () => {
+    const v = video(), a = view(), d = desk();
+    if (!a || !d) return false;
+    return +d.dataset.answered < moving || a.dataset.video !== d.dataset.video || !!v && v.readyState < 1 && !v.error;
+  };
+  window.kinemaOpening = opening;
+  const showOpening = () => {
+    const busy = opening();
+    document.querySelectorAll('.k-label').forEach(e => e.classList.toggle('k-opening', busy));
+    const said = document.querySelector('.k-refused');
+    if (said && !busy) said.textContent = '';
+  };
+  const refuse = b => {
+    const said = document.querySelector('.k-refused'), key = b.dataset.key === ' ' ? 'space' : b.dataset.key;
+    if (said) said.textContent = `The video is still opening: ${key ? `key ${key}` : b.textContent.trim()} was not used. Press again when it is shown.`;
+  };
+  const drawNow = () => {
+    const bar = document.querySelector('.k-bar'), v = video();
+    if (!bar || !v) return;
+    const now = bar.querySelector('.k-now'), x = 960 * v.currentTime / +bar.dataset.length;
+    now.setAttribute('x1', x); now.setAttribute('x2', x);
+  };
   window.kinemaActions = () => JSON.stringify(waiting.splice(0));
-  // The answer of an event may reach the document a little later than its callback.
-  const soon = (work, tries = 40) => { if (!work() && tries) setTimeout(() => soon(work, tries - 1), 50); };
-  window.kinemaFocus = () => setTimeout(() => {
-    // The panel was replaced: whoever moves by keyboard goes on where they were.
-    if (focused && document.activeElement === document.body) {
-      const again = document.querySelector(focused);
-      if (again) again.focus({preventScroll: true});
-    }
-    focused = null;
-  }, 100);
+  // The answer of an event reaches the document a little later than its callback.
+  window.kinemaFocus = () => {
+    const flight = flights.shift();
+    setTimeout(showOpening);
+    setTimeout(() => { if (flight === moving) moving = 0; showOpening(); }, LATE);
+    setTimeout(() => {
+      drawNow();
+      // The panel was replaced: whoever moves by keyboard goes on where they were.
+      if (focused && document.activeElement === document.body) {
+        const again = document.querySelector(focused);
+        if (again) again.focus({preventScroll: true});
+      }
+      focused = null;
+    }, 100);
+  };
   window.kinemaEnter = () => {
     // Whoever has pressed a button above goes on with the keys; space would press that button again.
-    soon(() => {
-      const view = document.querySelector('.k-label');
-      if (view) view.focus();
-      return view && document.activeElement === view;
-    });
+    moving = 0;
+    const from = document.activeElement, began = Date.now();
+    const enter = () => {
+      const a = view(), at = document.activeElement;
+      if (at !== from && at !== document.body && at !== a) return; // somebody has moved on meanwhile
+      if (a && at !== a) a.focus();
+      if (Date.now() - began < LATE || !a) setTimeout(enter, 50);
+    };
+    enter();
+    setTimeout(showOpening, LATE);
   };
   const act = b => {
     const v = video(), what = b.dataset.act;
+    if (!MOVES.includes(what) && what !== 'undo' && opening()) { refuse(b); return; }
     if (what === 'play') { if (v) { if (v.paused) v.play(); else v.pause(); } return; }
     const held = document.activeElement.closest && document.activeElement.closest('[data-act]');
     if (held) {
@@ -33,13 +70,16 @@
       if (held.dataset.label) focused += `[data-label="${CSS.escape(held.dataset.label)}"]`;
     }
     if (what === 'suggest') { press('k-label-suggest'); return; }
-    const action = {act: what, video: +b.closest('.k-label').dataset.number, time: v ? v.currentTime : 0};
+    const action = {act: what, video: b.closest('.k-label').dataset.video, id: ++sent};
+    if (v) action.time = v.currentTime;
     if (b.dataset.label !== undefined) action.label = b.dataset.label;
     if (b.dataset.item !== undefined) action.number = +b.dataset.item;
     if (what === 'new') action.label = b.parentElement.querySelector('input').value;
     if (what === 'go_to') action.number = b.parentElement.querySelector('input').value - 1;
     if (what === 'edit' || what === 'correct') seek(b.closest('tr').querySelector('[data-go]').dataset.go);
+    if (MOVES.includes(what)) { moving = sent; showOpening(); }
     waiting.push(action);
+    flights.push(sent);
     press('k-label-go');
   };
   const seek = time => { const v = video(); if (v) v.currentTime = +time; };
@@ -79,10 +119,10 @@
   });
   // A focused button would be pressed when space is released.
   document.addEventListener('keyup', e => { if (e.key === ' ' && ours(e)) e.preventDefault(); });
-  document.addEventListener('timeupdate', e => {
-    const bar = e.target.matches && e.target.matches('.k-label-video') && document.querySelector('.k-bar');
-    if (!bar) return;
-    const now = bar.querySelector('.k-now'), x = 960 * e.target.currentTime / +bar.dataset.length;
-    now.setAttribute('x1', x); now.setAttribute('x2', x);
+  for (const kind of ['loadedmetadata', 'error']) document.addEventListener(kind, e => {
+    if (e.target.matches && e.target.matches('.k-label-video')) showOpening();
+  }, true);
+  for (const kind of ['timeupdate', 'seeking']) document.addEventListener(kind, e => {
+    if (e.target.matches && e.target.matches('.k-label-video')) drawNow();
   }, true);
 })();

@@ -1,6 +1,6 @@
 // The tab Live: sends the newest frame of the camera, one at a time, and shows what comes back.
 (() => {
-  let stream = null, run = 0;
+  let stream = null, run = 0, ended = Promise.resolve();
   const REFUSED = {
     NotAllowedError: 'The browser refused the camera: allow it for this page (symbol beside the address), then start again.',
     NotFoundError: 'There is no camera: connect one, then start again.',
@@ -36,6 +36,10 @@
   const start = async box => {
     const own = ++run, error = box.querySelector('.k-live-error'), video = box.querySelector('video');
     error.textContent = '';
+    // Of the camera before.
+    box.querySelector('.k-live-label').textContent = '–';
+    box.querySelector('.k-bars').replaceChildren();
+    box.querySelector('.k-live-facts').textContent = '';
     try {
       if (!navigator.mediaDevices || !navigator.mediaDevices.getUserMedia)
         throw new Error('The browser gives no camera to this page: open it as http://localhost or over HTTPS.');
@@ -46,6 +50,7 @@
       await video.play();
       box.querySelector('[data-live]').textContent = 'Stop the camera';
       const name = encodeURIComponent(box.querySelector('select').value);
+      await ended; // else the end of the camera before would end this one
       const { key, mode, interval } = await post(`${box.dataset.address}/begin?recognizer=${name}`);
       const canvas = document.createElement('canvas'), began = performance.now();
       const factor = Math.min(1, 480 / Math.max(video.videoWidth, video.videoHeight));
@@ -75,7 +80,7 @@
     const box = button.closest('.k-live');
     if (stream) {
       stop(box);
-      post(`${box.dataset.address}/end`).catch(() => {});
+      ended = post(`${box.dataset.address}/end`).catch(() => {});
     } else start(box);
   });
   document.addEventListener('change', e => {
