@@ -81,11 +81,13 @@ class Shown:
         digest: of what it looks like.
         serial: of its packet.
         reported: the decoder reports damage on which it may depend.
+        packet: what the packet holds.
     """
 
     digest: str
     serial: int
     reported: bool
+    packet: bytes = b""
 
 
 def decode_plainly(path: Path) -> list[Shown]:
@@ -93,6 +95,7 @@ def decode_plainly(path: Path) -> list[Shown]:
     frames: list[tuple[str, int]] = []
     keys, bad = [0], set()
     stamps: dict[int, int | None] = {}
+    contents: dict[int, bytes] = {}
     # In transport and program streams the flag of a packet may stand on the one before.
     flagged = path.suffix not in (".ts", ".mpg")
     try:
@@ -110,9 +113,11 @@ def decode_plainly(path: Path) -> list[Shown]:
                     packet = next(packets, None)
                 except av.FFmpegError:
                     break
+                if packet is not None and not packet.size and packet.dts is not None:
+                    continue  # a chunk without content, not the end
                 if packet is not None and packet.size:
                     serial += 1
-                    stamps[serial] = packet.pts
+                    stamps[serial], contents[serial] = packet.pts, bytes(packet)
                     packet.pts = packet.dts = serial
                     if packet.is_keyframe:
                         keys.append(serial)
@@ -139,7 +144,8 @@ def decode_plainly(path: Path) -> list[Shown]:
     found = []
     for name, at in frames:
         begun = max((key for key in keys if key <= at), default=0)
-        found.append(Shown(name, at, any(_counts(serial, begun, at, stamps) for serial in bad)))
+        reported = any(_counts(serial, begun, at, stamps) for serial in bad)
+        found.append(Shown(name, at, reported, contents.get(at, b"")))
     return found
 
 
@@ -161,14 +167,15 @@ class Mutants:
     def __init__(self, folder: Path, *, keep: bool = False) -> None:
         self._folder, self._keep = folder, keep
         self.sources: dict[str, Source] = {}
-        self.whole: dict[str, list[str]] = {}
+        self.whole: dict[str, list[Shown]] = {}
         for kind in KINDS:
             source = self.sources[kind] = write_source(kind, folder)
             pictures = full_decode(source.path)
             with open_video(source.path) as video:
                 assert len(video) == len(pictures), kind
                 assert np.array_equal(video.read(range(len(video))).numpy(), np.stack(pictures)), kind
-            self.whole[kind] = [digest(one) for one in pictures]
+            self.whole[kind] = decode_plainly(source.path)
+            assert [shown.digest for shown in self.whole[kind]] == [digest(one) for one in pictures], kind
 
     item_bytes = 64
 
@@ -247,10 +254,11 @@ def read_all(path: Path, verdict: Verdict, rng: np.random.Generator) -> Seen:
     return seen
 
 
-def judge(seen: Seen, plain: list[Shown], whole: list[str], verdict: Verdict) -> None:
-    """Compares what was handed out with the plain loop and with the original."""
+def judge(seen: Seen, plain: list[Shown], sound: list[Shown], verdict: Verdict) -> None:
+    """Compares what was handed out with the plain loop and with the original, decoded by the plain loop as well."""
     known = {shown.digest: shown for shown in reversed(plain)}
     at = {shown.serial: shown for shown in plain}
+    whole = [shown.digest for shown in sound]
     for index in sorted(seen.ordered | seen.jumped):
         names = {found[index] for found in (seen.ordered, seen.jumped) if index in found}
         there = at.get(seen.serials.get(index, -1))
@@ -260,6 +268,8 @@ def judge(seen: Seen, plain: list[Shown], whole: list[str], verdict: Verdict) ->
                 outcome = SOUND
             elif intact or (there is None and name not in known):
                 outcome = WORSE
+            elif name in whole and _holds(there, sound[whole.index(name)]):
+                outcome = RENUMBERED  # what the plain loop reports stands behind the frame, and the reader cut it off
             elif (known.get(name) or there or Shown("", 0, False)).reported:
                 outcome = REPORTED
             elif len(names) > 1 or name not in known:
@@ -268,3 +278,8 @@ def judge(seen: Seen, plain: list[Shown], whole: list[str], verdict: Verdict) ->
                 outcome = RENUMBERED if name in whole else UNSEEN
             verdict.frames[outcome] += 1
             verdict.blame(outcome, f"frame {index}")
+
+
+def _holds(there: Shown | None, original: Shown) -> bool:
+    """Whether a packet holds all of an original's packet, and perhaps more behind it."""
+    return there is not None and bool(original.packet) and there.packet.startswith(original.packet)

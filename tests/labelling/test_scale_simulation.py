@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+TIMES = {"read": 0.07, "network": 0.14, "head": 0.004}  # seconds; so that a run takes several minutes of its clock
+
 
 @pytest.fixture
 def scale(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -32,7 +34,7 @@ def scale(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     ids=lambda changes: " ".join(changes) or "networks",
 )
 def test_without_failures_the_time_is_that_of_the_formula(changes: dict[str, float], scale: ModuleType) -> None:
-    setting = replace(scale.Setting(inputs=8000), **changes)
+    setting = replace(scale.Setting(inputs=8000, **TIMES), **changes)
     found, formula = scale.simulate(setting), scale.predicted(setting)
     assert found["rows"] == 8000
     assert found["again"] == 0
@@ -42,7 +44,7 @@ def test_without_failures_the_time_is_that_of_the_formula(changes: dict[str, flo
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_failing_machines_cost_time_and_no_row(seed: int, scale: ModuleType) -> None:
-    setting = scale.Setting(inputs=8000, machines=4, cores=4, failures=10.0, repair=60.0, seed=seed)
+    setting = scale.Setting(inputs=8000, machines=4, cores=4, failures=10.0, repair=60.0, seed=seed, **TIMES)
     found, formula = scale.simulate(setting), scale.predicted(setting)
     assert found["died"] > 0
     assert found["rows"] == 8000
@@ -53,7 +55,7 @@ def test_failing_machines_cost_time_and_no_row(seed: int, scale: ModuleType) -> 
 
 @pytest.mark.parametrize("cores", [2, 8])
 def test_poison_files_are_given_up_and_no_other(cores: int, scale: ModuleType) -> None:
-    found = scale.simulate(scale.Setting(inputs=3000, machines=1, cores=cores, poison=5, failures=2.0))
+    found = scale.simulate(scale.Setting(inputs=3000, machines=1, cores=cores, poison=5, failures=2.0, **TIMES))
     assert (found["rows"], found["poison"], found["harmless"]) == (3000, 5, 0)
 
 

@@ -102,7 +102,7 @@ def test_accuracy_over_cost_has_one_figure_per_cost(page: str, runs: list[Run]) 
     times = [SimpleNamespace(p50_ms=3.0 + i) for i in range(6)]
     drawn = trade_off(runs, metrics, COSTS, times, inks)  # type: ignore[arg-type]
     assert drawn.count("<svg") == 3
-    assert "median time of a clip, ms" in drawn
+    assert "median time per clip, ms" in drawn
     assert trade_off(runs[:1], metrics, COSTS[:1], [None], inks) == ""
 
 

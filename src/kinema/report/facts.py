@@ -37,6 +37,7 @@ def cost(runs: Sequence[Run], costs: Sequence[Counted], times: Sequence[Latency 
         "FLOPs per view": [c and _large(c.flops) for c in counted],
         "views per video": views,
         "median time per clip, ms": [t and f"{t.p50_ms:.1f}" for t in times],
+        "quartiles of that time, ms": [t and f"{t.p25_ms:.1f} to {t.p75_ms:.1f}" for t in times],
         "MACs per video": [c and v and _large(c.macs * v) for c, v in zip(counted, views, strict=True)],
     }
     drawn = by_run([run.name for run in runs], facts)

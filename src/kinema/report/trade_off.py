@@ -88,9 +88,7 @@ def trade_off(
     what, kind = ("mAP", "bootstrap over videos") if several else ("top-1", "Wilson's")
     unit, by = ("G", 1e9) if max(c.macs for _, _, c, _ in known) >= 1e9 else ("M", 1e6)
     drawn = [
-        figures.trade_off(
-            f"MACs of a view, {unit}", {name: c.macs / by for name, _, c, _ in known}, points, inks, what
-        ),
+        figures.trade_off(f"MACs per view, {unit}", {name: c.macs / by for name, _, c, _ in known}, points, inks, what),
         figures.trade_off("parameters, M", {name: c.params / 1e6 for name, _, c, _ in known}, points, inks, what),
     ]
     timed = {name: time.p50_ms for name, _, _, time in known if time is not None}
@@ -99,7 +97,7 @@ def trade_off(
         "cost stand beside each other."
     )
     if timed:
-        drawn.append(figures.trade_off("median time of a clip, ms", timed, points, inks, what))
+        drawn.append(figures.trade_off("median time per clip, ms", timed, points, inks, what))
         place = environment()
         machine = place.get("gpu", place["cpu"])
         small += (

@@ -4,9 +4,16 @@ from pathlib import Path
 
 import av
 import pytest
-from data.odd_videos import write_odd
+from data.odd_videos import write_odd, write_video
 
-from kinema.data.reading.bitstream import frames_in, h264_starts_clean, is_b_vop, needs_first_packet
+from kinema.data.reading.bitstream import (
+    av1_starts_clean,
+    frames_in,
+    h264_starts_clean,
+    is_b_vop,
+    needs_first_packet,
+    starts_clean,
+)
 
 START = b"\x00\x00\x00\x01"
 IDR, NON_IDR = b"\x65\x88\x84", b"\x41\x9a\x02"
@@ -57,6 +64,40 @@ def test_an_intra_refresh_is_no_clean_start_but_an_open_gop_is(tmp_path: Path) -
     assert found["h264"] == [True] * 4
     assert found["open_gop"] == found["open_gop_ts"] == [True] * 4
     assert found["intra_refresh"] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [
+        ("libsvtav1", {"preset": "12", "svtav1-params": "keyint=12"}),
+        ("libaom-av1", {"cpu-used": "8", "usage": "realtime"}),
+    ],
+)
+def test_keyframes_of_av1_are_clean_and_no_other_frame_is(
+    tmp_path: Path, codec: str, options: dict[str, str], suffix: str
+) -> None:
+    if codec not in av.codecs_available:
+        pytest.skip(f"PyAV has no {codec}")
+    path = write_video(tmp_path / f"a{suffix}", codec, options=options, gop=12, frames=26)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    assert sum(packet.is_keyframe for packet in packets) >= 2
+    assert [av1_starts_clean(bytes(packet)) for packet in packets] == [packet.is_keyframe for packet in packets]
+
+
+def test_odd_units_of_av1() -> None:
+    delimiter, sequence, frame = b"\x12\x00", b"\x0a\x83\x00abc", b"\x32\x01\x10"
+    assert av1_starts_clean(delimiter + sequence + frame)
+    assert av1_starts_clean(b"\x36\x28\x01\x10")  # with an extension
+    assert av1_starts_clean(b"\x30\x10")  # without a size
+    for bits in (b"\x30", b"\x90", b"\x00", b"\x50"):  # inter frame, shown again, hidden, intra only
+        assert not av1_starts_clean(b"\x32\x01" + bits)
+    whole = delimiter + sequence + frame
+    assert not any(av1_starts_clean(whole[:length]) for length in range(len(whole)))
+    assert starts_clean("av1", whole, None)
+    assert not starts_clean("av1", b"", None)
+    assert starts_clean("hevc", b"", None)
 
 
 def test_frames_of_vp8_and_vp9() -> None:

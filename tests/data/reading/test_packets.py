@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from av.video.stream import VideoStream
+from data.full_decode import full_decode
+from data.odd_streams import encode, store
 from data.odd_videos import FRAMES, write_odd
 
 from kinema.data.reading.packets import Packets, WrongTableError
+from kinema.data.video import VideoReader
 
 SHOWS_INDEX = hasattr(VideoStream, "index_entries")  # from PyAV 17 on
 
@@ -77,3 +82,25 @@ def test_packets_other_than_the_table_says_are_never_handed_out(files: dict[str,
     assert not packets.listed
     assert contents(packets, 12) == [(i, i, data) for i, data in enumerate(stored(files["h264"]))][12:]
     packets.close()
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_b_frames_of_mpeg4_whose_stamps_follow_the_order_of_storage_are_counted_by_decoding(
+    tmp_path: Path, suffix: str
+) -> None:
+    chunks = encode("mpeg4", options={"bf": "2", "b_strategy": "0", "qscale": "3"})
+    assert not opened(store(tmp_path / f"right{suffix}", "mpeg4", chunks))
+    straight = [replace(chunk, pts=chunk.dts) for chunk in chunks]
+    path = store(tmp_path / f"straight{suffix}", "mpeg4", straight)
+    assert opened(path)
+    whole = full_decode(path)
+    with VideoReader(path) as video:
+        assert len(video) == len(whole)
+        for index in (7, 1, 20, 38, 13):
+            assert np.array_equal(video.read([index])[0].numpy(), whole[index]), index
+
+
+def opened(path: Path) -> bool:
+    """Whether opening a file decoded all of it."""
+    with VideoReader(path) as video:
+        return video.work.decoded > 0

@@ -23,6 +23,8 @@ Second, detection of damage. A frame that depends on lost or damaged data is rej
   one packet too early in transport streams, or are dropped.
 - `bitstream.is_torn` finds bytes that no encoder writes, such as a run of zeros within a picture. FFmpeg conceals them,
   and for HEVC and VP9 it usually reports nothing.
+- `picture_numbers` checks the numbers that an H.264 encoder gives its reference pictures (`frame_num`). They show that
+  a reference picture was lost, duplicated or swapped, in any container; FFmpeg conceals it.
 - `decoder` records what FFmpeg reports itself (errors, and frames flagged as corrupt), and keyframes that are not
   output although later frames are. It holds back each frame until all frames that were decoded before it are output.
 - MJPEG is decoded strictly (`err_detect=explode`): otherwise FFmpeg fills the rest of a damaged picture with old
@@ -33,8 +35,10 @@ The following damage is not detected:
 - changed bytes that can still be decoded (single bits, short noise), mainly in HEVC, VP8 and VP9, whose decoders have
   no check;
 - a run of zeros that ends exactly where a start code begins;
-- whole packets missing from Matroska, from MPEG program streams and from raw streams;
-- packets that were lost or swapped before a file was written again, so that their numbers have changed too;
+- whole packets missing from Matroska, from MPEG program streams and from raw streams, and packets that were lost or
+  swapped before a file was written again, so that their numbers have changed too; the reference pictures of H.264 are
+  an exception, unless they were swapped between two groups of pictures and have the same number in both;
+- B frames of H.264 that no other frame needs, if they are lost or swapped;
 - 16 (or 32, ...) transport packets lost in a row, after which the continuity counter is the same again.
 
 A frame that such damage has reached may depend on where decoding started. Strict decoding was tried on 13 kinds of

@@ -17,6 +17,7 @@ from kinema.data.reading.pyav import canonical_name, open_input
 from kinema.data.reading.transport import Loss, first_loss
 
 _CHUNK = re.compile(rb"[0-9]{2}(?:d[bc]|wb|tx|pc|sb)|ix[0-9]{2}|JUNK|idx1")
+HEAD = 16  # bytes of a packet by which it is compared with another
 _UNPARSED = ("mov", "matroska")  # containers whose packets are already frames
 
 
@@ -39,6 +40,11 @@ class Damage:
         if not self.has(serial):
             insort(self.packets, serial)
 
+    def part(self, serial: int) -> None:
+        """Records that something is lost after a packet."""
+        if not self.breaks(serial, serial + 1):
+            insort(self.gaps, serial)
+
     def has(self, serial: int) -> bool:
         """True if a packet is damaged."""
         return bool(self.within(serial, serial))
@@ -58,7 +64,14 @@ class Damage:
         return Damage(packets, list(self.gaps), dict(self.lengths))
 
 
-def locate(path: Path, stream: VideoStream, places: Sequence[int], sizes: Sequence[int], flagged: list[int]) -> Damage:
+def locate(
+    path: Path,
+    stream: VideoStream,
+    places: Sequence[int],
+    sizes: Sequence[int],
+    flagged: list[int],
+    heads: Sequence[bytes],
+) -> Damage:
     """Finds the packets to which the damage belongs that a container reports.
 
     FFmpeg cuts the units of some containers into frames with a parser. The parser returns frame N - 1 when it receives
@@ -73,6 +86,7 @@ def locate(path: Path, stream: VideoStream, places: Sequence[int], sizes: Sequen
         places: per packet, the position in the file of the unit in which the packet begins.
         sizes: per packet, its size in bytes.
         flagged: ascending serials of packets that FFmpeg reports as corrupt.
+        heads: per packet, its first `HEAD` bytes.
 
     Raises:
         OSError: the file cannot be read.
@@ -93,7 +107,9 @@ def locate(path: Path, stream: VideoStream, places: Sequence[int], sizes: Sequen
             begun = range(bisect_left(places, unit.place), bisect_right(places, unit.place))
             end = following.place if following else None
             loss = first_loss(path, unit.place, end) if name == "mpegts" else None
-            _assign(damage, unit, begun, sizes, loss)
+            # FFmpeg may report for a packet the position of a misplaced unit in the middle of it.
+            begins = unit.aligned and bool(begun) and _begin_alike(heads[begun.start], unit.head)
+            _assign(damage, unit, begun, sizes, loss, begins=begins)
     return damage
 
 
@@ -125,6 +141,7 @@ class _Unit:
     place: int
     corrupt: bool
     aligned: bool
+    head: bytes
 
 
 def _units(path: Path, stream: VideoStream) -> list[_Unit]:
@@ -136,15 +153,24 @@ def _units(path: Path, stream: VideoStream) -> list[_Unit]:
             for packet in container.demux(other):
                 if packet.size:
                     place = -1 if packet.pos is None else packet.pos
-                    aligned = begins_frame(codec, bytes(memoryview(packet)[:64]))
-                    units.append(_Unit(place, packet.is_corrupt, aligned))
+                    head = bytes(memoryview(packet)[:64])
+                    units.append(_Unit(place, packet.is_corrupt, begins_frame(codec, head), head))
         except (av.FFmpegError, IndexError):
             pass  # the units before it are known, and the first pass had the same error
     return units
 
 
-def _assign(damage: Damage, unit: _Unit, begun: range, sizes: Sequence[int], loss: Loss | None) -> None:
-    """Records the damage of one unit, in which the packets `begun` begin."""
+def _begin_alike(packet: bytes, unit: bytes) -> bool:
+    """True if a packet and a unit begin with the same bytes; zeros before a start code are ignored."""
+    one, two = packet.lstrip(b"\0"), unit.lstrip(b"\0")
+    length = min(len(one), len(two))
+    return one[:length] == two[:length]
+
+
+def _assign(
+    damage: Damage, unit: _Unit, begun: range, sizes: Sequence[int], loss: Loss | None, *, begins: bool
+) -> None:
+    """Records the damage of one unit, in which the packets `begun` begin; `begins` if the first has its first byte."""
     before = begun.start - 1
     if not loss or not loss.complete:
         for serial in begun:
@@ -153,7 +179,7 @@ def _assign(damage: Damage, unit: _Unit, begun: range, sizes: Sequence[int], los
             damage.add(before)
     elif not begun:
         damage.add(max(before, 0))
-    elif not unit.aligned:
+    elif not begins:
         damage.add(begun[-1])
     else:
         intact = loss.intact

@@ -12,8 +12,9 @@ from av.video.frame import VideoFrame
 from kinema.data.reading.bitstream import is_torn
 from kinema.data.reading.frame_table import FrameTable
 from kinema.data.reading.packets import Packets
+from kinema.data.reading.picture_numbers import PictureNumbers
 from kinema.data.reading.progress import beat
-from kinema.data.reading.pyav import prepare
+from kinema.data.reading.pyav import new_header, prepare
 
 _LONGEST_DELAY = 16  # packets between the input of a packet and the output of its frame; the bound of H.264 and HEVC
 
@@ -61,6 +62,7 @@ class Decoder:
         if threads > 1:
             self._context.thread_type = "FRAME"
         self._extradata = packets.decoder.extradata
+        self._numbers = PictureNumbers(self._extradata) if packets.codec == "h264" else None
         # In H.264, a picture states that no other picture needs it. In HEVC, that holds only within its temporal layer.
         self._may_spare = packets.codec == "h264" and packets.progressive
         self._walk: Iterator[tuple[int, av.Packet]] = iter(())
@@ -161,6 +163,8 @@ class Decoder:
         self.work.seeks += serial > 0 or self._used
         self._used = True
         self._walk = self._packets.walk(serial)
+        if self._numbers:
+            self._numbers.restart()
         self._begun = self._next = serial
         self._ahead.clear()
         self._shown = max(index, 0) - 1
@@ -240,8 +244,8 @@ class Decoder:
             self._context.skip_frame = "NONREF" if passed else "DEFAULT"
             self._passing = passed
         beat()
-        if packet is not None and is_torn(self._packets.codec, bytes(packet), self._extradata):
-            self._note(table, packet.pts or 0)
+        if packet is not None:
+            self._look_into(table, packet)
         self.work.decoded += packet is not None
         self.work.spared += passed
         try:
@@ -252,6 +256,25 @@ class Decoder:
             for serial in range(max(0, at - self._threads + 1), at + 1):
                 self._note(table, serial)
             return []
+
+    def _look_into(self, table: FrameTable | None, packet: av.Packet) -> None:
+        """Records what the bytes of a packet prove: that it is damaged, or that it does not follow the previous one."""
+        data, serial = bytes(packet), packet.pts or 0
+        if is_torn(self._packets.codec, data, self._extradata):
+            self._note(table, serial)
+        if self._numbers is None:
+            return
+        clean = False
+        if packet.is_keyframe:
+            clean = bool(self._packets.clean[serial])
+            header = new_header(packet)
+            if header:
+                self._numbers.learn(header)
+        if not self._numbers.fits(data, clean):
+            if clean:
+                self.damage.part(serial - 1)  # frames that need nothing from before the keyframe are intact
+            else:
+                self.damage.add(serial)
 
     def _note(self, table: FrameTable | None, serial: int) -> None:
         """Records a damaged packet; it is doubtful if decoding started with the keyframe that the packet depends on."""

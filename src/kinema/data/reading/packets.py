@@ -13,10 +13,10 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
-from kinema.data.reading.bitstream import frames_in, h264_starts_clean, is_b_vop, needs_first_packet
+from kinema.data.reading.bitstream import frames_in, is_b_vop, needs_first_packet, starts_clean
 from kinema.data.reading.boxes import is_truncated, why_truncated
 from kinema.data.reading.container import open_video_stream
-from kinema.data.reading.damage import Damage, locate
+from kinema.data.reading.damage import HEAD, Damage, locate
 from kinema.data.reading.progress import beat
 from kinema.data.reading.pyav import canonical_name, index_entries, progressive, reorder_depth
 from kinema.data.reading.sample_table import read_sample_table
@@ -33,6 +33,7 @@ KNOWN_CODECS = frozenset((
 ))
 # fmt: on
 _LOOKS_INSIDE = frozenset(("vp8", "vp9", "mpeg4"))  # only the packet's own bytes tell which frames it shows
+_KEYS_DIFFER = frozenset(("h264", "av1"))  # decoding cannot start at every packet that a container flags as a keyframe
 # Codecs whose decoders show frames before the first keyframe, without a reference. (H.264 decoders drop them.)
 _SHOWN_WITHOUT_START = frozenset(("hevc", "mpeg1video", "mpeg2video", "mpeg4"))
 _HEAD = 4096  # bytes of a packet: enough for all headers before the picture
@@ -116,24 +117,26 @@ class Packets:
         self.pts, self.dts, self.clean = table.pts, table.dts, table.keys
         self.hidden = np.zeros(len(table.pts), bool)
         self._identities = list(zip(table.pts.tolist(), table.dts.tolist(), table.sizes.tolist(), strict=True))
-        if self.codec == "h264":
+        if self.codec in _KEYS_DIFFER:
             extradata = self.decoder.extradata
             with self.path.open("rb") as file:
                 for serial in np.flatnonzero(table.keys).tolist():
                     file.seek(int(table.places[serial]))
                     head = file.read(min(_HEAD, int(table.sizes[serial])))
-                    self.clean[serial] = h264_starts_clean(head, extradata)
+                    self.clean[serial] = starts_clean(self.codec, head, extradata)
                     if serial == 0:
                         self.primer = needs_first_packet(self.codec, head)
         return True
 
     def scan(self) -> None:
         """Reads the packet list by demuxing."""
-        is_known, is_h264, looks_inside = self.certain, self.codec == "h264", self.codec in _LOOKS_INSIDE
+        is_known, keys_differ = self.certain, self.codec in _KEYS_DIFFER
+        looks_inside = self.codec in _LOOKS_INSIDE
         extradata = self.decoder.extradata
         identities, clean, hidden = list[Identity](), list[bool](), list[bool]()
-        places, flagged = list[int](), list[int]()
+        places, flagged, heads = list[int](), list[int](), list[bytes]()
         empty = total = 0
+        anchor = NO_STAMP
         if self.codec == "mpeg4":
             self.reorder = 0  # its header states held-back frames even if there are none
         if self.listed:
@@ -149,17 +152,23 @@ class Packets:
                 flagged.append(len(clean))
             # FFmpeg gives a position only for the first frame that begins in a unit of the container.
             places.append(packet.pos if packet.pos is not None else places[-1] if places else -1)
+            heads.append(bytes(memoryview(packet)[:HEAD]))
             if looks_inside:
                 data = bytes(packet)
                 shown = frames_in(self.codec, data)
-                if self.codec == "mpeg4" and is_b_vop(data):
-                    self.reorder = 1
+                if self.codec == "mpeg4":
+                    if is_b_vop(data):
+                        self.reorder = 1
+                        # A B frame is shown before the last frame of another type; otherwise the stamps are wrong.
+                        self.certain = self.certain and (packet.pts is None or packet.pts < anchor)
+                    elif packet.pts is not None:
+                        anchor = packet.pts
                 self.certain = self.certain and shown in (0, 1)
                 hidden.append(shown == 0 or packet.is_discard)
             else:
                 hidden.append(packet.is_discard)
             key = is_known and packet.is_keyframe
-            clean.append(h264_starts_clean(_head(packet), extradata) if key and is_h264 else key)
+            clean.append(starts_clean(self.codec, _head(packet), extradata) if key and keys_differ else key)
             if not identities:
                 self.primer = needs_first_packet(self.codec, _head(packet))
             identities.append((packet.pts, packet.dts, size))
@@ -176,7 +185,7 @@ class Packets:
             reason = f"{reason}, because {missing}" if missing else reason
             raise UnreadableVideo(self.path, f"{reason}: copy, download or record it again")
         self.missing = max(0, self._declared() - empty - len(clean))
-        self.damage = locate(self.path, self._stream, places, [size for _, _, size in identities], flagged)
+        self.damage = locate(self.path, self._stream, places, [size for _, _, size in identities], flagged, heads)
         self._identities = identities
         vars(self).pop("_places", None)
         self.pts = np.array([NO_STAMP if pts is None else pts for pts, _, _ in identities], np.int64)

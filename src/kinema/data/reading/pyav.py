@@ -110,3 +110,10 @@ def progressive(context: VideoCodecContext) -> bool:
     if order is None:
         return is_progressive(canonical_name(context), context.extradata)
     return int(order) == 1
+
+
+def new_header(packet: av.Packet) -> bytes | None:
+    """The header that replaces the stream's from a packet on, or None; PyAV before 15 shows none."""
+    if not hasattr(packet, "has_sidedata") or not packet.has_sidedata("new_extradata"):
+        return None
+    return bytes(packet.get_sidedata("new_extradata"))

@@ -1,0 +1,161 @@
+"""Checks that the pictures of an H.264 stream follow one another as their encoder numbered them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kinema.data.reading.bitstream import length_width
+from kinema.data.reading.h264 import ParameterSets, forgets_all, parameter_sets, read_slice
+
+_START_CODE = b"\x00\x00\x01"
+_SLICES, _REFRESH, _SETS = (1, 2, 5), 5, (7, 8)  # types of units (table 7-1)
+_DELIMITER, _ESCAPE = b"\x09", b"\x00\x00\x03"
+_LONGEST_SET = 1024  # bytes that are kept of a parameter set; what stands behind them is not needed
+# At most this many reference pictures are stored after a keyframe and shown before it: 15 B frames have up to 7.
+_LEADING = 7
+
+
+class PictureNumbers:
+    """Checks `frame_num`, by which H.264 counts reference pictures (ISO 14496-10, 7.4.3).
+
+    The number of a picture is one more than that of the previous reference picture in decoding order; an IDR picture
+    has 0. If a reference picture was lost, duplicated or swapped, the number of the next picture does not fit. Decoders
+    conceal this.
+
+    Three kinds of streams are not checked: those that may leave out pictures (`gaps_in_frame_num_value_allowed_flag`),
+    those whose numbers never rise, and those whose parameter sets are missing. The two fields of a frame may have the
+    same number. Numbers may be missing directly after a keyframe of an open GOP, because editors that cut a stream
+    there remove the pictures that are stored after the keyframe and shown before it.
+
+    Args:
+        extradata: of the stream.
+    """
+
+    def __init__(self, extradata: bytes | None) -> None:
+        self._width = length_width("h264", extradata)
+        self._sets = ParameterSets()
+        self._counts = False  # numbers have risen
+        # By the first 18 bits of ordinary slices: where `frame_num` ends in the first 40 bits, its mask, and whether
+        # the picture is a reference. Nearly all packets are checked with this, in a quarter of the time.
+        self._known: dict[int, tuple[int, int, bool]] = {}
+        self.learn(extradata or b"")
+        self.restart()
+
+    def restart(self) -> None:
+        """Accepts any packet next; the parameter sets are kept, as in a decoder."""
+        self._last: int | None = None  # number of the last reference picture
+        self._before = (b"", 0)  # its packet, and where in that its slice begins
+        self._is_field = False  # the last picture was a field; another may follow in the same packet
+        self._opens = False  # the last picture was a keyframe that is no refresh
+
+    def learn(self, extradata: bytes) -> None:
+        """Adds the parameter sets of a header, in the form of MP4 (`avcC`) or with start codes."""
+        for unit in parameter_sets(extradata):
+            self._sets.add(unit)
+        self._known.clear()
+
+    def fits(self, data: bytes, clean: bool) -> bool:
+        """True if a packet can follow the packets before it.
+
+        Args:
+            data: the next packet in the order of decoding.
+            clean: decoding can start at it.
+        """
+        width, last = self._width, self._last
+        at = width or data.find(_START_CODE) + 3
+        head = data[at : at + 5]
+        if head[:1] == _DELIMITER:
+            at = at + width + int.from_bytes(data[at - width : at], "big") if width else data.find(_START_CODE, at) + 3
+            head = data[at : at + 5]
+        word = int.from_bytes(head, "big")
+        known = self._known.get(word >> 22)
+        if known and last is not None and _ESCAPE not in head:
+            shift, mask, is_reference = known
+            number = word >> shift & mask
+            if number - last & mask == 1:
+                self._opens, self._counts = False, True
+                if is_reference:
+                    self._last, self._before = number, (data, at)
+                return True
+        return self._fits(data, clean)
+
+    def _fits(self, data: bytes, clean: bool) -> bool:
+        """Does what `fits` does, for every kind of packet."""
+        for at in self._units(data):
+            kind = data[at] & 31
+            if kind in _SETS:
+                end = data.find(_START_CODE, at, at + _LONGEST_SET)
+                if self._sets.add(data[at : end if end > 0 else at + _LONGEST_SET]):
+                    self._known.clear()
+            elif kind in _SLICES:
+                fits = self._take(data, at, clean)
+                if not (fits and self._is_field):
+                    return fits
+        return True
+
+    def _take(self, data: bytes, at: int, clean: bool) -> bool:
+        """Checks a picture by one of its slices, and continues from it."""
+        if data[at] & 31 == _REFRESH:
+            self._last, self._before, self._opens, self._is_field = 0, (data, at), False, False
+            return True
+        try:
+            found = read_slice(data, at, self._sets)
+        except IndexError:
+            found = None
+        if found is None:
+            self._last = None
+            return True
+        sequence, head = found
+        number, last = head.number, self._last
+        if not (head.first or sequence.gaps) and sequence.frames_only and head.end <= 32:
+            self._remember(data[at : at + 5], head.end, sequence.frame_bits)
+        self._is_field = head.field is not None
+        opens, self._opens = self._opens, clean
+        fits = True
+        if last is not None:
+            ahead = (number - last) % (1 << sequence.frame_bits)
+            self._counts = self._counts or ahead == 1
+            fits = (
+                ahead == 1
+                or sequence.gaps
+                or (ahead == 0 and (head.first > 0 or head.field is not None or not self._counts))
+                or (opens and head.is_p and 1 < ahead <= 1 + _LEADING)
+                or (number < 2 and self._forgot())
+            )
+        if data[at] & 0x60:
+            self._last, self._before = number, (data, at)
+        elif not fits:
+            self._last = (number - 1) % (1 << sequence.frame_bits)
+        return fits
+
+    def _remember(self, head: bytes, end: int, bits: int) -> None:
+        """Stores how to read slices that begin with the same bits, if `frame_num` begins within the first 18."""
+        free = 10 - (end - bits)
+        if free >= 0 and _ESCAPE not in head and len(head) == 5:
+            first = int.from_bytes(head, "big") >> 22 >> free << free
+            how = 32 - end, (1 << bits) - 1, bool(head[0] & 0x60)
+            self._known.update((first + i, how) for i in range(1 << free))
+
+    def _forgot(self) -> bool:
+        """True if the last reference picture restarted the numbers, or if that cannot be read."""
+        data, at = self._before
+        if data[at] & 31 == _REFRESH:
+            return False
+        try:
+            return forgets_all(data, at, self._sets)
+        except IndexError:
+            return True
+
+    def _units(self, data: bytes) -> Iterator[int]:
+        """Yields the positions at which the units of a packet begin."""
+        width = self._width
+        if width:
+            at = 0
+            while at + width < len(data):
+                yield at + width
+                at += width + int.from_bytes(data[at : at + width], "big")
+            return
+        at = data.find(_START_CODE)
+        while 0 <= at < len(data) - 3:
+            yield at + 3
+            at = data.find(_START_CODE, at + 3)
