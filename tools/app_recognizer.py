@@ -5,9 +5,9 @@
 The clips are generated from seed 0 into OUT/puppets: 90 training, 16 test and 8 speed clips of each of 16 actions. An
 STM-18 of a fifth of the usual width learns from them alone, so its weights have the licence of this project. It is
 tested with one view, as the page recognises short videos, and its card states the accuracy. Written are the run
-OUT/stm_r18 and, in the package, `card.json` and `model.safetensors` (1.8 MB). It knows generated figures only.
+OUT/stm_r18 and, in the package, `card.json` and `model.safetensors` (1.9 MB). It knows generated figures only.
 
-Six minutes on one core of an AMD EPYC; a finished run is not repeated.
+A finished run is not repeated.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ def test_it_knows_generated_figures_of_another_seed(tmp_path: Path) -> None:
     data = read_manifest(generate(tmp_path / "puppets", seed=7, train=1, test=2, speed=0, workers=1))
     result = evaluate(recognizer, data.split("test"), views=(1, 1), workers=0)
     assert result.coverage.read == 2 * len(LABELS)
-    # Chance is 6 %; the card states the accuracy on the test split of seed 0.
-    assert result.metrics.top1 >= 0.8 and recognizer.card["metrics"]["test"]["top1"] >= 0.85
+    # Chance is 6 %. 98 % is what it reached on 256 test clips of seed 0, 0.8 allows for the few clips here.
+    assert result.metrics.top1 >= 0.8 and recognizer.card["metrics"]["test"]["top1"] >= 0.95
     assert f"{100 * recognizer.card['metrics']['test']['top1']:.0f} %" in about and "nothing else" in about
 
 
