@@ -54,7 +54,7 @@ def test_views_show_the_frames_of_the_part(video: Path, every_frame: torch.Tenso
 
 
 def test_part_without_frames_names_the_length(video: Path) -> None:
-    with pytest.raises(KinemaError, match=r"a\.mp4: no frame from 5 s to 6 s, the video lasts 1\.60 s"):
+    with pytest.raises(KinemaError, match=r"a\.mp4: no frame from 5 s to 6 s.* 1\.60 s"):
         cut_views(video, lambda n: np.arange(n)[None], whole, 64, start=5, end=6)
 
 

@@ -266,7 +266,7 @@ class NoClassifier(Own):
         (NoClassifier(), {"target": 0}, "NoClassifier has a classifier of type Sequential"),
         (zoo("r3d_34", num_classes=2).requires_grad_(False), {"target": 0, "layer": "layer2"}, "choose from layer4"),
         (zoo("slowfast_50"), {"target": 0, "layer": "fast.layer2"}, r"choose from slow\.layer4, fast\.layer4"),
-        (zoo("lstm_head"), {"target": 0}, "the state of an LSTM .* use gradcam"),
+        (zoo("lstm_head"), {"target": 0}, "LSTM.* gradcam"),
         (zoo("cidc", head="flatten"), {"target": 0}, "does not read the channels .* use gradcam"),
     ],
 )

@@ -222,7 +222,7 @@ def test_an_explanation_is_saved_over_its_video_or_its_clip(tmp_path: Path, kind
     if kind == "mp4":
         assert [len(decoded(tmp_path / f"{name}.mp4")[0]) for name in "ab"] == [12, 4]
     for more in ({}, {"video": tmp_path / "source.mp4"}):
-        with pytest.raises(KinemaError, match=rf"c\.{kind}: there is nothing to draw on"):
+        with pytest.raises(KinemaError, match=rf"c\.{kind}: .*draw on"):
             save([explanation], tmp_path / f"c.{kind}", **more)
 
 

@@ -185,7 +185,7 @@ def test_bad_values_are_one_sentence() -> None:
         Multigrid("long", full_epochs=-1)
     with pytest.raises(KinemaError, match=r"multigrid\.full_epochs is 2, but every epoch has the full shape"):
         Multigrid(full_epochs=2)
-    with pytest.raises(KinemaError, match="samples 0"):
+    with pytest.raises(KinemaError, match="samples is 0"):
         steps("long", 0)
-    with pytest.raises(KinemaError, match="batch 0"):
+    with pytest.raises(KinemaError, match="batch is 0"):
         steps("long", 9, 0)

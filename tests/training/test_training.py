@@ -148,7 +148,7 @@ def test_a_folder_with_another_run_or_other_files_is_refused(whole: Path, tiny: 
 
 def test_a_split_that_is_not_there_is_named_with_its_field(tiny: Path, tmp_path: Path) -> None:
     for field, mend in (("train_split", "train_split$"), ("val_split", "val_split, or null$")):
-        with pytest.raises(KinemaError, match=rf"^{field} is 'dev', but .* has train, test: .* as {mend}"):
+        with pytest.raises(KinemaError, match=rf"^{field} is 'dev', but .* train, test: .* as {mend}"):
             train(config(tiny, tmp_path / "run", **{field: "dev"}), say=str)
     assert not (tmp_path / "run").exists()
 

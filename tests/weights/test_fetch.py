@@ -76,7 +76,7 @@ def test_a_file_that_is_cut_off_is_not_kept(cache: Path, web: Web) -> None:
 
 
 def test_what_the_server_does_not_have(cache: Path, web: Web) -> None:
-    with pytest.raises(RunError, match=r"answers 404 \(Not Found\); look for the file on https://pytorch.org"):
+    with pytest.raises(RunError, match=r"returned 404 \(Not Found\); look for the file on https://pytorch.org"):
         fetch(release(web, "/none.pth"))
     assert left(cache) == []
 

@@ -129,7 +129,7 @@ def test_nothing_is_left_out_in_silence(tmp_path: Path) -> None:
     assert "layer3.0.bn1.weight" in report.shapes[0]
     with pytest.raises(
         KinemaError,
-        match=r"does not fit stm_r18: it lacks layer2\.0\.conv1\.cstm\.conv\.weight, 1 name in all",
+        match=r"does not fit stm_r18: it lacks layer2\.0\.conv1\.cstm\.conv\.weight, 1 name in total",
     ):
         start_from(model, tmp_path / "w.pth")
 

@@ -225,7 +225,7 @@ def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]
         (lambda shards: (shards / "0000.index.json").write_bytes(b"\xff\xfe\0"), "not the index of a shard"),
         (lambda shards: (shards / "0000.index.json").write_text("[]"), "not the index of a shard"),
         (lambda shards: (shards / "0000.index.json").write_text("[" * 100_000), "not the index of a shard"),
-        (edit(lambda found: found.update(format=7)), "format 7"),
+        (edit(lambda found: found.update(format=7)), "format is 7"),
         (edit(lambda found: found.pop("size")), "size"),
         (edit(lambda found: found["samples"][0].update(offset=-1)), "0000000.mp4"),
         (edit(lambda found: found["samples"][0].update(sha256=None)), "0000000.mp4"),
