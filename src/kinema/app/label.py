@@ -169,7 +169,7 @@ def add_tab(context: Context) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple"}
         done = go.click(act, [visit, sent], [picture, desk], js=actions, **quiet)
         done.then(None, js="() => window.kinemaFocus()")
-        hint.click(suggest, [visit, name], desk, **NETWORK).then(None, js="() => window.kinemaFocus()")
+        hint.click(suggest, [visit, name], desk, **NETWORK).then(None, js="() => window.kinemaRefocus()")
         order.click(arrange, [visit, name], [picture, desk], **NETWORK).then(None, js=there)
         weigh.click(compare, [visit, other], kappa)
         begin.click(train, [visit, name, epochs], [course, timer])

@@ -1,7 +1,8 @@
-// Keys and buttons of the tab Label. Actions wait in a list, so that none is lost while the server answers.
+// Keys and buttons of the tab Label. Actions wait in a list while the server answers: none is lost, and none overtakes
+// another, as two requests could.
 (() => {
-  const waiting = [], flights = [];
-  let focused = null, sent = 0, moving = 0;
+  const waiting = [];
+  let focused = null, sent = 0, moving = 0, flight = 0;
   const MOVES = ['next', 'previous', 'go_to'];
   const LATE = 1000; // milliseconds from the end of an event to its answer in the document
   const video = () => document.querySelector('.k-label-video');
@@ -31,12 +32,21 @@
     const now = bar.querySelector('.k-now'), x = 960 * v.currentTime / +bar.dataset.length;
     now.setAttribute('x1', x); now.setAttribute('x2', x);
   };
-  window.kinemaActions = () => JSON.stringify(waiting.splice(0));
+  const send = () => { if (!flight && waiting.length) { flight = waiting.at(-1).id; press('k-label-go'); } };
+  window.kinemaActions = () => {
+    if (waiting.length) flight = waiting.at(-1).id;
+    return JSON.stringify(waiting.splice(0));
+  };
   // The answer of an event reaches the document a little later than its callback.
   window.kinemaFocus = () => {
-    const flight = flights.shift();
+    const answered = flight;
+    flight = 0;
+    send();
     setTimeout(showOpening);
-    setTimeout(() => { if (flight === moving) moving = 0; showOpening(); }, LATE);
+    setTimeout(() => { if (answered >= moving) moving = 0; showOpening(); }, LATE);
+    window.kinemaRefocus();
+  };
+  window.kinemaRefocus = () => {
     setTimeout(() => {
       drawNow();
       // The panel was replaced: whoever moves by keyboard goes on where they were.
@@ -79,8 +89,7 @@
     if (what === 'edit' || what === 'correct') seek(b.closest('tr').querySelector('[data-go]').dataset.go);
     if (MOVES.includes(what)) { moving = sent; showOpening(); }
     waiting.push(action);
-    flights.push(sent);
-    press('k-label-go');
+    send();
   };
   const seek = time => { const v = video(); if (v) v.currentTime = +time; };
   document.addEventListener('click', e => {
