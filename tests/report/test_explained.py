@@ -64,7 +64,7 @@ def test_the_page_shows_pictures_of_the_videos_that_can_be_read(run: Path, data:
     assert [unescape(video) for video, _, _ in strips] == [result.paths[i] for i in [*mistakes, *hits]]
     for (_, said, picture), i in zip(strips, [*mistakes, *hits], strict=True):
         assert f"predicted: {result.predictions[i]}" in said
-        assert (f"it is {result.truth[i]}" in said) == (i in mistakes)
+        assert (f"true: {result.truth[i]}" in said) == (i in mistakes)
         image = Image.open(io.BytesIO(base64.b64decode(picture)))
         assert image.size[0] > 400 and np.asarray(image).std() > 5
     tall = [Image.open(io.BytesIO(base64.b64decode(p))).size[1] for _, _, p in strips]
