@@ -2,7 +2,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Of `make matrix`: make matrix PYTHONS="3.12" DEPS="newest" TESTS="tests/data/reading"
+# Options of `make matrix`: make matrix PYTHONS="3.12" DEPS="newest" TESTS="tests/data/reading"
 PYTHONS ?= 3.11 3.12 3.13
 DEPS ?= oldest newest
 TESTS ?=
@@ -11,7 +11,7 @@ TESTS ?=
 
 setup: $(VENV)/ready
 
-# A torch that is already in .venv (a CUDA build of your own) is kept; otherwise constraints.txt says which comes.
+# A torch that is already in .venv (for example a CUDA build) is kept; otherwise constraints.txt sets the version.
 $(VENV)/ready: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@if $(BIN)/python -c "import torch" 2> /dev/null; \
@@ -23,7 +23,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/kinema demo --out demo
 
-# One thread a test process: the processes share the cores.
+# One thread per test process, because the processes share the cores.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
@@ -32,11 +32,11 @@ lint: setup
 	$(BIN)/ruff format --check src tests benchmarks tools docs examples
 	$(BIN)/mypy
 
-# The site, in docs/_build/html; a warning is an error.
+# Builds the site in docs/_build/html; warnings are errors.
 docs: setup
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
-# The built wheel in bare environments; downloads a PyTorch for each of them.
+# Tests the built wheel in bare environments; downloads PyTorch for each of them.
 matrix:
 	$(PYTHON) tools/matrix.py --pythons "$(PYTHONS)" --deps "$(DEPS)" --tests "$(TESTS)"
 

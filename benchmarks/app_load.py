@@ -1,11 +1,11 @@
-"""Many visitors at once: each sends a video of its own to `kinema app`, all in the same moment.
+"""Load test of `kinema app`: many visitors upload different videos at the same time.
 
     .venv/bin/python benchmarks/app_load.py RECOGNIZER [--visitors 50] [--queue 64] [--seconds 2]
 
-The page runs in a process of its own on this machine, with one thread per core. Every visitor has its own cookie and
-video, whose name and length tell it from all others. Printed are the start-up time, how many were done, refused (with
-which sentence), mixed up or lost, the time from sending to the result (median, 95th percentile, longest), and the
-highest memory of the server and its children together, sampled ten times a second.
+The server runs in a separate process on this machine, with one thread per core. Every visitor has a different cookie
+and a video with a different name and length. The script prints the start-up time, how many jobs finished, were refused
+(with the message), were mixed up or lost, the time from upload to result (median, 95th percentile, longest), and the
+peak memory of the server and its child processes together, sampled ten times per second.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PATIENCE = 1800.0  # seconds
 
 
 def write_film(file: Path, number: int, seconds: float) -> float:
-    """A video whose length no other visitor's has; returns its seconds."""
+    """Writes a video with a length that no other visitor's video has; returns its seconds."""
     frames = round(25 * seconds) + number
     rng = np.random.default_rng(number)
     ground = rng.integers(0, 256, (120, 160, 3), np.uint8)
@@ -43,7 +43,7 @@ def write_film(file: Path, number: int, seconds: float) -> float:
 
 
 class Visitor:
-    """One visitor with a cookie of its own."""
+    """One visitor with a separate cookie."""
 
     def __init__(self, address: str, number: int, film: Path, seconds: float) -> None:
         self.film, self.seconds, self.hash = film, seconds, f"visitor{number}"
@@ -93,7 +93,7 @@ class Visitor:
 
 
 def memory(pid: int) -> int:
-    """Bytes that a process and its descendants hold, pages that they share counted once per process."""
+    """Returns the bytes that a process and its descendants hold; shared pages count once per process."""
     total, waiting = 0, [pid]
     while waiting:
         place = Path(f"/proc/{waiting.pop()}")

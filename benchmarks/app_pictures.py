@@ -1,13 +1,13 @@
-"""Pictures of every tab of the page, made in a real Chromium.
+"""Makes pictures of every tab of `kinema app` in Chromium.
 
     .venv/bin/python benchmarks/app_pictures.py OUT --demo DEMO [--chromium /usr/bin/chromium] [--widths 1280 360]
     .venv/bin/python benchmarks/app_pictures.py OUT --recognizers RUN RUN --data DATA [--docs docs/pictures]
 
-DEMO is a folder of `kinema demo`; it is made first where it is not there. The pictures in docs/pictures are of the
-networks STM-18-0 and STM-18,Twins-0 of `puppets_twins.py` and their data. The example shown is the first one of the
-page. The tab Live sees Chromium's fake camera, a generated test picture, so its label means nothing. Written are
-OUT/TAB-WIDTH.png, and for the documentation app-TAB.jpg of the first width; the console prints how long the first paint
-took, and whether a page is wider than its screen.
+DEMO is a folder of `kinema demo`; it is created if it does not exist. The pictures in docs/pictures are of the
+networks STM-18-0 and STM-18,Twins-0 of `puppets_twins.py` and their data. They show the first example of the page. The
+tab Live uses Chromium's fake camera, a generated test picture, so its label has no meaning. The script writes
+OUT/TAB-WIDTH.png, and app-TAB.jpg of the first width for the documentation. It prints the time of the first paint, and
+names each page that is wider than its screen.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ??
 
 
 def fill(page: Any) -> None:
-    """Does in every tab what a visitor does first."""
+    """Performs the first actions of a visitor in every tab."""
     tab(page, "Recognise")
     page.get_by_role("radio").first.check()
     page.locator(".k-chart").first.wait_for(timeout=PATIENCE)
@@ -55,7 +55,7 @@ def fill(page: Any) -> None:
 
 
 def tab(page: Any, name: str) -> None:
-    """Opens a tab; on a narrow screen it may stand in the menu of further tabs."""
+    """Opens a tab; on a narrow screen it may be in the menu of further tabs."""
     shown = page.get_by_role("tab", name=name)
     if not shown.first.is_visible():
         page.locator(".overflow-menu > button").click()

@@ -2,16 +2,17 @@
 
     .venv/bin/python benchmarks/backward_latency.py [--batch 1,32] [--rounds 20] [--size 256] [--frames 16] [--json]
 
-Table VIb (thesis, table 5.7): MTNet-S and MTNet-M, whose branch G has plain recurrent cells, LSTMs, LSTMs with
-peepholes or GRUs; milliseconds of a forward and of a backward pass of one clip of 16 x 256 x 256. Thesis, table 5.5,
-divides those of 32 clips by 32. The networks are the presets that fit the table (`mtnet_s_table`, `mtnet_m_table`), and
-the two of the text (`mtnet_s`, `mtnet_m`) with the GRU. The presets of S and M differ in their crop only, so on one
-size of clip they take the same time; the paper's S is faster on "a single clip of 16 x 256 x 256".
+Table VIb (thesis, table 5.7) has the milliseconds of a forward and of a backward pass of one clip of 16 x 256 x 256
+for MTNet-S and MTNet-M, whose branch G has plain recurrent cells, LSTMs, LSTMs with peepholes or GRUs. In table 5.5 of
+the thesis, the times of 32 clips are divided by 32. The networks are the presets that fit the table (`mtnet_s_table`,
+`mtnet_m_table`), and the two of the text (`mtnet_s`, `mtnet_m`) with the GRU. The presets of S and M differ only in
+their crop, so they take the same time on clips of the same size. In the paper, S is faster on "a single clip of 16 x
+256 x 256".
 
 Protocol: random weights and clips, 400 classes. In each round every network runs once, every other round in reverse
-order; three rounds before do not count. "forward" is inference mode, "training forward" and "backward" are a training
-step with cross-entropy, without the optimiser. Medians with quartiles over the rounds, the ratio to the GRU of the same
-size within a round, memory in a process of its own per network.
+order, after three rounds of warm-up. "forward" is in inference mode; "training forward" and "backward" are a training
+step with cross-entropy, without the optimiser. The script prints medians with quartiles over the rounds and the ratio
+to the GRU of the same size within a round. Memory is measured in a separate process for each network.
 """
 
 from __future__ import annotations

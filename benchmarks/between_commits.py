@@ -1,12 +1,12 @@
-"""Is this checkout slower than another? The same work in two source trees, in turn within one run.
+"""Compares the speed of two source trees: runs the same work alternately in both.
 
     git worktree add ../before COMMIT
     python benchmarks/between_commits.py ../before [--rounds 15] [--threads 1] [--cases latency_2d reading ...]
 
-Protocol: one process per tree builds the networks, clips and files of every case; in a round both processes do the
-work once, one after the other, and the one that begins changes from round to round. Two rounds before do not count.
-Reported are the median milliseconds of this tree, and the median, with quartiles, over the rounds of its time divided
-by the other tree's (above 1: this tree is slower). Cases carry the names of the scripts whose work they repeat:
+Protocol: one process per tree builds the networks, clips and files of every case. In a round both processes do the
+work once, one after the other; the one that begins changes with every round. Two rounds of warm-up come first. The
+script prints the median milliseconds of this tree, and the median, with quartiles, of its time over that of the other
+tree in the same round (above 1: this tree is slower). Cases have the names of the scripts whose work they repeat:
 forward passes of single clips (`latency_2d`, `single_clip`), a forward pass and a training step of MTNet-M (`mtnet`),
 channel-wise convolutions (`depthwise_layout`), an epoch of clips through the isolated readers (`loading`), and 8 frames
 of a 10 s file (`reading`).

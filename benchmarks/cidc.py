@@ -1,12 +1,12 @@
-"""CIDC on a CPU: what it adds to the time of its backbone, and its temporal convolution computed in several ways.
+"""Cost of CIDC on a CPU: time added to its backbone, and its temporal convolution computed in several ways.
 
     .venv/bin/python benchmarks/cidc.py [--rounds 15] [--size 256] [--threads 1]
 
-float32, channels-last, random weights, one clip, inference mode; the things compared run in turn within a round, and a
-figure is the median over rounds of the ratio within a round, with quartiles. Networks: the backbone alone, with CIDC
-(one unit on each of three stages), with the heads of table 5, at 8 steps. Operator: 8 steps to 8 at the sizes of the
-last three stages of a ResNet-50, one clip and four; `convolution` and `einsum` are those of `kinema.ops.cidc`,
-`grouped` is the paper's one convolution whose groups are the channels, each with its steps.
+Protocol: float32, channels-last, random weights, one clip, inference mode. All variants run once per round; a figure is
+the median, with quartiles, of the ratio within a round. Networks: the backbone alone, with CIDC (one unit on each of
+three stages), and with the heads of table 5, at 8 steps. Operator: from 8 steps to 8 steps at the sizes of the last
+three stages of a ResNet-50, for one clip and four; `convolution` and `einsum` are those of `kinema.ops.cidc`, `grouped`
+is the paper's single convolution in which each channel with its steps is a group.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from kinema.ops.cidc import by_convolution, by_einsum
 
 STEPS = 8
 NETWORKS = {"r2d_50": 8, "i3d_50": 32}  # frames that give 8 steps
-STAGES = ((512, 8), (1024, 16), (2048, 32))  # channels, by how much less wide than the clip
+STAGES = ((512, 8), (1024, 16), (2048, 32))  # channels, factor by which the clip is wider
 
 
 def grouped(x: Tensor, kernels: Tensor) -> Tensor:
     n, c, t, h, w = x.shape
     y = F.conv2d(x.reshape(n, c * t, h, w), kernels.reshape(-1, t, 1, 1), groups=c).view(n, c, -1, h, w)
-    return y.contiguous(memory_format=torch.channels_last_3d)  # as the next layer takes it
+    return y.contiguous(memory_format=torch.channels_last_3d)  # the layout of the next layer
 
 
 def einsum(x: Tensor, kernels: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def in_turn(things: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of each thing in each round."""
+    """Returns the seconds of each variant in each round."""
     seconds = {name: np.empty(rounds) for name in things}
     for i in range(-1, rounds):  # the first round only warms up
         for name, run in list(things.items())[:: 1 if i % 2 else -1]:

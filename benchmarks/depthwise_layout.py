@@ -1,16 +1,16 @@
-"""Channel-wise 3x3x3 convolutions on this machine: layouts in memory and ways to compute them, forward and training.
+"""Channel-wise 3x3x3 convolutions on this machine: memory layouts and implementations, forward and training.
 
     python benchmarks/depthwise_layout.py [--batch 2] [--rounds 15] [--threads 1] [--json]
 
   default memory      `torch.nn.Conv3d` on a clip in PyTorch's default memory, N C T H W
   channels last       `torch.nn.Conv3d` on a clip in channels_last_3d memory, N T H W C: Kinema's layout
   three 2-D           one 2-D convolution for each frame of the kernel, on frames in channels-last memory, summed
-  kinema              `kinema.ops.Conv3d`: channels last, with gradients of its own
-Protocol: float32, the shapes of X3D-M and MTNet-M at 16 x 160 x 160, and the 5x1x1 of their stem. All ways are first
-compared, gradients included. They run in turn within a round, each round begins with another one, two rounds before do
-not count. "forward" is in inference mode, "training" is forward and the gradients of input and weights. Reported are
-the median milliseconds in default memory, and for each way the median over the rounds of its processor time divided by
-that of the default memory (below 1: faster).
+  kinema              `kinema.ops.Conv3d`: channels last, with its own backward pass
+Protocol: float32, the shapes of X3D-M and MTNet-M at 16 x 160 x 160, and the 5x1x1 of their stem. First the results of
+all implementations are compared, gradients included. Each runs once per round, the first changes with every round, and
+two rounds of warm-up come first. "forward" is in inference mode, "training" is forward and the gradients of input and
+weights. The script prints the median milliseconds in default memory, and for each implementation the median of its
+processor time over that of the default memory (below 1: faster).
 """
 
 from __future__ import annotations
@@ -111,10 +111,10 @@ def measure(case: tuple[int, int, int, Size, int], batch: int, rounds: int) -> d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=2, help="clips at a time")
-    parser.add_argument("--rounds", type=int, default=15, help="repetitions, at least 10 for a statement")
+    parser.add_argument("--batch", type=int, default=2, help="clips per batch")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds; use at least 10 for reliable results")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     report = {}

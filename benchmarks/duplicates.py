@@ -1,12 +1,14 @@
-"""Near-identical videos: how many pairs of different clips are taken for copies, and how many copies are found.
+"""Detection of near-identical videos: counts pairs of different clips taken for copies, and copies that are found.
 
     .venv/bin/python benchmarks/duplicates.py [FOLDER ...] [--clips 100] [--copies 3]
 
-Without FOLDER the clips are puppets, which are generated. Each clip is changed as tools that cut clips do (black, white
-or blue frames, fades, titles that all clips share, bars, a logo): within each kind, every pair of two clips that is
-called near-identical is printed as a false one. Of every third clip (`--copies`) there are copies, smaller, heavily
-compressed, with the border cut off or a twentieth of the length: the share of these is printed that is found. Last come
-clips against their own reversal, where only those that stand still may be found, and videos whose scene another shows.
+Without FOLDER the clips are generated puppets. Three things are measured:
+
+1. False alarms. Each clip is changed as editing tools do it (black, white or blue frames, fades, titles that all clips
+   share, bars, a logo). For each kind of change, every pair of different clips called near-identical is printed.
+2. Copies found. Every third clip (`--copies`) is copied: smaller, heavily compressed, with the border or a twentieth of
+   the length cut off. The share of copies that are found is printed.
+3. Clips against their own reversal, where only clips without motion may be found, and videos that show the same scene.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from kinema.data.video import SUFFIXES, open_video, probe
 from kinema.evaluation.cost import environment
 from kinema.puppets.dataset import generate
 
-MOST = 60  # frames that are taken of a clip
+MOST = 60  # frames used of a clip
 
 
 def load(path: Path) -> np.ndarray:
@@ -45,7 +47,7 @@ def scaled(film: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def encoded(film: np.ndarray, crf: int) -> np.ndarray:
-    """What is left of a film after H.264."""
+    """Returns a video after H.264 compression."""
     film = film[:, : film.shape[1] // 2 * 2, : film.shape[2] // 2 * 2]
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as out:
@@ -61,7 +63,7 @@ def encoded(film: np.ndarray, crf: int) -> np.ndarray:
 
 
 def title(height: int, width: int, seed: int) -> np.ndarray:
-    """Three lines of light strokes on a dark card."""
+    """Draws three lines of light strokes on a dark card."""
     card = np.full((height, width, 3), 15, np.uint8)
     for line in range(3):
         top, left = int(height * (0.3 + 0.14 * line)), width * (0.15 + 0.1 * line)
@@ -109,7 +111,7 @@ def changed(film: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     logo[int(h * 0.05) : int(h * 0.17), int(w * 0.8) : int(w * 0.95)] = True
     yield "a logo", np.where(logo, 250, film).astype(np.uint8)
     yield "a logo, black frames at the end", np.where(logo, 250, np.concatenate([film, black])).astype(np.uint8)
-    yield "a logo on a dark film", np.where(logo, 250, film * 0.12).astype(np.uint8)
+    yield "a logo on a dark video", np.where(logo, 250, film * 0.12).astype(np.uint8)
 
 
 COPIES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
@@ -158,7 +160,7 @@ def report(paths: list[Path], step: int) -> None:
             copies[name].append(look(copy(kinds[kind])))
             originals[name].append(looks[kind][-1])
     each = np.arange(len(paths))
-    print(f"{len(paths)} clips\n\npairs of different clips that are called near-identical")
+    print(f"{len(paths)} clips\n\npairs of different clips called near-identical")
     for kind, found in looks.items():
         pairs = near_pairs(np.array(found, np.float32), each, lengths)
         named = ", ".join(f"{paths[i].name} ~ {paths[j].name}" for i, j in pairs[:5]) + (", …" if pairs[5:] else "")

@@ -1,12 +1,11 @@
-"""What explanations cost: the time of each method over that of one forward pass.
+"""Cost of explanations: the time of each method over that of one forward pass.
 
     python benchmarks/explain.py [--models r3d_34 stm_r50 slowfast_50] [--rounds 15] [--threads 1] [--json]
 
 Protocol: one clip of the size that the network is meant for, random weights, 400 classes, the last stage, one class,
-float32. Within a round the forward pass and every method run in turn, the first changing from round to round; two
-rounds before do not count. Reported is per method the median, with quartiles, over the rounds of its time over that of
-the forward pass. The exit status is 1 where a median is above what the project asks for, in a network of at least
-10 GMACs.
+float32. In each round the forward pass and every method run once; the first changes with every round, and two rounds
+of warm-up come first. The script prints, per method, the median, with quartiles, of its time over that of the forward
+pass. The exit status is 1 if a median is above the project's limit in a network of at least 10 GMACs.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from kinema.explain import class_feature_pyramid, grad_cam, saliency_tubes
 from kinema.models import create_model
 
 WARM_UP = 2
-FIRST = "pyramid, first clip"  # every round has a new copy of the network, which is made before the clock starts
-LARGE = 10e9  # multiply-accumulates from which on the limits hold
+FIRST = "pyramid, first clip"  # every round has a new copy of the network, made before the time is taken
+LARGE = 10e9  # multiply-accumulates above which the limits apply
 
 
 def forward(model: nn.Module, clip: Tensor) -> None:
@@ -36,14 +35,14 @@ def forward(model: nn.Module, clip: Tensor) -> None:
         model(clip)
 
 
-# Method -> (what is timed, at most so many forward passes; None is no limit).
+# Method -> (function to time, limit in forward passes or None).
 METHODS: dict[str, tuple[Callable[[nn.Module, Tensor], object], float | None]] = {
     "cam": (lambda model, clip: saliency_tubes(model, clip, 0, style="cam"), 1.3),
     "tube": (lambda model, clip: saliency_tubes(model, clip, 0), None),
     "gradcam": (lambda model, clip: grad_cam(model, clip, 0), None),
-    # One forward pass of the clip is part of it, and the back-step of depth 3 may take as long again.
+    # It contains one forward pass of the clip, and the steps back of depth 3 may take the same time again.
     "pyramid": (lambda model, clip: class_feature_pyramid(model, clip, 0), 2.0),
-    # Which channel feeds which is found at the first clip of a network and kept for those after it.
+    # The connections of channels are traced at the first clip of a network and kept for later ones.
     FIRST: (lambda model, clip: class_feature_pyramid(model, clip, 0), 2.0),
 }
 
@@ -80,10 +79,10 @@ def measure(name: str, rounds: int) -> list[dict[str, object]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["r3d_34", "r3d_50", "stm_r50", "slowfast_50", "x3d_m"],
-                        help="networks of the zoo")  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=15, help="repetitions, at least 10 for a statement")
+                        help="names of networks")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=15, help="rounds; use at least 10 for reliable results")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)

@@ -1,8 +1,8 @@
-"""Writes `docs/fidelity.md`: every structural number of the papers beside what is counted here.
+"""Writes `docs/fidelity.md`: every structural number of the papers and the count of Kinema.
 
     .venv/bin/python benchmarks/fidelity.py [--out docs/fidelity.md]
 
-Nothing is run: networks are counted without memory, which takes some minutes for all of them on one core.
+No network is run: they are counted on the meta device. For all of them this takes some minutes on one core.
 """
 
 from __future__ import annotations

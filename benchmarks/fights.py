@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/fights.py ../shared/data/fights/split.csv [--epochs 30] [--seeds 3]
 
 300 clips, 2 classes, train and test from different source videos (Akti et al., IPTA 2019; see the data's own README).
-Every network has the same budget; the last weights are tested, with 4x3 views; nothing is selected on the test split.
+Every network has the same budget. The weights of the last epoch are tested with 4x3 views; nothing is selected on the
+test split.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
-"""What an NVIDIA card makes of Kinema, in about ten minutes: speed of networks and operators, and exact resume.
+"""Measures Kinema on an NVIDIA GPU in about ten minutes: speed of networks and operators, and exact resume.
 
     .venv/bin/python benchmarks/gpu.py [NETWORK ...] [--minutes 10] [--clips 8] [--device cuda]
 
-1. The card's measured matrix peak: the best of square products in float32, TF32 and bfloat16.
-2. Networks: clips per second of their own size in float32, folded, bfloat16, CUDA graphs and `torch.compile`, where the
-   logits must agree with float32; seconds of a training step in float32 and bfloat16; the share of the peak that the
-   multiply-accumulates of the forward pass reach.
+1. The peak rate of the GPU, measured with square matrix products in float32, TF32 and bfloat16.
+2. Networks: clips per second, at the network's own clip size, in float32, folded, in bfloat16, with CUDA graphs and
+   with `torch.compile`; the logits must agree with float32. Seconds of a training step in float32 and bfloat16, and the
+   share of the peak rate that the forward pass reaches.
 3. Operators, forward and backward: SoftPool, CSTM and CMM, and a channel-wise 3-D convolution in both memory layouts.
-4. Exact resume: a run on generated clips, killed after a checkpoint and started again with deterministic kernels, has
-   to end with the bits of the run that was left alone.
-5. With two cards: a training in two processes (NCCL), which has to end.
+4. Exact resume: a run on generated clips that is killed after a checkpoint and resumed with deterministic kernels must
+   be bit-identical to an uninterrupted run.
+5. With two GPUs: a training in two processes (NCCL) must finish.
 
-Times are medians of rounds after a warm-up, each between two synchronisations. What would pass `--minutes` is left out
-and named. `--device cpu` runs the same on a processor, to try the script.
+Times are medians of rounds after a warm-up, each between two synchronisations. Measurements that do not fit into
+`--minutes` are left out and named. `--device cpu` runs the script on a CPU, to try it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ logger: none
 
 
 class Clock:
-    """Median seconds of something, waiting for the device; and what is left of the minutes."""
+    """Median seconds of a call, waiting for the device; keeps track of the remaining minutes."""
 
     def __init__(self, device: str, minutes: float) -> None:
         self.device, self.until = torch.device(device), time.perf_counter() + 60 * minutes
@@ -83,12 +83,12 @@ class Clock:
     def over(self, what: str) -> bool:
         if time.perf_counter() < self.until:
             return False
-        print(f"{what}: left out, the minutes are over", flush=True)
+        print(f"{what}: left out, the time is over", flush=True)
         return True
 
 
 def peak(clock: Clock) -> dict[str, float]:
-    """Multiply-accumulates per second of the best square product, by kind of number."""
+    """Returns the multiply-accumulates per second of the fastest square product, by number format."""
     found = {}
     sizes = (2048, 4096, 8192) if clock.device.type == "cuda" else (512, 1024)
     for name, dtype, tf32 in (("float32", torch.float32, False), ("tf32", torch.float32, True),
@@ -226,7 +226,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("torch finds no NVIDIA card here; --device cpu tries the script on the processor")
+        parser.error("torch finds no NVIDIA GPU; --device cpu runs the script on the CPU")
     clock = Clock(args.device, args.minutes)
     card = torch.cuda.get_device_name() if args.device == "cuda" else "none"
     print(json.dumps({**environment(), "card": card, "clips": args.clips}), flush=True)

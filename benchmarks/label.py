@@ -3,11 +3,11 @@
     python benchmarks/label.py [--clips 120] [--model tsm_r18] [--width 1.0] [--size 112] [--source 320] [--rounds 3]
                                [--cluster]
 
-Protocol: generated H.264 clips of 64 frames with `--source` pixels a side; the network has random weights. First the
-mix: seconds per clip for reading alone and for the network alone, each with one thread in this process. Then in every
-round the loop, `label` and, with --cluster, `label` on Ray, the first of them changing from round to round, each into a
-new table; starting and loading count for none of them in the rates per second that are printed (for Ray they are the
-rate of the last three quarters of the clips). The labels of all ways are compared.
+Protocol: generated H.264 clips of 64 frames, `--source` pixels wide and high; the network has random weights. First the
+script prints the seconds per clip for reading alone and for the network alone, each with one thread in this process.
+Then every round runs the loop, `label` and, with --cluster, `label` on Ray, each into a new table; the first one
+changes with every round. The rates exclude starting and loading (for Ray, the rate is that of the last three quarters
+of the clips). The labels of all variants are compared.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def write_clip(path: Path, seed: int, side: int) -> None:
 
 
 def mix(rec: Recognizer, paths: list[Path]) -> tuple[float, float]:
-    """Seconds per clip of reading and of the network, with one thread."""
+    """Returns the seconds per clip of reading and of the network, with one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     began = time.perf_counter()
@@ -65,10 +65,10 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=120, help="how many")
     parser.add_argument("--model", default="tsm_r18", help="network")
     parser.add_argument("--width", type=float, default=1.0, help="multiplier of its channels")
-    parser.add_argument("--size", type=int, default=112, help="height and width of what it sees")
+    parser.add_argument("--size", type=int, default=112, help="height and width of its input")
     parser.add_argument("--source", type=int, default=320, help="height and width of the clips")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions")
-    parser.add_argument("--workers", type=int, default=1, help="processes that read")
+    parser.add_argument("--workers", type=int, default=1, help="reader processes")
     parser.add_argument("--cluster", action="store_true", help="also on a local Ray cluster")
     args = parser.parse_args()
     torch.manual_seed(0)

@@ -1,14 +1,14 @@
-"""Very many inputs under `kinema label`: a row for each, the labels of `predict`, and the same table after ten kills.
+"""`kinema label` with very many inputs: one row each, the labels of `predict`, and the same table after ten kills.
 
     python benchmarks/label_many.py [--inputs 10000] [--kills 10] [--clips DIR] [--cluster local] [--work DIR]
                                     [--seed 0]
 
-The inputs are names for a few clips (hard links; generated ones, and those of DIR): 3 in 100 are broken on purpose (cut
-off, empty, no video, a link to nothing) and three kill the process that reads them by SIGSEGV. One run goes through to
-the end; a second one is killed with SIGKILL at random moments, in turn the command and one of the processes below it,
-and given again. Both tables are compared with each other, and their labels with `Recognizer.predict` for every
-different clip. Printed are counts, rates, and the memory of the command along the run. The exit status is 1 where
-anything is not as it should be.
+The inputs are hard links to a few clips, both generated ones and those of DIR. 3 of 100 are damaged on purpose
+(truncated, empty, no video, a dangling link), and three crash the reader process with SIGSEGV. One run is not
+interrupted. A second one is killed with SIGKILL at random moments, alternately the command and one of its child
+processes, and started again. The two tables are compared with each other, and their labels with `Recognizer.predict`
+for every distinct clip. The script prints counts, rates, and the memory of the command during the run. The exit status
+is 1 if any check fails.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LABELS = tuple(f"action {i}" for i in range(10))
 
 
 class Poisoned(EntryViews):
-    """What some names hold kills the process that reads them."""
+    """A reader that some inputs crash."""
 
     def __getitem__(self, entry: Any) -> dict[str, Any]:
         if Path(entry.place).name.startswith("poison"):
@@ -61,7 +61,7 @@ def recognizer() -> Recognizer:
 
 
 def inputs(folder: Path, count: int, clips: list[Path], seed: int) -> dict[str, Path | None]:
-    """Fills a folder with names; gives the clip of each, None for those that are broken."""
+    """Fills a folder with links; returns the clip of each, None for damaged ones."""
     rng = random.Random(seed)
     names = {f"{rng.getrandbits(40):010x} {i}{clip.suffix}": clip for i, clip in enumerate(rng.choices(clips, k=count))}
     wanted: dict[str, Path | None] = dict(names)
@@ -86,13 +86,13 @@ def inputs(folder: Path, count: int, clips: list[Path], seed: int) -> dict[str, 
     for name, clip in names.items():
         try:
             os.link(clip, folder / name)
-        except OSError:  # another disk, or more links than it allows
+        except OSError:  # another disk, or too many links
             shutil.copyfile(clip, folder / name)
     return wanted
 
 
 def child(args: argparse.Namespace) -> None:
-    """One run of the command, with the poison in it."""
+    """Runs the command once, with the reader that some inputs crash."""
     run_module.EntryViews = Poisoned  # type: ignore[misc]
     memory: list[tuple[int, int]] = []
     page = os.sysconf("SC_PAGE_SIZE")
@@ -119,7 +119,7 @@ def start(args: argparse.Namespace, work: Path, out: Path) -> subprocess.Popen[s
 
 
 def below(pid: int, named: str = "") -> list[int]:
-    """Processes that a process has started, and those that these have."""
+    """Returns all descendants of a process."""
     found: list[int] = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -135,7 +135,7 @@ def below(pid: int, named: str = "") -> list[int]:
 
 
 def killed_run(args: argparse.Namespace, work: Path, seconds: float, rng: random.Random) -> tuple[int, dict[str, Any]]:
-    """Gives the command until it ends by itself; kills it, or something below it, `args.kills` times before."""
+    """Runs the command until it finishes; before that, kills it or a child process `args.kills` times."""
     kills = 0
     while True:
         process = start(args, work, work / "killed")
@@ -154,7 +154,7 @@ def killed_run(args: argparse.Namespace, work: Path, seconds: float, rng: random
                 rows = 0
                 if (work / "killed" / MANIFEST).exists():
                     rows = json.loads((work / "killed" / MANIFEST).read_text())["rows"]
-                what = "the command" if victim == process.pid else "a process below it"
+                what = "the command" if victim == process.pid else "a child process"
                 print(f"kill {kills}: {what}, with {rows} rows on the disk", flush=True)
                 ended = victim == process.pid
         said, _ = process.communicate()
@@ -164,12 +164,12 @@ def killed_run(args: argparse.Namespace, work: Path, seconds: float, rng: random
 
 
 def faults(work: Path, wanted: dict[str, Path | None], rec: Recognizer) -> list[str]:
-    """What is wrong with the two tables."""
+    """Returns the errors found in the two tables."""
     straight, killed = (read_labels(work / name) for name in ("straight", "killed"))
     found = []
     facts = ["path", "start", "end", "repeat", "content_hash", "card_hash", "label", "top_labels", "stage", "error"]
     if not straight.select(facts).equals(killed.select(facts)):
-        found.append("the table after kills is another")
+        found.append("the table after kills differs")
     a, b = (np.array([s or 0.0 for s in table["score"].to_pylist()]) for table in (straight, killed))
     if np.abs(a - b).max() > 1e-6:
         found.append(f"scores differ by {np.abs(a - b).max()}")
@@ -187,7 +187,7 @@ def faults(work: Path, wanted: dict[str, Path | None], rec: Recognizer) -> list[
         if clip is None:
             named = "SIGSEGV" in str(row.get("error")) if name.startswith("poison") else bool(row.get("error"))
             if not named or row.get("label") is not None:
-                found.append(f"{name}: broken, and its row says {row}")
+                found.append(f"{name}: damaged, but its row is {row}")
         elif isinstance(answers[clip], UnreadableVideo):
             if row.get("error") != answers[clip].reason:
                 found.append(f"{name}: {row.get('error')!r}, not {answers[clip].reason!r}")
@@ -198,12 +198,12 @@ def faults(work: Path, wanted: dict[str, Path | None], rec: Recognizer) -> list[
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--inputs", type=int, default=10_000, help="how many names")
+    parser.add_argument("--inputs", type=int, default=10_000, help="number of inputs")
     parser.add_argument("--kills", type=int, default=10, help="SIGKILLs")
-    parser.add_argument("--clips", type=Path, default=None, help="folder of further clips, besides generated ones")
+    parser.add_argument("--clips", type=Path, default=None, help="folder of more clips, in addition to generated ones")
     parser.add_argument("--cluster", default=None, help="as for kinema label")
     parser.add_argument("--work", type=Path, default=None, help="an empty folder; default: a temporary one")
-    parser.add_argument("--seed", type=int, default=0, help="of names, faults and moments")
+    parser.add_argument("--seed", type=int, default=0, help="of inputs, damage and moments of the kills")
     parser.add_argument("--child", type=Path, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -226,8 +226,8 @@ def main() -> int:
         assert first.returncode == 0, first.returncode
         facts = json.loads(said.splitlines()[-1])
         seconds = time.monotonic() - began
-        print(f"straight: {facts['inputs']} rows, {facts['failed']} failed {facts['stages']}, {seconds:.0f} s in all, "
-              f"{facts['inputs'] / facts['seconds']:.1f} per second")  # fmt: skip
+        print(f"without kills: {facts['inputs']} rows, {facts['failed']} failed {facts['stages']}, "
+              f"{seconds:.0f} s in all, {facts['inputs'] / facts['seconds']:.1f} per second")  # fmt: skip
         print("memory of the command, MiB:", ", ".join(f"{mib} at {done}" for done, mib in facts["memory"]))
         kills, facts = killed_run(args, work, seconds, random.Random(args.seed))
         print(f"killed {kills} times: {facts['inputs']} rows, {facts['failed']} failed {facts['stages']}")

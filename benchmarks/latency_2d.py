@@ -1,9 +1,9 @@
-"""Latency of one clip: STM and TSM against TSN, side by side in one run.
+"""Latency of one clip: STM and TSM against TSN, in one interleaved run.
 
     .venv/bin/python benchmarks/latency_2d.py [--repeats 30] [--size 224] [--threads 2]
 
-Every round runs each network once, in turn, so that a drift of the machine's speed meets all of them; the figure is the
-median over rounds of the ratio within a round. Requirement of the project: STM-50 at most 1.12 x TSN-50 in float32.
+Every round runs each network once, so that changes in the machine's speed affect all of them. A figure is the median
+over rounds of the ratio within a round. Requirement of the project: STM-50 at most 1.12 x TSN-50 in float32.
 """
 
 from __future__ import annotations

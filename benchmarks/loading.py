@@ -1,18 +1,19 @@
-"""How fast clips are read from ordinary 340x256 H.264 files, and from the same clips after `kinema data pack`; and what
-the isolation of readers costs.
+"""Speed of reading clips from ordinary 340x256 H.264 files and after `kinema data pack`; cost of isolated readers.
 
     python benchmarks/loading.py [--clips 48] [--rounds 7] [--workers 2] [--epochs 4] [--size 112]
 
 Protocol: clips of 300 frames, 340 x 256, 30 fps, libx264 preset medium, CRF 23, a keyframe every 250 frames, three B
-frames; a moving texture, a moving patch and grain (`reading.py` writes them; all clips hold the same pictures, each is
-a file of its own). `kinema.data.packing.pack` with its defaults makes the packed ones. The loader reads as in
-training: random clips, random crops, batches of 8, the named number of reader processes, one thread each. A round reads
-every clip once from the one set and once from the other, the two in turn first; the loader is open and its first epoch
-read before. Reported are frames of clips per second, median over the rounds, and the median over the rounds of packed
-over ordinary. The files lie in the page cache. In the same way `kinema.data.loading.Loader`, whose readers may crash,
-hang or run out of memory, and PyTorch's `DataLoader`, whose readers may not, read the ordinary set in turn. Then a
-small TSM is trained on each set with the same number of readers, `--epochs` epochs in turn; `metrics.csv` says which
-share of an epoch was spent waiting for a batch (the first epoch, in which the readers start, is left out).
+frames; a moving texture, a moving patch and grain (written by `reading.py`; all clips have the same pictures, in
+separate files). `kinema.data.packing.pack` with its defaults makes the packed ones. All files are in the page cache.
+
+1. Packed against ordinary. The loader reads as in training: random clips, random crops, batches of 8, `--workers`
+   reader processes with one thread each. A round reads every clip once from each set; the order alternates, and the
+   first epoch does not count. Printed are frames per second (median) and packed over ordinary (median of rounds).
+2. Isolated readers. `kinema.data.loading.Loader`, whose readers may crash, hang or run out of memory, and PyTorch's
+   `DataLoader`, whose readers may not, read the ordinary set in the same way.
+3. Waiting in training. A small TSM is trained on each set with the same number of readers, for `--epochs` epochs
+   alternately. Printed is the share of each epoch spent waiting for a batch, from `metrics.csv`, without the first
+   epoch, in which the readers start.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def one_thread(worker: int) -> None:
 
 
 def loader(kind: str, folder: Path, spec: ClipSpec, workers: int) -> Any:
-    """`isolated` or PyTorch's; the first epoch has been read."""
+    """Opens the `isolated` loader or PyTorch's and reads its first epoch."""
     manifest = read_manifest(folder)
     data = TrainClips(manifest, manifest.labels, spec, Augment())
     keys = [ClipKey(0, i, spec.frames, spec.crop) for i in range(len(data))]
@@ -89,7 +90,7 @@ def loader(kind: str, folder: Path, spec: ClipSpec, workers: int) -> Any:
 
 
 def read_rounds(loaders: dict[str, Any], spec: ClipSpec, rounds: int) -> dict[str, list[float]]:
-    """Frames per second of every round, the loaders in turn."""
+    """Returns the frames per second of every round, with the loaders alternating."""
     speeds: dict[str, list[float]] = {name: [] for name in loaders}
     for turn in range(rounds):
         for name in list(loaders) if turn % 2 == 0 else list(loaders)[::-1]:
@@ -101,7 +102,7 @@ def read_rounds(loaders: dict[str, Any], spec: ClipSpec, rounds: int) -> dict[st
 
 
 def line(name: str, speeds: dict[str, list[float]]) -> str:
-    """The medians of two loaders, and the median of second over first with its quartiles."""
+    """Formats the medians of two loaders, and the median of second over first with its quartiles."""
     first, second = speeds.values()
     low, middle, high = statistics.quantiles([b / a for a, b in zip(first, second, strict=True)], n=4)
     medians = "".join(f"{statistics.median(values):>10.0f} f/s" for values in (first, second))
@@ -109,7 +110,7 @@ def line(name: str, speeds: dict[str, list[float]]) -> str:
 
 
 def waiting(folders: dict[str, Path], spec: ClipSpec, size: int, epochs: int, workers: int) -> dict[str, list[float]]:
-    """The share of every epoch but the first that a training waited for batches."""
+    """Returns the share of time spent waiting for batches, for every epoch but the first."""
     spec = spec.replace(short_side=size * 8 // 7, crop=size)
     shares = {}
     for name, folder in folders.items():
@@ -121,11 +122,11 @@ def waiting(folders: dict[str, Path], spec: ClipSpec, size: int, epochs: int, wo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=48, help="in each set")
-    parser.add_argument("--rounds", type=int, default=7, help="readings of each set")
+    parser.add_argument("--clips", type=int, default=48, help="number of clips in each set")
+    parser.add_argument("--rounds", type=int, default=7, help="number of times that each set is read")
     parser.add_argument("--workers", type=int, default=2, help="reader processes")
-    parser.add_argument("--epochs", type=int, default=4, help="of the trainings, at least 2; 0 trains none")
-    parser.add_argument("--size", type=int, default=112, help="of the clips that are trained on")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of the trainings, at least 2; 0 trains nothing")
+    parser.add_argument("--size", type=int, default=112, help="height and width of the training clips")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print("   ".join(f"{key} {value}" for key, value in machine().items()))

@@ -2,7 +2,7 @@
 
     python benchmarks/model_table.py [--check]
 
-It runs on one core within two minutes. --check writes nothing and names the rows that differ from the file.
+It takes up to two minutes on one core. --check writes nothing and names the rows that differ from the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kinema.tables import write_csv
 
 
 def row_of(name: str) -> zoo.ZooRow:
-    """The row of a network, counted now."""
+    """Counts a network and returns its row."""
     cost, more = (count(name, num_classes=classes) for classes in (zoo.CLASSES, zoo.CLASSES + 1))
     return zoo.ZooRow(
         name, find_model(name).paper, cost.frames, cost.size, cost.params, cost.macs, cost.normalised,

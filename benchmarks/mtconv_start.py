@@ -1,12 +1,13 @@
-"""What the features of MTConv's networks are like at the start, and how sharply their loss is curved.
+"""Measures features and curvature of the loss of MTConv's networks before training.
 
     .venv/bin/python benchmarks/mtconv_start.py [--seeds 3]
 
 r3d_50 and mtconv_r50, the latter also with other options and other weights of its BatchNorms, at width 0.125 in
-training mode on 24 clips of 16 x 56 x 56 in which a disc moves; random weights. Printed are, as means over seeds: the
-share of the prolonged channels (an eighth) in the variance between clips of the last stage's mean features; how many
-directions that variance has (participation ratio); the largest eigenvalue of the Hessian of the loss, by power
-iteration. With momentum 0.9, steps are unstable above 3.8 divided by the learning rate, which is 76 at 0.05.
+training mode on 24 clips of 16 x 56 x 56 with a moving disc; random weights. The script prints three means over seeds:
+the share of the prolonged channels (an eighth of all) in the variance between clips of the last stage's mean features;
+the number of directions of this variance (participation ratio); and the largest eigenvalue of the Hessian of the loss,
+by power iteration. With momentum 0.9, training is unstable if this eigenvalue exceeds 3.8 divided by the learning rate,
+which is 76 at 0.05.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from kinema.ops import MTConv
 
 NETWORKS: tuple[tuple[str, str, dict[str, Any], float | None], ...] = (
     ("r3d-50", "r3d_50", {}, None),
-    ("as it was: ReLU before the sum", "mtconv_r50", {"relu_before_sum": True}, 1.0),
+    ("earlier: ReLU before the sum", "mtconv_r50", {"relu_before_sum": True}, 1.0),
     ("ReLU after the sum", "mtconv_r50", {"relu_before_sum": False}, 1.0),
     ("the same, no prolonged branch", "mtconv_r50", {"relu_before_sum": False, "delta": 1.0}, 1.0),
     ("ReLU before, prolonged at 0.1", "mtconv_r50", {"relu_before_sum": True}, 0.1),
@@ -46,7 +47,7 @@ def main() -> None:
 
 
 def measure(name: str, options: dict[str, Any], weight: float | None, seed: int) -> tuple[float, float, float]:
-    """Share of the prolonged channels, directions, curvature."""
+    """Returns the share of the prolonged channels, the number of directions and the curvature."""
     torch.manual_seed(seed)
     model = create_model(name, num_classes=8, frames=16, width=0.125, **options).train()
     for module in model.modules():
@@ -70,7 +71,7 @@ def measure(name: str, options: dict[str, Any], weight: float | None, seed: int)
 
 
 def curvature(model: nn.Module, clips: Tensor, labels: Tensor, rounds: int = 10, step: float = 1e-2) -> float:
-    """The Hessian's largest eigenvalue, from differences of gradients: SoftPool has no second derivative."""
+    """Returns the Hessian's largest eigenvalue, from differences of gradients: SoftPool has no second derivative."""
     weights = list(model.parameters())
 
     def gradient() -> list[Tensor]:
@@ -94,7 +95,7 @@ def curvature(model: nn.Module, clips: Tensor, labels: Tensor, rounds: int = 10,
 
 
 def shapes(number: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Discs of random colours that move in one of eight directions; N 3 16 56 56 and their directions."""
+    """Returns discs of random colours moving in one of eight directions, N 3 16 56 56, and their directions."""
     g = torch.Generator().manual_seed(seed)
     labels = torch.arange(number) % 8
     angle = labels * (torch.pi / 4)

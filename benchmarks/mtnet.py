@@ -1,15 +1,15 @@
-"""MTNet against the same network written in the obvious way: forward pass and training step.
+"""MTNet against a direct implementation of the same network: forward pass and training step.
 
     python benchmarks/mtnet.py [--model mtnet_m] [--size 160] [--batch 1] [--rounds 10] [--threads 1] [--json]
 
-Three networks with the same weights, whose logits are first compared:
+Three networks with the same weights; their logits are compared first:
   kinema              as `create_model` builds it;
   obvious operators   with SoftPool by unfold, and frame selection by a loop over the clips and frames of a batch;
-  obvious throughout  these, `torch.nn.Conv3d` for every convolution, and PyTorch's default memory.
-Protocol: random weights and clips, 16 frames, float32. The networks run in turn within a round, each round begins with
-another one, two rounds before do not count. "forward" is in inference mode, "step" is forward and backward in training
-mode. Reported are the median milliseconds and, with quartiles, the median over the rounds of the time divided by
-kinema's, by the clock on the wall and by processor time. Required of the obvious operators: at least 1.5.
+  obvious throughout  the same, with `torch.nn.Conv3d` for every convolution, and PyTorch's default memory.
+Protocol: random weights and clips, 16 frames, float32. Each network runs once per round, the first changes with every
+round, and two rounds of warm-up come first. "forward" is in inference mode, "step" is forward and backward in training
+mode. The script prints the median milliseconds and the median, with quartiles, of the time over kinema's, both for
+wall-clock and for processor time. Required with the obvious operators: at least 1.5.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def network(way: str, name: str) -> VideoModel:
 
 
 def plain(conv: nn.Conv3d) -> nn.Conv3d:
-    """PyTorch's own convolution with the parameters of another one."""
+    """Returns PyTorch's own convolution with the parameters of another one."""
     made = nn.Conv3d(
         conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups,
         bias=conv.bias is not None, padding_mode=conv.padding_mode,
@@ -133,12 +133,12 @@ def measure(name: str, size: int, batch: int, rounds: int) -> dict[str, dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="mtnet_m", help="of the text's MTNets")
+    parser.add_argument("--model", default="mtnet_m", help="one of the MTNets of the text")
     parser.add_argument("--size", type=int, default=160, help="height and width of the clips")
-    parser.add_argument("--batch", type=int, default=1, help="clips at a time")
-    parser.add_argument("--rounds", type=int, default=10, help="repetitions, at least 10 for a statement")
+    parser.add_argument("--batch", type=int, default=1, help="clips per batch")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds; use at least 10 for reliable results")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     found = measure(arguments.model, arguments.size, arguments.batch, arguments.rounds)
@@ -155,7 +155,7 @@ def main() -> None:
         for way, row in rows.items():
             cells = [f"{row[c]:.2f} ({row[f'{c}_low']:.2f} to {row[f'{c}_high']:.2f})" for c in ("wall", "processor")]
             print(f"{what:<9}{way:<20}{row['ms']:>8.0f}{cells[0]:>30}{cells[1]:>34}")
-    print("\nrequired of the obvious operators: at least 1.5")
+    print("\nrequired with the obvious operators: at least 1.5")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""What `Recognizer.optimize` buys: eager float32 against what it chooses, side by side, on this machine.
+"""Speed-up by `Recognizer.optimize` on this machine: eager float32 against the chosen backend.
 
     .venv/bin/python benchmarks/optimize.py [NETWORK ...] [--budget 300] [--threads N] [--steps 20] [--int8]
 
-Fresh weights are trained for a few steps, at half of the network's size, to tell the generated check clips apart: else
-the first two of 400 classes are all but tied. One clip of the network's own size per pass. The table says what was
-tried. The chosen backend and eager are then measured again, interleaved with square matrix products in float32 and
-bfloat16, median [quartiles]. "share" is the network's multiply-accumulates per second over those of the matrix product
-in its precision; "bound" is the speed over eager that a network would have which reached the whole bfloat16 product.
-Nothing is read from or written to the cache. Required on a CPU with bfloat16 units: `stm_r50` 2.5, `r3d_50`,
-`slowfast_50`, `cidc_i3d_50` 1.8, `mtnet_m`, `x3d_m` 1.4; without such units 1.3.
+Random weights are first trained for a few steps, at half of the network's size, to distinguish the generated check
+clips; otherwise the two highest of 400 logits are nearly equal. Each pass takes one clip of the network's own size. The
+table lists the backends that were tried. The chosen backend and eager are then measured again, interleaved with square
+matrix products in float32 and bfloat16, median [quartiles]. "share" is the rate of the network's multiply-accumulates
+over that of the matrix product in the same precision. "bound" is the speed-up over eager of a network that reaches the
+full rate of the bfloat16 product. The cache is not used. Required speed-up on a CPU with bfloat16 units: 2.5 for
+`stm_r50`, 1.8 for `r3d_50`, `slowfast_50` and `cidc_i3d_50`, 1.4 for `mtnet_m` and `x3d_m`; without such units 1.3.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=300.0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=20, help="of the training")
+    parser.add_argument("--steps", type=int, default=20, help="training steps")
     parser.add_argument("--int8", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def units() -> list[str]:
-    """The vector and matrix units of the processor that matter here."""
+    """Returns the relevant vector and matrix units of the processor."""
     found = Path("/proc/cpuinfo")
     return sorted(set(re.findall(UNITS, found.read_text("utf-8")))) if found.is_file() else []
 
@@ -87,14 +87,14 @@ def measure(name: str, args: argparse.Namespace) -> None:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Of one call."""
+    """Returns the seconds of one call."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
 
 
 def learn(model: VideoModel, clips: Tensor, steps: int) -> None:
-    """Trains on clip i with the label i at half of the size, then gives BatchNorm the statistics at the whole size."""
+    """Trains on clip i with label i at half of the size, then sets the BatchNorm statistics at the full size."""
     half = F.avg_pool3d(clips, (1, 2, 2)).contiguous(memory_format=torch.channels_last_3d)
     labels = torch.arange(len(clips))
     adam = torch.optim.Adam(model.parameters(), lr=1e-3)

@@ -1,12 +1,12 @@
-"""Our networks beside the same networks of PyTorchVideo, and TSM beside its usual implementation, in one run.
+"""Compares networks with those of PyTorchVideo, and TSM with its usual implementation, in one interleaved run.
 
     pip install --no-deps pytorchvideo fvcore iopath parameterized yacs portalocker tabulate termcolor
     .venv/bin/python benchmarks/peers.py [PAIR ...] [--rounds 9] [--steps 3] [--threads N] [--budget 300]
 
-Random weights, float32, one clip of the network's own size; a training step (forward, cross-entropy, backward) takes
-one clip as well. In each round the peer, ours and ours after `optimize` run once, in turn; figures are medians with
-quartiles of the ratio peer over ours within a round: above 1 ours is faster. PyTorchVideo imports torchvision for
-detection only; a stub stands in for it. Logits are not compared here: tests/weights/test_pytorchvideo.py does that.
+Protocol: random weights, float32, one clip of the network's own size, also in the training step (forward,
+cross-entropy, backward). In each round the peer, ours and ours after `optimize` run once. Figures are medians, with
+quartiles, of the time of the peer over ours in the same round: above 1, ours is faster. PyTorchVideo imports
+torchvision only for detection; a stub replaces it. Logits are compared in tests/weights/test_pytorchvideo.py.
 `tsm_r50` is compared with a ResNet-50 whose shift copies parts of the features into zeros, as published code does.
 """
 
@@ -43,7 +43,7 @@ PAIRS: dict[str, tuple[str, str, int, int]] = {
 
 
 class Shift(nn.Module):
-    """One eighth of the channels from the next frame and one from the frame before, zeros beyond the ends."""
+    """Takes an eighth of the channels from the next and an eighth from the previous frame, zeros beyond the ends."""
 
     def __init__(self, frames: int, conv: nn.Module) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class PlainTSM(nn.Module):
 
 
 def peer(name: str) -> tuple[nn.Module, Callable[[Tensor], Any]]:
-    """The other network, and what it takes of a clip."""
+    """Returns the peer network and the function that makes its input of a clip."""
     module, function, frames, _ = PAIRS[name]
     if not module:
         return PlainTSM(frames), lambda x: x
@@ -124,7 +124,7 @@ def once(work: Callable[[], Any]) -> float:
 
 
 def rounds(works: list[Callable[[], Any]], count: int) -> np.ndarray:
-    """Seconds, rounds x works, after one round that does not count; every other round in reverse order."""
+    """Returns seconds, rounds x works, after one warm-up round; every other round is in reverse order."""
     seconds = np.empty((count + 1, len(works)))
     for i in range(count + 1):
         for j in range(len(works))[:: 1 if i % 2 else -1]:

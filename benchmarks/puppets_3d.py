@@ -1,11 +1,12 @@
-"""The 3-D family on puppets at small width: SRTG, Class Regularisation, MTConv and MTNet beside their backbones.
+"""The 3-D family on puppets at small width: SRTG, Class Regularisation, MTConv and MTNet and their backbones.
 
     .venv/bin/python benchmarks/puppets_3d.py OUT [--seeds 3] [--epochs 12] [--train 45]
 
 The protocol is that of `study.py`. The lines "0.3" are backbones whose blocks start nearer to the identity, as those of
-SRTG and MTConv do by default: what of a gain comes from that start alone. The lines "1" are SRTG whose blocks start as
-those of the backbone. The lines "trained first" are the thesis' protocol of Class Regularisation (6.4.2): the backbone
-of the first line is trained and then frozen, and only the maps learn, for as many epochs again.
+SRTG and MTConv do by default; they show which part of a gain comes from that start alone. The lines "1" are SRTG with
+blocks that start like those of the backbone. The lines "trained first" follow the thesis' protocol of Class
+Regularisation (6.4.2): the trained backbone of the first line is frozen, and only the maps are trained, for the same
+number of epochs again.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What it costs in accuracy to make a network causal: STM-18 on puppets.
+"""Accuracy that a causal network loses: STM-18 on puppets.
 
     .venv/bin/python benchmarks/puppets_causal.py OUT [--seeds 3] [--epochs 12] [--more 6] [--train 90]
 
 The protocol is that of `study.py`. "windows" is the usual network. The others start from its run of the same seed and
 train for `--more` epochs: "causal, tuned" as `kinema train --weights RUN --options.causal true` does, "causal,
-distilled" with the usual network as the teacher too, and "windows, tuned" stays as it is, so that the further epochs
-alone show. Below the table stand differences on `test`, with 95 % intervals from a paired bootstrap over seeds and
-videos. The clips are classified whole, by the mean of their frames: what a causal network knows halfway through a clip
-is the matter of `puppets_timeline.py`.
+distilled" in addition uses the usual network as teacher, and "windows, tuned" stays a usual network, to show the effect
+of the additional epochs alone. The script prints a table and the differences on `test`, with 95 % intervals from a
+paired bootstrap over seeds and videos. Whole clips are classified, by the mean of their frames; `puppets_timeline.py`
+measures causal networks in the middle of a clip.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A per-frame ResNet-50 on puppets, alone and with what sees time: CIDC, an LSTM, self-attention.
+"""A per-frame ResNet-50 on puppets, alone and with temporal modules: CIDC, an LSTM, self-attention.
 
     .venv/bin/python benchmarks/puppets_cidc.py OUT [--seeds 3] [--epochs 16] [--train 45]
 
-The protocol is that of `study.py`. The backbone sees each frame by itself and averages them, so that inside the
-reversal pairs it is right as often as a coin, as is self-attention on it, which knows no positions. All have a dropout
-of 0.2: from the few channels of this width more takes too much. CIDC stands here with its kernels scaled row by row,
-at last with the default, by matrix.
+The protocol is that of `study.py`. The backbone processes each frame separately and averages them, so its accuracy
+inside the reversal pairs is that of chance. So is that of self-attention on it, which has no positions. All have a
+dropout of 0.2; more is too much for the few channels of this width. The kernels of CIDC are scaled per row, and in the
+last line per matrix, which is the default.
 """
 
 from __future__ import annotations

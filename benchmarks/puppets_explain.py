@@ -1,4 +1,4 @@
-"""How far explanations can be believed, on puppets: STM-18 and r3d-34, trained and untrained, at 112 pixels.
+"""Faithfulness of explanations on puppets: STM-18 and r3d-34, trained and untrained, at 112 pixels.
 
     .venv/bin/python benchmarks/puppets_explain.py OUT [--seeds 3] [--epochs 12] [--train 45] [--clips 96]
                                                        [--baseline blur] [--device auto]
@@ -6,10 +6,10 @@
 Each network is trained as in `study.py` (runs that are finished are not trained again) and checked on `--clips` clips
 of `test`, drawn evenly over the classes: tubes and class activation of the last stage, Grad-CAM of the last three
 stages, the random map and the centre bias. Deletion and insertion follow the class that the network predicts; pointing
-and mass are against the masks of the limbs that act. Each figure has its 95 % bootstrap interval over the clips; rank
-correlations are with the map of the network whose weights are shuffled (`untrained`) and with that of the second class
-(`other`). An untrained network has fresh weights and statistics of BatchNorm from the clips: what a method finds in it
-comes from the pictures. Everything is also written to OUT/explain.json.
+and mass refer to the masks of the limbs that act. Each figure has its 95 % bootstrap interval over the clips. Rank
+correlations are with the map of the network after shuffling its weights (`untrained`) and with the map of the second
+class (`other`). An untrained network has random weights, and BatchNorm statistics from the clips: what a method finds
+in it comes from the pictures. All results are also written to OUT/explain.json.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ STAGES = ("layer2", "layer3", "layer4")
 
 
 def tube(style: str) -> MapOf:
-    """The tube of the last stage."""
+    """Returns the tube of the last stage."""
     return lambda model, clip, target: saliency_tubes(model, clip, target, style=style)
 
 
 def gradcam(layer: str) -> MapOf:
-    """Grad-CAM of one stage."""
+    """Returns Grad-CAM of one stage."""
     return lambda model, clip, target: grad_cam(model, clip, target, layer=layer)
 
 
@@ -62,7 +62,7 @@ METHODS: Mapping[str, tuple[MapOf, str | None]] = {
 
 
 def trained(args: argparse.Namespace, data: Path, title: str, seed: int) -> Recognizer:
-    """One network of the study after its training."""
+    """Returns one network of the study after its training."""
     name, frames, options = NETWORKS[title]
     config = TrainConfig(
         name, str(data), options=options,
@@ -75,7 +75,7 @@ def trained(args: argparse.Namespace, data: Path, title: str, seed: int) -> Reco
 
 
 def untrained(recognizer: Recognizer, clips: Tensor, seed: int) -> Recognizer:
-    """The same network with fresh weights."""
+    """Returns the same network with random weights."""
     torch.manual_seed(1000 + seed)
     architecture = recognizer.model.architecture
     model: nn.Module = create_model(architecture["name"], **architecture["options"]).to(recognizer.device).eval()
@@ -84,7 +84,7 @@ def untrained(recognizer: Recognizer, clips: Tensor, seed: int) -> Recognizer:
 
 
 def rows(title: str, seed: int, found: Check) -> list[str]:
-    """One line per method."""
+    """Returns one line per method."""
     lines = []
     for name, row in found.faithfulness.rows.items():
         figures = (row.gain, row.over_random, row.over_centre, row.pointing, row.mass)
@@ -121,7 +121,7 @@ def main() -> None:
 
 
 def means(kept: list[dict[str, Any]]) -> str:
-    """The table of benchmarks/README.md: means over seeds, and in how many seeds an interval lies above 0."""
+    """Returns the table of benchmarks/README.md: means, and the number of seeds with an interval above 0."""
     lines = [
         "| network | seeds | map | ins - del | over centre | pointing | mass | beats random | beats centre |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -2,11 +2,11 @@
 
     .venv/bin/python benchmarks/puppets_multigrid.py OUT [--seeds 3] [--epochs 40] [--full 4] [--train 90]
 
-The protocol is that of `study.py`. Every epoch takes every clip once under each schedule; `--full` of them, the last,
-take it at the full shape in the schedules that say so. In the last schedule the rate is that of the first phase, whose
-batch is 8B, as the texts state it (`--first`, PRL 4.2: 0.1, halved at each cycle); elsewhere it is that of the batch B.
-"Step time" is the wall-clock of all training steps without the time spent waiting for data. Required: 2.5 times less
-with multigrid, at equal accuracy within the spread of the seeds.
+The protocol is that of `study.py`. With each schedule, every epoch uses every clip once. In the schedules "last full",
+the last `--full` epochs use the full shape. In the last schedule the learning rate is that of the first phase, whose
+batch is 8B, as in the texts (`--first`, PRL 4.2: 0.1, halved at each cycle); in all others it is that of the batch B.
+"Step time" is the wall-clock time of all training steps without waiting for data. Required: a step time 2.5 times
+smaller with multigrid, at equal accuracy within the spread of the seeds.
 """
 
 from __future__ import annotations

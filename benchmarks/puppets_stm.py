@@ -1,10 +1,10 @@
-"""STM-18, each of its halves and TSN-18 on puppets.
+"""STM-18, each of its two modules alone, and TSN-18 on puppets.
 
     .venv/bin/python benchmarks/puppets_stm.py OUT [--seeds 3] [--epochs 12] [--train 45]
 
-The protocol is that of `study.py`. TSN is the backbone: it sees each frame by itself and averages, so that it is right
-as often as a coin inside the reversal pairs. "CSTM" and "CMM" have one of STM's two modules in every block, CMM beside
-the plain 3x3 convolution.
+The protocol is that of `study.py`. TSN is the backbone: it processes each frame separately and averages them, so its
+accuracy inside the reversal pairs is that of chance. "CSTM" and "CMM" have one of STM's two modules in every block; CMM
+is combined with the plain 3x3 convolution.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
-"""When does it begin and end: a causal network, frame by frame, beside sliding windows of the offline network.
+"""Localisation in time: a causal network, frame by frame, against sliding windows of the offline network.
 
     .venv/bin/python benchmarks/puppets_timeline.py OUT [--seeds 1] [--distil] [--quick]
 
-Short puppets clips and long films are generated in OUT. As a user would, a seed first trains STM-18 on the short clips.
-From its weights start, with the actions and the idle time ("no action") of the films' split train: "windows", the usual
-network; "causal", the same with `causal=True`; and with --distil a causal one that "windows" teaches as well. "causal,
-from windows" starts from "windows", after as many epochs more. Thresholds are set on the split val and everything is
-measured on the split test. The causal networks see every frame once, at the median spacing of the frames in training;
-the usual one classifies windows as long as its clips every quarter of a window. Intervals are 95 % bootstrap intervals
-over the films of the test. The settings were chosen by the accuracy in training and by the mAP on the split val.
-Finished trainings and measurements are not repeated. --quick shrinks everything to a minute, to see that it runs; its
-figures mean nothing.
+Short clips and long videos of puppets are generated in OUT. For each seed, STM-18 is first trained on the short clips.
+The following networks start from its weights and are trained on the actions and the idle time ("no action") of the
+long videos' split train: "windows", the usual network; "causal", the same with `causal=True`; and with --distil a
+causal one with "windows" as teacher. "causal, from windows" starts from "windows" and is trained for as many epochs.
+
+Thresholds are set on the split val, and everything is measured on the split test. The causal networks process every
+frame once, at the median spacing of the frames in training. The usual one classifies windows as long as its clips, a
+quarter of a window apart. Intervals are 95 % bootstrap intervals over the long videos of the test. The settings were
+chosen by the accuracy in training and by the mAP on the split val. Finished trainings and measurements are not
+repeated. --quick reduces everything to a minute, to check that it runs; its figures have no meaning.
 """
 
 from __future__ import annotations
@@ -66,16 +67,16 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The options, with --quick applied."""
+    """Returns the options, with --quick applied."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--clips", type=int, default=90, help="short clips per class")
-    parser.add_argument("--epochs", type=int, default=12, help="on the short clips")
-    parser.add_argument("--film-epochs", type=int, default=12, help="on the films, for each network")
+    parser.add_argument("--epochs", type=int, default=12, help="epochs on the short clips")
+    parser.add_argument("--film-epochs", type=int, default=12, help="epochs on the long videos, for each network")
     parser.add_argument("--film-lr", type=float, default=0.05)
-    parser.add_argument("--films", type=int, nargs=3, default=[48, 8, 16], help="train, val, test")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of a film")
+    parser.add_argument("--films", type=int, nargs=3, default=[48, 8, 16], help="long videos in train, val, test")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of a long video")
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--crop", type=int, default=64)
     parser.add_argument("--frames", type=int, default=8)
@@ -90,7 +91,7 @@ def arguments() -> argparse.Namespace:
 
 
 def contestants(args: argparse.Namespace, clips: Path, films: Path, seed: int) -> dict[str, TrainConfig]:
-    """The trainings of one seed, in an order in which each finds what it starts from."""
+    """Returns the trainings of one seed, ordered so that each comes after the one that it starts from."""
 
     def place(title: str) -> str:
         return str(args.out / f"{title.replace(', ', '-').replace(' ', '_')}-{seed}")
@@ -125,7 +126,7 @@ def contestants(args: argparse.Namespace, clips: Path, films: Path, seed: int) -
 
 
 def measured(run: Path, data: Path) -> dict[str, Any]:
-    """Thresholds from val, figures on test, as `kinema timeline RUN --calibrate DATA` gives them."""
+    """Sets thresholds on val and measures on test, as `kinema timeline RUN --calibrate DATA` does."""
     recognizer, manifest = Recognizer.load(run), read_manifest(data)
     sight = choose_sight(recognizer)
     watched = {}
@@ -140,7 +141,7 @@ def measured(run: Path, data: Path) -> dict[str, Any]:
 
 
 def line(title: str, seed: str, found: dict[str, Any]) -> str:
-    """One row of the table."""
+    """Returns one row of the table."""
     maps = found["map"]
     rule = ", ".join(f"{key} {found[key]:g}" for key in ("threshold", "release", "shortest", "smoothing", "lag"))
     cover = found["coverage"]
@@ -153,7 +154,7 @@ def line(title: str, seed: str, found: dict[str, Any]) -> str:
 
 
 def interval(figure: dict[str, float | None], digits: int) -> str:
-    """A figure with its interval."""
+    """Formats a figure with its interval."""
     if figure["value"] is None:
         return "–"
     text = f"{figure['value']:.{digits}f}"
@@ -161,7 +162,7 @@ def interval(figure: dict[str, float | None], digits: int) -> str:
 
 
 def means(title: str, rows: list[dict[str, Any]]) -> str:
-    """The means over seeds, with the smallest and the largest value."""
+    """Formats the means over seeds, with the smallest and the largest value."""
     parts = []
     for name, values in (
         ("mAP 0.5", [row["map"]["0.5"]["value"] for row in rows]),

@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/puppets_twins.py OUT [--seeds 3] [--epochs 12] [--train 90]
 
-The protocol is that of `study.py`. Three ways with the same crops and colours: one view, which is ordinary training;
-two views of the same frames whose losses are averaged, without the correlation loss (so that what the second view alone
-does shows); and Twins Training. Two views cost two forward and backward passes a clip.
+The protocol is that of `study.py`. Three variants have the same augmentation: one view, which is ordinary training; two
+views of the same frames with averaged losses but without the correlation loss, which shows the effect of the second
+view alone; and Twins Training. Two views cost two forward and backward passes per clip.
 """
 
 from __future__ import annotations

@@ -3,14 +3,15 @@
     python benchmarks/reading.py [--rounds 25] [--json]
 
 Protocol: H.264 files (libx264, preset medium, CRF 23) of 300 frames, 340 x 256, 30 fps, with a keyframe every 250 or
-every 12 frames, with x264's usual three B frames and without any; a moving texture, a moving patch and grain. Wanted
-are the centre frames of 8 equal segments, as one uint8 tensor [8, 256, 340, 3]. Every way starts from the path of the
-file: opening, finding out the number of frames, decoding on one thread, conversion on one thread. The ways run in turn
-within a round, each round begins with another one; garbage is collected between the rounds and not within them, for
-it would fall on one way or another by chance; before the first round all results are compared bit by bit. Reported is
-the median over the rounds, and the median over the rounds of Kinema's time divided by the other's (below 1: Kinema is
-faster), for the clock on the wall and for processor time, which other work on the machine disturbs less. The files lie
-in the page cache.
+every 12 frames, with x264's usual three B frames and without any; a moving texture, a moving patch and grain. The task
+is to read the centre frames of 8 equal segments as one uint8 tensor [8, 256, 340, 3]. Every method starts from the path
+of the file: it opens it, finds the number of frames, and decodes and converts on one thread. The files are in the page
+cache.
+
+Before the first round, all results are compared bit by bit. Each method runs once per round, and the first changes with
+every round. Garbage is collected only between rounds, so that it does not slow down one of the methods by chance. The
+script prints the median time and the median of Kinema's time over the other's (below 1: Kinema is faster), for
+wall-clock time and for processor time, which depends less on other programs on the machine.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def open_single_threaded(path: Path) -> tuple[av.container.InputContainer, av.Vi
 
 
 def seek_each(path: Path) -> torch.Tensor:
-    """For every frame: seek to its keyframe by the stated rate, decode on until its stamp."""
+    """For every frame, seeks to its keyframe by the stated rate and decodes until its time stamp."""
     clip = torch.empty((WANTED, HEIGHT, WIDTH, 3), dtype=torch.uint8)
     container, stream = open_single_threaded(path)
     with container:
@@ -88,7 +89,7 @@ def seek_each(path: Path) -> torch.Tensor:
 
 
 def decode_all(path: Path) -> torch.Tensor:
-    """Decode from the first frame on to the last wanted one, convert the wanted ones."""
+    """Decodes from the first to the last requested frame and converts the requested ones."""
     clip = torch.empty((WANTED, HEIGHT, WIDTH, 3), dtype=torch.uint8)
     container, stream = open_single_threaded(path)
     with container:
@@ -102,7 +103,7 @@ def decode_all(path: Path) -> torch.Tensor:
 
 
 def convert_all(path: Path) -> torch.Tensor:
-    """Decode and convert every frame, then choose."""
+    """Decodes and converts every frame, then selects."""
     container, stream = open_single_threaded(path)
     with container:
         frames = [frame.to_ndarray(format="rgb24", threads=1) for frame in container.decode(stream)]
@@ -166,8 +167,8 @@ def _cpuinfo() -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=25, help="repetitions of every way, at least 15 for a statement")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--rounds", type=int, default=25, help="rounds; use at least 15 for reliable results")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     report: dict[str, object] = {"machine": machine(), "rounds": arguments.rounds}

@@ -1,13 +1,13 @@
-"""The pictures of explanations in the README: a sheet of maps and a Class Feature Pyramid.
+"""Makes the pictures of explanations in the README: a sheet of maps and a Class Feature Pyramid.
 
     .venv/bin/python benchmarks/readme_pictures.py OUT [--recognizer RUN --data DATA] [--method cam] [--workers 1]
 
 Without `--recognizer` it generates puppets in OUT/puppets and trains an STM-18 of a quarter of the width in OUT/run, at
-112 pixels, where the last stage has 4 x 4 places in each of 8 frames. What is finished in OUT is not made again.
+112 pixels, where the last stage has 4 x 4 positions in each of 8 frames. Finished results in OUT are reused.
 
-Of each class in `CLASSES` the first video of the split `test` that the network gets right is shown: no video is chosen
-by how its map looks. Videos it gets wrong are skipped, and how many is printed. The pyramid is that of the first video
-shown. Written are OUT/why.jpg and OUT/pyramid.svg. docs/pictures/why.jpg is of the first network of
+For each class in `CLASSES`, the sheet shows the first video of the split `test` that the network classifies correctly;
+no video is selected by the look of its map. The number of skipped videos is printed. The pyramid is that of the first
+video shown. The script writes OUT/why.jpg and OUT/pyramid.svg. docs/pictures/why.jpg is of the first network of
 `puppets_explain.py`, which is trained in the same way.
 """
 
@@ -35,7 +35,7 @@ FRAMES = 6
 
 
 def trained(out: Path, epochs: int, workers: int) -> tuple[Recognizer, Path]:
-    """The recognizer and its data, made where they are not there yet."""
+    """Returns the recognizer and its data; creates them if they do not exist."""
     data = generate(out / "puppets", seed=0, train=45, test=16, speed=0)
     train(
         TrainConfig(
@@ -49,34 +49,34 @@ def trained(out: Path, epochs: int, workers: int) -> tuple[Recognizer, Path]:
 
 
 def shown_videos(recognizer: Recognizer, data: Path) -> list[str]:
-    """Of each class the first test video that the network gets right."""
+    """Returns the first correctly classified test video of each class."""
     found = []
     for label in CLASSES:
         videos = [s.path for s in read_manifest(data).split("test").samples if s.label == label]
         for wrong, video in enumerate(videos):
             if recognizer.predict(video).label == label:
-                print(f"{label}: {video} ({wrong} before it were taken for something else)")
+                print(f"{label}: {video} ({wrong} videos before it were classified wrongly)")
                 found.append(video)
                 break
         else:
-            print(f"{label}: none of {len(videos)} videos is right, left out")
+            print(f"{label}: none of {len(videos)} videos is classified correctly, left out")
     if not found:
-        raise KinemaError(f"{data}: the network gets no video of {', '.join(CLASSES)} right: train it for longer")
+        raise KinemaError(f"{data}: no video of {', '.join(CLASSES)} is classified correctly: train the network longer")
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--recognizer", help="a trained one of puppets, in place of training here")
-    parser.add_argument("--data", type=Path, help="the puppets that go with --recognizer")
+    parser.add_argument("--recognizer", help="a recognizer trained on puppets; default: train one")
+    parser.add_argument("--data", type=Path, help="the puppets of --recognizer")
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--method", default="cam", help="of the sheet")
-    parser.add_argument("--layer", help="of the sheet; default: the last stage")
-    parser.add_argument("--workers", type=int, default=1, help="processes that read videos in training")
+    parser.add_argument("--method", default="cam", help="method of the sheet")
+    parser.add_argument("--layer", help="layer of the sheet; default: the last stage")
+    parser.add_argument("--workers", type=int, default=1, help="reader processes in training")
     args = parser.parse_args()
     if (args.recognizer is None) != (args.data is None):
-        parser.error("--recognizer and --data belong together")
+        parser.error("give both --recognizer and --data, or neither")
     args.out.mkdir(parents=True, exist_ok=True)
     if args.recognizer is None:
         recognizer, data = trained(args.out, args.epochs, args.workers)
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def write_sheet(explanations: list[Explanation], path: Path) -> None:
-    """One row per video, below one another in one picture."""
+    """Draws one row per video in one picture."""
     rows = []
     for one in explanations:
         assert one.video is not None and one.place is not None

@@ -39,16 +39,16 @@ from kinema.labelling.inputs import Entry
 
 def sizes(setting: Setting) -> tuple[int, int]:
     """Readers and networks, as `kinema label` chooses them."""
-    readers, networks, _ = cluster._sizes({"CPU": float(setting.cores * setting.machines)}, -1, -1)
+    readers, networks, _ = cluster._sizes({"CPU": float(setting.cores * setting.machines)}, -1, setting.networks)
     return readers, networks
 
 
 def predicted(setting: Setting) -> dict[str, float]:
-    """The formula: seconds in all, and an upper bound of the share of the clips that are read again.
+    """The formula: seconds in all and of each part, and an upper bound of the share of the clips that are read again.
 
     The time is the largest of four, each of which one part of the cluster needs for the work: readers, networks, the
     network disk, the head. A machine that fails is away until it is repaired and its processes have started; what was
-    on its way through it comes again one by one, and each of these fills a whole pass of the network.
+    on its way through it comes again.
     """
     readers, networks = sizes(setting)
     together, inputs, machines = setting.batch, setting.inputs, setting.machines
@@ -60,14 +60,15 @@ def predicted(setting: Setting) -> dict[str, float]:
     seconds = 0.0
     for _ in range(100):  # more time, more failures, more time
         again = per_second * machines * seconds * lost
-        seconds = max(
-            (inputs + again) * setting.read / (speed * readers),
-            (inputs + again * (setting.batch - 1)) * setting.network / (speed * networks),
-            (inputs + again) * setting.size / setting.bandwidth,
-            (inputs / together + again) * setting.head,
-        )
+        parts = {
+            "readers": (inputs + again) * setting.read / (speed * readers),
+            "networks": (inputs + again) * setting.network / (speed * networks),
+            "disk": (inputs + again) * setting.size / setting.bandwidth,
+            "head": (inputs + again) / together * setting.head,
+        }
+        seconds = max(parts.values())
     last = setting.start + together * (setting.read + setting.size / setting.bandwidth + setting.network)
-    return {"seconds": seconds + last, "again": again / inputs}
+    return {"seconds": seconds + last, "again": again / inputs, **parts}
 
 
 def bound(setting: Setting) -> float:
@@ -136,16 +137,27 @@ def main(words: Iterable[str] | None = None) -> int:
     for name, value in asdict(plain).items():
         if name not in ("machines", "failures"):
             parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value:g}")
+    parser.add_argument("--formula", action="store_true", help="only the formula, and the hours that each part needs")
     parser.add_argument("--json", action="store_true", help="one JSON object per row")
     args = vars(parser.parse_args(words))
     machines, failures, as_json = args.pop("machines"), args.pop("failures"), args.pop("json")
+    only_formula = args.pop("formula")
     plain = replace(plain, **args)
     if not as_json:
         print(" ".join(f"{name} {value:g}" for name, value in args.items()))
+    if only_formula:
+        print("machines  failures/h     hours  readers  networks     disk     head  read again at most")
+    elif not as_json:
         print("machines  failures/h     hours   formula   ratio  read again  (at most)     rows  poison  harmless lost")
     for count, rate in itertools.product(machines, failures):
         setting = replace(plain, machines=count, failures=rate)
-        found, formula = simulate(setting), predicted(setting)
+        formula = predicted(setting)
+        if only_formula:
+            hours = [formula[name] / 3600 for name in ("seconds", "readers", "networks", "disk", "head")]
+            print(f"{count:8}{rate:12g}{hours[0]:10.2f}{hours[1]:9.2f}{hours[2]:10.2f}{hours[3]:9.2f}{hours[4]:9.2f}"
+                  f"{formula['again']:20.3%}")  # fmt: skip
+            continue
+        found = simulate(setting)
         if as_json:
             print(json.dumps({"machines": count, "failures": rate, **found, "formula": formula}), flush=True)
             continue

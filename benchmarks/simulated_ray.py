@@ -26,11 +26,12 @@ class Setting:
     inputs: int = 200_000
     machines: int = 4
     cores: int = 16
+    networks: int = -1  # processes with a network; -1 is what `kinema label` chooses
     batch: int = 8
-    read: float = 0.07  # one core decodes one clip
+    read: float = 0.016  # one core decodes one clip
     spread: float = 0.5  # standard deviation of the logarithm of `read` from clip to clip
-    network: float = 0.14  # one core, or one GPU, computes one clip of a full batch
-    head: float = 0.004  # the head deals out one group and takes its rows
+    network: float = 0.032  # one core, or one GPU, computes one clip of a full batch
+    head: float = 0.0034  # the head deals out one group and takes its rows
     size: float = 1e6  # of a file
     bandwidth: float = 1e9  # of the network disk
     start: float = 20.0  # until a process of the cluster answers

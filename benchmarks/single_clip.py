@@ -1,11 +1,11 @@
-"""One clip on a CPU: 3-D networks with `kinema.ops.conv.Conv3d` against the same with `nn.Conv3d`.
+"""One clip on a CPU: 3-D networks with `kinema.ops.conv.Conv3d` against the same networks with `nn.Conv3d`.
 
     python benchmarks/single_clip.py [--models r3d_34 r3d_50 r2plus1d_50] [--sizes 112 224] [--rounds 15] [--json]
 
-Protocol: one clip of 16 frames, random weights, 400 classes, inference mode. The same network runs with either
-convolution in turn within a round, the first changing from round to round; two rounds before do not count. Reported is
-the median time over the rounds and the median, with quartiles, over the rounds of the time of `nn.Conv3d` divided by
-ours (above 1: ours is faster), and the largest difference of the logits.
+Protocol: one clip of 16 frames, random weights, 400 classes, inference mode. In each round the same network runs once
+with each convolution; the first changes with every round, and two rounds of warm-up come first. The script prints the
+median time, the median, with quartiles, of the time of `nn.Conv3d` over ours in the same round (above 1: ours is
+faster), and the largest difference of the logits.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def measure(name: str, size: int, rounds: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=["r3d_34", "r3d_50", "r2plus1d_50"], help="networks of r3d")
+    parser.add_argument("--models", nargs="+", default=["r3d_34", "r3d_50", "r2plus1d_50"], help="names of networks")
     parser.add_argument("--sizes", nargs="+", type=int, default=[112, 224], help="height and width of the clip")
-    parser.add_argument("--rounds", type=int, default=15, help="repetitions, at least 10 for a statement")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds; use at least 10 for reliable results")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)

@@ -1,15 +1,18 @@
-"""SoftPool, forward and backward: Kinema against the obvious unfold and against average pooling, time and peak memory.
+"""SoftPool, forward and backward, against a direct unfold and against average pooling: time and peak memory.
 
     python benchmarks/softpool.py [--rounds 15] [--threads 1] [--json]
 
 Protocol: float32 clips of the shapes that MTNet-M pools at 16 x 224 x 224, in channels_last_3d memory as everywhere in
-Kinema; the unfold gets them in PyTorch's default memory too, where it is faster. All ways are first compared with one
-another. Time: the ways run in turn within a round, each round begins with another one, two rounds before do not count;
-reported are the median milliseconds and the median over the rounds of a way's time divided by the unfold's (the faster
-of its two memories), by the clock on the wall and by processor time. Memory: one way in a process of its own, with an
-allocator that gives freed memory back at once; by how much forward and backward, the gradient of the clip included,
-raise the peak resident size over what it is with the clip and the gradient of the result in place, after a small run.
-(Linux only.) Required: at most a third of the unfold's memory, and faster.
+Kinema. The unfold is also measured in PyTorch's default memory format, where it is faster. First the results of all
+implementations are compared. Required: at most a third of the unfold's memory, and faster.
+
+Time: each implementation runs once per round, the first changes with every round, and two rounds of warm-up come first.
+The script prints the median milliseconds and the median of the time over that of the unfold (in its faster memory
+format), both for wall-clock and for processor time.
+
+Memory (Linux only): each implementation runs in a separate process, with an allocator that returns freed memory at
+once. The figure is the increase of the peak resident size by forward and backward, including the gradient of the clip.
+The baseline has the clip and the gradient of the result in memory, after a small run.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ WARM_UP = 2
 
 
 def unfold(x: Tensor) -> Tensor:
-    """The formula as one writes it: windows, their softmax, the weighted sum."""
+    """Computes the formula directly: windows, their softmax, the weighted sum."""
     h, w = x.shape[3] % 2, x.shape[4] % 2
     if h or w:
         x = F.pad(x, (0, w, 0, h), value=-1e30)
@@ -51,7 +54,7 @@ def average_3d(x: Tensor) -> Tensor:
     return F.avg_pool3d(x, (1, 2, 2), ceil_mode=True, count_include_pad=False)
 
 
-# name -> what pools, in which memory
+# name -> pooling function, memory format
 WAYS: dict[str, tuple[Callable[[Tensor], Tensor], torch.memory_format]] = {
     "kinema soft_pool": (soft_pool, LAST),
     "unfold, channels last": (unfold, LAST),
@@ -63,7 +66,7 @@ UNFOLDS = ("unfold, channels last", "unfold, default memory")
 
 
 def made(way: str, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """The clip and the gradient of the result."""
+    """Returns the clip and the gradient of the result."""
     torch.manual_seed(0)
     memory = WAYS[way][1]
     x = torch.randn(shape).contiguous(memory_format=memory)
@@ -108,18 +111,18 @@ def _ratio(own: list[float], others: list[float]) -> float:
 
 
 def peak(way: str, shape: tuple[int, ...], threads: int) -> float:
-    """MiB that forward and backward take at the most; runs in a process of its own."""
+    """Returns the peak MiB of forward and backward; runs in a separate process."""
     torch.set_num_threads(threads)
     both(way, *made(way, (1, 16, 2, 8, 8)))
     x, gradient = made(way, shape)
-    _resident_peak()  # making them took more than is held now: forget that peak
+    _resident_peak()  # making them took more than is held now: reset that peak
     before = _resident_peak()
     both(way, x, gradient)
     return (_resident_peak() - before) / 1024
 
 
 def _resident_peak() -> int:
-    """KiB held at the most since the last call."""
+    """Returns the peak KiB since the last call."""
     lines = Path("/proc/self/status").read_text().splitlines()
     Path("/proc/self/clear_refs").write_text("5")
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
@@ -136,9 +139,9 @@ def peaks(shape: tuple[int, ...], threads: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15, help="repetitions, at least 10 for a statement")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds; use at least 10 for reliable results")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     report: dict[str, dict[str, dict[str, float]]] = {}
@@ -153,7 +156,7 @@ def main() -> None:
         json.dump({"machine": environment(), "rounds": arguments.rounds, "shapes": report}, sys.stdout, indent=1)
         return
     print("   ".join(f"{key} {value}" for key, value in environment().items()))
-    print(f"forward and backward, float32, median of {arguments.rounds} rounds; ratios to the better unfold\n")
+    print(f"forward and backward, float32, median of {arguments.rounds} rounds; ratios to the faster unfold\n")
     print(f"{'shape':<24}{'way':<26}{'ms':>9}{'wall':>8}{'processor':>11}{'peak MiB':>10}{'memory':>8}")
     for name, rows in report.items():
         first = name

@@ -1,13 +1,13 @@
-"""What SRTG costs: latency of r3d and r(2+1)d with and without it, beside the operations that it adds.
+"""Cost of SRTG: latency of r3d and r(2+1)d with and without it, and the operations that it adds.
 
     python benchmarks/srtg_overhead.py [--models r3d_34 r3d_50 r2plus1d_50] [--size 112] [--rounds 15] [--json]
 
 Protocol: 16 frames, random weights and clips, 400 classes. The plain network, SRTG ("final", two LSTM layers) without a
-gate and SRTG with the hard gate run in turn within a round, each round begins with another one; two rounds before do
-not count. Reported is the median time over the rounds and the median, with quartiles, over the rounds of the time
-divided by the plain network's. "forward" is one clip in inference mode, "step" is forward and backward of two clips in
-training mode. Operations are multiply-accumulates at 16 x 224 x 224, counted as the paper does: convolutions and matrix
-products, not the product with the states, the mean over space and the gate.
+gate and SRTG with the hard gate run once per round; the first changes with every round, and two rounds of warm-up come
+first. The script prints the median time and the median, with quartiles, of the time over that of the plain network in
+the same round. "forward" is one clip in inference mode, "step" is forward and backward of two clips in training mode.
+Operations are multiply-accumulates at 16 x 224 x 224, counted as in the paper: convolutions and matrix products, but
+not the product with the states, the mean over space and the gate.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["r3d_34", "r3d_50", "r2plus1d_50"], help="plain networks")
     parser.add_argument("--size", type=int, default=112, help="height and width of the clips")
-    parser.add_argument("--rounds", type=int, default=15, help="repetitions, at least 10 for a statement")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds; use at least 10 for reliable results")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch on the CPU")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="PyTorch threads on the CPU")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""How large features are at the start of SRTG: their standard deviation after each stage, for each way to fuse states.
+"""Prints the standard deviation of SRTG's features after each stage before training, for each type of fusion.
 
     .venv/bin/python benchmarks/srtg_start.py
 

@@ -1,12 +1,12 @@
-"""Whether `kinema stream` keeps up with a camera: minutes of 30 frames per second, 340x256, at their own speed.
+"""Tests whether `kinema stream` keeps up with a camera: minutes of 30 frames per second, 340x256, in real time.
 
     .venv/bin/python benchmarks/stream_minutes.py OUT [--minutes 10] [--rate 30] [--networks NAME ...]
 
-A film is generated in OUT, and `kinema stream NETWORK FILM --realtime --mode step` runs on it as a command of its own,
-with a causal network of random weights at 224x224. Latency is the time from the arrival of a frame to its decision.
-`--realtime` makes the file a live source: a frame that waits while 8 newer ones come is dropped. Where more than 1 in
-1000 frames is dropped after the first five seconds, half as many frames per second are looked at for a minute, and so
-on, to say which rate the machine bears. Let nothing else run.
+A video is generated in OUT, and `kinema stream NETWORK VIDEO --realtime --mode step` runs on it in a separate process,
+with a causal network with random weights at 224x224. Latency is the time from the arrival of a frame to its decision.
+`--realtime` treats the file as a live source: a frame is dropped if it waits until 8 newer frames have arrived. If more
+than 1 of 1000 frames is dropped after the first five seconds, the frame rate of the network is halved and the test
+repeated for a minute, until the machine keeps up. Run no other programs at the same time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from kinema.models import create_model
 from kinema.recognizer import Recognizer
 
 RATE, WIDTH, HEIGHT, CLASSES = 30, 340, 256, 400
-PART = 10  # seconds that are drawn and encoded; the film repeats them
+PART = 10  # seconds that are drawn and encoded; the video repeats them
 START = 5.0  # seconds in which the network warms up
 ALLOWED = 1e-3  # share of dropped frames that counts as keeping up
 
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def run(name: str, folder: Path, film: Path, rate: float, seconds: float) -> bool:
-    """Streams the film, prints a line, and says whether the network kept up."""
+    """Streams the video, prints a line, and returns whether the network kept up."""
     words = [sys.executable, "-m", "kinema", "stream", str(folder), str(film), "--realtime", "--mode", "step", "--json"]
     words += ["--rate", f"{rate:g}", "--seconds", f"{seconds:g}"]
     before = os.times()
@@ -85,13 +85,13 @@ def run(name: str, folder: Path, film: Path, rate: float, seconds: float) -> boo
 
 
 def missed(decisions: list[dict[str, Any]], rate: float) -> int:
-    """Frames that the network should have seen after the start, and did not."""
+    """Returns the number of frames after the start that the network should have processed but did not."""
     times = np.array([decision["time"] for decision in decisions if decision["time"] >= START])
     return int(np.rint(np.diff(times) * rate - 1).clip(0).sum())
 
 
 def write_film(path: Path, seconds: int) -> None:
-    """A drifting texture with a moving square: the part is encoded once and repeated by shifting its time stamps."""
+    """Writes a drifting texture with a moving square: one part is encoded and repeated with shifted time stamps."""
     with av.open(str(path), "w", format="mp4") as out:
         stream = out.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "crf": "23", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"

@@ -1,11 +1,11 @@
-"""What a frame of a stream costs: `step` of a causal network against its window of 8 frames, side by side.
+"""Cost of a frame of a stream: `step` of a causal network against its window of 8 frames, in one interleaved run.
 
     .venv/bin/python benchmarks/streaming.py [NETWORK ...] [--rounds 15] [--threads N]
 
-One stream, 224x224, float32. In every round a window of 8 frames is classified, as sliding windows do for each frame,
-by the network itself and by a copy with packed kernels (`--optimize` has it), and 8 single frames are stepped by both;
-`kinema stream` steps the copy. Ratios are of one frame over a window, within a round, median [quartiles]. Required of
-`stm_r50`: at most 1/6, of the copy over its own window too.
+One stream, 224x224, float32. In every round, the network and a copy with packed kernels (as made by `--optimize`) each
+classify a window of 8 frames, as sliding windows do for each frame, and step through 8 single frames. `kinema stream`
+uses the copy. Ratios are the time of one frame over that of a window in the same round, median [quartiles]. Required of
+`stm_r50`: at most 1/6, also for the copy over its own window.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
                     for frame in clip.split(1, 2):
                         _, states[j] = one.step(frame, states[j])
                     row[2 + j] = (time.perf_counter() - began) / FRAMES
-        seconds = seconds[2:]  # warm
+        seconds = seconds[2:]  # without the warm-up
         kept = sum(value.numel() * value.element_size() for value in states[0].values()) / 2**20
         window, _, frame, quick = 1000 * np.median(seconds, 0)
         print(

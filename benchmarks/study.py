@@ -1,9 +1,9 @@
-"""What the studies on puppets share: trainings of the same budget and several seeds, tested alike, in one table.
+"""Shared code of the studies on puppets: trainings with equal budgets and several seeds, tested alike, in one table.
 
-Every contestant gets the same clips, epochs, batch and schedule; the last weights are tested on `test` and on `speed`
-(actions faster and slower than any in training) with 2x1 views, and inside the reversal pairs of `test`. The data set
-is generated in the folder of the study. Finished runs and tests are not repeated, so a study may be interrupted. The
-tests stay in the run folders (`test-test`, `test-speed`), where `study_page.py` reads them.
+Every contestant has the same clips, epochs, batch size and schedule. The weights of the last epoch are tested on `test`
+and on `speed` (actions faster and slower than any in training) with 2x1 views, and inside the reversal pairs of `test`.
+The data set is generated in the folder of the study. Finished runs and tests are not repeated, so a study can be
+interrupted. The tests are kept in the run folders (`test-test`, `test-speed`), where `study_page.py` reads them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VIEWS = (2, 1)
 
 
 def arguments(about: str | None, **defaults: float) -> argparse.Namespace:
-    """OUT, --seeds, --epochs, --train, and whatever else has a default."""
+    """Returns a parser for OUT, --seeds, --epochs, --train, and every other option that has a default."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("out", type=Path)
     for name, value in ({"seeds": 3, "epochs": 12, "train": 45} | defaults).items():
@@ -41,7 +41,7 @@ def arguments(about: str | None, **defaults: float) -> argparse.Namespace:
 
 
 def puppets(args: argparse.Namespace) -> tuple[Path, Manifest]:
-    """The data set of the study, and the protocol on the first line."""
+    """Returns the data set of the study; prints the protocol on the first line."""
     data = generate(args.out / "puppets", seed=0, train=args.train, test=16, speed=8)
     protocol = {key: value for key, value in vars(args).items() if key != "out"}
     print(json.dumps({**protocol, "views": VIEWS, **environment()}), flush=True)
@@ -49,7 +49,7 @@ def puppets(args: argparse.Namespace) -> tuple[Path, Manifest]:
 
 
 def contestant(args: argparse.Namespace, data: Path, model: str, options: dict[str, Any], **more: Any) -> TrainConfig:
-    """A training of the study: its clips, its budget, SGD at 0.05; `more` are further fields or replace these."""
+    """Returns a training of the study: its clips, its budget, SGD at 0.05; `more` adds or replaces fields."""
     common: dict[str, Any] = {
         "clip": {"frames": args.frames, "sampler": "segments", "short_side": args.crop + 8, "crop": args.crop},
         "epochs": args.epochs,
@@ -64,7 +64,7 @@ def contestant(args: argparse.Namespace, data: Path, model: str, options: dict[s
 def study(args: argparse.Namespace, manifest: Manifest, contestants: dict[str, TrainConfig]) -> None:
     """Trains and tests all contestants, seed after seed; prints a line per run and then the means.
 
-    `weights` and `distil.teacher` of a contestant are titles of others, whose runs of the same seed they stand for.
+    `weights` and `distil.teacher` of a contestant are titles of other contestants; the runs of the same seed are used.
     """
     print(
         f"{'':<26}{'params':>9}{'MACs':>10}{'seed':>6}{'test':>8}{'pairs':>8}{'speed':>8}{'step time':>11}  coverage",
@@ -106,12 +106,12 @@ def study(args: argparse.Namespace, manifest: Manifest, contestants: dict[str, T
 
 
 def folder(out: Path, title: str, seed: int) -> Path:
-    """The run folder of one contestant and seed."""
+    """Returns the run folder of one contestant and seed."""
     return out / f"{title.replace(' ', '')}-{seed}"
 
 
 def tested(run: Path, manifest: Manifest, split: str) -> Tested:
-    """The test of a run on a split, made unless it is there."""
+    """Returns the test of a run on a split; runs it unless it exists."""
     place = run / f"test-{split}"
     if not (place / "scores.parquet").exists():
         recognizer = Recognizer.load(run)
@@ -122,7 +122,7 @@ def tested(run: Path, manifest: Manifest, split: str) -> Tested:
 
 
 def top1(test: Tested) -> float:
-    """Share of the videos that are right; an unreadable one is wrong."""
+    """Returns the share of correct videos; an unreadable one counts as wrong."""
     return float(test.result.correct.mean())
 
 

@@ -1,10 +1,10 @@
-"""Where the time of a training step goes: one step per network under PyTorch's profiler, by kind of operation.
+"""Profiles one training step per network with PyTorch's profiler, by kind of operation.
 
     .venv/bin/python benchmarks/training_step.py [NETWORK ...] [--clips 2] [--threads 1] [--operations 8]
 
-Forward, loss and backward of a batch of fresh weights and random clips of the network's own size, float32. Printed are
-the share of each kind (convolutions and products, BatchNorm, element-wise, copies, the rest), the slowest operations,
-and the multiply-accumulates per second that the step reaches, where a step counts three forward passes.
+A step is forward, loss and backward of one batch with random weights and random clips of the network's own size, in
+float32. The script prints the share of each kind (convolutions and products, BatchNorm, element-wise, copies, the
+rest), the slowest operations, and the multiply-accumulates per second; a step counts as three forward passes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
         model.zero_grad(set_to_none=True)
         F.cross_entropy(model(clips), labels).backward()
 
-    step()  # warm
+    step()  # warm-up
     began = time.perf_counter()
     step()
     seconds = time.perf_counter() - began

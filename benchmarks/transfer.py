@@ -2,10 +2,11 @@
 
     .venv/bin/python benchmarks/transfer.py ../shared/data/fights/split.csv OUT [--epochs 8] [--seeds 3]
 
-TSN and TSM on EfficientNet-Lite0, 8 segments at 112 of a short side of 128: from random weights, from ImageNet with all
-weights learning (the features at a tenth of the classifier's rate), and from ImageNet with the classifier alone. 300
-clips, train and test from different source videos (Akti et al., IPTA 2019; see the data's own README). The last weights
-are tested with 3x1 views; nothing is selected on the test split. Runs that are finished in OUT are not trained again.
+TSN and TSM on EfficientNet-Lite0, 8 segments, crops of 112 from a short side of 128. Three variants: random weights,
+ImageNet weights with all weights trained (the features at a tenth of the classifier's rate), and ImageNet weights with
+only the classifier trained. 300 clips, train and test from different source videos (Akti et al., IPTA 2019; see the
+data's own README). The weights of the last epoch are tested with 3x1 views; nothing is selected on the test split.
+Finished runs in OUT are not trained again.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def main() -> None:
                     f"{m.majority.share:>10.1%}  {m.coverage}",
                     flush=True,
                 )
-            mean = np.mean(right, 0)  # of every video over the seeds
+            mean = np.mean(right, 0)  # per video, over the seeds
             low, high = bootstrap_interval(mean)
             print(f"{f'{name}, {title}':<44} mean{mean.mean():>8.1%}  [{low:.1%}, {high:.1%}]", flush=True)
 

@@ -1,9 +1,9 @@
-"""Does the temporal shift help? Train a network with it and one without it, and compare them on the same videos.
+"""Measure whether the temporal shift helps: train a network with and without it, and compare them on the same videos.
 
     python examples/compare_two_runs.py DATA OUT
 
 A difference between two accuracies may be chance. Both networks are tested on the same videos, so the comparison is
-paired: McNemar's test looks at the videos that only one of the two gets right.
+paired: McNemar's test uses the videos that only one of the two classifies correctly.
 """
 
 from __future__ import annotations

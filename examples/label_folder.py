@@ -2,8 +2,8 @@
 
     python examples/label_folder.py RECOGNIZER FOLDER OUT
 
-OUT becomes a folder of Parquet files with one row per video, unreadable ones included. The same command again labels
-only what is new or has changed.
+OUT becomes a folder of Parquet files with one row per video, unreadable ones included. If you run the same command
+again, it labels only videos that are new or have changed.
 """
 
 from __future__ import annotations

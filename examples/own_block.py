@@ -41,7 +41,7 @@ class FrameDifference(nn.Module):
         self.scale = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """A whole clip, or with `stream` the next frames of a stream, which remembers the last one."""
+        """Processes a whole clip or, with `stream`, the next frames of a stream, which stores the last frame."""
         if stream is None:
             before = F.pad(x, (0, 0, 0, 0, 1, 0))[:, :, :-1]
         else:
@@ -51,7 +51,7 @@ class FrameDifference(nn.Module):
 
 
 def conv(channels: int, out_channels: int, stride: int, stage: int, index: int) -> FrameDifference:
-    """Stands in place of a 3x3 convolution of block `index` in stage 2 to 5."""
+    """Replaces a 3x3 convolution of block `index` in stage 2 to 5."""
     return FrameDifference(channels, out_channels, stride)
 
 

@@ -19,22 +19,22 @@ from kinema.training import Optim, TrainConfig, train
 
 
 class Middle(Sampler):
-    """T frames, dense in the middle of a video and sparse at its ends."""
+    """Chooses T frames, dense in the middle of a video and sparse at its ends."""
 
     name = "middle"
     strided = False  # `clip.stride` has no meaning here
     whole = True  # a clip stands for the whole video
 
     def ticks(self, spec: ClipSpec) -> int:
-        """The shortest video that gives T different frames; a shorter one is extended, as `clip.pad` says."""
+        """Returns the length of the shortest video with T different frames; `clip.pad` extends shorter ones."""
         return 2 * spec.frames
 
     def train(self, n: int, spec: ClipSpec, rng: np.random.Generator) -> np.ndarray:
-        """T indices in a video of n frames, moved by chance."""
+        """Returns T indices in a video of n frames, shifted at random."""
         return self._indices(n, spec, rng.uniform(-0.25, 0.25))
 
     def test(self, n: int, spec: ClipSpec, clips: int) -> np.ndarray:
-        """`clips` x T indices, moved by equal steps."""
+        """Returns `clips` x T indices, shifted by equal steps."""
         return np.stack([self._indices(n, spec, (j + 0.5) / clips * 0.5 - 0.25) for j in range(clips)])
 
     def _indices(self, n: int, spec: ClipSpec, move: float) -> np.ndarray:

@@ -18,7 +18,7 @@ import onnxruntime
 
 
 def positions(count: int, clip: dict) -> np.ndarray:
-    """Indices of the frames of one central clip in a video of `count` frames."""
+    """Returns the indices of the frames of one central clip in a video of `count` frames."""
     t = clip["frames"]
     if clip["sampler"] == "segments":  # the middle of each of T equal parts
         return ((np.arange(t) + 0.5) * count / t).astype(int)
@@ -27,7 +27,7 @@ def positions(count: int, clip: dict) -> np.ndarray:
 
 
 def read_pixels(path: str, clip: dict, side: int) -> np.ndarray:
-    """uint8 1 T side side 3: the centre of frames whose shorter side has `short_side` pixels."""
+    """Resizes the shorter side of frames to `short_side` pixels and crops the centre; uint8 1 T side side 3."""
     with av.open(path) as container:
         frames = list(container.decode(video=0))
     pictures = []

@@ -2,8 +2,8 @@
 
     python tools/fuzz_files.py --first 0 --count 500
 
-Prints one row per kind of file (`tests/fuzz/read_files.py`) and every finding with its seed: any other error than a
-`KinemaError`. The exit status is 1 if there is one. The short run is `tests/fuzz/test_files.py`.
+Prints one row per kind of file (`tests/fuzz/read_files.py`) and every finding with its seed. A finding is any error
+other than a `KinemaError`. The exit status is 1 if there is one. `tests/fuzz/test_files.py` is a short run.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ FINDING = "finding"
 
 
 def main() -> int:
-    """Does what the command line says; returns the exit status."""
+    """Runs the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("--count", type=int, default=500, help="how many of each kind")
-    parser.add_argument("--only", choices=sorted(TARGETS), help="one kind of file")
+    parser.add_argument("--count", type=int, default=500, help="number of files of each kind")
+    parser.add_argument("--only", choices=sorted(TARGETS), help="test only this kind of file")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     total: Counter[str] = Counter()

@@ -1,10 +1,11 @@
-"""Damages video files from seeds, reads each in a process of its own, and says what came of every one.
+"""Damages video files from seeds, reads each in a separate process, and reports the outcomes.
 
     python tools/fuzz_videos.py --first 0 --count 5000 --log fuzz.jsonl
 
-A mutant is a small H.264, HEVC, MPEG-2, MPEG-4, MJPEG, VP9, AV1 or GIF file that was cut, overwritten, lied in or
-reordered (`tests/fuzz/mutants.py`). It is read as training and labelling read, by `kinema.data.loading`; then a plain
-loop over PyAV decodes it from the first packet to the last, and the frames are compared (`tests/fuzz/judging.py`).
+A mutant is a small H.264, HEVC, MPEG-2, MPEG-4, MJPEG, VP9, AV1 or GIF file that is truncated, overwritten, reordered
+or has wrong metadata (`tests/fuzz/mutants.py`). It is read by `kinema.data.loading`, as in training and labelling. Then
+a plain loop over PyAV decodes it from the first packet to the last, and the frames are compared
+(`tests/fuzz/judging.py`).
 
 Prints one row per outcome; a finding is printed with its seed, and `--seed N --keep FOLDER` writes that file and reads
 it in this process. The exit status is 1 if there is a finding. The same seeds give the same files with the same release
@@ -28,7 +29,7 @@ import av
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests")]
-os.environ.setdefault("SVT_LOG", "1")  # the encoder of AV1 else prints its settings
+os.environ.setdefault("SVT_LOG", "1")  # otherwise the AV1 encoder prints its settings
 
 from fuzz.judging import FINDINGS, OUTCOMES, Mutants, Verdict  # noqa: E402
 from fuzz.mutants import KINDS  # noqa: E402
@@ -40,7 +41,7 @@ LIMITS = ReadLimits(seconds=60, stalled=20, memory=2)
 
 
 def verdicts(folder: Path, seeds: range, readers: int) -> Iterator[Verdict]:
-    """What came of each seed, in their order."""
+    """Returns the outcome of each seed, in order."""
     keys = [[seed] for seed in seeds]
     with Loader(Mutants(folder), keys, alone, readers=readers, largest=1, limits=LIMITS) as loader:
         for found in loader:
@@ -48,15 +49,15 @@ def verdicts(folder: Path, seeds: range, readers: int) -> Iterator[Verdict]:
 
 
 def main() -> int:
-    """Does what the command line says; returns the exit status."""
+    """Runs the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("--count", type=int, default=5000, help="how many mutants")
-    parser.add_argument("--readers", type=int, default=1, help="processes that read")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
-    parser.add_argument("--log", type=Path, help="a JSON line per mutant is appended to it")
+    parser.add_argument("--count", type=int, default=5000, help="number of mutants")
+    parser.add_argument("--readers", type=int, default=1, help="reader processes")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this time")
+    parser.add_argument("--log", type=Path, help="file to which a JSON line per mutant is appended")
     parser.add_argument("--seed", type=int, help="only this mutant, in this process")
-    parser.add_argument("--keep", type=Path, help="with --seed: the folder for its files")
+    parser.add_argument("--keep", type=Path, help="with --seed: folder for the files of this mutant")
     given = parser.parse_args()
     if given.seed is not None:
         folder = given.keep or Path(tempfile.mkdtemp())

@@ -1,11 +1,12 @@
 """Installs Kinema from a built wheel into bare environments and checks that it works there (`make matrix`).
 
-For every Python and every set of dependencies asked for: a new virtual environment, the wheel and its dependencies,
-the checks of `matrix_checks.py`, one row of the table at the end. `oldest` pins each direct dependency to its lower
-bound in pyproject.toml, `newest` takes what pip finds. The source tree is never on the path of an environment. A Python
-that this machine does not have is skipped, and the table says so.
+For every requested Python and set of dependencies, it creates a virtual environment, installs the wheel with its
+dependencies, and runs the checks of `matrix_checks.py`. At the end it prints a table with one row per environment.
+`oldest` pins each direct dependency to its lower bound in pyproject.toml, `newest` takes the newest that pip finds. The
+source tree is never on the path of an environment. A Python that this machine does not have is skipped, and the table
+says so.
 
-Needs nothing but Python 3.11 or newer, and a package index that pip can reach.
+It needs only Python 3.11 or newer, and a package index that pip can reach.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKS = Path(__file__).resolve().with_name("matrix_checks.py")
-# What writes the odd video files that the checks read; it needs numpy and av only.
+# Programs that write the odd video files for the checks; they need only numpy and av.
 MAKERS = ("odd_videos.py", "odd_containers.py", "odd_streams.py", "plain_videos.py", "full_decode.py")
 PYTHONS = ("3.11", "3.12", "3.13")
 DEPENDENCIES = ("oldest", "newest")
@@ -35,7 +36,7 @@ REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^]]*])?>=(?P<version>[0-
 
 @dataclass
 class Row:
-    """One environment and what came of it; `seconds` are for installing and checking."""
+    """One environment and its result; `seconds` are those of installing and checking."""
 
     python: str
     dependencies: str
@@ -45,7 +46,7 @@ class Row:
 
 
 def lower_bounds(pyproject: Path) -> dict[str, str]:
-    """The oldest release that each dependency and each extra allows, by the name of the distribution.
+    """Returns the oldest release that each dependency and each extra allows, by the name of the distribution.
 
     Raises:
         ValueError: a requirement does not have the form `name>=version`; extras of this project itself, and those that
@@ -63,7 +64,7 @@ def lower_bounds(pyproject: Path) -> dict[str, str]:
 
 
 def find_python(version: str) -> str | None:
-    """The command of a Python such as `3.12` that runs: this one, one on PATH, one of pyenv, or the `py` launcher's."""
+    """Returns the command of a working Python such as `3.12`: this one, on PATH, of pyenv, or of the `py` launcher."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     installed = sorted(pyenv.glob(f"{version}.*/bin/python"), key=lambda p: int(p.parts[-3].rpartition(".")[2]))
     candidates = [[sys.executable], [f"python{version}"], *([str(p)] for p in reversed(installed))]
@@ -81,11 +82,11 @@ def find_python(version: str) -> str | None:
 
 
 class Failed(Exception):
-    """A step failed; the message is what the table says."""
+    """A step failed; the message is printed in the table."""
 
 
 class Environment:
-    """A bare virtual environment in a folder of its own, with a log of all that was run in it."""
+    """A bare virtual environment in a separate folder, with a log of all commands run in it."""
 
     def __init__(self, folder: Path, python: str) -> None:
         self.folder = folder
@@ -96,15 +97,15 @@ class Environment:
         self.run("venv", [python, "-m", "venv", folder / "venv"])
 
     def run(self, step: str, command: Sequence[str | Path], *, cwd: Path | None = None, show: bool = False) -> str:
-        """Runs a command without the variables that would put other code on the path; gives what it printed.
+        """Runs a command without the variables that would put other code on the path; returns its output.
 
         Raises:
-            Failed: it ended with another status than 0.
+            Failed: the exit status is not 0.
         """
         hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV")
         environ = {k: v for k, v in os.environ.items() if k not in hidden}
         environ |= {"KINEMA_CACHE": str(self.folder / "cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        environ["PYTHONIOENCODING"] = "utf-8"  # so that what is printed can be read back on every system
+        environ["PYTHONIOENCODING"] = "utf-8"  # so that the output can be decoded on every system
         words = [str(word) for word in command]
         lines = []
         with (
@@ -132,17 +133,17 @@ class Environment:
         self.run(step, [self.python, "-m", "pip", *words])
 
     def versions(self) -> dict[str, str]:
-        """All that is installed."""
+        """Returns all installed distributions."""
         listed = self.run("versions", [self.python, "-m", "pip", "list", "--format", "json"]).splitlines()
         found = json.loads(next(line for line in listed if line.startswith("[")))
         return {one["name"].lower().replace("_", "-"): one["version"] for one in found}
 
 
 def build_wheel(python: str, folder: Path) -> Path:
-    """Builds the wheel of the source tree in an environment of its own.
+    """Builds the wheel of the source tree in a separate environment.
 
     Raises:
-        Failed: it cannot be built.
+        Failed: the wheel cannot be built.
     """
     builder = Environment(folder, python)
     builder.pip("build the wheel", "wheel", ROOT, "--no-deps", "--wheel-dir", folder / "wheel")
@@ -151,10 +152,10 @@ def build_wheel(python: str, folder: Path) -> Path:
 
 
 def examine(row: Row, python: str, wheel: Path, work: Path, tests: Sequence[str]) -> None:
-    """Fills a row: installs the wheel into a bare environment and runs the checks, then the test files asked for.
+    """Fills a row: installs the wheel into a bare environment and runs the checks, then the requested test files.
 
     Raises:
-        Failed: a step failed; the row then has what was found until then.
+        Failed: a step failed; the row has the results up to that step.
     """
     here = Environment(work / f"{row.python}-{row.dependencies}", python)
     constraints = here.folder / "constraints.txt"
@@ -167,7 +168,7 @@ def examine(row: Row, python: str, wheel: Path, work: Path, tests: Sequence[str]
     for name in MAKERS:
         shutil.copy(ROOT / "tests" / "data" / name, makers)
     shutil.copy(CHECKS, here.folder)
-    # -I: neither the current folder nor variables of the user's put anything on the path.
+    # -I: neither the current folder nor environment variables add anything to the path.
     here.run("checks", [here.python, "-I", CHECKS.name, "makers"], show=True)
     if tests:
         extras = f"{wheel}[analysis,pretrained]"
@@ -177,7 +178,7 @@ def examine(row: Row, python: str, wheel: Path, work: Path, tests: Sequence[str]
 
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
-    """The lines of the table at the end."""
+    """Returns the lines of the table at the end."""
     heads = ["Python", "dependencies", "result", "minutes", *SHOWN]
     cells = [
         [r.python, r.dependencies, r.result, f"{r.seconds / 60:.1f}" if r.seconds else "",
@@ -190,7 +191,7 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Runs the matrix; 0 where every environment that could be tried works, and at least one could."""
+    """Runs the matrix; returns 0 if at least one environment could be tried and all of those work."""
     parser = argparse.ArgumentParser(description="Checks the built wheel in bare environments.")
     parser.add_argument("--pythons", default=" ".join(PYTHONS), help="such as '3.11 3.13'")
     parser.add_argument("--deps", default=" ".join(DEPENDENCIES), help="oldest, newest or both")

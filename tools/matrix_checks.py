@@ -1,8 +1,8 @@
-"""What `matrix.py` runs inside a bare environment: `python -I matrix_checks.py MAKERS`, in a folder of its own.
+"""Checks that `matrix.py` runs inside a bare environment: `python -I matrix_checks.py MAKERS`, in an empty folder.
 
-MAKERS is a folder with what writes the odd video files (`tests/data/odd_videos.py` and the files beside it). Prints one
-line per check; the exit status is 1 if a check failed. Everything goes through the installed command `kinema` or the
-installed package, so that a wheel without its data files, or an undeclared dependency, is seen.
+MAKERS is a folder with the programs that write odd video files (`tests/data/odd_videos.py` and the files beside it).
+Prints one line per check; the exit status is 1 if a check failed. All checks use the installed command `kinema` or the
+installed package, so that a wheel without its data files, or an undeclared dependency, is detected.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from collections.abc import Callable
 from importlib import import_module, metadata
 from pathlib import Path
 
-RUN = Path("run")  # of all that the checks write
+RUN = Path("run")  # everything that the checks write
 SUFFIX = ".exe" if sys.platform == "win32" else ""
 KINEMA = Path(sysconfig.get_path("scripts")) / f"kinema{SUFFIX}"
 LIMIT = 1200  # seconds for one command
 MODEL = ["--model", "tsm_r18", "--options.width", "0.25", "--clip.short_side", "64", "--clip.crop", "64"]
 SMALL = ["--clip.frames", "4", "--batch", "16", "--epochs", "1", "--workers", "2"]
-# Encoders that a build of FFmpeg may lack; without one of them its kind of file is left out, and the line says so.
+# Encoders that a build of FFmpeg may lack; without one, its kind of file is left out, and the output names it.
 MAY_LACK = 4
 
 
 def kinema(*words: str | Path, status: int = 0) -> str:
-    """Runs the installed command; gives what it printed on stdout."""
+    """Runs the installed command; returns its standard output."""
     done = subprocess.run([KINEMA, *words], capture_output=True, text=True, encoding="utf-8", timeout=LIMIT)
     said = done.stderr.strip() or done.stdout.strip()
     assert done.returncode == status, f"kinema {words[0]}: status {done.returncode}, not {status}: {said[-2000:]}"
@@ -55,7 +55,7 @@ def installed() -> str:
 
 
 def modules() -> str:
-    """Every module can be imported: what it imports is a declared dependency."""
+    """Every module can be imported, so all that it imports are declared dependencies."""
     import kinema as package
 
     names = [m.name for m in pkgutil.walk_packages(package.__path__, "kinema.") if not m.name.endswith("__main__")]
@@ -75,7 +75,7 @@ def data_files() -> str:
 
 
 def odd_files() -> str:
-    """Every frame of every odd file equals that of a full decode; what is broken is refused with a sentence."""
+    """Every frame of every odd file equals that of a full decode; broken files are refused with one sentence."""
     import av
     import numpy as np
     from data.full_decode import TURNS, full_decode
@@ -116,7 +116,7 @@ def odd_files() -> str:
 
 
 def puppets() -> str:
-    """The generated data set, which the doctor finds sound."""
+    """The data set can be generated, and the doctor finds no fault in it."""
     kinema("data", "puppets", RUN / "puppets", "--train", "4", "--test", "2", "--speed", "0", "--size", "64")
     kinema("data", "doctor", RUN / "puppets")
     with (RUN / "puppets" / "manifest.csv").open(encoding="utf-8", newline="") as file:
@@ -126,14 +126,14 @@ def puppets() -> str:
 
 
 def training() -> str:
-    """One epoch with reader processes, augmentation by kornia and the default logger."""
+    """One epoch runs with reader processes, augmentation by kornia and the default logger."""
     data = ["--data", RUN / "puppets"]
     kinema("train", *MODEL, *SMALL, *data, "--photometric.clips", "1", "--out", RUN / "tsm")
     return f"loss {_loss(RUN / 'tsm'):.3f}"
 
 
 def spawned() -> str:
-    """The same where new processes are spawned, as on macOS and Windows: all that they need can be pickled."""
+    """Training works if processes are spawned, as on macOS and Windows: all that they need can be pickled."""
     program = (
         "import multiprocessing, sys; multiprocessing.get_all_start_methods = lambda: ['spawn']; "
         "multiprocessing.set_start_method('spawn', force=True); "
@@ -148,7 +148,7 @@ def spawned() -> str:
 
 
 def _loss(run: Path) -> float:
-    """The last loss of a run, whose files are complete."""
+    """Checks that the files of a run are complete, and returns its last loss."""
     with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
         losses = [float(row[name]) for row in csv.DictReader(file) for name in row if "loss" in name and row[name]]
     assert losses and all(map(math.isfinite, losses)), losses
@@ -158,7 +158,7 @@ def _loss(run: Path) -> float:
 
 
 def testing() -> str:
-    """Every video is counted, one that cannot be read as an error."""
+    """Every video is counted; one that cannot be read is counted as an error."""
     folder = RUN / "puppets"
     broken = folder / "test" / "wave" / "broken.mp4"
     broken.write_text("no video", encoding="utf-8")
@@ -177,7 +177,7 @@ def testing() -> str:
 
 
 def predicting() -> str:
-    """A row per file, from the command and from Python, the same label."""
+    """There is a row per file, and the command and Python give the same label."""
     from kinema import Recognizer
 
     folder = RUN / "puppets" / "test" / "wave"
@@ -199,7 +199,7 @@ def packing() -> str:
 
 
 def costing() -> str:
-    """Latency and memory, which each system tells in its own way."""
+    """Latency and memory, which every operating system reports differently."""
     (row,) = json.loads(kinema("cost", "tsm_r18", "--size", "64", "--frames", "4", "--latency", "--json"))["rows"]
     assert row["latency"]["p50_ms"] > 0 and row["latency"]["peak_mib"] >= 0, row
     return f"{row['latency']['p50_ms']:.1f} ms, {row['latency']['peak_mib']:.0f} MiB"
@@ -211,7 +211,7 @@ CHECKS: tuple[Callable[[], str], ...] = (
 
 
 def main() -> int:
-    """Runs all checks; a failure does not keep the later ones from running."""
+    """Runs all checks, the later ones also after a failure."""
     sys.path.insert(0, sys.argv[1])
     warnings.simplefilter("ignore")
     os.environ["SVT_LOG"] = "1"  # the AV1 encoder prints errors only

@@ -262,8 +262,8 @@ def test_a_table_of_what_is_absent(tmp_path: Path) -> None:
         (b"path\n17\n", "absent.csv must have the columns path and split"),
         (b"a\0b\n1\n", "absent.csv must have the columns path and split"),
         (b"path,split\n17\n", "absent.csv: the row '17' is not a path and its split"),
-        (b"path,split\n,train\n", "absent.csv: not a path and its split: ',train'"),
-        (b"path,split\n17,train,7\n", "absent.csv: not a path and its split: '17,train,7'"),
+        (b"path,split\n,train\n", "absent.csv: the row ',train' is not a path and its split"),
+        (b"path,split\n17,train,7\n", "absent.csv: the row '17,train,7' is not a path and its split"),
         (b"path,split\n\xff,train\n", "absent.csv is not UTF-8 (byte 11)"),
         (b"split,path\nval,b.mp4\n", "b.mp4 is listed as absent but is in the split 'val': remove the row"),
     ):

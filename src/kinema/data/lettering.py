@@ -38,16 +38,16 @@ def missing(texts: Iterable[str]) -> str:
 
 
 def warn_of_missing(texts: Iterable[str]) -> str:
-    """Warns in one sentence of the letters for which no font is installed, and says which font to install.
+    """Warns in one sentence about letters that no installed font has, and names a font to install.
 
     Args:
-        texts: that will be drawn.
+        texts: texts to be drawn.
 
     Returns:
-        Those letters; empty where there are none, and then nothing is said.
+        Those letters; empty, without a warning, if there are none.
 
     Warns:
-        KinemaWarning: there are some.
+        KinemaWarning: there are such letters.
     """
     lacking = missing(texts)
     if lacking:
@@ -182,7 +182,7 @@ def _other(letter: str) -> str | None:
 def _installed() -> tuple[str, ...]:
     """Returns the files of all fonts, upright ones of usual weight first.
 
-    Matplotlib keeps its list of fonts in a file for all later programs, so one that was installed since is not in it.
+    Matplotlib caches its list of fonts in a file, so that fonts installed later are not in it.
     """
     from matplotlib.font_manager import findSystemFonts, fontManager, ttfFontProperty
     from matplotlib.ft2font import FT2Font

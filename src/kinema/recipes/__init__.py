@@ -1,4 +1,4 @@
-"""Recipes: a YAML file for each training of the papers. Its `about` says how to start it, what it needs and gives."""
+"""Recipes: a YAML file per training of the papers, whose `about` states commands, cost and expected accuracy."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class About:
-    """Description of a recipe, in its block `about`; it changes nothing in the training.
+    """Description of a recipe, from its block `about`; it has no effect on the training.
 
     Attributes:
-        title: what is trained, with its source.
-        command: that starts the training.
-        parallel: that starts it in several processes.
-        test: that tests it as the paper does.
+        title: name of the training, with its source.
+        command: command that starts the training.
+        parallel: command that starts it in several processes.
+        test: command that tests it as in the paper.
         views: `CLIPSxCROPS` of that test.
-        top1: accuracy of the paper, in per cent.
-        figure: the same in words, with the table it stands in.
+        top1: accuracy in the paper, in per cent.
+        figure: the same in words, with the number of the table.
         protocol: frames, views and split.
-        hardware: of the paper.
-        time: that the training takes.
-        ours: what the paper leaves open, and what was chosen.
+        hardware: hardware of the paper.
+        time: estimated time of the training.
+        ours: choices made where the paper leaves something open.
     """
 
     title: str = ""
@@ -46,11 +46,11 @@ class About:
 
 
 def read_about(values: Mapping[str, Any], file: Path) -> About:
-    """The block `about` of a recipe; all of its fields may be left out in your own recipe.
+    """Reads the block `about` of a recipe; all of its fields are optional.
 
     Args:
         values: the fields of the recipe.
-        file: of the recipe, for messages.
+        file: path of the recipe, for messages.
 
     Raises:
         KinemaError: it is not a block, has an unknown field, or a field of another type.
@@ -77,9 +77,9 @@ class Recipe:
     """A recipe that comes with Kinema.
 
     Attributes:
-        name: as `kinema train` takes it.
-        path: of the file.
-        about: what it says of itself.
+        name: its name for `kinema train`.
+        path: path of the file.
+        about: its description.
         values: the fields that it sets.
     """
 
@@ -89,7 +89,7 @@ class Recipe:
     values: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for `--json`."""
+        """Returns plain values for `--json`."""
         return {
             "name": self.name,
             "model": self.values["model"],
@@ -101,13 +101,13 @@ class Recipe:
 
 
 def names(pattern: str = "*") -> list[str]:
-    """The recipes that match a shell pattern (`stm_*`), sorted; without a wildcard, those that contain it."""
+    """Returns the sorted names that match a shell pattern (`stm_*`) or, without a wildcard, contain it."""
     wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
     return sorted(path.stem for path in _FOLDER.glob("*.yaml") if fnmatchcase(path.stem, wanted))
 
 
 def load(name: str) -> Recipe:
-    """A recipe by its name; an unknown one raises `KinemaError` with the nearest."""
+    """Loads a recipe by its name; an unknown name raises `KinemaError` with the nearest one."""
     if name not in names():
         raise unknown("recipe", name, names())
     path = _FOLDER / f"{name}.yaml"
@@ -116,10 +116,10 @@ def load(name: str) -> Recipe:
 
 
 def find(word: str) -> Path:
-    """The file that a word means: a file, a run folder (its `config.yaml`), or a recipe that comes with Kinema.
+    """Returns the file that a word names: a file, a run folder (its `config.yaml`), or a recipe of Kinema.
 
     Raises:
-        KinemaError: it is none of these; the nearest is offered.
+        KinemaError: the word is none of these; the nearest name is suggested.
     """
     path = Path(word)
     if path.is_dir():

@@ -71,17 +71,17 @@ class Checkpoints(Checkpoint):
     No random state is saved: all random numbers follow from seed, epoch and step.
 
     Args:
-        folder: the checkpoints of the run.
-        every: steps.
-        steps: of every epoch.
-        start: the checkpoint from which this process continues; None where it begins.
+        folder: folder with the checkpoints of the run.
+        every: number of steps between checkpoints.
+        steps: steps of each epoch.
+        start: checkpoint from which this process continues; None if it starts from the beginning.
     """
 
     def __init__(self, folder: Path, every: int, steps: Steps, start: Path | None = None) -> None:
         self.folder, self.every, self.steps, self.start = folder, every, steps, start
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Compares the checkpoints from which the processes continue; machines may see different folders.
+        """Checks that all processes continue from the same checkpoint; machines may see different folders.
 
         Raises:
             KinemaError: they differ, so that the processes would train different weights.
