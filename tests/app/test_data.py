@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny import moving_square, write_video
 
 from kinema.app.data import examined
@@ -57,3 +61,27 @@ def test_no_sentence_shows_where_a_data_set_lies(tmp_path: Path) -> None:
         assert str(tmp_path) not in str(refused.value), name
     with pytest.raises(KinemaError, match="/etc"):
         examined("/etc", None)
+
+
+def test_pictures_of_the_videos_that_a_finding_is_about(tmp_path: Path) -> None:
+    data = films(tmp_path / "set", "broken.mp4")
+    for split in ("train", "test"):
+        for label in ("go left", "go right"):
+            (data / split / label).mkdir(parents=True)
+            number = 4 * (split == "test") + 2 * (label == "go right")
+            for i in range(2):
+                clip = moving_square(np.random.default_rng(10 + number + i), bool(i))
+                write_video(data / split / label / f"{i} <b>.mp4", clip)
+    for label in ("go left", "go right"):
+        for left in (data / label).iterdir():
+            left.unlink()
+        (data / label).rmdir()
+    copy = data / "test" / "go left" / "copy.mp4"
+    copy.write_bytes((data / "train" / "go left" / "0 <b>.mp4").read_bytes())
+    page = examined("my set", str(data))
+    alts = re.findall(r'<img alt="middle frame of (.*?)" src="data:image/jpeg;base64,(.*?)">', page)
+    assert "identical files are in different splits" in page and alts
+    assert any("go left" in name and "<b>" not in name for name, _ in alts)
+    for _, jpeg in alts:
+        assert max(Image.open(io.BytesIO(base64.b64decode(jpeg))).size) == 180
+    assert str(tmp_path) not in page

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import base64
+from collections.abc import Callable
+from pathlib import Path
 
 from kinema.app.context import NETWORK, Context, guarded
 from kinema.app.markup import render
 from kinema.app.names import folder_of, relative_to_data, without_folder
 from kinema.data.doctor.examine import examine
+from kinema.data.findings import Finding
 from kinema.errors import KinemaError
+from kinema.report.explained import middle_frame
+
+_LISTED = 20  # files or groups of files that are listed per finding
+_PICTURED = 12  # of them, those with pictures
 
 
 def add_tab(context: Context) -> None:
@@ -43,9 +50,21 @@ def examined(name: str, data: str | None) -> str:
         raise KinemaError(f"data set {name!r}: the page does not offer it; choose another one")
     with without_folder(folder_of(data), name):
         found, shown = examine(data), relative_to_data(data, name)
-    findings = [replace(f, message=shown(f.message), paths=tuple(map(shown, f.paths))) for f in found.findings]
-    errors, warnings = ([f for f in findings if f.severity == kind] for kind in ("error", "warning"))
+    listed = {
+        kind: [(shown(f.message), _lines(f, shown), len(f.paths)) for f in findings]
+        for kind, findings in (("error", found.errors), ("warning", found.warnings))
+    }
     return render(
         "data", source=name, files=found.files, labels=len(found.labels), splits=list(found.splits.items()),
-        errors=errors, warnings=warnings,
+        listed=listed,
     )  # fmt: skip
+
+
+def _lines(finding: Finding, shown: Callable[[str], str]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The first lines of a finding, each with the names of its videos and their middle frames, in base64."""
+    lines = []
+    for number, path in enumerate(finding.paths[:_LISTED]):
+        videos = finding.videos[number] if number < min(len(finding.videos), _PICTURED) else ()
+        frames = ((shown(video), middle_frame(Path(video))) for video in videos)
+        lines.append((shown(path), [(v, base64.b64encode(jpeg).decode()) for v, jpeg in frames if jpeg is not None]))
+    return lines

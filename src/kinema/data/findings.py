@@ -15,9 +15,11 @@ class Finding:
         code: short name of the kind of problem, such as `unreadable`.
         message: one sentence that says how to fix it.
         paths: the files concerned, each with details if they help.
+        videos: for each of `paths` the readable videos to compare by eye; empty where pictures do not help.
     """
 
     severity: Literal["error", "warning"]
     code: str
     message: str
     paths: tuple[str, ...] = ()
+    videos: tuple[tuple[str, ...], ...] = ()

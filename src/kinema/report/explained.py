@@ -153,7 +153,7 @@ def class_frames(
             for i, (path, truth) in enumerate(zip(result.paths, result.truth, strict=True)):
                 if truth != label or result.errors[i] is not None:
                     continue
-                picture = _middle_frame(Path(root) / path, result.spans[i])
+                picture = middle_frame(Path(root) / path, result.spans[i])
                 if picture is not None:
                     found.setdefault(label, picture)
                     break
@@ -179,7 +179,16 @@ def _strip(recognizer: Recognizer, result: TestResult, i: int, root: Path, metho
         return Strip(*head, None, error.reason)
 
 
-def _middle_frame(video: Path, span: tuple[float | None, float | None]) -> bytes | None:
+def middle_frame(video: Path, span: tuple[float | None, float | None] = (None, None)) -> bytes | None:
+    """Returns the frame in the middle of a video, or of its part from start to end in seconds.
+
+    Args:
+        video: a file or a folder of frames.
+        span: start and end; None is the beginning or the end of the video.
+
+    Returns:
+        JPEG, 180 pixels on the longer side; None if the video cannot be read.
+    """
     try:
         with Source(video) as film:
             start, end = span[0] or 0.0, film.duration if span[1] is None else span[1]

@@ -88,11 +88,14 @@ def _check_identical(manifest: Manifest, copies: list[tuple[str, ...]]) -> list[
     """Reports equal bytes: in two splits or under two labels they falsify results; within a split they count twice."""
     splits, labels = _members(manifest)
     across, within, torn = [], [], []
+    pictured: dict[str, tuple[str, ...]] = {}
     for group in copies:
         line = _line(group, " = ", splits)
+        pictured[line] = group[:1]
         names = sorted(set().union(*(labels[path] for path in group)))
         if len(names) > 1:
             torn.append(f"{line}: {' or '.join(names)}")
+            pictured[torn[-1]] = group[:1]
         if len(set().union(*(splits[path] for path in group))) > 1:
             across.append(line)
         elif len(names) == 1:
@@ -101,13 +104,13 @@ def _check_identical(manifest: Manifest, copies: list[tuple[str, ...]]) -> list[
     found = []
     if across:
         message = f"identical files are in different splits ({plural(len(across), 'group')}): keep each in one split"
-        found.append(Finding("error", "identical-across-splits", message, tuple(across)))
+        found.append(Finding("error", "identical-across-splits", message, tuple(across), _of(pictured, across)))
     if torn:
         message = f"identical files have different labels ({plural(len(torn), 'group')}): keep the correct label"
-        found.append(Finding("error", "identical-with-other-label", message, tuple(torn)))
+        found.append(Finding("error", "identical-with-other-label", message, tuple(torn), _of(pictured, torn)))
     if within:
         message = f"identical files are in the same split ({plural(len(within), 'group')}): keep one of each"
-        found.append(Finding("warning", "identical-in-split", message, tuple(within)))
+        found.append(Finding("warning", "identical-in-split", message, tuple(within), _of(pictured, within)))
     if shared:
         message = f"parts of one video are in different splits ({plural(len(shared), 'video')}): keep each in one split"
         found.append(Finding("warning", "video-in-two-splits", message, tuple(shared)))
@@ -127,7 +130,7 @@ def _check_looks(
     blank = tuple(path for path, empty in zip(paths, is_blank(pictures), strict=True) if empty)
     if blank:
         message = f"{plural(len(blank), 'video')} with only one flat colour: replace or remove"
-        found.append(Finding("warning", "blank", message, blank))
+        found.append(Finding("warning", "blank", message, blank, tuple((path,) for path in blank)))
     where = ["/".join(sorted(splits[path])) for path in paths]
     groups = np.unique(where, return_inverse=True)[1]
     lengths = np.array([(infos[path].frames, infos[path].duration) for path in paths])
@@ -140,7 +143,7 @@ def _check_looks(
     if near:
         message = f"near-identical videos are in different splits ({plural(len(near), 'pair')}): check them, keep one"
         lines = tuple(_line(pair, " ~ ", splits) for pair in near)
-        found.append(Finding("warning", "near-identical", message, lines))
+        found.append(Finding("warning", "near-identical", message, lines, tuple(near)))
     told = {path for group in (*near, *copies) for path in group}
     tested = {i for i, path in enumerate(paths) if splits[path] != {"train"}}
     scenes = {i: j for i, j in shared_scenes(pictures, groups).items() if i in tested and paths[i] not in told}
@@ -150,9 +153,14 @@ def _check_looks(
             f"{'shows' if len(scenes) == 1 else 'show'} a scene that another split also shows"
         )
         message += ": the test then rewards knowing the place, so split by camera or source if possible"
-        lines = tuple(_line((paths[i], paths[j]), " ~ ", splits) for i, j in scenes.items())
-        found.append(Finding("warning", "same-scene", message, lines))
+        pairs = tuple((paths[i], paths[j]) for i, j in scenes.items())
+        lines = tuple(_line(pair, " ~ ", splits) for pair in pairs)
+        found.append(Finding("warning", "same-scene", message, lines, pairs))
     return found
+
+
+def _of(pictured: Mapping[str, tuple[str, ...]], lines: list[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(pictured[line] for line in lines)
 
 
 def _line(paths: tuple[str, ...], between: str, splits: Mapping[str, set[str]]) -> str:
