@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
+from command import run, sentence
 from evaluation.mixed_data import mixed_data
 from report.made_runs import made_run
 
-from kinema.cli import main
 from kinema.evaluation.comparison import compare
 from kinema.evaluation.tested import open_tests
 
@@ -21,18 +21,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     data = mixed_data(tmp_path_factory.mktemp("mixed data"))
     folder = tmp_path_factory.mktemp("runs")
     return [made_run(folder / name, data, seed=seed) for seed, name in enumerate(("base", "new"))]
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    status = main([str(word) for word in words])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-def sentence(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    status, out, err = run(capsys, *words)
-    assert (status, out, err.count("\n")) == (2, "", 1), (status, out, err)
-    return err.removeprefix("kinema: ").strip()
 
 
 def test_compare_prints_all_of_it(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
+from command import run, sentence
 from evaluation.made_sets import made_sets, written_sets
 from evaluation.made_tests import made_test
 
-from kinema.cli import main
 from kinema.evaluation.set_comparison import compare_sets
 from kinema.evaluation.set_many import compare_many_sets
 from kinema.evaluation.tested import open_tests
@@ -31,18 +31,6 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written_sets(
         tmp_path_factory.mktemp("one") / "single", made_test("single", labels, labels, labels=("read", "sit", "wave"))
     )
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    status = main([str(word) for word in words])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-def sentence(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    status, out, err = run(capsys, *words)
-    assert (status, out, err.count("\n")) == (2, "", 1), (status, out, err)
-    return err.removeprefix("kinema: ").strip()
 
 
 def test_two_tests_are_compared_by_their_map(

@@ -87,30 +87,27 @@ def examine(data: str | Path, *, deep: bool = True, frames: int = 8, workers: in
 def _check_identical(manifest: Manifest, copies: list[tuple[str, ...]]) -> list[Finding]:
     """Reports equal bytes: in two splits or under two labels they falsify results; within a split they count twice."""
     splits, labels = _members(manifest)
-    across, within, torn = [], [], []
-    pictured: dict[str, tuple[str, ...]] = {}
+    across, within, torn = (list[tuple[str, tuple[str, ...]]]() for _ in range(3))  # a line, and a video to show
     for group in copies:
         line = _line(group, " = ", splits)
-        pictured[line] = group[:1]
         names = sorted(set().union(*(labels[path] for path in group)))
         if len(names) > 1:
-            torn.append(f"{line}: {' or '.join(names)}")
-            pictured[torn[-1]] = group[:1]
+            torn.append((f"{line}: {' or '.join(names)}", group[:1]))
         if len(set().union(*(splits[path] for path in group))) > 1:
-            across.append(line)
+            across.append((line, group[:1]))
         elif len(names) == 1:
-            within.append(line)
+            within.append((line, group[:1]))
     shared = [f"{path}: {', '.join(sorted(names))}" for path, names in splits.items() if len(names) > 1]
     found = []
     if across:
         message = f"identical files are in different splits ({plural(len(across), 'group')}): keep each in one split"
-        found.append(Finding("error", "identical-across-splits", message, tuple(across), _of(pictured, across)))
+        found.append(Finding("error", "identical-across-splits", message, *_columns(across)))
     if torn:
         message = f"identical files have different labels ({plural(len(torn), 'group')}): keep the correct label"
-        found.append(Finding("error", "identical-with-other-label", message, tuple(torn), _of(pictured, torn)))
+        found.append(Finding("error", "identical-with-other-label", message, *_columns(torn)))
     if within:
         message = f"identical files are in the same split ({plural(len(within), 'group')}): keep one of each"
-        found.append(Finding("warning", "identical-in-split", message, tuple(within), _of(pictured, within)))
+        found.append(Finding("warning", "identical-in-split", message, *_columns(within)))
     if shared:
         message = f"parts of one video are in different splits ({plural(len(shared), 'video')}): keep each in one split"
         found.append(Finding("warning", "video-in-two-splits", message, tuple(shared)))
@@ -159,8 +156,8 @@ def _check_looks(
     return found
 
 
-def _of(pictured: Mapping[str, tuple[str, ...]], lines: list[str]) -> tuple[tuple[str, ...], ...]:
-    return tuple(pictured[line] for line in lines)
+def _columns(rows: list[tuple[str, tuple[str, ...]]]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    return tuple(line for line, _ in rows), tuple(videos for _, videos in rows)
 
 
 def _line(paths: tuple[str, ...], between: str, splits: Mapping[str, set[str]]) -> str:
