@@ -18,6 +18,7 @@ FOUND = {
     "a keyframe that gives no frame was passed over": (172,),
     "a damaged first packet raised an error that names nothing": (758, 4523),
     "a reference was lost or stood in another's place, and H.264 does not say so": (1353, 1727, 1755, 2582, 5522, 5567),
+    "B frames of H.264 that no other needs stood in each other's places": (23522, 23551),
     "B frames of MPEG-4 had stamps as if they were shown in the order of storage": (818, 2018),
     "the table called a packet of AV1 a keyframe that is none": (3311,),
     "a unit astray within a packet of a transport stream was taken for the packet's own": (21291,),

@@ -21,17 +21,20 @@ CLIPS = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
 def misfits(path: Path) -> list[int]:
-    """The packets of a file that do not follow those before them."""
+    """The packets of a file that do not follow those before them, by their numbers or by their order."""
     found = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         extradata = stream.codec_context.extradata
         numbers = PictureNumbers(extradata)
         packets = [packet for packet in container.demux(stream) if packet.size]
-        for serial, packet in enumerate(packets):
+        stamps = [packet.pts for packet in packets]
+        known = None not in stamps and len(set(stamps)) == len(stamps)
+        places = [sorted(stamps).index(stamp) if known else -1 for stamp in stamps]
+        for serial, (packet, place) in enumerate(zip(packets, places, strict=True)):
             data = bytes(packet)
             clean = packet.is_keyframe and h264_starts_clean(data, extradata)
-            if not numbers.fits(data, clean):
+            if numbers.damaged(data, clean, place):
                 found.append(serial)
     assert numbers._last is not None, "nothing was judged"
     return found
@@ -162,6 +165,44 @@ def test_a_loss_before_an_open_group_costs_what_draws_on_it(tmp_path: Path) -> N
             assert np.array_equal(video.read([index])[0].numpy(), whole[names[index]]), index
 
 
+SWAPS = {  # x264's settings, places in a group of which the contents are exchanged, and what is damaged by that
+    "B frames that no other needs": ({"bframes": 3, "b-pyramid": "none", "b-adapt": 0}, (2, 4), {2, 3, 4}),
+    "neighbours": ({"bframes": 3, "b-pyramid": "none", "b-adapt": 0}, (2, 3), {2, 3}),
+    "the leaves of a pyramid": ({**PYRAMID, "bframes": 3}, (3, 4), {3, 4}),
+}
+
+
+@pytest.mark.parametrize("group", [0, 1])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+@pytest.mark.parametrize("swap", SWAPS)
+def test_exchanged_b_frames_are_refused(tmp_path: Path, swap: str, suffix: str, group: int) -> None:
+    options, places, damaged = SWAPS[swap]
+    chunks = encode("libx264", options=x264(**options, keyint=12, scenecut=0))
+    whole = full_decode(store(tmp_path / f"whole{suffix}", "libx264", chunks))
+    first = [serial for serial, chunk in enumerate(chunks) if chunk.key][group]
+    one, other = (first + place for place in places)
+    assert not (chunks[one].data[4] | chunks[other].data[4]) & 0x60, "a reference"
+    order = list(range(len(chunks)))
+    order[one], order[other] = other, one
+    path = store(tmp_path / f"changed{suffix}", "libx264", moved(chunks, order))
+    shown_at = sorted(chunk.pts for chunk in chunks)
+    damaged = {shown_at.index(chunks[first + place].pts) for place in damaged}
+    intact = {shown_at.index(chunk.pts) for serial, chunk in enumerate(chunks) if not first <= serial < first + 12}
+    last = len(chunks) - 1  # in another group: only the packets up to the first frame are decoded before the jump
+    for others in ([], [0], [last]):
+        with VideoReader(path) as video:
+            for index in set(range(len(chunks))) - set(others):
+                indices = sorted([index, *others])
+                try:
+                    picture = video.read(indices)[indices.index(index)].numpy()
+                except UnreadableVideo as error:
+                    assert "changed" in str(error)
+                    assert index not in intact
+                    continue
+                assert index not in damaged
+                assert np.array_equal(picture, whole[index]), index
+
+
 # ---- headers that no encoder at hand writes: fields, numbers that begin anew, gaps on purpose
 
 
@@ -204,7 +245,7 @@ KEEP = "1" + ue(1, 3, 3, 2, 1, 0)
 
 def verdict(*packets: bytes, header: bytes | None = None) -> list[bool]:
     numbers = PictureNumbers(parameters() if header is None else header)
-    return [numbers.fits(packet, REFRESH in packet) for packet in packets]
+    return [not numbers.damaged(packet, REFRESH in packet, -1) for packet in packets]
 
 
 def test_numbers_rise_with_references() -> None:
@@ -269,3 +310,56 @@ def test_what_cannot_be_parsed_proves_nothing() -> None:
     assert all(verdict(REFRESH, b"", b"\0", b"\0\0\1", b"no unit at all", p_frame(1)))
     for length in range(len(parameters())):
         verdict(REFRESH, p_frame(1), header=parameters()[:length])
+
+
+# ---- the order of display
+
+
+HEADER = parameters(order=0)  # counts of 4 bits
+
+
+def frame(number: int, order: int, *, reference: bool = True, marks: str = "0", kind: int = 5) -> bytes:
+    """A slice of P, or of B with `kind` 6, at a place in the order of display."""
+    lists = "100" if kind == 6 else "0"  # of B: direct_spatial_mv_pred_flag; then the usual numbers of references
+    bits = ue(0, kind, 0) + f"{number % 16:04b}{order % 16:04b}" + lists + "0" + (marks if reference else "")
+    return unit(1, bits, reference=reference)
+
+
+def b_frame(number: int, order: int) -> bytes:
+    return frame(number, order, reference=False, kind=6)
+
+
+def counted(*packets: tuple[bytes, int]) -> list[int]:
+    numbers = PictureNumbers(HEADER)
+    return [numbers.damaged(packet, REFRESH in packet, place) for packet, place in packets]
+
+
+def test_the_order_counts_are_those_of_the_stamps() -> None:
+    start = [(unit(5, ue(0, 7, 0) + "0000" + ue(0) + "0000"), 0)]
+    groups = []
+    for n in range(12):  # P at 3, 6, 9, … with two B frames before it; the counts wrap often
+        place = 3 * n
+        groups += [(frame(n + 1, 2 * place + 6), place + 3)]
+        groups += [(b_frame(n + 2, 2 * place + 2), place + 1), (b_frame(n + 2, 2 * place + 4), place + 2)]
+    assert not any(counted(*start, *groups))
+    for at in range(1, len(groups), 3):
+        swapped = list(groups)
+        swapped[at], swapped[at + 1] = (groups[at + 1][0], groups[at][1]), (groups[at][0], groups[at + 1][1])
+        found = counted(*start, *swapped)
+        assert found[at + 2] == 2
+        assert not any(found[: at + 2])
+        assert not any(counted(*[(packet, -1) for packet, _ in (*start, *swapped)])), "nothing to compare with"
+
+
+def test_stamps_in_the_order_of_storage_prove_nothing() -> None:
+    orders = [6, 2, 4, 12, 8, 10]
+    packets = [frame(n // 3 + 1, o) if n % 3 == 0 else b_frame(n // 3 + 2, o) for n, o in enumerate(orders)]
+    assert not any(counted((REFRESH, 0), *[(packet, place + 1) for place, packet in enumerate(packets)]))
+
+
+def test_order_counts_begin_anew_where_all_is_forgotten() -> None:
+    packets = [(frame(1, 6), 3), (b_frame(2, 2), 1), (b_frame(2, 4), 2), (frame(2, 12, marks=FORGET), 6)]
+    after = [(frame(1, 4), 8), (b_frame(2, 2), 7)]
+    assert not any(counted((REFRESH, 0), *packets, *after))
+    kept = (frame(2, 12), 6)
+    assert any(counted((REFRESH, 0), *packets[:3], kept, *after))

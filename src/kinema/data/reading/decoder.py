@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 import av
 from av.video.frame import VideoFrame
@@ -199,6 +200,8 @@ class Decoder:
             if beyond or not (pending or held):
                 return
             if drain and serial >= last:
+                for _, following in islice(self._walk, 1):  # may prove that the last packet is damaged
+                    self._look_into(table, following)
                 break
         held += self._take(table, self._send(table, None), pending)
         self._next = None
@@ -270,11 +273,13 @@ class Decoder:
             header = new_header(packet)
             if header:
                 self._numbers.learn(header)
-        if not self._numbers.fits(data, clean):
-            if clean:
-                self.damage.part(serial - 1)  # frames that need nothing from before the keyframe are intact
-            else:
-                self.damage.add(serial)
+        index = -1 if table is None else int(table.index_of[serial])
+        damaged = self._numbers.damaged(data, clean, index)
+        if damaged and clean:
+            self.damage.part(serial - 1)  # frames that need nothing from before the keyframe are intact
+        else:
+            for number in range(serial, serial - damaged, -1):
+                self.damage.add(number)
 
     def _note(self, table: FrameTable | None, serial: int) -> None:
         """Records a damaged packet; it is doubtful if decoding started with the keyframe that the packet depends on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kinema.data.reading.bitstream import length_width
-from kinema.data.reading.h264 import ParameterSets, forgets_all, parameter_sets, read_slice
+from kinema.data.reading.h264 import ParameterSets, SequenceSet, forgets_all, parameter_sets, read_slice
 
 _START_CODE = b"\x00\x00\x01"
 _SLICES, _REFRESH, _SETS = (1, 2, 5), 5, (7, 8)  # types of units (table 7-1)
@@ -27,6 +27,10 @@ class PictureNumbers:
     same number. Numbers may be missing directly after a keyframe of an open GOP, because editors that cut a stream
     there remove the pictures that are stored after the keyframe and shown before it.
 
+    Pictures that no other needs have equal numbers. If two of them were swapped, their `pic_order_cnt_lsb` (8.2.1.1)
+    shows it: it orders pictures for display as the stamps of the container do. This is checked from the first picture
+    on that is stored after the previous one and shown before it by both; not for fields.
+
     Args:
         extradata: of the stream.
     """
@@ -35,9 +39,11 @@ class PictureNumbers:
         self._width = length_width("h264", extradata)
         self._sets = ParameterSets()
         self._counts = False  # numbers have risen
-        # By the first 18 bits of ordinary slices: where `frame_num` ends in the first 40 bits, its mask, and whether
-        # the picture is a reference. Nearly all packets are checked with this, in a quarter of the time.
-        self._known: dict[int, tuple[int, int, bool]] = {}
+        self._orders = False  # a picture is shown before the previous one, by its stamp and by its order count
+        # By the first 18 bits of ordinary slices: where `frame_num` and the order count end in the first 48 bits,
+        # their masks, and whether the picture is a reference. Nearly all packets are checked with this, in a quarter of
+        # the time.
+        self._known: dict[int, tuple[int, int, int, int, bool]] = {}
         self.learn(extradata or b"")
         self.restart()
 
@@ -47,6 +53,8 @@ class PictureNumbers:
         self._before = (b"", 0)  # its packet, and where in that its slice begins
         self._is_field = False  # the last picture was a field; another may follow in the same packet
         self._opens = False  # the last picture was a keyframe that is no refresh
+        self._base: int | None = None  # order count of the last reference picture
+        self._place = (0, -1)  # order count and frame index of the last picture
 
     def learn(self, extradata: bytes) -> None:
         """Adds the parameter sets of a header, in the form of MP4 (`avcC`) or with start codes."""
@@ -54,33 +62,35 @@ class PictureNumbers:
             self._sets.add(unit)
         self._known.clear()
 
-    def fits(self, data: bytes, clean: bool) -> bool:
-        """True if a packet can follow the packets before it.
+    def damaged(self, data: bytes, clean: bool, index: int) -> int:
+        """Returns how many of the packets up to this one are damaged: 0, 1, or 2 if the previous one is too.
 
         Args:
             data: the next packet in the order of decoding.
             clean: decoding can start at it.
+            index: its frame in the order of display by the container; -1 if that is unknown.
         """
-        width, last = self._width, self._last
+        width, last, base = self._width, self._last, self._base
         at = width or data.find(_START_CODE) + 3
-        head = data[at : at + 5]
+        head = data[at : at + 6]
         if head[:1] == _DELIMITER:
             at = at + width + int.from_bytes(data[at - width : at], "big") if width else data.find(_START_CODE, at) + 3
-            head = data[at : at + 5]
+            head = data[at : at + 6]
         word = int.from_bytes(head, "big")
-        known = self._known.get(word >> 22)
-        if known and last is not None and _ESCAPE not in head:
-            shift, mask, is_reference = known
+        known = self._known.get(word >> 30)
+        if known and last is not None and base is not None and _ESCAPE not in head:
+            shift, mask, order_shift, order_mask, is_reference = known
             number = word >> shift & mask
             if number - last & mask == 1:
+                ordered = self._is_ordered(word >> order_shift & order_mask, order_mask, index, is_reference)
                 self._opens, self._counts = False, True
                 if is_reference:
                     self._last, self._before = number, (data, at)
-                return True
-        return self._fits(data, clean)
+                return 0 if ordered else 2
+        return self._damaged(data, clean, index)
 
-    def _fits(self, data: bytes, clean: bool) -> bool:
-        """Does what `fits` does, for every kind of packet."""
+    def _damaged(self, data: bytes, clean: bool, index: int) -> int:
+        """Does what `damaged` does, for every kind of packet."""
         for at in self._units(data):
             kind = data[at] & 31
             if kind in _SETS:
@@ -88,27 +98,28 @@ class PictureNumbers:
                 if self._sets.add(data[at : end if end > 0 else at + _LONGEST_SET]):
                     self._known.clear()
             elif kind in _SLICES:
-                fits = self._take(data, at, clean)
-                if not (fits and self._is_field):
-                    return fits
-        return True
+                found = self._take(data, at, clean, index)
+                if found or not self._is_field:
+                    return found
+        return 0
 
-    def _take(self, data: bytes, at: int, clean: bool) -> bool:
+    def _take(self, data: bytes, at: int, clean: bool, index: int) -> int:
         """Checks a picture by one of its slices, and continues from it."""
-        if data[at] & 31 == _REFRESH:
-            self._last, self._before, self._opens, self._is_field = 0, (data, at), False, False
-            return True
         try:
             found = read_slice(data, at, self._sets)
         except IndexError:
             found = None
+        if data[at] & 31 == _REFRESH:
+            self._last, self._before, self._opens, self._is_field = 0, (data, at), False, False
+            self._base, self._place = found[1].order if found else None, (0, -1)
+            return 0
         if found is None:
-            self._last = None
-            return True
+            self._last = self._base = None
+            return 0
         sequence, head = found
         number, last = head.number, self._last
-        if not (head.first or sequence.gaps) and sequence.frames_only and head.end <= 32:
-            self._remember(data[at : at + 5], head.end, sequence.frame_bits)
+        if not (head.first or sequence.gaps) and sequence.frames_only:
+            self._remember(data[at : at + 6], head.end, sequence)
         self._is_field = head.field is not None
         opens, self._opens = self._opens, clean
         fits = True
@@ -122,18 +133,40 @@ class PictureNumbers:
                 or (opens and head.is_p and 1 < ahead <= 1 + _LEADING)
                 or (number < 2 and self._forgot())
             )
+        mask = (1 << sequence.order_bits) - 1
+        ordered = self._is_ordered(head.order, mask, -1 if self._is_field else index, bool(data[at] & 0x60))
         if data[at] & 0x60:
             self._last, self._before = number, (data, at)
         elif not fits:
             self._last = (number - 1) % (1 << sequence.frame_bits)
-        return fits
+        return (0 if ordered else 2) if fits else 1
 
-    def _remember(self, head: bytes, end: int, bits: int) -> None:
+    def _is_ordered(self, count: int, mask: int, index: int, is_reference: bool) -> bool:
+        """True if a picture stands before or after the previous one by its order count as by its frame index."""
+        base, (before, shown) = self._base, self._place
+        half = mask + 1 >> 1
+        order = count if base is None else base + (count - base + half & mask) - half
+        self._place = order, index
+        if is_reference:
+            self._base = order
+        if base is None or index < 0 or shown < 0:
+            return True
+        if (order < before) == (index < shown):
+            self._orders = self._orders or order < before
+            return True
+        if self._orders and self._forgot():  # the order counts restarted too
+            self._base, self._place = None, (0, -1)
+            return True
+        return not self._orders
+
+    def _remember(self, head: bytes, end: int, sequence: SequenceSet) -> None:
         """Stores how to read slices that begin with the same bits, if `frame_num` begins within the first 18."""
+        bits, order_bits = sequence.frame_bits, sequence.order_bits
         free = 10 - (end - bits)
-        if free >= 0 and _ESCAPE not in head and len(head) == 5:
-            first = int.from_bytes(head, "big") >> 22 >> free << free
-            how = 32 - end, (1 << bits) - 1, bool(head[0] & 0x60)
+        shift, order_shift = 40 - end, 40 - end - order_bits
+        if free >= 0 and order_shift >= 0 and _ESCAPE not in head and len(head) == 6:
+            first = int.from_bytes(head, "big") >> 30 >> free << free
+            how = shift, (1 << bits) - 1, order_shift, (1 << order_bits) - 1, bool(head[0] & 0x60)
             self._known.update((first + i, how) for i in range(1 << free))
 
     def _forgot(self) -> bool:
