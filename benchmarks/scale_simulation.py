@@ -10,8 +10,8 @@ arguments and seed give the same table.
 Assumptions: a machine fails at random, independently of the others and of its age; it comes back after `--repair`
 seconds. What a machine was doing, had queued or held is lost, and the head learns of it after `--detect` seconds. A
 poison file ends the process that reads it. The head itself does not fail (if it does, the same command continues).
-A process takes its calls in the order in which they were made, so one that waits for its input blocks the others: Ray
-does so too. The network disk serves one request after another at `--bandwidth`. Views travel in no time.
+A process takes its calls in the order in which they were made, as in Ray. The network disk serves one request after
+another at `--bandwidth`. Views travel in no time.
 
 Beside each simulated time stands the one of the formula (see `predicted`). The exit status is 1 where an input has no
 row or two.

@@ -53,14 +53,12 @@ class TaskError(Exception):
 
 @dataclass(eq=False)
 class Ref:
-    """A result to come: of which call, whether it is there, and whether it is lost."""
+    """A result to come: of which call, which machine holds it, and whether it is lost."""
 
     call: str
     group: Sequence[Entry] = ()
     needs: Ref | None = None
-    wanted_by: Actor | None = None
     held_by: Machine | None = None
-    done: bool = False
     lost: bool = False
 
 
@@ -79,7 +77,9 @@ class Actor:
     def __getattr__(self, name: str) -> Any:
         if name not in ("read", "rows", "answer"):
             raise AttributeError(name)
-        return SimpleNamespace(remote=lambda *given: self.world.call(self, name, given))
+        remote = lambda *given: self.world.call(self, name, given)  # noqa: E731
+        both = SimpleNamespace(remote=lambda *given: [remote(*given)] * 2)  # facts and views, which come together
+        return SimpleNamespace(remote=remote, options=lambda **_: both)
 
 
 @dataclass(eq=False)
@@ -130,8 +130,6 @@ class SimulatedRay:
 
     def call(self, actor: Actor, name: str, given: tuple[Any, ...]) -> Ref:
         ref = Ref(name, given[0] if given else (), given[1] if name == "rows" else None)
-        if ref.needs is not None:
-            ref.needs.wanted_by = actor
         if actor.dead:
             self._lose(ref, self.clock)
         else:
@@ -191,10 +189,7 @@ class SimulatedRay:
         """Begins the next call of a process, if it can."""
         if actor.dead or not actor.ready or actor.current is not None or not actor.calls:
             return
-        ref = actor.calls[0]
-        if ref.needs is not None and not ref.needs.done:
-            return
-        actor.calls.popleft()
+        ref = actor.calls.popleft()
         if ref.needs is not None and ref.needs.lost:
             self._lose(ref, now, known_after=0.0)
             self._go_on(actor, now)
@@ -229,24 +224,17 @@ class SimulatedRay:
         if actor.dead:
             return
         actor.current = None
-        ref.done = True
         if ref.call == "read":
             assert actor.machine is not None
             actor.machine.held.add(ref)
             ref.held_by = actor.machine
-            if ref.wanted_by is not None:
-                self._go_on(ref.wanted_by, now)
-        else:
-            self._finished.append(ref)
+        self._finished.append(ref)
         self._go_on(actor, now)
 
     def _lose(self, ref: Ref, now: float, known_after: float | None = None) -> None:
         def known(at: float) -> None:
-            ref.done = ref.lost = True
-            if ref.call != "read":
-                self._finished.append(ref)
-            elif ref.wanted_by is not None:
-                self._go_on(ref.wanted_by, at)
+            ref.lost = True
+            self._finished.append(ref)
 
         self._at(now + (self.setting.detect if known_after is None else known_after), known)
 

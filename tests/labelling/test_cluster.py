@@ -40,18 +40,28 @@ class FakeCluster:
     exceptions = SimpleNamespace(RayError=LostError, RayTaskError=ZeroDivisionError)
 
     def __init__(self, lost: dict[str, int], *, hangs: bool = False) -> None:
-        self.lost, self.hangs, self.room, self.sizes = dict(lost), hangs, 3, []  # type: ignore[var-annotated]
+        self.lost, self.hangs, self.room = dict(lost), hangs, 3
+        self.loads = {"reader": 0, "network": 0}
 
-    def submit(self, group: list[Entry]) -> tuple[Any, Any, Any]:
-        self.sizes.append(len(group))
-        return (object(), tuple(group)), "reader", "network"
+    def free(self, kind: str) -> str | None:
+        return kind if self.loads[kind] < 2 else None
+
+    def read(self, reader: str, group: list[Entry]) -> tuple[Any, Any]:
+        self.loads[reader] += 1
+        return (object(), None), None
+
+    def compute(self, network: str, group: list[Entry], found: Any, views: Any) -> Any:
+        self.loads[network] += 1
+        return object(), tuple(group)
 
     answers = ()
 
-    def release(self, *processes: str) -> None:
-        assert processes == ("reader", "network")
+    def release(self, process: str) -> None:
+        self.loads[process] -= 1
+        assert self.loads[process] >= 0
 
-    suspect = release
+    def suspect(self, *processes: str) -> None:
+        assert processes == ("reader", "network")
 
     def wait(self, references: list[Any], *, num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
         if self.hangs:
@@ -60,11 +70,11 @@ class FakeCluster:
         return references[-num_returns:], references[:-num_returns]  # the last one first
 
     def get(self, reference: Any) -> list[Row]:
-        for entry in reference[1]:
+        for entry in reference[1] or ():
             if self.lost.get(entry.place, 0) > 0:
                 self.lost[entry.place] -= 1
                 raise LostError
-        return [Row(*entry.key, "h", "c", label="jump") for entry in reference[1]]
+        return [Row(*entry.key, "h", "c", label="jump") for entry in reference[1] or ()]
 
 
 def outcome(lost: dict[str, int]) -> dict[str, str | None]:

@@ -17,12 +17,14 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from kinema.card import CARD, WEIGHTS
 from kinema.data.loading.limits import ReadLimits
@@ -86,17 +88,19 @@ class Network:
     def answer(self) -> None:
         """Answers a liveness check."""
 
-    def rows(self, group: Sequence[Entry], read: Group, files: list[Any]) -> list[Row]:
+    def rows(
+        self, group: Sequence[Entry], found: list[dict[str, Any]], views: Tensor | None, files: list[Any]
+    ) -> list[Row]:  # fmt: skip
         """Returns the rows of entries that a `Reader` has read.
 
         Args:
             group: the entries.
-            read: the result of the reader.
+            found: their facts.
+            views: the views of those that could be read.
             files: contains the reference to the files of the recognizer, which are fetched once.
         """
         if self._labeller is None:
             self._labeller = self._load(_ray().get(files[0]))
-        found, views = read
         # Arrays from the cluster's store are read-only, about which PyTorch would warn.
         return self._labeller.rows(group, found, None if views is None else views.clone())
 
@@ -175,24 +179,29 @@ class _Pool:
 
     @property
     def room(self) -> int:
-        """How many groups may be on their way.
-
-        In proportion to the kind of process of which the fewest answer, or the first network that answers would be
-        given the work of all.
-        """
+        """How many groups may be on their way, in proportion to the kind of process of which the fewest answer."""
         share = min(len(self._live[kind]) / count for kind, count in self._wanted.items())
         return ceil(_DEPTH * sum(self._wanted.values()) * share)
 
-    def submit(self, group: Sequence[Entry]) -> tuple[Any, Any, Any]:
-        """Assigns a group to the reader and the network with the least work; returns the reference of its rows."""
-        reader, network = (min(self._live[kind], key=self._loads.__getitem__) for kind in ("reader", "network"))
-        self._loads[reader] += 1
-        self._loads[network] += 1
-        return network.rows.remote(group, reader.read.remote(group), [self._files]), reader, network
+    def free(self, kind: str) -> Any:
+        """Returns the `reader` or `network` with the least work, or None if all of them have enough."""
+        found = min(self._live[kind], key=self._loads.__getitem__, default=None)
+        return None if found is None or self._loads[found] >= _DEPTH else found
 
-    def release(self, *processes: Any) -> None:
-        """Records that a group is finished or lost."""
-        self._loads.subtract(processes)
+    def read(self, reader: Any, group: Sequence[Entry]) -> tuple[Any, Any]:
+        """Gives a group to a reader; returns the references of the facts and of the views."""
+        self._loads[reader] += 1
+        found, views = reader.read.options(num_returns=2).remote(group)
+        return found, views
+
+    def compute(self, network: Any, group: Sequence[Entry], found: Any, views: Any) -> Any:
+        """Gives a group that has been read to a network; returns the reference of its rows."""
+        self._loads[network] += 1
+        return network.rows.remote(group, found, views, [self._files])
+
+    def release(self, process: Any) -> None:
+        """Records that a process has finished or lost a group."""
+        self._loads[process] -= 1
 
     def suspect(self, *processes: Any) -> None:
         """Records that one of these processes has ended: each gets no work until it answers."""
@@ -213,31 +222,48 @@ class _Pool:
         self._asked[process.answer.remote()] = (kind, process)
 
 
+@dataclass(eq=False)
+class _Carried:
+    """A group that is on its way: first with a reader, then with a network too."""
+
+    entries: list[Entry]
+    apart: bool  # one input of a group that was lost twice
+    reader: Any
+    views: Any
+    network: Any = None
+
+
 def _rows(
     ray: Any, pool: _Pool, coming: Iterator[Entry], together: int, patience: float, card_hash: str
 ) -> Iterator[Row]:
     again: deque[list[Entry]] = deque()
     apart: deque[Entry] = deque()  # of groups that were lost twice; few at a time, as one may take the others along
     losses: Counter[Entry] = Counter()
-    suspects: set[Any] = set()  # references of groups of one of `apart`
-    running: dict[Any, tuple[list[Entry], Any, Any]] = {}
+    running: dict[Any, _Carried] = {}  # reference of facts or of rows -> group
+    waiting: deque[tuple[Any, _Carried]] = deque()  # reference of facts and group, for a network
+    suspects = 0  # groups of one of `apart`
     heard = time.monotonic()
     exhausted = False
     while True:
-        while len(running) < (room := pool.room):
-            suspected = bool(apart) and len(suspects) < max(1, room // _SUSPECTS)
+        # A process takes its calls in their order. A network therefore gets a group only when it has been read, or one
+        # slow file would block it.
+        while waiting and (network := pool.free("network")) is not None:
+            facts, group = waiting.popleft()
+            group.network = network
+            running[pool.compute(network, group.entries, facts, group.views)] = group
+        while len(running) + len(waiting) < (room := pool.room) and (reader := pool.free("reader")) is not None:
+            suspected = bool(apart) and suspects < max(1, room // _SUSPECTS)
             if suspected:
-                group = [apart.popleft()]
+                entries = [apart.popleft()]
             else:
-                group = again.popleft() if again else list(islice(coming, together))
-            if not group:
+                entries = again.popleft() if again else list(islice(coming, together))
+            if not entries:
                 exhausted = True
                 break
-            reference, *processes = pool.submit(group)
-            running[reference] = (group, *processes)
-            if suspected:
-                suspects.add(reference)
-        if exhausted and not (again or apart or running):
+            facts, views = pool.read(reader, entries)
+            running[facts] = _Carried(entries, suspected, reader, views)
+            suspects += suspected
+        if exhausted and not (again or apart or running or waiting):
             return
         done, _ = ray.wait([*running, *pool.answers], num_returns=1, timeout=min(5.0, patience))
         if not done and time.monotonic() - heard > patience:
@@ -247,9 +273,9 @@ def _rows(
             )
         for reference in done:
             heard = time.monotonic()
-            group, *processes = running.pop(reference, ([],))
-            suspected = reference in suspects
-            suspects.discard(reference)
+            carried = running.pop(reference, None)
+            if carried is not None:
+                pool.release(carried.reader if carried.network is None else carried.network)
             try:
                 found = ray.get(reference)
             except ray.exceptions.RayError as error:
@@ -258,27 +284,30 @@ def _rows(
                     raise cause from error
                 if not isinstance(cause, ray.exceptions.RayError):
                     raise
-                if not group:
+                if carried is None:
                     pool.answered(reference, alive=False)
                     continue
-                log.info("a group of %d inputs is lost: %s", len(group), error)
-                pool.release(*processes)
-                pool.suspect(*processes)
-                losses.update(group)
-                if not suspected and losses[group[0]] < _WHOLE:
-                    again.append(group)
-                elif not suspected or losses[group[0]] < _WHOLE + _ATTEMPTS:
-                    apart.extend(group)
+                entries = carried.entries
+                log.info("a group of %d inputs is lost: %s", len(entries), error)
+                pool.suspect(carried.reader, carried.network)
+                losses.update(entries)
+                suspects -= carried.apart
+                if not carried.apart and losses[entries[0]] < _WHOLE:
+                    again.append(entries)
+                elif not carried.apart or losses[entries[0]] < _WHOLE + _ATTEMPTS:
+                    apart.extend(entries)
                 else:
-                    ended = losses[group[0]]
+                    ended = losses[entries[0]]
                     why = f"the processes of the cluster that had it ended {ended} times: it may be harmful"
-                    yield failed_row(group[0], card_hash, "cluster", why)
+                    yield failed_row(entries[0], card_hash, "cluster", why)
                 continue
-            if group:
-                pool.release(*processes)
-                yield from found
-            else:
+            if carried is None:
                 pool.answered(reference, alive=True)
+            elif carried.network is None:
+                waiting.append((reference, carried))
+            else:
+                suspects -= carried.apart
+                yield from found
 
 
 def _cause(ray: Any, error: BaseException) -> BaseException:
