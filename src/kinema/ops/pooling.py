@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from functools import reduce
 from itertools import product
 from typing import Any, Literal
@@ -22,7 +23,10 @@ Index = tuple[slice, ...]
 Pooling = Literal["average", "max", "stochastic", "softpool", "average+cosine", "softpool+cosine"]
 
 # Input elements pooled at a time: on a CPU so few that all intermediate results stay in the cache.
-_CPU_CHUNK, _CHUNK = 2**17, 2**24
+_CPU_CHUNK, _CHUNK = 2**18, 2**24
+_TO_BITS = math.log2(math.e)
+# Exponents up to which the rounding of a_r * log2(e) changes a weight by at most 1e-6 of its value.
+_MODERATE = 16.0
 
 
 @checked
@@ -128,13 +132,12 @@ class _SoftPool(torch.autograd.Function):
         x, out = ctx.saved_tensors
         found = torch.empty_like(x)
         for source, target, kernel in _blocks(x, ctx.kernel):
-            parts = _cells(x[source], kernel)
-            exponentials, total = _exponentials(parts)
+            cells = _windows(x[source], kernel).to(wide_dtype(x))
+            exponentials, total = _exponentials(cells)
             scaled = gradient[target] / total
-            del total  # the peak memory is the cost of this function
             base = scaled * (1 - out[target].to(scaled.dtype))
-            for place, part, e in zip(_cells(found[source], kernel), parts, exponentials, strict=True):
-                torch.mul(e, torch.addcmul(base, scaled, part.to(e.dtype)), out=place)
+            slopes = torch.addcmul(_beside(base), _beside(scaled), cells)
+            torch.mul(slopes, exponentials, out=_windows(found[source], kernel))
         return found, None
 
 
@@ -143,13 +146,43 @@ def _soft_pool(x: Tensor, kernel: Kernel) -> Tensor:
     if x.is_meta:  # only the shape is needed, and a network pools a hundred times
         return out
     for source, target, cut in _blocks(x, kernel):
-        parts = _cells(x[source], cut)
-        exponentials, total = _exponentials(parts)
-        weighted = exponentials[0] * parts[0]
-        for part, e in zip(parts[1:], exponentials[1:], strict=True):
-            weighted.addcmul_(e, part.to(e.dtype))
-        torch.div(weighted, total, out=out[target])
+        cells = _windows(x[source], cut).to(wide_dtype(x))
+        exponentials, total = _exponentials(cells)
+        out[target] = _over_windows(torch.add, exponentials * cells) / total
     return out
+
+
+def _windows(x: Tensor, kernel: Kernel) -> Tensor:
+    """N C T H W -> N C T' kt H' kh W' kw, a view."""
+    return x.unflatten(4, (-1, kernel[2])).unflatten(3, (-1, kernel[1])).unflatten(2, (-1, kernel[0]))
+
+
+def _beside(x: Tensor) -> Tensor:
+    """N C T' H' W' -> N C T' 1 H' 1 W' 1, a view."""
+    return x[:, :, :, None, :, None, :, None]
+
+
+def _over_windows(operation: Callable[[Tensor, Tensor], Tensor], cells: Tensor) -> Tensor:
+    """Combines the cells of each window; time and height first, whose neighbours are long rows in memory."""
+    for dim in (3, 4, 5):
+        cells = reduce(operation, cells.unbind(dim))
+    return cells
+
+
+def _exponentials(cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Computes a multiple of exp(a_r) for every cell of the windows, the same multiple for a window, and their sums.
+
+    The multiple is 1 if all sums are moderate, which saves a third of the time on a CPU, and otherwise exp(-max).
+    """
+    # On AMD's processors, PyTorch takes four times as long for exp as for exp2.
+    if cells.device.type == "cpu" and cells.numel():
+        found = (cells * _TO_BITS).exp2_()
+        total = _over_windows(torch.add, found)
+        least, most = total.aminmax()
+        if math.exp(-_MODERATE) < least and most < math.exp(_MODERATE):
+            return found, total
+    found = (cells - _beside(_over_windows(torch.maximum, cells))).mul_(_TO_BITS).exp2_()
+    return found, _over_windows(torch.add, found)
 
 
 def _soft_pool_traced(x: Tensor, kernel: Kernel) -> Tensor:
@@ -157,16 +190,10 @@ def _soft_pool_traced(x: Tensor, kernel: Kernel) -> Tensor:
     missing = [n for size, k in zip(x.shape[:1:-1], kernel[::-1], strict=True) for n in (0, -size % k)]
     padded = F.pad(x.to(wide_dtype(x)), missing, value=torch.finfo(wide_dtype(x)).min)  # exp(lowest - max) is 0
     parts = _cells(padded, kernel)
-    exponentials, total = _exponentials(parts)
-    return (reduce(torch.add, [e * part for e, part in zip(exponentials, parts, strict=True)]) / total).to(x.dtype)
-
-
-def _exponentials(parts: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """Computes exp(a_r - max) of every cell of the windows, and their sums."""
-    precision = wide_dtype(parts[0])
-    peak = reduce(torch.maximum, parts).to(precision)
-    found = [torch.exp_(part.to(precision) - peak) for part in parts]
-    return found, reduce(torch.add, found)
+    peak = reduce(torch.maximum, parts)
+    exponentials = [torch.exp(part - peak) for part in parts]
+    weighted = [e * part for e, part in zip(exponentials, parts, strict=True)]
+    return (reduce(torch.add, weighted) / reduce(torch.add, exponentials)).to(x.dtype)
 
 
 def _cells(x: Tensor, kernel: Kernel) -> list[Tensor]:

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from kinema.ops.layout import fold_time
+
 # Evaluated once, because the compiler of PyTorch 2.6 cannot trace it; a tensor on `meta` has no autocast.
 _HAVE_AUTOCAST = frozenset(
     kind for kind in ("cpu", "cuda", "mps", "xpu", "hpu", "mtia", "xla") if torch.amp.is_autocast_available(kind)
@@ -45,4 +47,16 @@ def mean(x: Tensor, dims: tuple[int, ...], *, keepdim: bool = False) -> Tensor:
         dims: dimensions to average; (2, 3, 4) pools clips N C T H W to N C.
         keepdim: keep these dimensions with size 1.
     """
+    if dims == (3, 4):
+        found = mean_per_frame(x).to(x.dtype)
+        return found[..., None, None] if keepdim else found
     return x.mean(dims, keepdim=keepdim, dtype=wide_dtype(x)).to(x.dtype)
+
+
+def mean_per_frame(x: Tensor) -> Tensor:
+    """Computes the mean over height and width in float32 or wider; N C T H W -> N C T."""
+    dtype = wide_dtype(x)
+    if torch.compiler.is_compiling() or not x.is_contiguous(memory_format=torch.channels_last_3d):
+        return x.mean((3, 4), dtype=dtype)
+    # On a CPU, PyTorch sums pictures in this memory format five times as fast as clips.
+    return fold_time(x).mean((2, 3), dtype=dtype).view(x.shape[0], x.shape[2], x.shape[1]).transpose(1, 2)

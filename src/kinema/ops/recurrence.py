@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from kinema.ops.arguments import Count, checked
 from kinema.ops.cycle import Temperature, cycle_consistent
-from kinema.ops.precision import full_precision, wide_dtype
+from kinema.ops.precision import full_precision, mean_per_frame
 
 Cell = Literal["rnn", "lstm", "peephole", "gru"]
 Gate = Literal["none", "hard"]
@@ -190,7 +190,7 @@ class SqueezeRecursion(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N C T H W -> the same; frame t depends on later frames only through the gate."""
-        squeezed = x.mean((3, 4), dtype=wide_dtype(x))  # N C T
+        squeezed = mean_per_frame(x)  # N C T
         state = self.recurrence(squeezed).to(squeezed.dtype)
         term = 1 + state if self.fusion == "residual" else state
         if self.gate == "hard":
@@ -205,7 +205,7 @@ class SqueezeRecursion(nn.Module):
 
     def sequences(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the sequences that a gate compares, by `compare`: the mean features and the other one, N C T each."""
-        squeezed = x.mean((3, 4), dtype=wide_dtype(x))
+        squeezed = mean_per_frame(x)
         state = self.recurrence(squeezed).to(squeezed.dtype)
         if self.compare == "state":
             return squeezed, state

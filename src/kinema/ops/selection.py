@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kinema.errors import KinemaError
 from kinema.ops.arguments import Clips, Count, Sequences, checked
-from kinema.ops.precision import wide_dtype, widen
+from kinema.ops.precision import mean_per_frame, widen
 
 
 @checked
@@ -65,7 +65,7 @@ def select_frames(x: Clips, keep: Count) -> tuple[Tensor, Tensor]:
             "or keep fewer frames"
         )
     with torch.no_grad():
-        scores = triplet_scores(x.mean((3, 4), dtype=wide_dtype(x)))
+        scores = triplet_scores(mean_per_frame(x))
         indices = 1 + scores.argsort(dim=1, stable=True)[:, :keep].sort(1).values
     rows = indices + t * torch.arange(n, device=x.device)[:, None]
     # Copies whole frames at once: in channels_last_3d memory, the frames of all clips are the rows of one matrix.
