@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kinema.data.reading.info import MOST_TICKS, is_variable, normal_gap, part_frames
@@ -170,6 +170,7 @@ def test_normal_gap_is_that_of_most_frames() -> None:
     st.lists(st.one_of(st.floats(0, 0.5), st.sampled_from([0.0, 1 / 30, 2.0])), min_size=1, max_size=40),
     st.lists(st.floats(0, 1), min_size=1, max_size=6),
 )
+@example([0.0, 0.0, 0.5, 0.5], [5e-324])
 @settings(max_examples=300, deadline=None)
 def test_parts_of_any_video_cover_it(gaps: list[float], cuts: list[float]) -> None:
     edges = np.cumsum([0.0, *gaps])

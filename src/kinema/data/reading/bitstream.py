@@ -216,20 +216,24 @@ def _is_forbidden(data: bytes, at: int, end: int) -> bool:
 
 
 def _jpeg_has_picture(data: bytes) -> bool:
-    """Whether the segments of a JPEG lead to a frame header and then to a scan.
+    """Whether the segments of a JPEG lead to its tables, a frame header and then a scan.
 
-    FFmpeg reports no error where one of them is missing, and shows what lies in memory. What stands between segments is
-    passed over, as FFmpeg does.
+    FFmpeg reports no error where one of them is missing, and shows what lies in memory, or uses the tables of another
+    picture. What stands between segments is passed over, as FFmpeg does.
     """
-    framed, at = False, data.find(b"\xff\xd8") + 2
+    framed = quantised = has_tables = False
+    at = data.find(b"\xff\xd8") + 2
     while 2 <= at < len(data) - 3:
         at = data.find(b"\xff", at)
         if not 0 <= at < len(data) - 3:
             return False
         kind = data[at + 1]
         if kind == 0xDA:
-            return framed
-        framed = framed or (0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC)) or kind == 0xF7  # JPEG-LS
+            return framed and (has_tables or not quantised)
+        is_frame = 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC)
+        framed = framed or is_frame or kind == 0xF7  # JPEG-LS
+        quantised = quantised or (is_frame and kind & 3 != 3)  # the others are lossless
+        has_tables = has_tables or kind == 0xDB
         alone = kind in (0x00, 0xFF, 0x01) or 0xD0 <= kind <= 0xD9
         at += (1 if kind == 0xFF else 2) if alone else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return False

@@ -147,7 +147,11 @@ class _Unit:
 def _units(path: Path, stream: VideoStream) -> list[_Unit]:
     codec = canonical_name(stream.codec_context)
     units: list[_Unit] = []
-    with open_input(path, fflags="+noparse+nofillin") as container:
+    try:
+        container = open_input(path, fflags="+noparse+nofillin")
+    except av.FFmpegError:
+        return units  # FFmpeg recognises the streams only with its parsers
+    with container:
         other = container.streams[stream.index]
         try:
             for packet in container.demux(other):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import av
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from kinema.data.reading.bitstream import is_torn
@@ -57,11 +58,7 @@ class Decoder:
         self._doubtful: set[int] = set()  # damage that may come from a jump to a false keyframe
         self._packets = packets
         self._threads = threads
-        self._context = packets.decoder
-        prepare(self._context)
-        self._context.thread_count = threads
-        if threads > 1:
-            self._context.thread_type = "FRAME"
+        self._take_over(packets.decoder)
         self._extradata = packets.decoder.extradata
         self._numbers = PictureNumbers(self._extradata) if packets.codec == "h264" else None
         # In H.264, a picture states that no other picture needs it. In HEVC, that holds only within its temporal layer.
@@ -71,8 +68,8 @@ class Decoder:
         self._next: int | None = None  # the packet to send next; None if a restart is needed
         self._shown = -1  # the last output frame
         self._ahead: dict[int, VideoFrame] = {}  # output frames after the last wanted one
+        self._inside: set[int] = set()  # packets whose frames the decoder has not output yet
         self._used = False
-        self._passing = False
 
     def collect(
         self, table: FrameTable, wanted: Sequence[int], *, farther: bool = False, exhaustive: bool = False
@@ -94,6 +91,7 @@ class Decoder:
         if farther or exhaustive:
             self.damage = self.damage.copy(without=self._doubtful)
             self._doubtful.clear()
+            self._next = None  # frames that were output with this damage must not be used
         hopeful = [index for index in wanted if not self.is_spoiled(table, index)]
         runs = [hopeful] if exhaustive and hopeful else _runs(table, hopeful)
         finished = False
@@ -153,7 +151,19 @@ class Decoder:
         """True if decoding from here reaches the run without going back and without passing a keyframe."""
         return self._next is not None and start <= self._next and (run[0] > self._shown or run[0] in self._ahead)
 
+    def _take_over(self, context: VideoCodecContext) -> None:
+        """Uses a codec context that has decoded nothing."""
+        self._context, self._stained, self._passing = context, False, False
+        prepare(context)
+        context.thread_count = self._threads
+        if self._threads > 1:
+            context.thread_type = "FRAME"
+
     def _restart(self, serial: int, index: int) -> None:
+        self.work.seeks += serial > 0 or self._used
+        if self._used and self._stained:  # tables and headers of a damaged picture would survive flushing
+            self._take_over(self._packets.new_decoder())
+            self._used = False
         if self._used:
             self._context.flush_buffers()
         if serial and self._packets.primer and not self._used:
@@ -161,13 +171,13 @@ class Decoder:
             with suppress(av.FFmpegError):  # the damage is recorded when decoding from the start
                 self._context.decode(first)
             self._context.flush_buffers()
-        self.work.seeks += serial > 0 or self._used
         self._used = True
         self._walk = self._packets.walk(serial)
         if self._numbers:
             self._numbers.restart()
         self._begun = self._next = serial
         self._ahead.clear()
+        self._inside.clear()
         self._shown = max(index, 0) - 1
 
     def _feed(self, table: FrameTable, run: list[int], *, drain: bool, spare: bool) -> Iterator[tuple[int, VideoFrame]]:
@@ -184,7 +194,7 @@ class Decoder:
         held = [(index, self._ahead[index]) for index in run if index in self._ahead]
         pending.difference_update(self._ahead)
         self._ahead = {index: frame for index, frame in self._ahead.items() if index > run[-1]}
-        while held and table.settled[held[0][0]] <= self._shown:
+        while held and self._is_settled(table, held[0][0]):
             yield from self._sound(table, held.pop(0))
         if not (pending or held):
             return
@@ -195,7 +205,7 @@ class Decoder:
             held += self._take(table, self._send(table, packet, passed=passed), pending)
             self._next = serial + 1
             beyond = serial > last + _LONGEST_DELAY + self._threads
-            while held and (beyond or table.settled[held[0][0]] <= self._shown):
+            while held and (beyond or self._is_settled(table, held[0][0])):
                 yield from self._sound(table, held.pop(0))
             if beyond or not (pending or held):
                 return
@@ -216,6 +226,7 @@ class Decoder:
                 index = self._shown + 1
             else:
                 index = -1 if frame.pts is None else int(table.index_of[frame.pts])
+                self._inside.discard(-1 if frame.pts is None else frame.pts)
                 self._note_missing(table, index)
             self._shown = max(self._shown, index)
             if index in pending:
@@ -224,6 +235,20 @@ class Decoder:
             elif not pending and index >= 0 and not table.counted:
                 self._ahead[index] = frame
         return wanted
+
+    def _enter(self, table: FrameTable, serial: int) -> None:
+        """Records that the decoder gets a packet; frames before the keyframe at which it began may be left out."""
+        if 0 <= table.index_of[self._begun] <= table.index_of[serial]:
+            self._inside.add(serial)
+
+    def _is_settled(self, table: FrameTable, index: int) -> bool:
+        """True if the decoder has output all frames that it got no later than a frame, so that their damage is known.
+
+        After damage, a later frame may be output before an earlier one.
+        """
+        if table.settled[index] > self._shown:
+            return False
+        return table.counted or min(self._inside, default=len(table.index_of)) > table.serials[index]
 
     def _note_missing(self, table: FrameTable, index: int) -> None:
         """Records the first decoded packet if its frame was not output before this one, which needs it."""
@@ -238,32 +263,40 @@ class Decoder:
     def _checked(self, table: FrameTable | None, frames: list[VideoFrame]) -> list[VideoFrame]:
         for frame in frames:
             if frame.is_corrupt and frame.pts is not None:
+                self._stained = True
                 self._note(table, frame.pts)
         return frames
 
     def _send(self, table: FrameTable | None, packet: av.Packet | None, *, passed: bool = False) -> list[VideoFrame]:
         """Decodes one packet, or empties the decoder; damage is recorded, because later frames may depend on it."""
-        if passed != self._passing:
-            self._context.skip_frame = "NONREF" if passed else "DEFAULT"
-            self._passing = passed
         beat()
         if packet is not None:
             self._look_into(table, packet)
+        # A decoder that may skip a reference picture reports no error if it cannot decode it.
+        passed = passed and self._numbers is not None and not self._numbers.is_reference
+        if passed != self._passing:
+            self._context.skip_frame = "NONREF" if passed else "DEFAULT"
+            self._passing = passed
+        if packet is not None and table is not None and not passed:
+            self._enter(table, packet.pts or 0)
         self.work.decoded += packet is not None
         self.work.spared += passed
         try:
             return self._context.decode(packet)
         except av.FFmpegError:
+            self._stained = True
             at = len(self._packets) - 1 if packet is None or packet.pts is None else packet.pts
             # With several threads, an error is reported that many packets late.
             for serial in range(max(0, at - self._threads + 1), at + 1):
                 self._note(table, serial)
+            self._inside.discard(at)
             return []
 
     def _look_into(self, table: FrameTable | None, packet: av.Packet) -> None:
         """Records what the bytes of a packet prove: that it is damaged, or that it does not follow the previous one."""
         data, serial = bytes(packet), packet.pts or 0
         if is_torn(self._packets.codec, data, self._extradata):
+            self._stained = True
             self._note(table, serial)
         if self._numbers is None:
             return
@@ -275,7 +308,7 @@ class Decoder:
                 self._numbers.learn(header)
         index = -1 if table is None else int(table.index_of[serial])
         damaged = self._numbers.damaged(data, clean, index)
-        if damaged and clean:
+        if damaged == 1 and clean:
             self.damage.part(serial - 1)  # frames that need nothing from before the keyframe are intact
         else:
             for number in range(serial, serial - damaged, -1):

@@ -137,6 +137,8 @@ def ticks(
     edges = np.clip(_edges(times, members[0], members[-1] + 1, close), first, last)
     shown = np.diff(edges)
     step = max(normal_gap(shown), (last - first) / (MOST_TICKS * len(members)))
+    if step == 0:  # the part is shorter than any number
+        return members
     return np.repeat(members, _repeats(shown / step))
 
 

@@ -11,6 +11,7 @@ from statistics import median
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 
 from kinema.data.reading.bitstream import frames_in, is_b_vop, needs_first_packet, starts_clean
@@ -96,6 +97,7 @@ class Packets:
         self.primer = False
         self._memory = memory
         self._held: list[av.Packet] | None = None
+        self._again: InputContainer | None = None  # from which `new_decoder` came
         self._identities: list[Identity] = []
         self._durations: list[int | None] = []
         self._rate = float(stream.guessed_rate or stream.average_rate or 25)
@@ -302,9 +304,23 @@ class Packets:
         except av.FFmpegError as error:
             raise UnreadableVideo(self.path, f"reading stopped inside the file ({error.strerror})") from error
 
+    def new_decoder(self) -> VideoCodecContext:
+        """Returns another codec context of the stream, which has decoded nothing.
+
+        Raises:
+            UnreadableVideo: the file cannot be opened any more.
+        """
+        if self._again is not None:
+            self._again.close()
+        self._again, stream = open_video_stream(self.path)
+        context: VideoCodecContext = stream.codec_context
+        return context
+
     def close(self) -> None:
         """Closes the file and frees the memory."""
         self._container.close()
+        if self._again is not None:
+            self._again.close()
         self._held = []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 from kinema.data.reading.bitstream import length_width
@@ -13,6 +14,7 @@ _DELIMITER, _ESCAPE = b"\x09", b"\x00\x00\x03"
 _LONGEST_SET = 1024  # bytes that are kept of a parameter set; what stands behind them is not needed
 # At most this many reference pictures are stored after a keyframe and shown before it: 15 B frames have up to 7.
 _LEADING = 7
+_REORDERED = 16  # pictures that may be stored between two that are shown one after the other
 
 
 class PictureNumbers:
@@ -33,9 +35,13 @@ class PictureNumbers:
 
     Args:
         extradata: of the stream.
+
+    Attributes:
+        is_reference: other pictures may need the last packet.
     """
 
     def __init__(self, extradata: bytes | None) -> None:
+        self.is_reference = True
         self._width = length_width("h264", extradata)
         self._sets = ParameterSets()
         self._counts = False  # numbers have risen
@@ -55,6 +61,7 @@ class PictureNumbers:
         self._opens = False  # the last picture was a keyframe that is no refresh
         self._base: int | None = None  # order count of the last reference picture
         self._place = (0, -1)  # order count and frame index of the last picture
+        self._recent: deque[tuple[int, int]] = deque(maxlen=_REORDERED)  # and of those before it
 
     def learn(self, extradata: bytes) -> None:
         """Adds the parameter sets of a header, in the form of MP4 (`avcC`) or with start codes."""
@@ -64,6 +71,9 @@ class PictureNumbers:
 
     def damaged(self, data: bytes, clean: bool, index: int) -> int:
         """Returns how many of the packets up to this one are damaged: 0, 1, or 2 if the previous one is too.
+
+        1 for a packet at which decoding can start says that something before it is missing; it is damaged itself only
+        with 2.
 
         Args:
             data: the next packet in the order of decoding.
@@ -83,7 +93,7 @@ class PictureNumbers:
             number = word >> shift & mask
             if number - last & mask == 1:
                 ordered = self._is_ordered(word >> order_shift & order_mask, order_mask, index, is_reference)
-                self._opens, self._counts = False, True
+                self._opens, self._counts, self.is_reference = False, True, is_reference
                 if is_reference:
                     self._last, self._before = number, (data, at)
                 return 0 if ordered else 2
@@ -91,6 +101,7 @@ class PictureNumbers:
 
     def _damaged(self, data: bytes, clean: bool, index: int) -> int:
         """Does what `damaged` does, for every kind of packet."""
+        self.is_reference = True
         for at in self._units(data):
             kind = data[at] & 31
             if kind in _SETS:
@@ -112,17 +123,20 @@ class PictureNumbers:
         if data[at] & 31 == _REFRESH:
             self._last, self._before, self._opens, self._is_field = 0, (data, at), False, False
             self._base, self._place = found[1].order if found else None, (0, -1)
+            self._recent.clear()
             return 0
         if found is None:
             self._last = self._base = None
+            self._recent.clear()
             return 0
+        self.is_reference = bool(data[at] & 0x60)
         sequence, head = found
         number, last = head.number, self._last
         if not (head.first or sequence.gaps) and sequence.frames_only:
             self._remember(data[at : at + 6], head.end, sequence)
         self._is_field = head.field is not None
         opens, self._opens = self._opens, clean
-        fits = True
+        fits, ahead = True, 0
         if last is not None:
             ahead = (number - last) % (1 << sequence.frame_bits)
             self._counts = self._counts or ahead == 1
@@ -134,12 +148,21 @@ class PictureNumbers:
                 or (number < 2 and self._forgot())
             )
         mask = (1 << sequence.order_bits) - 1
-        ordered = self._is_ordered(head.order, mask, -1 if self._is_field else index, bool(data[at] & 0x60))
-        if data[at] & 0x60:
+        (last_order, last_index), before = self._place, list(self._recent)
+        ordered = self._is_ordered(head.order, mask, -1 if self._is_field else index, self.is_reference)
+        if self.is_reference:
             self._last, self._before = number, (data, at)
         elif not fits:
             self._last = (number - 1) % (1 << sequence.frame_bits)
-        return (0 if ordered else 2) if fits else 1
+        order, index = self._place
+        if fits and opens and ahead > 1 and index >= 0 <= last_index:
+            # Nothing is missing between these two for display, so a regular encoder counts 1 or 2 per picture.
+            ordered = ordered and order - last_order in (index - last_index, 2 * (index - last_index))
+        if fits:
+            return 0 if ordered else 2
+        displaced = index >= 0 and any((order < other) != (index < shown) for other, shown in before)
+        # Directly after the keyframe of an open GOP: nothing else would show that it stands in another's place.
+        return 2 if opens or (clean and displaced) else 1
 
     def _is_ordered(self, count: int, mask: int, index: int, is_reference: bool) -> bool:
         """True if a picture stands before or after the previous one by its order count as by its frame index."""
@@ -147,6 +170,8 @@ class PictureNumbers:
         half = mask + 1 >> 1
         order = count if base is None else base + (count - base + half & mask) - half
         self._place = order, index
+        if index >= 0:
+            self._recent.append(self._place)
         if is_reference:
             self._base = order
         if base is None or index < 0 or shown < 0:
@@ -156,6 +181,7 @@ class PictureNumbers:
             return True
         if self._orders and self._forgot():  # the order counts restarted too
             self._base, self._place = None, (0, -1)
+            self._recent.clear()
             return True
         return not self._orders
 
@@ -172,7 +198,7 @@ class PictureNumbers:
     def _forgot(self) -> bool:
         """True if the last reference picture restarted the numbers, or if that cannot be read."""
         data, at = self._before
-        if data[at] & 31 == _REFRESH:
+        if data[at : at + 1] and data[at] & 31 == _REFRESH:
             return False
         try:
             return forgets_all(data, at, self._sets)
