@@ -130,7 +130,7 @@ def write_onnx(traced: Traced, path: Path, metadata: Mapping[str, str] = Mapping
         with quiet(), torch.no_grad():
             converted = torch.onnx.export(
                 traced.program, dynamo=True, input_names=list(traced.inputs), output_names=list(traced.outputs),
-                custom_translation_table=translations(), verbose=False,
+                custom_translation_table=_translations(), verbose=False,
             )  # fmt: skip
     except Exception as error:  # the exporter wraps all errors of its passes
         raise KinemaError(f"{path}: the network cannot be converted to ONNX ({_cause(error)})") from error
@@ -164,3 +164,16 @@ def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return first_line(error)
+
+
+def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """Returns translations of operators that the converter does not know."""
+    from onnxscript import opset18 as op
+
+    def sort(x: Any, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+        shape: Any = op.Shape(x)
+        axis: Any = op.Constant(value_ints=[dim])
+        # Of equal values, the first one comes first.
+        return op.TopK(x, op.Gather(shape, axis), axis=dim, largest=int(descending), sorted=1)
+
+    return {torch.ops.aten.sort.stable: sort, **translations()}

@@ -1,12 +1,13 @@
-"""Recurrent layers for ONNX, for any number of frames.
+"""Recurrent layers as single operators.
 
-`torch.export` unrolls a recurrent layer, which fixes the number of frames. While a network is traced for ONNX, its
-recurrent layers are therefore replaced by one operator that the converter turns into LSTM, GRU or RNN.
+`torch.export` unrolls a recurrent layer, which fixes the number of frames and gives thousands of operations to compile.
+Before a network is traced for ONNX, its recurrent layers are therefore replaced by an operator that the converter turns
+into LSTM, GRU or RNN; before it is compiled, by one that calls PyTorch's own layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,6 +51,45 @@ class OnnxCell(nn.Module):
         return x, None
 
 
+@torch.library.custom_op("kinema::recurrent", mutates_args=())
+def recurrent_layers(x: Tensor, weights: Sequence[Tensor], kind: str, layers: int) -> Tensor:
+    """A stack of layers with PyTorch's weights, from a zero state; T N C -> T N H."""
+    start = x.new_zeros(layers, x.shape[1], weights[1].shape[1])
+    if kind == "LSTM":
+        states = torch.lstm(x, (start, start), list(weights), True, layers, 0.0, False, False, False)[0]
+    else:
+        layer = torch.gru if kind == "GRU" else torch.rnn_tanh
+        states = layer(x, start, list(weights), True, layers, 0.0, False, False, False)[0]
+    return states.contiguous()
+
+
+@recurrent_layers.register_fake
+def _shape_of_all(x: Tensor, weights: Sequence[Tensor], kind: str, layers: int) -> Tensor:
+    return x.new_empty(x.shape[0], x.shape[1], weights[1].shape[1])
+
+
+class WholeCell(nn.Module):
+    """A stack of recurrent layers that a compiler sees as one operator."""
+
+    def __init__(self, cell: nn.RNNBase) -> None:
+        super().__init__()
+        self.cell, self.kind = cell, _kind(cell)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        """Returns T N H for T N C, and None instead of the last state."""
+        if len(x) <= 2:  # few operations, and fewer than oneDNN needs to pack the weights of an LSTM at each call
+            return self.cell(x)[0], None
+        weights = [weight for of_layer in self.cell.all_weights for weight in of_layer]
+        return recurrent_layers(x, weights, self.kind, self.cell.num_layers), None
+
+
+def keep_cells_whole(network: nn.Module) -> None:
+    """Replaces the recurrent layers of a network, except those with peepholes, by single operators, in place."""
+    for recurrent in list(network.modules()):
+        if isinstance(recurrent, Recurrent) and _kind(recurrent.cell):
+            recurrent.cell = WholeCell(recurrent.cell)  # type: ignore[arg-type]
+
+
 @contextmanager
 def onnx_cells(network: nn.Module) -> Iterator[None]:
     """Replaces recurrent layers inside the `with` block, except those with peepholes, which few runtimes support."""
@@ -83,7 +123,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 
 def _kind(cell: nn.Module) -> str:
-    """Returns the operator of ONNX for a layer; empty if there is none."""
+    """Returns the kind of a layer that has an operator; empty if there is none."""
     if not isinstance(cell, nn.RNNBase) or isinstance(cell, PeepholeLSTM) or not _plain(cell):
         return ""
     kind = {nn.LSTM: "LSTM", nn.GRU: "GRU", nn.RNN: "RNN"}

@@ -149,11 +149,18 @@ class MTConv(nn.Module):
         local = self.local(near)
         prolonged = self.prolonged(self._prolong(far))
         prolonged = prolonged + self.lateral(resize(self._prolong(local), prolonged.shape[2:]))
-        return torch.cat([local, resize(prolonged, local.shape[2:])], 1)
+        return _laid_out(torch.cat([local, resize(prolonged, local.shape[2:])], 1))
 
     def _prolong(self, x: Tensor) -> Tensor:
         halved = prolong(x, self.pooling, self.training)
-        return halved.mean(2, keepdim=True) if self.split == "octave" and halved.shape[2] == x.shape[2] == 2 else halved
+        if self.split == "octave" and halved.shape[2] == x.shape[2] == 2:
+            halved = halved.mean(2, keepdim=True)
+        return _laid_out(halved)
+
+
+def _laid_out(x: Tensor) -> Tensor:
+    """Returns the same tensor; for exporters, which lay out poolings and joined tensors in another way, a copy."""
+    return x.contiguous() if torch.compiler.is_compiling() else x
 
 
 def _triple(value: int | Size) -> Size:

@@ -51,7 +51,8 @@ def select_frames(x: Clips, keep: Count) -> tuple[Tensor, Tensor]:
         keep: number of frames to keep, 1 to T - 2.
 
     Returns:
-        The frames, N C keep H W in `channels_last_3d` memory, and their indices, int64 N keep, ascending.
+        The frames, N C keep H W, in `channels_last_3d` memory unless compiled, and their indices, int64 N keep,
+        ascending.
 
     Raises:
         KinemaError: `keep` is out of range.
@@ -64,9 +65,11 @@ def select_frames(x: Clips, keep: Count) -> tuple[Tensor, Tensor]:
             f"select_frames: keep is {keep} of {t} frames, but only T - 2 have two neighbours; give longer clips "
             "or keep fewer frames"
         )
-    with torch.no_grad():
-        scores = triplet_scores(mean_per_frame(x))
-        indices = 1 + scores.argsort(dim=1, stable=True)[:, :keep].sort(1).values
+    # Without `no_grad`: each would divide an exported graph, which takes minutes with a hundred of them.
+    scores = triplet_scores(mean_per_frame(x.detach()))
+    indices = 1 + scores.argsort(dim=1, stable=True)[:, :keep].sort(1).values
+    if torch.compiler.is_compiling():  # an exporter may lay out memory in another way
+        return x.gather(2, indices[:, None, :, None, None].expand(n, c, keep, h, w)), indices
     rows = indices + t * torch.arange(n, device=x.device)[:, None]
     # Copies whole frames at once: in channels_last_3d memory, the frames of all clips are the rows of one matrix.
     frames = x.permute(0, 2, 3, 4, 1).reshape(n * t, h, w, c).index_select(0, rows.flatten())
