@@ -136,8 +136,11 @@ class _SoftPool(torch.autograd.Function):
             exponentials, total = _exponentials(cells)
             scaled = gradient[target] / total
             base = scaled * (1 - out[target].to(scaled.dtype))
-            slopes = torch.addcmul(_beside(base), _beside(scaled), cells)
-            torch.mul(slopes, exponentials, out=_windows(found[source], kernel))
+            place = _windows(found[source], kernel)
+            if place.dtype == cells.dtype:  # without memory for another block
+                torch.addcmul(_beside(base), _beside(scaled), cells, out=place).mul_(exponentials)
+            else:
+                torch.mul(torch.addcmul(_beside(base), _beside(scaled), cells), exponentials, out=place)
         return found, None
 
 
