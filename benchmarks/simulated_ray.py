@@ -31,7 +31,7 @@ class Setting:
     read: float = 0.016  # one core decodes one clip
     spread: float = 0.5  # standard deviation of the logarithm of `read` from clip to clip
     network: float = 0.032  # one core, or one GPU, computes one clip of a full batch
-    head: float = 0.0034  # the head deals out one group and takes its rows
+    head: float = 0.0016  # the head deals out one group and takes its rows
     size: float = 1e6  # of a file
     bandwidth: float = 1e9  # of the network disk
     start: float = 20.0  # until a process of the cluster answers

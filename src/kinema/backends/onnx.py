@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,12 +16,13 @@ from torch import Tensor, nn
 from kinema.backends.base import Runner
 from kinema.backends.packages import missing
 from kinema.backends.recurrent import onnx_cells, translations
-from kinema.backends.tracing import Traced, quiet, trace
+from kinema.backends.tracing import LARGE, Traced, check_size, quiet, trace
 from kinema.errors import KinemaError
 from kinema.files import require_readable
 from kinema.text import first_line
 
 Run = Callable[[Sequence[Tensor]], list[Tensor]]
+log = logging.getLogger(__name__)
 
 
 class Onnx:
@@ -56,6 +58,7 @@ class Onnx:
         clips = example if len(example) > 1 else example.repeat(2, 1, 1, 1, 1)  # a single clip would fix the batch size
         with onnx_cells(network):
             traced = trace(network, clips, fixed_length=True)
+        check_size(traced.program.graph)
         with TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"
             write_onnx(traced, path)
@@ -126,6 +129,8 @@ def write_onnx(traced: Traced, path: Path, metadata: Mapping[str, str] = Mapping
     Raises:
         KinemaError: PyTorch cannot convert one of its operations.
     """
+    if (count := len(traced.program.graph.nodes)) > LARGE:
+        log.warning("%s: the network has %d operations, whose conversion takes more than ten minutes", path, count)
     try:
         with quiet(), torch.no_grad():
             converted = torch.onnx.export(

@@ -17,14 +17,12 @@ from kinema.backends.base import Runner
 from kinema.backends.exported import ExportedNetwork
 from kinema.backends.folding import fold_batchnorm
 from kinema.backends.recurrent import keep_cells_whole
+from kinema.backends.tracing import check_size
 from kinema.errors import KinemaError
 from kinema.ops.layout import channels_last
 from kinema.processes import cpu_flags
 from kinema.text import first_line
 
-# On one core of an AMD EPYC, `stm_r18` (614 operations) took 33 s and `x3d_m` (1116) 64 s; `mtnet_m` has 14 444.
-_SECONDS_PER_OPERATION = 0.055
-_MOST_OPERATIONS = 5000
 _BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # CPU flags of x86 and ARM
 
 
@@ -101,9 +99,7 @@ class Compiled(Folded):
                 graph = torch.export.export(folded.to(dtype), (clip,), strict=False).module()
         except Exception as error:  # the tracer passes on all errors of the network and of its own passes
             raise KinemaError(f"torch.export failed: {first_line(error)}") from error
-        if (count := len(graph.graph.nodes)) > _MOST_OPERATIONS:
-            minutes = count * _SECONDS_PER_OPERATION / 60
-            raise KinemaError(f"it has {count} operations, which would take about {minutes:.0f} minutes to compile")
+        check_size(graph.graph)
         program = torch.compile(graph, dynamic=False)
 
         def run(clips: Tensor) -> Tensor:
