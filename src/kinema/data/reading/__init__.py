@@ -24,9 +24,11 @@ Second, detection of damage. A frame that depends on lost or damaged data is rej
 - `bitstream.is_torn` finds bytes that no encoder writes, such as a run of zeros within a picture. FFmpeg conceals them,
   and for HEVC and VP9 it usually reports nothing.
 - `picture_numbers` checks the numbers that an H.264 encoder gives its reference pictures (`frame_num`). They show that
-  a reference picture was lost, duplicated or swapped, in any container; FFmpeg conceals it.
+  a reference picture was lost, duplicated or swapped, in any container; FFmpeg conceals it. It also compares the order
+  in which the encoder displays pictures (`pic_order_cnt_lsb`) with the stamps, which shows swapped B frames.
 - `decoder` records what FFmpeg reports itself (errors, and frames flagged as corrupt), and keyframes that are not
   output although later frames are. It holds back each frame until all frames that were decoded before it are output.
+  After damage it continues with a new decoder, because tables and headers of a damaged picture survive flushing.
 - MJPEG is decoded strictly (`err_detect=explode`): otherwise FFmpeg fills the rest of a damaged picture with old
   memory, sometimes with all of another frame.
 
@@ -38,7 +40,7 @@ The following damage is not detected:
 - whole packets missing from Matroska, from MPEG program streams and from raw streams, and packets that were lost or
   swapped before a file was written again, so that their numbers have changed too; the reference pictures of H.264 are
   an exception, unless they were swapped between two groups of pictures and have the same number in both;
-- B frames of H.264 that no other frame needs, if they are lost or swapped;
+- B frames of H.264 that no other frame needs, if they are lost;
 - 16 (or 32, ...) transport packets lost in a row, after which the continuity counter is the same again.
 
 A frame that such damage has reached may depend on where decoding started. Strict decoding was tried on 13 kinds of
