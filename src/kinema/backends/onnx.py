@@ -130,7 +130,7 @@ def write_onnx(traced: Traced, path: Path, metadata: Mapping[str, str] = Mapping
         KinemaError: PyTorch cannot convert one of its operations.
     """
     if (count := len(traced.program.graph.nodes)) > LARGE:
-        log.warning("%s: the network has %d operations, whose conversion takes more than ten minutes", path, count)
+        log.warning("%s: the network has %d operations, whose conversion takes some minutes", path, count)
     try:
         with quiet(), torch.no_grad():
             converted = torch.onnx.export(

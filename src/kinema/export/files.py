@@ -23,6 +23,7 @@ from kinema.export.networks import Clips, Step
 from kinema.export.parity import Agreement, compare
 from kinema.files import reason
 from kinema.models.modes import in_evaluation
+from kinema.ops.mtconv import MTConv
 from kinema.ops.recurrence import Recurrent
 from kinema.recognizer import Recognizer
 
@@ -170,7 +171,7 @@ class _Job:
             with self._cells():
                 return trace(self.network, clips, state, fixed_length=fixed, **options)  # type: ignore[arg-type]
 
-        if not self.fixed_length and not self._unrolled():
+        if not (self.fixed_length or self._unrolled() or self._selects()):
             try:
                 found = traced(3 if self.streaming else 2 * self.usual + 1, fixed=False)
             except (KinemaError, RuntimeError):
@@ -193,6 +194,10 @@ class _Job:
         with self._cells():
             cells = [module.cell for module in self.model.modules() if isinstance(module, Recurrent)]
             return any(isinstance(cell, nn.RNNBase) for cell in cells)
+
+    def _selects(self) -> bool:
+        """Returns True if frames are selected: lengths are then nested expressions, whose conversion does not end."""
+        return self.form.name != "torch" and any(isinstance(module, MTConv) for module in self.model.modules())
 
     def _cells(self) -> Any:
         if self.form.name == "torch":

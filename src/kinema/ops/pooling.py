@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from kinema.ops.arguments import Clips, Triple, checked
 from kinema.ops.layout import fold_time, unfold_time
-from kinema.ops.precision import wide_dtype
+from kinema.ops.precision import wide_dtype, widen
 from kinema.ops.selection import select_frames
 
 Kernel = tuple[int, int, int]
@@ -189,14 +189,12 @@ def _exponentials(cells: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _soft_pool_traced(x: Tensor, kernel: Kernel) -> Tensor:
-    """The same for compilers and exporters: a single expression, which they fuse, for any batch size."""
-    missing = [n for size, k in zip(x.shape[:1:-1], kernel[::-1], strict=True) for n in (0, -size % k)]
-    padded = F.pad(x.to(wide_dtype(x)), missing, value=torch.finfo(wide_dtype(x)).min)  # exp(lowest - max) is 0
-    parts = _cells(padded, kernel)
-    peak = reduce(torch.maximum, parts)
-    exponentials = [torch.exp(part - peak) for part in parts]
-    weighted = [e * part for e, part in zip(exponentials, parts, strict=True)]
-    return (reduce(torch.add, weighted) / reduce(torch.add, exponentials)).to(x.dtype)
+    """The same for compilers and exporters, for any batch size: few operations, which all runtimes have."""
+    missing = [n for size, k in zip(x.shape[:1:-1], kernel[::-1], strict=True) for n in (0, -size % k if k > 1 else 0)]
+    padded = F.pad(widen(x), missing, value=torch.finfo(wide_dtype(x)).min)  # exp(lowest - max) is 0
+    peaks = F.interpolate(F.max_pool3d(padded, kernel), padded.shape[2:], mode="nearest")
+    exponentials = torch.exp(padded - peaks)
+    return (F.avg_pool3d(exponentials * padded, kernel) / F.avg_pool3d(exponentials, kernel)).to(x.dtype)
 
 
 def _cells(x: Tensor, kernel: Kernel) -> list[Tensor]:

@@ -14,6 +14,8 @@ _HAVE_AUTOCAST = frozenset(
     kind for kind in ("cpu", "cuda", "mps", "xpu", "hpu", "mtia", "xla") if torch.amp.is_autocast_available(kind)
 )
 
+_NARROW = frozenset((torch.float32, torch.bfloat16, torch.float16))
+
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
     """Returns a context in which autocast changes no dtypes, on the device of `x`.
@@ -30,13 +32,15 @@ def wide_dtype(*tensors: Tensor) -> torch.dtype:
     """Returns the widest dtype of some tensors, at least float32: half precision becomes float32, float64 stays."""
     dtype = torch.float32
     for tensor in tensors:
-        dtype = torch.promote_types(dtype, tensor.dtype)
+        if tensor.dtype not in _NARROW:  # an exporter would record each question
+            dtype = torch.promote_types(dtype, tensor.dtype)
     return dtype
 
 
 def widen(x: Tensor) -> Tensor:
     """Returns `x` in float32 or wider."""
-    return x.to(wide_dtype(x))
+    dtype = wide_dtype(x)
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 def mean(x: Tensor, dims: tuple[int, ...], *, keepdim: bool = False) -> Tensor:

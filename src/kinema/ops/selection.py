@@ -34,8 +34,8 @@ def triplet_scores(v: Sequences) -> Tensor:
     smallest = torch.finfo(v.dtype).tiny
     v = v / v.abs().amax(1, keepdim=True).clamp_min(smallest)  # avoids underflow and overflow of squares
     v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True).clamp_min(smallest)
-    cosines = (v[:, :, :-1] * v[:, :, 1:]).sum(1)  # N T-1
-    return cosines[:, :-1] + cosines[:, 1:]
+    cosines = (v[..., :-1] * v[..., 1:]).sum(1)  # N T-1
+    return cosines[..., :-1] + cosines[..., 1:]
 
 
 @checked
@@ -67,9 +67,9 @@ def select_frames(x: Clips, keep: Count) -> tuple[Tensor, Tensor]:
         )
     # Without `no_grad`: each would divide an exported graph, which takes minutes with a hundred of them.
     scores = triplet_scores(mean_per_frame(x.detach()))
-    indices = 1 + scores.argsort(dim=1, stable=True)[:, :keep].sort(1).values
+    indices = 1 + scores.argsort(dim=1, stable=True)[..., :keep].sort(1).values
     if torch.compiler.is_compiling():  # an exporter may lay out memory in another way
-        return x.gather(2, indices[:, None, :, None, None].expand(n, c, keep, h, w)), indices
+        return x.gather(2, indices.view(n, 1, keep, 1, 1).expand(n, c, keep, h, w)), indices
     rows = indices + t * torch.arange(n, device=x.device)[:, None]
     # Copies whole frames at once: in channels_last_3d memory, the frames of all clips are the rows of one matrix.
     frames = x.permute(0, 2, 3, 4, 1).reshape(n * t, h, w, c).index_select(0, rows.flatten())
