@@ -93,7 +93,8 @@ def test_why_says_how_far_it_is(both: Both, upload: Upload, session: Session) ->
 
 @pytest.mark.parametrize("begins", ["Step 1 of 2: recognising with one", "Step 2 of 2: recognising with two"])
 def test_compare_on_a_video_ends_in_every_step(begins: str, both: Both, upload: Upload) -> None:
-    stopped_at(begins, lambda job: compared_on_video(upload, *both, job))
+    told = stopped_at(begins, lambda job: compared_on_video(upload, *both, job))
+    assert told[0].startswith("Step 1 of 2: recognising with one")
 
 
 @pytest.mark.parametrize("begins", ["Step 1 of 2: testing one", "Step 2 of 2: testing two"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _START_CODE = b"\x00\x00\x01"
 _WITH_CHROMA = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135))  # profiles (7.3.2.1.1)
-_REFRESH = 5  # nal_unit_type of a slice of an IDR picture (table 7-1)
+REFRESH = 5  # nal_unit_type of a slice of an IDR picture (table 7-1)
 _P, _B, _SP = 0, 1, 3  # slice_type modulo 5 (table 7-6)
 _LONGEST_HEADER = 600  # bytes of a slice that are searched for what its header ends with; weights for 32 + 32 fields
 
@@ -267,7 +267,7 @@ def read_slice(data: bytes, at: int, sets: ParameterSets) -> tuple[SequenceSet, 
     number = bits.take(sequence.frame_bits)
     end = whole - bits.left
     field = bits.take(1) if not sequence.frames_only and bits.take(1) else None
-    if data[at] & 31 == _REFRESH:
+    if data[at] & 31 == REFRESH:
         bits.golomb()
     order = bits.take(sequence.order_bits)
     return sequence, Slice(first, kind % 5 == _P, number, end, field, order)

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Iterator
 
 from kinema.data.reading.bitstream import length_width
-from kinema.data.reading.h264 import ParameterSets, SequenceSet, forgets_all, parameter_sets, read_slice
+from kinema.data.reading.h264 import REFRESH, ParameterSets, SequenceSet, forgets_all, parameter_sets, read_slice
 
 _START_CODE = b"\x00\x00\x01"
-_SLICES, _REFRESH, _SETS = (1, 2, 5), 5, (7, 8)  # types of units (table 7-1)
+_SLICES, _SETS = (1, 2, REFRESH), (7, 8)  # types of units (table 7-1)
 _DELIMITER, _ESCAPE = b"\x09", b"\x00\x00\x03"
 _LONGEST_SET = 1024  # bytes that are kept of a parameter set; what stands behind them is not needed
 # At most this many reference pictures are stored after a keyframe and shown before it: 15 B frames have up to 7.
@@ -120,7 +120,7 @@ class PictureNumbers:
             found = read_slice(data, at, self._sets)
         except IndexError:
             found = None
-        if data[at] & 31 == _REFRESH:
+        if data[at] & 31 == REFRESH:
             self._last, self._before, self._opens, self._is_field = 0, (data, at), False, False
             self._base, self._place = found[1].order if found else None, (0, -1)
             self._recent.clear()
@@ -198,7 +198,7 @@ class PictureNumbers:
     def _forgot(self) -> bool:
         """True if the last reference picture restarted the numbers, or if that cannot be read."""
         data, at = self._before
-        if data[at : at + 1] and data[at] & 31 == _REFRESH:
+        if data[at : at + 1] and data[at] & 31 == REFRESH:
             return False
         try:
             return forgets_all(data, at, self._sets)
