@@ -17,6 +17,8 @@ BACKENDS: dict[str, str] = {
     "folded": "kinema.backends.pytorch:Folded",
     "packed": "kinema.backends.packing:Packed",
     "bfloat16": "kinema.backends.pytorch:Bfloat16",
+    "softpool+bfloat16": "kinema.backends.poolings:Bfloat16SoftPool",
+    "softpool": "kinema.backends.poolings:SoftPool",
     "graphs": "kinema.backends.pytorch:Graphs",
     "graphs+bfloat16": "kinema.backends.pytorch:Bfloat16Graphs",
     "openvino+bfloat16": "kinema.backends.reduced:OpenVinoBfloat16",

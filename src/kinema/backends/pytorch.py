@@ -9,17 +9,21 @@ import copy
 import platform
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from kinema.backends.base import Runner
 from kinema.backends.exported import ExportedNetwork
 from kinema.backends.folding import fold_batchnorm
 from kinema.backends.recurrent import keep_cells_whole
-from kinema.backends.tracing import check_size
+from kinema.backends.tracing import check_size, quiet
 from kinema.errors import KinemaError
 from kinema.ops.layout import channels_last
+from kinema.ops.recurrence import Recurrent
 from kinema.processes import cpu_flags
 from kinema.text import first_line
 
@@ -48,6 +52,25 @@ class Folded:
         return folded
 
 
+class InBfloat16(nn.Module):
+    """A copy of a network in bfloat16 with float32 inputs and outputs, N 3 T H W -> N K.
+
+    Recurrent layers stay in float32: on a CPU, their products with single vectors are slower in bfloat16.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).bfloat16()
+        for name, module in network.named_modules():
+            if isinstance(module, Recurrent):
+                self.network.set_submodule(name, copy.deepcopy(module))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """N 3 T H W -> N K."""
+        logits: Tensor = self.network(clips.bfloat16())
+        return logits.float()
+
+
 class Bfloat16(Folded):
     """Eager PyTorch with weights and activations in bfloat16."""
 
@@ -61,11 +84,14 @@ class Bfloat16(Folded):
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
         """Returns a copy of the network in bfloat16; see `Backend.build`."""
-        return _narrow(self.prepared(network, example))
+        return InBfloat16(self.prepared(network, example))
 
 
 class Compiled(Folded):
-    """`torch.compile` with frozen weights, one clip at a time, so that one program works for every batch size.
+    """A library that PyTorch's compiler makes, one clip at a time, so that it works for every batch size.
+
+    The weights become its constants, in the layout that its convolutions need. Compared with `torch.compile`, a call
+    takes no time in Python.
 
     Attributes:
         narrow: compute in bfloat16.
@@ -77,9 +103,7 @@ class Compiled(Folded):
 
     def available(self) -> str | None:
         """Returns why nothing can be compiled here; None if there is a C++ compiler."""
-        if any(map(shutil.which, ("g++", "clang++", "c++"))):
-            return self.unfit()
-        return "no C++ compiler was found: install g++, for example with apt install g++"
+        return no_compiler() or self.unfit()
 
     def unfit(self) -> str | None:
         """Returns why it would be slow on this processor; None if not."""
@@ -87,35 +111,31 @@ class Compiled(Folded):
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
         """Returns a program for clips of the example's shape; see `Backend.build`."""
-        import torch._inductor.config as inductor
-
         folded = self.prepared(network, example)
         keep_cells_whole(folded)
-        dtype = torch.bfloat16 if self.narrow else torch.float32
-        clip = example[:1].to(dtype)
+        whole = InBfloat16(folded) if self.narrow else folded
+        clip = example[:1].float()
         try:
-            # Export one graph first: where the compiler cannot trace, it would compile every module separately.
-            with torch.no_grad():
-                graph = torch.export.export(folded.to(dtype), (clip,), strict=False).module()
+            with torch.no_grad(), quiet():
+                exported = torch.export.export(whole, (clip,), strict=False)
         except Exception as error:  # the tracer passes on all errors of the network and of its own passes
             raise KinemaError(f"torch.export failed: {first_line(error)}") from error
-        check_size(graph.graph)
-        program = torch.compile(graph, dynamic=False)
+        check_size(exported.graph)
+        try:
+            program = compiled(exported)
+            program(clip)
+        except Exception as error:  # the compiler passes on all errors of its passes
+            raise KinemaError(f"the compiler of PyTorch failed: {first_line(error)}") from error
 
         def run(clips: Tensor) -> Tensor:
-            # Weights become constants of the program, in the layout that its convolutions need.
-            with inductor.patch(freezing=True), torch.inference_mode(False), torch.no_grad():
-                return torch.cat([program(clip.to(dtype)).float() for clip in clips.clone().split(1)])
+            with torch.inference_mode(False), torch.no_grad():
+                return torch.cat([program(clip) for clip in clips.clone().split(1)])
 
-        try:
-            run(example[:1])
-        except Exception as error:  # the compiler passes on all errors of its passes
-            raise KinemaError(f"torch.compile failed: {first_line(error)}") from error
         return run
 
 
 class Bfloat16Compiled(Compiled):
-    """`torch.compile` in bfloat16."""
+    """Compiled, in bfloat16."""
 
     name = "compile+bfloat16"
     precision = "bfloat16"
@@ -140,7 +160,7 @@ class Graphs(Folded):
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
         """Returns graphs of the folded network; see `Backend.build`."""
         folded = self.prepared(network, example)
-        run = _narrow(folded) if self.narrow else folded
+        run = InBfloat16(folded) if self.narrow else folded
         graphs: dict[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
         def replay(clips: Tensor) -> Tensor:
@@ -172,9 +192,21 @@ def no_bfloat16_units() -> str | None:
     return None
 
 
-def _narrow(network: nn.Module) -> Runner:
-    narrow = copy.deepcopy(network).bfloat16()
-    return lambda clips: narrow(clips.bfloat16()).float()
+def no_compiler() -> str | None:
+    """Returns why nothing can be compiled here; None if there is a C++ compiler."""
+    if any(map(shutil.which, ("g++", "clang++", "c++"))):
+        return None
+    return "no C++ compiler was found: install g++, for example with apt install g++"
+
+
+def compiled(exported: ExportedProgram) -> Runner:
+    """Compiles a program for the CPU and loads it; its weights become constants. The file is removed afterwards."""
+    import torch._inductor as inductor
+
+    with TemporaryDirectory() as folder, inductor.config.patch(freezing=True), torch.no_grad(), quiet():
+        path = inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "network.pt2"))
+        found: Runner = inductor.aoti_load_package(path)
+    return found
 
 
 def _captured(run: Runner, clips: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:

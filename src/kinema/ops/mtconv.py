@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -101,8 +101,13 @@ class MTConv(nn.Module):
         groups: groups of L and P1. Unless channel-wise, it must divide the channels of both branches.
         relu: apply ReLU at the end of both branches, as in the paper; False leaves it to the next layer.
 
+    Attributes:
+        halve: computes `prolong` in the copies that backends make; None calls `kinema.ops.pooling.prolong`.
+
     Source: MTConv, equations 1 to 4; thesis, section 6.4.1, for the pointwise kernel from L to P.
     """
+
+    halve: Callable[[Tensor], Tensor] | None = None
 
     @checked
     def __init__(
@@ -152,7 +157,7 @@ class MTConv(nn.Module):
         return _laid_out(torch.cat([local, resize(prolonged, local.shape[2:])], 1))
 
     def _prolong(self, x: Tensor) -> Tensor:
-        halved = prolong(x, self.pooling, self.training)
+        halved = prolong(x, self.pooling, self.training) if self.halve is None else self.halve(x)
         if self.split == "octave" and halved.shape[2] == x.shape[2] == 2:
             halved = halved.mean(2, keepdim=True)
         return _laid_out(halved)

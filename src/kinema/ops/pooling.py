@@ -54,6 +54,11 @@ def prolong(x: Clips, pooling: Pooling, training: bool = False) -> Tensor:
         x = average_pool(x)
     else:
         x = soft_pool(x)
+    return half_of_frames(x)
+
+
+def half_of_frames(x: Tensor) -> Tensor:
+    """Keeps the T // 2 frames that `select_frames` chooses, of one or two frames all; N C T H W -> N C T' H W."""
     return select_frames(x, x.shape[2] // 2)[0] if x.shape[2] > 2 else x
 
 

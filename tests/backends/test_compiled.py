@@ -1,0 +1,52 @@
+"""Networks that are compiled as a whole."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from kinema.backends.pytorch import Bfloat16, Bfloat16Compiled, Compiled, InBfloat16, no_bfloat16_units, no_compiler
+from kinema.models import create_model
+from kinema.ops.recurrence import Recurrent
+
+pytestmark = pytest.mark.skipif(no_compiler() is not None, reason="there is no C++ compiler")
+
+
+@pytest.mark.parametrize("name", [pytest.param("stm_r18", marks=pytest.mark.slow), "srtg_r3d_34"])
+def test_a_network_keeps_its_answers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    torch.manual_seed(0)
+    network = create_model(name, num_classes=5, width=0.125).eval()
+    clips = torch.randn(3, 3, 4, 32, 32)
+    with torch.inference_mode():
+        run = Compiled().build(network, clips)
+        for x in (clips, clips[:1], torch.cat([clips, clips])):
+            torch.testing.assert_close(run(x), network(x), rtol=1e-4, atol=1e-4)
+    assert not list(tmp_path.rglob("network.pt2"))
+
+
+@pytest.mark.skipif(no_bfloat16_units() is not None, reason="this processor has no bfloat16 instructions")
+def test_bfloat16_is_close() -> None:
+    torch.manual_seed(0)
+    network = create_model("tsn_r18", num_classes=50, width=0.125).eval()
+    clips = torch.randn(2, 3, 4, 32, 32)
+    with torch.no_grad():
+        expected = network(clips)
+        for backend in (Bfloat16(), Bfloat16Compiled()):
+            found = backend.build(network, clips)(clips)
+            assert found.dtype == torch.float32
+            assert (found - expected).abs().max() < 0.2 * expected.std()
+
+
+def test_recurrent_layers_stay_in_float32() -> None:
+    network = create_model("srtg_r3d_34", num_classes=5, width=0.125).eval()
+    narrow = InBfloat16(network)
+    cells = {f"network.{name}." for name, part in network.named_modules() if isinstance(part, Recurrent)}
+    assert cells
+    for name, weight in narrow.named_parameters():
+        inside = any(name.startswith(cell) for cell in cells)
+        assert weight.dtype == (torch.float32 if inside else torch.bfloat16), name
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
