@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from kinema.backends.convolutions import convolution_faults
 from kinema.backends.pytorch import Bfloat16, Bfloat16Compiled, Compiled, InBfloat16, no_bfloat16_units, no_compiler
 from kinema.models import create_model
 from kinema.ops.recurrence import Recurrent
@@ -39,6 +40,10 @@ def test_bfloat16_is_close() -> None:
             found = backend.build(network, clips)(clips)
             assert found.dtype == torch.float32
             assert (found - expected).abs().max() < 0.2 * expected.std()
+
+
+def test_3d_convolutions_are_right() -> None:
+    assert convolution_faults(Compiled()) == []
 
 
 def test_recurrent_layers_stay_in_float32() -> None:

@@ -88,17 +88,18 @@ class Bfloat16(Folded):
 
 
 class Compiled(Folded):
-    """A library that PyTorch's compiler makes, one clip at a time, so that it works for every batch size.
+    """A program that PyTorch's compiler makes of the network.
 
-    The weights become its constants, in the layout that its convolutions need. Compared with `torch.compile`, a call
-    takes no time in Python.
+    On a CPU it is a library (AOTInductor), whose calls take no time in Python. Its constants are the weights, in the
+    layout that its convolutions need. It takes one clip at a time, so that it works for every batch size. On a GPU,
+    `torch.compile` makes one program per batch size.
 
     Attributes:
         narrow: compute in bfloat16.
     """
 
     name = "compile"
-    devices = ("cpu",)
+    devices = ("cpu", "cuda")
     narrow = False
 
     def available(self) -> str | None:
@@ -114,28 +115,21 @@ class Compiled(Folded):
         folded = self.prepared(network, example)
         keep_cells_whole(folded)
         whole = InBfloat16(folded) if self.narrow else folded
-        clip = example[:1].float()
-        try:
-            with torch.no_grad(), quiet():
-                exported = torch.export.export(whole, (clip,), strict=False)
-        except Exception as error:  # the tracer passes on all errors of the network and of its own passes
-            raise KinemaError(f"torch.export failed: {first_line(error)}") from error
-        check_size(exported.graph)
-        try:
-            program = compiled(exported)
-            program(clip)
-        except Exception as error:  # the compiler passes on all errors of its passes
-            raise KinemaError(f"the compiler of PyTorch failed: {first_line(error)}") from error
+        programs: dict[int, Runner] = {}
 
         def run(clips: Tensor) -> Tensor:
             with torch.inference_mode(False), torch.no_grad():
-                return torch.cat([program(clip) for clip in clips.clone().split(1)])
+                parts = clips.clone().split(1 if clips.device.type == "cpu" else max(1, len(clips)))
+                if (size := len(parts[0])) not in programs:
+                    programs[size] = _program(whole, parts[0])
+                return torch.cat([programs[size](part) for part in parts])
 
+        run(example[:1])
         return run
 
 
 class Bfloat16Compiled(Compiled):
-    """Compiled, in bfloat16."""
+    """A program that PyTorch's compiler makes of the network, in bfloat16."""
 
     name = "compile+bfloat16"
     precision = "bfloat16"
@@ -143,7 +137,7 @@ class Bfloat16Compiled(Compiled):
 
     def unfit(self) -> str | None:
         """Returns why bfloat16 would be slow here; None if not."""
-        return no_bfloat16_units()
+        return None if torch.cuda.is_available() else no_bfloat16_units()
 
 
 class Graphs(Folded):
@@ -203,10 +197,35 @@ def compiled(exported: ExportedProgram) -> Runner:
     """Compiles a program for the CPU and loads it; its weights become constants. The file is removed afterwards."""
     import torch._inductor as inductor
 
-    with TemporaryDirectory() as folder, inductor.config.patch(freezing=True), torch.no_grad(), quiet():
+    # The layouts are those of channels-last memory already; changing them fails where the output of a convolution is
+    # viewed in another shape.
+    fixed = inductor.config.patch(freezing=True, layout_optimization=False)
+    with TemporaryDirectory() as folder, fixed, torch.no_grad(), quiet():
         path = inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "network.pt2"))
         found: Runner = inductor.aoti_load_package(path)
     return found
+
+
+def _program(network: nn.Module, clips: Tensor) -> Runner:
+    """Returns a compiled network for clips of one shape, with the number of clips.
+
+    Raises:
+        KinemaError: PyTorch cannot compile it, or it is too large.
+    """
+    try:
+        with quiet():
+            exported = torch.export.export(network, (clips,), strict=False)
+    except Exception as error:  # the tracer passes on all errors of the network and of its own passes
+        raise KinemaError(f"torch.export failed: {first_line(error)}") from error
+    check_size(exported.graph)
+    try:
+        # A library for a GPU would need the CUDA toolkit to build.
+        on_cpu = clips.device.type == "cpu"
+        program: Runner = compiled(exported) if on_cpu else torch.compile(exported.module(), dynamic=False)
+        program(clips)
+    except Exception as error:  # the compiler passes on all errors of its passes
+        raise KinemaError(f"the compiler of PyTorch failed: {first_line(error)}") from error
+    return program
 
 
 def _captured(run: Runner, clips: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:

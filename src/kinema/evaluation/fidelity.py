@@ -43,7 +43,8 @@ a test compares it with the counts.
 - **ours** is the count of Kinema, and **off** its difference from the paper. If a row compares a network with a base
   network, as in `srtg_r3d_34 over r3d_34`, both counts are increases over the base in per cent; **off** is in points.
 - **here** is the name of the network. It can be passed to `kinema cost`, and its options to `--options`.
-- **reading** is how a row must be interpreted so that the numbers agree, or why no interpretation makes them agree.
+- **reading** is how a row must be interpreted so that the numbers agree. In an unexplained row no interpretation makes
+  them agree; the text then says what is known about the difference.
 - A row without a network describes another network that the paper cites.
 """
 
