@@ -112,9 +112,10 @@ class Compiled(Folded):
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
         """Returns a program for clips of the example's shape; see `Backend.build`."""
-        folded = self.prepared(network, example)
-        keep_cells_whole(folded)
-        whole = InBfloat16(folded) if self.narrow else folded
+        with torch.inference_mode(False), torch.no_grad():  # tensors of that mode cannot be compiled
+            folded = self.prepared(network, example.clone())
+            keep_cells_whole(folded)
+            whole = InBfloat16(folded) if self.narrow else folded
         programs: dict[int, Runner] = {}
 
         def run(clips: Tensor) -> Tensor:
