@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from kinema.backends.base import Backend
 from kinema.backends.choose import choose
+from kinema.backends.convolutions import convolution_faults
+from kinema.backends.packing import Packed
 from kinema.backends.poolings import Bfloat16SoftPool, CompiledProlong, SoftPool
 from kinema.backends.pytorch import no_bfloat16_units, no_compiler
 from kinema.errors import KinemaError
@@ -85,6 +88,12 @@ def test_a_network_in_bfloat16_is_close() -> None:
         found = Bfloat16SoftPool().build(network, clips)(clips)
     assert found.dtype == torch.float32
     assert (found - expected).abs().max() < 0.2 * expected.std()
+
+
+@pytest.mark.parametrize("backend", [SoftPool(), Packed()])
+def test_backends_of_few_networks_pass_the_check_of_3d_convolutions(backend: Backend) -> None:
+    """The network of that check has neither SoftPool nor 2-D convolutions."""
+    assert convolution_faults(backend) == []
 
 
 @pytest.mark.parametrize("options", [{"pooling": "average+cosine"}, {"delta": 1.0}])

@@ -72,6 +72,12 @@ def devices_of(backend: Backend) -> tuple[str, ...]:
     return tuple(getattr(backend, "devices", ("cpu",)))
 
 
+def convolutions_of(backend: Backend) -> Backend:
+    """Returns the backend that computes 3-D convolutions as this one: its `convolutions`, by default itself."""
+    found: Backend = getattr(backend, "convolutions", backend)
+    return found
+
+
 def find_backend(name: str) -> Backend:
     """Returns the backend with a name.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinema.backends.base import Backend, precision_of
+from kinema.backends.base import Backend, convolutions_of, precision_of
 
 _CHANNELS, _SHAPE = 24, (2, 3, 4, 9, 9)  # not a multiple of 16, the size of a vector
 # Largest difference relative to the largest value, per precision.
@@ -60,7 +60,7 @@ def convolution_faults(backend: Backend, device: str = "cpu") -> list[str]:
     """Returns the 3-D convolutions that a backend gets wrong, such as `kernel 3x3x3, stride 1x1x1, 24 groups`.
 
     Args:
-        backend: the backend to check.
+        backend: the backend to check. If it takes only some networks, its `convolutions` is checked instead.
         device: device of its runner.
 
     Raises:
@@ -70,7 +70,7 @@ def convolution_faults(backend: Backend, device: str = "cpu") -> list[str]:
     clips = torch.randn(_SHAPE, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         there = network.to(device)
-        found = backend.build(there, clips.to(device), [clips])(clips.to(device)).cpu().double()
+        found = convolutions_of(backend).build(there, clips.to(device), [clips])(clips.to(device)).cpu().double()
     wide = clips.double().repeat(1, _CHANNELS // 3, 1, 1, 1)
     faults, place = [], 0
     for conv, (kernel, stride, groups) in zip(network.cpu().convs, _CASES, strict=True):

@@ -20,6 +20,7 @@ class Packed(Folded):
 
     name = "packed"
     devices: tuple[str, ...] = ("cpu",)
+    convolutions = Folded()
 
     def available(self) -> str | None:
         """Returns why it cannot be used here; None if it can."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from kinema.backends.base import Runner
-from kinema.backends.pytorch import Folded, InBfloat16, compiled, no_bfloat16_units, no_compiler
+from kinema.backends.pytorch import Bfloat16, Folded, InBfloat16, compiled, no_bfloat16_units, no_compiler
 from kinema.errors import KinemaError
 from kinema.ops.mtconv import MTConv
 from kinema.ops.pooling import Kernel, Pooling, half_of_frames, prolong
@@ -25,6 +25,7 @@ class SoftPool(Folded):
 
     name = "softpool"
     devices: tuple[str, ...] = ("cpu",)
+    convolutions = Folded()
 
     def available(self) -> str | None:
         """Returns why nothing can be compiled here; None if there is a C++ compiler."""
@@ -55,6 +56,7 @@ class Bfloat16SoftPool(SoftPool):
 
     name = "softpool+bfloat16"
     precision = "bfloat16"
+    convolutions = Bfloat16()
 
     def available(self) -> str | None:
         """Returns why it cannot be used here or would be slow; else None."""
