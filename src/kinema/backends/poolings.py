@@ -1,4 +1,4 @@
-"""Networks whose SoftPools are compiled. SoftPool takes a third of the time of MTNet, which is too large as a whole."""
+"""Networks whose SoftPools are compiled, such as MTNet, which is too large to be compiled as a whole."""
 
 from __future__ import annotations
 
