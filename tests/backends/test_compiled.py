@@ -16,7 +16,14 @@ from kinema.ops.recurrence import Recurrent
 pytestmark = pytest.mark.skipif(no_compiler() is not None, reason="there is no C++ compiler")
 
 
-@pytest.mark.parametrize("name", [pytest.param("stm_r18", marks=pytest.mark.slow), "srtg_r3d_34"])
+_OLD = torch.__version__.startswith("2.6")
+_NAMES = [
+    pytest.param("stm_r18", marks=pytest.mark.slow),
+    pytest.param("srtg_r3d_34", marks=pytest.mark.skipif(_OLD, reason="the program that PyTorch 2.6 makes fails")),
+]
+
+
+@pytest.mark.parametrize("name", _NAMES)
 def test_a_network_keeps_its_answers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     torch.manual_seed(0)
