@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from kinema.backends import tracing
-from kinema.backends.pytorch import Compiled
-from kinema.backends.recurrent import keep_cells_whole
+from kinema.backends.pytorch import Compiled, InBfloat16
+from kinema.backends.recurrent import OnnxCell, keep_cells_whole, onnx_cells
 from kinema.errors import KinemaError
 from kinema.models import create_model
 from kinema.ops.recurrence import recurrent
@@ -43,3 +43,19 @@ def test_selected_frames_need_no_region_without_gradients() -> None:
     with torch.no_grad():
         graph = torch.export.export(network, (torch.randn(2, 3, 8, 32, 32),), strict=False).module().graph
     assert not [node for node in graph.nodes if "grad" in str(node.target)]
+
+
+def test_layers_outside_of_gates_are_replaced_and_put_back() -> None:
+    network = create_model("lstm_head", num_classes=5, width=0.125, frames=8).eval()
+    layer = network.lstm
+    with onnx_cells(network):
+        assert isinstance(network.lstm, OnnxCell)
+    assert network.lstm is layer
+    narrow = InBfloat16(network)
+    assert {weight.dtype for weight in narrow.network.lstm.parameters()} == {torch.float32}
+    clips = torch.randn(2, 3, 8, 32, 32)
+    with torch.no_grad():
+        expected = network(clips)
+        assert (narrow(clips) - expected).abs().max() < 0.2 * expected.std()
+        keep_cells_whole(network)
+        torch.testing.assert_close(network(clips), expected)

@@ -23,7 +23,6 @@ from kinema.backends.recurrent import keep_cells_whole
 from kinema.backends.tracing import check_size, quiet
 from kinema.errors import KinemaError
 from kinema.ops.layout import channels_last
-from kinema.ops.recurrence import Recurrent
 from kinema.processes import cpu_flags
 from kinema.text import first_line
 
@@ -62,7 +61,7 @@ class InBfloat16(nn.Module):
         super().__init__()
         self.network = copy.deepcopy(network).bfloat16()
         for name, module in network.named_modules():
-            if isinstance(module, Recurrent):
+            if isinstance(module, nn.RNNBase):
                 self.network.set_submodule(name, copy.deepcopy(module))
 
     def forward(self, clips: Tensor) -> Tensor:

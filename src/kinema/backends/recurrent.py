@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kinema.ops.recurrence import PeepholeLSTM, Recurrent
+from kinema.ops.recurrence import PeepholeLSTM
 
 # PyTorch's order of the gates (i f g o; r z n; one) -> ONNX's order (i o f c; z r h; one).
 _ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
@@ -85,23 +85,31 @@ class WholeCell(nn.Module):
 
 def keep_cells_whole(network: nn.Module) -> None:
     """Replaces the recurrent layers of a network, except those with peepholes, by single operators, in place."""
-    for recurrent in list(network.modules()):
-        if isinstance(recurrent, Recurrent) and _kind(recurrent.cell):
-            recurrent.cell = WholeCell(recurrent.cell)  # type: ignore[arg-type]
+    for parent, name, layer in _layers(network):
+        setattr(parent, name, WholeCell(layer))
 
 
 @contextmanager
 def onnx_cells(network: nn.Module) -> Iterator[None]:
     """Replaces recurrent layers inside the `with` block, except those with peepholes, which few runtimes support."""
-    there = [m for m in network.modules() if isinstance(m, Recurrent) and _kind(m.cell)]
-    cells = [recurrent.cell for recurrent in there]
+    there = _layers(network)
     try:
-        for recurrent, cell in zip(there, cells, strict=True):
-            recurrent.cell = OnnxCell(cell)  # type: ignore[arg-type]
+        for parent, name, layer in there:
+            setattr(parent, name, OnnxCell(layer))
         yield
     finally:
-        for recurrent, cell in zip(there, cells, strict=True):
-            recurrent.cell = cell
+        for parent, name, layer in there:
+            setattr(parent, name, layer)
+
+
+def _layers(network: nn.Module) -> list[tuple[nn.Module, str, nn.RNNBase]]:
+    """Returns the recurrent layers that have an operator, each with the module it is in and its name there."""
+    return [
+        (parent, name, layer)
+        for parent in network.modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, nn.RNNBase) and _kind(layer)
+    ]
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
@@ -122,9 +130,9 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {torch.ops.kinema.onnx_recurrent.default: translate}
 
 
-def _kind(cell: nn.Module) -> str:
+def _kind(cell: nn.RNNBase) -> str:
     """Returns the kind of a layer that has an operator; empty if there is none."""
-    if not isinstance(cell, nn.RNNBase) or isinstance(cell, PeepholeLSTM) or not _plain(cell):
+    if isinstance(cell, PeepholeLSTM) or not _plain(cell):
         return ""
     kind = {nn.LSTM: "LSTM", nn.GRU: "GRU", nn.RNN: "RNN"}
     return next((name for base, name in kind.items() if isinstance(cell, base)), "")
