@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kinema.clip_spec import ClipSpec
 from kinema.models import VideoModel
+from kinema.models.inception3d import SameConv3d
 from kinema.ops.recurrence import Recurrent, recurrent
 from kinema.recognizer import Recognizer
 
@@ -46,6 +47,29 @@ class Fixed(Clip):
 
     def pool(self, features: Tensor) -> Tensor:
         return (features.mean((3, 4)) * self.places).mean(2)
+
+
+class Padded(Clip):
+    """Its padding depends on the number of frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.halved = SameConv3d(8, 8, (3, 1, 1), (2, 1, 1))
+        nn.init.normal_(self.halved.weight, std=0.5)
+
+    def pool(self, features: Tensor) -> Tensor:
+        return self.halved(features).mean((2, 3, 4))
+
+
+class Bare(Clip):
+    """Calls an LSTM of PyTorch itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTM(8, 8)  # type: ignore[assignment]
+
+    def pool(self, features: Tensor) -> Tensor:
+        return self.cell(features.mean((3, 4)).permute(2, 0, 1))[0][-1]
 
 
 class Streamed(Clip):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from export.small import LABELS, SPEC, Clip, Fixed, Streamed, recognizer
+from export.small import LABELS, SPEC, Bare, Clip, Fixed, Padded, Streamed, recognizer
 
 from kinema.backends.base import find_backend
 from kinema.backends.formats import FORMATS
@@ -89,6 +89,22 @@ def test_a_gate_that_depends_on_the_length(tmp_path: Path) -> None:
         open_rates.add((frames, float(own.model.gated.open_rate)))
     assert (1, 0.0) in open_rates
     assert max(rate for _, rate in open_rates) > 0  # else nothing would have been compared
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_padding_that_depends_on_the_length_fixes_it(tmp_path: Path, to: str) -> None:
+    path = tmp_path / f"x{FORMATS[to].suffix}"
+    found = export(recognizer(Padded()), to, path)
+    assert found.description.frames == (4, 4)
+    pixels = clips()
+    assert torch.allclose(Recognizer.load(path).scores(pixels), recognizer(Padded()).scores(pixels), atol=1e-5)
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_a_bare_lstm_takes_any_length(tmp_path: Path, to: str) -> None:
+    found = export(recognizer(Bare()), to, tmp_path / f"x{FORMATS[to].suffix}")
+    assert found.description.frames == (1, None)
+    assert [(a.batch, a.frames) for a in found.checked] == [(1, 4), (3, 7)]
 
 
 def test_a_network_of_one_length(tmp_path: Path) -> None:

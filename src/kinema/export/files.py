@@ -22,6 +22,7 @@ from kinema.errors import KinemaError, RunError, unknown
 from kinema.export.networks import Clips, Step
 from kinema.export.parity import Agreement, compare
 from kinema.files import reason
+from kinema.models.inception3d import SameConv3d, SamePool3d
 from kinema.models.modes import in_evaluation
 from kinema.ops.mtconv import MTConv
 from kinema.ops.recurrence import Recurrent
@@ -171,7 +172,7 @@ class _Job:
             with self._cells():
                 return trace(self.network, clips, state, fixed_length=fixed, **options)  # type: ignore[arg-type]
 
-        if not (self.fixed_length or self._unrolled() or self._selects()):
+        if not (self.fixed_length or self._unrolled() or self._selects() or self._pads_by_length()):
             try:
                 found = traced(3 if self.streaming else 2 * self.usual + 1, fixed=False)
             except (KinemaError, RuntimeError):
@@ -198,6 +199,10 @@ class _Job:
     def _selects(self) -> bool:
         """Returns True if frames are selected: lengths are then nested expressions, whose conversion does not end."""
         return self.form.name != "torch" and any(isinstance(module, MTConv) for module in self.model.modules())
+
+    def _pads_by_length(self) -> bool:
+        """Returns True if the padding in time depends on the length: a program has that of the traced length."""
+        return any(isinstance(part, SameConv3d | SamePool3d) and part.stride[0] > 1 for part in self.model.modules())
 
     def _cells(self) -> Any:
         if self.form.name == "torch":
