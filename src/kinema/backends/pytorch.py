@@ -207,7 +207,7 @@ def compiled(exported: ExportedProgram) -> Runner:
 
 
 def _program(network: nn.Module, clips: Tensor) -> Runner:
-    """Returns a compiled network for clips of one shape, with the number of clips.
+    """Returns a program for clips of the same shape as these, their number included.
 
     Raises:
         KinemaError: PyTorch cannot compile it, or it is too large.
