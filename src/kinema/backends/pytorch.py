@@ -103,11 +103,7 @@ class Compiled(Folded):
 
     def available(self) -> str | None:
         """Returns why nothing can be compiled here; None if there is a C++ compiler."""
-        return no_compiler() or self.unfit()
-
-    def unfit(self) -> str | None:
-        """Returns why it would be slow on this processor; None if not."""
-        return None
+        return no_compiler()
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
         """Returns a program for clips of the example's shape; see `Backend.build`."""
@@ -135,9 +131,9 @@ class Bfloat16Compiled(Compiled):
     precision = "bfloat16"
     narrow = True
 
-    def unfit(self) -> str | None:
-        """Returns why bfloat16 would be slow here; None if not."""
-        return None if torch.cuda.is_available() else no_bfloat16_units()
+    def available(self) -> str | None:
+        """Returns why it cannot be used here or would be slow; else None."""
+        return super().available() or Bfloat16().available()
 
 
 class Graphs(Folded):
