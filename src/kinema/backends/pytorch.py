@@ -21,6 +21,7 @@ from kinema.backends.exported import ExportedNetwork
 from kinema.backends.folding import fold_batchnorm
 from kinema.backends.recurrent import keep_cells_whole
 from kinema.backends.tracing import check_size, quiet
+from kinema.backends.winograd import use_winograd, winograd_operations
 from kinema.errors import KinemaError
 from kinema.ops.layout import channels_last
 from kinema.processes import cpu_flags
@@ -110,6 +111,8 @@ class Compiled(Folded):
         with torch.inference_mode(False), torch.no_grad():  # tensors of that mode cannot be compiled
             folded = self.prepared(network, example.clone())
             keep_cells_whole(folded)
+            if example.device.type == "cpu":
+                use_winograd(folded, example[:1], torch.bfloat16 if self.narrow else torch.float32)
             whole = InBfloat16(folded) if self.narrow else folded
         programs: dict[int, Runner] = {}
 
@@ -213,7 +216,7 @@ def _program(network: nn.Module, clips: Tensor) -> Runner:
             exported = torch.export.export(network, (clips,), strict=False)
     except Exception as error:  # the tracer passes on all errors of the network and of its own passes
         raise KinemaError(f"torch.export failed: {first_line(error)}") from error
-    check_size(exported.graph)
+    check_size(exported.graph, winograd_operations(network))
     try:
         # A library for a GPU would need the CUDA toolkit to build.
         on_cpu = clips.device.type == "cpu"

@@ -128,12 +128,16 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def check_size(graph: torch.fx.Graph) -> None:
+def check_size(graph: torch.fx.Graph, besides: int = 0) -> None:
     """Rejects a network whose compilation or conversion would take too long for a trial.
+
+    Args:
+        graph: the traced network.
+        besides: number of operations that do not count.
 
     Raises:
         KinemaError: it has more than 5,000 operations.
     """
-    if (count := len(graph.nodes)) > LARGE:
+    if (count := len(graph.nodes)) - besides > LARGE:
         minutes = count * _SECONDS_PER_OPERATION / 60
         raise KinemaError(f"it has {count} operations, which would take about {minutes:.0f} minutes or more to compile")
