@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -20,7 +22,15 @@ from kinema.backends.clips import clips_to_check
 from kinema.backends.convolutions import convolution_faults
 from kinema.backends.exported import ExportedNetwork
 from kinema.backends.report import REFERENCE, Report, Trial
-from kinema.backends.stored import place_of, read_choice, store_choice, version_of
+from kinema.backends.stored import (
+    library_ignored,
+    library_of,
+    place_of,
+    read_choice,
+    store_choice,
+    store_library,
+    version_of,
+)
 from kinema.clip_spec import ClipSpec
 from kinema.errors import KinemaError, RunError
 from kinema.models.modes import in_evaluation
@@ -90,19 +100,22 @@ def choose(
         raise KinemaError(
             f"clips of shape {tuple(clips.shape)}: give at least 2 clips, so that two batches can be compared"
         )
-    with in_evaluation(network):
+    with in_evaluation(network), TemporaryDirectory() as folder:
         probe = _Probe(network, clips, batch, time.perf_counter(), float(budget))
         asked = {"int8": int8, "backends": sorted(backends) if backends is not None else None}
         place = place_of(network, clips[:batch])
         earlier = read_choice(place, asked) if store else None
-        if earlier is not None and (found := probe.again(earlier, backends)) is not None:
+        if earlier is not None and (found := probe.again(earlier, backends, Path(folder) / "again.pt2")):
             return found
-        runner, trials = probe.all(_candidates(backends, int8, clips.device.type))
-    spent = time.perf_counter() - probe.began
-    chosen = next((trial.name for trial in trials if trial.verdict == "chosen"), REFERENCE)
-    report = Report(chosen, tuple(trials), place, described, spent, remarks=tuple(remarks))
-    if store:
-        store_choice(report, asked)
+        made = Path(folder) if store else None
+        runner, trials = probe.all(_candidates(backends, int8, clips.device.type), made)
+        spent = time.perf_counter() - probe.began
+        chosen = next((trial.name for trial in trials if trial.verdict == "chosen"), REFERENCE)
+        report = Report(chosen, tuple(trials), place, described, spent, remarks=tuple(remarks))
+        if store:
+            store_choice(report, asked)
+            if (library := Path(folder) / f"{chosen}.pt2").is_file():
+                store_library(library, library_of(network, place, chosen))
     return Choice(runner, report)
 
 
@@ -170,15 +183,22 @@ class _Probe:
             raise RunError("the network's logits are not finite, so no backend can be compared with it")
         self.own = self._time(network)
 
-    def all(self, candidates: Sequence[tuple[str, Callable[[], Backend]]]) -> tuple[Runner | None, list[Trial]]:
-        """Tries all backends; returns the runner of the chosen one and the trials."""
+    def all(
+        self, candidates: Sequence[tuple[str, Callable[[], Backend]]], folder: Path | None
+    ) -> tuple[Runner | None, list[Trial]]:
+        """Tries all backends; returns the runner of the chosen one and the trials.
+
+        Args:
+            candidates: name and constructor of each.
+            folder: for the files of compiled networks; None writes none.
+        """
         trials = [Trial(REFERENCE, "reference", 1000 * self.own, 1.0, 0.0)]
         right: list[_Right] = []
         for name, make in candidates:
             if time.perf_counter() - self.began > self.budget:
                 trials.append(Trial(name, "not tried", reason=f"the budget of {self.budget:g} s is used up"))
                 continue
-            found = self._try(name, make)
+            found = self._try(name, make, folder and folder / f"{name}.pt2")
             if isinstance(found, Trial):
                 trials.append(found)
                 continue
@@ -194,8 +214,14 @@ class _Probe:
                 return one.runner, trials
         return None, trials
 
-    def again(self, earlier: Report, backends: Mapping[str, Backend] | None) -> Choice | None:
-        """Returns the stored choice if it still agrees with the network, whose weights may have changed; else None."""
+    def again(self, earlier: Report, backends: Mapping[str, Backend] | None, made: Path) -> Choice | None:
+        """Returns the stored choice if it still agrees with the network, whose weights may have changed; else None.
+
+        Args:
+            earlier: the choice.
+            backends: as in `choose`.
+            made: file for the compiled network, if it has to be compiled again.
+        """
         if earlier.chosen == REFERENCE:
             return Choice(None, replace(earlier, stored=True))
         if earlier.chosen not in (BACKENDS if backends is None else backends):
@@ -203,12 +229,23 @@ class _Probe:
         backend = find_backend(earlier.chosen) if backends is None else backends[earlier.chosen]
         if backend.available() is not None:
             return None
-        built = self._build(earlier.chosen, backend)
+        library = library_of(self.network, earlier.place, earlier.chosen)
+        if library.is_file():
+            built = self._build(earlier.chosen, backend, library)
+            if not isinstance(built, Trial):
+                return self._chosen_again(built[0], earlier)
+            library_ignored(library, built.reason)
+        built = self._build(earlier.chosen, backend, made)
         if isinstance(built, Trial):
             return None
-        return Choice(built[0], replace(earlier, stored=True, seconds=time.perf_counter() - self.began))
+        if made.is_file():
+            store_library(made, library)
+        return self._chosen_again(built[0], earlier)
 
-    def _try(self, name: str, make: Callable[[], Backend]) -> Trial | _Right:
+    def _chosen_again(self, runner: Runner, earlier: Report) -> Choice:
+        return Choice(runner, replace(earlier, stored=True, seconds=time.perf_counter() - self.began))
+
+    def _try(self, name: str, make: Callable[[], Backend], library: Path | None) -> Trial | _Right:
         try:
             backend = make()
         except ImportError as error:
@@ -218,7 +255,7 @@ class _Probe:
             return Trial(name, "absent", reason=f"does not run on {device}")
         if reason := backend.available():
             return Trial(name, "absent", reason=reason)
-        built = self._build(name, backend)
+        built = self._build(name, backend, library)
         if isinstance(built, Trial):
             return built
         runner, found = built
@@ -236,10 +273,11 @@ class _Probe:
             trial = replace(trial, reason=says)
         return _Right(backend, runner, trial)
 
-    def _build(self, name: str, backend: Backend) -> tuple[Runner, Agreement] | Trial:
+    def _build(self, name: str, backend: Backend, library: Path | None) -> tuple[Runner, Agreement] | Trial:
         """Returns a runner that agrees with the network, or a trial that says what is wrong."""
         try:
-            runner = backend.build(self.network, self.clips, list(self.clips.split(1)))
+            with _written_to(backend, library):
+                runner = backend.build(self.network, self.clips, list(self.clips.split(1)))
             parts = [self._logits(runner, part) for part in self.clips.split(self.batch)]
             other = self._logits(runner, self.clips[: 2 if self.batch == 1 else 1])  # also with another batch size
         except Exception as error:  # a backend is third-party code, whose failures must not end the run
@@ -271,6 +309,19 @@ class _Probe:
         run(clips)
         _wait(clips)
         return time.perf_counter() - began
+
+
+@contextmanager
+def _written_to(backend: Backend, library: Path | None) -> Iterator[None]:
+    """Sets the `library` of a backend that has one."""
+    if not hasattr(backend, "library"):
+        yield
+        return
+    before, backend.library = backend.library, library
+    try:
+        yield
+    finally:
+        backend.library = before
 
 
 def _wait(clips: Tensor) -> None:

@@ -96,11 +96,13 @@ class Compiled(Folded):
 
     Attributes:
         narrow: compute in bfloat16.
+        library: file of the library: the next `build` loads it if it exists, otherwise writes it. None writes no file.
     """
 
     name = "compile"
     devices = ("cpu", "cuda")
     narrow = False
+    library: Path | None = None
 
     def available(self) -> str | None:
         """Returns why nothing can be compiled here; None if there is a C++ compiler."""
@@ -108,20 +110,24 @@ class Compiled(Folded):
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
         """Returns a program for clips of the example's shape; see `Backend.build`."""
+        if example.device.type == "cpu" and self.library is not None and self.library.is_file():
+            return _one_by_one(load(self.library))
         with torch.inference_mode(False), torch.no_grad():  # tensors of that mode cannot be compiled
             folded = self.prepared(network, example.clone())
             keep_cells_whole(folded)
             if example.device.type == "cpu":
                 use_winograd(folded, example[:1], torch.bfloat16 if self.narrow else torch.float32)
             whole = InBfloat16(folded) if self.narrow else folded
+            if example.device.type == "cpu":
+                return _one_by_one(_program(whole, example[:1].clone(), self.library))
         programs: dict[int, Runner] = {}
 
         def run(clips: Tensor) -> Tensor:
             with torch.inference_mode(False), torch.no_grad():
-                parts = clips.clone().split(1 if clips.device.type == "cpu" else max(1, len(clips)))
-                if (size := len(parts[0])) not in programs:
-                    programs[size] = _program(whole, parts[0])
-                return torch.cat([programs[size](part) for part in parts])
+                clips = clips.clone()
+                if len(clips) not in programs:
+                    programs[len(clips)] = _program(whole, clips)
+                return programs[len(clips)](clips)
 
         run(example[:1])
         return run
@@ -192,21 +198,44 @@ def no_compiler() -> str | None:
     return "no C++ compiler was found: install g++, for example with apt install g++"
 
 
-def compiled(exported: ExportedProgram) -> Runner:
-    """Compiles a program for the CPU and loads it; its weights become constants. The file is removed afterwards."""
+def compiled(exported: ExportedProgram, library: Path | None = None) -> Runner:
+    """Compiles a program for the CPU and loads it; its weights become constants.
+
+    Args:
+        exported: the program.
+        library: file to write; None removes it afterwards.
+    """
     import torch._inductor as inductor
 
     # The layouts are those of channels-last memory already; changing them fails where the output of a convolution is
     # viewed in another shape.
     fixed = inductor.config.patch(freezing=True, layout_optimization=False)
     with TemporaryDirectory() as folder, fixed, torch.no_grad(), quiet():
-        path = inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "network.pt2"))
-        found: Runner = inductor.aoti_load_package(path)
+        path = library or Path(folder) / "network.pt2"
+        inductor.aoti_compile_and_package(exported, package_path=str(path))
+        return load(path)
+
+
+def load(library: Path) -> Runner:
+    """Loads a file that `compiled` has written; the file is not needed afterwards."""
+    import torch._inductor as inductor
+
+    found: Runner = inductor.aoti_load_package(str(library))
     return found
 
 
-def _program(network: nn.Module, clips: Tensor) -> Runner:
-    """Returns a program for clips of the same shape as these, their number included.
+def _one_by_one(program: Runner) -> Runner:
+    """Returns a runner for any number of clips, of a program for one clip."""
+
+    def run(clips: Tensor) -> Tensor:
+        with torch.inference_mode(False), torch.no_grad():
+            return torch.cat([program(clip) for clip in clips.clone().split(1)])
+
+    return run
+
+
+def _program(network: nn.Module, clips: Tensor, library: Path | None = None) -> Runner:
+    """Returns a program for clips of the same shape as these, their number included; see `compiled`.
 
     Raises:
         KinemaError: PyTorch cannot compile it, or it is too large.
@@ -220,7 +249,7 @@ def _program(network: nn.Module, clips: Tensor) -> Runner:
     try:
         # A library for a GPU would need the CUDA toolkit to build.
         on_cpu = clips.device.type == "cpu"
-        program: Runner = compiled(exported) if on_cpu else torch.compile(exported.module(), dynamic=False)
+        program: Runner = compiled(exported, library) if on_cpu else torch.compile(exported.module(), dynamic=False)
         program(clips)
     except Exception as error:  # the compiler passes on all errors of its passes
         raise KinemaError(f"the compiler of PyTorch failed: {first_line(error)}") from error

@@ -1,10 +1,11 @@
-"""Choices of earlier runs, one small file per network, shape, machine and versions."""
+"""Choices of earlier runs, one small file per network, shape, machine and versions, and compiled networks."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import shutil
 import warnings
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +22,7 @@ from kinema.processes import cpu_flags, cpu_name
 from kinema.text import parse_json
 
 _FORMAT = 1
+_LIBRARIES = 8  # compiled networks that are kept, each about as large as its weights
 _UNITS = {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"}
 _PACKAGES = ("kinema", "torch", "onnx", "onnxruntime", "onnxscript", "openvino")
 
@@ -86,6 +88,33 @@ def store_choice(report: Report, asked: dict[str, Any]) -> None:
         warnings.warn(f"{error}; the choice is not stored for later runs", KinemaWarning, stacklevel=2)
 
 
+def library_of(network: nn.Module, place: dict[str, Any], backend: str) -> Path:
+    """Returns the file in which a compiled network is kept; networks with other weights have other files."""
+    digest = hashlib.sha256(json.dumps([place, backend], sort_keys=True, default=str).encode())
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return _folder() / f"{place['network']}-{digest.hexdigest()[:16]}.pt2"
+
+
+def store_library(made: Path, library: Path) -> None:
+    """Copies a compiled network to the file of `library_of`, and removes the oldest; warns if it cannot be written."""
+    try:
+        replace_file(library, lambda part: shutil.copyfile(made, part))
+        kept = sorted(library.parent.glob("*.pt2"), key=lambda path: path.stat().st_mtime)
+        for path in kept[:-_LIBRARIES]:
+            path.unlink(missing_ok=True)
+    except (OSError, RunError) as error:
+        warnings.warn(f"{error}; the compiled network is not stored for later runs", KinemaWarning, stacklevel=2)
+
+
+def library_ignored(library: Path, why: str) -> None:
+    """Warns that a compiled network cannot be used, and removes its file."""
+    warnings.warn(f"{library}: the stored file is ignored ({why}); it is compiled again", KinemaWarning, stacklevel=3)
+    with suppress(OSError):
+        library.unlink()
+
+
 def _ignored(path: Path, why: str) -> None:
     warnings.warn(
         f"{path}: the stored choice is ignored ({why}); backends are timed again", KinemaWarning, stacklevel=4
@@ -94,7 +123,11 @@ def _ignored(path: Path, why: str) -> None:
 
 def _path(place: dict[str, Any], asked: dict[str, Any]) -> Path:
     text = json.dumps([place, asked], sort_keys=True, default=str)
-    return cache_folder() / "optimize" / f"{place['network']}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    return _folder() / f"{place['network']}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+
+def _folder() -> Path:
+    return cache_folder() / "optimize"
 
 
 def version_of(package: str) -> str | None:
