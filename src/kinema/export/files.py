@@ -25,7 +25,6 @@ from kinema.files import reason
 from kinema.models.inception3d import SameConv3d, SamePool3d
 from kinema.models.modes import in_evaluation
 from kinema.ops.mtconv import MTConv
-from kinema.ops.recurrence import Recurrent
 from kinema.recognizer import Recognizer
 
 _KEPT = ("training", "metrics", "weights")  # entries of the card that are copied to the file
@@ -193,8 +192,7 @@ class _Job:
     def _unrolled(self) -> bool:
         """Returns True if a recurrent layer is unrolled, which fixes the length."""
         with self._cells():
-            cells = [module.cell for module in self.model.modules() if isinstance(module, Recurrent)]
-            return any(isinstance(cell, nn.RNNBase) for cell in cells)
+            return any(isinstance(module, nn.RNNBase) for module in self.model.modules())
 
     def _selects(self) -> bool:
         """Returns True if frames are selected: lengths are then nested expressions, whose conversion does not end."""
