@@ -73,6 +73,20 @@ def test_of_equal_frames_the_earlier_are_kept() -> None:
     assert select_frames(torch.ones(2, 3, 8, 2, 2), 4)[1].tolist() == [[1, 2, 3, 4]] * 2
 
 
+def test_frames_that_stand_still_are_equal_in_every_scene() -> None:
+    """Scores of 2 differ by rounding errors, which must not decide; only the two frames at the cut have lower ones."""
+    for seed in range(50):
+        x = torch.randn(1, 64, 2, 3, 3, generator=torch.Generator().manual_seed(seed)).repeat_interleave(6, 2)
+        assert select_frames(x, 4)[1].tolist() == [[1, 2, 5, 6]]
+
+
+def test_frames_that_differ_in_scale_only_are_equal() -> None:
+    for channels in (1, 3, 50, 864):
+        generator = torch.Generator().manual_seed(channels)
+        x = torch.randn(20, channels, 1, 1, 1, generator=generator) * torch.rand(20, 1, 16, 1, 1, generator=generator)
+        assert select_frames(x, 8)[1].tolist() == [list(range(1, 9))] * 20
+
+
 def test_opposite_frames_are_different_not_alike() -> None:
     """Squared cosines, as in the authors' code, would call them the same."""
     x = torch.ones(1, 4, 7, 1, 1)

@@ -9,6 +9,9 @@ from kinema.errors import KinemaError
 from kinema.ops.arguments import Clips, Count, Sequences, checked
 from kinema.ops.precision import mean_per_frame, widen
 
+# Scores are compared in steps of 2^-18, or 3.8e-6.
+_STEPS = 2.0**18
+
 
 @checked
 def triplet_scores(v: Sequences) -> Tensor:
@@ -30,12 +33,12 @@ def triplet_scores(v: Sequences) -> Tensor:
     """
     if v.shape[2] < 3:
         raise KinemaError(f"triplet_scores: v has shape {tuple(v.shape)}; give N C T with at least 3 frames")
-    v = widen(v)
+    v = widen(v.transpose(1, 2)).contiguous()  # N T C: sums over the last dimension have smaller rounding errors
     smallest = torch.finfo(v.dtype).tiny
-    v = v / v.abs().amax(1, keepdim=True).clamp_min(smallest)  # avoids underflow and overflow of squares
-    v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True).clamp_min(smallest)
-    cosines = (v[..., :-1] * v[..., 1:]).sum(1)  # N T-1
-    return cosines[..., :-1] + cosines[..., 1:]
+    v = v / v.abs().amax(2, keepdim=True).clamp_min(smallest)  # avoids underflow and overflow of squares
+    v = v / torch.linalg.vector_norm(v, dim=2, keepdim=True).clamp_min(smallest)
+    cosines = (v[:, :-1] * v[:, 1:]).sum(2)  # N T-1
+    return cosines[:, :-1] + cosines[:, 1:]
 
 
 @checked
@@ -43,8 +46,9 @@ def select_frames(x: Clips, keep: Count) -> tuple[Tensor, Tensor]:
     """Keeps the `keep` frames with the lowest triplet scores of each clip, in temporal order.
 
     Scores are computed from the spatial mean of each frame (the paper's sum has the same direction). The first and the
-    last frame are never kept; of equal scores, the earlier frame is kept. Every channel keeps the same frames, every
-    clip its own. No gradient passes through the choice.
+    last frame are never kept; of equal scores, the earlier frame is kept. Scores are rounded to multiples of 2^-18,
+    more than their rounding errors, so that equal frames have equal scores in every runtime. Every channel keeps the
+    same frames, every clip its own. No gradient passes through the choice.
 
     Args:
         x: N C T H W.
@@ -67,7 +71,9 @@ def select_frames(x: Clips, keep: Count) -> tuple[Tensor, Tensor]:
         )
     # Without `no_grad`: each would divide an exported graph, which takes minutes with a hundred of them.
     scores = triplet_scores(mean_per_frame(x.detach()))
-    indices = 1 + scores.argsort(dim=1, stable=True)[..., :keep].sort(1).values
+    # Scores and positions in one integer, because not every runtime keeps the order of equal values.
+    ranks = (scores * _STEPS).round().long() * t + torch.arange(t - 2, device=x.device)
+    indices = 1 + ranks.argsort(dim=1, stable=True)[..., :keep].sort(1).values
     if torch.compiler.is_compiling():  # an exporter may lay out memory in another way
         return x.gather(2, indices.view(n, 1, keep, 1, 1).expand(n, c, keep, h, w)), indices
     rows = indices + t * torch.arange(n, device=x.device)[:, None]
