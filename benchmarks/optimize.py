@@ -31,6 +31,7 @@ from kinema.backends.report import COLUMNS
 from kinema.cli.output import print_table
 from kinema.data.transforms import to_input
 from kinema.evaluation.cost import count, environment
+from kinema.memory import keep_freed_memory
 from kinema.models import VideoModel, create_model
 from kinema.recognizer import Recognizer
 
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--int8", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as the commands do
     print(json.dumps({**environment(), "units": units(), "budget": args.budget, "rounds": args.rounds}), flush=True)
     for name in args.networks:
         measure(name, args)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from kinema.backends.pytorch import compiled
 from kinema.backends.winograd import Case, estimated_seconds
 from kinema.evaluation.cost import environment
+from kinema.memory import keep_freed_memory
 from kinema.ops.layout import channels_last
 from kinema.ops.winograd import Winograd
 
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as the commands do
     print(json.dumps({**environment(), "rounds": args.rounds}), flush=True)
     for precision in args.precisions:
         for case in CASES:

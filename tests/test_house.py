@@ -33,6 +33,7 @@ GROUND = {
     "config_file",
     "progress",
     "lazy",
+    "memory",
 }
 
 

@@ -7,11 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from kinema.backends.base import Backend
 from kinema.backends.convolutions import convolution_faults
 from kinema.backends.poolings import Bfloat16SoftPool
-from kinema.backends.pytorch import Bfloat16, Bfloat16Compiled, Compiled, InBfloat16, no_bfloat16_units, no_compiler
+from kinema.backends.pytorch import (
+    Bfloat16,
+    Bfloat16Compiled,
+    Compiled,
+    InBfloat16,
+    PooledPixels,
+    no_bfloat16_units,
+    no_compiler,
+)
 from kinema.models import create_model
 from kinema.ops.recurrence import Recurrent
 
@@ -56,6 +65,15 @@ def test_bfloat16_is_close(backend: Backend, name: str, width: float, frames: in
         found = backend.build(network, clips)(clips)
     assert found.dtype == torch.float32
     assert (found - expected).abs().max() < 0.2 * expected.std()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 5)])
+def test_a_pooling_in_channels_last_memory(size: tuple[int, int]) -> None:
+    pool = nn.MaxPool2d(3, 2, 1)
+    for x in (torch.randn(2, 6, *size), torch.randn(2, *size, 6).permute(0, 3, 1, 2)):
+        found = PooledPixels(pool)(x)
+        assert torch.equal(found, pool(x))
+        assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_3d_convolutions_are_right() -> None:

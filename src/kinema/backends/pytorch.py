@@ -71,6 +71,23 @@ class InBfloat16(nn.Module):
         return logits.float()
 
 
+class PooledPixels(nn.Module):
+    """A max pooling whose output is stored in channels-last memory, N C H W.
+
+    The compiler would store it in PyTorch's default layout, and copy it for each convolution that reads it through a
+    view. `as_strided` makes it store the output once, in this layout.
+    """
+
+    def __init__(self, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W -> N C H' W'."""
+        pooled = self.pool(x).permute(0, 2, 3, 1).contiguous()
+        return pooled.as_strided(pooled.shape, pooled.stride()).permute(0, 3, 1, 2)
+
+
 class Bfloat16(Folded):
     """Eager PyTorch with weights and activations in bfloat16."""
 
@@ -116,6 +133,9 @@ class Compiled(Folded):
             folded = self.prepared(network, example.clone())
             keep_cells_whole(folded)
             if example.device.type == "cpu":
+                for name, part in list(folded.named_modules()):
+                    if type(part) is nn.MaxPool2d and name:
+                        folded.set_submodule(name, PooledPixels(part))
                 use_winograd(folded, example[:1], torch.bfloat16 if self.narrow else torch.float32)
             whole = InBfloat16(folded) if self.narrow else folded
             if example.device.type == "cpu":

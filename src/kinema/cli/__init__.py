@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 from kinema import __version__
 from kinema.errors import KinemaError, KinemaWarning, RunError, unknown
 from kinema.files import describe
+from kinema.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from kinema.cli.arguments import CommandParser
@@ -157,6 +158,7 @@ def _dispatch(words: list[str]) -> int:
     args = parse(parser, rest)
     if args is None:  # the help text was requested and has been printed
         return 0
+    keep_freed_memory()
     return int(module.run(args) or 0)
 
 

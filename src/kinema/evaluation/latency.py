@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from kinema.errors import KinemaError, RunError
 from kinema.evaluation.resident import resident_peak
+from kinema.memory import keep_freed_memory
 from kinema.models import create_model
 
 WARM_UP = 3
@@ -273,6 +274,7 @@ def _time(
 ) -> NDArray[np.float64]:
     """Returns seconds [passes, networks, rounds]."""
     torch.set_num_threads(threads)
+    keep_freed_memory()
     runners = [_Runner(network, batch, device) for network in networks]
     seconds = np.zeros((len(PASSES) if backward else 1, len(runners), WARM_UP + repeats))
     for turn in range(WARM_UP + repeats):

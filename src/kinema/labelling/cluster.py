@@ -35,6 +35,7 @@ from kinema.labelling.inputs import Entry
 from kinema.labelling.network import Labeller
 from kinema.labelling.reading import EntryViews, settle
 from kinema.labelling.rows import Row, failed_row
+from kinema.memory import keep_freed_memory
 from kinema.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Network:
 
     def __init__(self, card_hash: str, cores: int, options: dict[str, Any]) -> None:
         torch.set_num_threads(cores)
+        keep_freed_memory()
         self._card_hash, self._options = card_hash, options
         self._labeller: Labeller | None = None
 

@@ -20,6 +20,7 @@ from kinema.data.loading.slots import Layout, Slots
 from kinema.data.reading.progress import watch
 from kinema.errors import UnreadableVideo
 from kinema.files import on_behalf_of
+from kinema.memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ def serve(
     # not exist here, and crash.
     gc.freeze()
     torch.set_num_threads(1)
+    keep_freed_memory(large=False)  # a video of large frames must not leave every reader large
     for other in others:
         other.close()
     limit_memory(limits)
