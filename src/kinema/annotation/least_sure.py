@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable
@@ -10,12 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from kinema.data.loading.limits import ReadLimits
 from kinema.data.shards.index import find_member
 from kinema.errors import UnreadableVideo
 from kinema.files import cache_folder, look_up, replace_file
+from kinema.models.digest import weights_digest
 from kinema.prediction import Prediction
 from kinema.recognizer import Recognizer
 from kinema.text import parse_json
@@ -104,12 +102,9 @@ def identity(recognizer: Recognizer) -> str:
     Returns:
         24 hexadecimal digits.
     """
-    digest = hashlib.sha256()
-    for name, value in sorted(recognizer.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    digest = weights_digest(recognizer.model)
     digest.update(repr((recognizer.labels, recognizer.spec, recognizer.threshold, recognizer.multi_label)).encode())
-    return digest.hexdigest()[:24]
+    return str(digest.hexdigest()[:24])
 
 
 def _mark(path: str) -> list[int] | None:

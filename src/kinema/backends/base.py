@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -76,6 +78,19 @@ def convolutions_of(backend: Backend) -> Backend:
     """Returns the backend that computes 3-D convolutions as this one: its `convolutions`, by default itself."""
     found: Backend = getattr(backend, "convolutions", backend)
     return found
+
+
+@contextmanager
+def library_at(backend: Backend, path: Path | None) -> Iterator[None]:
+    """Sets the `library` of a backend inside the `with` block: the file that it loads or writes. Others have none."""
+    if not hasattr(backend, "library"):
+        yield
+        return
+    before, backend.library = backend.library, path
+    try:
+        yield
+    finally:
+        backend.library = before
 
 
 def find_backend(name: str) -> Backend:

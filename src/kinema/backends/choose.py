@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.backends.agreement import Agreement, agreement
-from kinema.backends.base import BACKENDS, Backend, Runner, devices_of, find_backend, precision_of
+from kinema.backends.base import BACKENDS, Backend, Runner, devices_of, find_backend, library_at, precision_of
 from kinema.backends.clips import clips_to_check
 from kinema.backends.convolutions import convolution_faults
 from kinema.backends.exported import ExportedNetwork
@@ -276,7 +275,7 @@ class _Probe:
     def _build(self, name: str, backend: Backend, library: Path | None) -> tuple[Runner, Agreement] | Trial:
         """Returns a runner that agrees with the network, or a trial that says what is wrong."""
         try:
-            with _written_to(backend, library):
+            with library_at(backend, library):
                 runner = backend.build(self.network, self.clips, list(self.clips.split(1)))
             parts = [self._logits(runner, part) for part in self.clips.split(self.batch)]
             other = self._logits(runner, self.clips[: 2 if self.batch == 1 else 1])  # also with another batch size
@@ -309,19 +308,6 @@ class _Probe:
         run(clips)
         _wait(clips)
         return time.perf_counter() - began
-
-
-@contextmanager
-def _written_to(backend: Backend, library: Path | None) -> Iterator[None]:
-    """Sets the `library` of a backend that has one."""
-    if not hasattr(backend, "library"):
-        yield
-        return
-    before, backend.library = backend.library, library
-    try:
-        yield
-    finally:
-        backend.library = before
 
 
 def _wait(clips: Tensor) -> None:

@@ -23,7 +23,7 @@ from kinema.backends.recurrent import keep_cells_whole
 from kinema.backends.tracing import check_size, quiet
 from kinema.backends.winograd import use_winograd, winograd_operations
 from kinema.errors import KinemaError
-from kinema.ops.layout import channels_last
+from kinema.ops.layout import channels_last, stored_pixels
 from kinema.processes import cpu_flags
 from kinema.text import first_line
 
@@ -75,7 +75,7 @@ class PooledPixels(nn.Module):
     """A max pooling whose output is stored in channels-last memory, N C H W.
 
     The compiler would store it in PyTorch's default layout, and copy it for each convolution that reads it through a
-    view. `as_strided` makes it store the output once, in this layout.
+    view.
     """
 
     def __init__(self, pool: nn.MaxPool2d) -> None:
@@ -84,8 +84,7 @@ class PooledPixels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W -> N C H' W'."""
-        pooled = self.pool(x).permute(0, 2, 3, 1).contiguous()
-        return pooled.as_strided(pooled.shape, pooled.stride()).permute(0, 3, 1, 2)
+        return stored_pixels(self.pool(x)).permute(0, 3, 1, 2)
 
 
 class Bfloat16(Folded):
@@ -127,18 +126,19 @@ class Compiled(Folded):
 
     def build(self, network: nn.Module, example: Tensor, calibration: Sequence[Tensor] = ()) -> Runner:
         """Returns a program for clips of the example's shape; see `Backend.build`."""
-        if example.device.type == "cpu" and self.library is not None and self.library.is_file():
+        on_cpu = example.device.type == "cpu"
+        if on_cpu and self.library is not None and self.library.is_file():
             return _one_by_one(load(self.library))
         with torch.inference_mode(False), torch.no_grad():  # tensors of that mode cannot be compiled
             folded = self.prepared(network, example.clone())
             keep_cells_whole(folded)
-            if example.device.type == "cpu":
+            if on_cpu:
                 for name, part in list(folded.named_modules()):
                     if type(part) is nn.MaxPool2d and name:
                         folded.set_submodule(name, PooledPixels(part))
                 use_winograd(folded, example[:1], torch.bfloat16 if self.narrow else torch.float32)
             whole = InBfloat16(folded) if self.narrow else folded
-            if example.device.type == "cpu":
+            if on_cpu:
                 return _one_by_one(_program(whole, example[:1].clone(), self.library))
         programs: dict[int, Runner] = {}
 

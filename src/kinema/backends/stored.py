@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from kinema.backends.report import Report
 from kinema.errors import KinemaWarning, RunError
 from kinema.files import cache_folder, replace_file
+from kinema.models.digest import weights_digest
 from kinema.processes import cpu_flags, cpu_name
 from kinema.text import parse_json
 
@@ -90,10 +91,8 @@ def store_choice(report: Report, asked: dict[str, Any]) -> None:
 
 def library_of(network: nn.Module, place: dict[str, Any], backend: str) -> Path:
     """Returns the file in which a compiled network is kept; networks with other weights have other files."""
-    digest = hashlib.sha256(json.dumps([place, backend], sort_keys=True, default=str).encode())
-    for name, tensor in network.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    digest = weights_digest(network)
+    digest.update(json.dumps([place, backend], sort_keys=True, default=str).encode())
     return _folder() / f"{place['network']}-{digest.hexdigest()[:16]}.pt2"
 
 

@@ -57,6 +57,15 @@ def channels_last(module: nn.Module) -> None:
             parameter.data = parameter.data.to(memory_format=formats[parameter.ndim])
 
 
+def stored_pixels(x: Tensor) -> Tensor:
+    """`N C H W` -> `N H W C`, contiguous. A compiler stores it in this order, because of `as_strided`.
+
+    Without it, the compiler computes the values again wherever a view reads them, or stores them in another order.
+    """
+    pixels = x.permute(0, 2, 3, 1).contiguous()
+    return pixels.as_strided(pixels.shape, pixels.stride())
+
+
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Padding before and after for ceil(size / stride) positions; TensorFlow's rule, the odd one goes after."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from kinema.errors import KinemaError
 from kinema.ops.conv import Conv2d, Conv3d
-from kinema.ops.layout import fold_time, unfold_time
+from kinema.ops.layout import fold_time, stored_pixels, unfold_time
 
 # The matrix G of the paper: 3 values of a kernel -> 4.
 _KERNEL = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
@@ -57,11 +57,8 @@ class Winograd(nn.Module):
             return unfold_time(self(fold_time(x)), x.shape[2])
         n, _, height, width = x.shape
         rows, columns = tiles(height), tiles(width)
-        pixels = x.permute(0, 2, 3, 1)
-        around = (0, 0, 1, 1 + 2 * columns - width, 1, 1 + 2 * rows - height)
-        padded = F.pad(pixels, around).contiguous()
-        # A compiler would check the borders at each of 16 reads; `as_strided` makes it store the padded pictures.
-        padded = padded.as_strided(padded.shape, padded.stride())
+        # Stored, because a compiler would otherwise check the borders at each of 16 reads.
+        padded = stored_pixels(F.pad(x, (1, 1 + 2 * columns - width, 1, 1 + 2 * rows - height)))
         down = _of_tiles([padded[:, i : i + 2 * rows - 1 : 2] for i in range(4)])
         across = [[row[:, :, j : j + 2 * columns - 1 : 2] for j in range(4)] for row in down]
         values = torch.stack([value for row in across for value in _of_tiles(row)])
